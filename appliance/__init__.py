@@ -1,0 +1,1 @@
+"""The appliance: a radiograph comes in, is kept, is analysed, is answered."""

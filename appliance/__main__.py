@@ -1,0 +1,234 @@
+"""The verbs of `osteon`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from appliance.config import Configuration, ConfigurationError, read_configuration
+from appliance.errors import OsteonError
+
+DEFAULT_CONFIG = Path("/etc/osteon/osteon.toml")
+EXISTING = click.Path(exists=True, path_type=Path)
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="OSTEON_CONFIG",
+    help=f"Configuration file. Default: {DEFAULT_CONFIG} if it exists, else the built-in defaults.",
+)
+out = Console()
+
+
+class _Verbs(click.Group):
+    """Turns the errors of the house into one sentence and an exit status; anything else is a bug and shows itself."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigurationError as error:
+            raise click.ClickException("the configuration cannot be used\n  " + "\n  ".join(error.problems)) from error
+        except OsteonError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="osteon")
+def main() -> None:
+    """Osteon reads bone radiographs for fractures, as a second reader: the radiologist decides.
+
+    \b
+    First steps:
+      osteon demo                      the whole product on phantoms, against a small hospital on this machine
+      osteon read FOLDER               the pipeline on files, without any network
+      osteon check --config FILE       is the configuration right?
+      osteon run all --config FILE     receive, analyse, deliver and status on one desk
+    """
+
+
+@main.command()
+@click.argument("role", type=click.Choice(["receive", "analyse", "deliver", "status", "all"]))
+@config_option
+def run(role: str, config_path: Path | None) -> None:
+    """Run one ROLE until it is told to stop, or all four.
+
+    \b
+    receive   Storage SCP: keeps what the PACS or the X-ray room sends
+    analyse   preprocess, localise, classify
+    deliver   answers to PACS and RIS, again and again until they have arrived
+    status    the health page
+    """
+    from appliance.service import assembly, supervisor, worker
+    from appliance.service.log import set_up_logging
+
+    set_up_logging()
+    path = _config_path(config_path)
+    if role == "all":
+        read_configuration(path)
+        supervisor.run_all(path)
+    else:
+        worker.run(*assembly.role_of(role, read_configuration(path)))
+
+
+@main.command()
+@click.option("--radiographs", type=EXISTING, help="Folder of DICOM, JPEG or PNG; default: twelve phantoms.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many, evenly spread over the folder.")
+@click.option("--out", "folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+@click.option("--keep", is_flag=True, help="Leave the status page up until Ctrl-C.")
+def demo(radiographs: Path | None, limit: int | None, folder: Path, keep: bool) -> None:
+    """Play the whole product on this machine: C-STORE in, SC, SR, HL7 and FHIR out.
+
+    Phantoms are read by networks that were trained on phantoms (pack "phantom"), real radiographs by the pack
+    "fracatlas". What came back lies in the folder --out: pacs/, ris/, fhir/, pictures/, reports/.
+    """
+    from provisioning.demonstration import demonstrate
+
+    demonstrate(folder, out, radiographs, limit, keep)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=EXISTING)
+@click.option("--to", "peer", required=True, metavar="HOST:PORT", help="Where the Storage SCP listens.")
+@click.option("--called", default="OSTEON", show_default=True, help="Its AE title.")
+@click.option("--calling", default="OSTEON-SEND", show_default=True, help="Our AE title.")
+def send(files: tuple[Path, ...], peer: str, called: str, calling: str) -> None:
+    """Send DICOM FILES, or folders of them, by C-STORE."""
+    from rich.progress import track
+
+    from appliance.dicom.sender import send_files
+    from provisioning.pictures import radiograph_files
+
+    host, _, port = peer.rpartition(":")
+    if not host or not port.isdecimal():
+        raise click.BadParameter(f"{peer!r} is not HOST:PORT", param_hint="--to")
+    paths, failures = radiograph_files(list(files)), 0
+    sending = send_files(paths, host, int(port), called, calling)
+    for path, status in track(sending, total=len(paths), description="C-STORE", console=out):
+        if status:
+            failures += 1
+            out.print(f"[red]not stored:[/] {path}: {status}")
+    out.print(f"{len(paths) - failures} of {len(paths)} stored")
+    sys.exit(1 if failures else 0)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=EXISTING)
+@click.option("--pack", default="fracatlas", show_default=True, help="Name of a pack, or a pack's folder.")
+@click.option("--out", "folder", type=click.Path(path_type=Path), help="Folder for overlays (PNG) and results.json.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many, evenly spread.")
+def read(files: tuple[Path, ...], pack: str, folder: Path | None, limit: int | None) -> None:
+    """Analyse FILES or folders (DICOM, JPEG, PNG) without any network.
+
+    Prints a table with an answer, or the reason why there is none, for each file.
+    """
+    from provisioning.reading import read_files
+
+    read_files(list(files), pack, folder, limit, out)
+
+
+@main.group()
+def queue() -> None:
+    """Look at what waits, failed or was not analysed, and decide about it."""
+
+
+@queue.command("list")
+@config_option
+@click.option("--all", "everything", is_flag=True, help="Finished jobs too.")
+def queue_list(config_path: Path | None, everything: bool) -> None:
+    """Jobs that wait, are parked or were not analysed, with the reason."""
+    from provisioning.queues import jobs
+
+    table = Table()
+    for name in ("job", "state", "what", "attempts", "since", "reason"):
+        table.add_column(name)
+    for job in jobs(_configuration(config_path), everything):
+        table.add_row(job.name, job.state, job.what, str(job.attempts), f"{job.since:%Y-%m-%d %H:%M:%S}", job.reason)
+    out.print(table if table.row_count else "nothing waits, and nothing failed")
+
+
+@queue.command("show")
+@click.argument("job")
+@config_option
+def queue_show(job: str, config_path: Path | None) -> None:
+    """Everything that is known of one JOB, such as analysis:12 or delivery:40."""
+    from provisioning.queues import one_job
+
+    out.print_json(json.dumps(one_job(_configuration(config_path), job), default=_text))
+
+
+@queue.command("retry")
+@click.argument("job")
+@config_option
+def queue_retry(job: str, config_path: Path | None) -> None:
+    """Try a parked, waiting or not analysed JOB again, now."""
+    from provisioning.queues import retry
+
+    out.print(f"{job} is {retry(_configuration(config_path), job)}")
+
+
+@queue.command("drop")
+@click.argument("job")
+@click.option("--reason", required=True, help="Why; it is kept.")
+@config_option
+def queue_drop(job: str, reason: str, config_path: Path | None) -> None:
+    """Give up on a parked or waiting JOB for good."""
+    from provisioning.queues import drop
+
+    out.print(f"{job} is {drop(_configuration(config_path), job, reason)}")
+
+
+@main.command()
+@config_option
+def check(config_path: Path | None) -> None:
+    """Check the configuration and print it with every default; each error with its key, all at once."""
+    from appliance.service.assembly import pack_of
+
+    config = _configuration(config_path)
+    pack = pack_of(config)
+    values = config.model_dump(mode="json")
+    for destination in values["destinations"]:
+        if destination.get("bearer"):
+            destination["bearer"] = "********"
+    out.print_json(json.dumps(values))
+    out.print(f"pack {pack.name} {pack.version} {pack.digest[:12]} ({pack.kind}): {', '.join(pack.classifiers)}")
+    out.print("[green]the configuration can be used[/]")
+
+
+@main.command()
+@click.argument("pack", type=click.Choice(["phantom", "fracatlas"]))
+@click.option("--data", type=EXISTING, help="Folder of the FracAtlas data set (for the pack fracatlas).")
+@click.option("--out", "folder", type=click.Path(path_type=Path), required=True, help="Where the pack is written.")
+@click.option("--cache", type=click.Path(path_type=Path), default=Path("~/.cache/osteon/training"), show_default=True)
+def train(pack: str, data: Path | None, folder: Path, cache: Path) -> None:
+    """Train a model PACK (needs the extra "train")."""
+    from provisioning.training import train_fracatlas, train_phantom
+
+    if pack == "phantom":
+        train_phantom(folder, cache.expanduser())
+    elif data is None:
+        raise click.UsageError("the pack fracatlas needs --data")
+    else:
+        train_fracatlas(data, folder, cache.expanduser())
+
+
+def _config_path(path: Path | None) -> Path | None:
+    return path or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+
+
+def _configuration(path: Path | None) -> Configuration:
+    return read_configuration(_config_path(path))
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+if __name__ == "__main__":
+    main()

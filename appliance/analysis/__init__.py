@@ -1,0 +1,1 @@
+"""Radiograph in, result out."""

@@ -1,0 +1,60 @@
+"""Stage 2: the regions that one network finds on the 512 image.
+
+The network is free of anchors (Tian et al., FCOS, ICCV 2019; Zhou et al., Objects as Points, 2019): a score per site
+and cell whose neighbours are already suppressed, and the distances from the cell's centre to the box's four sides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from appliance.domain.finding import Box
+from appliance.domain.identifiers import Site
+from appliance.preprocessing.recipe import IMAGE_PX, Prepared
+from engines.pack import LocaliserSpec
+from engines.runner import Runner
+
+from .geometry import clipped_box, iou
+
+OVERLAP = 0.5
+"""Two regions of one site that share more than this are one region; the higher score stays."""
+
+MOST = 12
+"""Regions kept per film: both hands on one film with every neighbour make ten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A located region in px of the received image."""
+
+    site: Site
+    box: Box
+    score: float
+
+
+class Localiser:
+    """Runs the pack's localiser and decodes what it says."""
+
+    def __init__(self, runner: Runner, spec: LocaliserSpec) -> None:
+        self._runner = runner
+        self._threshold = spec.score_threshold
+        self._sites = tuple(Site(s) for s in spec.sites)
+
+    def regions(self, prepared: Prepared, height: int, width: int) -> list[Region]:
+        """Regions on the received (height, width) image, highest score first."""
+        out = self._runner.run({"image": prepared.image[None, None].astype(np.float32)})
+        heat, sides = out["heat"][0], out["box"][0]
+        cell_px = IMAGE_PX / heat.shape[1]
+        found: list[Region] = []
+        channels, rows, columns = np.nonzero(heat >= self._threshold)
+        for k in np.argsort(-heat[channels, rows, columns]):
+            c, j, i = int(channels[k]), int(rows[k]), int(columns[k])
+            x, y = (i + 0.5) * cell_px, (j + 0.5) * cell_px
+            left, top, right, bottom = sides[:, j, i]
+            corners = (float(v / prepared.scale) for v in (x - left, y - top, x + right, y + bottom))
+            box = clipped_box(*corners, height, width)
+            if all(r.site != self._sites[c] or iou(r.box, box) <= OVERLAP for r in found):
+                found.append(Region(site=self._sites[c], box=box, score=float(heat[c, j, i])))
+        return found[:MOST]

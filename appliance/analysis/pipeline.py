@@ -1,0 +1,176 @@
+"""The way of a radiograph through stages 1 to 3, one screen long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from time import perf_counter
+
+import numpy as np
+
+from appliance.domain.finding import Answer, Box, Finding, NotAnalysed, UnreadRegion
+from appliance.domain.identifiers import Site
+from appliance.domain.radiograph import Header, Radiograph
+from appliance.domain.result import Provenance, Result
+from appliance.ports import Heat, Preprocessor
+from appliance.preprocessing.recipe import REGION_PX, Prepared, fitted_size
+from kernels.reference import focus
+
+from .classifier import Classifier, Evidence
+from .eligibility import SITE_BY_BODY_PART, why_not
+from .geometry import crop_box
+from .localiser import Localiser, Region
+
+NON_SPECIFIC_FOCUS = 0.35
+"""A suspicious map below this focus spreads over most of the region, as a radiologist would discount it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """A result and, beside it, one heat map per finding for the overlay."""
+
+    result: Result
+    heats: tuple[Heat, ...] = ()
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """Preprocess, localise, classify: the engines of one pack behind one call."""
+
+    preprocessor: Preprocessor
+    localiser: Localiser
+    classifiers: Mapping[Site, Classifier]
+    provenance: Provenance
+    now: Callable[[], datetime]
+    _timings: dict[str, float] = field(default_factory=dict, init=False)
+
+    def analyse(self, radiograph: Radiograph) -> Analysis:
+        """The answer for one eligible radiograph.
+
+        Raises
+        ------
+        Fault, engines.runner.RunnerError
+            If an engine or a device fails: the role must be restarted.
+        """
+        height, width = radiograph.shape
+        self._timings = {}
+        with self._timed("preprocess"):
+            prepared = self.preprocessor.prepare(radiograph.stored)
+        with self._timed("localise"):
+            regions = self.localiser.regions(prepared, height, width)
+        readable = [r for r in regions if r.site in self.classifiers]
+        with self._timed("classify"):
+            evidence = self._classify(radiograph, prepared, readable)
+        order = sorted(range(len(readable)), key=lambda k: -evidence[k][0].probability)
+        findings = [self._finding(radiograph.header, readable[k], *evidence[k]) for k in order]
+        result = self._result(
+            radiograph.header,
+            findings=tuple(findings),
+            unread_regions=tuple(
+                UnreadRegion(site=r.site, box=r.box, region_score=r.score) for r in regions if r not in readable
+            ),
+            not_analysed=None if findings else _nothing_to_read(regions),
+        )
+        return Analysis(result=result, heats=tuple(evidence[k][1] for k in order))
+
+    def decline(self, header: Header) -> Result | None:
+        """The result for a radiograph that `eligibility` refuses, or None if it does not."""
+        reason = why_not(header)
+        return self.not_analysed(header, reason) if reason else None
+
+    def not_analysed(self, header: Header, reason: NotAnalysed) -> Result:
+        """The result for a radiograph that could not be analysed for `reason`."""
+        self._timings = {}
+        return self._result(header, not_analysed=reason)
+
+    def _classify(
+        self, radiograph: Radiograph, prepared: Prepared, regions: list[Region]
+    ) -> list[tuple[Evidence, Heat]]:
+        crops = [crop_box(r.box, *radiograph.shape) for r in regions]
+        if not crops:
+            return []
+        boxes = np.array([c.as_tuple() for c in crops], np.float32)
+        images = self.preprocessor.regions(radiograph.stored, prepared.table, boxes)
+        found: list[tuple[Evidence, Heat] | None] = [None] * len(regions)
+        for site in {r.site for r in regions}:
+            members = [k for k, r in enumerate(regions) if r.site == site]
+            for k, e in zip(members, self.classifiers[site].evidence(images[members]), strict=True):
+                found[k] = (e, Heat(cells=e.heat, extent=_extent(crops[k])))
+        return [f for f in found if f]
+
+    def _finding(self, header: Header, region: Region, evidence: Evidence, heat: Heat) -> Finding:
+        spec = self.classifiers[region.site].spec
+        return Finding(
+            site=region.site,
+            laterality=header.laterality,
+            box=region.box,
+            region_score=region.score,
+            peak=_peak(heat, region.box),
+            probability=evidence.probability,
+            doubt=spec.doubt,
+            positive=spec.positive,
+            focus=focus(evidence.heat),
+        )
+
+    def _result(
+        self,
+        header: Header,
+        *,
+        findings: tuple[Finding, ...] = (),
+        unread_regions: tuple[UnreadRegion, ...] = (),
+        not_analysed: NotAnalysed | None = None,
+    ) -> Result:
+        return Result(
+            sop_instance_uid=header.sop_instance_uid,
+            study_instance_uid=header.study_instance_uid,
+            created_at=self.now(),
+            provenance=self.provenance,
+            findings=findings,
+            unread_regions=unread_regions,
+            not_analysed=not_analysed,
+            caveats=tuple(_caveats(header, findings, self.provenance)),
+            timings_ms=tuple(self._timings.items()),
+        )
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        self._timings[stage] = round((perf_counter() - start) * 1e3, 1)
+
+
+def _extent(crop: Box) -> tuple[float, float, float, float]:
+    """Where the borders of the square network input lie: the crop, and the padding to its right and below."""
+    height, width = crop.y1 - crop.y0, crop.x1 - crop.x0
+    h, w = fitted_size(height, width, REGION_PX)
+    return crop.x0, crop.y0, crop.x0 + width * REGION_PX / w, crop.y0 + height * REGION_PX / h
+
+
+def _peak(heat: Heat, box: Box) -> tuple[float, float]:
+    """Centre of the hottest cell, kept inside the region."""
+    j, i = np.unravel_index(int(heat.cells.argmax()), heat.cells.shape)
+    x0, y0, x1, y1 = heat.extent
+    x = x0 + (i + 0.5) / heat.cells.shape[1] * (x1 - x0)
+    y = y0 + (j + 0.5) / heat.cells.shape[0] * (y1 - y0)
+    return float(np.clip(x, box.x0, box.x1)), float(np.clip(y, box.y0, box.y1))
+
+
+def _nothing_to_read(regions: list[Region]) -> NotAnalysed:
+    if not regions:
+        return NotAnalysed(code="no_region", reason="no anatomical region was recognised in the image")
+    sites = ", ".join(sorted({r.site.label for r in regions}))
+    return NotAnalysed(code="no_engine", reason=f"the image shows {sites}, for which this pack has no engine")
+
+
+def _caveats(header: Header, findings: tuple[Finding, ...], provenance: Provenance) -> Iterator[str]:
+    if provenance.pack_is_synthetic:
+        yield "SYNTHETIC model, trained on phantoms: no meaning for patients"
+    named = SITE_BY_BODY_PART.get(header.body_part_examined)
+    seen = {f.site for f in findings}
+    if named and seen and named not in seen:
+        sites = ", ".join(sorted(s.label for s in seen))
+        yield f"the header says {header.body_part_examined.lower()}, the image shows {sites}"
+    if any(f.answer is not Answer.NEGATIVE and f.focus < NON_SPECIFIC_FOCUS for f in findings):
+        yield "non-specific attention: the heat map is diffuse"

@@ -1,0 +1,173 @@
+"""The configuration: one TOML file, checked whole, every error at once, defaults written in this place only."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import Fault
+
+AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]+$")]
+"""DICOM PS3.5 table 6.2-1, AE: up to 16 characters of the default repertoire without backslash."""
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+"""TCP port; 0 lets the system choose one."""
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Receive(Section):
+    """The DICOM listener."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface")
+    port: Port = Field(11112, description="TCP port of the Storage SCP")
+    ae_title: AeTitle = Field("OSTEON", description="Our AE title; associations that call another are rejected")
+    associations: int = Field(20, ge=1, le=200, description="Associations at a time")
+    reserve_mb: int = Field(500, ge=0, description="Answer 0xA700 when less than this is free on the spool's disk")
+
+
+class Analyse(Section):
+    """The engines."""
+
+    pack: str = Field("fracatlas", description="Name of a pack that ships with Osteon, or the path of a pack's folder")
+    threads: int = Field(2, ge=1, le=64, description="Threads of one inference on the CPU")
+    attempts: int = Field(3, ge=1, le=20, description="A radiograph that kills its analysis so often is parked")
+
+
+class DicomDestination(Section):
+    """A PACS that takes Secondary Capture and SR."""
+
+    kind: Literal["dicom"]
+    name: str = Field(min_length=1, max_length=64)
+    host: str
+    port: Port
+    called_ae_title: AeTitle
+    calling_ae_title: AeTitle = "OSTEON"
+    objects: tuple[Literal["sc", "sr"], ...] = ("sc", "sr")
+    timeout_s: float = Field(30.0, gt=0, le=60)
+
+
+class Hl7Destination(Section):
+    """A RIS that takes ORU^R01 over MLLP."""
+
+    kind: Literal["hl7"]
+    name: str = Field(min_length=1, max_length=64)
+    host: str
+    port: Port
+    version: Literal["2.5.1"] = "2.5.1"
+    sending_application: str = "OSTEON"
+    sending_facility: str = ""
+    receiving_application: str = ""
+    receiving_facility: str = ""
+    timeout_s: float = Field(30.0, gt=0, le=60)
+
+
+class FhirDestination(Section):
+    """A FHIR R4 server that takes a transaction Bundle."""
+
+    kind: Literal["fhir"]
+    name: str = Field(min_length=1, max_length=64)
+    base_url: str = Field(pattern=r"^https?://")
+    bearer: str | None = Field(None, repr=False)
+    timeout_s: float = Field(30.0, gt=0, le=60)
+
+
+DestinationConfig = Annotated[DicomDestination | Hl7Destination | FhirDestination, Field(discriminator="kind")]
+
+
+class Status(Section):
+    """The page for IT."""
+
+    host: str = Field("127.0.0.1", description="Address of the page; it shows no patient's data")
+    port: Port = Field(8080, description="TCP port of the page")
+
+
+class Configuration(Section):
+    """Everything that can be set."""
+
+    state_dir: Path = Field(Path("/var/lib/osteon"), description="Database and spool")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in state_dir")
+    receive: Receive = Receive()
+    analyse: Analyse = Analyse()
+    destinations: tuple[DestinationConfig, ...] = ()
+    status: Status = Status()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Configuration:
+        names = [d.name for d in self.destinations]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"destinations have the same name: {', '.join(twice)}")
+        return self
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the database."""
+        return self.database_url or f"sqlite:///{self.state_dir / 'osteon.db'}"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Folder of the spool."""
+        return self.state_dir / "spool"
+
+
+class ConfigurationError(Fault):
+    """Everything that is wrong with the file, one line each."""
+
+    def __init__(self, path: Path | None, problems: list[str]) -> None:
+        self.problems = problems
+        where = f"{path}: " if path else ""
+        super().__init__("configuration", where + "; ".join(problems))
+
+
+def read_configuration(path: Path | None) -> Configuration:
+    """Read and check the file at `path`; None: the defaults.
+
+    Raises
+    ------
+    ConfigurationError
+        With every problem at once, each with the path of its key.
+    """
+    if path is None:
+        return Configuration()
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(path, [f"cannot be read: {error.strerror}"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(path, [f"is not TOML: {error}"]) from error
+    try:
+        return Configuration.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(path, [_sentence(e) for e in error.errors()]) from error
+
+
+def _sentence(error: Any) -> str:
+    """One problem: path of the key, what is wrong, and the nearest key that exists."""
+    parts = [p for p in error["loc"] if p not in ("dicom", "hl7", "fhir")]
+    path = ".".join(map(str, parts)) or "file"
+    if error["type"] != "extra_forbidden":
+        return f"{path}: {error['msg']}"
+    near = difflib.get_close_matches(str(parts[-1]), _keys(error["loc"][:-1]), n=1)
+    return f"{path}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _keys(location: tuple[Any, ...]) -> list[str]:
+    """The keys that exist at a place in the file."""
+    kinds = {"dicom": DicomDestination, "hl7": Hl7Destination, "fhir": FhirDestination}
+    section: type[BaseModel] = Configuration
+    for step in location:
+        if step in kinds:
+            section = kinds[step]
+        elif isinstance(step, str) and step in section.model_fields:
+            annotation = section.model_fields[step].annotation
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                section = annotation
+    return list(section.model_fields)

@@ -1,0 +1,1 @@
+"""Frozen types and the state table; standard library and NumPy only."""

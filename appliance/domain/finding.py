@@ -1,0 +1,115 @@
+"""What was found in one anatomical region, and the four answers there are.
+
+A failure is never an empty list: what could not be read is `NotAnalysed` with a reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .identifiers import Laterality, Site
+
+
+class Answer(StrEnum):
+    """The three answers that two operating points make, and the fourth, that there is none."""
+
+    POSITIVE = "positive"
+    DOUBT = "doubt"
+    NEGATIVE = "negative"
+    NOT_ANALYSED = "not_analysed"
+
+    @property
+    def label(self) -> str:
+        """The words that stand on every output."""
+        return {
+            "positive": "fracture suspected",
+            "doubt": "fracture in doubt",
+            "negative": "no fracture found",
+            "not_analysed": "not analysed",
+        }[self.value]
+
+    @property
+    def severity(self) -> int:
+        """Rank by which the answer of a radiograph is the gravest of its regions'."""
+        return ("not_analysed", "negative", "doubt", "positive").index(self.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """Rectangle in px of the received image; x to the right, y down, edges at pixel borders, x0 < x1, y0 < y1."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.x0 < self.x1 and 0 <= self.y0 < self.y1):
+            raise ValueError(f"not a box: {self.x0, self.y0, self.x1, self.y1}")
+
+    def as_tuple(self) -> tuple[float, float, float, float]:
+        """(x0, y0, x1, y1)."""
+        return self.x0, self.y0, self.x1, self.y1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotAnalysed:
+    """Why something was not analysed: a stable `code` and a sentence that one can act on."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The answer for one region.
+
+    Attributes
+    ----------
+    box
+        The region, px of the received image.
+    region_score
+        The localiser's score for the region, 0 to 1, not calibrated.
+    peak
+        (x, y) of the hottest point of the heat map, px of the received image.
+    probability
+        Calibrated probability of a fracture, 0 to 1.
+    doubt, positive
+        The two operating points: probability >= `positive` is positive, >= `doubt` is doubt.
+    focus
+        0 (heat everywhere) to 1 (heat in one place).
+    """
+
+    site: Site
+    laterality: Laterality
+    box: Box
+    region_score: float
+    peak: tuple[float, float]
+    probability: float
+    doubt: float
+    positive: float
+    focus: float
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.probability <= 1 and 0 <= self.focus <= 1 and 0 <= self.doubt <= self.positive <= 1):
+            raise ValueError(
+                f"out of range: probability {self.probability}, focus {self.focus}, "
+                f"operating points {self.doubt}, {self.positive}"
+            )
+
+    @property
+    def answer(self) -> Answer:
+        """What the two operating points make of the probability."""
+        if self.probability >= self.positive:
+            return Answer.POSITIVE
+        return Answer.DOUBT if self.probability >= self.doubt else Answer.NEGATIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadRegion:
+    """A region that was located but for whose site the pack has no engine."""
+
+    site: Site
+    box: Box
+    region_score: float

@@ -1,0 +1,67 @@
+"""Identifiers that are checked or derived, never trusted or drawn at random.
+
+A UID that we make is a function of what it names, so that making it twice is the same object.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from enum import StrEnum
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:osteon")
+_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
+
+
+class Site(StrEnum):
+    """Anatomical regions that the localiser can name.
+
+    Which of them are *supported* is not decided here: a site is supported when the pack has an engine for it.
+    """
+
+    ANKLE = "ankle"
+    WRIST = "wrist"
+    KNEE = "knee"
+    SHOULDER = "shoulder"
+    PELVIS = "pelvis"
+    SPINE = "spine"
+    ELBOW = "elbow"
+    FOREARM = "forearm"
+    LOWER_LEG = "lower_leg"
+    FEMUR = "femur"
+    HUMERUS = "humerus"
+    HAND = "hand"
+    FOOT = "foot"
+
+    @property
+    def label(self) -> str:
+        """The name as a person writes it, for example ``lower leg``."""
+        return self.value.replace("_", " ")
+
+
+class Laterality(StrEnum):
+    """Side of a paired body part (DICOM PS3.3 C.7.3.1, Laterality (0020,0060))."""
+
+    LEFT = "L"
+    RIGHT = "R"
+    UNKNOWN = ""
+
+    @property
+    def label(self) -> str:
+        """``left``, ``right`` or nothing."""
+        return {"L": "left", "R": "right", "": ""}[self.value]
+
+
+def is_valid_uid(uid: str) -> bool:
+    """Whether `uid` is a UID of DICOM PS3.5 section 9.1: digits and dots, no leading zeros, at most 64 characters."""
+    return len(uid) <= 64 and _UID.fullmatch(uid) is not None
+
+
+def derived_uid(*parts: str | int) -> str:
+    """UID under the root 2.25 (DICOM PS3.5 B.2) that is a function of `parts`: the same parts, the same UID."""
+    return f"2.25.{uuid.uuid5(_NAMESPACE, '/'.join(map(str, parts))).int}"
+
+
+def derived_uuid(*parts: str | int) -> str:
+    """UUID that is a function of `parts`, for FHIR `urn:uuid:` references."""
+    return str(uuid.uuid5(_NAMESPACE, "/".join(map(str, parts))))

@@ -1,0 +1,98 @@
+"""A radiograph in memory: stored values, how they are meant to be seen, and the header that the answers need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .identifiers import Laterality
+
+VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Bone window over the values after the Modality LUT (DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3).
+
+    Raises
+    ------
+    ValueError
+        If the width is not positive (LINEAR needs at least 1).
+    """
+
+    center: float
+    width: float
+    function: VoiFunction = "LINEAR"
+
+    def __post_init__(self) -> None:
+        smallest = 1.0 if self.function == "LINEAR" else np.finfo(np.float32).tiny
+        if not (np.isfinite(self.center) and np.isfinite(self.width) and self.width >= smallest):
+            raise ValueError(f"unusable window: center {self.center}, width {self.width}, {self.function}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredValues:
+    """Pixels as received, and the way from them to what a viewer shows.
+
+    Attributes
+    ----------
+    pixels
+        (H, W) uint16, C-contiguous, read-only. Signed pixels are shifted by +2**15, and `intercept` takes it back.
+    slope, intercept
+        Modality LUT: output = slope * pixel + intercept.
+    window
+        Over the output of the Modality LUT.
+    invert
+        True where the smallest value is meant to be white (MONOCHROME1): resolved once, after the window.
+    """
+
+    pixels: NDArray[np.uint16] = field(repr=False)
+    slope: float = 1.0
+    intercept: float = 0.0
+    window: Window
+    invert: bool = False
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != np.uint16 or self.pixels.ndim != 2 or 0 in self.pixels.shape:
+            raise ValueError(f"pixels must be a non-empty (H, W) uint16, not {self.pixels.shape} {self.pixels.dtype}")
+        self.pixels.setflags(write=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What the data set says of itself, as far as it decides the analysis.
+
+    Identity (patient, order) stays in the source data set, from which the answers copy it.
+    """
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    study_instance_uid: str
+    modality: str
+    image_type: tuple[str, ...] = ()
+    body_part_examined: str = ""
+    laterality: Laterality = Laterality.UNKNOWN
+    view_position: str = ""
+    rows: int = 0
+    columns: int = 0
+    samples_per_pixel: int = 1
+    number_of_frames: int = 1
+    has_pixels: bool = True
+    is_animal: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Radiograph:
+    """One projection radiograph: header and stored values."""
+
+    header: Header
+    stored: StoredValues
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the received image in px."""
+        h, w = self.stored.pixels.shape
+        return h, w

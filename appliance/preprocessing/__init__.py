@@ -1,0 +1,1 @@
+"""Stage 1: stored values to the equalised image that networks see."""

@@ -1,0 +1,134 @@
+"""Stage 1 as one DALI graph; the device is a parameter and `pixels.gpu()` the only line that differs.
+
+Stored values are resized before the window: half the time of the other order, and the averaging happens before the
+clamp. A DALI pipeline is dead after any error, so it is rebuilt then.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from nvidia.dali import Pipeline, fn, math, types
+
+from appliance.domain.radiograph import StoredValues
+from appliance.errors import Fault
+
+from .recipe import DIGEST, IMAGE_PX, REGION_PX, Prepared, equalisation_table, fitted_size, windowing
+
+REGIONS_AT_ONCE = 16
+_SCALARS = ("a", "b", "sigmoid", "inverted")
+_VECTORS = ("size", "roi_start", "roi_end")
+
+
+def graph(device: Literal["cpu", "gpu"], side_px: int) -> tuple[Any, Any]:
+    """Nodes (grey, equalised), each (side_px, side_px, 1) uint8, of the graph that both devices run."""
+    pixels = fn.external_source(name="pixels", dtype=types.UINT16, ndim=3, layout="HWC", no_copy=True)
+    # scalars and sizes stay on the CPU in both modes: DALI takes named arguments from there only
+    a, b, sigmoid, inverted = (fn.external_source(name=n, dtype=types.FLOAT, ndim=0) for n in _SCALARS)
+    size, roi_start, roi_end = (fn.external_source(name=n, dtype=types.FLOAT, ndim=1) for n in _VECTORS)
+    x = pixels.gpu() if device == "gpu" else pixels
+    x = fn.resize(
+        x,
+        size=size,
+        roi_start=roi_start,
+        roi_end=roi_end,
+        dtype=types.FLOAT,
+        interp_type=types.INTERP_LINEAR,
+        antialias=True,
+    )
+    x = x * a + b
+    y = sigmoid * (1.0 / (1.0 + math.exp(math.clamp(-x, -80.0, 80.0)))) + (1.0 - sigmoid) * math.clamp(x, 0.0, 1.0)
+    y = math.abs(inverted - y)
+    grey = fn.cast(y * 255.0, dtype=types.UINT8)  # saturates, rounds half away from zero
+    return tuple(
+        fn.crop(
+            image,
+            crop=(side_px, side_px),
+            crop_pos_x=0.0,
+            crop_pos_y=0.0,
+            out_of_bounds_policy="pad",
+            fill_values=0.0,
+        )
+        for image in (grey, fn.equalize(grey))  # before the padding, which must not enter the histogram
+    )  # type: ignore[return-value]
+
+
+class _Graph:
+    """A built pipeline for one output size, rebuilt after an error."""
+
+    def __init__(self, device: Literal["cpu", "gpu"], side_px: int, batch: int, threads: int) -> None:
+        self._side_px = side_px
+        self._options = {
+            "batch_size": batch,
+            "num_threads": threads,
+            "device_id": 0 if device == "gpu" else None,
+            "prefetch_queue_depth": 1,
+            "exec_dynamic": True,
+        }
+        self._device = device
+        self._pipeline = self._build()
+
+    def _build(self) -> Pipeline:
+        pipeline = Pipeline(**self._options)
+        with pipeline:
+            pipeline.set_outputs(*graph(self._device, self._side_px))
+        pipeline.build()
+        return pipeline
+
+    def __call__(self, stored: StoredValues, boxes: NDArray[np.float32]) -> tuple[NDArray[np.uint8], ...]:
+        a, b, sigmoid = windowing(stored)
+        n = len(boxes)
+        sizes = [fitted_size(y1 - y0, x1 - x0, self._side_px) for x0, y0, x1, y1 in boxes.astype(float)]
+        pixels = stored.pixels[..., None]
+        scalars = np.array((a, b, sigmoid, stored.invert), np.float32)
+        try:
+            outputs = self._pipeline.run(
+                pixels=[pixels] * n,
+                **{name: [value] * n for name, value in zip(_SCALARS, scalars, strict=True)},
+                size=[np.array(s, np.float32) for s in sizes],
+                roi_start=[box[[1, 0]] for box in boxes],
+                roi_end=[box[[3, 2]] for box in boxes],
+            )
+        except RuntimeError as error:
+            self._pipeline = self._build()
+            raise Fault("dali_failed", f"DALI gave up on the graph: {str(error).splitlines()[-1]}") from error
+        return tuple(np.asarray(o.as_cpu().as_array())[..., 0].copy() for o in outputs)
+
+
+class DaliPreprocessor:
+    """The `Preprocessor` port on DALI.
+
+    Parameters
+    ----------
+    device
+        ``"cpu"`` or ``"gpu"``.
+    threads
+        DALI's worker threads; one image uses one thread in the resize.
+    """
+
+    digest = DIGEST
+
+    def __init__(self, device: Literal["cpu", "gpu"] = "cpu", threads: int = 2) -> None:
+        self._image = _Graph(device, IMAGE_PX, 1, threads)
+        self._region = _Graph(device, REGION_PX, REGIONS_AT_ONCE, threads)
+
+    def prepare(self, stored: StoredValues) -> Prepared:
+        """Stage 1 for one radiograph."""
+        h, w = stored.pixels.shape
+        grey, equalised = self._image(stored, np.array([[0, 0, w, h]], np.float32))
+        fitted_h, fitted_w = fitted_size(h, w, IMAGE_PX)
+        table = equalisation_table(grey[0, :fitted_h, :fitted_w])
+        return Prepared(image=equalised[0], table=table, scale=IMAGE_PX / max(h, w))
+
+    def regions(self, stored: StoredValues, table: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """(R, 256, 256) uint8 from `boxes` (R, 4) x0 y0 x1 y1 in px of the received image, padded with 0."""
+        out = np.zeros((len(boxes), REGION_PX, REGION_PX), np.uint8)
+        for start in range(0, len(boxes), REGIONS_AT_ONCE):
+            some = boxes[start : start + REGIONS_AT_ONCE].astype(np.float32)
+            greys, _ = self._region(stored, some)
+            for r, (grey, (x0, y0, x1, y1)) in enumerate(zip(greys, some.astype(float), strict=True), start):
+                h, w = fitted_size(y1 - y0, x1 - x0, REGION_PX)
+                out[r, :h, :w] = table[grey[:h, :w]]
+        return out

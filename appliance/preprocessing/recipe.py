@@ -1,0 +1,90 @@
+"""The parameters of stage 1, and the digest by which a pack says what it was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.domain.radiograph import StoredValues
+
+IMAGE_PX = 512
+REGION_PX = 256
+
+RECIPE = (
+    "resize stored values, triangle filter with antialiasing, to fit; modality LUT and window; 8 bit, round half up; "
+    "polarity; histogram equalisation over the fitted image; pad with 0 to the right and below; "
+    f"image {IMAGE_PX}, region {REGION_PX} with the image's equalisation table; 1"
+)
+"""Whoever changes what the networks see changes this sentence, and with it the digest that packs carry."""
+
+DIGEST = hashlib.sha256(RECIPE.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What stage 1 makes of a radiograph.
+
+    Attributes
+    ----------
+    image
+        (512, 512) uint8, equalised, fitted to the top left corner, padded with 0.
+    table
+        (256,) uint8: the equalisation, windowed grey level -> equalised grey level.
+    scale
+        px of `image` per px received.
+    """
+
+    image: NDArray[np.uint8] = field(repr=False)
+    table: NDArray[np.uint8] = field(repr=False)
+    scale: float
+
+
+def fitted_size(height: float, width: float, side_px: int) -> tuple[int, int]:
+    """(h, w) in px of a `height` x `width` rectangle fitted into a square; each at least 1.
+
+    Computed here and not left to a library, so that boxes map back exactly.
+    """
+    scale = side_px / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def windowing(stored: StoredValues) -> tuple[float, float, bool]:
+    """Modality LUT and window as one line: (a, b, sigmoid) with argument a * pixel + b.
+
+    The grey level is the argument clamped to [0, 1], or 1 / (1 + exp(-argument)) for SIGMOID.
+
+    References
+    ----------
+    DICOM PS3.3 C.11.2.1.2.1 (LINEAR), C.11.2.1.3.2 (LINEAR_EXACT), C.11.2.1.3.1 (SIGMOID).
+    """
+    center, width = stored.window.center, stored.window.width
+    match stored.window.function:
+        case "LINEAR":
+            a = 1.0 / max(width - 1.0, 1e-6)
+            b = 0.5 - (center - 0.5) * a
+        case "LINEAR_EXACT":
+            a = 1.0 / width
+            b = 0.5 - center * a
+        case "SIGMOID":
+            a = 4.0 / width
+            b = -center * a
+    return a * stored.slope, a * stored.intercept + b, stored.window.function == "SIGMOID"
+
+
+def equalisation_table(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Histogram equalisation of an (h, w) uint8 image as a (256,) uint8 table.
+
+    Cumulative histogram, scaled so that the first occupied level becomes 0 and the last 255; a constant image keeps
+    its level. This is OpenCV's `equalizeHist`, which DALI's `equalize` reproduces bit for bit.
+    """
+    counts = np.bincount(image.ravel(), minlength=256)
+    first = int(np.flatnonzero(counts)[0])
+    rest = image.size - int(counts[first])
+    if rest == 0:
+        return np.full(256, first, np.uint8)
+    cumulative = np.cumsum(counts) - counts[first]
+    scaled = np.rint(cumulative.astype(np.float32) * np.float32(255.0 / rest))
+    return np.clip(scaled, 0, 255).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""The four roles and what wires them."""

@@ -1,0 +1,115 @@
+"""The tables, as SQLAlchemy Core: what was received, what is to be done, what was answered, who is alive."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment: aware `datetime` in Python, Unix seconds in the database, so that every back end compares alike."""
+
+    impl = Float(53)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> float | None:
+        return None if value is None else value.timestamp()
+
+    def process_result_value(self, value: float | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else datetime.fromtimestamp(value, UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _job_columns() -> tuple[Column[object], ...]:
+    """What every queue has: see `appliance.domain.job`."""
+    return (
+        Column("state", String(16), nullable=False),
+        Column("attempts", Integer, nullable=False, default=0),
+        Column("not_before", Instant, nullable=False),
+        Column("lease_owner", String(128)),
+        Column("lease_until", Instant),
+        Column("code", String(64), nullable=False, default=""),
+        Column("reason", Text, nullable=False, default=""),
+        Column("created_at", Instant, nullable=False),
+        Column("finished_at", Instant),
+    )
+
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sop_instance_uid", String(64), nullable=False),
+    Column("sop_class_uid", String(64), nullable=False),
+    Column("transfer_syntax_uid", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("calling_ae_title", String(16), nullable=False),
+    Column("received_at", Instant, nullable=False),
+    UniqueConstraint("sop_instance_uid", "digest"),
+)
+
+analyses = Table(
+    "analyses",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("instance_id", ForeignKey("instances.id"), nullable=False, unique=True),
+    *_job_columns(),
+    Index(None, "state", "not_before"),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("analysis_id", ForeignKey("analyses.id"), nullable=False, index=True),
+    Column("record", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("result_id", ForeignKey("results.id"), nullable=False),
+    Column("destination", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("identifier", String(128), nullable=False),
+    Column("digest", String(64), nullable=False),
+    *_job_columns(),
+    UniqueConstraint("result_id", "destination", "kind"),
+    Index(None, "destination", "state", "not_before"),
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    Column("role", String(16), primary_key=True),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("beat_at", Instant, nullable=False),
+    Column("detail", Text, nullable=False, default=""),
+)

@@ -1,0 +1,1 @@
+"""Networks as checked packs, and the runners that execute them."""

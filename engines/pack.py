@@ -1,0 +1,159 @@
+"""A model pack is a folder that says what it is: networks, preprocessing, thresholds, data, performance, digests.
+
+Nothing of a pack is used before every file has the digest that `pack.toml` names. The digest of `pack.toml` itself
+is the digest of the pack and stands on every output.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class PackError(Exception):
+    """The pack cannot be trusted or does not fit; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocaliserSpec:
+    """The localiser: ONNX file, the sites of its channels in order, and the score from which a region counts."""
+
+    file: Path
+    sites: tuple[str, ...]
+    score_threshold: float
+    performance: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierSpec:
+    """One site's classifier, its calibration and its two operating points.
+
+    Calibrated probability = sigmoid(scale * logit + offset) (Platt 1999; offset 0 is temperature scaling).
+    """
+
+    site: str
+    file: Path
+    scale: float
+    offset: float
+    doubt: float
+    positive: float
+    performance: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def probability(self, logit: float) -> float:
+        """Calibrated probability of a fracture, 0 to 1."""
+        return float(1.0 / (1.0 + np.exp(-np.clip(self.scale * logit + self.offset, -60.0, 60.0))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pack:
+    """A checked pack."""
+
+    folder: Path
+    name: str
+    version: str
+    kind: Literal["synthetic", "radiographs"]
+    description: str
+    preprocessing: str
+    digest: str
+    localiser: LocaliserSpec
+    classifiers: dict[str, ClassifierSpec]
+    data: dict[str, Any] = field(repr=False)
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Trained on phantoms: says so wherever its name appears."""
+        return self.kind == "synthetic"
+
+    def goldens(self) -> dict[str, NDArray[np.float32]]:
+        """Golden inputs and outputs, ``{network}/{tensor}`` -> array."""
+        with np.load(self.folder / "goldens.npz") as stored:
+            return {name: stored[name] for name in stored.files}
+
+
+def read_pack(folder: Path, preprocessing: str) -> Pack:
+    """Read and check the pack in `folder`.
+
+    Parameters
+    ----------
+    preprocessing
+        Digest of the preprocessing that will feed the networks; a pack trained on another is refused.
+
+    Raises
+    ------
+    PackError
+        If a file is missing or altered, a value is out of range, or the preprocessing differs.
+    """
+    manifest = folder / "pack.toml"
+    try:
+        content = manifest.read_bytes()
+        d = tomllib.loads(content.decode())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PackError(f"{manifest} cannot be read ({error}): name a folder that holds a model pack") from error
+    for name, expected in d.get("digests", {}).items():
+        _check_digest(folder / name, expected)
+    try:
+        pack = _pack_from_manifest(folder, d, hashlib.sha256(content).hexdigest())
+    except (KeyError, TypeError, ValueError) as error:
+        raise PackError(f"{manifest} is not a pack's manifest: {type(error).__name__} {error}") from error
+    named = {s.file.name for s in (pack.localiser, *pack.classifiers.values())} | {"goldens.npz"}
+    if unchecked := named - d["digests"].keys():
+        raise PackError(f"{manifest} gives no digest for {', '.join(sorted(unchecked))}: build the pack again")
+    if pack.preprocessing != preprocessing:
+        raise PackError(
+            f"pack {pack.name} was trained on preprocessing {pack.preprocessing}, this appliance has {preprocessing}: "
+            "install the pack that belongs to this version"
+        )
+    return pack
+
+
+def _check_digest(file: Path, expected: str) -> None:
+    try:
+        actual = hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise PackError(f"{file} cannot be read ({error.strerror}): install the pack again") from error
+    if actual != expected:
+        raise PackError(f"{file} is not the file that was packed (SHA-256 {actual[:12]}...): install the pack again")
+
+
+def _pack_from_manifest(folder: Path, d: dict[str, Any], digest: str) -> Pack:
+    if d["kind"] not in ("synthetic", "radiographs"):
+        raise ValueError(f"kind {d['kind']!r}")
+    localiser = d["localiser"]
+    classifiers = {
+        site: ClassifierSpec(
+            site=site,
+            file=folder / c["file"],
+            scale=float(c["scale"]),
+            offset=float(c["offset"]),
+            doubt=float(c["doubt"]),
+            positive=float(c["positive"]),
+            performance=c.get("performance", {}),
+        )
+        for site, c in d["classifiers"].items()
+    }
+    for c in classifiers.values():
+        if not 0 <= c.doubt <= c.positive <= 1:
+            raise ValueError(f"operating points of {c.site}: doubt {c.doubt}, positive {c.positive}")
+    return Pack(
+        folder=folder,
+        name=d["name"],
+        version=d["version"],
+        kind=d["kind"],
+        description=d["description"],
+        preprocessing=d["preprocessing"],
+        digest=digest,
+        localiser=LocaliserSpec(
+            file=folder / localiser["file"],
+            sites=tuple(localiser["sites"]),
+            score_threshold=float(localiser["score_threshold"]),
+            performance=localiser.get("performance", {}),
+        ),
+        classifiers=classifiers,
+        data=d["data"],
+    )

@@ -1,0 +1,1 @@
+"""Grad-CAM: the NumPy definition and its CUDA kernels."""

@@ -1,0 +1,97 @@
+"""Grad-CAM and its overlay in NumPy: the definition that every faster implementation is tested against.
+
+References
+----------
+Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FLAT = 1e-12
+"""A map whose maximum is no greater than this holds no evidence and stays all zero."""
+
+
+def channel_weights(gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, K) float32: mean over h, w of `gradients` (N, K, h, w) float32 (Grad-CAM, equation 1)."""
+    return gradients.mean(axis=(2, 3), dtype=np.float32)
+
+
+def combine(activations: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, h, w) float32: ReLU of the weighted sum of `activations` (N, K, h, w) (Grad-CAM, equation 2)."""
+    return np.maximum(np.einsum("nk,nkhw->nhw", weights, activations, dtype=np.float32), 0.0)
+
+
+def normalise(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`maps` (N, h, w) >= 0 divided by their own maxima, so in [0, 1]; a flat map becomes all zero."""
+    peaks = maps.max(axis=(1, 2), keepdims=True)
+    return np.divide(maps, peaks, out=np.zeros_like(maps), where=peaks > FLAT)
+
+
+def gradcam(activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, h, w) float32 in [0, 1] from activations and gradients (N, K, h, w)."""
+    return normalise(combine(activations, channel_weights(gradients)))
+
+
+def sample(
+    heat: NDArray[np.float32], height: int, width: int, extent: tuple[float, float, float, float]
+) -> NDArray[np.float32]:
+    """(height, width) float32: bilinear samples of `heat` (h, w), whose borders lie at `extent`, 0 outside.
+
+    Parameters
+    ----------
+    extent
+        (x0, y0, x1, y1) in px of the output; pixel centres are at half integers, samples clamp at the map's edge.
+    """
+    x0, y0, x1, y1 = extent
+    rows, inside_y = _axis(height, y0, y1, heat.shape[0])
+    columns, inside_x = _axis(width, x0, x1, heat.shape[1])
+    out = np.zeros((height, width), np.float32)
+    out[np.ix_(inside_y, inside_x)] = rows[inside_y] @ heat @ columns[inside_x].T
+    return out
+
+
+def _axis(length: int, start: float, stop: float, cells: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Interpolation weights (length, cells) along one axis, and which output pixels lie on the map."""
+    centre = np.arange(length) + 0.5
+    position = np.clip((centre - start) / (stop - start) * cells - 0.5, 0, cells - 1)
+    below = np.minimum(position.astype(int), max(cells - 2, 0))
+    weights = np.zeros((length, cells), np.float32)
+    fraction = (position - below).astype(np.float32)
+    weights[np.arange(length), below] = 1 - fraction
+    weights[np.arange(length), np.minimum(below + 1, cells - 1)] += fraction
+    return weights, (centre > start) & (centre < stop)
+
+
+def colour_map() -> NDArray[np.uint8]:
+    """(256, 3) uint8: blue (little) over yellow and orange (moderate) to red (strong)."""
+    levels = np.array([0.0, 0.35, 0.6, 0.8, 1.0])
+    colours = np.array([[0, 40, 255], [0, 190, 255], [255, 225, 0], [255, 130, 0], [255, 0, 0]], float)
+    at = np.linspace(0, 1, 256)
+    return np.stack([np.interp(at, levels, colours[:, c]) for c in range(3)], axis=1).round().astype(np.uint8)
+
+
+def blend(grey: NDArray[np.uint8], heat: NDArray[np.float32], opacity: float = 0.55) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8: `heat` (H, W) in [0, 1], coloured, over `grey` (H, W) uint8.
+
+    The weight follows the heat, so that cold areas keep the radiograph as it was.
+    """
+    alpha = (np.float32(opacity) * np.sqrt(heat))[..., None]
+    coloured = colour_map()[np.rint(heat * 255).astype(np.uint8)]
+    return np.floor(grey[..., None] * (1 - alpha) + coloured * alpha + np.float32(0.5)).astype(np.uint8)
+
+
+def focus(heat: NDArray[np.float32]) -> float:
+    """0 (heat everywhere alike) to 1 (heat in one cell) for a map (h, w) >= 0; 0 for a flat one.
+
+    One less the effective share of the area, (sum x)^2 / (n sum x^2): the inverse Simpson index of the cells.
+
+    References
+    ----------
+    Simpson, "Measurement of Diversity", Nature 1949.
+    """
+    total = float(heat.sum(dtype=np.float64))
+    squares = float(np.square(heat, dtype=np.float64).sum())
+    return 1.0 - total * total / (heat.size * squares) if squares > FLAT else 0.0

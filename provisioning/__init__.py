@@ -1,0 +1,1 @@
+"""Sets a box up, checks it, proves it."""

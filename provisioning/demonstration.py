@@ -1,0 +1,315 @@
+"""`osteon demo`: the whole product against a small hospital, on phantoms or on real radiographs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from sqlalchemy import Engine, func, select
+
+from appliance.config import Configuration, read_configuration
+from appliance.dicom.part10 import part10_bytes
+from appliance.dicom.reader import read_dataset
+from appliance.dicom.sender import send_files
+from appliance.domain.finding import Answer
+from appliance.domain.identifiers import Site
+from appliance.domain.job import State
+from appliance.domain.result import Result
+from appliance.errors import Fault, Rejected
+from appliance.service.assembly import ROLES
+from appliance.service.supervisor import Supervisor
+from appliance.storage.database import now, open_database, readers
+from appliance.storage.tables import analyses, deliveries, instances, results, roles
+
+from .peers import DemonstrationHospital
+from .phantoms import instance_from_phantom, phantom
+from .pictures import SUFFIXES, instance_from_picture, radiograph_files, spread
+from .rendering import png_from_secondary_capture, text_from_structured_report
+
+SITES = (Site.ANKLE, Site.WRIST, Site.KNEE, Site.SHOULDER, Site.PELVIS, Site.SPINE)
+START_TIMEOUT_S = 60
+WORKING = (State.QUEUED, State.LEASED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A radiograph of the demonstration: what it is called, and when its C-STORE began."""
+
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A line of the closing table."""
+
+    name: str
+    result: Result | None
+    code: str
+    reason: str
+    in_pacs_s: float | None
+
+
+def demonstrate(
+    folder: Path, console: Console, radiographs: Path | None = None, limit: int | None = None, keep: bool = False
+) -> list[Row]:
+    """Play the demonstration; what came back lies in `folder`, which is made anew.
+
+    Parameters
+    ----------
+    radiographs
+        Folder of DICOM files, JPEG or PNG, read by the real pack; None: twelve phantoms, read by the phantom pack.
+    limit
+        At most so many radiographs, evenly spread over the folder.
+    keep
+        Leave everything running until Ctrl-C.
+    """
+    _make_anew(folder)
+    with tempfile.TemporaryDirectory(prefix="osteon-demo-") as state:
+        inputs = list(_inputs(Path(state) / "in", radiographs, limit, console))
+        hospital = DemonstrationHospital(folder)
+        try:
+            path = _write_configuration(Path(state), hospital, "fracatlas" if radiographs else "phantom")
+            config = read_configuration(path)
+            engine = open_database(config.database)
+            with Supervisor(path) as supervisor:
+                _wait_for_roles(engine, supervisor, console)
+                sent = _send(inputs, config, console)
+                _follow(readers(engine), len(sent), supervisor.watch, console)
+                rows = list(_rows(readers(engine), sent))
+                _render(folder, console)
+                console.print(_table(rows, synthetic=radiographs is None))
+                console.print(f"What came back: {folder.resolve()}  (pictures: {folder / 'pictures'})")
+                if keep:
+                    console.print(
+                        f"Status page: http://127.0.0.1:{config.status.port}/  -  Ctrl-C ends the demonstration"
+                    )
+                    _wait_for_interrupt(supervisor)
+            engine.dispose()
+        finally:
+            hospital.close()
+    return rows
+
+
+def _make_anew(folder: Path) -> None:
+    """Empty `folder`, if it is absent, empty or of an earlier demonstration; anything else is left alone."""
+    mark = folder / ".osteon-demo"
+    if folder.exists() and any(folder.iterdir()) and not mark.exists():
+        raise Fault("demo_folder", f"{folder} holds something else: choose another folder with --out")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    mark.touch()
+
+
+def _inputs(folder: Path, radiographs: Path | None, limit: int | None, console: Console) -> Iterator[tuple[str, Path]]:
+    """(name, DICOM file) of every radiograph to be sent."""
+    folder.mkdir()
+    made: list[tuple[str, Callable[[], Dataset]]] = []
+    if radiographs is None:
+        for site in SITES:
+            for fracture in (True, False):
+                name = f"{site.label}, {'fracture' if fracture else 'no fracture'}"
+                made.append((name, partial(_phantom, site, fracture)))
+    else:
+        files = spread(radiograph_files([radiographs]), limit)
+        made += [(file.name, partial(_instance, file)) for file in files]
+    if not made:
+        raise Fault("no_radiographs", f"{radiographs} holds no DICOM, JPEG or PNG file")
+    for k, (name, make) in enumerate(made):
+        path = folder / f"{k:05}.dcm"
+        try:
+            path.write_bytes(part10_bytes(make()))
+        except Rejected as error:
+            console.print(f"[yellow]not sent:[/] {name}: {error.reason}")
+        else:
+            yield name, path
+
+
+def _phantom(site: Site, fracture: bool) -> Dataset:
+    return instance_from_phantom(phantom(site.value, int(fracture), fracture))
+
+
+def _instance(file: Path) -> Dataset:
+    return instance_from_picture(file) if file.suffix.lower() in SUFFIXES else read_dataset(file.read_bytes())
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def _write_configuration(state: Path, hospital: DemonstrationHospital, pack: str) -> Path:
+    path = state / "osteon.toml"
+    path.write_text(
+        f"""\
+state_dir = {json.dumps(str(state / "state"))}
+receive.port = {_free_port()}
+status.port = {_free_port()}
+analyse.pack = "{pack}"
+
+[[destinations]]
+kind = "dicom"
+name = "pacs"
+host = "127.0.0.1"
+port = {hospital.pacs_port}
+called_ae_title = "PACS"
+
+[[destinations]]
+kind = "hl7"
+name = "ris"
+host = "127.0.0.1"
+port = {hospital.ris_port}
+receiving_application = "RIS"
+
+[[destinations]]
+kind = "fhir"
+name = "fhir"
+base_url = "{hospital.fhir_url}"
+"""
+    )
+    return path
+
+
+def _wait_for_roles(engine: Engine, supervisor: Supervisor, console: Console) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    with console.status("starting receive, analyse, deliver, status"):
+        while time.monotonic() < deadline:
+            supervisor.watch()
+            with readers(engine).connect() as c:
+                if c.execute(select(func.count()).select_from(roles)).scalar_one() == len(ROLES):
+                    return
+            time.sleep(0.05)
+    raise Fault("demo_start", f"not every role was up after {START_TIMEOUT_S} s: see what they printed above")
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    )
+
+
+def _send(inputs: list[tuple[str, Path]], config: Configuration, console: Console) -> dict[str, Sent]:
+    """C-STORE every file; by SOP Instance UID, what was sent."""
+    receive = config.receive
+    names = {path: name for name, path in inputs}
+    sent: dict[str, Sent] = {}
+    with _progress(console) as progress:
+        task = progress.add_task("C-STORE", total=len(inputs))
+        at = now()
+        for path, status in send_files(list(names), receive.host, receive.port, receive.ae_title, "DEMO"):
+            if status:
+                console.print(f"[yellow]not stored:[/] {names[path]}: {status}")
+            else:
+                uid = str(dcmread(path, stop_before_pixels=True, force=True).SOPInstanceUID)
+                sent[uid] = Sent(name=names[path], at=at)
+            at = now()
+            progress.advance(task)
+    return sent
+
+
+def _follow(engine: Engine, total: int, watch: Callable[[], None], console: Console) -> None:
+    """Bars until every radiograph is analysed and every answer has arrived."""
+    with _progress(console) as progress:
+        bars = {
+            t: progress.add_task(n, total=m)
+            for t, n, m in ((analyses, "analysed", total), (deliveries, "delivered", 0))
+        }
+        while True:
+            watch()
+            open_jobs = 0
+            for table, bar in bars.items():
+                with engine.connect() as c:
+                    counts = dict(c.execute(select(table.c.state, func.count()).group_by(table.c.state)).tuples())
+                waiting = sum(counts.get(s, 0) for s in WORKING)
+                everything = sum(counts.values())
+                progress.update(bar, total=everything, completed=everything - waiting)
+                open_jobs += waiting
+            if not open_jobs:
+                return
+            time.sleep(0.05)
+
+
+def _rows(engine: Engine, sent: dict[str, Sent]) -> Iterator[Row]:
+    joined = instances.join(analyses, analyses.c.instance_id == instances.c.id)
+    with engine.connect() as c:
+        for job in c.execute(
+            select(instances.c.sop_instance_uid, analyses.c.id, analyses.c.code, analyses.c.reason)
+            .select_from(joined)
+            .order_by(analyses.c.id)
+        ).all():
+            found = c.execute(select(results.c.id, results.c.record).where(results.c.analysis_id == job.id)).first()
+            arrived = (
+                found
+                and c.execute(
+                    select(func.max(deliveries.c.finished_at)).where(
+                        deliveries.c.result_id == found.id,
+                        deliveries.c.destination == "pacs",
+                        deliveries.c.state == State.DONE,
+                    )
+                ).scalar_one()
+            )
+            of = sent[job.sop_instance_uid]
+            yield Row(
+                name=of.name,
+                result=Result.from_json(found.record) if found else None,
+                code=job.code,
+                reason=job.reason,
+                in_pacs_s=(arrived - of.at).total_seconds() if arrived else None,
+            )
+
+
+def _render(folder: Path, console: Console) -> None:
+    """Pictures and texts of what the PACS got."""
+    files = sorted((folder / "pacs").glob("*.dcm")) if (folder / "pacs").exists() else []
+    (folder / "pictures").mkdir()
+    (folder / "reports").mkdir()
+    with _progress(console) as progress:
+        for file in progress.track(files, description="pictures"):
+            ds = dcmread(file)
+            if ds.Modality == "SR":
+                (folder / "reports" / f"{file.stem}.txt").write_text(text_from_structured_report(ds))
+            else:
+                png_from_secondary_capture(ds, folder / "pictures" / f"{file.stem}.png")
+
+
+COLOURS = {Answer.POSITIVE: "red", Answer.DOUBT: "yellow", Answer.NEGATIVE: "green", Answer.NOT_ANALYSED: "dim"}
+
+
+def _table(rows: list[Row], synthetic: bool) -> Table:
+    title = "SYNTHETIC: phantoms, read by networks trained on phantoms" if synthetic else None
+    table = Table(title=title, caption="AI second reader - not for diagnosis - the radiologist decides")
+    for name in ("radiograph", "site", "answer", "probability", "focus", "in PACS after"):
+        table.add_column(name, justify="right" if name in ("probability", "focus", "in PACS after") else "left")
+    for row in rows:
+        seconds = f"{row.in_pacs_s:.2f} s" if row.in_pacs_s is not None else "-"
+        if row.result is None or not row.result.findings:
+            table.add_row(row.name, "-", f"[dim]not analysed: {row.reason}[/]", "-", "-", seconds)
+            continue
+        for k, f in enumerate(row.result.findings):
+            answer = f"[{COLOURS[f.answer]}]{f.answer.label}[/]"
+            numbers = (f"{f.probability:.3f}", f"{f.focus:.2f}", seconds if k == 0 else "")
+            table.add_row(row.name if k == 0 else "", f.site.label, answer, *numbers)
+    return table
+
+
+def _wait_for_interrupt(supervisor: Supervisor) -> None:
+    try:
+        while True:
+            supervisor.watch()
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        return

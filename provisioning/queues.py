@@ -1,0 +1,100 @@
+"""What `osteon queue` shows and does: the two queues under one kind of name, such as ``analysis:12``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, Table, select
+
+from appliance.config import Configuration
+from appliance.domain.job import Event, ImpossibleTransition, State
+from appliance.errors import Rejected
+from appliance.storage.database import open_database, readers
+from appliance.storage.queue import Queue
+from appliance.storage.tables import analyses, deliveries, instances, results
+
+TABLES = {"analysis": analyses, "delivery": deliveries}
+SETTLED = (State.DONE, State.DROPPED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A line of the list."""
+
+    name: str
+    state: str
+    what: str
+    attempts: int
+    since: datetime
+    reason: str
+
+
+def jobs(config: Configuration, everything: bool) -> Iterator[Job]:
+    """The jobs that a person may want to look at, oldest first."""
+    engine = readers(open_database(config.database))
+    with engine.connect() as c:
+        for kind, table in TABLES.items():
+            query = select(table).order_by(table.c.id)
+            for row in c.execute(query if everything else query.where(table.c.state.not_in(SETTLED))):
+                what = "radiograph" if table is analyses else f"{row.kind} to {row.destination}"
+                since = row.finished_at or row.created_at
+                reason = f"{row.reason} [{row.code}]" if row.code else ""
+                yield Job(
+                    name=f"{kind}:{row.id}",
+                    state=row.state,
+                    what=what,
+                    attempts=row.attempts,
+                    since=since,
+                    reason=reason,
+                )
+
+
+def one_job(config: Configuration, name: str) -> dict[str, Any]:
+    """Every column of a job, and what it is about."""
+    table, job_id = _parse(name)
+    engine = readers(open_database(config.database))
+    with engine.connect() as c:
+        row = c.execute(select(table).where(table.c.id == job_id)).first()
+        if row is None:
+            raise _absent(name)
+        known = dict(row._mapping)
+        if table is analyses:
+            instance = c.execute(select(instances).where(instances.c.id == row.instance_id)).one()
+            found = c.execute(select(results.c.record).where(results.c.analysis_id == job_id)).first()
+            known |= {"instance": dict(instance._mapping), "result": json.loads(found.record) if found else None}
+    return known
+
+
+def retry(config: Configuration, name: str) -> State:
+    """Queue a job again, at once."""
+    return _command(open_database(config.database), name, Event.RETRY, "")
+
+
+def drop(config: Configuration, name: str, reason: str) -> State:
+    """Give a job up for good."""
+    return _command(open_database(config.database), name, Event.DROP, reason)
+
+
+def _command(engine: Engine, name: str, event: Event, reason: str) -> State:
+    table, job_id = _parse(name)
+    try:
+        return Queue(engine, table, "command").command(job_id, event, reason)
+    except KeyError:
+        raise _absent(name) from None
+    except ImpossibleTransition as error:
+        raise Rejected("impossible", f"{name}: {error}") from error
+
+
+def _parse(name: str) -> tuple[Table, int]:
+    kind, _, number = name.partition(":")
+    if kind not in TABLES or not number.isdecimal():
+        raise Rejected("no_such_job", f"{name!r} is not a job's name such as analysis:12 or delivery:40")
+    return TABLES[kind], int(number)
+
+
+def _absent(name: str) -> Rejected:
+    return Rejected("no_such_job", f"there is no {name}: see osteon queue list --all")

@@ -1,0 +1,65 @@
+"""`osteon read`: the pipeline on files, without any network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from appliance.analysis.overlay import overlay
+from appliance.config import Analyse, Configuration
+from appliance.dicom.part10 import part10_bytes
+from appliance.errors import Rejected
+from appliance.service.assembly import pipeline_of
+from appliance.service.reading import Reading, read
+
+from .pictures import SUFFIXES, instance_from_picture, radiograph_files, spread
+
+
+def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | None, console: Console) -> None:
+    """Print a table with an answer or a reason per file; write overlays and `results.json` into `folder`."""
+    pipeline = pipeline_of(Configuration(analyse=Analyse(pack=pack)))
+    files = spread(radiograph_files(paths), limit)
+    table = Table(caption="AI second reader - not for diagnosis - the radiologist decides")
+    for name in ("file", "site", "answer", "probability", "focus", "ms"):
+        table.add_column(name, justify="right" if name in ("probability", "focus", "ms") else "left")
+    records = []
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    for number, file in enumerate(track(files, description="reading", console=console)):
+        try:
+            reading = read(_content(file), pipeline)
+        except Rejected as error:
+            table.add_row(file.name, "-", f"[dim]{error.reason}[/]", "-", "-", "-")
+            records.append({"file": file.name, "rejected": {"code": error.code, "reason": error.reason}})
+            continue
+        _add_rows(table, file, reading)
+        picture = None
+        if folder and reading.grey is not None:
+            picture = f"{number:04}_{file.stem}.png"
+            result, heats = reading.analysis.result, reading.analysis.heats
+            Image.fromarray(overlay(reading.grey, result, heats)).save(folder / picture)
+        records.append({"file": file.name, "picture": picture, "result": json.loads(reading.analysis.result.to_json())})
+    if folder:
+        (folder / "results.json").write_text(json.dumps(records, indent=1))
+    console.print(table)
+
+
+def _content(file: Path) -> bytes:
+    if file.suffix.lower() in SUFFIXES:
+        return part10_bytes(instance_from_picture(file))
+    return file.read_bytes()
+
+
+def _add_rows(table: Table, file: Path, reading: Reading) -> None:
+    result = reading.analysis.result
+    milliseconds = f"{sum(ms for _, ms in result.timings_ms):.0f}"
+    if result.not_analysed:
+        table.add_row(file.name, "-", f"[dim]not analysed: {result.not_analysed.reason}[/]", "-", "-", "-")
+    for k, f in enumerate(result.findings):
+        name, ms = (file.name, milliseconds) if k == 0 else ("", "")
+        table.add_row(name, f.site.label, f.answer.label, f"{f.probability:.3f}", f"{f.focus:.2f}", ms)
