@@ -1,0 +1,39 @@
+# make demo | make test: all that a newcomer needs. The rest is for who works on Osteon.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+TESTABLE := $(VENV)/.testable
+
+.PHONY: demo test check benchmark clean
+
+demo: $(INSTALLED)
+	$(BIN)/osteon demo
+
+test: $(TESTABLE)
+	tests/peers/install.sh
+	$(BIN)/pytest
+
+check: $(TESTABLE)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+benchmark: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.stages
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(TESTABLE): $(INSTALLED)
+	$(BIN)/pip install --quiet $(TORCH) --editable '.[dev,train]'
+	touch $@
+
+# PyTorch's wheels for the CPU are ten times smaller; TORCH= takes whatever the index has newest
+TORCH ?= torch==2.13.0
+
+clean:
+	rm -rf $(VENV) demo *.egg-info .pytest_cache .mypy_cache .ruff_cache tests/peers/node_modules

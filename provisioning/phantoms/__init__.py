@@ -1,0 +1,6 @@
+"""Phantom radiographs: drawn anatomy in realistic DX instances, where the truth is known to the pixel."""
+
+from .instance import instance_from_phantom
+from .phantom import Phantom, phantom
+
+__all__ = ["Phantom", "instance_from_phantom", "phantom"]

@@ -1,0 +1,133 @@
+"""What a bone is to the phantoms: an outline in millimetres, a depth, a cortex and the stretch of it that breaks.
+
+The frame is that of the film, origin at its centre, x to the viewer's right, y downwards, drawn for the
+patient's right side; the left is its mirror image.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float32]
+Xy = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bone:
+    """One bone.
+
+    Attributes
+    ----------
+    outline
+        (n, 2) float32, mm: a closed curve, the last point joins the first.
+    radius_mm
+        Half of its extent along the beam. The bone is as round as a tube of this radius at its edges, flat beyond.
+    shaft
+        Two points: from the spongy end to the hard end. The cortex thickens from one to the other.
+    cortex_mm
+        Thickness of the cortex at the two ends of `shaft`.
+    breaks
+        Which fractions of `shaft` a fracture may have its centre in; None: this bone is never broken.
+    density
+        Mineral content relative to an ordinary bone.
+    holes
+        Outlines of what is not bone within the outline (foramina).
+    """
+
+    name: str
+    outline: Points
+    radius_mm: float
+    shaft: tuple[Xy, Xy]
+    cortex_mm: tuple[float, float]
+    breaks: tuple[float, float] | None = None
+    density: float = 1.0
+    holes: tuple[Points, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tissue:
+    """A body of soft tissue, or, with a negative `density`, of air."""
+
+    outline: Points
+    radius_mm: float
+    density: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anatomy:
+    """Everything on one film.
+
+    Attributes
+    ----------
+    film_mm
+        Width and height of the film.
+    spacing_mm
+        Nominal side of a pixel.
+    region_mm
+        x0, y0, x1, y1: the box that a localiser should find.
+    paired
+        Whether the site has a left and a right, and so a laterality.
+    view_position
+        DICOM PS3.3 C.8.11.5.1.1, for the right side.
+    """
+
+    film_mm: tuple[float, float]
+    spacing_mm: float
+    region_mm: tuple[float, float, float, float]
+    bones: tuple[Bone, ...]
+    tissues: tuple[Tissue, ...]
+    view_position: str
+    paired: bool = True
+
+
+def curve(points: Sequence[Xy], steps: int = 6) -> Points:
+    """Closed centripetal-like (uniform Catmull-Rom) curve through `points`; (steps * n, 2) float32."""
+    p1 = np.asarray(points, np.float32)
+    p0, p2, p3 = np.roll(p1, 1, 0), np.roll(p1, -1, 0), np.roll(p1, -2, 0)
+    t = (np.arange(steps, dtype=np.float32) / steps)[None, :, None]
+    a, b, c, d = (p[:, None, :] for p in (p0, p1, p2, p3))
+    xy = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    return np.asarray(xy.reshape(-1, 2), np.float32)
+
+
+def ellipse(x: float, y: float, rx: float, ry: float, tilt_deg: float = 0.0) -> Points:
+    """Ellipse about (x, y); `tilt_deg` turns it clockwise on the screen."""
+    a = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    tilt = np.deg2rad(tilt_deg)
+    u, v = rx * np.cos(a), ry * np.sin(a)
+    xy = np.stack([x + u * np.cos(tilt) - v * np.sin(tilt), y + u * np.sin(tilt) + v * np.cos(tilt)], 1)
+    return np.asarray(xy, np.float32)
+
+
+def tube(stations: Sequence[tuple[float, float, float]]) -> Points:
+    """Outline of a tapered tube along `stations` of (x, y, half width), ends rounded."""
+    s = np.asarray(stations, np.float32)
+    along = np.gradient(s[:, :2], axis=0)
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    across = np.stack([-along[:, 1], along[:, 0]], 1) * s[:, 2:]
+    cap_start = s[:1, :2] - along[:1] * s[:1, 2:] * 0.45
+    cap_end = s[-1:, :2] + along[-1:] * s[-1:, 2:] * 0.45
+    ring = np.concatenate([cap_start, s[:, :2] + across, cap_end, (s[:, :2] - across)[::-1]])
+    return curve([(float(x), float(y)) for x, y in ring])
+
+
+def mirrored(outline: Points) -> Points:
+    """The same outline on the other side of the midline x = 0."""
+    return np.asarray(outline * np.float32([-1, 1]), np.float32)
+
+
+def mirrored_bone(bone: Bone) -> Bone:
+    """The opposite bone of a pair that is on the same film."""
+    (x0, y0), (x1, y1) = bone.shaft
+    return Bone(
+        name=f"left {bone.name}",
+        outline=mirrored(bone.outline),
+        radius_mm=bone.radius_mm,
+        shaft=((-x0, y0), (-x1, y1)),
+        cortex_mm=bone.cortex_mm,
+        breaks=bone.breaks,
+        density=bone.density,
+        holes=tuple(mirrored(h) for h in bone.holes),
+    )

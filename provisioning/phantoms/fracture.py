@@ -1,0 +1,193 @@
+"""Break one bone: a thin, dark, jagged line across the cortex, sometimes with a step.
+
+The line is known before it is drawn, so the truth is exact: the box is that of the pixels that the line darkens.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+from scipy import ndimage
+
+from .anatomy import Anatomy, Bone
+from .pose import Pose
+from .rendering import Field
+
+OBLIQUITY_DEG = 38.0
+COMPLETE = 0.7  # share of fractures that go through both cortices
+LENGTH = (0.10, 0.42)  # shortest and longest, in widths of the region
+STEP_OFF = 0.55  # share of the complete ones with a step
+STEP_REACH = 0.045  # of the region's width: a step has faded at three times this distance
+CROP_PX = 256  # side of the region as the classifier sees it: the line is made to survive that
+WIDTH_PX = (1.2, 2.2)  # in that crop
+DARKNESS = (0.6, 0.9)  # share of the bone's attenuation that the gap takes away
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fracture:
+    """Where and how to break; drawn before the bone is rendered.
+
+    Attributes
+    ----------
+    bone
+        The one that breaks.
+    centre_px
+        (2,) float64 on the film.
+    direction
+        (2,) unit vector of the line.
+    jags
+        (33,) float64, in widths of the line: how far it strays from straight; 0 at both ends.
+    """
+
+    bone: Bone
+    centre_px: Field
+    direction: Field
+    jags: Field
+    width_px: float
+    darkness: float
+    complete: bool
+    share: float
+    step_px: float
+    longest_px: float
+    reach_px: float
+
+
+def plan(anatomy: Anatomy, pose: Pose, region: tuple[int, int, int, int], rng: np.random.Generator) -> Fracture:
+    """Choose a bone that can break, and a place and a direction on it, with the centre inside `region`."""
+    candidates = [bone for bone in anatomy.bones if bone.breaks is not None]
+    weights = np.sqrt([np.ptp(bone.outline[:, 0]) * np.ptp(bone.outline[:, 1]) for bone in candidates])
+    region_px = min(region[2] - region[0], region[3] - region[1])
+    x0, y0, x1, y1 = region
+    inset = 0.03 * region_px
+    while True:
+        bone = candidates[int(rng.choice(len(candidates), p=weights / weights.sum()))]
+        assert bone.breaks is not None
+        ends = pose.pixels_from_mm(np.asarray(bone.shaft, np.float32)).astype(np.float64)
+        along = ends[1] - ends[0]
+        centre = ends[0] + along * rng.uniform(*bone.breaks)
+        if x0 + inset < centre[0] < x1 - inset and y0 + inset < centre[1] < y1 - inset:
+            break
+    across = np.arctan2(along[0], -along[1]) + np.deg2rad(rng.uniform(-OBLIQUITY_DEG, OBLIQUITY_DEG))
+    if rng.random() < 0.5:
+        across += np.pi
+    complete = bool(rng.random() < COMPLETE)
+    width_px = float(rng.uniform(*WIDTH_PX)) * region_px / CROP_PX
+    stepped = complete and bool(rng.random() < STEP_OFF)
+    return Fracture(
+        bone=bone,
+        centre_px=centre,
+        direction=np.array([np.cos(across), np.sin(across)]),
+        jags=_jagged(rng),
+        width_px=width_px,
+        darkness=float(rng.uniform(*DARKNESS)),
+        complete=complete,
+        share=float(rng.uniform(0.6, 0.9)),
+        step_px=float(rng.uniform(0.8, 1.8)) * width_px * (1 if rng.random() < 0.5 else -1) if stepped else 0.0,
+        longest_px=LENGTH[1] * region_px,
+        reach_px=STEP_REACH * region_px,
+    )
+
+
+def broken(bone: Field, fracture: Fracture) -> tuple[Field, tuple[int, int, int, int] | None]:
+    """Break a bone's attenuation.
+
+    Parameters
+    ----------
+    bone
+        (H, W) float32: this bone alone, on the whole film; not written to.
+
+    Returns
+    -------
+    The broken bone, and the tight box of the line; None when the line misses the bone.
+    """
+    line = _line(bone, fracture)
+    if line is None:
+        return bone, None
+    height, width = bone.shape
+    pad = int(3 * fracture.reach_px) + 4
+    low = np.maximum(np.floor(line.min(0)).astype(int) - pad, 0)
+    high = np.minimum(np.ceil(line.max(0)).astype(int) + pad, [width, height])
+    (x0, y0), (x1, y1) = low, high
+    patch = bone[y0:y1, x0:x1]
+    gap = _gap(line - low, fracture.width_px, patch.shape)
+    truth = (gap > 0.3) & (patch > 0.1 * patch.max())
+    if truth.sum() < 12:
+        return bone, None
+    rows, columns = np.flatnonzero(truth.any(1)), np.flatnonzero(truth.any(0))
+    box = (int(x0 + columns[0]), int(y0 + rows[0]), int(x0 + columns[-1] + 1), int(y0 + rows[-1] + 1))
+    if fracture.step_px:
+        patch = _stepped(patch, line - low, fracture)
+    out = bone.copy()
+    out[y0:y1, x0:x1] = patch * (1 - np.float32(fracture.darkness) * gap)
+    return out, box
+
+
+def _jagged(rng: np.random.Generator) -> Field:
+    """Midpoint displacement: 33 offsets, in widths of the line, 0 at both ends."""
+    offsets = np.zeros(33)
+    gap, size = 32, 2.2
+    while gap > 1:
+        middles = np.arange(gap // 2, 32, gap)
+        between = (offsets[middles - gap // 2] + offsets[middles + gap // 2]) / 2
+        offsets[middles] = between + rng.normal(0, size, middles.size)
+        gap, size = gap // 2, size * 0.58
+    return offsets
+
+
+def _line(bone: Field, fracture: Fracture) -> Field | None:
+    """(33, 2) points of the line, from cortex to cortex, or from one cortex into the bone."""
+    back, ahead = (_exit(bone, fracture.centre_px, fracture.direction * sign, fracture.longest_px) for sign in (-1, 1))
+    if back is None or ahead is None:
+        return None
+    start, stop = -back, ahead
+    if not fracture.complete:
+        stop = start + fracture.share * (stop - start)
+    excess = (stop - start) - fracture.longest_px
+    if excess > 0:
+        stop -= excess
+    t = np.linspace(start, stop, 33)[:, None]
+    normal = np.array([-fracture.direction[1], fracture.direction[0]])
+    taper = np.minimum(1.0, (stop - start) / (14 * fracture.width_px))
+    stray = fracture.jags[:, None] * fracture.width_px * taper
+    return np.asarray(fracture.centre_px + t * fracture.direction + stray * normal)
+
+
+def _exit(bone: Field, start: Field, direction: Field, longest: float) -> float | None:
+    """How far from `start` the bone ends in this direction; None when `start` is not in the bone."""
+    distances = np.arange(0, longest * 1.6, 1.0)
+    at = start + distances[:, None] * direction
+    height, width = bone.shape
+    on_film = (at[:, 0] >= 0) & (at[:, 0] < width) & (at[:, 1] >= 0) & (at[:, 1] < height)
+    x = np.clip(at[:, 0], 0, width - 1).astype(int)
+    y = np.clip(at[:, 1], 0, height - 1).astype(int)
+    inside = on_film & (bone[y, x] > 1e-3)
+    if not inside[0]:
+        return None
+    outside = np.flatnonzero(~inside)
+    return float(distances[outside[0]] if outside.size else distances[-1])
+
+
+def _gap(line: Field, width_px: float, shape: tuple[int, ...]) -> Field:
+    """(h, w) float32 in 0..1: the line, wider where it enters."""
+    fine = 2
+    canvas = Image.new("L", (shape[1] * fine, shape[0] * fine))
+    draw = ImageDraw.Draw(canvas)
+    points = [(float(x) * fine, float(y) * fine) for x, y in line]
+    widths = np.interp(np.arange(32), [0, 8, 31], [1.25, 1.0, 0.8]) * width_px * fine
+    for start, stop, width in zip(points, points[1:], widths, strict=False):
+        draw.line([start, stop], fill=255, width=max(2, round(width)))
+        r = width / 2 - 0.5
+        draw.ellipse([stop[0] - r, stop[1] - r, stop[0] + r, stop[1] + r], fill=255)
+    soft = canvas.filter(ImageFilter.GaussianBlur(0.25 * width_px * fine)).reduce(fine)
+    return np.asarray(soft, np.float32) / 255
+
+
+def _stepped(patch: Field, line: Field, fracture: Fracture) -> Field:
+    """Slide the bone beyond the line along it; the slide fades with the distance from the line."""
+    h, w = patch.shape
+    normal = np.array([-fracture.direction[1], fracture.direction[0]])
+    x, y = np.meshgrid(np.arange(w, dtype=np.float32) + 0.5, np.arange(h, dtype=np.float32) + 0.5)
+    beyond = (x - line[0, 0]) * normal[0] + (y - line[0, 1]) * normal[1]
+    slide = np.where(beyond > 0, fracture.step_px * np.exp(-((beyond / fracture.reach_px) ** 2)), 0.0)
+    at = (y - 0.5 - slide * fracture.direction[1], x - 0.5 - slide * fracture.direction[0])
+    return np.asarray(ndimage.map_coordinates(patch, at, order=1, mode="nearest"), np.float32)

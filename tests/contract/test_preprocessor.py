@@ -1,0 +1,118 @@
+"""The `Preprocessor` port: DALI on the CPU against the NumPy reference, and the reference against OpenCV."""
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from appliance.domain.radiograph import StoredValues, VoiFunction, Window
+from appliance.ports import Preprocessor
+from appliance.preprocessing.dali import DaliPreprocessor
+from appliance.preprocessing.recipe import equalisation_table, fitted_size
+from appliance.preprocessing.reference import ReferencePreprocessor, displayed
+
+SHAPES = [(1, 1), (2, 509), (373, 454), (600, 601), (1501, 1013), (512, 512)]
+BORDER_PX = 2
+"""DALI clamps at the image's edge where Pillow renormalises: the outermost pixels differ."""
+
+
+def smooth(shape: tuple[int, int], top: int, seed: int = 0) -> NDArray[np.uint16]:
+    noise = np.random.default_rng(seed).random(shape, np.float32)
+    blurred = cv2.GaussianBlur(noise, (0, 0), 3)
+    blurred = (blurred - blurred.min()) / max(float(np.ptp(blurred)), 1e-6)
+    return (blurred * top).astype(np.uint16)
+
+
+def stored(shape: tuple[int, int], function: VoiFunction = "LINEAR", invert: bool = False) -> StoredValues:
+    window = Window(center=1900.0, width=2600.0, function=function)
+    return StoredValues(pixels=smooth(shape, 4095), slope=1.02, intercept=-30.0, window=window, invert=invert)
+
+
+@pytest.fixture(scope="module")
+def dali() -> DaliPreprocessor:
+    return DaliPreprocessor("cpu", 2)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+@pytest.mark.parametrize("invert", [False, True])
+def test_dali_agrees_with_the_reference(
+    dali: DaliPreprocessor, shape: tuple[int, int], function: VoiFunction, invert: bool
+) -> None:
+    values = stored(shape, function, invert)
+    expected, actual = ReferencePreprocessor().prepare(values), dali.prepare(values)
+    assert actual.scale == expected.scale
+    h, w = fitted_size(*shape, 512)
+    assert not actual.image[h:].any() and not actual.image[:, w:].any()
+    if min(h, w) > 2 * BORDER_PX + 1:
+        inner = (slice(BORDER_PX, h - BORDER_PX), slice(BORDER_PX, w - BORDER_PX))
+        difference = np.abs(actual.image[inner].astype(int) - expected.image[inner])
+        # one grey level before equalisation can be a few after it, where the histogram is steep
+        assert difference.max() <= 6
+        assert (difference > 2).mean() < 0.01
+
+
+def test_dali_equalises_as_the_table_says(dali: DaliPreprocessor) -> None:
+    """The image's equalisation is the table that the regions get: DALI's own `equalize` is the witness."""
+    values = stored((700, 400))
+    prepared = dali.prepare(values)
+    whole = dali.regions(values, prepared.table, np.array([[0, 0, 400, 700]], np.float32))[0]
+    assert set(np.unique(prepared.image)) <= {0, *np.unique(prepared.table)}
+    assert len(np.unique(whole)) > 50
+
+
+@pytest.mark.parametrize("preprocessor", ["reference", "dali"])
+def test_a_region_is_cut_from_the_received_resolution(preprocessor: str, dali: DaliPreprocessor) -> None:
+    """A line two pixels wide, lost at 512 px, is there in its region."""
+    pixels = np.full((3000, 2500), 3000, np.uint16)
+    pixels[1000:1300, 1100:1102] = 500
+    pixels[:400] = 1000
+    values = StoredValues(pixels=pixels, window=Window(center=2048, width=4096))
+    port: Preprocessor = ReferencePreprocessor() if preprocessor == "reference" else dali
+    prepared = port.prepare(values)
+    region = port.regions(values, prepared.table, np.array([[1000, 1000, 1256, 1256]], np.float32))
+    assert region.shape == (1, 256, 256)
+    line, beside = region[0, 50:200, 100:102].astype(int), region[0, 50:200, 120:160].astype(int)
+    assert beside.min() - line.max() > 100
+
+
+def test_many_regions_come_back_in_order(dali: DaliPreprocessor) -> None:
+    values = stored((600, 500))
+    table = dali.prepare(values).table
+    boxes = np.array([[k, k, k + 200, k + 100 + k] for k in range(37)], np.float32)
+    together = dali.regions(values, table, boxes)
+    for k in (0, 15, 16, 36):
+        np.testing.assert_array_equal(together[k], dali.regions(values, table, boxes[k : k + 1])[0])
+
+
+@pytest.mark.parametrize("kind", ["noise", "three levels", "constant", "half black"])
+def test_equalisation_is_opencvs(kind: str) -> None:
+    rng = np.random.default_rng(1)
+    image = {
+        "noise": rng.integers(0, 256, (97, 101)),
+        "three levels": rng.choice([3, 77, 200], (64, 64)),
+        "constant": np.full((9, 9), 120),
+        "half black": np.where(np.arange(10_000).reshape(100, 100) < 5000, 0, rng.integers(1, 256, (100, 100))),
+    }[kind].astype(np.uint8)
+    np.testing.assert_array_equal(equalisation_table(image)[image], cv2.equalizeHist(image))
+
+
+def test_a_window_at_its_edges() -> None:
+    """DICOM PS3.3 C.11.2.1.2.1, the note's example: center 2048, width 4096 maps 0..4095 to black..white."""
+    values = StoredValues(pixels=np.array([[0, 2047, 4095, 65535]], np.uint16), window=Window(center=2048, width=4096))
+    assert displayed(values).tolist() == [[0, 127, 255, 255]]
+
+
+def test_monochrome1_is_inverted_once() -> None:
+    pixels = np.array([[0, 4095]], np.uint16)
+    for invert, expected in ((False, [[0, 255]]), (True, [[255, 0]])):
+        values = StoredValues(pixels=pixels, window=Window(center=2048, width=4096), invert=invert)
+        assert displayed(values).tolist() == expected
+
+
+def test_after_an_error_the_graph_is_built_again(dali: DaliPreprocessor) -> None:
+    values = stored((300, 300))
+    before = dali.prepare(values)
+    with pytest.raises(Exception, match=r"."):
+        dali.regions(values, before.table, np.array([[10, 10, np.nan, 20]], np.float32))
+    np.testing.assert_array_equal(dali.prepare(values).image, before.image)

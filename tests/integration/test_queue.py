@@ -1,0 +1,176 @@
+"""Leases on a real SQLite file: who dies, who hangs, who comes late."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, func, insert, select, update
+
+from appliance.domain.job import Backoff, Event, ImpossibleTransition, State
+from appliance.errors import Transient
+from appliance.storage.database import now, open_database, readers
+from appliance.storage.ledger import Received, keep_instance
+from appliance.storage.queue import Queue
+from appliance.storage.tables import analyses, instances, results
+
+ERROR = Transient("away", "the peer is away")
+
+
+def received(number: int) -> Received:
+    return Received(
+        sop_instance_uid=f"1.2.{number}",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.1",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        digest=f"{number:064x}",
+        size_bytes=1,
+        calling_ae_title="TEST",
+    )
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_database(f"sqlite:///{tmp_path / 'osteon.db'}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def queue(engine: Engine) -> Queue:
+    return Queue(engine, analyses, "me", most_attempts=3, backoff=Backoff(first_s=0.0, longest_s=0.0))
+
+
+def state(engine: Engine, job_id: int = 1) -> tuple[str, str]:
+    with engine.connect() as c:
+        row = c.execute(select(analyses.c.state, analyses.c.code).where(analyses.c.id == job_id)).one()
+    return row.state, row.code
+
+
+def let_the_lease_run_out(engine: Engine) -> None:
+    with engine.begin() as c:
+        c.execute(update(analyses).values(lease_until=now() - timedelta(seconds=1)))
+
+
+def test_the_database_survives_a_power_cut(engine: Engine) -> None:
+    with engine.connect() as c:
+        assert c.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert c.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+
+
+def test_the_same_bytes_are_kept_once_and_other_bytes_again(engine: Engine) -> None:
+    first = received(1)
+    assert keep_instance(engine, first)
+    assert not keep_instance(engine, first)
+    with engine.connect() as c:
+        assert c.execute(select(func.count()).select_from(analyses)).scalar() == 1
+
+
+def test_oldest_first_and_each_only_once(engine: Engine, queue: Queue) -> None:
+    for number in range(5):
+        keep_instance(engine, received(number))
+    assert [lease.job_id for lease in queue.lease(most=2)] == [1, 2]
+    other = Queue(engine, analyses, "other")
+    assert [lease.job_id for lease in other.lease(most=9)] == [3, 4, 5]
+    assert queue.lease() == []
+
+
+def test_twenty_threads_never_share_a_job(engine: Engine) -> None:
+    for number in range(60):
+        keep_instance(engine, received(number))
+    leased: list[int] = []
+
+    def take(owner: str) -> None:
+        queue = Queue(engine, analyses, owner)
+        while leases := queue.lease(most=2):
+            leased.extend(lease.job_id for lease in leases)
+
+    threads = [threading.Thread(target=take, args=(f"worker {k}",)) for k in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(leased) == list(range(1, 61))
+
+
+def test_a_result_and_the_end_of_its_job_are_one_transaction(engine: Engine, queue: Queue) -> None:
+    keep_instance(engine, received(1))
+    (lease,) = queue.lease()
+    with pytest.raises(RuntimeError, match="power cut"), queue.ending(lease, Event.FINISH) as c:
+        c.execute(insert(results).values(analysis_id=1, record="{}", created_at=now()))
+        raise RuntimeError("power cut")
+    assert state(engine) == ("leased", "")
+    with engine.connect() as c:
+        assert c.execute(select(func.count()).select_from(results)).scalar() == 0
+
+
+def test_a_lease_that_ran_out_is_somebody_elses_and_the_late_one_is_refused(engine: Engine, queue: Queue) -> None:
+    keep_instance(engine, received(1))
+    (lost,) = queue.lease()
+    let_the_lease_run_out(engine)
+    (taken,) = Queue(engine, analyses, "other").lease()
+    assert taken.attempts == 2
+    with pytest.raises(Transient, match="lease_lost"), queue.ending(lost, Event.FINISH):
+        pass
+    with pytest.raises(Transient, match="lease_lost"):
+        queue.renew(lost)
+    queue.failed(lost, ERROR)
+    assert state(engine) == ("leased", "lease_expired")
+
+
+def test_renewal_keeps_a_lease(engine: Engine, queue: Queue) -> None:
+    keep_instance(engine, received(1))
+    (lease,) = queue.lease()
+    let_the_lease_run_out(engine)
+    renewed = queue.renew(lease)
+    assert renewed.until > now()
+    assert Queue(engine, analyses, "other").lease() == []
+    with queue.ending(renewed, Event.FINISH):
+        pass
+    assert state(engine)[0] == "done"
+
+
+def test_what_kills_its_worker_every_time_is_parked_and_blocks_nobody(engine: Engine, queue: Queue) -> None:
+    for number in range(2):
+        keep_instance(engine, received(number))
+    for _ in range(3):
+        (lease,) = queue.lease()
+        assert lease.job_id == 1
+        queue.release()  # what a role does that comes back from kill -9
+    assert state(engine) == ("parked", "lease_expired")
+    assert [lease.job_id for lease in queue.lease()] == [2]
+
+
+def test_failures_back_off_then_park(engine: Engine) -> None:
+    queue = Queue(engine, analyses, "me", most_attempts=2, backoff=Backoff(first_s=1000, longest_s=1000))
+    keep_instance(engine, received(1))
+    queue.failed(queue.lease()[0], ERROR)
+    assert state(engine) == ("queued", "away")
+    assert queue.lease() == []
+    queue.command(1, Event.RETRY, "")
+    queue.failed(queue.lease()[0], ERROR)
+    assert state(engine) == ("queued", "away")  # a person's retry starts the count anew
+
+
+def test_a_person_can_retry_and_drop_but_not_what_is_done(engine: Engine, queue: Queue) -> None:
+    keep_instance(engine, received(1))
+    queue.failed(queue.lease()[0], ERROR, for_good=True)
+    assert state(engine)[0] == "parked"
+    assert queue.command(1, Event.RETRY, "") is State.QUEUED
+    assert queue.command(1, Event.DROP, "test film") is State.DROPPED
+    with pytest.raises(ImpossibleTransition):
+        queue.command(1, Event.RETRY, "")
+    with pytest.raises(KeyError):
+        queue.command(99, Event.RETRY, "")
+
+
+def test_reading_takes_no_write_lock(engine: Engine) -> None:
+    with engine.begin() as writer:
+        writer.execute(insert(instances).values(**_row(1)))
+        with readers(engine).connect() as reader:
+            assert reader.execute(select(func.count()).select_from(instances)).scalar() == 0
+
+
+def _row(number: int) -> dict[str, object]:
+    values = received(number)
+    return {name: getattr(values, name) for name in Received.__slots__} | {"received_at": now()}

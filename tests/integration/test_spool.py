@@ -1,0 +1,69 @@
+"""The spool on a real file system: nothing half, nothing outside, nothing damaged."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import Rejected, Transient
+from appliance.storage.spool import FileSpool
+
+
+def files(root: Path) -> list[Path]:
+    return [p for p in root.rglob("*") if p.is_file()]
+
+
+def test_put_and_get_and_the_same_bytes_once(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path)
+    digest = spool.put(b"bytes")
+    assert spool.put(b"bytes") == digest
+    assert spool.get(digest) == b"bytes"
+    assert [p.name for p in files(tmp_path)] == [digest]
+
+
+def test_the_order_is_write_sync_rename_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system calls that a power cut needs, in their order (fsync(2), rename(2))."""
+    calls: list[str] = []
+    real_fsync, real_rename = os.fsync, os.rename
+    spool = FileSpool(tmp_path)
+    spool.put(b"other")
+
+    def fsync(descriptor: int) -> None:
+        calls.append("fsync folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "fsync file")
+        real_fsync(descriptor)
+
+    def rename(source: str, target: Path) -> None:
+        assert Path(source).read_bytes() == b"bytes"
+        calls.append("rename")
+        real_rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", rename)
+    spool.put(b"bytes")
+    assert calls[-3:] == ["fsync file", "rename", "fsync folder"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "disk_full"), (errno.EIO, "spool_failed")])
+def test_a_disk_that_fails_keeps_nothing_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    spool = FileSpool(tmp_path)
+
+    def full(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Transient, match=code):
+        spool.put(b"bytes")
+    assert files(tmp_path) == []
+
+
+def test_damage_is_noticed(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path)
+    digest = spool.put(b"bytes")
+    files(tmp_path)[0].write_bytes(b"bites")
+    with pytest.raises(Rejected, match="spool_damaged"):
+        spool.get(digest)
+    with pytest.raises(Rejected, match="spool_missing"):
+        spool.get("0" * 64)

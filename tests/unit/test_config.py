@@ -1,0 +1,66 @@
+"""Every error at once, with the key's path and a suggestion."""
+
+from pathlib import Path
+
+import pytest
+
+from appliance.config import Configuration, ConfigurationError, read_configuration
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "osteon.toml"
+    path.write_text(text)
+    return path
+
+
+def test_no_file_is_the_defaults() -> None:
+    assert read_configuration(None) == Configuration()
+
+
+def test_every_error_at_once_with_its_path_and_a_suggestion(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """
+        [receive]
+        prot = 104
+        ae_title = "SEVENTEEN_LETTERS"
+        [[destinations]]
+        kind = "dicom"
+        name = "pacs"
+        host = "127.0.0.1"
+        port = 70000
+        called_ae_titel = "PACS"
+        """,
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(path)
+    problems = "\n".join(caught.value.problems)
+    assert "receive.prot: unknown key; did you mean 'port'?" in problems
+    assert "receive.ae_title: String should have at most 16 characters" in problems
+    assert "destinations.0.port: Input should be less than or equal to 65535" in problems
+    assert "destinations.0.called_ae_titel: unknown key; did you mean 'called_ae_title'?" in problems
+    assert "destinations.0.called_ae_title: Field required" in problems
+
+
+def test_two_destinations_of_one_name_are_refused(tmp_path: Path) -> None:
+    one = '[[destinations]]\nkind = "fhir"\nname = "a"\nbase_url = "http://127.0.0.1"\n'
+    with pytest.raises(ConfigurationError, match="the same name: a"):
+        read_configuration(written(tmp_path, one + one))
+
+
+@pytest.mark.parametrize("content", ["state_dir =", "\x00"])
+def test_what_is_no_toml_is_said_so(tmp_path: Path, content: str) -> None:
+    with pytest.raises(ConfigurationError, match="is not TOML"):
+        read_configuration(written(tmp_path, content))
+
+
+def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        read_configuration(tmp_path / "absent.toml")
+
+
+def test_a_secret_is_not_shown(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, '[[destinations]]\nkind="fhir"\nname="f"\nbase_url="http://127.0.0.1"\nbearer="s3cret"\n'
+    )
+    assert "s3cret" not in repr(read_configuration(path))
