@@ -109,11 +109,11 @@ def send(files: tuple[Path, ...], peer: str, called: str, calling: str) -> None:
     if not host or not port.isdecimal():
         raise click.BadParameter(f"{peer!r} is not HOST:PORT", param_hint="--to")
     paths, failures = radiograph_files(list(files)), 0
-    sending = send_files(paths, host, int(port), called, calling)
+    sending = send_files(paths, host=host, port=int(port), called_ae_title=called, calling_ae_title=calling)
     for path, status in track(sending, total=len(paths), description="C-STORE", console=out):
-        if status:
+        if status.fate != "stored":
             failures += 1
-            out.print(f"[red]not stored:[/] {path}: {status}")
+            out.print(f"[red]not stored:[/] {path}: {status.words}")
     out.print(f"{len(paths) - failures} of {len(paths)} stored")
     sys.exit(1 if failures else 0)
 
@@ -188,7 +188,7 @@ def queue_drop(job: str, reason: str, config_path: Path | None) -> None:
 @config_option
 def check(config_path: Path | None) -> None:
     """Check the configuration and print it with every default; each error with its key, all at once."""
-    from appliance.service.assembly import pack_of
+    from appliance.service.engines import pack_of
 
     config = _configuration(config_path)
     pack = pack_of(config)

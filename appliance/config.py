@@ -161,7 +161,7 @@ def _sentence(error: Any) -> str:
 
 def _keys(location: tuple[Any, ...]) -> list[str]:
     """The keys that exist at a place in the file."""
-    kinds = {"dicom": DicomDestination, "hl7": Hl7Destination, "fhir": FhirDestination}
+    kinds: dict[object, type[BaseModel]] = {"dicom": DicomDestination, "hl7": Hl7Destination, "fhir": FhirDestination}
     section: type[BaseModel] = Configuration
     for step in location:
         if step in kinds:

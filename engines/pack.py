@@ -101,7 +101,7 @@ def read_pack(folder: Path, preprocessing: str) -> Pack:
         pack = _pack_from_manifest(folder, d, hashlib.sha256(content).hexdigest())
     except (KeyError, TypeError, ValueError) as error:
         raise PackError(f"{manifest} is not a pack's manifest: {type(error).__name__} {error}") from error
-    named = {s.file.name for s in (pack.localiser, *pack.classifiers.values())} | {"goldens.npz"}
+    named = {pack.localiser.file.name, "goldens.npz"} | {c.file.name for c in pack.classifiers.values()}
     if unchecked := named - d["digests"].keys():
         raise PackError(f"{manifest} gives no digest for {', '.join(sorted(unchecked))}: build the pack again")
     if pack.preprocessing != preprocessing:

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 from pydicom import dcmread
-from pydicom.dataset import Dataset
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -22,7 +21,6 @@ from sqlalchemy import Engine, func, select
 
 from appliance.config import Configuration, read_configuration
 from appliance.dicom.part10 import part10_bytes
-from appliance.dicom.reader import read_dataset
 from appliance.dicom.sender import send_files
 from appliance.domain.finding import Answer
 from appliance.domain.identifiers import Site
@@ -36,7 +34,7 @@ from appliance.storage.tables import analyses, deliveries, instances, results, r
 
 from .peers import DemonstrationHospital
 from .phantoms import instance_from_phantom, phantom
-from .pictures import SUFFIXES, instance_from_picture, radiograph_files, spread
+from .pictures import content_of, radiograph_files, spread
 from .rendering import png_from_secondary_capture, text_from_structured_report
 
 SITES = (Site.ANKLE, Site.WRIST, Site.KNEE, Site.SHOULDER, Site.PELVIS, Site.SPINE)
@@ -117,7 +115,7 @@ def _make_anew(folder: Path) -> None:
 def _inputs(folder: Path, radiographs: Path | None, limit: int | None, console: Console) -> Iterator[tuple[str, Path]]:
     """(name, DICOM file) of every radiograph to be sent."""
     folder.mkdir()
-    made: list[tuple[str, Callable[[], Dataset]]] = []
+    made: list[tuple[str, Callable[[], bytes]]] = []
     if radiographs is None:
         for site in SITES:
             for fracture in (True, False):
@@ -125,25 +123,21 @@ def _inputs(folder: Path, radiographs: Path | None, limit: int | None, console: 
                 made.append((name, partial(_phantom, site, fracture)))
     else:
         files = spread(radiograph_files([radiographs]), limit)
-        made += [(file.name, partial(_instance, file)) for file in files]
+        made += [(file.name, partial(content_of, file)) for file in files]
     if not made:
         raise Fault("no_radiographs", f"{radiographs} holds no DICOM, JPEG or PNG file")
     for k, (name, make) in enumerate(made):
         path = folder / f"{k:05}.dcm"
         try:
-            path.write_bytes(part10_bytes(make()))
+            path.write_bytes(make())
         except Rejected as error:
             console.print(f"[yellow]not sent:[/] {name}: {error.reason}")
         else:
             yield name, path
 
 
-def _phantom(site: Site, fracture: bool) -> Dataset:
-    return instance_from_phantom(phantom(site.value, int(fracture), fracture))
-
-
-def _instance(file: Path) -> Dataset:
-    return instance_from_picture(file) if file.suffix.lower() in SUFFIXES else read_dataset(file.read_bytes())
+def _phantom(site: Site, fracture: bool) -> bytes:
+    return part10_bytes(instance_from_phantom(phantom(site.value, int(fracture), fracture)))
 
 
 def _free_port() -> int:
@@ -210,9 +204,12 @@ def _send(inputs: list[tuple[str, Path]], config: Configuration, console: Consol
     with _progress(console) as progress:
         task = progress.add_task("C-STORE", total=len(inputs))
         at = now()
-        for path, status in send_files(list(names), receive.host, receive.port, receive.ae_title, "DEMO"):
-            if status:
-                console.print(f"[yellow]not stored:[/] {names[path]}: {status}")
+        sending = send_files(
+            names, host=receive.host, port=receive.port, called_ae_title=receive.ae_title, calling_ae_title="DEMO"
+        )
+        for path, status in sending:
+            if status.fate != "stored":
+                console.print(f"[yellow]not stored:[/] {names[path]}: {status.words}")
             else:
                 uid = str(dcmread(path, stop_before_pixels=True, force=True).SOPInstanceUID)
                 sent[uid] = Sent(name=names[path], at=at)
@@ -233,7 +230,8 @@ def _follow(engine: Engine, total: int, watch: Callable[[], None], console: Cons
             open_jobs = 0
             for table, bar in bars.items():
                 with engine.connect() as c:
-                    counts = dict(c.execute(select(table.c.state, func.count()).group_by(table.c.state)).tuples())
+                    query = select(table.c.state, func.count()).group_by(table.c.state)
+                    counts: dict[str, int] = {state: count for state, count in c.execute(query)}
                 waiting = sum(counts.get(s, 0) for s in WORKING)
                 everything = sum(counts.values())
                 progress.update(bar, total=everything, completed=everything - waiting)

@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
+from appliance.dicom.part10 import part10_bytes
 from appliance.domain.identifiers import derived_uid
 from appliance.errors import Rejected
 
@@ -41,8 +42,7 @@ def instance_from_picture(path: Path) -> Dataset:
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = DigitalXRayImageStorageForPresentation
-    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = uid
+    ds.SOPClassUID, ds.SOPInstanceUID = DigitalXRayImageStorageForPresentation, uid
     ds.StudyInstanceUID, ds.SeriesInstanceUID = derived_uid(uid, "study"), derived_uid(uid, "series")
     ds.Modality, ds.PresentationIntentType = "DX", "FOR PRESENTATION"
     ds.ImageType = ["ORIGINAL", "PRIMARY", ""]
@@ -61,6 +61,19 @@ def instance_from_picture(path: Path) -> Dataset:
         ds.WindowCenter, ds.WindowWidth = "128", "256"
     ds.add_new("PixelData", "OW" if bits == 16 else "OB", content + b"\0" * (len(content) % 2))
     return ds
+
+
+def content_of(file: Path) -> bytes:
+    """A radiograph as the bytes of an instance: DICOM as it lies there, pictures wrapped.
+
+    Raises
+    ------
+    Rejected
+        If a picture cannot be read.
+    """
+    if file.suffix.lower() in SUFFIXES:
+        return part10_bytes(instance_from_picture(file))
+    return file.read_bytes()
 
 
 def radiograph_files(paths: list[Path]) -> list[Path]:

@@ -12,12 +12,11 @@ from rich.table import Table
 
 from appliance.analysis.overlay import overlay
 from appliance.config import Analyse, Configuration
-from appliance.dicom.part10 import part10_bytes
 from appliance.errors import Rejected
-from appliance.service.assembly import pipeline_of
+from appliance.service.engines import pipeline_of
 from appliance.service.reading import Reading, read
 
-from .pictures import SUFFIXES, instance_from_picture, radiograph_files, spread
+from .pictures import content_of, radiograph_files, spread
 
 
 def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | None, console: Console) -> None:
@@ -27,12 +26,12 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
     table = Table(caption="AI second reader - not for diagnosis - the radiologist decides")
     for name in ("file", "site", "answer", "probability", "focus", "ms"):
         table.add_column(name, justify="right" if name in ("probability", "focus", "ms") else "left")
-    records = []
+    records: list[dict[str, object]] = []
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     for number, file in enumerate(track(files, description="reading", console=console)):
         try:
-            reading = read(_content(file), pipeline)
+            reading = read(content_of(file), pipeline)
         except Rejected as error:
             table.add_row(file.name, "-", f"[dim]{error.reason}[/]", "-", "-", "-")
             records.append({"file": file.name, "rejected": {"code": error.code, "reason": error.reason}})
@@ -47,12 +46,6 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
     if folder:
         (folder / "results.json").write_text(json.dumps(records, indent=1))
     console.print(table)
-
-
-def _content(file: Path) -> bytes:
-    if file.suffix.lower() in SUFFIXES:
-        return part10_bytes(instance_from_picture(file))
-    return file.read_bytes()
 
 
 def _add_rows(table: Table, file: Path, reading: Reading) -> None:

@@ -97,7 +97,7 @@ def fracatlas(data: Path, cache: Path) -> Dataset:
     return dataset
 
 
-def phantoms(cache: Path, *, train: int = 150, held_out: int = 40) -> Dataset:
+def phantoms(cache: Path, *, train: int = 200, held_out: int = 40) -> Dataset:
     """Fresh phantoms: `train` per site to learn from, `held_out` each to calibrate on and to test on."""
     from provisioning.phantoms import phantom  # drawing phantoms is not needed to train on films
 
@@ -112,9 +112,9 @@ def phantoms(cache: Path, *, train: int = 150, held_out: int = 40) -> Dataset:
                 drawn = phantom(site, seed=DEMONSTRATION_SEEDS * 10 + number, fracture=number % 2 == 0)
                 yield Film(
                     stored=StoredValues(pixels=drawn.pixels, window=drawn.window, invert=drawn.invert),
-                    boxes=_boxes([_corners(drawn.region)]),
+                    boxes=_boxes([drawn.region]),
                     sites=[index],
-                    fractures=_boxes([] if drawn.fracture is None else [_corners(drawn.fracture)]),
+                    fractures=_boxes([] if drawn.fracture is None else [drawn.fracture]),
                     part=part,
                 )
 
@@ -127,7 +127,9 @@ def prepared(films: Iterable[Film], total: int, sites: Sequence[str], what: str)
     """Run the appliance's preprocessing over films and cut their regions as the appliance does."""
     preprocessor = DaliPreprocessor("cpu", threads=2)
     images, parts, hardware = [], [], []
-    boxes, regions, masks, labels, clear, site, film = [], [], [], [], [], [], []
+    boxes, regions, masks, labels, clear = [], [], [], [], []
+    site: list[int] = []
+    film: list[int] = []
     for index, f in enumerate(track(films, f"preparing {what}", total=total)):
         height, width = f.stored.pixels.shape
         image = preprocessor.prepare(f.stored)

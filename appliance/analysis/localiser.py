@@ -53,8 +53,8 @@ class Localiser:
             c, j, i = int(channels[k]), int(rows[k]), int(columns[k])
             x, y = (i + 0.5) * cell_px, (j + 0.5) * cell_px
             left, top, right, bottom = sides[:, j, i]
-            corners = (float(v / prepared.scale) for v in (x - left, y - top, x + right, y + bottom))
-            box = clipped_box(*corners, height, width)
+            x0, y0, x1, y1 = (float(v / prepared.scale) for v in (x - left, y - top, x + right, y + bottom))
+            box = clipped_box(x0, y0, x1, y1, height, width)
             if all(r.site != self._sites[c] or iou(r.box, box) <= OVERLAP for r in found):
                 found.append(Region(site=self._sites[c], box=box, score=float(heat[c, j, i])))
         return found[:MOST]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 from appliance.domain.identifiers import Laterality, is_valid_uid
 from appliance.domain.radiograph import Header, Radiograph, StoredValues, VoiFunction, Window
 from appliance.errors import Rejected
+
+from .transfer_syntaxes import UNCOMPRESSED
 
 LARGEST_PX = 120_000_000
 """More than twice the largest detector sold (43 x 129 cm long-length, 0.1 mm); above it a header is taken for a lie."""
@@ -83,7 +84,7 @@ def radiograph_from_dataset(ds: Dataset, header: Header) -> Radiograph:
     """
     if not 0 < header.rows * header.columns <= LARGEST_PX:
         raise Rejected("broken_pixels", f"the header claims {header.columns} x {header.rows} pixels: not plausible")
-    if not ds.file_meta.TransferSyntaxUID.is_compressed:
+    if ds.file_meta.get("TransferSyntaxUID") in UNCOMPRESSED:
         claimed = header.rows * header.columns * int(ds.get("BitsAllocated", 16)) // 8
         if len(ds.PixelData) < claimed:
             raise Rejected(
@@ -136,28 +137,28 @@ def _stored_values(ds: Dataset) -> StoredValues:
     invert = ds.PhotometricInterpretation == "MONOCHROME1"
     slope, intercept = float(ds.get("RescaleSlope") or 1), float(ds.get("RescaleIntercept") or 0)
     padding = _padding(ds, raw)
-    if "VOILUTSequence" in ds or "ModalityLUTSequence" in ds:
-        values = apply_modality_lut(raw, ds)
-        looked_up = "VOILUTSequence" in ds
-        values = apply_voi_lut(values, ds, prefer_lut=True) if looked_up else values
-        raw, slope, intercept = np.clip(np.rint(values), 0, 65535).astype(np.uint16), 1.0, 0.0
-        window = None if not looked_up else _lut_window(ds)
-    else:
-        window = None
+    window = None
+    for sequence in ("ModalityLUTSequence", "VOILUTSequence"):
+        if ds.get(sequence):
+            table = ds[sequence][0]
+            raw = _looked_up(raw * slope + intercept if slope != 1 or intercept else raw, table)
+            slope, intercept, window = 1.0, 0.0, _lut_window(table)
     pixels: NDArray[np.uint16]
     if np.issubdtype(raw.dtype, np.signedinteger):
         pixels = (raw.astype(np.int32) + 32768).clip(0, 65535).astype(np.uint16)
         intercept -= slope * 32768
     else:
         pixels = np.ascontiguousarray(raw, np.uint16)
-    window = window or _window(ds) or _percentile_window(pixels[~padding], slope, intercept)
+    if window is None or not ds.get("VOILUTSequence"):
+        window = _window(ds) or window
+    window = window or _percentile_window(pixels[~padding], slope, intercept)
     if padding.any():
         black = (pixels[~padding].max() if invert == (slope > 0) else pixels[~padding].min()) if (~padding).any() else 0
         pixels = np.where(padding, black, pixels).astype(np.uint16)
     return StoredValues(pixels=pixels, slope=slope, intercept=intercept, window=window, invert=invert)
 
 
-def _padding(ds: Dataset, raw: NDArray[np.generic]) -> NDArray[np.bool_]:
+def _padding(ds: Dataset, raw: NDArray[Any]) -> NDArray[np.bool_]:
     """Pixels that are no image (DICOM PS3.3 C.7.5.1.1.2): they must not enter window or histogram."""
     if ds.get("PixelPaddingValue") is None:
         return np.zeros(raw.shape, bool)
@@ -182,9 +183,25 @@ def _window(ds: Dataset) -> Window | None:
         return None
 
 
-def _lut_window(ds: Dataset) -> Window:
-    """The whole output range of the VOI LUT (DICOM PS3.3 C.11.2.1.1, LUT Descriptor third value)."""
-    levels = 2.0 ** int(ds.VOILUTSequence[0].LUTDescriptor[2])
+def _looked_up(values: NDArray[Any], table: Dataset) -> NDArray[np.uint16]:
+    """`values` through a LUT, the ends extended (DICOM PS3.3 C.11.1.1 and C.11.2.1.1).
+
+    pydicom's own wraps indices at the depth of the output.
+    """
+    entries, first, bits = (int(v) for v in table.LUTDescriptor)
+    data = table.LUTData
+    if isinstance(data, bytes):
+        packed = bits <= 8 and len(data) <= (entries or 65536) + 1
+        levels = np.frombuffer(data, np.uint8 if packed else "<u2")
+    else:
+        levels = np.atleast_1d(np.asarray(data))
+    index = np.clip(np.rint(values).astype(np.int64) - first, 0, min(entries or 65536, levels.size) - 1)
+    return np.ascontiguousarray(levels[index], np.uint16)
+
+
+def _lut_window(table: Dataset) -> Window:
+    """The whole output range of a LUT (LUT Descriptor, third value)."""
+    levels = 2.0 ** int(table.LUTDescriptor[2])
     return Window(center=levels / 2, width=levels)
 
 

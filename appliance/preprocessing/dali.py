@@ -52,7 +52,7 @@ def graph(device: Literal["cpu", "gpu"], side_px: int) -> tuple[Any, Any]:
             fill_values=0.0,
         )
         for image in (grey, fn.equalize(grey))  # before the padding, which must not enter the histogram
-    )  # type: ignore[return-value]
+    )
 
 
 class _Graph:

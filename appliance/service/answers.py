@@ -56,7 +56,7 @@ def outgoing(
                 receiving_facility=destination.receiving_facility,
                 version=destination.version,
             )
-            artefacts = [Artefact(kind="oru", identifier=result.uid("oru"), content=message)]
+            artefacts = [Artefact(kind="oru", identifier=oru.control_id(result), content=message)]
         else:
             bundle = fhir.transaction(source, result)
             artefacts = [Artefact(kind="fhir", identifier=result.uid("fhir"), content=bundle)]

@@ -24,4 +24,4 @@ def notifier() -> Notify:
         return _silent
     from systemd import daemon
 
-    return daemon.notify  # type: ignore[no-any-return]
+    return daemon.notify

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
 import threading
 from types import FrameType
 from typing import Protocol
@@ -19,7 +21,15 @@ from .notify import notifier
 BEAT_S = 3.0
 """How often the status page hears of a role."""
 
+POLL_S = 0.1
+"""How long an idle role sleeps: a radiograph waits this much at most before it is looked at."""
+
 log = logging.getLogger(__name__)
+
+
+def owner(role: str) -> str:
+    """Who leases: role, host and process."""
+    return f"{role}@{socket.gethostname()}:{os.getpid()}"
 
 
 class Role(Protocol):

@@ -60,7 +60,5 @@ def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
 
 
 def test_a_secret_is_not_shown(tmp_path: Path) -> None:
-    path = written(
-        tmp_path, '[[destinations]]\nkind="fhir"\nname="f"\nbase_url="http://127.0.0.1"\nbearer="s3cret"\n'
-    )
+    path = written(tmp_path, '[[destinations]]\nkind="fhir"\nname="f"\nbase_url="http://127.0.0.1"\nbearer="s3cret"\n')
     assert "s3cret" not in repr(read_configuration(path))

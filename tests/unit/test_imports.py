@@ -15,7 +15,9 @@ TRAINING = ("engines.training", "provisioning.training", "provisioning.training_
 
 def modules() -> list[str]:
     found = [
-        m.name for p in (appliance, engines, kernels, provisioning) for m in pkgutil.walk_packages(p.__path__, f"{p.__name__}.")
+        m.name
+        for p in (appliance, engines, kernels, provisioning)
+        for m in pkgutil.walk_packages(p.__path__, f"{p.__name__}.")
     ]
     runs_when_imported = ("appliance.storage.migrations",)
     return [m for m in found if not m.startswith((*TRAINING, *runs_when_imported))]

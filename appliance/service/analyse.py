@@ -1,0 +1,38 @@
+"""The analyse role: the only one that touches the GPU."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from appliance.config import Configuration
+from appliance.storage.queue import Queue
+from appliance.storage.spool import FileSpool
+from appliance.storage.tables import analyses
+
+from .engines import pipeline_of
+from .handlers import Analyser
+from .worker import POLL_S, owner
+
+
+class AnalyseRole:
+    """One radiograph after the other, by the engines of one pack."""
+
+    name = "analyse"
+    idle_s = POLL_S
+
+    def __init__(self, config: Configuration, engine: Engine) -> None:
+        self._pipeline = pipeline_of(config)
+        queue = Queue(engine, analyses, owner(self.name), most_attempts=config.analyse.attempts)
+        queue.release()
+        spool = FileSpool(config.spool_dir)
+        self._analyser = Analyser(engine, queue, spool, self._pipeline, config.destinations)
+
+    def step(self) -> bool:
+        return self._analyser.step()
+
+    def detail(self) -> str:
+        made_by = self._pipeline.provenance
+        return f"pack {made_by.model} on {made_by.compute}, {self._analyser.done} analysed since start"
+
+    def close(self) -> None:
+        pass

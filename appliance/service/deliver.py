@@ -1,0 +1,84 @@
+"""The deliver role: one courier thread per destination, so that a deaf one holds up nobody else."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from sqlalchemy import Engine
+
+from appliance.config import Configuration, DestinationConfig, DicomDestination, Hl7Destination
+from appliance.dicom.sender import StoreDestination
+from appliance.errors import Fault
+from appliance.ports import Destination
+from appliance.reporting.fhir_destination import FhirDestination
+from appliance.reporting.mllp import MllpDestination
+from appliance.storage.queue import LEASE_S, Queue
+from appliance.storage.spool import FileSpool
+from appliance.storage.tables import deliveries
+
+from .handlers import Courier
+from .worker import POLL_S, owner
+
+
+def destination_of(config: DestinationConfig) -> Destination:
+    """The peer that a table of the configuration describes."""
+    if isinstance(config, DicomDestination):
+        return StoreDestination(
+            config.name, config.host, config.port, config.called_ae_title, config.calling_ae_title, config.timeout_s
+        )
+    if isinstance(config, Hl7Destination):
+        return MllpDestination(config.name, config.host, config.port, config.timeout_s)
+    return FhirDestination(config.name, config.base_url, config.bearer, config.timeout_s)
+
+
+class DeliverRole:
+    """The couriers, and the eye that is kept on them."""
+
+    name = "deliver"
+    idle_s = 1.0
+
+    def __init__(self, config: Configuration, engine: Engine) -> None:
+        Queue(engine, deliveries, owner(self.name)).release()
+        spool = FileSpool(config.spool_dir)
+        self._stop = threading.Event()
+        self._last_step: dict[str, float] = {}
+        self._couriers = []
+        self._threads = []
+        for destination in map(destination_of, config.destinations):
+            queue = Queue(engine, deliveries, f"{owner(self.name)}/{destination.name}")
+            courier = Courier(engine, queue, spool, destination)
+            self._couriers.append(courier)
+            thread = threading.Thread(target=self._carry, args=(courier,), name=destination.name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _carry(self, courier: Courier) -> None:
+        while not self._stop.is_set():
+            self._last_step[courier.destination.name] = time.monotonic()
+            if not courier.step():
+                self._stop.wait(POLL_S)
+
+    def step(self) -> bool:
+        """Nothing to do itself; a courier that died or hangs is a fault of the whole role.
+
+        Raises
+        ------
+        Fault
+            ``courier_died`` or ``courier_hangs``.
+        """
+        for thread in self._threads:
+            if not thread.is_alive() and not self._stop.is_set():
+                raise Fault("courier_died", f"the courier to {thread.name} ended: see the log")
+            if time.monotonic() - self._last_step.get(thread.name, time.monotonic()) > 5 * LEASE_S:
+                raise Fault("courier_hangs", f"the courier to {thread.name} has not moved for {5 * LEASE_S:.0f} s")
+        return False
+
+    def detail(self) -> str:
+        counts = ", ".join(f"{c.destination.name} {c.done}" for c in self._couriers)
+        return f"delivered since start: {counts}" if counts else "no destinations are configured"
+
+    def close(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=5)

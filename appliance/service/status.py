@@ -1,0 +1,42 @@
+"""The status role: serves the page, reads, and never holds a write lock."""
+
+from __future__ import annotations
+
+import threading
+from importlib.metadata import version
+
+from sqlalchemy import Engine
+from waitress.server import create_server
+
+from appliance.config import Configuration
+from appliance.errors import Fault
+from appliance.status.app import create_app
+from appliance.storage.database import readers
+
+from .engines import pack_of
+
+
+class StatusRole:
+    """Flask under waitress."""
+
+    name = "status"
+    idle_s = 1.0
+
+    def __init__(self, config: Configuration, engine: Engine) -> None:
+        app = create_app(readers(engine), config, pack_of(config), version("osteon"))
+        try:
+            self._server = create_server(app, host=config.status.host, port=config.status.port, threads=4, ident=None)
+        except OSError as error:
+            where = f"{config.status.host}:{config.status.port}"
+            raise Fault("port_in_use", f"cannot listen on {where}: {error.strerror}; see status.port") from error
+        self._address = f"http://{config.status.host}:{self._server.effective_port}"
+        threading.Thread(target=self._server.run, name="waitress", daemon=True).start()
+
+    def step(self) -> bool:
+        return False
+
+    def detail(self) -> str:
+        return f"page at {self._address}"
+
+    def close(self) -> None:
+        self._server.close()

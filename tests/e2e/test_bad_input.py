@@ -1,0 +1,96 @@
+"""What is no use gets a record with a reason, shown by `osteon queue` and on the page; everything else goes on."""
+
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+from pydicom import dcmread
+from pynetdicom import AE
+
+from appliance.errors import Rejected
+from appliance.storage.ledger import Received, keep_instance
+from appliance.storage.spool import FileSpool
+from provisioning.phantoms import instance_from_phantom, phantom
+from tests.support.peers import Peer
+from tests.support.send import storescu
+from tests.support.site import Site
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+def osteon(site: Site, *arguments: str) -> str:
+    command = [sys.executable, "-m", "appliance", *arguments, "--config", str(site.config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={"COLUMNS": "200"})
+    return done.stdout
+
+
+def test_each_bad_input_is_said_so_and_the_good_one_is_analysed(tmp_path: Path, peer: Peer) -> None:
+    good = tmp_path / "good.dcm"
+    instance_from_phantom(phantom("ankle", 60, True)).save_as(good, enforce_file_format=True)
+
+    no_pixels = dcmread(good)
+    no_pixels.SOPInstanceUID = no_pixels.file_meta.MediaStorageSOPInstanceUID = "2.25.1"
+    del no_pixels.PixelData
+    no_pixels.save_as(tmp_path / "no_pixels.dcm")
+
+    cut = dcmread(good)
+    cut.SOPInstanceUID = cut.file_meta.MediaStorageSOPInstanceUID = "2.25.2"
+    cut.PixelData = cut.PixelData[:1000]
+    cut.save_as(tmp_path / "cut.dcm")
+
+    ct = dcmread(good)
+    ct.SOPInstanceUID = ct.file_meta.MediaStorageSOPInstanceUID = "2.25.3"
+    ct.SOPClassUID = ct.file_meta.MediaStorageSOPClassUID = CT
+    ct.Modality = "CT"
+    ct.save_as(tmp_path / "ct.dcm")
+
+    with Site(tmp_path) as site:
+        site.start("receive", "analyse", "status")
+        storescu(peer, site.port, *(tmp_path / f"{name}.dcm" for name in ("no_pixels", "cut", "ct")))
+        _send_garbage(site)
+        storescu(peer, site.port, good)
+        site.wait_for("analyses", done=1, not_analysed=4)
+        reasons = {row.code: row.reason for row in site.rows("analyses") if row.state == "not_analysed"}
+        assert set(reasons) == {"no_pixels", "broken_pixels", "not_a_radiograph", "not_dicom"}
+        listed = osteon(site, "queue", "list")
+        page = urllib.request.urlopen(f"http://127.0.0.1:{site.page_port}/", timeout=10).read().decode()
+        for code, reason in reasons.items():
+            assert code in listed
+            assert reason.split(":")[0] in page
+        assert "PHANTOM" not in page + listed + site.log("receive") + site.log("analyse")
+
+
+def _send_garbage(site: Site) -> None:
+    """A data set that is none, as a broken sender would have it kept: the bytes in the spool, and the row."""
+    content = b"this is no DICOM file" * 20
+    spool = FileSpool(site.folder / "state" / "spool")
+    received = Received(
+        sop_instance_uid="2.25.4",
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.1",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        digest=spool.put(content),
+        size_bytes=len(content),
+        calling_ae_title="BROKEN",
+    )
+    assert keep_instance(site.engine, received)
+
+
+def test_a_sop_instance_uid_that_is_a_path_is_refused(tmp_path: Path) -> None:
+    """A hostile peer: the Affected SOP Instance UID must not become anything before it is checked."""
+    film = instance_from_phantom(phantom("ankle", 61, False))
+    film.SOPInstanceUID = film.file_meta.MediaStorageSOPInstanceUID = "../../evil"
+    with Site(tmp_path) as site:
+        site.start("receive")
+        ae = AE("EVIL")
+        ae.add_requested_context(film.SOPClassUID)
+        association = ae.associate("127.0.0.1", site.port, ae_title="OSTEON")
+        assert association.is_established
+        try:
+            status = association.send_c_store(film)
+        except (ValueError, Rejected):
+            status = None
+        association.abort()
+        assert status is None or status.Status == 0xC000
+        assert site.counts("analyses") == {}
+    assert not list(tmp_path.parent.rglob("evil*"))

@@ -1,0 +1,100 @@
+"""The verbs of `osteon`: help that teaches, errors that say what to do, never a traceback."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from provisioning.phantoms import instance_from_phantom, phantom
+
+
+def osteon(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "appliance", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("verb", [(), ("run",), ("demo",), ("send",), ("read",), ("queue",), ("check",), ("train",)])
+def test_help(verb: tuple[str, ...]) -> None:
+    done = osteon(*verb, "--help")
+    assert done.returncode == 0
+    assert len(done.stdout) > 150
+
+
+def test_check_prints_what_is_in_force(tmp_path: Path) -> None:
+    path = tmp_path / "osteon.toml"
+    path.write_text('state_dir = "/tmp/x"\nanalyse.pack = "phantom"\n')
+    done = osteon("check", "--config", path)
+    assert done.returncode == 0, done.stderr
+    assert '"ae_title": "OSTEON"' in done.stdout
+    assert "phantom" in done.stdout and "synthetic" in done.stdout
+
+
+def test_check_names_every_error(tmp_path: Path) -> None:
+    path = tmp_path / "osteon.toml"
+    path.write_text('receive.prot = 1\nstatus.port = "x"\n')
+    done = osteon("check", "--config", path)
+    assert done.returncode == 1
+    assert "did you mean 'port'" in done.stderr
+    assert "status.port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_pack_that_was_altered_is_refused(tmp_path: Path) -> None:
+    import shutil
+
+    import engines.packs
+
+    pack = tmp_path / "pack"
+    shutil.copytree(Path(engines.packs.__file__).parent / "phantom", pack)
+    with (pack / "localiser.onnx").open("ab") as file:
+        file.write(b"x")
+    (tmp_path / "osteon.toml").write_text(f'analyse.pack = "{pack}"\n')
+    done = osteon("check", "--config", tmp_path / "osteon.toml")
+    assert done.returncode == 1
+    assert "is not the file that was packed" in done.stderr
+
+
+def test_read_answers_or_says_why(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    instance_from_phantom(phantom("knee", 1, True)).save_as(films / "knee.dcm", enforce_file_format=True)
+    (films / "letter.dcm").write_bytes(b"Dear colleague, " * 40)
+    done = osteon("read", films, "--pack", "phantom", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    records = {r["file"]: r for r in json.loads((tmp_path / "out" / "results.json").read_text())}
+    assert records["letter.dcm"]["rejected"]["code"] == "not_dicom"
+    assert records["knee.dcm"]["result"]["findings"][0]["site"] == "knee"
+    assert (tmp_path / "out" / records["knee.dcm"]["picture"]).exists()
+
+
+def test_read_on_real_dicom_files_never_shows_a_traceback(data: Path, tmp_path: Path) -> None:
+    done = osteon("read", data / "dicom", "--out", tmp_path)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stdout + done.stderr
+    records = json.loads((tmp_path / "results.json").read_text())
+    assert len(records) == len(list((data / "dicom").glob("*.dcm")))
+    for record in records:
+        why = record.get("rejected") or record["result"]["not_analysed"]
+        assert why is None or len(why["reason"]) > 20, record["file"]
+    happy = {r["file"]: r for r in records if r["file"].startswith("happy_")}
+    assert len(happy) == 5
+    assert happy["happy_RG3_UNC.dcm"]["result"]["findings"], "an ankle, uncompressed, must be analysed"
+
+
+@pytest.mark.parametrize("job", ["analysis:1", "nonsense", "delivery:x"])
+def test_queue_says_that_there_is_no_such_job(tmp_path: Path, job: str) -> None:
+    (tmp_path / "osteon.toml").write_text(f'state_dir = "{tmp_path}"\n')
+    done = osteon("queue", "retry", job, "--config", tmp_path / "osteon.toml")
+    assert done.returncode == 1
+    assert job in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_send_to_nobody_says_so(tmp_path: Path) -> None:
+    instance_from_phantom(phantom("knee", 1, True)).save_as(tmp_path / "knee.dcm", enforce_file_format=True)
+    done = osteon("send", tmp_path / "knee.dcm", "--to", "127.0.0.1:1")
+    assert done.returncode == 1
+    assert "127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr

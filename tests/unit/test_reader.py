@@ -1,0 +1,183 @@
+"""From bytes to a radiograph: windows, polarity, sign, padding; and what is wrong with what is not one."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
+
+from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset, read_dataset
+from appliance.domain.identifiers import Laterality
+from appliance.domain.radiograph import Radiograph
+from appliance.errors import Rejected
+from appliance.preprocessing.reference import displayed
+from provisioning.phantoms import instance_from_phantom, phantom
+
+RAMP = np.arange(0, 4096, dtype=np.uint16).reshape(64, 64)
+
+
+def instance(pixels: NDArray[np.generic] = RAMP, **attributes: object) -> Dataset:
+    ds = instance_from_phantom(phantom("wrist", 0, False))
+    ds.Rows, ds.Columns = pixels.shape
+    ds.PhotometricInterpretation, ds.PresentationLUTShape = "MONOCHROME2", "IDENTITY"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 16, 15
+    ds.PixelRepresentation = int(pixels.dtype.kind == "i")
+    ds.WindowCenter, ds.WindowWidth = 2048, 4096
+    ds.PixelData = pixels.tobytes()
+    for keyword, value in attributes.items():
+        if value is None:
+            del ds[keyword]
+        else:
+            setattr(ds, keyword, value)
+    return ds
+
+
+def content(ds: Dataset) -> bytes:
+    buffer = io.BytesIO()
+    ds.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def radiograph(ds: Dataset) -> Radiograph:
+    read = read_dataset(content(ds))
+    return radiograph_from_dataset(read, header_from_dataset(read))
+
+
+def shown(ds: Dataset) -> NDArray[np.uint8]:
+    return displayed(radiograph(ds).stored)
+
+
+def test_bytes_to_stored_values_and_header() -> None:
+    read = radiograph(instance())
+    np.testing.assert_array_equal(read.stored.pixels, RAMP)
+    assert read.header.body_part_examined == "WRIST"
+    assert read.header.laterality in (Laterality.LEFT, Laterality.RIGHT)
+    assert not read.stored.pixels.flags.writeable
+
+
+def test_monochrome1_is_shown_as_its_negative() -> None:
+    np.testing.assert_allclose(shown(instance(PhotometricInterpretation="MONOCHROME1")).astype(int), 255 - shown(instance()).astype(int), atol=1)  # fmt: skip
+
+
+def test_signed_pixels_and_rescale_are_the_same_picture() -> None:
+    signed = (RAMP.astype(np.int32) - 2000).astype(np.int16)
+    np.testing.assert_array_equal(shown(instance(signed, RescaleIntercept=2000)), shown(instance()))
+
+
+def test_twice_the_slope_is_half_the_window() -> None:
+    a = shown(instance(RescaleSlope=2, WindowCenter=4096, WindowWidth=8191))
+    np.testing.assert_allclose(a.astype(int), shown(instance()).astype(int), atol=1)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        ("LINEAR", lambda x: np.clip((x - 1999.5) / 999 + 0.5, 0, 1)),
+        ("LINEAR_EXACT", lambda x: np.clip((x - 2000) / 1000 + 0.5, 0, 1)),
+        ("SIGMOID", lambda x: 1 / (1 + np.exp(-4 * (x - 2000) / 1000))),
+    ],
+)
+def test_window_functions_of_the_standard(function: str, expected: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> None:  # fmt: skip
+    """DICOM PS3.3 C.11.2.1.2.1, C.11.2.1.3.2, C.11.2.1.3.1."""
+    made = shown(instance(WindowCenter=2000, WindowWidth=1000, VOILUTFunction=function))
+    np.testing.assert_allclose(made, 255 * expected(RAMP.astype(float)), atol=0.51)
+
+
+@pytest.mark.parametrize("attributes", [{"WindowCenter": None, "WindowWidth": None}, {"WindowWidth": 0}])
+def test_without_a_usable_window_the_percentiles_decide(attributes: dict[str, object]) -> None:
+    made = shown(instance(RAMP // 2 + 100, **attributes))
+    assert made.min() == 0 and made.max() == 255
+    assert abs(float(np.median(made)) - 127.5) < 2
+
+
+def test_padding_is_black_and_outside_the_window() -> None:
+    pixels = RAMP.copy() // 8 + 1000
+    pixels[:, :32] = 60000
+    for photometric in ("MONOCHROME2", "MONOCHROME1"):
+        ds = instance(pixels, WindowCenter=None, WindowWidth=None, PhotometricInterpretation=photometric)
+        ds.add_new("PixelPaddingValue", "US", 60000)
+        made = shown(ds)
+        assert made[:, :32].max() <= 2, photometric
+        assert made[:, 32:].max() >= 250, photometric
+
+
+def test_a_voi_lut_sequence_goes_before_the_window() -> None:
+    lut = Dataset()
+    lut.add_new("LUTDescriptor", "US", [4096, 0, 8])
+    lut.add_new("LUTData", "US", [255 - v // 16 for v in range(4096)])
+    ds = instance()
+    ds.VOILUTSequence = [lut]
+    np.testing.assert_allclose(shown(ds).astype(int), 255 - RAMP // 16, atol=1)
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, RLELossless])
+def test_lossless_compression_changes_nothing(syntax: str) -> None:
+    ds = instance(BitsStored=12, HighBit=11)
+    ds.compress(syntax, generate_instance_uid=False)
+    np.testing.assert_array_equal(radiograph(ds).stored.pixels, RAMP)
+
+
+def test_no_preamble_is_still_dicom() -> None:
+    whole = content(instance())
+    assert header_from_dataset(read_dataset(whole[132:])).modality == "DX"
+
+
+def broken(ds: Dataset, at: int) -> bytes:
+    return content(ds)[:at]
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (b"", "not_dicom"),
+        (b"%PDF-1.4 nothing here" * 20, "not_dicom"),
+        (bytes(200), "not_dicom"),
+        (broken(instance(), 400), "unreadable"),
+        (content(instance(SOPInstanceUID="1.2.3")).replace(b"1.2.3\0", b"1.2.x\0"), "unreadable"),
+    ],
+)
+def test_what_is_no_instance_is_rejected_with_a_reason(bad: bytes, code: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        header_from_dataset(read_dataset(bad))
+    assert caught.value.code == code
+    assert len(caught.value.reason) > 20
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Rows": 65535, "Columns": 65535},
+        {"Rows": 65},
+        {"BitsAllocated": 32},
+        {"SamplesPerPixel": 3},
+        {"PhotometricInterpretation": None},
+    ],
+)
+def test_pixels_that_cannot_be_are_rejected(change: dict[str, object]) -> None:
+    with pytest.raises(Rejected, match="broken_pixels"):
+        radiograph(instance(**change))
+
+
+def test_a_compressed_stream_that_is_none_is_rejected() -> None:
+    ds = instance()
+    ds.compress(RLELossless, generate_instance_uid=False)
+    bad = content(ds).replace(str(RLELossless).encode(), str(ExplicitVRLittleEndian).encode()[:-2] + b"4.")
+    with pytest.raises(Rejected):
+        read = read_dataset(bad)
+        radiograph_from_dataset(read, header_from_dataset(read))
+
+
+def test_deep_nesting_is_rejected_not_a_crash() -> None:
+    ds = instance()
+    innermost = Dataset()
+    for _ in range(3000):
+        outer = Dataset()
+        outer.RequestAttributesSequence = [innermost]
+        innermost = outer
+    nested = b"\x40\x00\x75\x02SQ\x00\x00\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    whole = content(ds)
+    with pytest.raises(Rejected):
+        header_from_dataset(read_dataset(whole[: whole.index(b"\xe0\x7f\x10\x00")] + nested * 3000))
