@@ -41,7 +41,29 @@ SITE_BY_BODY_PART = {
 """Body Part Examined (0018,0015), terms of DICOM PS3.16 annex L, and the site that it names."""
 
 OUT_OF_SCOPE = frozenset(
-    ["ABDOMEN", "BREAST", "CALCANEUS", "CHEST", "FINGER", "HEAD", "HEART", "JAW", "KUB", "LUNG", "MANDIBLE", "MAXILLA", "NECK", "ORBIT", "RIB", "SKULL", "STERNUM", "TEETH", "THORAX", "TOE", "WHOLEBODY"]
+    [
+        "ABDOMEN",
+        "BREAST",
+        "CALCANEUS",
+        "CHEST",
+        "FINGER",
+        "HEAD",
+        "HEART",
+        "JAW",
+        "KUB",
+        "LUNG",
+        "MANDIBLE",
+        "MAXILLA",
+        "NECK",
+        "ORBIT",
+        "RIB",
+        "SKULL",
+        "STERNUM",
+        "TEETH",
+        "THORAX",
+        "TOE",
+        "WHOLEBODY",
+    ]
 )
 """Body parts that the appliance does not read, whatever the image looks like: a chest shows shoulders and spine."""
 

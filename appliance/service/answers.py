@@ -14,11 +14,13 @@ from pydicom.dataset import Dataset
 
 from appliance.analysis.overlay import overlay
 from appliance.analysis.pipeline import Analysis
-from appliance.config import DestinationConfig, DicomDestination, Hl7Destination
+from appliance.config import DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.secondary_capture import secondary_capture
 from appliance.dicom.structured_report import structured_report
 from appliance.domain.finding import Answer
+from appliance.domain.result import Result
+from appliance.errors import Rejected
 from appliance.ports import Artefact
 from appliance.reporting import fhir, oru
 from appliance.storage.ledger import Outgoing
@@ -35,19 +37,9 @@ def outgoing(
     result = analysis.result
 
     @cache
-    def dicom(kind: str) -> bytes:
-        if kind == "sr":
-            return part10_bytes(structured_report(source, result))
-        assert grey is not None
-        return part10_bytes(secondary_capture(source, result, overlay(grey, result, analysis.heats)))
-
-    made: list[Outgoing] = []
-    for destination in destinations:
-        if isinstance(destination, DicomDestination):
-            kinds = [k for k in destination.objects if k == "sr" or result.answer is not Answer.NOT_ANALYSED]
-            artefacts = [Artefact(kind=k, identifier=result.uid(k), content=dicom(k)) for k in kinds]
-        elif isinstance(destination, Hl7Destination):
-            message = oru.oru_r01(
+    def content(kind: str, destination: DestinationConfig) -> bytes:
+        if isinstance(destination, Hl7Destination):
+            return oru.oru_r01(
                 source,
                 result,
                 sending_application=destination.sending_application,
@@ -56,9 +48,34 @@ def outgoing(
                 receiving_facility=destination.receiving_facility,
                 version=destination.version,
             )
-            artefacts = [Artefact(kind="oru", identifier=oru.control_id(result), content=message)]
-        else:
-            bundle = fhir.transaction(source, result)
-            artefacts = [Artefact(kind="fhir", identifier=result.uid("fhir"), content=bundle)]
-        made += [Outgoing(destination=destination.name, artefact=a, digest=put(a.content)) for a in artefacts]
+        if isinstance(destination, FhirDestination):
+            return fhir.transaction(source, result)
+        return dicom(kind)
+
+    @cache
+    def dicom(kind: str) -> bytes:
+        if kind == "sr":
+            return part10_bytes(structured_report(source, result))
+        assert grey is not None
+        return part10_bytes(secondary_capture(source, result, overlay(grey, result, analysis.heats)))
+
+    made: list[Outgoing] = []
+    for destination in destinations:
+        for kind in _kinds(destination, result):
+            identifier = oru.control_id(result) if kind == "oru" else result.uid(kind)
+            refused, answer = None, b""
+            try:
+                answer = content(kind, destination)
+            except Rejected as error:
+                refused = error
+            artefact = Artefact(kind=kind, identifier=identifier, content=answer)
+            made.append(Outgoing(destination=destination.name, artefact=artefact, digest=put(answer), refused=refused))
     return made
+
+
+def _kinds(destination: DestinationConfig, result: Result) -> Sequence[str]:
+    """What a destination gets; there is no overlay of a radiograph that was not analysed."""
+    if isinstance(destination, DicomDestination):
+        analysed = result.answer is not Answer.NOT_ANALYSED
+        return [kind for kind in destination.objects if kind == "sr" or analysed]
+    return ["oru"] if isinstance(destination, Hl7Destination) else ["fhir"]

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from appliance.domain.job import State
 from appliance.domain.result import Result
+from appliance.errors import Rejected
 from appliance.ports import Artefact
 
 from .database import now
@@ -33,11 +34,15 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """An artefact that lies in the spool under `digest`, and the destination that it is for."""
+    """An artefact that lies in the spool under `digest`, and the destination that it is for.
+
+    `refused` is set when the artefact could not be made: the delivery is parked with the reason, for a person to see.
+    """
 
     destination: str
     artefact: Artefact
     digest: str
+    refused: Rejected | None = None
 
 
 def keep_instance(engine: Engine, received: Received) -> bool:
@@ -85,11 +90,11 @@ def record_result(c: Connection, analysis_id: int, result: Result, outgoing: Ite
                 kind=o.artefact.kind,
                 identifier=o.artefact.identifier,
                 digest=o.digest,
-                state=State.QUEUED,
+                state=State.PARKED if o.refused else State.QUEUED,
                 attempts=0,
                 not_before=moment,
-                code="",
-                reason="",
+                code=o.refused.code if o.refused else "",
+                reason=o.refused.reason if o.refused else "",
                 created_at=moment,
             )
         )

@@ -1,0 +1,118 @@
+"""Patient, study and order of an answer, copied from its source.
+
+An archive files an answer into the study only if patient, issuer and order agree, so all of them are copied,
+not only the attributes that libraries copy by themselves. Text becomes UTF-8. Sources are what they are: an
+attribute that is absent or cannot be read is left empty, and the answer is still made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydicom import config
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
+from pydicom.valuerep import PersonName, validate_value
+
+from appliance.domain.identifiers import Laterality
+
+TYPE_2 = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
+    "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+"""Always present, empty if need be (DICOM PS3.3 C.7.1.1, C.7.2.1)."""
+
+TYPE_3 = (
+    "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "TypeOfPatientID", "OtherPatientIDs",
+    "OtherPatientIDsSequence", "PatientBirthTime", "OtherPatientNames", "EthnicGroup", "PatientComments",
+    "StudyDescription", "IssuerOfAccessionNumberSequence", "ProcedureCodeSequence", "ReferencedStudySequence",
+    "PatientAge", "PatientSize", "PatientWeight", "AdmissionID", "IssuerOfAdmissionIDSequence",
+    "TimezoneOffsetFromUTC",
+)  # fmt: skip
+"""Copied where the source has them (DICOM PS3.3 C.7.1.1, C.7.2.1, C.7.2.2)."""
+
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError)
+"""What pydicom raises on an element whose bytes are no value of its VR."""
+
+PATIENT_SEX = ("M", "F", "O")
+
+
+def patient_study(source: Dataset) -> Dataset:
+    """Patient and General Study modules of `source` in UTF-8, with every Type 2 attribute."""
+    made = copied(source, ("StudyInstanceUID", *TYPE_2, *TYPE_3))
+    made.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in TYPE_2:
+        if keyword not in made:
+            setattr(made, keyword, "")
+    if made.PatientSex not in PATIENT_SEX:
+        made.PatientSex = ""
+    return made
+
+
+def copied(source: Dataset, keywords: Iterable[str]) -> Dataset:
+    """The attributes of `source` that are there and readable, as elements of their own."""
+    made = Dataset()
+    for tag in _tags(keywords):
+        element = _readable(source, tag)
+        if element is not None:
+            made.add(element)
+    return made
+
+
+def text(source: Dataset, keyword: str) -> str:
+    """The value as text, decoded; empty if it is absent or unreadable."""
+    element = _readable(source, Tag(keyword)) if keyword in source else None
+    return "" if element is None or element.value is None else str(element.value)
+
+
+def laterality(source: Dataset) -> Laterality:
+    """Image Laterality or Laterality, if it is one side (DICOM PS3.3 C.8.11.1, C.7.3.1)."""
+    for keyword in ("ImageLaterality", "Laterality"):
+        value = text(source, keyword)
+        if value in ("L", "R"):
+            return Laterality(value)
+    return Laterality.UNKNOWN
+
+
+def _tags(keywords: Iterable[str]) -> Iterator[BaseTag]:
+    for keyword in keywords:
+        tag = tag_for_keyword(keyword)
+        assert tag is not None, keyword
+        yield Tag(tag)
+
+
+def _readable(source: Dataset, tag: BaseTag) -> DataElement | None:
+    if tag not in source:
+        return None
+    try:
+        element = source[tag]
+        if element.VR in ("DA", "TM", "AS") and element.value:  # "31.01.70" would spoil the answer
+            validate_value(element.VR, element.value, config.RAISE)
+        return DataElement(tag, element.VR, _utf8(element.value))
+    except UNREADABLE:
+        return None
+
+
+def _utf8(value: Any) -> Any:
+    """`value` without its bytes in the source's character set, which a `PersonName` would write again."""
+    if isinstance(value, PersonName):
+        return str(value)
+    if isinstance(value, Sequence):
+        return Sequence([_item(item) for item in value])
+    if isinstance(value, MultiValue):
+        return [_utf8(v) for v in value]
+    return value
+
+
+def _item(source: Dataset) -> Dataset:
+    made = Dataset()
+    for tag in list(source.keys()):
+        element = None if tag.is_private or tag == 0x00080005 else _readable(source, tag)
+        if element is not None:
+            made.add(element)
+    return made

@@ -1,0 +1,80 @@
+"""Series, equipment and times of an answer: what tells it apart from a radiograph in any viewer's list.
+
+References
+----------
+DICOM PS3.3 C.7.3.1 (General Series), C.7.5.1 (General Equipment), C.12.1 (SOP Common).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from pydicom.dataset import Dataset
+
+from appliance.domain.identifiers import derived_uid
+from appliance.domain.result import Result
+
+from .patient_study import text
+
+MANUFACTURER = "Osteon"
+MODEL_NAME = "Osteon"
+
+FIRST_SERIES_NUMBER = {"sc": 9500, "sr": 9700}
+"""High, so that our series stand behind the radiographs where a viewer sorts by number."""
+
+
+def series_instance_uid(source: Dataset, result: Result, kind: str) -> str:
+    """One series of ours per kind, source series, software and pack: the same result, the same series."""
+    p = result.provenance
+    where = text(source, "SeriesInstanceUID") or result.sop_instance_uid
+    return derived_uid(result.study_instance_uid, where, p.pack_digest, p.software_version, kind, "series")
+
+
+def series_number(source: Dataset, kind: str) -> int:
+    """A number that is not the source's and not that of another kind."""
+    given = text(source, "SeriesNumber")
+    theirs = int(given) if given.lstrip("+-").isdecimal() else 0
+    ours = FIRST_SERIES_NUMBER[kind] + theirs % 100
+    return ours + 100 if ours == theirs else ours
+
+
+def series_description(result: Result, what: str) -> str:
+    """At most 64 characters (VR LO); says what it is and, of a synthetic pack, that it is one."""
+    mark = "SYNTHETIC " if result.provenance.pack_is_synthetic else ""
+    return f"{mark}Osteon {what} - AI second reader, not for diagnosis"
+
+
+def instance_number(source: Dataset) -> int:
+    """The source's, so that answers sort as the radiographs do; 1 if it has none."""
+    given = text(source, "InstanceNumber")
+    return int(given) if given.isdecimal() and 0 < int(given) < 2**31 else 1
+
+
+def local_time(source: Dataset, result: Result) -> datetime:
+    """`created_at` in the zone that the source states, else in the appliance's own.
+
+    Dates and times of an object share one zone (DICOM PS3.3 C.12.1.1.8), and StudyTime is the source's.
+    """
+    offset = text(source, "TimezoneOffsetFromUTC").strip()
+    if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdecimal() and int(offset[1:3]) < 24:
+        shift = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))
+        return result.created_at.astimezone(timezone(-shift if offset[0] == "-" else shift))
+    return result.created_at.astimezone()
+
+
+def stamp(ds: Dataset, source: Dataset, result: Result, kind: str, what: str) -> Dataset:
+    """Write series, equipment, times and qualification of an answer into `ds`."""
+    at = local_time(source, result)
+    ds.SeriesInstanceUID = series_instance_uid(source, result, kind)
+    ds.SeriesNumber = series_number(source, kind)
+    ds.SeriesDescription = series_description(result, what)
+    ds.InstanceNumber = instance_number(source)
+    ds.Manufacturer = MANUFACTURER
+    ds.ManufacturerModelName = MODEL_NAME
+    ds.SoftwareVersions = [result.provenance.software_version[:64], result.provenance.model[:64]]
+    ds.DeviceSerialNumber = result.provenance.pack_digest[:16]
+    for moment in ("Content", "InstanceCreation"):
+        setattr(ds, f"{moment}Date", at.strftime("%Y%m%d"))
+        setattr(ds, f"{moment}Time", at.strftime("%H%M%S"))
+    ds.ContentQualification = "RESEARCH"
+    return ds

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Installs the programs that the tests use as second implementations. Safe to run again.
+# Needs root or sudo for the distribution's packages; without, it says what it could not do and exits 1.
+set -eu
+cd "$(dirname "$0")"
+
+missing=""
+need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
+need storescp dcmtk
+need dciodvfy dicom3tools
+need chromium chromium
+need node nodejs
+need npm npm
+
+failed=0
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" -eq 0 ]; then as_root=""
+    elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then as_root="sudo"
+    else as_root="none"
+    fi
+    if [ "$as_root" = none ]; then
+        echo "not installed, for want of root or sudo:$missing" >&2
+        failed=1
+    else
+        # another apt may hold the lock: wait for it
+        $as_root apt-get -o DPkg::Lock::Timeout=600 update -qq
+        # shellcheck disable=SC2086 # a list of packages, and sudo or nothing
+        $as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends $missing
+    fi
+fi
+
+if command -v npm >/dev/null 2>&1; then
+    npm install --ignore-scripts --no-audit --no-fund --silent
+else
+    echo "not installed, for want of npm: the MLLP receiver's and the FHIR server's packages" >&2
+    failed=1
+fi
+exit "$failed"

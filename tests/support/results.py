@@ -1,0 +1,61 @@
+"""Results as the analysis would make them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from pydicom.dataset import Dataset
+
+from appliance.domain.finding import Box, Finding, NotAnalysed, UnreadRegion
+from appliance.domain.identifiers import Laterality, Site
+from appliance.domain.result import Provenance, Result
+
+PROVENANCE = Provenance(
+    software_version="0.1.0",
+    pack_name="bones",
+    pack_version="1.2.0",
+    pack_digest="0123456789abcdef" * 4,
+    pack_is_synthetic=True,
+    compute="ONNX Runtime 1.32, CPU",
+)
+
+
+def finding(probability: float = 0.87, **changes: object) -> Finding:
+    """A wrist; 0.87 is positive, 0.4 in doubt, 0.1 negative."""
+    made = Finding(
+        site=Site.WRIST,
+        laterality=Laterality.LEFT,
+        box=Box(x0=10, y0=12.5, x1=40, y1=45),
+        region_score=0.97,
+        peak=(22.0, 30.0),
+        probability=probability,
+        doubt=0.3,
+        positive=0.7,
+        focus=0.91,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]  # the caller's names are the fields'
+
+
+def result(source: Dataset, *findings: Finding, caveats: tuple[str, ...] = ()) -> Result:
+    """A result with `findings` for `source`; one positive wrist if none are given."""
+    return Result(
+        sop_instance_uid=str(source.SOPInstanceUID),
+        study_instance_uid=str(source.StudyInstanceUID),
+        created_at=datetime(2026, 1, 2, 10, 15, 30, tzinfo=UTC),
+        provenance=PROVENANCE,
+        findings=findings or (finding(),),
+        unread_regions=(UnreadRegion(site=Site.HAND, box=Box(x0=0, y0=0, x1=9, y1=9), region_score=0.8),),
+        caveats=caveats,
+    )
+
+
+def unanalysed(source: Dataset) -> Result:
+    """A result that says why there is none."""
+    return Result(
+        sop_instance_uid=str(source.SOPInstanceUID),
+        study_instance_uid=str(source.StudyInstanceUID),
+        created_at=datetime(2026, 1, 2, 10, 15, 30, tzinfo=UTC),
+        provenance=PROVENANCE,
+        not_analysed=NotAnalysed(code="unsupported_site", reason="this pack has no engine for ribs"),
+    )

@@ -1,0 +1,194 @@
+"""Secondary Capture and Structured Report: in the source's study, deterministic, read by other programs."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from appliance.dicom.codes import PRESENCES, SITES
+from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
+from appliance.dicom.secondary_capture import secondary_capture
+from appliance.dicom.structured_report import structured_report
+from appliance.domain.finding import Answer
+from appliance.domain.identifiers import Laterality, Site, is_valid_uid
+from appliance.domain.result import SECOND_READER, Result
+from tests.support.peers import Peer, peer  # noqa: F401  a fixture
+from tests.support.results import finding, result, unanalysed
+from tests.support.sources import variants
+
+VARIANTS = variants()
+RESULTS: dict[str, Callable[[Dataset], Result]] = {
+    "positive": result,
+    "several": lambda ds: result(ds, finding(), finding(0.4), finding(0.1), caveats=("a cast was seen",)),
+    "no side": lambda ds: result(ds, finding(site=Site.PELVIS, laterality=Laterality.UNKNOWN)),
+    "not analysed": unanalysed,
+}
+RGB = np.random.default_rng(3).integers(0, 256, (61, 51, 3), np.uint8)
+
+
+def sc(source: Dataset, given: Result) -> Dataset:
+    return secondary_capture(source, given, RGB)
+
+
+MAKERS = {"sc": sc, "sr": structured_report}
+
+
+@pytest.fixture(params=VARIANTS)
+def source(request: pytest.FixtureRequest) -> Dataset:
+    return VARIANTS[request.param]
+
+
+@pytest.fixture(params=MAKERS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("outcome", RESULTS)
+def test_dciodvfy_finds_no_error(
+    source: Dataset,
+    kind: str,
+    outcome: str,
+    peer: Peer,
+    tmp_path: Path,  # noqa: F811
+) -> None:
+    file = tmp_path / "answer.dcm"
+    file.write_bytes(part10_bytes(MAKERS[kind](source, RESULTS[outcome](source))))
+    judged = subprocess.run([peer("dciodvfy"), file], capture_output=True, text=True, errors="replace")
+    said = judged.stdout + judged.stderr
+    assert "SCImage" in said or "Comprehensive3DSR" in said, said
+    assert [line for line in said.splitlines() if line.startswith("Error")] == []
+
+
+def test_the_same_result_gives_the_same_bytes(source: Dataset, kind: str) -> None:
+    once, again = (part10_bytes(MAKERS[kind](source, result(source))) for _ in range(2))
+    assert once == again
+
+
+def test_no_clock_enters(source: Dataset, kind: str) -> None:
+    later = replace(result(source), created_at=result(source).created_at + timedelta(days=400))
+    made = dataset_from_bytes(part10_bytes(MAKERS[kind](source, later)))
+    dates = {str(e.value) for e in made.iterall() if e.VR == "DA" and e.value}
+    assert dates <= {"20260102", "20270206", "19700131"}
+
+
+def test_patient_study_and_order_are_the_sources(kind: str) -> None:
+    source = VARIANTS["dx"]
+    made = dataset_from_bytes(part10_bytes(MAKERS[kind](source, result(source))))
+    for keyword in (
+        "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate",
+        "StudyTime", "StudyID", "AccessionNumber", "StudyDescription",
+    ):  # fmt: skip
+        assert made[keyword].value == source[keyword].value, keyword
+    assert str(made.PatientName) == "Weiß^Änne"
+    assert str(made.ReferringPhysicianName) == "Müller^Jörg"
+    assert made.IssuerOfAccessionNumberSequence[0].LocalNamespaceEntityID == "RIS"
+
+
+def test_names_in_other_scripts_arrive_whole(kind: str) -> None:
+    for name in ("japanese", "utf8"):
+        source = VARIANTS[name]
+        made = dataset_from_bytes(part10_bytes(MAKERS[kind](source, result(source))))
+        assert str(made.PatientName) == str(source.PatientName)
+    assert "山田" in str(VARIANTS["japanese"].PatientName)
+
+
+def test_a_source_with_gaps_is_answered_with_empty_attributes(kind: str) -> None:
+    source = VARIANTS["gaps"]
+    made = MAKERS[kind](source, result(source))
+    assert made.PatientID == "" and made.AccessionNumber == "" and made.StudyDate == ""
+
+
+def test_values_that_are_none_are_left_out(kind: str) -> None:
+    source = VARIANTS["broken"]
+    made = MAKERS[kind](source, result(source))
+    assert made.PatientSex == "" and made.PatientBirthDate == "" and "PatientSize" not in made
+    assert made.PatientID == "PID-4711"
+
+
+def test_an_answer_is_told_apart_from_a_radiograph(kind: str) -> None:
+    source = VARIANTS["dx"]
+    made = MAKERS[kind](source, result(source))
+    other = MAKERS["sr" if kind == "sc" else "sc"](source, result(source))
+    assert len({made.SeriesNumber, other.SeriesNumber, source.SeriesNumber}) == 3
+    assert len({made.SeriesInstanceUID, other.SeriesInstanceUID, source.SeriesInstanceUID}) == 3
+    assert "AI second reader" in made.SeriesDescription and "SYNTHETIC" in made.SeriesDescription
+    assert len(made.SeriesDescription) <= 64
+    assert made.ManufacturerModelName == "Osteon"
+    assert is_valid_uid(made.SOPInstanceUID) and made.SOPInstanceUID == result(source).uid(kind)
+
+
+def test_only_a_synthetic_pack_is_called_synthetic(kind: str) -> None:
+    source = VARIANTS["dx"]
+    real = replace(result(source), provenance=replace(result(source).provenance, pack_is_synthetic=False))
+    assert b"SYNTHETIC" not in part10_bytes(MAKERS[kind](source, real))
+
+
+def test_a_series_number_of_ours_in_the_source_is_avoided(kind: str) -> None:
+    source = variants()["dx"]
+    ours = MAKERS[kind](source, result(source)).SeriesNumber
+    source.SeriesNumber = ours
+    assert MAKERS[kind](source, result(source)).SeriesNumber != ours
+
+
+def test_times_are_in_the_zone_that_the_source_states(kind: str) -> None:
+    source = VARIANTS["cr"]
+    assert MAKERS[kind](source, result(source)).ContentTime == "154530"  # 10:15:30 UTC at +05:30
+
+
+def test_the_secondary_capture_shows_the_pixels_and_its_source() -> None:
+    source = VARIANTS["monochrome1"]
+    made = dataset_from_bytes(part10_bytes(sc(source, result(source))))
+    np.testing.assert_array_equal(made.pixel_array, RGB)
+    assert made.BurnedInAnnotation == "NO" and made.Laterality == "L"
+    assert made.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
+    assert SECOND_READER in made.ImageComments
+
+
+@pytest.mark.parametrize("rgb", [RGB[..., 0], RGB.astype(np.uint16), RGB[..., :2]])
+def test_a_picture_of_another_shape_is_refused(rgb: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        secondary_capture(VARIANTS["dx"], result(VARIANTS["dx"]), rgb)
+
+
+def test_the_report_is_preliminary_and_unverified() -> None:
+    made = structured_report(VARIANTS["dx"], result(VARIANTS["dx"]))
+    assert made.PreliminaryFlag == "PRELIMINARY" and made.VerificationFlag == "UNVERIFIED"
+    assert made.ReferencedRequestSequence[0].RequestedProcedureID == "RP1"
+
+
+def dumped(peer: Peer, tmp_path: Path, given: Result, source: Dataset) -> str:  # noqa: F811
+    file = tmp_path / "sr.dcm"
+    file.write_bytes(part10_bytes(structured_report(source, given)))
+    read = subprocess.run([peer("dsrdump"), "+Pl", file], capture_output=True, text=True, check=True)
+    return read.stdout
+
+
+def test_dsrdump_reads_each_finding(peer: Peer, tmp_path: Path) -> None:  # noqa: F811
+    source = VARIANTS["dx"]
+    given = result(source, finding(), finding(0.4, laterality=Laterality.RIGHT))
+    said = dumped(peer, tmp_path, given, source)
+    assert said.count('CODE:(,,"Finding")=(125605004,SCT,"Fracture of bone")') == 2
+    assert '(74670003,SCT,"Wrist joint")' in said
+    assert '(7771000,SCT,"Left")' in said and '(24028007,SCT,"Right")' in said
+    assert 'NUM:(,,"Certainty of Finding")="87.0" (%,UCUM,"Percent")' in said
+    assert '(415684004,SCT,"Suspected")' in said and '(121059,DCM,"Presence Undetermined")' in said
+    assert "POLYLINE,10/12.5,40/12.5,40/45,10/45,10/12.5" in said
+    assert '"bones (SYNTHETIC)"' in said and '"1.2.0"' in said
+
+
+def test_dsrdump_reads_why_there_is_no_answer(peer: Peer, tmp_path: Path) -> None:  # noqa: F811
+    said = dumped(peer, tmp_path, unanalysed(VARIANTS["cr"]), VARIANTS["cr"])
+    assert "Not analysed: this pack has no engine for ribs [unsupported_site]" in said
+    assert "Measurement Group" not in said and "CR image" in said
+
+
+def test_every_site_and_answer_has_a_code() -> None:
+    assert set(SITES) == set(Site)
+    assert set(PRESENCES) == set(Answer) - {Answer.NOT_ANALYSED}
