@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from .pose import Pose
 from .rendering import Field
 
 QUANTA = (4000.0, 16000.0)
@@ -26,11 +25,21 @@ LEAD = 2.2
 
 
 def stored_values(
-    attenuation: Field, pose: Pose, letter: str, bits_stored: int, rng: np.random.Generator
+    whole: Field, fracture: Field | None, letter: str, bits_stored: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint16], float, float]:
-    """Pixels (H, W) uint16 in which bone is bright, and window center and width that show them well."""
-    height, width = attenuation.shape
-    field = attenuation.copy()
+    """Pixels (H, W) uint16 in which bone is bright, and window center and width that show them well.
+
+    Parameters
+    ----------
+    whole
+        (H, W) float32, attenuation of the unbroken patient: it alone sets the exposure.
+    fracture
+        (H, W) float32, what a fracture adds to it; None: nothing is broken.
+    letter
+        The lead marker's; empty: no marker.
+    """
+    height, width = whole.shape
+    field = whole.copy() if fracture is None else whole + fracture
     if letter:
         _lay_marker(field, letter, rng)
     angle = rng.uniform(0, 2 * np.pi)
@@ -40,7 +49,7 @@ def stored_values(
     quanta = rng.uniform(*QUANTA)
     field += rng.standard_normal(field.shape, np.float32) * np.exp(field / 2) / np.float32(np.sqrt(quanta))
 
-    low, high = -0.05, float(np.quantile(attenuation[::8, ::8], 0.998)) * 1.12
+    low, high = -0.05, float(np.quantile(whole[::8, ::8], 0.998)) * 1.12
     top = 2**bits_stored - 1
     gain, offset = rng.uniform(0.68, 0.9) * top / (high - low), rng.uniform(0.04, 0.1) * top
     values = (field - np.float32(low)) * np.float32(gain) + np.float32(offset)

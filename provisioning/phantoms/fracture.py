@@ -6,12 +6,15 @@ The line is known before it is drawn, so the truth is exact: the box is that of 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
 from .anatomy import Anatomy, Bone
 from .pose import Pose
 from .rendering import Field
+
+Line = NDArray[np.float64]
 
 OBLIQUITY_DEG = 38.0
 COMPLETE = 0.7  # share of fractures that go through both cortices
@@ -40,9 +43,9 @@ class Fracture:
     """
 
     bone: Bone
-    centre_px: Field
-    direction: Field
-    jags: Field
+    centre_px: Line
+    direction: Line
+    jags: Line
     width_px: float
     darkness: float
     complete: bool
@@ -56,7 +59,8 @@ def plan(anatomy: Anatomy, pose: Pose, region: tuple[int, int, int, int], rng: n
     """Choose a bone that can break, and a place and a direction on it, with the centre inside `region`."""
     candidates = [bone for bone in anatomy.bones if bone.breaks is not None]
     weights = np.sqrt([np.ptp(bone.outline[:, 0]) * np.ptp(bone.outline[:, 1]) for bone in candidates])
-    region_px = min(region[2] - region[0], region[3] - region[1])
+    sides_px = (region[2] - region[0], region[3] - region[1])
+    region_px, crop_px = min(sides_px), max(sides_px)  # the crop that the classifier sees fits the longer side
     x0, y0, x1, y1 = region
     inset = 0.03 * region_px
     while True:
@@ -71,7 +75,7 @@ def plan(anatomy: Anatomy, pose: Pose, region: tuple[int, int, int, int], rng: n
     if rng.random() < 0.5:
         across += np.pi
     complete = bool(rng.random() < COMPLETE)
-    width_px = float(rng.uniform(*WIDTH_PX)) * region_px / CROP_PX
+    width_px = float(rng.uniform(*WIDTH_PX)) * crop_px / CROP_PX
     stepped = complete and bool(rng.random() < STEP_OFF)
     return Fracture(
         bone=bone,
@@ -122,7 +126,7 @@ def broken(bone: Field, fracture: Fracture) -> tuple[Field, tuple[int, int, int,
     return out, box
 
 
-def _jagged(rng: np.random.Generator) -> Field:
+def _jagged(rng: np.random.Generator) -> Line:
     """Midpoint displacement: 33 offsets, in widths of the line, 0 at both ends."""
     offsets = np.zeros(33)
     gap, size = 32, 2.2
@@ -134,7 +138,7 @@ def _jagged(rng: np.random.Generator) -> Field:
     return offsets
 
 
-def _line(bone: Field, fracture: Fracture) -> Field | None:
+def _line(bone: Field, fracture: Fracture) -> Line | None:
     """(33, 2) points of the line, from cortex to cortex, or from one cortex into the bone."""
     back, ahead = (_exit(bone, fracture.centre_px, fracture.direction * sign, fracture.longest_px) for sign in (-1, 1))
     if back is None or ahead is None:
@@ -152,7 +156,7 @@ def _line(bone: Field, fracture: Fracture) -> Field | None:
     return np.asarray(fracture.centre_px + t * fracture.direction + stray * normal)
 
 
-def _exit(bone: Field, start: Field, direction: Field, longest: float) -> float | None:
+def _exit(bone: Field, start: Line, direction: Line, longest: float) -> float | None:
     """How far from `start` the bone ends in this direction; None when `start` is not in the bone."""
     distances = np.arange(0, longest * 1.6, 1.0)
     at = start + distances[:, None] * direction
@@ -167,7 +171,7 @@ def _exit(bone: Field, start: Field, direction: Field, longest: float) -> float 
     return float(distances[outside[0]] if outside.size else distances[-1])
 
 
-def _gap(line: Field, width_px: float, shape: tuple[int, ...]) -> Field:
+def _gap(line: Line, width_px: float, shape: tuple[int, ...]) -> Field:
     """(h, w) float32 in 0..1: the line, wider where it enters."""
     fine = 2
     canvas = Image.new("L", (shape[1] * fine, shape[0] * fine))
@@ -179,10 +183,10 @@ def _gap(line: Field, width_px: float, shape: tuple[int, ...]) -> Field:
         r = width / 2 - 0.5
         draw.ellipse([stop[0] - r, stop[1] - r, stop[0] + r, stop[1] + r], fill=255)
     soft = canvas.filter(ImageFilter.GaussianBlur(0.25 * width_px * fine)).reduce(fine)
-    return np.asarray(soft, np.float32) / 255
+    return np.asarray(np.asarray(soft, np.float32) / 255, np.float32)
 
 
-def _stepped(patch: Field, line: Field, fracture: Fracture) -> Field:
+def _stepped(patch: Field, line: Line, fracture: Fracture) -> Field:
     """Slide the bone beyond the line along it; the slide fades with the distance from the line."""
     h, w = patch.shape
     normal = np.array([-fracture.direction[1], fracture.direction[0]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
+    UID,
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
@@ -14,22 +15,30 @@ from appliance.domain.identifiers import derived_uid
 from .phantom import Phantom
 
 BODY_PARTS = {
-    "ankle": ("ANKLE", "70258002", "Ankle"),
-    "wrist": ("WRIST", "8205005", "Wrist"),
+    "ankle": ("ANKLE", "70258002", "Ankle joint"),
+    "wrist": ("WRIST", "74670003", "Wrist joint"),
     "knee": ("KNEE", "72696002", "Knee"),
     "shoulder": ("SHOULDER", "16982005", "Shoulder"),
-    "pelvis": ("PELVIS", "12921003", "Pelvis"),
+    "pelvis": ("PELVIS", "816092008", "Pelvis"),
     "spine": ("LSPINE", "122496007", "Lumbar spine"),
 }
-"""Body Part Examined and its SNOMED CT code (DICOM PS3.16 annex L)."""
+"""Body Part Examined (DICOM PS3.16 annex L) and its SNOMED CT code (CID 4009)."""
 
 VIEWS = {
     "AP": ("399348003", "antero-posterior"),
     "PA": ("272479007", "postero-anterior"),
-    "LL": ("399198007", "right lateral"),
-    "RL": ("399352003", "left lateral"),
+    "LL": ("399173006", "left lateral"),
+    "RL": ("399198007", "right lateral"),
 }
 """View Position and its SNOMED CT code (DICOM PS3.16 CID 4010)."""
+
+ORIENTATIONS = {
+    "AP": ("L", "F"),
+    "PA": ("L", "H"),  # the wrist: fingers up, and they point to the feet in the anatomical position
+    "LL": ("A", "F"),
+    "RL": ("P", "F"),
+}
+"""Patient Orientation of the rows and of the columns (DICOM PS3.3 C.7.6.1.1.1), as the anatomies are drawn."""
 
 
 def instance_from_phantom(
@@ -40,19 +49,29 @@ def instance_from_phantom(
     accession_number: str | None = None,
     study_instance_uid: str | None = None,
 ) -> Dataset:
-    """The instance with its file meta; the same phantom gives the same UIDs (DICOM PS3.3 A.26 or A.2)."""
-    key = ("phantom", phantom.site, phantom.seed, int(phantom.fracture is not None), int(computed_radiography))
+    """The instance with its file meta, Explicit VR Little Endian.
+
+    The same arguments give the same UIDs, so that sending twice is sending one object; another patient, accession
+    number or study gives others.
+
+    References
+    ----------
+    DICOM PS3.3 A.26 (DX) and A.2 (CR).
+    """
     body_part, code, meaning = BODY_PARTS[phantom.site]
     number = f"{phantom.site[:2].upper()}{phantom.seed:04}{int(phantom.fracture is not None)}"
+    patient_id = f"PH-{number}" if patient_id is None else patient_id
+    accession_number = f"A{number}" if accession_number is None else accession_number
+    study = study_instance_uid or derived_uid("phantom", number, patient_id, accession_number, "study")
+    key = ("phantom", number, patient_id, accession_number, study, int(computed_radiography))
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.SOPClassUID = (
-        ComputedRadiographyImageStorage if computed_radiography else DigitalXRayImageStorageForPresentation
-    )
+    ds.SOPClassUID = ComputedRadiographyImageStorage if computed_radiography else DigitalXRayImageStorageForPresentation
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = derived_uid(*key)
-    ds.StudyInstanceUID = study_instance_uid or derived_uid(*key, "study")
+    ds.SOPInstanceUID = UID(derived_uid(*key))
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    ds.StudyInstanceUID = study
     ds.SeriesInstanceUID = derived_uid(*key, "series")
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.StudyDate = ds.SeriesDate = ds.ContentDate = ds.AcquisitionDate = "20260101"
@@ -64,18 +83,19 @@ def instance_from_phantom(
     ds.ReferringPhysicianName = "PHANTOM^REFERRER"
     ds.StudyDescription = f"XR {body_part} (PHANTOM)"
     ds.SeriesDescription = f"{meaning} {phantom.view_position}"
-    ds.PatientName, ds.PatientID = f"PHANTOM^{body_part}", patient_id or f"PH-{number}"
+    ds.PatientName, ds.PatientID = f"PHANTOM^{body_part}", patient_id
     ds.PatientBirthDate, ds.PatientSex = "19700101", "O"
-    ds.AccessionNumber = accession_number or f"A{number}"
+    ds.AccessionNumber = accession_number
     ds.StudyID, ds.SeriesNumber, ds.InstanceNumber = "1", "1", "1"
     ds.BodyPartExamined, ds.ViewPosition = body_part, phantom.view_position
-    ds.PatientOrientation = ["L", "F"]
+    ds.PatientOrientation = list(ORIENTATIONS[phantom.view_position])
     ds.BurnedInAnnotation = "NO"
     ds.WindowCenter, ds.WindowWidth = f"{phantom.window.center:g}", f"{phantom.window.width:g}"
     ds.ImagerPixelSpacing = [f"{phantom.spacing_mm:g}"] * 2
     if computed_radiography:
         ds.ImageType = ["ORIGINAL", "PRIMARY"]
-        ds.Laterality = phantom.laterality
+        if phantom.laterality:  # absent for an unpaired body part (DICOM PS3.3 C.7.3.1)
+            ds.Laterality = phantom.laterality
     else:
         _add_dx_attributes(ds, phantom, code, meaning)
     _add_pixels(ds, phantom)
@@ -88,8 +108,7 @@ def _add_dx_attributes(ds: Dataset, phantom: Phantom, code: str, meaning: str) -
     ds.PresentationIntentType = "FOR PRESENTATION"
     ds.ImageLaterality = phantom.laterality or "U"
     ds.AnatomicRegionSequence = [_code(code, meaning)]
-    if phantom.view_position in VIEWS:
-        ds.ViewCodeSequence = [_code(*VIEWS[phantom.view_position])]
+    ds.ViewCodeSequence = [_code(*VIEWS[phantom.view_position])]
     ds.AcquisitionContextSequence = []
     ds.DetectorType, ds.DetectorConfiguration, ds.DetectorID = "DIRECT", "AREA", "PHANTOM"
     ds.PixelIntensityRelationship = "LOG"

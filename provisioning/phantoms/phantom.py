@@ -1,4 +1,8 @@
-"""A phantom radiograph: one site, one patient, one exposure, broken or whole, and the truth about it."""
+"""A phantom radiograph: one site, one patient, one exposure, broken or whole, and the truth about it.
+
+The patient, the exposure and the noise are drawn from the site and the seed alone, and the fracture has a stream of
+random numbers of its own. So the broken and the whole phantom of one seed are a pair: one film, but for the fracture.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,20 @@ from numpy.typing import NDArray
 
 from appliance.domain.radiograph import Window
 
-from .anatomy import ANATOMIES
+from .anatomy import ANATOMIES, Anatomy
 from .exposure import stored_values
 from .fracture import broken, plan
-from .pose import pose
+from .pose import Pose, pose
 from .rendering import STEP_PX, Field, Layer, bone_layer, enlarged, paste, tissue_field
 from .texture import carve_nutrient_canal, trabeculae, vessels
 
 PixelBox = tuple[int, int, int, int]
 
+LEFT_VIEWS = {"RL": "LL"}
+"""View Position of the mirror image (DICOM PS3.3 C.8.11.5.1.1); frontal views keep theirs."""
+
 TRIES = 20
-"""A planned line that misses its bone is planned again."""
+"""A planned line that misses its bone, or leaves the region, is planned again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +68,15 @@ def phantom(site: str, seed: int, fracture: bool) -> Phantom:
 
     Raises
     ------
-    KeyError
-        For a site that is not one of the six.
+    ValueError
+        For a site that is not one of the six, or a negative seed.
     """
+    if site not in ANATOMIES:
+        raise ValueError(f"no phantom of {site!r}: the sites are {', '.join(ANATOMIES)}")
+    if seed < 0:
+        raise ValueError(f"a phantom's seed is 0 or more, not {seed}")
     anatomy = ANATOMIES[site]
-    rng = np.random.default_rng((zlib.crc32(site.encode()), seed, fracture))
+    rng, breaking = (np.random.default_rng((zlib.crc32(site.encode()), seed, stream)) for stream in range(2))
     left = anatomy.paired and bool(rng.random() < 0.5)
     laid = pose(anatomy, rng, left=left)
     region = laid.box_from_mm(anatomy.region_mm)
@@ -76,29 +87,15 @@ def phantom(site: str, seed: int, fracture: bool) -> Phantom:
         if layer is not None:
             layers[bone.name] = carve_nutrient_canal(layer, bone, laid, rng) if bone.breaks else layer
 
-    line, break_box = None, None
-    if fracture:
-        for _ in range(TRIES):
-            planned = plan(anatomy, laid, region, rng)
-            if planned.bone.name in layers:
-                alone = _on_film(layers[planned.bone.name], laid.height_px, laid.width_px)
-                line, break_box = broken(alone, planned)
-                if break_box is not None:
-                    del layers[planned.bone.name]
-                    break
-        else:
-            raise AssertionError(f"no place to break {site} {seed} was found in {TRIES} tries")
-
     grid = tissue_field(anatomy.tissues, laid) + vessels(laid, rng)
     for layer in layers.values():
         paste(grid, layer.x0 // STEP_PX, layer.y0 // STEP_PX, layer.attenuation)
-    attenuation = enlarged(grid)[: laid.height_px, : laid.width_px].copy()
-    if line is not None:
-        attenuation += line
+    whole = enlarged(grid)[: laid.height_px, : laid.width_px]
+    change, break_box = _break(anatomy, laid, region, layers, breaking) if fracture else (None, None)
 
     letter = ("L" if left else "R") if anatomy.paired else ""
     bits = 14 if rng.random() < 0.5 else 12
-    pixels, center, width = stored_values(attenuation, laid, letter, bits, rng)
+    pixels, center, width = stored_values(whole, change, letter, bits, rng)
     invert = bool(rng.random() < 1 / 3)
     if invert:
         top = 2**bits - 1
@@ -114,9 +111,27 @@ def phantom(site: str, seed: int, fracture: bool) -> Phantom:
         region=region,
         fracture=break_box,
         laterality=letter,
-        view_position=anatomy.view_position,
+        view_position=LEFT_VIEWS.get(anatomy.view_position, anatomy.view_position) if left else anatomy.view_position,
         spacing_mm=laid.spacing_mm,
     )
+
+
+def _break(
+    anatomy: Anatomy, laid: Pose, region: PixelBox, layers: dict[str, Layer], rng: np.random.Generator
+) -> tuple[Field, PixelBox]:
+    """What a fracture adds to the attenuation, (H, W) float32, 0 far from the line; and the line's box."""
+    for _ in range(TRIES):
+        planned = plan(anatomy, laid, region, rng)
+        if planned.bone.name in layers:
+            alone = _on_film(layers[planned.bone.name], laid.height_px, laid.width_px)
+            after, box = broken(alone, planned)
+            if box is not None and _within(box, region):
+                return after - alone, box
+    raise AssertionError(f"no place to break was found in {TRIES} tries")
+
+
+def _within(box: PixelBox, region: PixelBox) -> bool:
+    return region[0] <= box[0] and region[1] <= box[1] and box[2] <= region[2] and box[3] <= region[3]
 
 
 def _on_film(layer: Layer, height: int, width: int) -> Field:
@@ -124,5 +139,3 @@ def _on_film(layer: Layer, height: int, width: int) -> Field:
     grid = np.zeros((-(-height // STEP_PX), -(-width // STEP_PX)), np.float32)
     paste(grid, layer.x0 // STEP_PX, layer.y0 // STEP_PX, layer.attenuation)
     return np.asarray(enlarged(grid)[:height, :width], np.float32)
-
-

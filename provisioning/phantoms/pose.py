@@ -61,8 +61,8 @@ class Pose:
     def box_from_mm(self, box: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
         """An upright box in mm to the upright pixel box of the same proportions, clipped to the film."""
         x0, y0, x1, y1 = box
-        middle = np.float32([(x0 + x1) / 2, (y0 + y1) / 2]) @ self.matrix.T + self.centre_px
-        half = np.float32([x1 - x0, y1 - y0]) * self.px_per_mm / 2
+        middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2], np.float32) @ self.matrix.T + self.centre_px
+        half = np.array([x1 - x0, y1 - y0], np.float32) * self.px_per_mm / 2
         low = np.clip(np.floor(middle - half), 0, None)
         high = np.minimum(np.ceil(middle + half), [self.width_px, self.height_px])
         return int(low[0]), int(low[1]), int(high[0]), int(high[1])
@@ -85,7 +85,8 @@ def pose(anatomy: Anatomy, rng: np.random.Generator, *, left: bool) -> Pose:
         width_px=width_px,
         spacing_mm=spacing_mm,
         matrix=np.asarray(matrix, np.float32),
-        centre_px=np.float32([width_px, height_px]) * (0.5 + rng.uniform(-SHIFT, SHIFT, 2).astype(np.float32)),
+        centre_px=np.array([width_px, height_px], np.float32)
+        * (0.5 + rng.uniform(-SHIFT, SHIFT, 2).astype(np.float32)),
         bend_mm=(rng.uniform(0.3, 1.0, 2) * BEND_MM * side_mm).astype(np.float32),
         bend_phase=rng.uniform(0, 2 * np.pi, (2, 1)).astype(np.float32),
         bend_per_mm=(rng.uniform(-1, 1, (2, 2)) * 2 * np.pi / side_mm).astype(np.float32),

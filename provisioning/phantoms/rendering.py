@@ -1,9 +1,9 @@
 """From outlines to attenuation along the beam.
 
-A bone is a tube seen from the side: at depth d behind its outline the beam crosses 2 sqrt(r^2 - (r - d)^2) of it, so the
-cortex, which is what is left of the outer tube when the inner one is taken away, is brightest just inside the outline.
-All of it is computed on a grid of half resolution and enlarged once; the depth is exact to a fraction of a pixel
-because it starts from how much of each border pixel is covered.
+A bone is a tube seen from the side: at depth d behind its outline the beam crosses 2 sqrt(r^2 - (r - d)^2) of it, so
+the cortex, which is what is left of the outer tube when the inner one is taken away, is brightest just inside the
+outline. All of it is computed on a grid of half resolution and enlarged once; the depth is exact to a fraction of a
+pixel because it starts from how much of each border pixel is covered.
 """
 
 from dataclasses import dataclass
@@ -65,9 +65,9 @@ def bone_layer(bone: Bone, pose: Pose, trabeculae: Field) -> Layer | None:
     gx, gy, depth = found
     h, w = depth.shape
     per_mm = pose.px_per_mm / STEP_PX
-    depth = np.maximum(depth, 0) / np.float32(per_mm)
+    depth = np.asarray(np.maximum(depth, 0) / np.float32(per_mm), np.float32)
 
-    ends = pose.pixels_from_mm(np.asarray(bone.shaft, np.float32)) / STEP_PX - (gx, gy)
+    ends = pose.pixels_from_mm(np.asarray(bone.shaft, np.float32)).astype(np.float64) / STEP_PX - (gx, gy)
     along = ends[1] - ends[0]
     along /= float(along @ along)
     share = (np.arange(w, dtype=np.float32) * along[0])[None] + (np.arange(h, dtype=np.float32) * along[1])[:, None]
@@ -116,7 +116,7 @@ def _chord(depth: Field, radius: Field | float) -> Field:
 
 def _depth(outline: Points, holes: tuple[Points, ...], pose: Pose, step: int) -> tuple[int, int, Field] | None:
     """Distance behind the outline in grid pixels on the outline's window, and the window's corner on the grid."""
-    on_grid = pose.pixels_from_mm(outline) / step
+    on_grid = np.asarray(pose.pixels_from_mm(outline) / step, np.float32)
     limit_x, limit_y = -(-pose.width_px // step) + MARGIN_PX, -(-pose.height_px // step) + MARGIN_PX
     x0, y0 = np.maximum(np.floor(on_grid.min(0)).astype(int) - 2, -MARGIN_PX)
     x1, y1 = np.minimum(np.ceil(on_grid.max(0)).astype(int) + 2, [limit_x, limit_y])
@@ -126,7 +126,7 @@ def _depth(outline: Points, holes: tuple[Points, ...], pose: Pose, step: int) ->
     draw = ImageDraw.Draw(canvas)
     draw.polygon(_corners(on_grid, x0, y0), fill=255)
     for hole in holes:
-        draw.polygon(_corners(pose.pixels_from_mm(hole) / step, x0, y0), fill=0)
+        draw.polygon(_corners(np.asarray(pose.pixels_from_mm(hole) / step, np.float32), x0, y0), fill=0)
     cover = np.asarray(canvas.reduce(OVERSAMPLING), np.float32) / 255
     if not cover.any():
         return None

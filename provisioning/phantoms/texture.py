@@ -51,4 +51,5 @@ def carve_nutrient_canal(layer: Layer, bone: Bone, pose: Pose, rng: np.random.Ge
     canvas = Image.new("L", (w, h))
     ImageDraw.Draw(canvas).line([*map(float, start), *map(float, stop)], fill=255, width=2)
     canal = np.asarray(canvas.filter(ImageFilter.GaussianBlur(1.0)), np.float32) / 255
-    return Layer(layer.x0, layer.y0, layer.attenuation * (1 - np.float32(rng.uniform(0.15, 0.3)) * canal))
+    left = 1 - np.float32(rng.uniform(0.15, 0.3)) * canal
+    return Layer(layer.x0, layer.y0, np.asarray(layer.attenuation * left, np.float32))

@@ -115,7 +115,7 @@ def tube(stations: Sequence[tuple[float, float, float]]) -> Points:
 
 def mirrored(outline: Points) -> Points:
     """The same outline on the other side of the midline x = 0."""
-    return np.asarray(outline * np.float32([-1, 1]), np.float32)
+    return np.asarray(outline * np.array([-1, 1], np.float32), np.float32)
 
 
 def mirrored_bone(bone: Bone) -> Bone:

@@ -15,9 +15,12 @@ def _vertebra(level: int) -> list[Bone]:
     body = Bone(
         name=f"{name} body",
         outline=curve([
-            (-half, y - h), (-half * 0.5, y - h + 1), (0, y - h + 1.6), (half * 0.5, y - h + 1), (half, y - h), (half + 0.8, y - h + 3.5),
-            (half * 0.88, y - 2), (half * 0.88, y + 2), (half + 0.8, y + h - 3.5), (half, y + h), (half * 0.5, y + h - 1),
-            (0, y + h - 1.6), (-half * 0.5, y + h - 1), (-half, y + h), (-half - 0.8, y + h - 3.5), (-half * 0.88, y + 2),
+            (-half, y - h), (-half * 0.5, y - h + 1), (0, y - h + 1.6), (half * 0.5, y - h + 1), (half, y - h),
+            (half + 0.8, y - h + 3.5),
+            (half * 0.88, y - 2), (half * 0.88, y + 2), (half + 0.8, y + h - 3.5), (half, y + h),
+            (half * 0.5, y + h - 1),
+            (0, y + h - 1.6), (-half * 0.5, y + h - 1), (-half, y + h), (-half - 0.8, y + h - 3.5),
+            (-half * 0.88, y + 2),
             (-half * 0.88, y - 2), (-half - 0.8, y - h + 3.5),
         ]),
         radius_mm=15,
@@ -26,17 +29,20 @@ def _vertebra(level: int) -> list[Bone]:
         breaks=(0.3, 0.7) if 1 <= level <= 5 else None,
     )  # fmt: skip
     pedicle = Bone(
-        name=f"{name} pedicle", outline=ellipse(-half * 0.66, y - 3.5, 4.2, 6.6), radius_mm=6, shaft=((0, y), (0, y + 1)),
+        name=f"{name} pedicle", outline=ellipse(-half * 0.66, y - 3.5, 4.2, 6.6), radius_mm=6, shaft=((0, y),
+            (0, y + 1)),
         cortex_mm=(1.9, 1.9), density=0.85,
     )  # fmt: skip
     spinous = Bone(
         name=f"{name} spinous process",
-        outline=curve([(0, y + 1), (2.6, y + 6), (4.4, y + 15), (3.2, y + 20), (0, y + 21.5), (-3.2, y + 20), (-4.4, y + 15), (-2.6, y + 6)]),
+        outline=curve([(0, y + 1), (2.6, y + 6), (4.4, y + 15), (3.2, y + 20), (0, y + 21.5), (-3.2, y + 20),
+            (-4.4, y + 15), (-2.6, y + 6)]),
         radius_mm=7, shaft=((0, y), (0, y + 20)), cortex_mm=(1.8, 1.8), density=0.8,
     )  # fmt: skip
     lamina = Bone(
         name=f"{name} lamina and joint",
-        outline=curve([(-2, y), (-8, y - 4), (-13, y - 14), (-16, y - 18), (-18, y - 12), (-15, y + 2), (-15, y + 14), (-17, y + 20),
+        outline=curve([(-2, y), (-8, y - 4), (-13, y - 14), (-16, y - 18), (-18, y - 12), (-15, y + 2),
+            (-15, y + 14), (-17, y + 20),
                        (-13, y + 20), (-10, y + 10), (-4, y + 8)]),
         radius_mm=4, shaft=((0, y), (-10, y)), cortex_mm=(1.0, 1.0), density=0.4,
     )  # fmt: skip
@@ -45,7 +51,8 @@ def _vertebra(level: int) -> list[Bone]:
         reach = half + (22, 26, 30, 25, 20)[level - 2]
         transverse = Bone(
             name=f"{name} transverse process",
-            outline=tube([(-half * 0.75, y - 3, 5), (-half - 5, y - 4.5, 3.8), (-reach + 6, y - 6, 4.0), (-reach, y - 7, 3)]),
+            outline=tube([(-half * 0.75, y - 3, 5), (-half - 5, y - 4.5, 3.8), (-reach + 6, y - 6, 4.0),
+                (-reach, y - 7, 3)]),
             radius_mm=3.5, shaft=((-half, y - 3), (-reach, y - 6)), cortex_mm=(1.2, 1.2), density=0.8,
         )  # fmt: skip
         bones += [transverse, mirrored_bone(transverse)]
@@ -53,7 +60,8 @@ def _vertebra(level: int) -> list[Bone]:
         droop = 30 + 18 * level
         rib = Bone(
             name=f"{name} rib",
-            outline=tube([(-half * 0.8, y - 6, 5), (-half - 16, y - 4, 4.8), (-half - 38, y + droop * 0.4, 4.6), (-half - 62 + 12 * level, y + droop, 3.6)]),
+            outline=tube([(-half * 0.8, y - 6, 5), (-half - 16, y - 4, 4.8), (-half - 38, y + droop * 0.4, 4.6),
+                (-half - 62 + 12 * level, y + droop, 3.6)]),
             radius_mm=4, shaft=((-half, y), (-half - 40, y + 10)), cortex_mm=(1.1, 1.1), density=0.75,
         )  # fmt: skip
         bones += [rib, mirrored_bone(rib)]
@@ -85,7 +93,8 @@ SACRUM = Bone(
 )
 ILIUM = Bone(
     name="ilium",
-    outline=curve([(-43, 146), (-41, 128), (-52, 112), (-74, 103), (-98, 106), (-125, 120), (-150, 160), (-150, 230), (-60, 230), (-48, 180)]),
+    outline=curve([(-43, 146), (-41, 128), (-52, 112), (-74, 103), (-98, 106), (-125, 120), (-150, 160),
+        (-150, 230), (-60, 230), (-48, 180)]),
     radius_mm=6, shaft=((-60, 180), (-80, 106)), cortex_mm=(2.0, 2.0), density=0.9,
 )  # fmt: skip
 
@@ -99,12 +108,15 @@ SPINE = Anatomy(
     region_mm=(-62, -128, 62, 140),
     bones=(SACRUM, ILIUM, mirrored_bone(ILIUM), *(b for level in range(7) for b in _vertebra(level))),
     tissues=(
-        Tissue(outline=curve([(-150, -200), (-140, -60), (-128, 20), (-140, 110), (-150, 220), (150, 220), (140, 110), (128, 20),
+        Tissue(outline=curve([(-150, -200), (-140, -60), (-128, 20), (-140, 110), (-150, 220), (150, 220),
+            (140, 110), (128, 20),
                               (140, -60), (150, -200)]), radius_mm=90),
         Tissue(outline=_PSOAS, radius_mm=14, density=0.9),
         Tissue(outline=mirrored(_PSOAS), radius_mm=14, density=0.9),
-        Tissue(outline=curve([(-100, -200), (-40, -190), (-36, -140), (-52, -112), (-84, -96), (-120, -90)]), radius_mm=30, density=-0.7),
-        Tissue(outline=curve([(100, -200), (36, -190), (34, -140), (50, -116), (84, -100), (120, -94)]), radius_mm=30, density=-0.7),
+        Tissue(outline=curve([(-100, -200), (-40, -190), (-36, -140), (-52, -112), (-84, -96),
+            (-120, -90)]), radius_mm=30, density=-0.7),
+        Tissue(outline=curve([(100, -200), (36, -190), (34, -140), (50, -116), (84, -100),
+            (120, -94)]), radius_mm=30, density=-0.7),
         Tissue(outline=ellipse(74, -6, 12, 20, 12), radius_mm=12, density=-0.5),
         Tissue(outline=ellipse(-70, 46, 12, 17, -10), radius_mm=12, density=-0.5),
         Tissue(outline=ellipse(60, 74, 15, 9, -30), radius_mm=10, density=-0.4),

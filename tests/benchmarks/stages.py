@@ -1,0 +1,71 @@
+"""Milliseconds stage by stage for phantoms of every site, on this machine: ``python -m tests.benchmarks.stages``."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections import defaultdict
+from time import perf_counter
+
+from appliance.analysis.overlay import overlay
+from appliance.config import Analyse, Configuration
+from appliance.dicom.part10 import part10_bytes
+from appliance.dicom.secondary_capture import secondary_capture
+from appliance.dicom.structured_report import structured_report
+from appliance.reporting import fhir, oru
+from appliance.service.engines import pipeline_of
+from appliance.service.reading import Reading, read
+from provisioning.demonstration import SITES
+from provisioning.phantoms import instance_from_phantom, phantom
+
+ROUNDS = 5
+
+
+def main() -> None:
+    """Print median and worst milliseconds per stage, after one round that is not counted."""
+    start = perf_counter()
+    pipeline = pipeline_of(Configuration(analyse=Analyse(pack=sys.argv[1] if len(sys.argv) > 1 else "phantom")))
+    print(f"engines ready after {perf_counter() - start:.2f} s")
+    films = [part10_bytes(instance_from_phantom(phantom(site.value, 1, True))) for site in SITES]
+    spent: dict[str, list[float]] = defaultdict(list)
+    for number in range(ROUNDS + 1):
+        for film in films:
+            times = _one(film, lambda content: read(content, pipeline))
+            if number:
+                for stage, ms in times.items():
+                    spent[stage].append(ms)
+    print(f"{pipeline.provenance.compute}, pack {pipeline.provenance.pack_name}, n = {ROUNDS * len(films)}")
+    for stage, ms in spent.items():
+        print(f"{stage:<12} median {statistics.median(ms):7.1f} ms   worst {max(ms):7.1f} ms")
+
+
+def _one(film: bytes, reading_of: object) -> dict[str, float]:
+    assert callable(reading_of)
+    start = perf_counter()
+    reading: Reading = reading_of(film)
+    total = (perf_counter() - start) * 1e3
+    result = reading.analysis.result
+    times = dict(result.timings_ms)
+    times = {"read": total - sum(times.values())} | times
+    assert reading.grey is not None
+    names = {f"{end}_{part}": "" for end in ("sending", "receiving") for part in ("application", "facility")}
+
+    def timed(stage: str, work: object) -> object:
+        assert callable(work)
+        begin = perf_counter()
+        made: object = work()
+        times[stage] = (perf_counter() - begin) * 1e3
+        return made
+
+    grey, source = reading.grey, reading.source
+    rgb = timed("overlay", lambda: overlay(grey, result, reading.analysis.heats))
+    timed("sc", lambda: part10_bytes(secondary_capture(source, result, rgb)))  # type: ignore[arg-type]
+    timed("sr", lambda: part10_bytes(structured_report(source, result)))
+    timed("oru", lambda: oru.oru_r01(source, result, **names))
+    timed("fhir", lambda: fhir.transaction(source, result))
+    times["all"] = sum(times.values())
+    return times
+
+
+if __name__ == "__main__":
+    main()

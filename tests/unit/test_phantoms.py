@@ -1,0 +1,164 @@
+"""The phantoms tell the truth about themselves: pixels, boxes and headers agree."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from scipy import ndimage
+
+from appliance.domain.identifiers import is_valid_uid
+from provisioning.phantoms import Phantom, instance_from_phantom, phantom
+
+SITES = ("ankle", "wrist", "knee", "shoulder", "pelvis", "spine")
+REACH = 0.17  # of the region's shorter side: as far from the line as a step may still move bone
+
+
+def _bright_bone(p: Phantom) -> NDArray[np.float64]:
+    """Stored values of full scale, bone bright whatever the polarity."""
+    share = p.pixels / (2**p.bits_stored - 1)
+    return np.asarray(1 - share if p.invert else share, np.float64)
+
+
+def _read_back(ds: Dataset) -> Dataset:
+    file = BytesIO()
+    ds.save_as(file, enforce_file_format=True)
+    file.seek(0)
+    return dcmread(file)
+
+
+def _of_invert(invert: bool) -> Phantom:
+    return next(p for p in (phantom("wrist", seed, False) for seed in range(40)) if p.invert == invert)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_the_same_arguments_give_the_same_film(site: str) -> None:
+    first, second, other = phantom(site, 5, True), phantom(site, 5, True), phantom(site, 6, True)
+    np.testing.assert_array_equal(first.pixels, second.pixels)
+    assert (first.window, first.region, first.fracture) == (second.window, second.region, second.fracture)
+    assert first.pixels.shape != other.pixels.shape or (first.pixels != other.pixels).mean() > 0.5
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("seed", range(4))
+def test_pixels_and_boxes_are_within_their_bounds(site: str, seed: int) -> None:
+    p = phantom(site, seed, True)
+    height, width = p.pixels.shape
+    assert p.pixels.dtype == np.uint16 and not p.pixels.flags.writeable and p.pixels.flags.c_contiguous
+    assert p.bits_stored in (12, 14)
+    assert p.pixels.max() < 2**p.bits_stored and p.pixels.max() > 2 ** (p.bits_stored - 1)
+    assert min(height, width) >= 900 and max(height, width) <= 1400
+    x0, y0, x1, y1 = p.region
+    assert 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height
+    assert 0.15 < (x1 - x0) * (y1 - y0) / (height * width) < 0.95
+    assert p.fracture is not None
+    fx0, fy0, fx1, fy1 = p.fracture
+    assert x0 <= fx0 < fx1 <= x1 and y0 <= fy0 < fy1 <= y1
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_fracture_changes_the_bone_around_its_line_and_nothing_else(site: str, seed: int) -> None:
+    whole, broken = phantom(site, seed, False), phantom(site, seed, True)
+    assert whole.fracture is None and broken.fracture is not None
+    assert (whole.window, whole.invert, whole.region) == (broken.window, broken.invert, broken.region)
+    x0, y0, x1, y1 = broken.fracture
+    reach = round(REACH * min(broken.region[2] - broken.region[0], broken.region[3] - broken.region[1]))
+    near = np.zeros(whole.pixels.shape, bool)
+    near[max(0, y0 - reach) : y1 + reach, max(0, x0 - reach) : x1 + reach] = True
+    np.testing.assert_array_equal(whole.pixels[~near], broken.pixels[~near])
+    assert (whole.pixels != broken.pixels)[y0:y1, x0:x1].mean() > 0.05
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_fracture_is_darker_than_the_bone_was_and_reaches_all_sides_of_its_box(site: str, seed: int) -> None:
+    whole, broken = phantom(site, seed, False), phantom(site, seed, True)
+    assert broken.fracture is not None
+    x0, y0, x1, y1 = broken.fracture
+    lost = (_bright_bone(whole) - _bright_bone(broken))[y0:y1, x0:x1]
+    assert lost.mean() > 0
+    line = ndimage.gaussian_filter(lost, 1) > 0.01
+    rows, columns = np.flatnonzero(line.any(1)), np.flatnonzero(line.any(0))
+    slack = 0.15 * max(x1 - x0, y1 - y0) + 6
+    assert columns[0] <= slack and columns[-1] >= (x1 - x0) - 1 - slack
+    assert rows[0] <= slack and rows[-1] >= (y1 - y0) - 1 - slack
+    inside, around = _bright_bone(broken)[y0:y1, x0:x1][line], _bright_bone(whole)[y0:y1, x0:x1][line]
+    assert inside.mean() < around.mean() - 0.02
+
+
+def test_bone_is_white_on_the_screen_whatever_the_polarity() -> None:
+    for p in (_of_invert(False), _of_invert(True)):
+        share = (p.pixels - (p.window.center - 0.5)) / (p.window.width - 1) + 0.5  # DICOM PS3.3 C.11.2.1.2.1
+        shown = np.clip(1 - share if p.invert else share, 0, 1)
+        x0, y0, x1, y1 = p.region
+        core = shown[(y0 + y1) // 2 : y1, (3 * x0 + x1) // 4 : (x0 + 3 * x1) // 4]
+        assert core.mean() > shown.mean() + 0.1
+        assert (shown == 1).mean() < 0.15
+
+
+def test_films_come_in_both_polarities_both_depths_and_both_sides() -> None:
+    films = [phantom("ankle", seed, False) for seed in range(24)]
+    assert 3 <= sum(p.invert for p in films) <= 14
+    assert {p.bits_stored for p in films} == {12, 14}
+    assert {(p.laterality, p.view_position) for p in films} == {("L", "LL"), ("R", "RL")}
+
+
+def test_unpaired_sites_have_no_side() -> None:
+    assert [phantom(site, 3, False).laterality for site in ("pelvis", "spine")] == ["", ""]
+
+
+def test_what_cannot_be_drawn_is_refused() -> None:
+    with pytest.raises(ValueError, match="elbow"):
+        phantom("elbow", 1, False)
+    with pytest.raises(ValueError, match="-1"):
+        phantom("wrist", -1, False)
+
+
+@pytest.mark.parametrize("computed_radiography", [False, True])
+@pytest.mark.parametrize("site", SITES)
+def test_the_instance_says_what_the_phantom_is(site: str, computed_radiography: bool) -> None:
+    p = phantom(site, 2, True)
+    ds = _read_back(instance_from_phantom(p, computed_radiography=computed_radiography))
+    np.testing.assert_array_equal(ds.pixel_array, p.pixels)
+    assert ds.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+    assert ds.SOPClassUID == f"1.2.840.10008.5.1.4.1.1.1{'' if computed_radiography else '.1'}"
+    assert ds.Modality == ("CR" if computed_radiography else "DX")
+    assert ds.PhotometricInterpretation == ("MONOCHROME1" if p.invert else "MONOCHROME2")
+    assert (ds.BitsStored, ds.HighBit) == (p.bits_stored, p.bits_stored - 1)
+    assert (ds.WindowCenter, ds.WindowWidth) == (p.window.center, p.window.width)
+    assert list(ds.ImagerPixelSpacing) == [p.spacing_mm] * 2
+    assert ds.ViewPosition == p.view_position
+    assert str(ds.PatientName).startswith("PHANTOM^")
+    if computed_radiography:
+        assert ds.get("Laterality", "") == p.laterality
+    else:
+        assert ds.ImageLaterality == (p.laterality or "U")
+        assert ds.PresentationLUTShape == ("INVERSE" if p.invert else "IDENTITY")
+
+
+def test_sending_twice_is_sending_one_object() -> None:
+    first, second = (instance_from_phantom(phantom("knee", 1, True)) for _ in range(2))
+    assert first == second and first.file_meta == second.file_meta
+
+
+def test_different_objects_have_different_uids() -> None:
+    p = phantom("knee", 1, True)
+    made = [
+        instance_from_phantom(p),
+        instance_from_phantom(p, computed_radiography=True),
+        instance_from_phantom(p, patient_id="OTHER"),
+        instance_from_phantom(p, accession_number="OTHER"),
+        instance_from_phantom(p, study_instance_uid="1.2.3"),
+        instance_from_phantom(phantom("knee", 1, False)),
+        instance_from_phantom(phantom("knee", 2, True)),
+    ]
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID"):
+        uids = [ds[keyword].value for ds in made]
+        assert len(set(uids)) == len(uids) and all(map(is_valid_uid, uids))
+    assert made[4].StudyInstanceUID == "1.2.3"
+    assert made[0].StudyInstanceUID != made[5].StudyInstanceUID
