@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
+# the release that the training was tested with; a build for the CPU does
+TORCH ?= torch==2.13.0
 
 .PHONY: demo test check benchmark clean
 
@@ -31,9 +33,6 @@ $(INSTALLED): pyproject.toml
 $(TESTABLE): $(INSTALLED)
 	$(BIN)/pip install --quiet $(TORCH) --editable '.[dev,train]'
 	touch $@
-
-# PyTorch's wheels for the CPU are ten times smaller; TORCH= takes whatever the index has newest
-TORCH ?= torch==2.13.0
 
 clean:
 	rm -rf $(VENV) demo *.egg-info .pytest_cache .mypy_cache .ruff_cache tests/peers/node_modules

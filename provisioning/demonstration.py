@@ -231,7 +231,7 @@ def _follow(engine: Engine, total: int, watch: Callable[[], None], console: Cons
             for table, bar in bars.items():
                 with engine.connect() as c:
                     query = select(table.c.state, func.count()).group_by(table.c.state)
-                    counts: dict[str, int] = {state: count for state, count in c.execute(query)}
+                    counts: dict[str, int] = dict(c.execute(query).tuples().all())
                 waiting = sum(counts.get(s, 0) for s in WORKING)
                 everything = sum(counts.values())
                 progress.update(bar, total=everything, completed=everything - waiting)

@@ -7,7 +7,7 @@ import pytest
 from pydicom import dcmread
 
 from appliance.domain.job import State
-from provisioning.peers import DemonstrationHospital
+from provisioning.peers import DemonstrationHospital as Hospital
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.peers import Peer
 from tests.support.send import storescu
@@ -26,14 +26,14 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture
-def hospital(tmp_path: Path) -> Iterator[DemonstrationHospital]:
-    hospital = DemonstrationHospital(tmp_path / "hospital")
+def hospital(tmp_path: Path) -> Iterator[Hospital]:
+    hospital = Hospital(tmp_path / "hospital")
     yield hospital
     hospital.close()
 
 
 @pytest.fixture
-def site(tmp_path: Path, hospital: DemonstrationHospital) -> Iterator[Site]:
+def site(tmp_path: Path, hospital: Hospital) -> Iterator[Site]:
     destinations = [
         {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": hospital.pacs_port, "called_ae_title": "PACS"},
         {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": hospital.ris_port},
@@ -43,7 +43,7 @@ def site(tmp_path: Path, hospital: DemonstrationHospital) -> Iterator[Site]:
         yield site
 
 
-def everything_arrived(site: Site, hospital: DemonstrationHospital, films: list[Path]) -> None:
+def everything_arrived(site: Site, hospital: Hospital, films: list[Path]) -> None:
     """Every film is analysed once, and each of its answers is at its destination once."""
     site.wait_for("analyses", done=len(films))
     site.wait_for("deliveries", done=len(films) * DESTINATIONS)
@@ -55,7 +55,7 @@ def everything_arrived(site: Site, hospital: DemonstrationHospital, films: list[
     assert len(list(hospital.fhir.folder.glob("*.json"))) == len(films)
 
 
-def test_receive_killed_after_its_answers(site: Site, hospital: DemonstrationHospital, films: list[Path], peer: Peer) -> None:
+def test_receive_killed_after_its_answers(site: Site, hospital: Hospital, films: list[Path], peer: Peer) -> None:
     site.start("receive")
     storescu(peer, site.port, *films)
     site.kill("receive")
@@ -63,7 +63,7 @@ def test_receive_killed_after_its_answers(site: Site, hospital: DemonstrationHos
     everything_arrived(site, hospital, films)
 
 
-def test_receive_killed_while_it_receives(site: Site, hospital: DemonstrationHospital, films: list[Path], peer: Peer) -> None:
+def test_receive_killed_while_it_receives(site: Site, hospital: Hospital, films: list[Path], peer: Peer) -> None:
     """What was answered with Success is there; what was not, the sender sends again; and nothing is there twice."""
     site.start("receive")
     sending = storescu.start(peer, site.port, *films)
@@ -77,7 +77,7 @@ def test_receive_killed_while_it_receives(site: Site, hospital: DemonstrationHos
     everything_arrived(site, hospital, films)
 
 
-def test_analyse_killed_at_work(site: Site, hospital: DemonstrationHospital, films: list[Path], peer: Peer) -> None:
+def test_analyse_killed_at_work(site: Site, hospital: Hospital, films: list[Path], peer: Peer) -> None:
     site.start("receive", "analyse", "deliver")
     storescu(peer, site.port, *films)
     wait_until(lambda: site.counts("analyses").get(State.LEASED), "a lease")
@@ -87,7 +87,7 @@ def test_analyse_killed_at_work(site: Site, hospital: DemonstrationHospital, fil
     assert all(row.attempts <= 2 for row in site.rows("analyses"))
 
 
-def test_deliver_killed_at_work(site: Site, hospital: DemonstrationHospital, films: list[Path], peer: Peer) -> None:
+def test_deliver_killed_at_work(site: Site, hospital: Hospital, films: list[Path], peer: Peer) -> None:
     site.start("receive", "analyse")
     storescu(peer, site.port, *films)
     site.wait_for("analyses", done=len(films))
@@ -98,7 +98,7 @@ def test_deliver_killed_at_work(site: Site, hospital: DemonstrationHospital, fil
     everything_arrived(site, hospital, films)
 
 
-def test_status_killed_is_nobodys_loss(site: Site, hospital: DemonstrationHospital, films: list[Path], peer: Peer) -> None:
+def test_status_killed_is_nobodys_loss(site: Site, hospital: Hospital, films: list[Path], peer: Peer) -> None:
     site.start("receive", "analyse", "deliver", "status")
     storescu(peer, site.port, *films[:2])
     site.kill("status")
@@ -107,7 +107,7 @@ def test_status_killed_is_nobodys_loss(site: Site, hospital: DemonstrationHospit
 
 
 def test_a_pacs_that_is_away_delays_its_own_deliveries_only(tmp_path: Path, films: list[Path], peer: Peer) -> None:
-    hospital = DemonstrationHospital(tmp_path / "hospital")
+    hospital = Hospital(tmp_path / "hospital")
     destinations = [
         {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": 1, "called_ae_title": "PACS", "timeout_s": 2},
         {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": hospital.ris_port},

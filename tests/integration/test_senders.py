@@ -24,11 +24,9 @@ from appliance.ports import Artefact, Destination
 from appliance.reporting.fhir import FhirDestination, transaction
 from appliance.reporting.mllp import MllpDestination
 from appliance.reporting.oru import control_id, oru_r01
-from tests.support.peers import NodePeer, Peer, free_port, node_peer, peer, running, wait_for_port  # noqa: F401
+from tests.support.peers import NodePeer, Peer, running, wait_for_port
 from tests.support.results import finding, result, unanalysed
 from tests.support.sources import source, variants
-
-# ruff: noqa: F811  fixtures are imported by their names
 
 SOURCE = variants()["utf8"]
 RESULT = result(SOURCE, finding(), finding(0.4), finding(0.1), caveats=("a cast was seen",))

@@ -30,7 +30,7 @@ def test_the_order_is_write_sync_rename_sync(tmp_path: Path, monkeypatch: pytest
     spool.put(b"other")
 
     def fsync(descriptor: int) -> None:
-        calls.append("fsync folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "fsync file")
+        calls.append("fsync folder" if Path(f"/proc/self/fd/{descriptor}").is_dir() else "fsync file")
         real_fsync(descriptor)
 
     def rename(source: str, target: Path) -> None:

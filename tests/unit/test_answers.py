@@ -19,7 +19,7 @@ from appliance.dicom.structured_report import structured_report
 from appliance.domain.finding import Answer
 from appliance.domain.identifiers import Laterality, Site, is_valid_uid
 from appliance.domain.result import SECOND_READER, Result
-from tests.support.peers import Peer, peer  # noqa: F401  a fixture
+from tests.support.peers import Peer
 from tests.support.results import finding, result, unanalysed
 from tests.support.sources import variants
 
@@ -56,7 +56,7 @@ def test_dciodvfy_finds_no_error(
     kind: str,
     outcome: str,
     peer: Peer,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     file = tmp_path / "answer.dcm"
     file.write_bytes(part10_bytes(MAKERS[kind](source, RESULTS[outcome](source))))
@@ -163,14 +163,14 @@ def test_the_report_is_preliminary_and_unverified() -> None:
     assert made.ReferencedRequestSequence[0].RequestedProcedureID == "RP1"
 
 
-def dumped(peer: Peer, tmp_path: Path, given: Result, source: Dataset) -> str:  # noqa: F811
+def dumped(peer: Peer, tmp_path: Path, given: Result, source: Dataset) -> str:
     file = tmp_path / "sr.dcm"
     file.write_bytes(part10_bytes(structured_report(source, given)))
     read = subprocess.run([peer("dsrdump"), "+Pl", file], capture_output=True, text=True, check=True)
     return read.stdout
 
 
-def test_dsrdump_reads_each_finding(peer: Peer, tmp_path: Path) -> None:  # noqa: F811
+def test_dsrdump_reads_each_finding(peer: Peer, tmp_path: Path) -> None:
     source = VARIANTS["dx"]
     given = result(source, finding(), finding(0.4, laterality=Laterality.RIGHT))
     said = dumped(peer, tmp_path, given, source)
@@ -183,7 +183,7 @@ def test_dsrdump_reads_each_finding(peer: Peer, tmp_path: Path) -> None:  # noqa
     assert '"bones (SYNTHETIC)"' in said and '"1.2.0"' in said
 
 
-def test_dsrdump_reads_why_there_is_no_answer(peer: Peer, tmp_path: Path) -> None:  # noqa: F811
+def test_dsrdump_reads_why_there_is_no_answer(peer: Peer, tmp_path: Path) -> None:
     said = dumped(peer, tmp_path, unanalysed(VARIANTS["cr"]), VARIANTS["cr"])
     assert "Not analysed: this pack has no engine for ribs [unsupported_site]" in said
     assert "Measurement Group" not in said and "CR image" in said

@@ -16,6 +16,7 @@ from appliance.errors import Rejected
 from appliance.preprocessing.reference import displayed
 from provisioning.phantoms import instance_from_phantom, phantom
 
+Floats = NDArray[np.float64]
 RAMP = np.arange(0, 4096, dtype=np.uint16).reshape(64, 64)
 
 
@@ -59,7 +60,8 @@ def test_bytes_to_stored_values_and_header() -> None:
 
 
 def test_monochrome1_is_shown_as_its_negative() -> None:
-    np.testing.assert_allclose(shown(instance(PhotometricInterpretation="MONOCHROME1")).astype(int), 255 - shown(instance()).astype(int), atol=1)  # fmt: skip
+    negative = shown(instance(PhotometricInterpretation="MONOCHROME1")).astype(int)
+    np.testing.assert_allclose(negative, 255 - shown(instance()).astype(int), atol=1)
 
 
 def test_signed_pixels_and_rescale_are_the_same_picture() -> None:
@@ -80,7 +82,7 @@ def test_twice_the_slope_is_half_the_window() -> None:
         ("SIGMOID", lambda x: 1 / (1 + np.exp(-4 * (x - 2000) / 1000))),
     ],
 )
-def test_window_functions_of_the_standard(function: str, expected: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> None:  # fmt: skip
+def test_window_functions_of_the_standard(function: str, expected: Callable[[Floats], Floats]) -> None:
     """DICOM PS3.3 C.11.2.1.2.1, C.11.2.1.3.2, C.11.2.1.3.1."""
     made = shown(instance(WindowCenter=2000, WindowWidth=1000, VOILUTFunction=function))
     np.testing.assert_allclose(made, 255 * expected(RAMP.astype(float)), atol=0.51)
