@@ -14,6 +14,7 @@ demo: $(INSTALLED)
 
 test: $(TESTABLE)
 	tests/peers/install.sh
+	-$(BIN)/pip install --quiet --editable '.[systemd]'
 	$(BIN)/pytest
 
 check: $(TESTABLE)

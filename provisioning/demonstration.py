@@ -83,8 +83,8 @@ def demonstrate(
             path = _write_configuration(Path(state), hospital, "fracatlas" if radiographs else "phantom")
             config = read_configuration(path)
             engine = open_database(config.database)
-            with Supervisor(path) as supervisor:
-                _wait_for_roles(engine, supervisor, console)
+            with Supervisor(path, folder / "logs") as supervisor:
+                _wait_for_roles(engine, supervisor, folder, console)
                 sent = _send(inputs, config, console)
                 _follow(readers(engine), len(sent), supervisor.watch, console)
                 rows = list(_rows(readers(engine), sent))
@@ -178,7 +178,7 @@ base_url = "{hospital.fhir_url}"
     return path
 
 
-def _wait_for_roles(engine: Engine, supervisor: Supervisor, console: Console) -> None:
+def _wait_for_roles(engine: Engine, supervisor: Supervisor, folder: Path, console: Console) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     with console.status("starting receive, analyse, deliver, status"):
         while time.monotonic() < deadline:
@@ -187,7 +187,7 @@ def _wait_for_roles(engine: Engine, supervisor: Supervisor, console: Console) ->
                 if c.execute(select(func.count()).select_from(roles)).scalar_one() == len(ROLES):
                     return
             time.sleep(0.05)
-    raise Fault("demo_start", f"not every role was up after {START_TIMEOUT_S} s: see what they printed above")
+    raise Fault("demo_start", f"not every role was up after {START_TIMEOUT_S} s: see {folder}/logs")
 
 
 def _progress(console: Console) -> Progress:

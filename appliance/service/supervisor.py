@@ -25,9 +25,12 @@ class Supervisor:
     ----------
     config
         Path of the configuration file that each role reads for itself; None for the defaults.
+    logs
+        Folder for a log of each role; None: they share our standard error.
     """
 
-    def __init__(self, config: Path | None) -> None:
+    def __init__(self, config: Path | None, logs: Path | None = None) -> None:
+        self._logs = logs
         self._arguments = ["--config", str(config)] if config else []
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._restart_at: dict[str, float] = {}
@@ -66,7 +69,12 @@ class Supervisor:
 
     def _start(self, role: str) -> None:
         command = [sys.executable, "-m", "appliance", "run", role, *self._arguments]
-        self._children[role] = subprocess.Popen(command)
+        if self._logs is None:
+            self._children[role] = subprocess.Popen(command)
+            return
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with (self._logs / f"{role}.log").open("ab") as log_file:
+            self._children[role] = subprocess.Popen(command, stdout=log_file, stderr=log_file)
 
 
 def run_all(config: Path | None) -> None:
