@@ -11,6 +11,10 @@ need dciodvfy dicom3tools
 need chromium chromium
 need node nodejs
 need npm npm
+need systemd-analyze systemd
+need systemd-nspawn systemd-container
+need pkg-config pkg-config
+[ -e /usr/include/systemd/sd-daemon.h ] || missing="$missing libsystemd-dev gcc"
 
 failed=0
 if [ -n "$missing" ]; then

@@ -62,3 +62,17 @@ def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
 def test_a_secret_is_not_shown(tmp_path: Path) -> None:
     path = written(tmp_path, '[[destinations]]\nkind="fhir"\nname="f"\nbase_url="http://127.0.0.1"\nbearer="s3cret"\n')
     assert "s3cret" not in repr(read_configuration(path))
+
+
+EXAMPLE = Path(__file__).parents[2] / "provisioning" / "osteon.example.toml"
+
+
+def test_the_example_is_the_defaults() -> None:
+    assert read_configuration(EXAMPLE) == Configuration()
+
+
+def test_the_examples_destinations_are_right_once_uncommented(tmp_path: Path) -> None:
+    head, tail = EXAMPLE.read_text().split("# [[destinations]]", 1)
+    lines = ("# [[destinations]]" + tail).splitlines()
+    config = read_configuration(written(tmp_path, head + "\n".join(line.removeprefix("# ") for line in lines)))
+    assert [d.kind for d in config.destinations] == ["dicom", "hl7", "fhir"]

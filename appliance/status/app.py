@@ -1,0 +1,90 @@
+"""The page for hospital IT, `/health` and `/metrics`: reads, never writes, and never shows identity."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from flask import Flask, Response, jsonify, render_template
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from appliance.config import Configuration
+from appliance.domain.result import SECOND_READER
+from appliance.storage.database import now
+from engines.pack import Pack
+
+from . import health, records
+from .metrics import OsteonCollector
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+REFRESH_S = 5
+
+
+def create_app(engine: Engine, config: Configuration, pack: Pack, version: str) -> Flask:
+    """The WSGI application.
+
+    Parameters
+    ----------
+    engine
+        For reading only (`appliance.storage.database.readers`).
+    """
+    app = Flask(__name__)
+    app.jinja_env.filters["duration"] = health.duration
+    registry = CollectorRegistry()
+    registry.register(OsteonCollector(engine, config))
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        response.headers.update(HEADERS)
+        return response
+
+    @app.get("/")
+    def page() -> str:
+        facts = health.observe(engine, config, now())
+        found = health.conditions(facts)
+        try:
+            with engine.connect() as c:
+                lists = {
+                    "radiographs": records.last_radiographs(c),
+                    "stuck": records.stuck_jobs(c),
+                    "declined": records.not_analysed(c),
+                    "errors": records.last_errors(c),
+                    "compute": records.newest_compute(c),
+                }
+        except DBAPIError:  # said so by the conditions
+            lists = {"radiographs": (), "stuck": (), "declined": (), "errors": {}, "compute": ""}
+        return render_template(
+            "page.html",
+            facts=facts,
+            problems=health.problems(found),
+            ready=health.is_ready(found),
+            headline=health.headline(found),
+            pack=pack,
+            version=version,
+            second_reader=SECOND_READER,
+            refresh_s=REFRESH_S,
+            **lists,
+        )
+
+    @app.get("/health/live")
+    def live() -> Response:
+        return jsonify(status="ok")
+
+    @app.get("/health/ready")
+    def ready() -> tuple[Response, int]:
+        found = health.conditions(health.observe(engine, config, now()))
+        ok = health.is_ready(found)
+        return jsonify(ready=ok, conditions=[asdict(c) for c in found]), 200 if ok else 503
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    return app

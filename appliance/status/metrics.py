@@ -1,0 +1,80 @@
+"""`/metrics`: what Prometheus takes, derived from the database at each scrape, so that no role has to count."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import DBAPIError
+
+from appliance.config import Configuration
+from appliance.domain.result import Result
+from appliance.storage.database import now
+from appliance.storage.tables import results
+
+from .health import RoleState, observe
+
+
+class OsteonCollector(Collector):
+    """Reads the tables when it is asked."""
+
+    def __init__(self, engine: Engine, config: Configuration) -> None:
+        self._engine, self._config = engine, config
+        self._newest_result = 0
+        self._answers: Counter[tuple[str, str]] = Counter()
+        self._stages: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric, as of now."""
+        facts = observe(self._engine, self._config, now())
+        up = GaugeMetricFamily("osteon_role_up", "Whether a role's heart beats.", labels=["role"])
+        for role in facts.roles:
+            up.add_metric([role.role], float(role.state is RoleState.ALIVE))
+        yield up
+        if facts.disk_free_bytes is not None:
+            yield GaugeMetricFamily("osteon_disk_free_bytes", "Free on the spool's disk.", facts.disk_free_bytes)
+        jobs = GaugeMetricFamily("osteon_radiographs", "Radiographs by state of their analysis.", labels=["state"])
+        for state, count in facts.analyses.counts.items():
+            jobs.add_metric([state], count)
+        yield jobs
+        sent = GaugeMetricFamily("osteon_deliveries", "Answers by peer and state.", labels=["destination", "state"])
+        age = GaugeMetricFamily("osteon_oldest_waiting_seconds", "Age of the oldest open job.", labels=["queue"])
+        age.add_metric(["analyses"], facts.analyses.age_s(facts.at))
+        for destination in facts.destinations:
+            for state, count in destination.counts.items():
+                sent.add_metric([destination.name, state], count)
+            age.add_metric([destination.name], destination.age_s(facts.at))
+        yield sent
+        yield age
+        yield from self._from_results()
+
+    def _from_results(self) -> Iterator[Metric]:
+        """Answers by site, and time per stage; only results that are new since the last scrape are read."""
+        query = select(results.c.id, results.c.record).where(results.c.id > self._newest_result).order_by(results.c.id)
+        try:
+            with self._engine.connect() as c:
+                for row in c.execute(query):
+                    self._count(Result.from_json(row.record))
+                    self._newest_result = row.id
+        except DBAPIError:
+            return
+        answers = CounterMetricFamily("osteon_answers", "Answers by site.", labels=["site", "answer"])
+        for key, number in self._answers.items():
+            answers.add_metric(key, number)
+        yield answers
+        stages = SummaryMetricFamily("osteon_stage_seconds", "Time per stage.", labels=["stage"])
+        for stage, (count, total) in self._stages.items():
+            stages.add_metric([stage], int(count), total)
+        yield stages
+
+    def _count(self, result: Result) -> None:
+        for finding in result.findings:
+            self._answers[finding.site.value, finding.answer.value] += 1
+        if result.not_analysed:
+            self._answers["", "not_analysed"] += 1
+        for stage, ms in result.timings_ms:
+            self._stages[stage][0] += 1.0
+            self._stages[stage][1] += ms / 1e3

@@ -1,0 +1,192 @@
+"""What the page lists: the last radiographs, the jobs that need a person, each destination's last word.
+
+A row is known by its id in our database. Nothing that identifies a patient, an order or an object is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, func, select
+
+from appliance.domain.finding import Answer
+from appliance.domain.job import State
+from appliance.domain.result import Result
+from appliance.storage.tables import analyses, deliveries, instances, results
+
+from .health import without_identity
+
+LAST = 25
+"""Radiographs on the page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """One finding as the page shows it; `place` is side and site."""
+
+    place: str
+    answer: Answer
+    probability: float
+    focus: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """How far the answers for one destination have come: `done` of `total`, and `code` of what holds them up."""
+
+    destination: str
+    done: int
+    total: int
+    parked: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A radiograph without identity.
+
+    Attributes
+    ----------
+    answer
+        None while there is none.
+    delivered_s
+        Seconds from receipt until the last answer was delivered; None before that.
+    """
+
+    analysis_id: int
+    received_at: datetime
+    calling_ae_title: str
+    state: str
+    code: str
+    answer: Answer | None
+    regions: tuple[Region, ...]
+    sent: tuple[Sent, ...]
+    delivered_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stuck:
+    """A job that somebody may have to look at; `reference` is what `osteon queue show` takes."""
+
+    reference: str
+    what: str
+    state: str
+    at: datetime
+    code: str
+    reason: str
+
+
+def last_radiographs(c: Connection, most: int = LAST) -> tuple[Listed, ...]:
+    """The newest radiographs, newest first."""
+    query = select(
+        analyses.c.id, analyses.c.state, analyses.c.code, instances.c.received_at, instances.c.calling_ae_title
+    ).join(instances, analyses.c.instance_id == instances.c.id)
+    rows = c.execute(query.order_by(analyses.c.id.desc()).limit(most)).all()
+    answers = _newest_results(c, [row.id for row in rows])
+    sent = _deliveries_of(c, [result_id for result_id, _ in answers.values()])
+    return tuple(_listed(row, answers.get(row.id), sent) for row in rows)
+
+
+def stuck_jobs(c: Connection, most: int = LAST) -> tuple[Stuck, ...]:
+    """Parked jobs of both queues, newest first; they wait for a person."""
+    analysis = _stuck(c, analyses, "analysis", State.PARKED, most, analyses.c.code.label("what"))
+    delivery = _stuck(c, deliveries, "delivery", State.PARKED, most, deliveries.c.destination.label("what"))
+    return delivery + analysis
+
+
+def not_analysed(c: Connection, most: int = LAST) -> tuple[Stuck, ...]:
+    """The newest radiographs that were not for us, with the reason."""
+    return _stuck(c, analyses, "analysis", State.NOT_ANALYSED, most, instances.c.calling_ae_title.label("what"))
+
+
+def last_errors(c: Connection) -> dict[str, tuple[str, str]]:
+    """By destination: code and reason of the newest delivery that waits after a failure or is parked."""
+    failing = (
+        select(func.max(deliveries.c.id))
+        .where(deliveries.c.state.in_([State.QUEUED, State.LEASED, State.PARKED]), deliveries.c.code != "")
+        .group_by(deliveries.c.destination)
+    )
+    query = select(deliveries.c.destination, deliveries.c.code, deliveries.c.reason).where(deliveries.c.id.in_(failing))
+    return {row.destination: (row.code, without_identity(row.reason)) for row in c.execute(query)}
+
+
+def newest_compute(c: Connection) -> str:
+    """The hardware that the newest result was made on, or nothing."""
+    record = c.execute(select(results.c.record).order_by(results.c.id.desc()).limit(1)).scalar()
+    return Result.from_json(record).provenance.compute if record else ""
+
+
+def _newest_results(c: Connection, analysis_ids: list[int]) -> dict[int, tuple[int, Result]]:
+    query = select(results.c.id, results.c.analysis_id, results.c.record).where(results.c.analysis_id.in_(analysis_ids))
+    return {row.analysis_id: (row.id, Result.from_json(row.record)) for row in c.execute(query.order_by(results.c.id))}
+
+
+def _deliveries_of(c: Connection, result_ids: list[int]) -> dict[int, list[Any]]:
+    d = deliveries.c
+    columns = (d.result_id, d.destination, d.state, d.code, d.finished_at)
+    by_result: dict[int, list[Any]] = {}
+    for row in c.execute(select(*columns).where(d.result_id.in_(result_ids)).order_by(d.id)):
+        by_result.setdefault(row.result_id, []).append(row)
+    return by_result
+
+
+def _listed(row: Any, found: tuple[int, Result] | None, deliveries_of: dict[int, list[Any]]) -> Listed:
+    result_id, result = found or (0, None)
+    rows = deliveries_of.get(result_id, [])
+    ended = [r.finished_at for r in rows if r.state == State.DONE and r.finished_at]
+    complete = rows and len(ended) == len(rows)
+    declined = Answer.NOT_ANALYSED if row.state == State.NOT_ANALYSED else None
+    return Listed(
+        analysis_id=row.id,
+        received_at=row.received_at,
+        calling_ae_title=row.calling_ae_title,
+        state=row.state,
+        code=row.code,
+        answer=result.answer if result else declined,
+        regions=tuple(
+            Region(
+                place=f"{f.laterality.label} {f.site.label}".strip(),
+                answer=f.answer,
+                probability=f.probability,
+                focus=f.focus,
+            )
+            for f in (result.findings if result else ())
+        ),
+        sent=tuple(
+            _sent(name, [r for r in rows if r.destination == name])
+            for name in dict.fromkeys(r.destination for r in rows)
+        ),
+        delivered_s=(max(ended) - row.received_at).total_seconds() if complete else None,
+    )
+
+
+def _sent(destination: str, rows: list[Any]) -> Sent:
+    return Sent(
+        destination=destination,
+        done=sum(r.state == State.DONE for r in rows),
+        total=len(rows),
+        parked=sum(r.state == State.PARKED for r in rows),
+        code=next((r.code for r in rows if r.state != State.DONE and r.code), ""),
+    )
+
+
+def _stuck(
+    c: Connection, table: Table, noun: str, state: State, most: int, what: ColumnElement[Any]
+) -> tuple[Stuck, ...]:
+    t = table.c
+    query = select(t.id, t.state, t.code, t.reason, t.created_at, t.finished_at, what).where(t.state == state)
+    if table is analyses:
+        query = query.join(instances, t.instance_id == instances.c.id)
+    return tuple(
+        Stuck(
+            reference=f"{noun}:{row.id}",
+            what=row.what,
+            state=row.state,
+            at=row.finished_at or row.created_at,
+            code=row.code,
+            reason=without_identity(row.reason),
+        )
+        for row in c.execute(query.order_by(t.id.desc()).limit(most))
+    )

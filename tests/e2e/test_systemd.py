@@ -1,0 +1,109 @@
+"""A real systemd as PID 1, in a container of its own over this machine's files, runs the four roles."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.peers import Peer
+
+REPOSITORY = Path(__file__).parents[2]
+TIMEOUT_S = 240
+
+SCRIPT = """\
+#!/bin/bash
+exec > /out/said 2>&1
+set -x
+systemd-sysusers
+systemd-tmpfiles --create /usr/lib/tmpfiles.d/osteon.conf
+ip link set lo up
+systemctl start osteon.target
+for role in receive analyse deliver status; do
+    timeout 60 bash -c "until systemctl is-active --quiet osteon-$role; do sleep 0.2; done" && echo "active $role"
+done
+timeout 60 bash -c 'until curl -fs http://127.0.0.1:8080/health/ready; do sleep 0.5; done' && echo "ready"
+before=$(systemctl show osteon-receive -p MainPID --value)
+kill -9 "$before"
+timeout 60 bash -c "until [ \\$(systemctl show osteon-receive -p MainPID --value) -gt 0 -a \\
+    \\$(systemctl show osteon-receive -p MainPID --value) != $before ]; do sleep 0.2; done"
+timeout 60 bash -c 'until systemctl is-active --quiet osteon-receive; do sleep 0.2; done' && echo "restarted receive"
+ps -o user= -p "$(systemctl show osteon-analyse -p MainPID --value)"
+systemctl stop osteon.target osteon-receive osteon-analyse osteon-deliver osteon-status
+systemctl show osteon-analyse -p Result,ExecMainStatus
+journalctl --no-pager -o cat -u 'osteon-*' | tail -60
+echo finished
+systemctl poweroff
+"""
+
+RUNNER = """\
+[Unit]
+After=basic.target
+[Service]
+Type=oneshot
+ExecStart=/out/script
+"""
+
+TARGET = """\
+[Unit]
+Requires=basic.target runner.service
+After=basic.target
+AllowIsolate=yes
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path, peer: Peer) -> Iterator[Path]:
+    """An overlay of / in which the units are installed and what happens stays."""
+    peer("systemd-nspawn")
+    if os.geteuid() != 0:
+        peer("root")
+    # an overlay cannot lie on an overlay: memory always works
+    scratch = Path("/dev/shm") / f"osteon-{os.getpid()}"
+    for name in ("upper", "work", "root"):
+        (scratch / name).mkdir(parents=True)
+    options = f"lowerdir=/,upperdir={scratch}/upper,workdir={scratch}/work"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(scratch / "root")], check=True)
+    try:
+        yield scratch / "root"
+    finally:
+        subprocess.run(["umount", "-l", str(scratch / "root")], check=True)
+        subprocess.run(["rm", "-rf", str(scratch)], check=True)
+
+
+def install(root: Path) -> None:
+    system = root / "etc" / "systemd" / "system"
+    for wants in system.glob("*.wants"):
+        subprocess.run(["rm", "-rf", str(wants)], check=True)
+    for path in (REPOSITORY / "packaging" / "systemd").iterdir():
+        text = path.read_text().replace("/usr/lib/osteon/bin/osteon", f"{sys.executable} -m appliance")
+        # the development tree may lie where a hardened service does not look
+        text = text.replace("ProtectHome=yes", f"ProtectHome=no\nWorkingDirectory={REPOSITORY}")
+        (system / path.name).write_text(text)
+    (system / "runner.service").write_text(RUNNER)
+    (system / "test.target").write_text(TARGET)
+    for kind in ("sysusers.d", "tmpfiles.d"):
+        target = root / "usr" / "lib" / kind
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "osteon.conf").write_text((REPOSITORY / "packaging" / kind / "osteon.conf").read_text())
+    (root / "etc" / "osteon").mkdir()
+    (root / "etc" / "osteon" / "osteon.toml").write_text('analyse.pack = "phantom"\nreceive.reserve_mb = 0\n')
+
+
+def test_the_target_starts_restarts_and_stops_the_roles(root: Path, tmp_path: Path) -> None:
+    install(root)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "script").write_text(SCRIPT)
+    (out / "script").chmod(0o755)
+    command = ["systemd-nspawn", "-q", "-D", str(root), f"--bind={out}:/out", "--private-network", "--register=no"]
+    command += ["--keep-unit", "-b", "systemd.unit=test.target"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    said = (out / "said").read_text() if (out / "said").exists() else done.stdout[-3000:] + done.stderr[-3000:]
+    for line in ("active receive", "active analyse", "active deliver", "active status", "ready", "restarted receive"):
+        assert f"\n{line}\n" in said, f"{line}\n{said}"
+    assert "Result=success" in said, said
+    assert "\nosteon\n" in said, said
+    assert "\nfinished\n" in said, said

@@ -1,0 +1,148 @@
+"""The page, /health and /metrics over a real database: what is wrong is said, and identity never."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, update
+
+from appliance.config import Configuration, DicomDestination
+from appliance.domain.job import Event
+from appliance.errors import Transient
+from appliance.ports import Artefact
+from appliance.status.app import create_app
+from appliance.storage.database import now, open_database, readers
+from appliance.storage.ledger import Outgoing, Received, beat, keep_instance, record_result
+from appliance.storage.queue import Queue
+from appliance.storage.tables import analyses, deliveries, roles
+from engines.pack import ClassifierSpec, LocaliserSpec, Pack
+from tests.support.results import result
+from tests.support.sources import source
+
+PACK = Pack(
+    folder=Path(),
+    name="phantom",
+    version="1",
+    kind="synthetic",
+    description="drawn",
+    preprocessing="x",
+    digest="ab" * 32,
+    localiser=LocaliserSpec(file=Path("l"), sites=("wrist",), score_threshold=0.5),
+    classifiers={
+        "wrist": ClassifierSpec(
+            site="wrist", file=Path("w"), scale=1, offset=0, doubt=0.2, positive=0.6, performance={}
+        )
+    },
+    data={},
+)
+PATIENT = "Doe^Jane"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Configuration:
+    pacs = DicomDestination(kind="dicom", name="pacs", host="127.0.0.1", port=1, called_ae_title="PACS")
+    return Configuration(state_dir=tmp_path, destinations=(pacs,))
+
+
+@pytest.fixture
+def engine(config: Configuration) -> Iterator[Engine]:
+    engine = open_database(config.database)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def client(engine: Engine, config: Configuration) -> FlaskClient:
+    return create_app(readers(engine), config, PACK, "1.2.3").test_client()
+
+
+def all_roles_beat(engine: Engine) -> None:
+    for role in ("receive", "analyse", "deliver", "status"):
+        beat(engine, role, now(), f"{role} works")
+
+
+def one_answered(engine: Engine) -> None:
+    """A radiograph analysed, whose answer the PACS refuses with the patient's name in its words."""
+    ae_title = "ROOM1"
+    keep_instance(
+        engine,
+        Received(
+            sop_instance_uid="1.2.826.0.1.99",
+            sop_class_uid="1.2.840.10008.5.1.4.1.1.1",
+            transfer_syntax_uid="1.2.840.10008.1.2.1",
+            digest="d" * 64,
+            size_bytes=1,
+            calling_ae_title=ae_title,
+        ),
+    )
+    queue = Queue(engine, analyses, "me")
+    (lease,) = queue.lease()
+    artefact = Artefact(kind="sc", identifier="1.2.826.0.1.100", content=b"")
+    with queue.ending(lease, Event.FINISH) as c:
+        answer = result(source())
+        record_result(c, lease.job_id, answer, [Outgoing(destination="pacs", artefact=artefact, digest="e" * 64)])
+    sending = Queue(engine, deliveries, "me")
+    error = Transient("refused", f"the peer says: {PATIENT} 1.2.826.0.1.100.7.8 is unknown <script>alert(1)</script>")
+    sending.failed(sending.lease()[0], error)
+
+
+def test_live_while_it_serves(client: FlaskClient) -> None:
+    assert client.get("/health/live").status_code == 200
+
+
+def test_ready_only_while_every_heart_beats(client: FlaskClient, engine: Engine) -> None:
+    assert client.get("/health/ready").status_code == 503
+    all_roles_beat(engine)
+    answer = client.get("/health/ready")
+    assert answer.status_code == 200, answer.json
+    with engine.begin() as c:
+        late = now() - timedelta(seconds=60)
+        c.execute(update(roles).where(roles.c.role == "analyse").values(beat_at=late))
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json is not None
+    (wrong,) = [c for c in answer.json["conditions"] if not c["ok"]]
+    assert wrong["name"] == "role.analyse"
+    assert "systemctl status osteon-analyse" in wrong["sentence"]
+
+
+def test_a_low_disk_is_not_ready(engine: Engine, config: Configuration) -> None:
+    all_roles_beat(engine)
+    reserve = config.receive.model_copy(update={"reserve_mb": 10**9})
+    low = config.model_copy(update={"receive": reserve})
+    answer = create_app(readers(engine), low, PACK, "1").test_client().get("/health/ready")
+    assert answer.status_code == 503
+    assert b"radiographs are refused until there is room" in answer.data
+
+
+def test_the_page_tells_all_but_identity(client: FlaskClient, engine: Engine) -> None:
+    all_roles_beat(engine)
+    one_answered(engine)
+    page = client.get("/")
+    text = page.data.decode()
+    for expected in ("ROOM1", "fracture suspected", "wrist", "pacs 0/1", "refused", "SYNTHETIC", "not for diagnosis"):
+        assert expected in text, expected
+    metrics = client.get("/metrics").data.decode()
+    for told in (text, metrics, client.get("/health/ready").data.decode()):
+        for secret in ("Doe", "Jane", "1.2.826.0.1.9", "1.2.826.0.1.1", "<script>"):
+            assert secret not in told
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert 'osteon_radiographs{state="done"} 1.0' in metrics
+    assert 'osteon_deliveries{destination="pacs",state="queued"} 1.0' in metrics
+    assert 'osteon_answers_total{answer="positive",site="wrist"} 1.0' in metrics
+    assert 'osteon_role_up{role="analyse"} 1.0' in metrics
+
+
+def test_metrics_count_each_result_once(client: FlaskClient, engine: Engine) -> None:
+    one_answered(engine)
+    client.get("/metrics")
+    assert "osteon_answers_total" in client.get("/metrics").data.decode()
+    assert 'osteon_answers_total{answer="positive",site="wrist"} 1.0' in client.get("/metrics").data.decode()
+
+
+def test_an_empty_appliance_says_what_to_do(client: FlaskClient) -> None:
+    text = client.get("/").data.decode()
+    assert "Osteon is not working." in text
+    assert "Route CR and DX images to this box." in text

@@ -1,0 +1,54 @@
+"""The systemd units, judged by systemd itself."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from appliance.service.assembly import ROLES
+from tests.support.peers import Peer
+
+UNITS = Path(__file__).parents[2] / "packaging" / "systemd"
+EXPOSURE = "15"
+"""systemd-analyze's exposure, in tenths: above 1.5 of 10 a role could do more than its work needs."""
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """A copy whose program exists, since `verify` looks for it."""
+    for path in UNITS.iterdir():
+        text = path.read_text().replace("/usr/lib/osteon/bin/osteon", str(shutil.which("true")))
+        (tmp_path / path.name).write_text(text)
+    return tmp_path
+
+
+def test_systemd_finds_nothing_to_say(units: Path, peer: Peer) -> None:
+    command = [peer("systemd-analyze"), "verify", "--recursive-errors=no", *map(str, sorted(units.iterdir()))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_unknown_key_would_be_noticed(units: Path, peer: Peer) -> None:
+    """The judge is awake."""
+    path = units / "osteon-status.service"
+    path.write_text(path.read_text().replace("WatchdogSec", "WatchdogSeconds"))
+    command = [peer("systemd-analyze"), "verify", "--recursive-errors=no", str(path)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_is_shut_in(units: Path, peer: Peer, role: str) -> None:
+    path = units / f"osteon-{role}.service"
+    command = [peer("systemd-analyze"), "security", "--offline=true", f"--threshold={EXPOSURE}", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-300:]
+
+
+def test_the_target_wants_every_role() -> None:
+    wanted = re.search(r"^Wants=(.*)$", (UNITS / "osteon.target").read_text(), re.MULTILINE)
+    assert wanted is not None
+    assert set(wanted[1].split()) == {f"osteon-{role}.service" for role in ROLES}
+    for role in ROLES:
+        assert f"osteon run {role} " in (UNITS / f"osteon-{role}.service").read_text()
