@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from appliance.config import Configuration, ConfigurationError, read_configuration
@@ -113,7 +114,7 @@ def send(files: tuple[Path, ...], peer: str, called: str, calling: str) -> None:
     for path, status in track(sending, total=len(paths), description="C-STORE", console=out):
         if status.fate != "stored":
             failures += 1
-            out.print(f"[red]not stored:[/] {path}: {status.words}")
+            out.print(f"[red]not stored:[/] {escape(f'{path}: {status.words}')}")
     out.print(f"{len(paths) - failures} of {len(paths)} stored")
     sys.exit(1 if failures else 0)
 
@@ -149,7 +150,9 @@ def queue_list(config_path: Path | None, everything: bool) -> None:
     for name in ("job", "state", "what", "attempts", "since", "reason"):
         table.add_column(name)
     for job in jobs(_configuration(config_path), everything):
-        table.add_row(job.name, job.state, job.what, str(job.attempts), f"{job.since:%Y-%m-%d %H:%M:%S}", job.reason)
+        table.add_row(
+            job.name, job.state, job.what, str(job.attempts), f"{job.since:%Y-%m-%d %H:%M:%S}", escape(job.reason)
+        )
     out.print(table if table.row_count else "nothing waits, and nothing failed")
 
 

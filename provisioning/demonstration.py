@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydicom import dcmread
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from sqlalchemy import Engine, func, select
@@ -88,7 +89,7 @@ def demonstrate(
                 sent = _send(inputs, config, console)
                 _follow(readers(engine), len(sent), supervisor.watch, console)
                 rows = list(_rows(readers(engine), sent))
-                _render(folder, console)
+                _render(folder, rows, console)
                 console.print(_table(rows, synthetic=radiographs is None))
                 console.print(f"What came back: {folder.resolve()}  (pictures: {folder / 'pictures'})")
                 if keep:
@@ -131,7 +132,7 @@ def _inputs(folder: Path, radiographs: Path | None, limit: int | None, console: 
         try:
             path.write_bytes(make())
         except Rejected as error:
-            console.print(f"[yellow]not sent:[/] {name}: {error.reason}")
+            console.print(f"[yellow]not sent:[/] {escape(f'{name}: {error.reason}')}")
         else:
             yield name, path
 
@@ -209,7 +210,7 @@ def _send(inputs: list[tuple[str, Path]], config: Configuration, console: Consol
         )
         for path, status in sending:
             if status.fate != "stored":
-                console.print(f"[yellow]not stored:[/] {names[path]}: {status.words}")
+                console.print(f"[yellow]not stored:[/] {escape(f'{names[path]}: {status.words}')}")
             else:
                 uid = str(dcmread(path, stop_before_pixels=True, force=True).SOPInstanceUID)
                 sent[uid] = Sent(name=names[path], at=at)
@@ -270,18 +271,22 @@ def _rows(engine: Engine, sent: dict[str, Sent]) -> Iterator[Row]:
             )
 
 
-def _render(folder: Path, console: Console) -> None:
-    """Pictures and texts of what the PACS got."""
-    files = sorted((folder / "pacs").glob("*.dcm")) if (folder / "pacs").exists() else []
+def _render(folder: Path, rows: list[Row], console: Console) -> None:
+    """Pictures and texts of what the PACS got, under the numbers of the table."""
     (folder / "pictures").mkdir()
     (folder / "reports").mkdir()
     with _progress(console) as progress:
-        for file in progress.track(files, description="pictures"):
-            ds = dcmread(file)
-            if ds.Modality == "SR":
-                (folder / "reports" / f"{file.stem}.txt").write_text(text_from_structured_report(ds))
-            else:
-                png_from_secondary_capture(ds, folder / "pictures" / f"{file.stem}.png")
+        for number, row in enumerate(progress.track(rows, description="pictures"), 1):
+            if row.result is None:
+                continue
+            for kind in ("sc", "sr"):
+                file = folder / "pacs" / f"{row.result.uid(kind)}.dcm"
+                if not file.exists():
+                    continue
+                if kind == "sr":
+                    (folder / "reports" / f"{number:02}.txt").write_text(text_from_structured_report(dcmread(file)))
+                else:
+                    png_from_secondary_capture(dcmread(file), folder / "pictures" / f"{number:02}.png")
 
 
 COLOURS = {Answer.POSITIVE: "red", Answer.DOUBT: "yellow", Answer.NEGATIVE: "green", Answer.NOT_ANALYSED: "dim"}
@@ -290,17 +295,18 @@ COLOURS = {Answer.POSITIVE: "red", Answer.DOUBT: "yellow", Answer.NEGATIVE: "gre
 def _table(rows: list[Row], synthetic: bool) -> Table:
     title = "SYNTHETIC: phantoms, read by networks trained on phantoms" if synthetic else None
     table = Table(title=title, caption="AI second reader - not for diagnosis - the radiologist decides")
-    for name in ("radiograph", "site", "answer", "probability", "focus", "in PACS after"):
-        table.add_column(name, justify="right" if name in ("probability", "focus", "in PACS after") else "left")
-    for row in rows:
+    for name in ("no.", "radiograph", "site", "answer", "probability", "focus", "in PACS"):
+        table.add_column(name, justify="left" if name in ("radiograph", "site", "answer") else "right")
+    for number, row in enumerate(rows, 1):
+        first = (str(number), escape(row.name))
         seconds = f"{row.in_pacs_s:.2f} s" if row.in_pacs_s is not None else "-"
         if row.result is None or not row.result.findings:
-            table.add_row(row.name, "-", f"[dim]not analysed: {row.reason}[/]", "-", "-", seconds)
+            table.add_row(*first, "-", f"[dim]not analysed: {escape(row.reason)}[/]", "-", "-", seconds)
             continue
         for k, f in enumerate(row.result.findings):
             answer = f"[{COLOURS[f.answer]}]{f.answer.label}[/]"
             numbers = (f"{f.probability:.3f}", f"{f.focus:.2f}", seconds if k == 0 else "")
-            table.add_row(row.name if k == 0 else "", f.site.label, answer, *numbers)
+            table.add_row(*(first if k == 0 else ("", "")), f.site.label, answer, *numbers)
     return table
 
 

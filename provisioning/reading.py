@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -33,7 +34,7 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
         try:
             reading = read(content_of(file), pipeline)
         except Rejected as error:
-            table.add_row(file.name, "-", f"[dim]{error.reason}[/]", "-", "-", "-")
+            table.add_row(escape(file.name), "-", f"[dim]{escape(error.reason)}[/]", "-", "-", "-")
             records.append({"file": file.name, "rejected": {"code": error.code, "reason": error.reason}})
             continue
         _add_rows(table, file, reading)
@@ -52,7 +53,9 @@ def _add_rows(table: Table, file: Path, reading: Reading) -> None:
     result = reading.analysis.result
     milliseconds = f"{sum(ms for _, ms in result.timings_ms):.0f}"
     if result.not_analysed:
-        table.add_row(file.name, "-", f"[dim]not analysed: {result.not_analysed.reason}[/]", "-", "-", "-")
+        table.add_row(
+            escape(file.name), "-", f"[dim]not analysed: {escape(result.not_analysed.reason)}[/]", "-", "-", "-"
+        )
     for k, f in enumerate(result.findings):
-        name, ms = (file.name, milliseconds) if k == 0 else ("", "")
+        name, ms = (escape(file.name), milliseconds) if k == 0 else ("", "")
         table.add_row(name, f.site.label, f.answer.label, f"{f.probability:.3f}", f"{f.focus:.2f}", ms)

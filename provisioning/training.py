@@ -111,8 +111,8 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, minutes: floa
     _report(write_pack(spec, dataset, localiser, fractures, out))
 
 
-def train_phantom(out: Path, cache: Path = CACHE, *, minutes: float = 14, threads: int = 2) -> None:
-    """Train on fresh phantoms and write the pack to `out`."""
+def train_phantom(out: Path, cache: Path = CACHE, *, minutes: float = 25, threads: int = 2) -> None:
+    """Train on fresh phantoms, for `minutes` at most, and write the pack to `out`."""
     torch.set_num_threads(threads)
     cache = cache.expanduser()
     dataset = phantoms(cache)
@@ -120,7 +120,7 @@ def train_phantom(out: Path, cache: Path = CACHE, *, minutes: float = 14, thread
         cache / "phantom-localiser.pt",
         LocaliserNetwork(len(PHANTOM_SITES), PHANTOM_LOCALISER),
         lambda: train_localiser(
-            dataset, PHANTOM_LOCALISER, Schedule(steps=1500, seconds=minutes * 60 * 0.4), Augmentation(scale=0.15)
+            dataset, PHANTOM_LOCALISER, Schedule(steps=1300, seconds=minutes * 60 * 0.15), Augmentation(scale=0.15)
         ),
     )
     fractures = _trained(
@@ -129,7 +129,7 @@ def train_phantom(out: Path, cache: Path = CACHE, *, minutes: float = 14, thread
         lambda: train_classifiers(
             dataset,
             PHANTOM_CLASSIFIER,
-            Schedule(steps=2500, seconds=minutes * 60 * 0.6),
+            Schedule(steps=5000, seconds=minutes * 60 * 0.85),
             # a phantom's line is one grey level deep where it is thinnest: more noise would take it away
             Augmentation(rotation_deg=6, scale=0.1, shift=0.05, gamma=0.2, noise=1.5),
         ),

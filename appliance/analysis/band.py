@@ -102,8 +102,6 @@ def _lines(result: Result, *, with_legend: bool) -> list[Line]:
     if with_legend:
         focus = [f"{n}: " * several + f"{f.focus:.2f}" for n, f in enumerate(result.findings, 1)]
         lines.append(Line(text=f"{HEAT_MAP}, focus {', '.join(focus)}"))
-    if p.pack_is_synthetic:
-        lines.append(Line(text="SYNTHETIC MODEL - for demonstration only", colour=CAUTION))
     lines.append(Line(text=SECOND_READER, colour=(255, 255, 255)))
     unread = [f"{r.site.label} also in the image: not analysed" for r in result.unread_regions]
     lines += [Line(text=f"! {caution}", colour=CAUTION) for caution in (*result.caveats, *unread)]

@@ -213,8 +213,6 @@ def _evaluations(evidence: Dataset, result: Result) -> ContainerContentItem:
 
 def _sentences(result: Result) -> list[str]:
     said = [SECOND_READER]
-    if result.provenance.pack_is_synthetic:
-        said.append("SYNTHETIC model: trained on drawings, for tests and demonstrations only")
     if result.not_analysed is not None:
         said.append(f"Not analysed: {result.not_analysed.reason} [{result.not_analysed.code}]")
     said += [f"Region located but not analysed: {r.site.label}" for r in result.unread_regions]

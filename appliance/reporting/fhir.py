@@ -211,8 +211,6 @@ def _observation(result: Result, number: int, finding: Finding, subject: Json, d
 
 def _report(result: Result, subject: Json, study: Json, observations: list[Json]) -> Json:
     sentences = [f"{SECOND_READER}."]
-    if result.provenance.pack_is_synthetic:
-        sentences.append("SYNTHETIC model, for demonstration only.")
     if result.not_analysed is not None:
         sentences.append(f"Not analysed: {result.not_analysed.reason} [{result.not_analysed.code}].")
     else:

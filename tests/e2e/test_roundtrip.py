@@ -27,7 +27,7 @@ def test_a_radiograph_goes_in_and_answers_come_out(
     destinations = [
         {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": port, "called_ae_title": "PACS"},
         {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": ris.port},
-        {"kind": "fhir", "name": "fhir", "base_url": f"http://127.0.0.1:{fhir.port}/fhir/R4"},
+        {"kind": "fhir", "name": "fhir", "base_url": f"http://127.0.0.1:{fhir.port}/R4"},
     ]
     with running(peer("storescp"), "-aet", "PACS", "-od", str(pacs), "+B", str(port)) as storescp:
         wait_for_port(port, storescp)

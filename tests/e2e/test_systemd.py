@@ -55,7 +55,7 @@ AllowIsolate=yes
 
 
 @pytest.fixture
-def root(tmp_path: Path, peer: Peer) -> Iterator[Path]:
+def root(peer: Peer) -> Iterator[Path]:
     """An overlay of / in which the units are installed and what happens stays."""
     peer("systemd-nspawn")
     if os.geteuid() != 0:
