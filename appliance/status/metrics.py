@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
@@ -23,6 +24,7 @@ class OsteonCollector(Collector):
 
     def __init__(self, engine: Engine, config: Configuration) -> None:
         self._engine, self._config = engine, config
+        self._lock = threading.Lock()  # waitress scrapes in several threads; each result counts once
         self._newest_result = 0
         self._answers: Counter[tuple[str, str]] = Counter()
         self._stages: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -53,21 +55,22 @@ class OsteonCollector(Collector):
 
     def _from_results(self) -> Iterator[Metric]:
         """Answers by site, and time per stage; only results that are new since the last scrape are read."""
-        query = select(results.c.id, results.c.record).where(results.c.id > self._newest_result).order_by(results.c.id)
-        try:
-            with self._engine.connect() as c:
-                for row in c.execute(query):
-                    self._count(Result.from_json(row.record))
-                    self._newest_result = row.id
-        except DBAPIError:
-            return
         answers = CounterMetricFamily("osteon_answers", "Answers by site.", labels=["site", "answer"])
-        for key, number in self._answers.items():
-            answers.add_metric(key, number)
-        yield answers
         stages = SummaryMetricFamily("osteon_stage_seconds", "Time per stage.", labels=["stage"])
-        for stage, (count, total) in self._stages.items():
-            stages.add_metric([stage], int(count), total)
+        with self._lock:
+            query = select(results.c.id, results.c.record).where(results.c.id > self._newest_result)
+            try:
+                with self._engine.connect() as c:
+                    for row in c.execute(query.order_by(results.c.id)):
+                        self._count(Result.from_json(row.record))
+                        self._newest_result = row.id
+            except DBAPIError:
+                return
+            for key, number in self._answers.items():
+                answers.add_metric(key, number)
+            for stage, (count, total) in self._stages.items():
+                stages.add_metric([stage], int(count), total)
+        yield answers
         yield stages
 
     def _count(self, result: Result) -> None:

@@ -91,7 +91,7 @@ def last_radiographs(c: Connection, most: int = LAST) -> tuple[Listed, ...]:
 
 def stuck_jobs(c: Connection, most: int = LAST) -> tuple[Stuck, ...]:
     """Parked jobs of both queues, newest first; they wait for a person."""
-    analysis = _stuck(c, analyses, "analysis", State.PARKED, most, analyses.c.code.label("what"))
+    analysis = _stuck(c, analyses, "analysis", State.PARKED, most, instances.c.calling_ae_title.label("what"))
     delivery = _stuck(c, deliveries, "delivery", State.PARKED, most, deliveries.c.destination.label("what"))
     return delivery + analysis
 

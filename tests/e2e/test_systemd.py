@@ -17,6 +17,7 @@ SCRIPT = """\
 #!/bin/bash
 exec > /out/said 2>&1
 set -x
+(sleep 200; systemctl poweroff --force --force) &
 systemd-sysusers
 systemd-tmpfiles --create /usr/lib/tmpfiles.d/osteon.conf
 ip link set lo up
@@ -26,8 +27,7 @@ for role in receive analyse deliver status; do
 done
 timeout 60 bash -c 'until curl -fs http://127.0.0.1:8080/health/ready; do sleep 0.5; done' && echo "ready"
 before=$(systemctl show osteon-receive -p MainPID --value)
-kill -9 "$before"
-timeout 60 bash -c "until [ \\$(systemctl show osteon-receive -p MainPID --value) -gt 0 -a \\
+[ "$before" -gt 0 ] && kill -9 "$before" && timeout 60 bash -c "until [ \\$(systemctl show osteon-receive -p MainPID --value) -gt 0 -a \\
     \\$(systemctl show osteon-receive -p MainPID --value) != $before ]; do sleep 0.2; done"
 timeout 60 bash -c 'until systemctl is-active --quiet osteon-receive; do sleep 0.2; done' && echo "restarted receive"
 ps -o user= -p "$(systemctl show osteon-analyse -p MainPID --value)"
@@ -79,8 +79,9 @@ def install(root: Path) -> None:
         subprocess.run(["rm", "-rf", str(wants)], check=True)
     for path in (REPOSITORY / "packaging" / "systemd").iterdir():
         text = path.read_text().replace("/usr/lib/osteon/bin/osteon", f"{sys.executable} -m appliance")
-        # the development tree may lie where a hardened service does not look
+        # the development tree, and Python itself, may lie where a hardened service does not look
         text = text.replace("ProtectHome=yes", f"ProtectHome=no\nWorkingDirectory={REPOSITORY}")
+        text = text.replace("PrivateTmp=yes", "PrivateTmp=no")
         (system / path.name).write_text(text)
     (system / "runner.service").write_text(RUNNER)
     (system / "test.target").write_text(TARGET)
@@ -88,6 +89,10 @@ def install(root: Path) -> None:
         target = root / "usr" / "lib" / kind
         target.mkdir(parents=True, exist_ok=True)
         (target / "osteon.conf").write_text((REPOSITORY / "packaging" / kind / "osteon.conf").read_text())
+    for folder in (Path(sys.executable), *Path(sys.executable).resolve().parents):
+        if folder.is_dir() and folder != Path("/"):
+            inside = root / folder.relative_to("/")
+            inside.chmod(inside.stat().st_mode | 0o055)
     (root / "etc" / "osteon").mkdir()
     (root / "etc" / "osteon" / "osteon.toml").write_text('analyse.pack = "phantom"\nreceive.reserve_mb = 0\n')
 
@@ -99,6 +104,7 @@ def test_the_target_starts_restarts_and_stops_the_roles(root: Path, tmp_path: Pa
     (out / "script").write_text(SCRIPT)
     (out / "script").chmod(0o755)
     command = ["systemd-nspawn", "-q", "-D", str(root), f"--bind={out}:/out", "--private-network", "--register=no"]
+    command += [f"--bind-ro={REPOSITORY}"]
     command += ["--keep-unit", "-b", "systemd.unit=test.target"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     said = (out / "said").read_text() if (out / "said").exists() else done.stdout[-3000:] + done.stderr[-3000:]

@@ -1,5 +1,7 @@
 """The page, /health and /metrics over a real database: what is wrong is said, and identity never."""
 
+import contextlib
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +12,7 @@ from sqlalchemy import Engine, update
 
 from appliance.config import Configuration, DicomDestination
 from appliance.domain.job import Event
+from appliance.domain.result import Result
 from appliance.errors import Transient
 from appliance.ports import Artefact
 from appliance.status.app import create_app
@@ -140,6 +143,28 @@ def test_metrics_count_each_result_once(client: FlaskClient, engine: Engine) -> 
     client.get("/metrics")
     assert "osteon_answers_total" in client.get("/metrics").data.decode()
     assert 'osteon_answers_total{answer="positive",site="wrist"} 1.0' in client.get("/metrics").data.decode()
+
+
+def test_scrapes_at_the_same_time_count_each_result_once(
+    engine: Engine, config: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_answered(engine)
+    slow = Result.from_json
+    inside = threading.Barrier(2)
+
+    def from_json(text: str) -> Result:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            inside.wait(1)  # only if both are here at once
+        return slow(text)
+
+    monkeypatch.setattr(Result, "from_json", from_json)
+    client = create_app(readers(engine), config, PACK, "1")
+    scrapes = [threading.Thread(target=client.test_client().get, args=["/metrics"]) for _ in range(2)]
+    for scrape in scrapes:
+        scrape.start()
+    for scrape in scrapes:
+        scrape.join()
+    assert 'osteon_answers_total{answer="positive",site="wrist"} 1.0' in client.test_client().get("/metrics").text
 
 
 def test_an_empty_appliance_says_what_to_do(client: FlaskClient) -> None:

@@ -11,6 +11,7 @@ need dciodvfy dicom3tools
 need chromium chromium
 need node nodejs
 need npm npm
+need curl curl
 need systemd-analyze systemd
 need systemd-nspawn systemd-container
 need pkg-config pkg-config
