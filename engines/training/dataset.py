@@ -1,0 +1,88 @@
+"""The prepared material of one training: arrays only, whatever they were made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Part(IntEnum):
+    """What a film is used for; `TEST` is looked at once, at the end."""
+
+    TRAIN = 0
+    VALIDATION = 1
+    TEST = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Films and their regions, as the appliance's preprocessing gives them.
+
+    Attributes
+    ----------
+    sites : (S,) str
+        Names of the sites; `site` indexes into it.
+    films : (F,512,512) uint8
+    part : (F,) int8
+        `Part` of each film.
+    hardware : (F,) bool
+    boxes : (R,4) float32
+        Region boxes in pixels of the 512 image.
+    regions : (R,256,256) uint8
+    masks : (R,64,64) uint8
+        1 inside a fracture box, 2 where a neighbouring region's fracture shows, else 0.
+    labels : (R,) bool
+        A fracture's centre lies in the region.
+    clear : (R,) bool
+        False where a fracture shows that does not belong to the region: not trained on, but tested on.
+    site, film : (R,) int64
+    """
+
+    sites: NDArray[np.str_]
+    films: NDArray[np.uint8]
+    part: NDArray[np.int8]
+    hardware: NDArray[np.bool_]
+    boxes: NDArray[np.float32]
+    regions: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    labels: NDArray[np.bool_]
+    clear: NDArray[np.bool_]
+    site: NDArray[np.int64]
+    film: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        n, r = len(self.films), len(self.regions)
+        if any(len(a) != n for a in (self.part, self.hardware)):
+            raise ValueError("films, part and hardware differ in length")
+        if any(len(a) != r for a in (self.boxes, self.masks, self.labels, self.clear, self.site, self.film)):
+            raise ValueError("the arrays of the regions differ in length")
+
+    def films_of(self, part: Part) -> NDArray[np.int64]:
+        """Indices of a part's films."""
+        return np.flatnonzero(self.part == part)
+
+    def regions_of(self, part: Part, site: str | None = None) -> NDArray[np.int64]:
+        """Indices of a part's regions, of one site or of all."""
+        chosen = self.part[self.film] == part
+        if site is not None:
+            chosen &= self.sites[self.site] == site
+        return np.flatnonzero(chosen)
+
+    def save(self, path: Path) -> None:
+        """Write one uncompressed .npz; it is read back many times."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".part.npz")
+        arrays: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        np.savez(unfinished, **arrays)
+        unfinished.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Dataset:
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as stored:
+            return cls(**{f.name: stored[f.name] for f in fields(cls)})

@@ -1,0 +1,244 @@
+"""From trained networks to ONNX graphs that carry their own gradient.
+
+An inference engine has no autograd. So forward and backward of a classifier are traced together into primitive
+operations, the gradient of a convolution is written as the transposed convolution that it is, and what is exported is
+plain ONNX with a dynamic batch. Weights are stored as float16 and cast back: half the size, and they are rounded before
+the networks are measured, so that what is measured is what ships.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch._decomp import get_decompositions
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn import functional
+
+from engines.training.networks import (
+    IMAGE_PX,
+    REGION_PX,
+    FractureNetwork,
+    LocaliserNetwork,
+    SiteHead,
+    fuse,
+    half_size,
+)
+
+OPSET = 20  # what both ONNX Runtime and TensorRT 10 read
+TOLERANCE = (
+    1e-4  # largest |difference| of graph and autograd, of the largest value: ten times float32 convolutions' own
+)
+SMALL = 64  # elements: below this float16 saves nothing
+PRODUCER = "osteon"
+
+aten = torch.ops.aten
+
+
+class ExportedLocaliser(nn.Module):
+    """image (N,1,512,512) -> heat (N,S,g,g) with everything but its peaks zeroed, box (N,4,g,g)."""
+
+    def __init__(self, network: LocaliserNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        logits, box = self.network(half_size(image))
+        heat = logits.sigmoid()
+        peak = functional.max_pool2d(heat, 3, 1, 1)
+        return torch.where(heat >= peak, heat, torch.zeros_like(heat)), box
+
+
+def export_localiser(network: LocaliserNetwork, path: Path) -> None:
+    """Write the localiser; `network` is folded and rounded in place."""
+    network.eval()
+    fuse(network)
+    _round(network)
+    _write(ExportedLocaliser(network).eval(), _patterns(2, IMAGE_PX), path, "image", ("heat", "box"))
+
+
+def export_classifier(network: FractureNetwork, site: int, path: Path) -> None:
+    """Write one site's classifier and check its gradient against autograd; `network` is already folded and rounded."""
+    head = SiteHead(network, site).eval()
+    _round(head)
+    example = _patterns(2, REGION_PX)
+    traced = with_gradient(network.activations, head, example)
+    _write(traced, example, path, "region", ("logit", "activations", "gradients"))
+    _check_gradient(network, head, path)
+
+
+def ready(network: FractureNetwork) -> FractureNetwork:
+    """Fold and round in place, before any site is exported."""
+    network.eval()
+    fuse(network)
+    _round(network)
+    return network
+
+
+def with_gradient(
+    features: Callable[[Tensor], Tensor], head: Callable[[Tensor], Tensor], example: Tensor
+) -> torch.fx.GraphModule:
+    """x -> head(features(x)), features(x), and the derivative of the first with respect to the second."""
+
+    def forward(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        activations = features(x).detach().requires_grad_(True)
+        logit = head(activations)
+        (gradients,) = torch.autograd.grad(logit.sum(), activations)
+        return logit.detach(), activations.detach(), gradients
+
+    with torch.enable_grad():
+        traced = make_fx(
+            forward, decomposition_table=_decompositions(), tracing_mode="symbolic", _allow_non_fake_inputs=True
+        )(example)
+    traced.graph.eliminate_dead_code()
+    traced.recompile()
+    return traced.eval()
+
+
+def _decompositions() -> dict[Any, Callable[..., Any]]:
+    table: dict[Any, Callable[..., Any]] = dict(
+        get_decompositions([aten.threshold_backward, aten.detach, aten.select_backward, aten.slice_backward])
+    )
+    table[aten.convolution_backward.default] = _input_gradient
+    return table
+
+
+def _input_gradient(
+    gradient: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    _bias_sizes: Any,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    _output_padding: Sequence[int],
+    groups: int,
+    wanted: Sequence[bool],
+) -> tuple[Tensor, None, None]:
+    """A convolution's gradient for its input is the transposed convolution with the same weights."""
+    if transposed or wanted[1] or wanted[2]:
+        raise NotImplementedError("only gradients for the input of plain convolutions are exported")
+    rest = [
+        int(x.shape[2 + i])
+        - (
+            (int(gradient.shape[2 + i]) - 1) * stride[i]
+            - 2 * padding[i]
+            + dilation[i] * (int(weight.shape[2 + i]) - 1)
+            + 1
+        )
+        for i in range(2)
+    ]
+    back = aten.convolution.default(gradient, weight, None, stride, padding, dilation, True, rest, groups)
+    return back, None, None
+
+
+@torch.no_grad()
+def _round(module: nn.Module) -> None:
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+        if parameter.numel() >= SMALL:
+            parameter.copy_(parameter.half().float())
+
+
+def _write(module: nn.Module, example: Tensor, path: Path, source: str, results: Sequence[str]) -> None:
+    batch = torch.export.Dim("N", min=1, max=64)
+    program = torch.onnx.export(
+        module,
+        (example,),
+        dynamo=True,
+        dynamic_shapes=({0: batch},),
+        opset_version=OPSET,
+        input_names=[source],
+        output_names=list(results),
+        verbose=False,
+    )
+    if program is None:
+        raise RuntimeError("torch.onnx.export gave no program")
+    model = program.model_proto
+    del model.metadata_props[:]
+    for node in model.graph.node:  # they hold the source lines of whoever exported it
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+    model.producer_name, model.producer_version, model.doc_string = PRODUCER, "", ""
+    _merge_initialisers(model)
+    _store_half(model)
+    del model.graph.value_info[:]
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _merge_initialisers(model: onnx.ModelProto) -> None:
+    """Keep one of equal initialisers: forward and backward share their weights."""
+    first: dict[tuple[Any, ...], str] = {}
+    rename: dict[str, str] = {}
+    kept = []
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        rename[tensor.name] = first.setdefault((array.dtype.str, array.shape, array.tobytes()), tensor.name)
+        if rename[tensor.name] == tensor.name:
+            kept.append(tensor)
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = rename.get(name, name)
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
+def _store_half(model: onnx.ModelProto) -> None:
+    casts = []
+    for tensor in model.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        half = array.astype(np.float16)
+        if tensor.data_type != TensorProto.FLOAT or array.size < SMALL or (half.astype(np.float32) != array).any():
+            continue  # rounding here would make the graph another than the one that was measured
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
+        casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT, name=f"{name}_cast"))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _check_gradient(network: FractureNetwork, head: SiteHead, path: Path) -> None:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for n in (1, 3):
+        x = _patterns(n, REGION_PX)
+        activations = network.activations(x).detach().requires_grad_(True)
+        logit = head(activations)
+        (gradients,) = torch.autograd.grad(logit.sum(), activations)
+        expected = logit, activations, gradients
+        for name, wanted, got in zip(
+            ("logit", "activations", "gradients"), expected, session.run(None, {"region": x.numpy()}), strict=True
+        ):
+            right = wanted.detach().numpy()
+            worst = float(np.abs(right - got).max() / max(np.abs(right).max(), 1e-12))
+            if right.shape != got.shape or not worst < TOLERANCE:
+                raise ValueError(f"{path.name}: {name} differs from autograd by {worst:.1e} for a batch of {n}")
+
+
+def pattern(side: int, seed: int) -> NDArray[np.float32]:
+    """(side,side) whole grey levels: two soft edges and a thin dark line on a slope, drawn from formulae only."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side] / side
+    angle, offset, width = rng.uniform(0, np.pi), rng.uniform(0.35, 0.65), rng.uniform(0.08, 0.2)
+    along = np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - offset)
+    across = -np.sin(angle) * (x - 0.5) + np.cos(angle) * (y - offset)
+    shaft = 1 / (1 + np.exp((np.abs(along) - width) * 60))
+    line = np.exp(-(((across - 0.4 * along) * 60) ** 2))
+    return np.asarray(np.rint(np.clip(40 + 60 * y + 130 * shaft - 90 * line * shaft, 0, 255)), np.float32)
+
+
+def _patterns(n: int, side: int) -> Tensor:
+    return torch.from_numpy(np.stack([pattern(side, seed) for seed in range(n)])[:, None])

@@ -1,0 +1,201 @@
+"""The two networks: a localiser over the whole film and a fracture network over one anatomical region.
+
+Both are small residual ReLU networks without anything that an inference engine has to emulate. ReLU also keeps the
+gradient that Grad-CAM needs piecewise linear in the activations.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+IMAGE_PX = 512  # side of the preprocessed film: DESIGN.md, stage 1
+REGION_PX = 256  # side of the preprocessed region: DESIGN.md, stage 2
+TAP_CELLS = 16  # side of the map that Grad-CAM reads: 256 px at stride 16, before the last stage
+GREY_CENTRE = 127.5  # middle of 0..255
+GREY_SPREAD = 73.6  # standard deviation of a uniform distribution over 0..255, what equalisation aims at
+NEIGHBOURHOOD_CELLS = 7  # of 4 px, together a ninth of the region: wider than a cortex, narrower than a shaft
+DETAIL_FLOOR = 4.0  # grey levels: below this, detail is noise of an 8-bit picture and is not amplified
+
+
+class ConvBlock(nn.Module):
+    """Convolution, batch normalisation, ReLU; `fuse` folds the second into the first."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int = 1, size: int = 3, relu: bool = True) -> None:
+        super().__init__()
+        self.conv: nn.Module = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(outputs)
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.conv(x))
+        return torch.relu(y) if self.relu else cast("Tensor", y)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside an identity (He et al., CVPR 2016)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = ConvBlock(channels, channels)
+        self.second = ConvBlock(channels, channels, relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.second(self.first(x)))
+
+
+def _normalised(grey: Tensor) -> Tensor:
+    return (grey - GREY_CENTRE) / GREY_SPREAD
+
+
+class Contrast(nn.Module):
+    """(N,1,256,256) grey levels -> (N,2,256,256): the region at its own brightness and contrast, and its local detail.
+
+    Equalisation spreads a film whose larger part is dark background, which leaves bone a few bright levels; a
+    fracture is a small difference among those. So grey is measured against the region's own mean and deviation, and
+    detail against those of its neighbourhood (local contrast normalisation, Jarrett et al., ICCV 2009).
+    """
+
+    enlarge: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # bilinear interpolation as the matrix that it is: an inference engine's own may differ at the edges
+        one = torch.eye(REGION_PX // 4)[None]
+        enlarged = functional.interpolate(one, scale_factor=4.0, mode="linear", align_corners=False)[0]
+        self.register_buffer("enlarge", enlarged, persistent=False)
+
+    def forward(self, region: Tensor) -> Tensor:
+        shown = (region > 0).float()
+        area = shown.sum((2, 3), keepdim=True) + 1
+        mean = region.sum((2, 3), keepdim=True) / area
+        centred = (region - mean) * shown
+        spread = ((centred * centred).sum((2, 3), keepdim=True) / area + 1).sqrt()
+        detail = (centred - self._around(centred)) * shown
+        variance = self._around(detail * detail)
+        return torch.cat([centred / spread, detail / (variance + DETAIL_FLOOR**2).sqrt()], 1)
+
+    def _around(self, x: Tensor) -> Tensor:
+        """Mean of each pixel's neighbourhood, computed at a quarter of the resolution, sixteen times cheaper."""
+        coarse = functional.avg_pool2d(functional.avg_pool2d(x, 4), NEIGHBOURHOOD_CELLS, 1, NEIGHBOURHOOD_CELLS // 2)
+        return self.enlarge.T @ coarse @ self.enlarge
+
+
+def _stage(inputs: int, outputs: int, *, blocks: int = 1) -> nn.Sequential:
+    return nn.Sequential(ConvBlock(inputs, outputs, stride=2), *(ResidualBlock(outputs) for _ in range(blocks)))
+
+
+class FractureNetwork(nn.Module):
+    """One trunk for all sites, a score map per site, and the log-sum-exp of that map as the logit.
+
+    A fracture is a small thing in one place: the logit is a soft maximum over the 16x16 places, so that the gradient
+    comes from where the evidence is. A site's score weights are shared weights plus its own small deviation, because
+    most sites have too few fractures to learn weights from.
+
+    Parameters
+    ----------
+    sites : int
+        Number of score maps.
+    widths : tuple of int
+        Channels at 128, 64, 32 and 16 cells; the last is K, the number of activations.
+    """
+
+    def __init__(self, sites: int, widths: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        a, b, c, k = widths
+        self.contrast = Contrast()
+        self.trunk = nn.Sequential(ConvBlock(2, a, stride=2), _stage(a, b), _stage(b, c), _stage(c, k, blocks=2))
+        self.last = ConvBlock(k, k)
+        self.shared = nn.Conv2d(k, 1, 1)
+        self.deviation = nn.Conv2d(k, sites, 1)
+        self.tap_score = nn.Conv2d(k, 1, 1)  # training only: makes fractures linearly visible at the tap
+        self.site_score = nn.Linear(k, sites)  # training only: which site this is
+        for zero in (self.deviation.weight, self.deviation.bias):
+            nn.init.zeros_(cast("Tensor", zero))
+        for rare in (self.shared.bias, self.tap_score.bias):
+            nn.init.constant_(cast("Tensor", rare), -4.0)  # a place shows a fracture about once in sixty
+
+    def activations(self, region: Tensor) -> Tensor:
+        """(N,1,256,256) grey levels -> (N,K,16,16), the maps before the last stage."""
+        return cast("Tensor", self.trunk(self.contrast(region)))
+
+    def scores(self, activations: Tensor) -> Tensor:
+        """(N,K,16,16) -> (N,S,16,16) evidence for a fracture at each place, as each site weighs it."""
+        last = self.last(activations)
+        return cast("Tensor", self.shared(last) + self.deviation(last))
+
+
+def soft_maximum(scores: Tensor) -> Tensor:
+    """Log-sum-exp over the places: (N,...,h,w) -> (N,...)."""
+    flat = scores.flatten(-2)
+    peak = flat.detach().amax(-1, keepdim=True)
+    return (flat - peak).exp().sum(-1).log() + peak.squeeze(-1)
+
+
+class SiteHead(nn.Module):
+    """What comes after the tap for one site: (N,K,16,16) -> logit (N,)."""
+
+    def __init__(self, network: FractureNetwork, site: int) -> None:
+        super().__init__()
+        self.last = network.last
+        own, common = network.deviation, network.shared
+        self.score = nn.Conv2d(own.in_channels, 1, 1)
+        with torch.no_grad():
+            self.score.weight.copy_(common.weight + own.weight[site : site + 1])
+            cast("Tensor", self.score.bias).copy_(
+                cast("Tensor", common.bias) + cast("Tensor", own.bias)[site : site + 1]
+            )
+
+    def forward(self, activations: Tensor) -> Tensor:
+        return soft_maximum(self.score(self.last(activations))).squeeze(1)
+
+
+class LocaliserNetwork(nn.Module):
+    """Centres and boxes of anatomical regions on a 32x32 grid (Zhou et al., "Objects as Points", 2019).
+
+    The film is averaged to 256 px first: where a knee is shows at any resolution. Two stages deeper than the grid see
+    the whole film; their maps are added back on the way up (Lin et al., CVPR 2017).
+    """
+
+    def __init__(self, sites: int, widths: tuple[int, int, int, int, int]) -> None:
+        super().__init__()
+        a, b, c, d, e = widths
+        self.fine = nn.Sequential(ConvBlock(1, a, stride=2), _stage(a, b), _stage(b, c))
+        self.middle = _stage(c, d)
+        self.coarse = _stage(d, e)
+        self.from_fine = ConvBlock(c, c, size=1, relu=False)
+        self.from_middle = ConvBlock(d, c, size=1, relu=False)
+        self.from_coarse = ConvBlock(e, c, size=1, relu=False)
+        self.heat = nn.Sequential(ConvBlock(c, c), nn.Conv2d(c, sites, 1))
+        self.box = nn.Sequential(ConvBlock(c, c), nn.Conv2d(c, 4, 1))
+        # prior 0.01 of a centre per place (Lin et al., focal loss, ICCV 2017, section 4.1)
+        nn.init.constant_(cast("Tensor", cast("nn.Conv2d", self.heat[1]).bias), -4.6)
+
+    def forward(self, half: Tensor) -> tuple[Tensor, Tensor]:
+        """(N,1,256,256) grey levels -> logits (N,S,32,32) and l, t, r, b (N,4,32,32) in pixels of the 512 image."""
+        fine = self.fine(_normalised(half))
+        middle = self.middle(fine)
+        coarse = self.from_coarse(self.coarse(middle))
+        up = functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
+        up = torch.relu(self.from_middle(middle) + up)
+        up = functional.interpolate(up, scale_factor=2.0, mode="nearest")
+        joined = torch.relu(self.from_fine(fine) + up)
+        # one unit is an eighth of the image, about a small region's half side
+        return self.heat(joined), functional.softplus(self.box(joined)) * (IMAGE_PX / 8)
+
+
+def half_size(image: Tensor) -> Tensor:
+    """(N,1,512,512) -> (N,1,256,256) by averaging, the first thing the localiser does."""
+    return functional.avg_pool2d(image, 2)
+
+
+def fuse(network: nn.Module) -> None:
+    """Fold every batch normalisation into its convolution, in place; the network must be in evaluation mode."""
+    for block in network.modules():
+        if isinstance(block, ConvBlock) and isinstance(block.norm, nn.BatchNorm2d):
+            block.conv = fuse_conv_bn_eval(cast("nn.Conv2d", block.conv), block.norm)
+            block.norm = nn.Identity()
