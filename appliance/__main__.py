@@ -52,6 +52,9 @@ def main() -> None:
       osteon check --config FILE       is the configuration right?
       osteon run all --config FILE     receive, analyse, deliver and status on one desk
     """
+    from appliance.service.log import hush_libraries
+
+    hush_libraries()
 
 
 @main.command()

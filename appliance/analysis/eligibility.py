@@ -67,6 +67,8 @@ OUT_OF_SCOPE = frozenset(
 )
 """Body parts that the appliance does not read, whatever the image looks like: a chest shows shoulders and spine."""
 
+MODALITIES = ("CR", "DX")
+
 RADIOGRAPH_CLASSES = frozenset(
     {"1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1.1"}
 )
@@ -75,17 +77,17 @@ RADIOGRAPH_CLASSES = frozenset(
 
 def is_radiograph(header: Header) -> bool:
     """Whether the object is a plain radiograph at all; anything else is recorded, and nobody is sent an answer."""
-    return header.sop_class_uid in RADIOGRAPH_CLASSES and header.modality in ("CR", "DX")
+    return header.sop_class_uid in RADIOGRAPH_CLASSES and header.modality in MODALITIES
 
 
 def why_not(header: Header) -> NotAnalysed | None:
     """The first reason why `header` is not for us, or None."""
     if not is_radiograph(header):
-        return NotAnalysed(
-            code="not_a_radiograph",
-            reason=f"modality {header.modality or 'missing'} is no plain radiograph: only CR and DX are analysed, "
-            "narrow the routing rule",
-        )
+        what = f"modality {header.modality or 'missing'}"
+        if header.modality in MODALITIES:
+            what = f"storage class {header.sop_class_uid}"
+        reason = f"{what} is no plain radiograph: only CR and DX images are analysed, narrow the routing rule"
+        return NotAnalysed(code="not_a_radiograph", reason=reason)
     if not header.has_pixels:
         return NotAnalysed(code="no_pixels", reason="the data set has no pixel data: send the image again")
     if header.is_animal:

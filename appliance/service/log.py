@@ -27,6 +27,10 @@ def set_up_logging() -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def hush_libraries() -> None:
+    """Keep what libraries say of data sets, which may quote them, off every terminal and log."""
     for library, level in {
         "alembic": logging.WARNING,
         "pynetdicom": logging.CRITICAL,

@@ -27,7 +27,8 @@ for role in receive analyse deliver status; do
 done
 timeout 60 bash -c 'until curl -fs http://127.0.0.1:8080/health/ready; do sleep 0.5; done' && echo "ready"
 before=$(systemctl show osteon-receive -p MainPID --value)
-[ "$before" -gt 0 ] && kill -9 "$before" && timeout 60 bash -c "until [ \\$(systemctl show osteon-receive -p MainPID --value) -gt 0 -a \\
+[ "$before" -gt 0 ] && kill -9 "$before" && \\
+timeout 60 bash -c "until [ \\$(systemctl show osteon-receive -p MainPID --value) -gt 0 -a \\
     \\$(systemctl show osteon-receive -p MainPID --value) != $before ]; do sleep 0.2; done"
 timeout 60 bash -c 'until systemctl is-active --quiet osteon-receive; do sleep 0.2; done' && echo "restarted receive"
 ps -o user= -p "$(systemctl show osteon-analyse -p MainPID --value)"
