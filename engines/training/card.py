@@ -7,6 +7,8 @@ from typing import Any
 
 from engines.training.performance import written
 
+CHANCE = 0.5  # area under the ROC curve of a classifier that guesses
+
 LIMITS = """## What it must not be used for
 
 It is not a medical device and nothing here supports a clinical claim. It must not decide anything about a patient
@@ -64,6 +66,8 @@ def _classifiers(classifiers: Mapping[str, Any]) -> str:
         for site, (c, p) in sites.items()
         for name in ("doubt", "positive")
     )
+    unproven = [site for site, (_, p) in sites.items() if not p["auroc"][1] > CHANCE]
+    warning = f"**Not shown to be better than chance here: {', '.join(unproven)}.**\n\n" if unproven else ""
     return f"""## Classifiers, on the test part's labelled regions
 
 Measured on the exported graphs, on regions cut at their labelled boxes. *Pointing*: how often the strongest place of
@@ -73,7 +77,7 @@ the Grad-CAM map lies on the fracture box, within one of the map's 16x16 cells, 
 |---|---|---|---|---|---|
 {area}
 
-Operating points, fixed on the validation part:
+{warning}Operating points, fixed on the validation part:
 
 | site | point | probability from | sensitivity | specificity |
 |---|---|---|---|---|
