@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -73,6 +74,7 @@ def run(role: str, config_path: Path | None) -> None:
     from appliance.service.log import set_up_logging
 
     set_up_logging()
+    os.umask(0o027)  # what is kept is nobody else's to read
     path = _config_path(config_path)
     if role == "all":
         read_configuration(path)

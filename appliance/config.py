@@ -77,6 +77,7 @@ class FhirDestination(Section):
     name: str = Field(min_length=1, max_length=64)
     base_url: str = Field(pattern=r"^https?://")
     bearer: str | None = Field(None, repr=False)
+    patient_system: str | None = None
     timeout_s: float = Field(30.0, gt=0, le=60)
 
 

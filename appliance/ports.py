@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .domain.radiograph import StoredValues
-from .domain.result import Result
 from .preprocessing.recipe import Prepared
 
 
@@ -33,10 +31,21 @@ class Artefact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heat:
-    """A heat map: `cells` (h, w) float32 in [0, 1] whose borders lie at `extent` (x0, y0, x1, y1), px received."""
+    """A heat map over a crop.
+
+    Attributes
+    ----------
+    cells
+        (h, w) float32 in [0, 1].
+    extent
+        x0, y0, x1, y1 of the cells' outer borders, px received.
+    within
+        x0, y0, x1, y1 of the crop that the network saw; cells at its edge may reach beyond.
+    """
 
     cells: NDArray[np.float32] = field(repr=False)
     extent: tuple[float, float, float, float]
+    within: tuple[float, float, float, float]
 
 
 class Preprocessor(Protocol):
@@ -48,18 +57,6 @@ class Preprocessor(Protocol):
 
     def regions(self, stored: StoredValues, table: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
         """(R, 256, 256) uint8 from boxes (R, 4) in px received."""
-        ...
-
-
-class Spool(Protocol):
-    """Content-addressed files that survive a power cut."""
-
-    def put(self, content: bytes) -> str:
-        """Keep `content` durably; its SHA-256 as hex. Raises `Transient` when the disk is full."""
-        ...
-
-    def path(self, digest: str) -> Path:
-        """Where the content lies. Raises `Rejected` if it is not there."""
         ...
 
 
@@ -78,12 +75,4 @@ class Destination(Protocol):
         Rejected
             The peer refused for good.
         """
-        ...
-
-
-class Renderer(Protocol):
-    """Makes one kind of artefact from a result and its source."""
-
-    def __call__(self, result: Result) -> Artefact:
-        """Deterministic: the same result gives the same bytes."""
         ...

@@ -44,7 +44,7 @@ class OnnxRuntimeRunner(Runner):
         feed = {spec.name: tensors[spec.name] for spec in self.inputs}
         try:
             return dict(zip(names, map(np.asarray, self._session.run(names, feed)), strict=True))
-        except RuntimeError as error:
+        except Exception as error:
             raise RunnerError(f"ONNX Runtime failed: {error}") from error
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, Select, func, select
 
 from appliance.config import Configuration, read_configuration
 from appliance.dicom.part10 import part10_bytes
@@ -250,7 +250,7 @@ def _rows(engine: Engine, sent: dict[str, Sent]) -> Iterator[Row]:
             .select_from(joined)
             .order_by(analyses.c.id)
         ).all():
-            found = c.execute(select(results.c.id, results.c.record).where(results.c.analysis_id == job.id)).first()
+            found = c.execute(_newest_result(job.id)).first()
             arrived = (
                 found
                 and c.execute(
@@ -261,7 +261,9 @@ def _rows(engine: Engine, sent: dict[str, Sent]) -> Iterator[Row]:
                     )
                 ).scalar_one()
             )
-            of = sent[job.sop_instance_uid]
+            of = sent.get(job.sop_instance_uid)
+            if of is None:
+                continue
             yield Row(
                 name=of.name,
                 result=Result.from_json(found.record) if found else None,
@@ -269,6 +271,11 @@ def _rows(engine: Engine, sent: dict[str, Sent]) -> Iterator[Row]:
                 reason=job.reason,
                 in_pacs_s=(arrived - of.at).total_seconds() if arrived else None,
             )
+
+
+def _newest_result(analysis_id: int) -> Select[tuple[int, str]]:
+    query = select(results.c.id, results.c.record).where(results.c.analysis_id == analysis_id)
+    return query.order_by(results.c.id.desc())
 
 
 def _render(folder: Path, rows: list[Row], console: Console) -> None:

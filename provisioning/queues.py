@@ -37,10 +37,11 @@ def jobs(config: Configuration, everything: bool) -> Iterator[Job]:
     """The jobs that a person may want to look at, oldest first."""
     engine = readers(open_database(config.database))
     with engine.connect() as c:
+        senders = dict(c.execute(select(instances.c.id, instances.c.calling_ae_title)).tuples().all())
         for kind, table in TABLES.items():
             query = select(table).order_by(table.c.id)
             for row in c.execute(query if everything else query.where(table.c.state.not_in(SETTLED))):
-                what = "radiograph" if table is analyses else f"{row.kind} to {row.destination}"
+                what = f"from {senders[row.instance_id]}" if table is analyses else f"{row.kind} to {row.destination}"
                 since = row.finished_at or row.created_at
                 reason = f"{row.reason} [{row.code}]" if row.code else ""
                 yield Job(
@@ -64,8 +65,12 @@ def one_job(config: Configuration, name: str) -> dict[str, Any]:
         known = dict(row._mapping)
         if table is analyses:
             instance = c.execute(select(instances).where(instances.c.id == row.instance_id)).one()
-            found = c.execute(select(results.c.record).where(results.c.analysis_id == job_id)).first()
+            query = select(results.c.record).where(results.c.analysis_id == job_id).order_by(results.c.id.desc())
+            found = c.execute(query).first()
             known |= {"instance": dict(instance._mapping), "result": json.loads(found.record) if found else None}
+        else:
+            record = c.execute(select(results.c.record).where(results.c.id == row.result_id)).scalar_one()
+            known["source_sop_instance_uid"] = json.loads(record)["sop_instance_uid"]
     return known
 
 

@@ -103,7 +103,8 @@ def _lines(result: Result, *, with_legend: bool) -> list[Line]:
         focus = [f"{n}: " * several + f"{f.focus:.2f}" for n, f in enumerate(result.findings, 1)]
         lines.append(Line(text=f"{HEAT_MAP}, focus {', '.join(focus)}"))
     lines.append(Line(text=SECOND_READER, colour=(255, 255, 255)))
-    unread = [f"{r.site.label} also in the image: not analysed" for r in result.unread_regions]
+    sites = sorted({r.site.label for r in result.unread_regions})
+    unread = [f"also in the image, not analysed: {', '.join(sites)}"] if sites and result.findings else []
     lines += [Line(text=f"! {caution}", colour=CAUTION) for caution in (*result.caveats, *unread)]
     at = result.created_at.strftime("%Y-%m-%d %H:%M %Z")
     by = f"Osteon {p.software_version}, {p.model}, {at}"

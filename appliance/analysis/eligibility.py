@@ -6,7 +6,7 @@ Where the image can decide, it does: an absent or unknown body part is left to t
 from __future__ import annotations
 
 from appliance.domain.finding import NotAnalysed
-from appliance.domain.identifiers import Site
+from appliance.domain.identifiers import Site, is_valid_uid
 from appliance.domain.radiograph import Header
 
 SMALLEST_SIDE_PX = 128
@@ -83,8 +83,9 @@ def is_radiograph(header: Header) -> bool:
 def why_not(header: Header) -> NotAnalysed | None:
     """The first reason why `header` is not for us, or None."""
     if not is_radiograph(header):
-        what = f"modality {header.modality or 'missing'}"
-        if header.modality in MODALITIES:
+        # quoted only in the form of their kind: a broken header may hold anything there, a name too
+        what = f"modality {header.modality}" if header.modality.isalnum() else "an object without a usable modality"
+        if header.modality in MODALITIES and is_valid_uid(header.sop_class_uid):
             what = f"storage class {header.sop_class_uid}"
         reason = f"{what} is no plain radiograph: only CR and DX images are analysed, narrow the routing rule"
         return NotAnalysed(code="not_a_radiograph", reason=reason)

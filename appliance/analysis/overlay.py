@@ -53,12 +53,12 @@ def overlay(grey: NDArray[np.uint8], result: Result, heats: Sequence[Heat] = ())
 def _draw_heats(image: NDArray[np.uint8], grey: NDArray[np.uint8], heats: Sequence[Heat]) -> None:
     height, width = grey.shape
     for heat in heats:
-        x0, y0, x1, y1 = window = _window(heat.extent, height, width)
+        x0, y0, x1, y1 = window = _window(heat.within, height, width)
         if x0 >= x1 or y0 >= y1:
             continue
         field = _sampled(heat, window)
         for other in heats:  # where extents overlap, the hotter map shows
-            if other is not heat and _meet(other.extent, window):
+            if other is not heat and _meet(other.within, window):
                 np.maximum(field, _sampled(other, window), out=field)
         for rows in _strips(y0, y1):
             part = field[rows.start - y0 : rows.stop - y0]
@@ -74,11 +74,15 @@ def _strips(start: int, stop: int, length: int = 32) -> Iterator[slice]:
 def _sampled(heat: Heat, window: Window) -> NDArray[np.float32]:
     x0, y0, x1, y1 = window
     left, top, right, bottom = heat.extent
-    return sample(heat.cells, y1 - y0, x1 - x0, (left - x0, top - y0, right - x0, bottom - y0))
+    field = sample(heat.cells, y1 - y0, x1 - x0, (left - x0, top - y0, right - x0, bottom - y0))
+    left, top, right, bottom = (round(v) for v in heat.within)  # beyond it is what the network never saw
+    field[: max(top - y0, 0)] = field[max(bottom - y0, 0) :] = 0
+    field[:, : max(left - x0, 0)] = field[:, max(right - x0, 0) :] = 0
+    return field
 
 
-def _window(extent: tuple[float, float, float, float], height: int, width: int) -> Window:
-    x0, y0, x1, y1 = extent
+def _window(within: tuple[float, float, float, float], height: int, width: int) -> Window:
+    x0, y0, x1, y1 = within
     return (
         max(int(np.floor(x0)), 0),
         max(int(np.floor(y0)), 0),
@@ -87,8 +91,8 @@ def _window(extent: tuple[float, float, float, float], height: int, width: int) 
     )
 
 
-def _meet(extent: tuple[float, float, float, float], window: Window) -> bool:
-    return extent[0] < window[2] and window[0] < extent[2] and extent[1] < window[3] and window[1] < extent[3]
+def _meet(within: tuple[float, float, float, float], window: Window) -> bool:
+    return within[0] < window[2] and window[0] < within[2] and within[1] < window[3] and window[1] < within[3]
 
 
 def _draw_region(image: NDArray[np.uint8], finding: Finding, number: int | None) -> None:

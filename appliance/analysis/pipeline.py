@@ -96,8 +96,11 @@ class Pipeline:
         found: list[tuple[Evidence, Heat] | None] = [None] * len(regions)
         for site in {r.site for r in regions}:
             members = [k for k, r in enumerate(regions) if r.site == site]
-            for k, e in zip(members, self.classifiers[site].evidence(images[members]), strict=True):
-                found[k] = (e, Heat(cells=e.heat, extent=_extent(crops[k])))
+            fitted = [fitted_size(c.y1 - c.y0, c.x1 - c.x0, REGION_PX) for c in (crops[k] for k in members)]
+            for k, size, e in zip(
+                members, fitted, self.classifiers[site].evidence(images[members], fitted), strict=True
+            ):
+                found[k] = (e, _heat(e, crops[k], size))
         return [f for f in found if f]
 
     def _finding(self, header: Header, region: Region, evidence: Evidence, heat: Heat) -> Finding:
@@ -130,7 +133,7 @@ class Pipeline:
             findings=findings,
             unread_regions=unread_regions,
             not_analysed=not_analysed,
-            caveats=tuple(_caveats(header, findings, self.provenance)),
+            caveats=tuple(_caveats(header, findings, unread_regions, self.provenance)),
             timings_ms=tuple(self._timings.items()),
         )
 
@@ -141,11 +144,13 @@ class Pipeline:
         self._timings[stage] = round((perf_counter() - start) * 1e3, 1)
 
 
-def _extent(crop: Box) -> tuple[float, float, float, float]:
-    """Where the borders of the square network input lie: the crop, and the padding to its right and below."""
-    height, width = crop.y1 - crop.y0, crop.x1 - crop.x0
-    h, w = fitted_size(height, width, REGION_PX)
-    return crop.x0, crop.y0, crop.x0 + width * REGION_PX / w, crop.y0 + height * REGION_PX / h
+def _heat(evidence: Evidence, crop: Box, fitted: tuple[int, int]) -> Heat:
+    """The evidence where it lies on the received image."""
+    rows, columns = evidence.heat.shape
+    dy = (crop.y1 - crop.y0) / fitted[0] * evidence.cell_px
+    dx = (crop.x1 - crop.x0) / fitted[1] * evidence.cell_px
+    extent = (crop.x0, crop.y0, crop.x0 + columns * dx, crop.y0 + rows * dy)
+    return Heat(cells=evidence.heat, extent=extent, within=crop.as_tuple())
 
 
 def _peak(heat: Heat, box: Box) -> tuple[float, float]:
@@ -164,13 +169,15 @@ def _nothing_to_read(regions: list[Region]) -> NotAnalysed:
     return NotAnalysed(code="no_engine", reason=f"the image shows {sites}, for which this pack has no engine")
 
 
-def _caveats(header: Header, findings: tuple[Finding, ...], provenance: Provenance) -> Iterator[str]:
+def _caveats(
+    header: Header, findings: tuple[Finding, ...], unread: tuple[UnreadRegion, ...], provenance: Provenance
+) -> Iterator[str]:
     if provenance.pack_is_synthetic:
         yield "SYNTHETIC model, trained on phantoms: no meaning for patients"
     named = SITE_BY_BODY_PART.get(header.body_part_examined)
-    seen = {f.site for f in findings}
-    if named and seen and named not in seen:
-        sites = ", ".join(sorted(s.label for s in seen))
+    read = {f.site for f in findings}
+    if named and read and named not in read | {r.site for r in unread}:
+        sites = ", ".join(sorted(s.label for s in read))
         yield f"the header says {header.body_part_examined.lower()}, the image shows {sites}"
     if any(f.answer is not Answer.NEGATIVE and f.focus < NON_SPECIFIC_FOCUS for f in findings):
         yield "non-specific attention: the heat map is diffuse"

@@ -97,6 +97,8 @@ def radiograph_from_dataset(ds: Dataset, header: Header) -> Radiograph:
 def _guarded(parse: Callable[[], T], code: str, what: str) -> T:
     try:
         return parse()
+    except MemoryError:
+        raise  # says something of this box, not of the input
     except Exception as error:
         raise Rejected(code, f"{what} ({type(error).__name__}): export or send it again") from error
 
@@ -147,14 +149,16 @@ def _stored_values(ds: Dataset) -> StoredValues:
     if np.issubdtype(raw.dtype, np.signedinteger):
         pixels = (raw.astype(np.int32) + 32768).clip(0, 65535).astype(np.uint16)
         intercept -= slope * 32768
+    elif raw.max() > 65535:
+        raise ValueError("more than 16 bits a pixel")
     else:
         pixels = np.ascontiguousarray(raw, np.uint16)
     if window is None or not ds.get("VOILUTSequence"):
         window = _window(ds) or window
     window = window or _percentile_window(pixels[~padding], slope, intercept)
     if padding.any():
-        black = (pixels[~padding].max() if invert == (slope > 0) else pixels[~padding].min()) if (~padding).any() else 0
-        pixels = np.where(padding, black, pixels).astype(np.uint16)
+        black = 65535 if invert == (slope > 0) else 0  # whatever the window: below or above all that it shows
+        pixels = np.where(padding, np.uint16(black), pixels)
     return StoredValues(pixels=pixels, slope=slope, intercept=intercept, window=window, invert=invert)
 
 

@@ -15,7 +15,6 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 from pynetdicom.transport import ThreadedAssociationServer
-from sqlalchemy.exc import OperationalError
 
 from appliance.config import Receive
 from appliance.domain.identifiers import is_valid_uid
@@ -69,7 +68,11 @@ class Receiver:
             ae.add_supported_context(storage_class, list(ACCEPTED))
         for storage_class in COMPANIONS:
             ae.add_supported_context(storage_class, list(UNCOMPRESSED))
-        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_REJECTED, self._rejected)]
+        handlers = [
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_ACCEPTED, self._accepted),
+            (evt.EVT_REJECTED, self._rejected),
+        ]
         try:
             server = ae.start_server((config.host, config.port), block=False, evt_handlers=handlers)
         except OSError as error:
@@ -85,29 +88,41 @@ class Receiver:
         self._server.shutdown()
 
     def _store(self, event: evt.Event) -> Dataset:
+        try:
+            return self._kept(event)
+        except Exception as error:  # noqa: BLE001  the one broad handler of this role: the sender keeps it and comes again
+            problem = error.code if isinstance(error, Transient) else type(error).__name__
+            log.error("an instance cannot be kept (%s): its sender is told to come again", problem)
+            return _status(OUT_OF_RESOURCES, "cannot store now")
+
+    def _kept(self, event: evt.Event) -> Dataset:
         request = event.request
         uid = str(request.AffectedSOPInstanceUID or "")
         if not is_valid_uid(uid):
             return _status(CANNOT_UNDERSTAND, "Affected SOP Instance UID is not a UID")
         if shutil.disk_usage(self._spool_dir).free < self._reserve_bytes:
-            log.error("disk is low: refusing to store until there is room again")
-            return _status(OUT_OF_RESOURCES, "no space left")
+            raise Transient("disk_low", "less than the reserve is free on the spool's disk")
         content = event.encoded_dataset()
-        try:
-            received = Received(
-                sop_instance_uid=uid,
-                sop_class_uid=str(request.AffectedSOPClassUID),
-                transfer_syntax_uid=str(event.context.transfer_syntax),
-                digest=self._put(content),
-                size_bytes=len(content),
-                calling_ae_title=str(event.assoc.requestor.ae_title).strip(),
-            )
-            new = self._keep(received)
-        except (Transient, OperationalError) as error:
-            log.error("cannot keep an instance, its sender is told to come again: %s", type(error).__name__)
-            return _status(OUT_OF_RESOURCES, "cannot store now")
-        self.received += new
+        received = Received(
+            sop_instance_uid=uid,
+            sop_class_uid=str(request.AffectedSOPClassUID),
+            transfer_syntax_uid=str(event.context.transfer_syntax),
+            digest=self._put(content),
+            size_bytes=len(content),
+            calling_ae_title=str(event.assoc.requestor.ae_title).strip(),
+        )
+        self.received += self._keep(received)
         return _status(SUCCESS)
+
+    def _accepted(self, event: evt.Event) -> None:
+        peer = event.assoc.requestor
+        refused = sorted({str(c.abstract_syntax) for c in event.assoc.rejected_contexts})
+        log.info(
+            "association with %s at %s%s",
+            str(peer.ae_title).strip(),
+            peer.address,
+            f", storage classes not taken: {', '.join(refused)}" if refused else "",
+        )
 
     def _rejected(self, event: evt.Event) -> None:
         peer = event.assoc.requestor

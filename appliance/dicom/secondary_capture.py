@@ -59,8 +59,10 @@ def secondary_capture(source: Dataset, result: Result, rgb: NDArray[np.uint8]) -
 
 def _general_image(ds: Dataset, source: Dataset, result: Result) -> None:
     ds.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
-    ds.BurnedInAnnotation = "NO"  # of identity: the band names no patient (DICOM PS3.3 C.7.6.1)
-    ds.RecognizableVisualFeatures = "NO"
+    # the band names no patient, but the source's pixels are underneath it (DICOM PS3.3 C.7.6.1)
+    for keyword in ("BurnedInAnnotation", "RecognizableVisualFeatures"):
+        if text(source, keyword) in ("YES", "NO"):
+            setattr(ds, keyword, text(source, keyword))
     if "PatientOrientation" not in ds:
         ds.PatientOrientation = None
     ds.ImageComments = f"{SECOND_READER}. {_summary(result)}. Model {result.provenance.model}"

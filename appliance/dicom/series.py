@@ -62,6 +62,16 @@ def local_time(source: Dataset, result: Result) -> datetime:
     return result.created_at.astimezone()
 
 
+def examined_at(source: Dataset, result: Result) -> datetime | None:
+    """Study Date and Time in the zone of `local_time`, or None if the source has no usable ones."""
+    value = text(source, "StudyDate") + text(source, "StudyTime")[:6]
+    try:
+        naive = datetime.strptime(value, "%Y%m%d%H%M%S")
+    except ValueError:
+        return None
+    return naive.replace(tzinfo=local_time(source, result).tzinfo)
+
+
 def stamp(ds: Dataset, source: Dataset, result: Result, kind: str, what: str) -> Dataset:
     """Write series, equipment, times and qualification of an answer into `ds`."""
     at = local_time(source, result)

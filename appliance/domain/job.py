@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a job is. `PARKED` waits for a person; `DONE`, `NOT_ANALYSED` and `DROPPED` are ends."""
+    """Where a job is. `PARKED` waits for a person, who may also take up again what is done or was not analysed."""
 
     QUEUED = "queued"
     LEASED = "leased"
@@ -41,9 +41,12 @@ TABLE: dict[tuple[State, Event], State] = {
     (State.LEASED, Event.FAIL): State.QUEUED,
     (State.LEASED, Event.EXPIRE): State.QUEUED,
     (State.LEASED, Event.GIVE_UP): State.PARKED,
+    (State.LEASED, Event.DROP): State.DROPPED,  # its holder finds the lease lost
     (State.PARKED, Event.RETRY): State.QUEUED,
     (State.PARKED, Event.DROP): State.DROPPED,
     (State.NOT_ANALYSED, Event.RETRY): State.QUEUED,
+    (State.NOT_ANALYSED, Event.DROP): State.DROPPED,
+    (State.DONE, Event.RETRY): State.QUEUED,
 }
 """The transitions that exist; any other pair is a bug and raises `ImpossibleTransition`."""
 

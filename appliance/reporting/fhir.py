@@ -24,6 +24,7 @@ from pydicom.valuerep import PersonName
 
 from appliance.dicom.codes import FRACTURE, PRESENCES, SIDES, SITES
 from appliance.dicom.patient_study import copied, text
+from appliance.dicom.series import examined_at
 from appliance.domain.finding import Answer, Finding
 from appliance.domain.identifiers import derived_uuid
 from appliance.domain.result import SECOND_READER, Result
@@ -73,7 +74,7 @@ def transaction(source: Dataset, result: Result, *, patient_system: str | None =
         _observation(result, number, finding, subject, device, study)
         for number, finding in enumerate(result.findings, 1)
     ]
-    report = _report(result, subject, study, observations)
+    report = _report(source, result, subject, study, observations)
     entries += [_entry(result, r) for r in (device, study, *observations, report)]
     bundle = {
         "resourceType": "Bundle",
@@ -209,7 +210,7 @@ def _observation(result: Result, number: int, finding: Finding, subject: Json, d
     return observation
 
 
-def _report(result: Result, subject: Json, study: Json, observations: list[Json]) -> Json:
+def _report(source: Dataset, result: Result, subject: Json, study: Json, observations: list[Json]) -> Json:
     sentences = [f"{SECOND_READER}."]
     if result.not_analysed is not None:
         sentences.append(f"Not analysed: {result.not_analysed.reason} [{result.not_analysed.code}].")
@@ -225,7 +226,7 @@ def _report(result: Result, subject: Json, study: Json, observations: list[Json]
         "category": [_concept(*RADIOLOGY)],
         "code": _concept(*DIAGNOSTIC_IMAGING_STUDY) | {"text": "Fracture second reading by AI"},
         "subject": subject,
-        "effectiveDateTime": result.created_at.isoformat(),
+        "effectiveDateTime": (examined_at(source, result) or result.created_at).isoformat(),
         "issued": result.created_at.isoformat(),
         "imagingStudy": [_reference(result, study)],
         "conclusion": " ".join(sentences),

@@ -22,6 +22,7 @@ from pydicom.valuerep import PersonName
 
 from appliance.dicom.codes import PRESENCES, SIDES, SITES
 from appliance.dicom.patient_study import copied, text
+from appliance.dicom.series import examined_at, local_time
 from appliance.domain.finding import Answer, Finding
 from appliance.domain.identifiers import derived_uuid
 from appliance.domain.result import SECOND_READER, Result
@@ -35,6 +36,9 @@ LONGEST_NAME_COMPONENT = 64
 SERVICE = "OSTEON-FX^Fracture second reading by AI^99OSTEON"
 SYSTEMS = {"SCT": "SCT", "DCM": "DCM"}
 ABNORMAL = {Answer.POSITIVE: "A", Answer.DOUBT: "", Answer.NEGATIVE: "N"}  # table 0078
+
+
+TIMESTAMP = "%Y%m%d%H%M%S%z"
 
 
 def control_id(result: Result) -> str:
@@ -59,11 +63,13 @@ def oru_r01(
     Rejected
         ``oru_invalid``: hl7apy finds that the message breaks the standard.
     """
-    at = result.created_at.strftime("%Y%m%d%H%M%S%z")
+    # MSH-7's offset is that of every time in the message which states none (HL7 v2.5.1 section 2.14.9.7)
+    at = local_time(source, result).strftime(TIMESTAMP)
+    mode = "T" if result.provenance.pack_is_synthetic else "P"  # MSH-11, table 0103: training, production
     names = (sending_application, sending_facility, receiving_application, receiving_facility)
     parties = [escape(name) for name in names]
     segments = [
-        ["MSH", "^~\\&", *parties, at, "", "ORU^R01^ORU_R01", control_id(result), "P", version]
+        ["MSH", "^~\\&", *parties, at, "", "ORU^R01^ORU_R01", control_id(result), mode, version]
         + [""] * 5
         + ["UNICODE UTF-8"],
         _pid(source),
@@ -128,15 +134,11 @@ def _xpn(group: str, representation: str) -> str:
 def _order(source: Dataset, result: Result, at: str) -> tuple[list[str], list[str]]:
     placer = escape(_placer(source))
     filler = f"{derived_uuid(result.sop_instance_uid, 'order').replace('-', '')[:20]}^OSTEON"
-    observed = text(source, "StudyDate") + text(source, "StudyTime")[:6]
-    obr = ["OBR", "1", placer, filler, SERVICE, "", "", observed if _is_time(observed) else at]
+    observed = examined_at(source, result)
+    obr = ["OBR", "1", placer, filler, SERVICE, "", "", observed.strftime(TIMESTAMP) if observed else at]
     obr += [""] * 10 + [escape(text(source, "AccessionNumber"))]  # OBR-18
     obr += ["", "", "", at, "", "RAD", "P"]  # OBR-22, OBR-24, OBR-25
     return ["ORC", "RE", placer, filler], obr
-
-
-def _is_time(value: str) -> bool:
-    return value.isdecimal() and len(value) in (8, 12, 14)
 
 
 def _placer(source: Dataset) -> str:

@@ -20,10 +20,11 @@ from appliance.dicom.secondary_capture import secondary_capture
 from appliance.dicom.structured_report import structured_report
 from appliance.domain.finding import Answer
 from appliance.domain.result import Result
-from appliance.errors import Rejected
-from appliance.ports import Artefact
+from appliance.errors import OsteonError, Rejected, Transient
 from appliance.reporting import fhir, oru
 from appliance.storage.ledger import Outgoing
+
+from .bugs import bug
 
 
 def outgoing(
@@ -49,7 +50,7 @@ def outgoing(
                 version=destination.version,
             )
         if isinstance(destination, FhirDestination):
-            return fhir.transaction(source, result)
+            return fhir.transaction(source, result, patient_system=destination.patient_system)
         return dicom(kind)
 
     @cache
@@ -63,13 +64,19 @@ def outgoing(
     for destination in destinations:
         for kind in _kinds(destination, result):
             identifier = oru.control_id(result) if kind == "oru" else result.uid(kind)
-            refused, answer = None, b""
+            refused: OsteonError | None = None
+            digest = ""
             try:
-                answer = content(kind, destination)
+                digest = put(content(kind, destination))
             except Rejected as error:
                 refused = error
-            artefact = Artefact(kind=kind, identifier=identifier, content=answer)
-            made.append(Outgoing(destination=destination.name, artefact=artefact, digest=put(answer), refused=refused))
+            except Transient:
+                raise
+            except Exception as error:  # noqa: BLE001  what one form cannot say must not cost the others
+                refused = bug(error, f"{kind} for {destination.name}")
+            made.append(
+                Outgoing(destination=destination.name, kind=kind, identifier=identifier, digest=digest, refused=refused)
+            )
     return made
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.config import Configuration, DestinationConfig, DicomDestination, Hl7Destination
 from appliance.dicom.sender import StoreDestination
-from appliance.errors import Fault
+from appliance.errors import Fault, Transient
 from appliance.ports import Destination
 from appliance.reporting.fhir_destination import FhirDestination
 from appliance.reporting.mllp import MllpDestination
@@ -18,7 +20,9 @@ from appliance.storage.spool import FileSpool
 from appliance.storage.tables import deliveries
 
 from .handlers import Courier
-from .worker import POLL_S, owner
+from .worker import PAUSE_S, POLL_S, owner
+
+log = logging.getLogger(__name__)
 
 
 def destination_of(config: DestinationConfig) -> Destination:
@@ -56,8 +60,14 @@ class DeliverRole:
     def _carry(self, courier: Courier) -> None:
         while not self._stop.is_set():
             self._last_step[courier.destination.name] = time.monotonic()
-            if not courier.step():
-                self._stop.wait(POLL_S)
+            try:
+                busy = courier.step()
+            except (SQLAlchemyError, Transient) as error:
+                log.error("the courier to %s cannot work now: %s", courier.destination.name, type(error).__name__)
+                self._stop.wait(PAUSE_S)
+            else:
+                if not busy:
+                    self._stop.wait(POLL_S)
 
     def step(self) -> bool:
         """Nothing to do itself; a courier that died or hangs is a fault of the whole role.
@@ -70,8 +80,8 @@ class DeliverRole:
         for thread in self._threads:
             if not thread.is_alive() and not self._stop.is_set():
                 raise Fault("courier_died", f"the courier to {thread.name} ended: see the log")
-            if time.monotonic() - self._last_step.get(thread.name, time.monotonic()) > 5 * LEASE_S:
-                raise Fault("courier_hangs", f"the courier to {thread.name} has not moved for {5 * LEASE_S:.0f} s")
+            if time.monotonic() - self._last_step.get(thread.name, time.monotonic()) > 2 * LEASE_S:
+                raise Fault("courier_hangs", f"the courier to {thread.name} has not moved for {2 * LEASE_S:.0f} s")
         return False
 
     def detail(self) -> str:

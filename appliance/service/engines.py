@@ -17,6 +17,7 @@ from appliance.errors import Fault
 from appliance.preprocessing.recipe import DIGEST
 from appliance.storage.database import now
 from engines.pack import Pack, PackError, read_pack
+from engines.runner import RunnerError
 
 
 def pack_of(config: Configuration) -> Pack:
@@ -42,13 +43,18 @@ def pipeline_of(config: Configuration) -> Pipeline:
     from engines.onnxruntime_runner import OnnxRuntimeRunner
 
     pack, threads = pack_of(config), config.analyse.threads
-    return Pipeline(
-        preprocessor=DaliPreprocessor("cpu", threads),
-        localiser=Localiser(OnnxRuntimeRunner(pack.localiser.file, threads), pack.localiser),
-        classifiers={
+    try:
+        localiser = Localiser(OnnxRuntimeRunner(pack.localiser.file, threads), pack.localiser)
+        classifiers = {
             Site(site): Classifier(OnnxRuntimeRunner(spec.file, threads), spec)
             for site, spec in pack.classifiers.items()
-        },
+        }
+    except RunnerError as error:
+        raise Fault("pack", f"a network of pack {pack.name} cannot be loaded: {error}") from error
+    return Pipeline(
+        preprocessor=DaliPreprocessor("cpu", threads),
+        localiser=localiser,
+        classifiers=classifiers,
         provenance=Provenance(
             software_version=version("osteon"),
             pack_name=pack.name,

@@ -21,6 +21,7 @@ class ReceiveRole:
     def __init__(self, config: Configuration, engine: Engine) -> None:
         self._config = config.receive
         spool = FileSpool(config.spool_dir)
+        spool.sweep()
         self._receiver = Receiver(config.receive, spool.put, partial(keep_instance, engine), config.spool_dir)
 
     def step(self) -> bool:

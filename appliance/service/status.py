@@ -12,6 +12,7 @@ from appliance.config import Configuration
 from appliance.errors import Fault
 from appliance.status.app import create_app
 from appliance.storage.database import readers
+from engines.pack import Pack
 
 from .engines import pack_of
 
@@ -23,7 +24,12 @@ class StatusRole:
     idle_s = 1.0
 
     def __init__(self, config: Configuration, engine: Engine) -> None:
-        app = create_app(readers(engine), config, pack_of(config), version("osteon"))
+        pack: Pack | str
+        try:
+            pack = pack_of(config)
+        except Fault as fault:  # the page is where one looks for the reason
+            pack = fault.reason
+        app = create_app(readers(engine), config, pack, version("osteon"))
         try:
             self._server = create_server(app, host=config.status.host, port=config.status.port, threads=4, ident=None)
         except OSError as error:

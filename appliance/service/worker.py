@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import socket
 import threading
+import time
 from types import FrameType
 from typing import Protocol
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
+from appliance.errors import Transient
 from appliance.storage.database import now
 from appliance.storage.ledger import beat, forget_role
 
@@ -23,6 +26,9 @@ BEAT_S = 3.0
 
 POLL_S = 0.1
 """How long an idle role sleeps: a radiograph waits this much at most before it is looked at."""
+
+PAUSE_S = 2.0
+"""How long a role waits when the database does not let it work."""
 
 log = logging.getLogger(__name__)
 
@@ -60,24 +66,27 @@ def run(role: Role, engine: Engine) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, asked_to_stop)
-    notify, started_at, last_beat = notifier(), now(), 0.0
+    notify, started_at, last_beat = notifier(), now(), -BEAT_S
     notify("READY=1")
     log.info("%s: %s", role.name, role.detail())
     try:
         while not stop.is_set():
-            busy = role.step()
             notify("WATCHDOG=1")
-            moment = now()
-            if moment.timestamp() - last_beat >= BEAT_S:
-                last_beat = moment.timestamp()
-                notify(f"STATUS={role.detail()}")
-                try:
+            try:
+                busy = role.step()
+                if time.monotonic() - last_beat >= BEAT_S:
+                    last_beat = time.monotonic()
+                    notify(f"STATUS={role.detail()}")
                     beat(engine, role.name, started_at, role.detail())
-                except OperationalError as error:
-                    log.warning("%s cannot write its heartbeat: %s", role.name, type(error.orig).__name__)
-            if not busy:
-                stop.wait(role.idle_s)
+            except (SQLAlchemyError, Transient) as error:
+                # busy, full, restarted: nothing is lost by waiting, and no heartbeat says so on the page
+                log.error("%s cannot work now: %s", role.name, type(error).__name__)
+                stop.wait(PAUSE_S)
+            else:
+                if not busy:
+                    stop.wait(role.idle_s)
         notify("STOPPING=1")
-        forget_role(engine, role.name)
+        with contextlib.suppress(SQLAlchemyError):
+            forget_role(engine, role.name)
     finally:
         role.close()

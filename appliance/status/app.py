@@ -28,13 +28,15 @@ HEADERS = {
 REFRESH_S = 5
 
 
-def create_app(engine: Engine, config: Configuration, pack: Pack, version: str) -> Flask:
+def create_app(engine: Engine, config: Configuration, pack: Pack | str, version: str) -> Flask:
     """The WSGI application.
 
     Parameters
     ----------
     engine
         For reading only (`appliance.storage.database.readers`).
+    pack
+        The pack in use, or the sentence that says why there is none.
     """
     app = Flask(__name__)
     app.jinja_env.filters["duration"] = health.duration

@@ -30,7 +30,9 @@ def open_database(url: str) -> Engine:
     Fault
         If the database cannot be opened or migrated.
     """
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S} if url.startswith("sqlite") else {})
+    arguments = {"timeout": BUSY_TIMEOUT_S} if url.startswith("sqlite") else {}
+    # every association of the receiver may commit at the same time
+    engine = create_engine(url, connect_args=arguments, max_overflow=-1)
     if engine.dialect.name == "sqlite":
         if path := make_url(url).database:
             Path(path).parent.mkdir(parents=True, exist_ok=True)

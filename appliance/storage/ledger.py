@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, Row, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from appliance.domain.job import State
+from appliance.domain.job import TABLE, Event, State
 from appliance.domain.result import Result
-from appliance.errors import Rejected
-from appliance.ports import Artefact
+from appliance.errors import OsteonError
 
 from .database import now
 from .tables import analyses, deliveries, instances, results, roles
@@ -34,15 +33,16 @@ class Received:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """An artefact that lies in the spool under `digest`, and the destination that it is for.
+    """An answer that lies in the spool under `digest`, and the destination that it is for.
 
-    `refused` is set when the artefact could not be made: the delivery is parked with the reason, for a person to see.
+    `refused` is set when the answer could not be made: there is no digest, and the delivery is parked with the reason.
     """
 
     destination: str
-    artefact: Artefact
+    kind: str
+    identifier: str
     digest: str
-    refused: Rejected | None = None
+    refused: OsteonError | None = None
 
 
 def keep_instance(engine: Engine, received: Received) -> bool:
@@ -77,18 +77,40 @@ def instance_of(engine: Engine, analysis_id: int) -> Row[Any]:
         return c.execute(query.where(analyses.c.id == analysis_id)).one()
 
 
+def revision_of(engine: Engine, sop_instance_uid: str) -> int:
+    """The revision that the next result for an instance is: 1, or one more than there are."""
+    with engine.connect() as c:
+        query = select(func.count()).select_from(_RESULTS_OF_INSTANCES)
+        return 1 + c.execute(query.where(instances.c.sop_instance_uid == sop_instance_uid)).scalar_one()
+
+
+_RESULTS_OF_INSTANCES = results.join(analyses, results.c.analysis_id == analyses.c.id).join(
+    instances, analyses.c.instance_id == instances.c.id
+)
+
+
 def record_result(c: Connection, analysis_id: int, result: Result, outgoing: Iterable[Outgoing]) -> None:
-    """Write `result` and its deliveries within the transaction that ends the analysis."""
+    """Write `result` and its deliveries within the transaction that ends the analysis.
+
+    What earlier revisions still have to deliver is dropped: a corrected answer must not be followed by its predecessor.
+    """
+    moment = now()
+    earlier = select(results.c.id).select_from(_RESULTS_OF_INSTANCES)
+    stale = update(deliveries).where(
+        deliveries.c.result_id.in_(earlier.where(instances.c.sop_instance_uid == result.sop_instance_uid)),
+        deliveries.c.state.in_([state for state, event in TABLE if event is Event.DROP]),
+    )
+    reason = f"revision {result.revision} takes its place"
+    c.execute(stale.values(state=State.DROPPED, code="superseded", reason=reason, finished_at=moment))
     values = {"analysis_id": analysis_id, "record": result.to_json(), "created_at": result.created_at}
     key = c.execute(insert(results).values(**values)).inserted_primary_key
     for o in outgoing:
-        moment = now()
         c.execute(
             insert(deliveries).values(
                 result_id=key[0] if key else None,
                 destination=o.destination,
-                kind=o.artefact.kind,
-                identifier=o.artefact.identifier,
+                kind=o.kind,
+                identifier=o.identifier,
                 digest=o.digest,
                 state=State.PARKED if o.refused else State.QUEUED,
                 attempts=0,

@@ -18,8 +18,9 @@ from appliance.errors import OsteonError, Transient
 
 from .database import now, readers
 
-LEASE_S = 120.0
-"""Longer than any single step: one object to a stalled peer takes its timeout, at most 60 s."""
+LEASE_S = 300.0
+"""Longer than any single step: an object to a peer that stalls in connecting, negotiating and answering takes three
+timeouts of at most 60 s."""
 
 
 class Queue:
@@ -53,7 +54,7 @@ class Queue:
     def lease(self, *where: ColumnElement[bool], most: int = 1) -> list[Lease]:
         """Lease up to `most` due jobs that satisfy `where`, oldest first; each counts as an attempt."""
         t, moment = self._table, now()
-        self._expire(moment)
+        self._expire(moment, *where)
         due = select(t.c.id, t.c.attempts).where(t.c.state == State.QUEUED, t.c.not_before <= moment, *where)
         if not self._any(due):
             return []
@@ -93,8 +94,7 @@ class Queue:
 
         A job that somebody else has by now is left to him.
         """
-        exhausted = self._most_attempts is not None and lease.attempts >= self._most_attempts
-        event = Event.GIVE_UP if for_good or exhausted else Event.FAIL
+        event = Event.GIVE_UP if for_good else Event.FAIL
         with self._engine.begin() as c:
             if not self._is_mine(c, lease):
                 return
@@ -107,6 +107,17 @@ class Queue:
                 not_before=self._backoff.after(lease.attempts, now()),
                 lease_owner=None,
             )
+
+    def is_last(self, lease: Lease) -> bool:
+        """Whether this was the last attempt that a job has which ends without an answer."""
+        return self._most_attempts is not None and lease.attempts >= self._most_attempts
+
+    def hurry(self, *where: ColumnElement[bool]) -> None:
+        """What waits out a back-off is due now: its peer has just answered."""
+        t = self._table
+        waiting = update(t).where(t.c.state == State.QUEUED, t.c.not_before > now(), *where)
+        with self._engine.begin() as c:
+            c.execute(waiting.values(not_before=now()))
 
     def release(self, *where: ColumnElement[bool]) -> int:
         """Take back every lease, at the start of a role of which there is one; how many there were."""
@@ -125,7 +136,7 @@ class Queue:
         with self._engine.begin() as c:
             values: dict[str, Any] = {"reason": reason, "not_before": now(), "finished_at": None}
             if event is Event.RETRY:
-                values |= {"attempts": 0, "code": ""}
+                values |= {"attempts": 0, "code": "", "lease_owner": None}
             else:
                 values |= {"code": "dropped", "finished_at": now()}
             return self._move(c, job_id, event, **values)

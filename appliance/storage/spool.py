@@ -5,15 +5,24 @@ A file's name is the SHA-256 of its bytes, so that it names no patient and the s
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import tempfile
+import time
 from pathlib import Path
 
 from appliance.errors import Rejected, Transient
 
+LEFT_S = 600.0
+"""No write of one instance takes this long."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class SpoolDamaged(Rejected):
+    """What was kept is not there any more: for a person, since no retry brings it back."""
 
 
 class FileSpool:
@@ -31,19 +40,20 @@ class FileSpool:
         self._incoming.mkdir(parents=True, exist_ok=True)
 
     def put(self, content: bytes) -> str:
-        """Keep `content` durably; its SHA-256 as hex.
+        """Keep `content` durably; its SHA-256 as hex. A damaged copy of it is replaced.
 
         Raises
         ------
         Transient
-            ``disk_full`` or ``spool_failed``; nothing was kept.
+            ``disk_full`` or ``spool_failed``; whatever is there is not to be relied on.
         """
         digest = hashlib.sha256(content).hexdigest()
-        target = self._target(digest)
-        if target.exists():
-            return digest
         try:
-            self._write(content, target)
+            if not self._holds(digest):
+                self._write(content, self._target(digest))
+            # also of a file that was there: who wrote it may have died before this
+            _sync_folder(self._target(digest).parent)
+            _sync_folder(self._root)
         except OSError as error:
             code = "disk_full" if error.errno in _FULL else "spool_failed"
             raise Transient(code, f"the spool cannot keep {len(content)} bytes: {error.strerror}") from error
@@ -54,24 +64,39 @@ class FileSpool:
 
         Raises
         ------
-        Rejected
-            ``spool_missing`` or ``spool_damaged``.
+        SpoolDamaged
+            It is not there, or not what was written.
+        Transient
+            ``spool_unreadable``.
         """
         try:
             content = self._target(digest).read_bytes()
+        except FileNotFoundError as error:
+            raise SpoolDamaged("spool_missing", f"{digest[:12]} is not in the spool: send the image again") from error
         except OSError as error:
-            raise Rejected("spool_missing", f"{digest[:12]} cannot be read from the spool: {error.strerror}") from error
+            raise Transient("spool_unreadable", f"the spool cannot be read: {error.strerror}") from error
         if hashlib.sha256(content).hexdigest() != digest:
-            raise Rejected("spool_damaged", f"{digest[:12]} in the spool is not what was written: check the disk")
+            raise SpoolDamaged("spool_damaged", f"{digest[:12]} in the spool is not what was written: check the disk")
         return content
+
+    def sweep(self) -> None:
+        """Remove what killed writers left half written; what is younger than `LEFT_S` somebody may still write."""
+        for left in self._incoming.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > LEFT_S:
+                    left.unlink()
+
+    def _holds(self, digest: str) -> bool:
+        try:
+            return hashlib.sha256(self._target(digest).read_bytes()).hexdigest() == digest
+        except FileNotFoundError:
+            return False
 
     def _target(self, digest: str) -> Path:
         return self._root / digest[:2] / digest
 
     def _write(self, content: bytes, target: Path) -> None:
-        if not target.parent.exists():
-            target.parent.mkdir(exist_ok=True)
-            _sync_folder(self._root)
+        target.parent.mkdir(exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=self._incoming)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -82,7 +107,6 @@ class FileSpool:
         except OSError:
             os.unlink(name)
             raise
-        _sync_folder(target.parent)
 
 
 def _sync_folder(folder: Path) -> None:

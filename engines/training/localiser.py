@@ -15,6 +15,8 @@ from engines.training.targets import grid_targets
 
 CELLS = 32  # 16 px of the 512 image: no region in the labels is smaller than two cells
 BOX_SHARE = 2.0  # of the box loss beside the centre loss; boxes learn from few places
+CLOSE_UP = 0.4  # share of films shown as a close-up of one region: elsewhere films are collimated to the joint
+CLOSE_UP_SIDE = (0.75, 1.8)  # side of a close-up in longer sides of its region
 
 
 def train_localiser(
@@ -42,6 +44,7 @@ def train_localiser(
             order.extend(torch.randperm(len(chosen), generator=generator).tolist())
         films = [order.pop() for _ in range(batch)]
         maps = augmentation.maps(batch, generator)
+        close_ups(maps, [boxes[of_film[f]] for f in films], generator)
         images = augmentation.grey(warp(halves[films].float(), maps), generator)
         regions = torch.from_numpy(np.concatenate([of_film[f] for f in films]))
         owner = torch.repeat_interleave(torch.arange(batch), torch.tensor([len(of_film[f]) for f in films]))
@@ -54,3 +57,17 @@ def train_localiser(
     network = LocaliserNetwork(channels, widths)
     network.to(memory_format=torch.channels_last)
     return train(network, loss, schedule, "localiser")
+
+
+def close_ups(maps: Tensor, boxes: list[Tensor], generator: torch.Generator) -> None:
+    """Turn some of the (N,2,3) `maps` into close-ups of one of their film's (R,4) `boxes`, in place."""
+    for n, of_film in enumerate(boxes):
+        if len(of_film) == 0 or torch.rand((), generator=generator) > CLOSE_UP:
+            continue
+        x0, y0, x1, y1 = of_film[int(torch.randint(len(of_film), (), generator=generator))].tolist()
+        low, high = CLOSE_UP_SIDE
+        share = low + (high - low) * float(torch.rand((), generator=generator))
+        side = min(1.0, max(x1 - x0, y1 - y0) / IMAGE_PX * share)
+        jitter = (torch.rand(2, generator=generator) - 0.5) * 0.3 * side
+        maps[n, :, :2] *= side
+        maps[n, :, 2] = torch.tensor([x0 + x1, y0 + y1]) / IMAGE_PX - 1 + jitter

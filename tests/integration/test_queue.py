@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,10 +11,15 @@ from sqlalchemy import Engine, func, insert, select, update
 
 from appliance.domain.job import Backoff, Event, ImpossibleTransition, State
 from appliance.errors import Transient
+from appliance.ports import Artefact
+from appliance.service.handlers import Courier
 from appliance.storage.database import now, open_database, readers
-from appliance.storage.ledger import Received, keep_instance
+from appliance.storage.ledger import Outgoing, Received, keep_instance, record_result, revision_of
 from appliance.storage.queue import Queue
-from appliance.storage.tables import analyses, instances, results
+from appliance.storage.spool import FileSpool
+from appliance.storage.tables import analyses, deliveries, instances, results
+from tests.support.results import result
+from tests.support.sources import source
 
 ERROR = Transient("away", "the peer is away")
 
@@ -141,18 +147,19 @@ def test_what_kills_its_worker_every_time_is_parked_and_blocks_nobody(engine: En
     assert [lease.job_id for lease in queue.lease()] == [2]
 
 
-def test_failures_back_off_then_park(engine: Engine) -> None:
+def test_a_failure_backs_off_until_a_person_says_now(engine: Engine) -> None:
     queue = Queue(engine, analyses, "me", most_attempts=2, backoff=Backoff(first_s=1000, longest_s=1000))
     keep_instance(engine, received(1))
-    queue.failed(queue.lease()[0], ERROR)
+    (lease,) = queue.lease()
+    assert not queue.is_last(lease)
+    queue.failed(lease, ERROR)
     assert state(engine) == ("queued", "away")
     assert queue.lease() == []
     queue.command(1, Event.RETRY, "")
-    queue.failed(queue.lease()[0], ERROR)
-    assert state(engine) == ("queued", "away")  # a person's retry starts the count anew
+    assert queue.lease()[0].attempts == 1
 
 
-def test_a_person_can_retry_and_drop_but_not_what_is_done(engine: Engine, queue: Queue) -> None:
+def test_a_person_can_retry_and_drop_but_not_what_is_dropped(engine: Engine, queue: Queue) -> None:
     keep_instance(engine, received(1))
     queue.failed(queue.lease()[0], ERROR, for_good=True)
     assert state(engine)[0] == "parked"
@@ -174,3 +181,76 @@ def test_reading_takes_no_write_lock(engine: Engine) -> None:
 def _row(number: int) -> dict[str, object]:
     values = received(number)
     return {name: getattr(values, name) for name in Received.__slots__} | {"received_at": now()}
+
+
+def test_trouble_that_passes_never_parks(engine: Engine, queue: Queue) -> None:
+    keep_instance(engine, received(1))
+    for _ in range(10):
+        queue.failed(queue.lease()[0], ERROR)
+    assert state(engine) == ("queued", "away")
+
+
+def test_a_peer_that_is_back_ends_the_others_back_off(engine: Engine) -> None:
+    queue = Queue(engine, analyses, "me", backoff=Backoff(first_s=1000, longest_s=1000))
+    keep_instance(engine, received(1))
+    queue.failed(queue.lease()[0], ERROR)
+    queue.hurry()
+    assert len(queue.lease()) == 1
+
+
+def test_a_newer_result_takes_the_place_of_what_waits(engine: Engine, queue: Queue) -> None:
+    """A corrected radiograph: other bytes under the same UID make revision 2, and revision 1 is never sent after it."""
+    film = source()
+    for digest in ("a", "b"):
+        uid = str(film.SOPInstanceUID)
+        keep_instance(engine, replace(received(1), sop_instance_uid=uid, digest=digest * 64))
+        answer = replace(result(film), revision=revision_of(engine, uid))
+        (lease,) = queue.lease()
+        sc = Outgoing(destination="pacs", kind="sc", identifier=answer.uid("sc"), digest=digest * 64)
+        with queue.ending(lease, Event.FINISH) as c:
+            record_result(c, lease.job_id, answer, [sc])
+    with engine.connect() as c:
+        rows = c.execute(select(deliveries).order_by(deliveries.c.id)).all()
+    assert [(row.state, row.code) for row in rows] == [("dropped", "superseded"), ("queued", "")]
+    assert rows[0].identifier != rows[1].identifier
+
+
+class Peer:
+    """A destination that takes everything but what it is told to refuse, and counts."""
+
+    name = "pacs"
+
+    def __init__(self, *refused: str) -> None:
+        self.refused = refused
+        self.got: list[str] = []
+
+    def send(self, artefacts: list[Artefact]) -> list[str]:
+        for artefact in artefacts:
+            self.got.append(artefact.identifier)
+            if artefact.identifier in self.refused:
+                raise Transient("ae", "come again")
+        return ["stored"] * len(artefacts)
+
+
+def test_what_a_peer_refuses_is_sent_again_and_nothing_else(engine: Engine, tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path / "spool")
+    keep_instance(engine, received(1))
+    analysing = Queue(engine, analyses, "analyse")
+    (lease,) = analysing.lease()
+    digest = spool.put(b"answer")
+    made = [Outgoing(destination="pacs", kind=k, identifier=k, digest=digest) for k in ("a", "bad", "b")]
+    made.append(Outgoing(destination="pacs", kind="n", identifier="n", digest="", refused=Transient("bug", "not made")))
+    with analysing.ending(lease, Event.FINISH) as c:
+        record_result(c, lease.job_id, result(source()), made)
+    queue = Queue(engine, deliveries, "deliver", backoff=Backoff(first_s=3600, longest_s=3600))
+    peer = Peer("bad")
+    courier = Courier(engine, queue, spool, peer)
+    while courier.step():
+        pass
+    assert peer.got == ["a", "bad", "b"]
+    queue.command(4, Event.RETRY, "")
+    assert courier.step()
+    assert peer.got == ["a", "bad", "b"], "an answer that was never made must not be sent as nothing"
+    with engine.connect() as c:
+        states = [row.state for row in c.execute(select(deliveries.c.state).order_by(deliveries.c.id))]
+    assert states == ["done", "queued", "done", "parked"]

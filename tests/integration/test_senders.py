@@ -122,8 +122,10 @@ def test_a_pacs_that_takes_only_implicit_vr_gets_it(peer: Peer, free_port: int, 
 
 def test_a_pacs_that_refuses_associations_is_transient(peer: Peer, free_port: int, tmp_path: Path) -> None:
     with storescp(peer("storescp"), free_port, tmp_path, "--refuse"):
-        error = raised(pacs(free_port), dicom_artefacts())
-    assert isinstance(error, Transient) and error.code == "association_rejected"
+        # pynetdicom may see the connection's end before the rejection on it: then it is said at a later try
+        errors = [raised(pacs(free_port), dicom_artefacts()) for _ in range(5)]
+    assert all(isinstance(error, Transient) for error in errors)
+    assert "association_rejected" in {error.code for error in errors}
 
 
 def test_nobody_at_the_port_is_transient(free_port: int) -> None:

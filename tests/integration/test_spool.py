@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import Rejected, Transient
-from appliance.storage.spool import FileSpool
+from appliance.errors import Transient
+from appliance.storage.spool import FileSpool, SpoolDamaged
 
 
 def files(root: Path) -> list[Path]:
@@ -41,7 +41,7 @@ def test_the_order_is_write_sync_rename_sync(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "rename", rename)
     spool.put(b"bytes")
-    assert calls[-3:] == ["fsync file", "rename", "fsync folder"]
+    assert calls == ["fsync file", "rename", "fsync folder", "fsync folder"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "disk_full"), (errno.EIO, "spool_failed")])
@@ -63,7 +63,32 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path)
     digest = spool.put(b"bytes")
     files(tmp_path)[0].write_bytes(b"bites")
-    with pytest.raises(Rejected, match="spool_damaged"):
+    with pytest.raises(SpoolDamaged, match="spool_damaged"):
         spool.get(digest)
-    with pytest.raises(Rejected, match="spool_missing"):
+    assert spool.put(b"bytes") == digest  # sent again, it is whole again
+    assert spool.get(digest) == b"bytes"
+    with pytest.raises(SpoolDamaged, match="spool_missing"):
         spool.get("0" * 64)
+
+
+def test_what_was_there_is_synced_before_it_is_called_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that died between rename and fsync must not make the next one's Success a lie."""
+    spool = FileSpool(tmp_path)
+    spool.put(b"bytes")
+
+    def failing(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(Transient, match="spool_failed"):
+        spool.put(b"bytes")
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    spool = FileSpool(tmp_path)
+    old, new = tmp_path / "incoming" / "old", tmp_path / "incoming" / "new"
+    old.write_bytes(b"half")
+    new.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    spool.sweep()
+    assert files(tmp_path) == [new]

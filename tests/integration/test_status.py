@@ -14,7 +14,6 @@ from appliance.config import Configuration, DicomDestination
 from appliance.domain.job import Event
 from appliance.domain.result import Result
 from appliance.errors import Transient
-from appliance.ports import Artefact
 from appliance.status.app import create_app
 from appliance.storage.database import now, open_database, readers
 from appliance.storage.ledger import Outgoing, Received, beat, keep_instance, record_result
@@ -82,10 +81,10 @@ def one_answered(engine: Engine) -> None:
     )
     queue = Queue(engine, analyses, "me")
     (lease,) = queue.lease()
-    artefact = Artefact(kind="sc", identifier="1.2.826.0.1.100", content=b"")
+    sc = Outgoing(destination="pacs", kind="sc", identifier="1.2.826.0.1.100", digest="e" * 64)
     with queue.ending(lease, Event.FINISH) as c:
         answer = result(source())
-        record_result(c, lease.job_id, answer, [Outgoing(destination="pacs", artefact=artefact, digest="e" * 64)])
+        record_result(c, lease.job_id, answer, [sc])
     sending = Queue(engine, deliveries, "me")
     error = Transient("refused", f"the peer says: {PATIENT} 1.2.826.0.1.100.7.8 is unknown <script>alert(1)</script>")
     sending.failed(sending.lease()[0], error)
@@ -171,3 +170,8 @@ def test_an_empty_appliance_says_what_to_do(client: FlaskClient) -> None:
     text = client.get("/").data.decode()
     assert "Osteon is not working." in text
     assert "Route CR and DX images to this box." in text
+
+
+def test_without_a_usable_pack_the_page_says_why(engine: Engine, config: Configuration) -> None:
+    text = create_app(readers(engine), config, "localiser.onnx was altered", "1").test_client().get("/").data.decode()
+    assert "The pack cannot be used: localiser.onnx was altered" in text

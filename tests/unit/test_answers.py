@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -48,6 +49,15 @@ def source(request: pytest.FixtureRequest) -> Dataset:
 @pytest.fixture(params=MAKERS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+def test_what_is_burned_into_the_source_is_burned_into_the_answer() -> None:
+    source = copy.deepcopy(VARIANTS["dx"])
+    for value in ("YES", "NO"):
+        source.BurnedInAnnotation = value
+        assert dataset_from_bytes(part10_bytes(sc(source, result(source)))).BurnedInAnnotation == value
+    del source.BurnedInAnnotation
+    assert "BurnedInAnnotation" not in dataset_from_bytes(part10_bytes(sc(source, result(source))))
 
 
 @pytest.mark.parametrize("outcome", RESULTS)
@@ -146,7 +156,7 @@ def test_the_secondary_capture_shows_the_pixels_and_its_source() -> None:
     source = VARIANTS["monochrome1"]
     made = dataset_from_bytes(part10_bytes(sc(source, result(source))))
     np.testing.assert_array_equal(made.pixel_array, RGB)
-    assert made.BurnedInAnnotation == "NO" and made.Laterality == "L"
+    assert made.Laterality == "L"
     assert made.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
     assert SECOND_READER in made.ImageComments
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
 import pytest
@@ -69,8 +70,18 @@ def test_findings_are_coded() -> None:
 
 
 def test_the_order_is_named() -> None:
-    (obr,) = fields(message(VARIANTS["dx"], result(VARIANTS["dx"])), "OBR")
-    assert obr[18] == "ACC-77" and obr[7] == "20260102101112"
+    text = message(VARIANTS["dx"], result(VARIANTS["dx"]))
+    (obr,) = fields(text, "OBR")
+    zone = text.split("|")[6][14:]  # MSH-7's
+    assert obr[18] == "ACC-77" and obr[7] == f"20260102101112{zone}" and len(zone) == 5
+
+
+def test_times_are_in_the_zone_of_the_source() -> None:
+    ds = copy.deepcopy(VARIANTS["dx"])
+    ds.TimezoneOffsetFromUTC = "+0200"
+    text = message(ds, result(ds))
+    (obr,) = fields(text, "OBR")
+    assert obr[7] == "20260102101112+0200" and text.split("|")[6].endswith("+0200")
 
 
 def test_the_reason_for_no_answer_is_given_and_nothing_is_coded() -> None:

@@ -25,7 +25,7 @@ def grey(height: int = 240, width: int = 200) -> np.ndarray:
 
 
 def heat(box: Box = BOX) -> Heat:
-    return Heat(cells=np.random.default_rng(2).random((7, 5), np.float32), extent=box.as_tuple())
+    return Heat(cells=np.random.default_rng(2).random((7, 5), np.float32), extent=box.as_tuple(), within=box.as_tuple())
 
 
 def picture(image: np.ndarray, overlaid: np.ndarray) -> np.ndarray:
@@ -59,7 +59,7 @@ def test_heat_is_what_the_reference_blends_over_the_whole_image() -> None:
 def test_where_two_heat_maps_meet_the_hotter_one_shows() -> None:
     image = grey()
     other = Box(x0=100, y0=120, x1=190, y1=230)
-    heats = [heat(), Heat(cells=np.full((3, 3), 0.9, np.float32), extent=other.as_tuple())]
+    heats = [heat(), Heat(cells=np.full((3, 3), 0.9, np.float32), extent=other.as_tuple(), within=other.as_tuple())]
     findings = [finding(0.9, box=BOX), finding(0.8, box=other)]
     shown = picture(image, overlay(image, result(SOURCE, *findings), heats))
     fields = [sample(h.cells, *image.shape, h.extent) for h in heats]
@@ -72,7 +72,7 @@ def test_where_two_heat_maps_meet_the_hotter_one_shows() -> None:
 def test_an_extent_may_reach_beyond_the_image(extent: tuple[float, float, float, float]) -> None:
     image = grey()
     cells = np.ones((4, 4), np.float32)
-    mapped = Heat(cells=cells, extent=extent)
+    mapped = Heat(cells=cells, extent=extent, within=extent)
     shown = picture(image, overlay(image, result(SOURCE, finding(box=BOX)), [mapped]))
     assert shown.shape == (*image.shape, 3)
 

@@ -96,14 +96,15 @@ def test_without_a_usable_window_the_percentiles_decide(attributes: dict[str, ob
 
 
 def test_padding_is_black_and_outside_the_window() -> None:
-    pixels = RAMP.copy() // 8 + 1000
+    pixels = RAMP.copy() // 8 + 3000
     pixels[:, :32] = 60000
     for photometric in ("MONOCHROME2", "MONOCHROME1"):
-        ds = instance(pixels, WindowCenter=None, WindowWidth=None, PhotometricInterpretation=photometric)
-        ds.add_new("PixelPaddingValue", "US", 60000)
-        made = shown(ds)
-        assert made[:, :32].max() <= 2, photometric
-        assert made[:, 32:].max() >= 250, photometric
+        for window in ({"WindowCenter": None, "WindowWidth": None}, {"WindowCenter": 3250, "WindowWidth": 2000}):
+            ds = instance(pixels, PhotometricInterpretation=photometric, **window)
+            ds.add_new("PixelPaddingValue", "US", 60000)
+            made = shown(ds)
+            assert made[:, :32].max() == 0, (photometric, window)
+            assert made[:, 32:].max() >= 150, (photometric, window)
 
 
 def test_a_voi_lut_sequence_goes_before_the_window() -> None:
@@ -154,6 +155,7 @@ def test_what_is_no_instance_is_rejected_with_a_reason(bad: bytes, code: str) ->
         {"Rows": 65535, "Columns": 65535},
         {"Rows": 65},
         {"BitsAllocated": 32},
+        {"BitsAllocated": 32, "Rows": 32, "BitsStored": 32, "HighBit": 31},
         {"SamplesPerPixel": 3},
         {"PhotometricInterpretation": None},
     ],
