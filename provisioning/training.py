@@ -73,7 +73,7 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, minutes: floa
     torch.set_num_threads(threads)
     cache = cache.expanduser()
     dataset = fracatlas(data, cache)
-    turned = Augmentation(quarter_turns=True, scale=0.25, noise=8)  # films of this set lie on their sides, too
+    turned = Augmentation(quarter_turns=True, scale=0.25)  # films of this set lie on their sides, too
     localiser = _trained(
         cache / "fracatlas-localiser.pt",
         LocaliserNetwork(len(FRACATLAS_SITES), FRACATLAS_LOCALISER),
