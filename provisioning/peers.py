@@ -26,16 +26,18 @@ START, END = b"\x0b", b"\x1c\r"
 
 @dataclass
 class Kept:
-    """What one peer got: a file per object in `folder`, and when each came."""
+    """What one peer got: a file per object in `folder`, when each came last, and how many came in all."""
 
     folder: Path
     arrivals: dict[str, datetime] = field(default_factory=dict)
+    count: int = 0
 
     def keep(self, name: str, content: bytes) -> None:
         """Write one object."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / name).write_bytes(content)
         self.arrivals[name] = now()
+        self.count += 1
 
 
 class DemonstrationHospital:

@@ -1,7 +1,7 @@
 """Stage 1 as one DALI graph; the device is a parameter and `pixels.gpu()` the only line that differs.
 
 Stored values are resized before the window: half the time of the other order, and the averaging happens before the
-clamp. A DALI pipeline is dead after any error, so it is rebuilt then.
+clamp. A DALI pipeline is dead after any error, so an error is a fault of the role.
 """
 
 from __future__ import annotations
@@ -56,26 +56,20 @@ def graph(device: Literal["cpu", "gpu"], side_px: int) -> tuple[Any, Any]:
 
 
 class _Graph:
-    """A built pipeline for one output size, rebuilt after an error."""
+    """A built pipeline for one output size."""
 
     def __init__(self, device: Literal["cpu", "gpu"], side_px: int, batch: int, threads: int) -> None:
         self._side_px = side_px
-        self._options = {
-            "batch_size": batch,
-            "num_threads": threads,
-            "device_id": 0 if device == "gpu" else None,
-            "prefetch_queue_depth": 1,
-            "exec_dynamic": True,
-        }
-        self._device = device
-        self._pipeline = self._build()
-
-    def _build(self) -> Pipeline:
-        pipeline = Pipeline(**self._options)
-        with pipeline:
-            pipeline.set_outputs(*graph(self._device, self._side_px))
-        pipeline.build()
-        return pipeline
+        self._pipeline = Pipeline(
+            batch_size=batch,
+            num_threads=threads,
+            device_id=0 if device == "gpu" else None,
+            prefetch_queue_depth=1,
+            exec_dynamic=True,
+        )
+        with self._pipeline:
+            self._pipeline.set_outputs(*graph(device, side_px))
+        self._pipeline.build()
 
     def __call__(self, stored: StoredValues, boxes: NDArray[np.float32]) -> tuple[NDArray[np.uint8], ...]:
         a, b, sigmoid = windowing(stored)
@@ -92,7 +86,6 @@ class _Graph:
                 roi_end=[box[[3, 2]] for box in boxes],
             )
         except RuntimeError as error:
-            self._pipeline = self._build()
             raise Fault("dali_failed", f"DALI gave up on the graph: {str(error).splitlines()[-1]}") from error
         return tuple(np.asarray(o.as_cpu().as_array())[..., 0].copy() for o in outputs)
 

@@ -57,8 +57,11 @@ def test_dali_equalises_as_the_table_says(dali: DaliPreprocessor) -> None:
     values = stored((700, 400))
     prepared = dali.prepare(values)
     whole = dali.regions(values, prepared.table, np.array([[0, 0, 400, 700]], np.float32))[0]
-    assert set(np.unique(prepared.image)) <= {0, *np.unique(prepared.table)}
-    assert len(np.unique(whole)) > 50
+    h, w = fitted_size(700, 400, 512)
+    small = cv2.resize(prepared.image[:h, :w], (146, 256), interpolation=cv2.INTER_AREA)
+    assert abs(small.astype(int) - whole[:256, :146])[4:-4, 4:-4].mean() < 3
+    grey = ReferencePreprocessor().prepare(values)
+    np.testing.assert_allclose(prepared.table.astype(int), grey.table, atol=3)
 
 
 @pytest.mark.parametrize("preprocessor", ["reference", "dali"])
@@ -110,9 +113,15 @@ def test_monochrome1_is_inverted_once() -> None:
         assert displayed(values).tolist() == expected
 
 
-def test_after_an_error_the_graph_is_built_again(dali: DaliPreprocessor) -> None:
-    values = stored((300, 300))
-    before = dali.prepare(values)
-    with pytest.raises(Exception, match=r"."):
-        dali.regions(values, before.table, np.array([[10, 10, np.nan, 20]], np.float32))
-    np.testing.assert_array_equal(dali.prepare(values).image, before.image)
+@pytest.mark.parametrize("shape", [(373, 454), (1501, 1013)])
+def test_regions_of_dali_are_the_references(dali: DaliPreprocessor, shape: tuple[int, int]) -> None:
+    values = stored(shape)
+    h, w = shape
+    boxes = np.array([[0, 0, w, h], [10.5, 20.25, w / 2, h / 3], [w / 2, h / 2, w, h], [5, 5, 40, h]], np.float32)
+    table = ReferencePreprocessor().prepare(values).table
+    expected, actual = ReferencePreprocessor().regions(values, table, boxes), dali.regions(values, table, boxes)
+    for e, a, (x0, y0, x1, y1) in zip(expected.astype(int), actual.astype(int), boxes, strict=True):
+        fh, fw = fitted_size(y1 - y0, x1 - x0, 256)
+        inner = (slice(BORDER_PX, fh - BORDER_PX), slice(BORDER_PX, fw - BORDER_PX))
+        assert np.abs(a[inner] - e[inner]).max() <= 4
+        assert not a[fh:].any() and not a[:, fw:].any()

@@ -52,6 +52,9 @@ def everything_arrived(site: Site, hospital: Hospital, films: list[Path]) -> Non
     assert sorted(ds.Modality for ds in objects) == sorted([*(["SR"] * len(films)), *(["OT"] * len(films))])
     assert {str(ds.StudyInstanceUID) for ds in objects} == studies
     assert len(list(hospital.ris.folder.glob("*.hl7"))) == len(films)
+    # what was killed between the peer's answer and the commit is sent again, as the same object, and nothing else
+    assert len(objects) <= hospital.pacs.count <= len(objects) + 1
+    assert len(films) <= hospital.ris.count <= len(films) + 1
     assert len(list(hospital.fhir.folder.glob("*.json"))) == len(films)
 
 

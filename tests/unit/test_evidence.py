@@ -1,0 +1,84 @@
+"""Heat over a crop's padding is no evidence: it counts for nothing and is drawn nowhere."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from appliance.analysis.classifier import Classifier
+from appliance.analysis.localiser import Localiser
+from appliance.analysis.overlay import overlay
+from appliance.analysis.pipeline import Pipeline
+from appliance.domain.identifiers import Site
+from appliance.domain.radiograph import Header, Radiograph, StoredValues, Window
+from appliance.preprocessing.reference import ReferencePreprocessor, displayed
+from engines.pack import ClassifierSpec, LocaliserSpec
+from engines.runner import Runner, Tensors
+from tests.unit.test_result import PROVENANCE
+
+SPEC = ClassifierSpec(site="wrist", file=Path("w"), scale=1.0, offset=0.0, doubt=0.2, positive=0.6)
+
+
+class OneWrist(Runner):
+    """Finds a tall wrist, 100 x 300 px of a 512 image, about the image's centre."""
+
+    inputs = outputs = ()
+
+    def _run(self, tensors: Tensors) -> Tensors:
+        heat, box = np.zeros((1, 1, 32, 32), np.float32), np.zeros((1, 4, 32, 32), np.float32)
+        heat[0, 0, 16, 16] = 0.9
+        box[0, :, 16, 16] = 50, 150, 50, 150
+        return {"heat": heat, "box": box}
+
+
+class HotOnThePadding(Runner):
+    """A classifier whose map is hottest to the right of a tall region, and warm at one place on it."""
+
+    inputs = outputs = ()
+
+    def _run(self, tensors: Tensors) -> Tensors:
+        cells = np.zeros((1, 1, 16, 16), np.float32)
+        cells[0, 0, :, 12:] = 9.0
+        cells[0, 0, 4, 2] = 1.0
+        return {"logit": np.array([3.0], np.float32), "activations": cells, "gradients": np.ones_like(cells)}
+
+
+@pytest.fixture
+def pipeline() -> Pipeline:
+    return Pipeline(
+        preprocessor=ReferencePreprocessor(),
+        localiser=Localiser(OneWrist(), LocaliserSpec(file=Path("l"), sites=("wrist",), score_threshold=0.5)),
+        classifiers={Site.WRIST: Classifier(HotOnThePadding(), SPEC)},
+        provenance=PROVENANCE,
+        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+@pytest.fixture
+def radiograph() -> Radiograph:
+    header = Header(sop_instance_uid="1.2", sop_class_uid="1.3", study_instance_uid="1.4", modality="DX")
+    pixels = np.full((1024, 1024), 1000, np.uint16)
+    return Radiograph(header=header, stored=StoredValues(pixels=pixels, window=Window(center=2048, width=4096)))
+
+
+def test_peak_and_focus_are_those_of_the_region(pipeline: Pipeline, radiograph: Radiograph) -> None:
+    analysis = pipeline.analyse(radiograph)
+    (finding,), (heat,) = analysis.result.findings, analysis.heats
+    x0, y0, x1, y1 = heat.within  # the crop: the region and 10 % of it on each side
+    assert (round(x1 - x0), round(y1 - y0)) == (240, 720)
+    cell = (y1 - y0) / 16
+    assert finding.peak == pytest.approx((x0 + 2.5 * cell, y0 + 4.5 * cell), abs=1.0)
+    assert heat.cells.max() == 1.0
+    assert finding.focus > 0.95
+
+
+def test_nothing_is_drawn_beyond_the_crop(pipeline: Pipeline, radiograph: Radiograph) -> None:
+    analysis = pipeline.analyse(radiograph)
+    grey = displayed(radiograph.stored)
+    shown = overlay(grey, analysis.result, analysis.heats)[-1024:].astype(int)
+    coloured = np.ptp(shown, axis=2) > 0
+    x0, y0, x1, y1 = (round(v) for v in analysis.heats[0].within)
+    assert coloured[y0:y1, x0:x1].any()
+    coloured[y0:y1, x0:x1] = False
+    assert not coloured.any()
