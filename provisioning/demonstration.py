@@ -8,58 +8,33 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from pydicom import dcmread
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from sqlalchemy import Engine, Select, func, select
+from sqlalchemy import Engine, func, select
 
 from appliance.config import Configuration, read_configuration
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.sender import send_files
-from appliance.domain.finding import Answer
 from appliance.domain.identifiers import Site
 from appliance.domain.job import State
-from appliance.domain.result import Result
 from appliance.errors import Fault, Rejected
 from appliance.service.assembly import ROLES
 from appliance.service.supervisor import Supervisor
 from appliance.storage.database import now, open_database, readers
-from appliance.storage.tables import analyses, deliveries, instances, results, roles
+from appliance.storage.tables import analyses, deliveries, roles
 
+from .outcome import Row, Sent, bars, render, rows_of, table_of
 from .peers import DemonstrationHospital
 from .phantoms import instance_from_phantom, phantom
 from .pictures import content_of, radiograph_files, spread
-from .rendering import png_from_secondary_capture, text_from_structured_report
 
 SITES = (Site.ANKLE, Site.WRIST, Site.KNEE, Site.SHOULDER, Site.PELVIS, Site.SPINE)
 START_TIMEOUT_S = 60
 WORKING = (State.QUEUED, State.LEASED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
-    """A radiograph of the demonstration: what it is called, and when its C-STORE began."""
-
-    name: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A line of the closing table."""
-
-    name: str
-    result: Result | None
-    code: str
-    reason: str
-    in_pacs_s: float | None
 
 
 def demonstrate(
@@ -88,9 +63,9 @@ def demonstrate(
                 _wait_for_roles(engine, supervisor, folder, console)
                 sent = _send(inputs, config, console)
                 _follow(readers(engine), len(sent), supervisor.watch, console)
-                rows = list(_rows(readers(engine), sent))
-                _render(folder, rows, console)
-                console.print(_table(rows, synthetic=radiographs is None))
+                rows = list(rows_of(readers(engine), sent))
+                render(folder, rows, console)
+                console.print(table_of(rows, synthetic=radiographs is None))
                 console.print(f"What came back: {folder.resolve()}  (pictures: {folder / 'pictures'})")
                 if keep:
                     console.print(
@@ -191,18 +166,12 @@ def _wait_for_roles(engine: Engine, supervisor: Supervisor, folder: Path, consol
     raise Fault("demo_start", f"not every role was up after {START_TIMEOUT_S} s: see {folder}/logs")
 
 
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    )
-
-
 def _send(inputs: list[tuple[str, Path]], config: Configuration, console: Console) -> dict[str, Sent]:
     """C-STORE every file; by SOP Instance UID, what was sent."""
     receive = config.receive
     names = {path: name for name, path in inputs}
     sent: dict[str, Sent] = {}
-    with _progress(console) as progress:
+    with bars(console) as progress:
         task = progress.add_task("C-STORE", total=len(inputs))
         at = now()
         sending = send_files(
@@ -221,15 +190,15 @@ def _send(inputs: list[tuple[str, Path]], config: Configuration, console: Consol
 
 def _follow(engine: Engine, total: int, watch: Callable[[], None], console: Console) -> None:
     """Bars until every radiograph is analysed and every answer has arrived."""
-    with _progress(console) as progress:
-        bars = {
+    with bars(console) as progress:
+        states = {
             t: progress.add_task(n, total=m)
             for t, n, m in ((analyses, "analysed", total), (deliveries, "delivered", 0))
         }
         while True:
             watch()
             open_jobs = 0
-            for table, bar in bars.items():
+            for table, bar in states.items():
                 with engine.connect() as c:
                     query = select(table.c.state, func.count()).group_by(table.c.state)
                     counts: dict[str, int] = dict(c.execute(query).tuples().all())
@@ -240,81 +209,6 @@ def _follow(engine: Engine, total: int, watch: Callable[[], None], console: Cons
             if not open_jobs:
                 return
             time.sleep(0.05)
-
-
-def _rows(engine: Engine, sent: dict[str, Sent]) -> Iterator[Row]:
-    joined = instances.join(analyses, analyses.c.instance_id == instances.c.id)
-    with engine.connect() as c:
-        for job in c.execute(
-            select(instances.c.sop_instance_uid, analyses.c.id, analyses.c.code, analyses.c.reason)
-            .select_from(joined)
-            .order_by(analyses.c.id)
-        ).all():
-            found = c.execute(_newest_result(job.id)).first()
-            arrived = (
-                found
-                and c.execute(
-                    select(func.max(deliveries.c.finished_at)).where(
-                        deliveries.c.result_id == found.id,
-                        deliveries.c.destination == "pacs",
-                        deliveries.c.state == State.DONE,
-                    )
-                ).scalar_one()
-            )
-            of = sent.get(job.sop_instance_uid)
-            if of is None:
-                continue
-            yield Row(
-                name=of.name,
-                result=Result.from_json(found.record) if found else None,
-                code=job.code,
-                reason=job.reason,
-                in_pacs_s=(arrived - of.at).total_seconds() if arrived else None,
-            )
-
-
-def _newest_result(analysis_id: int) -> Select[tuple[int, str]]:
-    query = select(results.c.id, results.c.record).where(results.c.analysis_id == analysis_id)
-    return query.order_by(results.c.id.desc())
-
-
-def _render(folder: Path, rows: list[Row], console: Console) -> None:
-    """Pictures and texts of what the PACS got, under the numbers of the table."""
-    (folder / "pictures").mkdir()
-    (folder / "reports").mkdir()
-    with _progress(console) as progress:
-        for number, row in enumerate(progress.track(rows, description="pictures"), 1):
-            if row.result is None:
-                continue
-            for kind in ("sc", "sr"):
-                file = folder / "pacs" / f"{row.result.uid(kind)}.dcm"
-                if not file.exists():
-                    continue
-                if kind == "sr":
-                    (folder / "reports" / f"{number:02}.txt").write_text(text_from_structured_report(dcmread(file)))
-                else:
-                    png_from_secondary_capture(dcmread(file), folder / "pictures" / f"{number:02}.png")
-
-
-COLOURS = {Answer.POSITIVE: "red", Answer.DOUBT: "yellow", Answer.NEGATIVE: "green", Answer.NOT_ANALYSED: "dim"}
-
-
-def _table(rows: list[Row], synthetic: bool) -> Table:
-    title = "SYNTHETIC: phantoms, read by networks trained on phantoms" if synthetic else None
-    table = Table(title=title, caption="AI second reader - not for diagnosis - the radiologist decides")
-    for name in ("no.", "radiograph", "site", "answer", "probability", "focus", "in PACS"):
-        table.add_column(name, justify="left" if name in ("radiograph", "site", "answer") else "right")
-    for number, row in enumerate(rows, 1):
-        first = (str(number), escape(row.name))
-        seconds = f"{row.in_pacs_s:.2f} s" if row.in_pacs_s is not None else "-"
-        if row.result is None or not row.result.findings:
-            table.add_row(*first, "-", f"[dim]not analysed: {escape(row.reason)}[/]", "-", "-", seconds)
-            continue
-        for k, f in enumerate(row.result.findings):
-            answer = f"[{COLOURS[f.answer]}]{f.answer.label}[/]"
-            numbers = (f"{f.probability:.3f}", f"{f.focus:.2f}", seconds if k == 0 else "")
-            table.add_row(*(first if k == 0 else ("", "")), f.site.label, answer, *numbers)
-    return table
 
 
 def _wait_for_interrupt(supervisor: Supervisor) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from rich.progress import track
 
 from appliance.analysis.geometry import crop_box
@@ -80,9 +80,8 @@ def fracatlas(data: Path, cache: Path) -> Dataset:
 
     def films() -> Iterator[Film]:
         for i, f in enumerate(files):
-            pixels = cv2.imread(str(data / f), cv2.IMREAD_GRAYSCALE)
-            if pixels is None:
-                raise FileNotFoundError(f"{data / f} cannot be read as a picture")
+            with Image.open(data / f) as picture:
+                pixels = np.asarray(picture.convert("L"))
             yield Film(
                 stored=StoredValues(pixels=np.ascontiguousarray(pixels, np.uint16), window=EIGHT_BIT),
                 boxes=_boxes(b for _, b in regions[f]),

@@ -11,7 +11,8 @@ from pydicom import dcmread
 from rich.console import Console
 
 from appliance.domain.finding import Answer
-from provisioning.demonstration import Row, demonstrate
+from provisioning.demonstration import demonstrate
+from provisioning.outcome import Row
 from provisioning.phantoms import phantom
 
 SITES = ["ankle", "wrist", "knee", "shoulder", "pelvis", "spine"]
