@@ -90,10 +90,10 @@ def install(root: Path) -> None:
         target = root / "usr" / "lib" / kind
         target.mkdir(parents=True, exist_ok=True)
         (target / "osteon.conf").write_text((REPOSITORY / "packaging" / kind / "osteon.conf").read_text())
-    for folder in (Path(sys.executable), *Path(sys.executable).resolve().parents):
-        if folder.is_dir() and folder != Path("/"):
-            inside = root / folder.relative_to("/")
-            inside.chmod(inside.stat().st_mode | 0o055)
+    for folder in {*Path(sys.executable).resolve().parents, *REPOSITORY.parents}:
+        inside = root / folder.relative_to("/")
+        inside.mkdir(parents=True, exist_ok=True)
+        inside.chmod(inside.stat().st_mode | 0o055)  # in the overlay: the machine's own folders stay as they are
     (root / "etc" / "osteon").mkdir()
     (root / "etc" / "osteon" / "osteon.toml").write_text('analyse.pack = "phantom"\nreceive.reserve_mb = 0\n')
 
