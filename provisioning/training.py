@@ -51,7 +51,14 @@ What to know: 8-bit pictures, most only 373x454 pixels; adults and children, thr
 all films with hardware show a fracture, so figures are also given without them. The intervals of knee, shoulder,
 pelvis and ankle are wide because there are few fractures to measure. No patient identities exist; the split keeps
 runs of consecutive numbers and look-alikes together, which is the best that can be done and no proof that no patient
-is in two parts."""
+is in two parts.
+
+Films of other places look different, and the localiser knows it badly: of seven paediatric wrists of GRAZPEDWRI-DX,
+collimated to the joint, it named none a wrist (five not recognised, one taken for a lower leg, one for a knee). What it does
+not recognise is answered as not analysed.
+
+The localiser of this version was trained for 13 minutes from scratch and 10 more with close-ups equalised anew; the
+classifiers for 48 minutes; all on two CPU cores."""
 
 PHANTOM_NOTES = """\
 The phantoms are drawn by `provisioning.phantoms`, half of each site with a fracture line. Training, validation and

@@ -78,7 +78,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
 
 def test_real_radiographs(data: Path, tmp_path: Path) -> None:
     """Real films by the real pack: each gets an answer or a reason, and what was analysed is in the PACS."""
-    for folder, limit, analysed in (("grazpedwri", 7, 1), ("fracatlas/images", 10, 6)):
+    for folder, limit, analysed in (("grazpedwri", 7, 0), ("fracatlas/images", 10, 6)):
         rows = demonstrate(tmp_path / "out", Console(width=140), data / folder, limit)
         assert len(rows) == limit
         for row in rows:
