@@ -54,8 +54,8 @@ runs of consecutive numbers and look-alikes together, which is the best that can
 is in two parts.
 
 Films of other places look different, and the localiser knows it badly: of seven paediatric wrists of GRAZPEDWRI-DX,
-collimated to the joint, it named none a wrist (five not recognised, one taken for a lower leg, one for a knee). What it does
-not recognise is answered as not analysed.
+collimated to the joint, it named none a wrist (five not recognised, one taken for a lower leg, one for a knee).
+What it does not recognise is answered as not analysed.
 
 The localiser of this version was trained for 13 minutes from scratch and 10 more with close-ups equalised anew; the
 classifiers for 48 minutes; all on two CPU cores."""
