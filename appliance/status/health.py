@@ -74,12 +74,15 @@ class Backlog:
         When the oldest job that is not finished was made; parked ones do not count.
     last_finished
         When the newest job that is done was finished.
+    is_known
+        False of a destination that has answers but stands no more in the configuration: nobody delivers them.
     """
 
     name: str
     counts: dict[str, int]
     oldest: datetime | None = None
     last_finished: datetime | None = None
+    is_known: bool = True
 
     @property
     def waiting(self) -> int:
@@ -152,12 +155,15 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
             disk_free_bytes=free,
             disk_reserve_bytes=reserve,
         )
-    names = dict.fromkeys([d.name for d in config.destinations] + sorted({row.destination for row in sent}))
+    configured = [d.name for d in config.destinations]
+    names = dict.fromkeys(configured + sorted({row.destination for row in sent}))
     return Facts(
         at=at,
         roles=tuple(_role(name, beats.get(name), at) for name in ROLES),
         analyses=_backlog("analyses", jobs),
-        destinations=tuple(_backlog(name, [row for row in sent if row.destination == name]) for name in names),
+        destinations=tuple(
+            _backlog(name, [row for row in sent if row.destination == name], name in configured) for name in names
+        ),
         disk_free_bytes=free,
         disk_reserve_bytes=reserve,
     )
@@ -238,7 +244,7 @@ def _backlog_of(table: Table, *groups: ColumnElement[Any]) -> Select[Any]:
     ).group_by(table.c.state, *groups)
 
 
-def _backlog(name: str, rows: Iterable[Row[Any]]) -> Backlog:
+def _backlog(name: str, rows: Iterable[Row[Any]], is_known: bool = True) -> Backlog:
     by_state = {row.state: row for row in rows}
     open_since = [by_state[s].oldest for s in (State.QUEUED, State.LEASED) if s in by_state]
     done = by_state.get(State.DONE)
@@ -247,6 +253,7 @@ def _backlog(name: str, rows: Iterable[Row[Any]]) -> Backlog:
         counts={state: row.jobs for state, row in by_state.items()},
         oldest=min(open_since, default=None),
         last_finished=done.finished if done else None,
+        is_known=is_known,
     )
 
 
@@ -295,6 +302,8 @@ def _disk(facts: Facts) -> Condition:
 def _flow(queue: Backlog, at: datetime, readable: bool, noun: str, command: str, role: str, name: str) -> Condition:
     """One queue: nothing parked, nothing late."""
     wrong = []
+    if queue.waiting and not queue.is_known:
+        wrong.append(f"{_count(queue.waiting, noun)} waiting for a peer that the configuration does not name any more")
     if queue.parked:
         wrong.append(f"{_count(queue.parked, noun)} parked: `osteon queue show {command}:ID` says why")
     if queue.age_s(at) > LATE_S:
@@ -312,7 +321,7 @@ def _flow(queue: Backlog, at: datetime, readable: bool, noun: str, command: str,
         severity=Severity.WARNING,
         sentence=sentence,
         # what is parked needs a person whether the role runs or not; what is late follows from a role that does not
-        depends_on=("database",) if queue.parked else ("database", role),
+        depends_on=("database",) if queue.parked or not queue.is_known else ("database", role),
     )
 
 

@@ -137,6 +137,13 @@ def test_the_page_tells_all_but_identity(client: FlaskClient, engine: Engine) ->
     assert 'osteon_role_up{role="analyse"} 1.0' in metrics
 
 
+def test_answers_for_a_destination_that_was_renamed_are_not_forgotten(engine: Engine, config: Configuration) -> None:
+    one_answered(engine)
+    renamed = config.model_copy(update={"destinations": ()})
+    text = create_app(readers(engine), renamed, PACK, "1").test_client().get("/").data.decode()
+    assert "pacs: 1 answer waiting for a peer that the configuration does not name any more" in text
+
+
 def test_metrics_count_each_result_once(client: FlaskClient, engine: Engine) -> None:
     one_answered(engine)
     client.get("/metrics")
