@@ -14,7 +14,7 @@ demo: $(INSTALLED)
 
 test: $(TESTABLE)
 	-tests/peers/install.sh
-	-$(BIN)/pip install --quiet --editable '.[systemd]'
+	-test -e $(VENV)/.systemd || { $(BIN)/pip install --quiet --editable '.[systemd]' && touch $(VENV)/.systemd; }
 	$(BIN)/pytest
 
 check: $(TESTABLE)

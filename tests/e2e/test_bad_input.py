@@ -1,5 +1,6 @@
 """What is no use gets a record with a reason, shown by `osteon queue` and on the page; everything else goes on."""
 
+import json
 import subprocess
 import sys
 import urllib.request
@@ -58,6 +59,14 @@ def test_each_bad_input_is_said_so_and_the_good_one_is_analysed(tmp_path: Path, 
         for code, reason in reasons.items():
             assert code in listed
             assert reason.split(":")[0] in page
+        (parked,) = [row.id for row in site.rows("analyses") if row.code == "not_dicom"]
+        shown = json.loads(osteon(site, "queue", "show", f"analysis:{parked}"))
+        assert shown["instance"]["calling_ae_title"] == "BROKEN"
+        osteon(site, "queue", "retry", f"analysis:{parked}")
+        site.wait_for("analyses", done=1, not_analysed=4)
+        osteon(site, "queue", "drop", f"analysis:{parked}", "--reason", "a test")
+        assert site.counts("analyses") == {"done": 1, "not_analysed": 3, "dropped": 1}
+        assert "not_dicom" not in osteon(site, "queue", "list")
         assert "PHANTOM" not in page + listed + site.log("receive") + site.log("analyse")
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from provisioning.phantoms import instance_from_phantom, phantom
+from tests.support.peers import Peer, running, wait_for_port
+from tests.support.site import free_ports
 
 
 def osteon(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -91,6 +93,23 @@ def test_queue_says_that_there_is_no_such_job(tmp_path: Path, job: str) -> None:
     assert done.returncode == 1
     assert job in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_send_brings_files_to_a_storage_scp(tmp_path: Path, peer: Peer) -> None:
+    films, pacs = tmp_path / "films", tmp_path / "pacs"
+    films.mkdir()
+    pacs.mkdir()
+    for seed in range(2):
+        instance_from_phantom(phantom("knee", seed, True)).save_as(films / f"{seed}.dcm", enforce_file_format=True)
+    (films / "letter.dcm").write_bytes(b"Dear colleague, " * 40)
+    (port,) = free_ports(1)
+    with running(peer("storescp"), "-aet", "PACS", "-od", str(pacs), str(port)) as storescp:
+        wait_for_port(port, storescp)
+        done = osteon("send", films, "--to", f"127.0.0.1:{port}", "--called", "PACS")
+    assert "2 of 3 stored" in done.stdout
+    assert "letter.dcm" in done.stdout
+    assert done.returncode == 1
+    assert len(list(pacs.iterdir())) == 2
 
 
 def test_send_to_nobody_says_so(tmp_path: Path) -> None:
