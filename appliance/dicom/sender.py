@@ -25,6 +25,7 @@ from pydicom.uid import UID, ImplicitVRLittleEndian
 from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 
 from appliance.errors import OsteonError, Rejected, Transient
 from appliance.ports import Artefact
@@ -206,20 +207,19 @@ def _batch(files: list[_File], may_rewrite: bool) -> list[_File]:
 def _association(peer: _Peer, pairs: list[tuple[str, str]]) -> Iterator[Association]:
     ae = AE(ae_title=peer.calling_ae_title)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = peer.timeout_s
+    rejections: list[A_ASSOCIATE_RJ] = []
     association = ae.associate(
         peer.host,
         peer.port,
         contexts=[build_context(*pair) for pair in pairs],
         ae_title=peer.called_ae_title,
         max_pdu=LONGEST_PDU,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay), (evt.EVT_PDU_RECV, _note_rejection, [rejections])],
     )
-    if association.is_rejected:
-        answer = association.acceptor.primitive
-        why = answer.reason_str if answer is not None else "no reason given"
+    if rejections:  # and not is_rejected: when the peer closes at once, pynetdicom may take its rejection for an abort
         raise Transient(
             "association_rejected",
-            f"{peer.called_ae_title} at {peer.host}:{peer.port} rejects the association: {why}; "
+            f"{peer.called_ae_title} at {peer.host}:{peer.port} rejects the association: {rejections[0].reason_str}; "
             "check the AE titles on both sides",
         )
     if not association.is_established and not association.rejected_contexts:
@@ -233,6 +233,11 @@ def _association(peer: _Peer, pairs: list[tuple[str, str]]) -> Iterator[Associat
     finally:
         if association.is_established:
             association.release()
+
+
+def _note_rejection(event: Event, rejections: list[A_ASSOCIATE_RJ]) -> None:
+    if isinstance(event.pdu, A_ASSOCIATE_RJ):
+        rejections.append(event.pdu)
 
 
 def _without_delay(event: Event) -> None:
