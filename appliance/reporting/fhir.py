@@ -70,11 +70,12 @@ def transaction(source: Dataset, result: Result, *, patient_system: str | None =
         subject = _reference(result, patient)
     device = _device(result)
     study = _imaging_study(source, result, subject)
+    examined = (examined_at(source, result) or result.created_at).isoformat()
     observations = [
-        _observation(result, number, finding, subject, device, study)
+        _observation(result, number, finding, subject, device, study) | {"effectiveDateTime": examined}
         for number, finding in enumerate(result.findings, 1)
     ]
-    report = _report(source, result, subject, study, observations)
+    report = _report(result, subject, study, observations) | {"effectiveDateTime": examined}
     entries += [_entry(result, r) for r in (device, study, *observations, report)]
     bundle = {
         "resourceType": "Bundle",
@@ -188,7 +189,6 @@ def _observation(result: Result, number: int, finding: Finding, subject: Json, d
         "category": [_concept(*IMAGING)],
         "code": _coded(FRACTURE),
         "subject": subject,
-        "effectiveDateTime": result.created_at.isoformat(),
         "valueCodeableConcept": _coded(PRESENCES[finding.answer]),
         "note": [{"text": SECOND_READER}],
         "bodySite": _coded(SITES[finding.site]),
@@ -210,7 +210,7 @@ def _observation(result: Result, number: int, finding: Finding, subject: Json, d
     return observation
 
 
-def _report(source: Dataset, result: Result, subject: Json, study: Json, observations: list[Json]) -> Json:
+def _report(result: Result, subject: Json, study: Json, observations: list[Json]) -> Json:
     sentences = [f"{SECOND_READER}."]
     if result.not_analysed is not None:
         sentences.append(f"Not analysed: {result.not_analysed.reason} [{result.not_analysed.code}].")
@@ -226,7 +226,6 @@ def _report(source: Dataset, result: Result, subject: Json, study: Json, observa
         "category": [_concept(*RADIOLOGY)],
         "code": _concept(*DIAGNOSTIC_IMAGING_STUDY) | {"text": "Fracture second reading by AI"},
         "subject": subject,
-        "effectiveDateTime": (examined_at(source, result) or result.created_at).isoformat(),
         "issued": result.created_at.isoformat(),
         "imagingStudy": [_reference(result, study)],
         "conclusion": " ".join(sentences),

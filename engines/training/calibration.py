@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 
 OFFSET_SPREAD = 0.5  # standard deviation of a site's offset about the common one: odds that differ by a factor of 1.6
 SCALE_SPREAD = 1.0  # of the slope's logarithm: keeps it finite where the classes separate completely
-SENSITIVITY = 0.80  # share of the fractured that `doubt` must keep; with 0.90 nearly every wrist was in doubt
+SENSITIVITY = 0.80  # share of the fractured that `doubt` must keep; lowered from 0.90, see the card
 SPECIFICITY = 0.95  # share of the unbroken that `positive` must leave alone
 
 

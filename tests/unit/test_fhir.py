@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -105,3 +106,14 @@ def test_an_invalid_bundle_is_refused_without_naming_the_patient(monkeypatch: py
 def test_the_same_result_gives_the_same_bundle() -> None:
     source = VARIANTS["utf8"]
     assert transaction(source, result(source)) == transaction(source, result(source))
+
+
+def test_report_and_observations_are_of_the_examination_and_issued_now() -> None:
+    ds = copy.deepcopy(VARIANTS["dx"])
+    ds.TimezoneOffsetFromUTC = "+0200"
+    given = result(ds)
+    resources = [e["resource"] for e in json.loads(transaction(ds, given))["entry"]]
+    told = [r for r in resources if r["resourceType"] in ("DiagnosticReport", "Observation")]
+    assert {r["effectiveDateTime"] for r in told} == {"2026-01-02T10:11:12+02:00"}
+    (report,) = [r for r in told if r["resourceType"] == "DiagnosticReport"]
+    assert report["issued"].startswith(given.created_at.strftime("%Y-%m-%dT%H:%M"))
