@@ -34,12 +34,34 @@ class Receive(Section):
     reserve_mb: int = Field(500, ge=0, description="Answer 0xA700 when less than this is free on the spool's disk")
 
 
+class Films(Section):
+    """Radiographs by whence they come, as shell patterns (``PORT*``); one that fits is enough, case does not matter."""
+
+    stations: tuple[str, ...] = Field((), description="Station Name (0008,1010)")
+    ae_titles: tuple[str, ...] = Field((), description="AE title of the sender")
+    descriptions: tuple[str, ...] = Field((), description="Study, Series or Protocol description")
+
+
+class PresetWindow(Section):
+    """The bone window of radiographs that bring none."""
+
+    station: str = Field("*", description="Station Name (0008,1010), a shell pattern")
+    center: float
+    width: float = Field(ge=1)
+
+
 class Analyse(Section):
     """The engines."""
 
     pack: str = Field("fracatlas", description="Name of a pack that ships with Osteon, or the path of a pack's folder")
     threads: int = Field(2, ge=1, le=64, description="Threads of one inference on the CPU")
     attempts: int = Field(3, ge=1, le=20, description="A radiograph that kills its analysis so often is parked")
+    for_processing: bool = Field(
+        False, description="Analyse FOR PROCESSING images, too; the same exposure usually comes FOR PRESENTATION"
+    )
+    mobile: Films = Field(Films(), description="Films of mobile units: analysed, with a caveat")
+    ignore: Films = Field(Films(), description="Never analysed or answered: other software's results, test devices")
+    windows: tuple[PresetWindow, ...] = Field((), description="Windows for radiographs that bring none; the first fits")
 
 
 class DicomDestination(Section):

@@ -23,6 +23,9 @@ class OsteonError(Exception):
         self.code = code
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type[OsteonError], tuple[str, str]]:
+        return type(self), (self.code, self.reason)  # an error may come from another process
+
 
 class Rejected(OsteonError):
     """Never retry: the input is not for us, or the peer refused the object for good."""

@@ -15,14 +15,14 @@ from appliance.analysis.overlay import overlay
 from appliance.config import Analyse, Configuration
 from appliance.errors import Rejected
 from appliance.service.engines import pipeline_of
-from appliance.service.reading import Reading, read
+from appliance.service.reading import Reader, Reading
 
 from .pictures import content_of, radiograph_files, spread
 
 
 def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | None, console: Console) -> None:
     """Print a table with an answer or a reason per file; write overlays and `results.json` into `folder`."""
-    pipeline = pipeline_of(Configuration(analyse=Analyse(pack=pack)))
+    reader = Reader(pipeline_of(Configuration(analyse=Analyse(pack=pack))))
     files = spread(radiograph_files(paths), limit)
     table = Table(caption="AI second reader - not for diagnosis - the radiologist decides")
     for name in ("file", "site", "answer", "probability", "focus", "ms"):
@@ -32,7 +32,7 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
         folder.mkdir(parents=True, exist_ok=True)
     for number, file in enumerate(track(files, description="reading", console=console)):
         try:
-            reading = read(content_of(file), pipeline)
+            reading = reader.read(reader.examine(content_of(file)))
         except Rejected as error:
             table.add_row(escape(file.name), "-", f"[dim]{escape(error.reason)}[/]", "-", "-", "-")
             records.append({"file": file.name, "rejected": {"code": error.code, "reason": error.reason}})
@@ -44,6 +44,7 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
             result, heats = reading.analysis.result, reading.analysis.heats
             Image.fromarray(overlay(reading.grey, result, heats)).save(folder / picture)
         records.append({"file": file.name, "picture": picture, "result": json.loads(reading.analysis.result.to_json())})
+    reader.close()
     if folder:
         (folder / "results.json").write_text(json.dumps(records, indent=1))
     console.print(table)

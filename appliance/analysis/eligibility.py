@@ -5,6 +5,11 @@ Where the image can decide, it does: an absent or unknown body part is left to t
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from appliance.config import Analyse, Films
 from appliance.domain.finding import NotAnalysed
 from appliance.domain.identifiers import Site, is_valid_uid
 from appliance.domain.radiograph import Header
@@ -22,6 +27,10 @@ SITE_BY_BODY_PART = {
     "SCAPULA": Site.SHOULDER,
     "PELVIS": Site.PELVIS,
     "HIP": Site.PELVIS,
+    "HIPS": Site.PELVIS,
+    "SACRUM": Site.PELVIS,
+    "COCCYX": Site.PELVIS,
+    "ACJOINT": Site.SHOULDER,
     "SSPINE": Site.SPINE,
     "SPINE": Site.SPINE,
     "CSPINE": Site.SPINE,
@@ -32,13 +41,15 @@ SITE_BY_BODY_PART = {
     "ELBOW": Site.ELBOW,
     "FOREARM": Site.FOREARM,
     "TIBFIB": Site.LOWER_LEG,
+    "TIBIA": Site.LOWER_LEG,
+    "FIBULA": Site.LOWER_LEG,
     "LEG": Site.LOWER_LEG,
     "FEMUR": Site.FEMUR,
     "HUMERUS": Site.HUMERUS,
     "HAND": Site.HAND,
     "FOOT": Site.FOOT,
 }
-"""Body Part Examined (0018,0015), terms of DICOM PS3.16 annex L, and the site that it names."""
+"""Words of Body Part Examined (0018,0015), most of them terms of DICOM PS3.16 annex L, and the site that they name."""
 
 OUT_OF_SCOPE = frozenset(
     [
@@ -49,6 +60,7 @@ OUT_OF_SCOPE = frozenset(
         "FINGER",
         "HEAD",
         "HEART",
+        "INTESTINE",
         "JAW",
         "KUB",
         "LUNG",
@@ -57,11 +69,13 @@ OUT_OF_SCOPE = frozenset(
         "NECK",
         "ORBIT",
         "RIB",
+        "RIBS",
         "SKULL",
         "STERNUM",
         "TEETH",
         "THORAX",
         "TOE",
+        "TORAX",
         "WHOLEBODY",
     ]
 )
@@ -74,38 +88,114 @@ RADIOGRAPH_CLASSES = frozenset(
 )
 """CR, DX for presentation, DX for processing (DICOM PS3.4 B.5)."""
 
+NOT_PROJECTIONS = frozenset({"FLUOROSCOPY", "FLUORO", "TOMO", "TOMOSYNTHESIS", "STITCHED", "STITCHING", "COMPOSED"})
+"""Image Type values (0008,0008) from the third on by which vendors mark what is no single exposure."""
 
-def is_radiograph(header: Header) -> bool:
-    """Whether the object is a plain radiograph at all; anything else is recorded, and nobody is sent an answer."""
-    return header.sop_class_uid in RADIOGRAPH_CLASSES and header.modality in MODALITIES
+UNANSWERED = frozenset({"not_a_radiograph", "for_processing", "ignored"})
+"""Reasons that are recorded, while nobody is sent an answer: the exposure has another object, or is none."""
 
 
-def why_not(header: Header) -> NotAnalysed | None:
+def why_not(header: Header, rules: Analyse) -> NotAnalysed | None:
     """The first reason why `header` is not for us, or None."""
-    if not is_radiograph(header):
+    checks = (_storage(header), _origin(header, rules), _picture(header), _anatomy(header))
+    return next((reason for reason in checks if reason), None)
+
+
+def named_sites(header: Header) -> frozenset[Site]:
+    """The sites that the header names, in its body part or its coded regions; none if it names nothing we know."""
+    coded = _terms((header.body_part_examined, *header.anatomic_regions))
+    return frozenset(SITE_BY_BODY_PART[word] for word in coded if word in SITE_BY_BODY_PART)
+
+
+def shows_a_trunk(sites: Iterable[Site], header: Header) -> bool:
+    """Whether the regions in the image are those of a chest: both shoulders with the spine between them.
+
+    Not so where the header names one of our sites: both clavicles on one film are a radiograph of shoulders.
+    """
+    found = list(sites)
+    return not named_sites(header) and found.count(Site.SHOULDER) > 1 and Site.SPINE in found
+
+
+def comes_from(header: Header, films: Films) -> bool:
+    """Whether one of the patterns fits."""
+    pairs = (
+        (films.stations, [header.station_name]),
+        (films.ae_titles, [header.calling_ae_title]),
+        (films.descriptions, header.descriptions),
+    )
+    return any(
+        fnmatchcase(text.upper(), pattern.upper())
+        for patterns, texts in pairs
+        for pattern in patterns
+        for text in texts
+    )
+
+
+def _storage(header: Header) -> NotAnalysed | None:
+    if header.sop_class_uid not in RADIOGRAPH_CLASSES or header.modality not in MODALITIES:
         # quoted only in the form of their kind: a broken header may hold anything there, a name too
-        what = f"modality {header.modality}" if header.modality.isalnum() else "an object without a usable modality"
+        what = f"modality {header.modality}" if _is_term(header.modality) else "an object without a usable modality"
         if header.modality in MODALITIES and is_valid_uid(header.sop_class_uid):
             what = f"storage class {header.sop_class_uid}"
         reason = f"{what} is no plain radiograph: only CR and DX images are analysed, narrow the routing rule"
         return NotAnalysed(code="not_a_radiograph", reason=reason)
-    if not header.has_pixels:
-        return NotAnalysed(code="no_pixels", reason="the data set has no pixel data: send the image again")
+    return None
+
+
+def _origin(header: Header, rules: Analyse) -> NotAnalysed | None:
+    if comes_from(header, rules.ignore):
+        return NotAnalysed(code="ignored", reason="it comes from where analyse.ignore says that nothing is for us")
     if header.is_animal:
         return NotAnalysed(code="not_human", reason="the patient is an animal: only human radiographs are analysed")
-    if header.number_of_frames > 1 or header.samples_per_pixel != 1:
-        return NotAnalysed(
-            code="not_a_projection",
-            reason=f"{header.number_of_frames} frames, {header.samples_per_pixel} samples per pixel: "
-            "only single grey images are analysed",
+    if header.for_processing and not rules.for_processing:
+        reason = (
+            "the image is FOR PROCESSING: the same exposure is expected FOR PRESENTATION, see analyse.for_processing"
         )
-    if min(header.rows, header.columns) < SMALLEST_SIDE_PX:
-        return NotAnalysed(
-            code="too_small",
-            reason=f"{header.columns} x {header.rows} pixels: at least {SMALLEST_SIDE_PX} a side are needed",
-        )
-    if header.body_part_examined in OUT_OF_SCOPE:
-        return NotAnalysed(
-            code="out_of_scope", reason=f"body part {header.body_part_examined} is not one that the appliance reads"
-        )
+        return NotAnalysed(code="for_processing", reason=reason)
     return None
+
+
+def _picture(header: Header) -> NotAnalysed | None:
+    if not header.has_pixels:
+        return NotAnalysed(code="no_pixels", reason="the data set has no pixel data: send the image again")
+    if header.number_of_frames > 1:
+        reason = f"{header.number_of_frames} frames: only single projections are analysed"
+        return NotAnalysed(code="not_a_projection", reason=reason)
+    if header.is_tomogram or NOT_PROJECTIONS.intersection(header.image_type[2:]):
+        reason = "fluoroscopy, tomography and stitched images are not analysed: send the single projections"
+        return NotAnalysed(code="not_a_projection", reason=reason)
+    if min(header.rows, header.columns) < SMALLEST_SIDE_PX:
+        reason = f"{header.columns} x {header.rows} pixels: at least {SMALLEST_SIDE_PX} a side are needed"
+        return NotAnalysed(code="too_small", reason=reason)
+    return None
+
+
+def _anatomy(header: Header) -> NotAnalysed | None:
+    """Out of scope by what is coded; free text is asked where nothing coded names a body part that we know.
+
+    A text that names one of our sites, too ("femur, neck"), is left to the localiser.
+    """
+    coded = _terms((header.body_part_examined, *header.anatomic_regions))
+    terms = (
+        coded
+        if any(word in SITE_BY_BODY_PART or word in OUT_OF_SCOPE for word in coded)
+        else _terms(header.descriptions)
+    )
+    out = next((word for word in terms if word in OUT_OF_SCOPE), None)
+    if out is None or any(word in SITE_BY_BODY_PART for word in terms):
+        return None
+    return NotAnalysed(code="out_of_scope", reason=f"body part {out} is not one that the appliance reads")
+
+
+def _terms(texts: Iterable[str]) -> list[str]:
+    """What may name a body part: each text as one word ("C SPINE"), and its words."""
+    return [word for text in texts for word in ("".join(_words(text)), *_words(text))]
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[A-Z]+", text)
+
+
+def _is_term(text: str) -> bool:
+    """Code String (DICOM PS3.5 table 6.2-1) of a modality's kind."""
+    return re.fullmatch(r"[A-Z]{2,16}", text) is not None

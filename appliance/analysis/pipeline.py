@@ -10,6 +10,7 @@ from time import perf_counter
 
 import numpy as np
 
+from appliance.config import Analyse
 from appliance.domain.finding import Answer, Box, Finding, NotAnalysed, UnreadRegion
 from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import Header, Radiograph
@@ -19,12 +20,17 @@ from appliance.preprocessing.recipe import REGION_PX, Prepared, fitted_size
 from kernels.reference import focus
 
 from .classifier import Classifier, Evidence
-from .eligibility import SITE_BY_BODY_PART, why_not
+from .eligibility import comes_from, named_sites, shows_a_trunk
 from .geometry import crop_box
 from .localiser import Localiser, Region
 
 NON_SPECIFIC_FOCUS = 0.35
 """A suspicious map below this focus spreads over most of the region, as a radiologist would discount it."""
+
+
+A_TRUNK = NotAnalysed(
+    code="out_of_scope", reason="the image shows both shoulders and the spine, as a chest does: body part not read"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +49,7 @@ class Pipeline:
     localiser: Localiser
     classifiers: Mapping[Site, Classifier]
     provenance: Provenance
+    rules: Analyse
     now: Callable[[], datetime]
     _timings: dict[str, float] = field(default_factory=dict, init=False)
 
@@ -60,6 +67,8 @@ class Pipeline:
             prepared = self.preprocessor.prepare(radiograph.stored)
         with self._timed("localise"):
             regions = self.localiser.regions(prepared, height, width)
+        if shows_a_trunk((r.site for r in regions), radiograph.header):
+            return Analysis(result=self._result(radiograph.header, not_analysed=A_TRUNK))
         readable = [r for r in regions if r.site in self.classifiers]
         with self._timed("classify"):
             evidence = self._classify(radiograph, prepared, readable)
@@ -75,13 +84,8 @@ class Pipeline:
         )
         return Analysis(result=result, heats=tuple(evidence[k][1] for k in order))
 
-    def decline(self, header: Header) -> Result | None:
-        """The result for a radiograph that `eligibility` refuses, or None if it does not."""
-        reason = why_not(header)
-        return self.not_analysed(header, reason) if reason else None
-
     def not_analysed(self, header: Header, reason: NotAnalysed) -> Result:
-        """The result for a radiograph that could not be analysed for `reason`."""
+        """The result for a radiograph that is not for us, or could not be analysed, for `reason`."""
         self._timings = {}
         return self._result(header, not_analysed=reason)
 
@@ -133,9 +137,27 @@ class Pipeline:
             findings=findings,
             unread_regions=unread_regions,
             not_analysed=not_analysed,
-            caveats=tuple(_caveats(header, findings, unread_regions, self.provenance)),
+            caveats=tuple(self._caveats(header, findings, unread_regions)),
             timings_ms=tuple(self._timings.items()),
         )
+
+    def _caveats(
+        self, header: Header, findings: tuple[Finding, ...], unread: tuple[UnreadRegion, ...]
+    ) -> Iterator[str]:
+        if self.provenance.pack_is_synthetic:
+            yield "SYNTHETIC model, trained on phantoms: no meaning for patients"
+        if not findings:
+            return
+        if comes_from(header, self.rules.mobile):
+            yield "mobile film: not what the engines were measured on"
+        if header.sides_disagree:
+            yield "the header names both sides: check the side marker"
+        named, shown = named_sites(header), {f.site for f in findings}
+        if named and not named & (shown | {r.site for r in unread}):
+            said, seen = (", ".join(sorted(s.label for s in sites)) for sites in (named, shown))
+            yield f"the header says {said}, the image shows {seen}"
+        if any(f.answer is not Answer.NEGATIVE and f.focus < NON_SPECIFIC_FOCUS for f in findings):
+            yield "non-specific attention: the heat map is diffuse"
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -167,17 +189,3 @@ def _nothing_to_read(regions: list[Region]) -> NotAnalysed:
         return NotAnalysed(code="no_region", reason="no anatomical region was recognised in the image")
     sites = ", ".join(sorted({r.site.label for r in regions}))
     return NotAnalysed(code="no_engine", reason=f"the image shows {sites}, for which this pack has no engine")
-
-
-def _caveats(
-    header: Header, findings: tuple[Finding, ...], unread: tuple[UnreadRegion, ...], provenance: Provenance
-) -> Iterator[str]:
-    if provenance.pack_is_synthetic:
-        yield "SYNTHETIC model, trained on phantoms: no meaning for patients"
-    named = SITE_BY_BODY_PART.get(header.body_part_examined)
-    read = {f.site for f in findings}
-    if named and read and named not in read | {r.site for r in unread}:
-        sites = ", ".join(sorted(s.label for s in read))
-        yield f"the header says {header.body_part_examined.lower()}, the image shows {sites}"
-    if any(f.answer is not Answer.NEGATIVE and f.focus < NON_SPECIFIC_FOCUS for f in findings):
-        yield "non-specific attention: the heat map is diffuse"

@@ -7,6 +7,8 @@ attribute that is absent or cannot be read is left empty, and the answer is stil
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -36,8 +38,14 @@ TYPE_3 = (
 )  # fmt: skip
 """Copied where the source has them (DICOM PS3.3 C.7.1.1, C.7.2.1, C.7.2.2)."""
 
-UNREADABLE = (ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError)
-"""What pydicom raises on an element whose bytes are no value of its VR."""
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError)
+"""What pydicom raises on an element whose bytes are no value of its VR, or are nested without end."""
+
+IDENTITY = (
+    "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex",
+    "StudyInstanceUID", "AccessionNumber", "ImageLaterality", "Laterality",
+)  # fmt: skip
+"""Where an answer belongs, and of which side it speaks: if one of these changes, it has to be given anew."""
 
 PATIENT_SEX = ("M", "F", "O")
 
@@ -68,6 +76,12 @@ def text(source: Dataset, keyword: str) -> str:
     """The value as text, decoded; empty if it is absent or unreadable."""
     element = _readable(source, Tag(keyword)) if keyword in source else None
     return "" if element is None or element.value is None else str(element.value)
+
+
+def identity_digest(source: Dataset) -> str:
+    """SHA-256 over `IDENTITY` as text: two data sets with the same one want the same answers."""
+    values = [text(source, keyword).strip(" ^") for keyword in IDENTITY]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def laterality(source: Dataset) -> Laterality:

@@ -63,9 +63,22 @@ class StoredValues:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What the data set says of itself, as far as it decides the analysis.
+    """What is known of a radiograph beside its pixels, as far as it decides the analysis.
 
     Identity (patient, order) stays in the source data set, from which the answers copy it.
+
+    Attributes
+    ----------
+    body_part_examined
+        As sent, capitals; shown to people only where it is a term that `analysis.eligibility` knows.
+    anatomic_regions
+        Code meanings of the Anatomic Region Sequence, capitals.
+    laterality, sides_disagree
+        The side, from the first of three places that names one; True where they name different ones.
+    descriptions
+        Free text of study, series and protocol, capitals: it may hold a patient's name and is never shown.
+    calling_ae_title
+        Who sent it; empty for a file.
     """
 
     sop_instance_uid: str
@@ -73,8 +86,11 @@ class Header:
     study_instance_uid: str
     modality: str
     image_type: tuple[str, ...] = ()
+    for_processing: bool = False
     body_part_examined: str = ""
+    anatomic_regions: tuple[str, ...] = ()
     laterality: Laterality = Laterality.UNKNOWN
+    sides_disagree: bool = False
     view_position: str = ""
     rows: int = 0
     columns: int = 0
@@ -82,6 +98,10 @@ class Header:
     number_of_frames: int = 1
     has_pixels: bool = True
     is_animal: bool = False
+    is_tomogram: bool = False
+    station_name: str = ""
+    descriptions: tuple[str, ...] = field(default=(), repr=False)
+    calling_ae_title: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

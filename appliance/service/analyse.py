@@ -11,6 +11,7 @@ from appliance.storage.tables import analyses
 
 from .engines import pipeline_of
 from .handlers import Analyser
+from .reading import Reader
 from .worker import POLL_S, owner
 
 
@@ -25,7 +26,8 @@ class AnalyseRole:
         queue = Queue(engine, analyses, owner(self.name), most_attempts=config.analyse.attempts)
         queue.release()
         spool = FileSpool(config.spool_dir)
-        self._analyser = Analyser(engine, queue, spool, self._pipeline, config.destinations)
+        self._reader = Reader(self._pipeline)
+        self._analyser = Analyser(engine, queue, spool, self._reader, config.destinations)
 
     def step(self) -> bool:
         return self._analyser.step()
@@ -35,4 +37,4 @@ class AnalyseRole:
         return f"pack {made_by.model} on {made_by.compute}, {self._analyser.done} analysed since start"
 
     def close(self) -> None:
-        pass
+        self._reader.close()

@@ -63,5 +63,6 @@ def pipeline_of(config: Configuration) -> Pipeline:
             pack_is_synthetic=pack.is_synthetic,
             compute=choose_compute().name,
         ),
+        rules=config.analyse,
         now=now,
     )

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from appliance.analysis.pipeline import Pipeline
 from appliance.config import DestinationConfig
 from appliance.domain.job import Event, Lease
-from appliance.errors import Fault, Rejected, Transient
+from appliance.errors import Fault, OsteonError, Rejected, Transient
 from appliance.ports import Artefact, Destination
-from appliance.storage.ledger import delivery, instance_of, record_result, revision_of
+from appliance.storage.ledger import delivery, instance_of, latest_answer, record_result
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool, SpoolDamaged
 from appliance.storage.tables import deliveries
@@ -22,7 +21,7 @@ from engines.runner import RunnerError
 
 from .answers import outgoing
 from .bugs import bug
-from .reading import read
+from .reading import Reader
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +34,11 @@ class Analyser:
         engine: Engine,
         queue: Queue,
         spool: FileSpool,
-        pipeline: Pipeline,
+        reader: Reader,
         destinations: Sequence[DestinationConfig],
     ) -> None:
         self._engine, self._queue, self._spool = engine, queue, spool
-        self._pipeline, self._destinations = pipeline, destinations
+        self._reader, self._destinations = reader, destinations
         self.done = 0
 
     def step(self) -> bool:
@@ -66,21 +65,26 @@ class Analyser:
             raise Fault("engine_failed", str(error)) from error
         except (Fault, SQLAlchemyError):
             raise  # the worker loop decides; the lease gives the job back
+        except OsteonError as error:  # a bug in the process that reads instances, which has logged it
+            self._queue.failed(lease, error, for_good=self._queue.is_last(lease))
         except Exception as error:  # noqa: BLE001  the one broad handler of this role: a bug costs one radiograph
             self._queue.failed(lease, bug(error, f"analysis {lease.job_id}"), for_good=self._queue.is_last(lease))
 
     def _answer(self, lease: Lease) -> None:
         row = instance_of(self._engine, lease.job_id)
-        reading = read(self._spool.get(row.digest), self._pipeline)
-        revision = revision_of(self._engine, reading.analysis.result.sop_instance_uid)
-        result = dataclasses.replace(reading.analysis.result, revision=revision)
+        examined = self._reader.examine(self._spool.get(row.digest), row.calling_ae_title)
+        latest = latest_answer(self._engine, examined.header.sop_instance_uid)
+        if latest and latest.source_digest == examined.digest and latest.analysis_id != lease.job_id:
+            raise Rejected("unchanged", f"pixels and identity are those of revision {latest.revision}: answered")
+        reading = self._reader.read(examined)
+        result = dataclasses.replace(reading.analysis.result, revision=latest.revision + 1 if latest else 1)
         analysis = dataclasses.replace(reading.analysis, result=result)
         lease = self._queue.renew(lease)
         made = outgoing(reading.source, analysis, reading.grey, self._destinations, self._spool.put)
         reason = result.not_analysed
         event = Event.DECLINE if reason else Event.FINISH
         with self._queue.ending(lease, event, *((reason.code, reason.reason) if reason else ())) as connection:
-            record_result(connection, lease.job_id, result, made)
+            record_result(connection, lease.job_id, result, made, examined.digest)
 
 
 class Courier:

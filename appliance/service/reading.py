@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from appliance.analysis.eligibility import is_radiograph
+from appliance.analysis.eligibility import UNANSWERED, why_not
 from appliance.analysis.pipeline import Analysis, Pipeline
+from appliance.config import Analyse
+from appliance.dicom.patient_study import identity_digest
 from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset, read_dataset
 from appliance.domain.finding import NotAnalysed
+from appliance.domain.radiograph import Header, Radiograph, StoredValues
 from appliance.errors import Rejected
 from appliance.preprocessing.reference import displayed
+
+from .isolation import Isolated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """An instance, parsed and decoded, or why it is not analysed: `radiograph` or `reason`.
+
+    Attributes
+    ----------
+    source
+        Data set without its pixels.
+    digest
+        SHA-256 of what an answer depends on, identity and pixels (else the reason): the same in every transfer syntax.
+    """
+
+    source: Dataset
+    header: Header
+    digest: str
+    radiograph: Radiograph | None = None
+    reason: NotAnalysed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +47,6 @@ class Reading:
 
     Attributes
     ----------
-    source
-        Data set without need of its pixels.
     grey
         (H, W) uint8 as a viewer shows the radiograph; None if there are no usable pixels.
     """
@@ -33,23 +56,87 @@ class Reading:
     grey: NDArray[np.uint8] | None = field(default=None, repr=False)
 
 
-def read(content: bytes, pipeline: Pipeline) -> Reading:
-    """Analyse an instance.
+class Reader:
+    """Reads instances in a process that may die, and analyses them in this one."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._examine = Isolated(examine)
+
+    def examine(self, content: bytes, calling_ae_title: str = "") -> Examined:
+        """Parse and decode an instance, whatever it does to the process that reads it.
+
+        Raises
+        ------
+        Rejected
+            If there is nobody to answer: the bytes are no instance, or an object that is none of ours.
+        Transient
+            If the process was killed by somebody else.
+        """
+        rules = self._pipeline.rules
+        try:
+            examined = self._examine(content, calling_ae_title, rules)
+        except Rejected as error:
+            if error.code != "decoder_died":
+                raise
+            reason = NotAnalysed(code=error.code, reason=error.reason)
+            examined = self._examine(content, calling_ae_title, rules, reason)
+        if examined.reason and examined.reason.code in UNANSWERED:
+            raise Rejected(examined.reason.code, examined.reason.reason)
+        return examined
+
+    def read(self, examined: Examined) -> Reading:
+        """Stages 1 to 3, or the reason why not."""
+        if examined.radiograph is None:
+            assert examined.reason is not None
+            result = self._pipeline.not_analysed(examined.header, examined.reason)
+            return Reading(source=examined.source, analysis=Analysis(result=result))
+        analysis = self._pipeline.analyse(examined.radiograph)
+        return Reading(source=examined.source, analysis=analysis, grey=displayed(examined.radiograph.stored))
+
+    def close(self) -> None:
+        """End the reading process."""
+        self._examine.close()
+
+
+def examine(content: bytes, calling_ae_title: str, rules: Analyse, known: NotAnalysed | None = None) -> Examined:
+    """Parse `content` and, if it is for us, decode it; `known` is a reason for which it is not to be decoded again.
 
     Raises
     ------
     Rejected
-        If the bytes are no radiograph at all, so that there is nobody to answer.
+        If the bytes are no instance.
     """
-    source = read_dataset(content)
-    header = header_from_dataset(source)
-    if declined := pipeline.decline(header):
-        if not is_radiograph(header) and declined.not_analysed:
-            raise Rejected(declined.not_analysed.code, declined.not_analysed.reason)
-        return Reading(source=source, analysis=Analysis(result=declined))
-    try:
-        radiograph = radiograph_from_dataset(source, header)
-    except Rejected as error:
-        reason = NotAnalysed(code=error.code, reason=error.reason)
-        return Reading(source=source, analysis=Analysis(result=pipeline.not_analysed(header, reason)))
-    return Reading(source=source, analysis=pipeline.analyse(radiograph), grey=displayed(radiograph.stored))
+    ds = read_dataset(content)
+    header = header_from_dataset(ds, calling_ae_title)
+    reason, radiograph = known or why_not(header, rules), None
+    if reason is None:
+        try:
+            radiograph = radiograph_from_dataset(ds, header, rules.windows)
+        except Rejected as error:
+            reason = NotAnalysed(code=error.code, reason=error.reason)
+    return Examined(
+        source=_without_pixels(ds),
+        header=header,
+        digest=_digest(ds, radiograph.stored if radiograph else reason),
+        radiograph=radiograph,
+        reason=reason,
+    )
+
+
+def _without_pixels(ds: Dataset) -> Dataset:
+    made = Dataset(ds)  # not a FileDataset, which holds the bytes that it was read from
+    made.file_meta = ds.file_meta
+    made.pop("PixelData", None)
+    return made
+
+
+def _digest(ds: Dataset, seen: StoredValues | NotAnalysed | None) -> str:
+    """Of identity, values and polarity; not of the window, which archives add or change."""
+    sha = hashlib.sha256(identity_digest(ds).encode())
+    if isinstance(seen, StoredValues):
+        sha.update(repr((seen.pixels.shape, seen.slope, seen.intercept, seen.invert)).encode())
+        sha.update(seen.pixels.data)
+    elif seen:
+        sha.update(seen.code.encode())
+    return sha.hexdigest()

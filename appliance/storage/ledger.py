@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from appliance.domain.job import TABLE, Event, State
@@ -45,6 +45,15 @@ class Outgoing:
     refused: OsteonError | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """The last revision for an instance, the analysis that made it, and the digest of what it was made from."""
+
+    revision: int
+    analysis_id: int
+    source_digest: str
+
+
 def keep_instance(engine: Engine, received: Received) -> bool:
     """Record an instance and queue its analysis, durably; False if the same bytes were here before."""
     with engine.begin() as c:
@@ -77,11 +86,16 @@ def instance_of(engine: Engine, analysis_id: int) -> Row[Any]:
         return c.execute(query.where(analyses.c.id == analysis_id)).one()
 
 
-def revision_of(engine: Engine, sop_instance_uid: str) -> int:
-    """The revision that the next result for an instance is: 1, or one more than there are."""
+def latest_answer(engine: Engine, sop_instance_uid: str) -> Answered | None:
+    """What was last answered for an instance, whichever bytes it came as."""
+    of_instance = instances.c.sop_instance_uid == sop_instance_uid
+    columns = (results.c.analysis_id, results.c.source_digest)
     with engine.connect() as c:
-        query = select(func.count()).select_from(_RESULTS_OF_INSTANCES)
-        return 1 + c.execute(query.where(instances.c.sop_instance_uid == sop_instance_uid)).scalar_one()
+        query = select(*columns).select_from(_RESULTS_OF_INSTANCES).where(of_instance).order_by(results.c.id)
+        rows = c.execute(query).all()
+    if not rows:
+        return None
+    return Answered(revision=len(rows), analysis_id=rows[-1].analysis_id, source_digest=rows[-1].source_digest)
 
 
 _RESULTS_OF_INSTANCES = results.join(analyses, results.c.analysis_id == analyses.c.id).join(
@@ -89,8 +103,12 @@ _RESULTS_OF_INSTANCES = results.join(analyses, results.c.analysis_id == analyses
 )
 
 
-def record_result(c: Connection, analysis_id: int, result: Result, outgoing: Iterable[Outgoing]) -> None:
+def record_result(
+    c: Connection, analysis_id: int, result: Result, outgoing: Iterable[Outgoing], source_digest: str = ""
+) -> None:
     """Write `result` and its deliveries within the transaction that ends the analysis.
+
+    `source_digest` tells whether the instance, when it comes again, is another one.
 
     What earlier revisions still have to deliver is dropped: a corrected answer must not be followed by its predecessor.
     """
@@ -102,7 +120,12 @@ def record_result(c: Connection, analysis_id: int, result: Result, outgoing: Ite
     )
     reason = f"revision {result.revision} takes its place"
     c.execute(stale.values(state=State.DROPPED, code="superseded", reason=reason, finished_at=moment))
-    values = {"analysis_id": analysis_id, "record": result.to_json(), "created_at": result.created_at}
+    values = {
+        "analysis_id": analysis_id,
+        "record": result.to_json(),
+        "source_digest": source_digest,
+        "created_at": result.created_at,
+    }
     key = c.execute(insert(results).values(**values)).inserted_primary_key
     for o in outgoing:
         c.execute(

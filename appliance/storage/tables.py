@@ -87,6 +87,7 @@ results = Table(
     Column("id", Integer, primary_key=True),
     Column("analysis_id", ForeignKey("analyses.id"), nullable=False, index=True),
     Column("record", Text, nullable=False),
+    Column("source_digest", String(64), nullable=False, default=""),
     Column("created_at", Instant, nullable=False),
 )
 

@@ -14,7 +14,7 @@ from appliance.errors import Transient
 from appliance.ports import Artefact
 from appliance.service.handlers import Courier
 from appliance.storage.database import now, open_database, readers
-from appliance.storage.ledger import Outgoing, Received, keep_instance, record_result, revision_of
+from appliance.storage.ledger import Outgoing, Received, keep_instance, latest_answer, record_result
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, deliveries, instances, results
@@ -204,15 +204,20 @@ def test_a_newer_result_takes_the_place_of_what_waits(engine: Engine, queue: Que
     for digest in ("a", "b"):
         uid = str(film.SOPInstanceUID)
         keep_instance(engine, replace(received(1), sop_instance_uid=uid, digest=digest * 64))
-        answer = replace(result(film), revision=revision_of(engine, uid))
+        latest = latest_answer(engine, uid)
+        answer = replace(result(film), revision=latest.revision + 1 if latest else 1)
         (lease,) = queue.lease()
         sc = Outgoing(destination="pacs", kind="sc", identifier=answer.uid("sc"), digest=digest * 64)
         with queue.ending(lease, Event.FINISH) as c:
-            record_result(c, lease.job_id, answer, [sc])
+            record_result(c, lease.job_id, answer, [sc], digest)
     with engine.connect() as c:
         rows = c.execute(select(deliveries).order_by(deliveries.c.id)).all()
     assert [(row.state, row.code) for row in rows] == [("dropped", "superseded"), ("queued", "")]
     assert rows[0].identifier != rows[1].identifier
+    latest = latest_answer(engine, str(film.SOPInstanceUID))
+    assert latest is not None
+    assert (latest.revision, latest.source_digest) == (2, "b")
+    assert latest_answer(engine, "2.25.0") is None
 
 
 class Peer:

@@ -4,28 +4,45 @@ import dataclasses
 
 import pytest
 
-from appliance.analysis.eligibility import is_radiograph, why_not
+from appliance.analysis.eligibility import UNANSWERED, comes_from, named_sites, shows_a_trunk, why_not
+from appliance.config import Analyse, Films
+from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import Header
 
+CR = "1.2.840.10008.5.1.4.1.1.1"
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
+DX_FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
 ORDINARY = Header(
     sop_instance_uid="1.2", sop_class_uid=DX, study_instance_uid="1.3", modality="DX", rows=2000, columns=1500
 )
+RULES = Analyse()
+
+
+def changed(**change: object) -> Header:
+    return dataclasses.replace(ORDINARY, **change)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {},
-        {"modality": "CR", "sop_class_uid": "1.2.840.10008.5.1.4.1.1.1"},
+        {"modality": "CR", "sop_class_uid": CR},
         {"image_type": ("DERIVED", "PRIMARY")},
+        {"image_type": ("DERIVED", "PRIMARY", "POST_PROCESSED", "RT")},
+        {"image_type": ("DERIVED", "SECONDARY")},  # what a gateway that compresses makes of an original
         {"body_part_examined": "WRIST"},
         {"body_part_examined": "EXTREMITY"},
+        {"body_part_examined": "T SPINE"},
+        {"body_part_examined": "FEMUR, NECK"},
+        {"anatomic_regions": ("HEAD OF HUMERUS",)},
+        {"body_part_examined": "SHOULDER", "descriptions": ("XR CHEST AND SHOULDER",)},
+        {"descriptions": ("XR HAND AND CHEST",)},
         {"rows": 373, "columns": 454},
+        {"station_name": "DR1", "calling_ae_title": "PACS"},
     ],
 )
 def test_ordinary_radiographs_are_for_us(change: dict[str, object]) -> None:
-    assert why_not(dataclasses.replace(ORDINARY, **change)) is None
+    assert why_not(changed(**change), RULES) is None
 
 
 @pytest.mark.parametrize(
@@ -37,18 +54,70 @@ def test_ordinary_radiographs_are_for_us(change: dict[str, object]) -> None:
         ({"has_pixels": False}, "no_pixels"),
         ({"is_animal": True}, "not_human"),
         ({"number_of_frames": 12}, "not_a_projection"),
-        ({"samples_per_pixel": 3}, "not_a_projection"),
+        ({"is_tomogram": True}, "not_a_projection"),
+        ({"image_type": ("DERIVED", "PRIMARY", "STITCHED")}, "not_a_projection"),
+        ({"image_type": ("ORIGINAL", "PRIMARY", "FLUOROSCOPY")}, "not_a_projection"),
+        ({"sop_class_uid": DX_FOR_PROCESSING, "for_processing": True}, "for_processing"),
         ({"rows": 16, "columns": 16}, "too_small"),
         ({"body_part_examined": "CHEST"}, "out_of_scope"),
+        ({"anatomic_regions": ("CHEST",)}, "out_of_scope"),
+        ({"descriptions": ("XR CHEST AP PORTABLE",)}, "out_of_scope"),
+        ({"body_part_examined": "EXTREMITY", "descriptions": ("TORAX",)}, "out_of_scope"),
     ],
 )
 def test_what_is_not_for_us_says_why(change: dict[str, object], code: str) -> None:
-    reason = why_not(dataclasses.replace(ORDINARY, **change))
+    reason = why_not(changed(**change), RULES)
     assert reason is not None
     assert reason.code == code
     assert len(reason.reason) > 20
+    assert "PORTABLE" not in reason.reason  # descriptions are free text: a name may stand there
 
 
-def test_only_radiographs_are_answered() -> None:
-    assert is_radiograph(ORDINARY)
-    assert not is_radiograph(dataclasses.replace(ORDINARY, sop_class_uid="1.2.840.10008.5.1.4.1.1.7"))
+def test_for_processing_is_analysed_where_the_site_says_so() -> None:
+    header = changed(sop_class_uid=DX_FOR_PROCESSING, for_processing=True)
+    assert why_not(header, Analyse(for_processing=True)) is None
+
+
+def test_what_nobody_is_told() -> None:
+    """One exposure never gets two answers, and other objects get none."""
+    for header in (changed(modality="CT"), changed(for_processing=True)):
+        reason = why_not(header, RULES)
+        assert reason is not None
+        assert reason.code in UNANSWERED
+
+
+def test_the_site_may_ignore_whole_sources() -> None:
+    rules = Analyse(ignore=Films(ae_titles=("CAD*",), descriptions=("*bone suppression*",)))
+    ignored = why_not(changed(calling_ae_title="CAD_BOX"), rules)
+    assert ignored is not None
+    assert ignored.code == "ignored"
+    assert why_not(changed(descriptions=("CHEST BONE SUPPRESSION",)), rules) == ignored
+    assert why_not(changed(calling_ae_title="ROOM1"), rules) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "fits"),
+    [
+        ({"station_name": "PORT7"}, True),
+        ({"descriptions": ("Bedside wrist",)}, True),
+        ({"station_name": "ROOM1"}, False),
+        ({}, False),
+    ],
+)
+def test_sources_are_told_by_patterns(change: dict[str, object], fits: bool) -> None:
+    assert comes_from(changed(**change), Films(stations=("port*",), descriptions=("*bedside*",))) is fits
+
+
+def test_a_body_part_is_known_however_it_is_written() -> None:
+    for text in ("WRIST", "R WRIST", "WRIST_JOINT", "WRIST LEFT"):
+        assert named_sites(changed(body_part_examined=text)) == {Site.WRIST}
+    assert named_sites(changed(body_part_examined="L SPINE")) == {Site.SPINE}
+    assert named_sites(changed(anatomic_regions=("ANKLE JOINT",))) == {Site.ANKLE}
+    assert named_sites(changed(body_part_examined="EXTREMITY")) == frozenset()
+
+
+def test_a_chest_is_known_by_its_regions() -> None:
+    shown = [Site.SHOULDER, Site.SPINE, Site.SHOULDER]
+    assert shows_a_trunk(shown, ORDINARY)
+    assert not shows_a_trunk(shown[:2], ORDINARY)
+    assert not shows_a_trunk(shown, changed(body_part_examined="CLAVICLE"))

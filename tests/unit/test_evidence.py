@@ -10,6 +10,7 @@ from appliance.analysis.classifier import Classifier
 from appliance.analysis.localiser import Localiser
 from appliance.analysis.overlay import overlay
 from appliance.analysis.pipeline import Pipeline
+from appliance.config import Analyse
 from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import Header, Radiograph, StoredValues, Window
 from appliance.preprocessing.reference import ReferencePreprocessor, displayed
@@ -52,6 +53,7 @@ def pipeline() -> Pipeline:
         localiser=Localiser(OneWrist(), LocaliserSpec(file=Path("l"), sites=("wrist",), score_threshold=0.5)),
         classifiers={Site.WRIST: Classifier(HotOnThePadding(), SPEC)},
         provenance=PROVENANCE,
+        rules=Analyse(),
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
 

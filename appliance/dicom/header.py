@@ -1,0 +1,94 @@
+"""What a data set says of itself, from every place where modalities write it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.uid import DigitalXRayImageStorageForProcessing
+
+from appliance.domain.identifiers import Laterality
+from appliance.domain.radiograph import Header
+
+SIDE_CODES = {
+    "7771000": Laterality.LEFT,
+    "24028007": Laterality.RIGHT,
+    "G-A101": Laterality.LEFT,
+    "G-A100": Laterality.RIGHT,
+}
+"""Anatomic Region Modifier: Left and Right, SNOMED CT and its older SRT codes (DICOM PS3.16 CID 244)."""
+
+VIEW_POSITIONS = {
+    "ANTERO-POSTERIOR": "AP",
+    "POSTERO-ANTERIOR": "PA",
+    "LEFT LATERAL": "LL",
+    "RIGHT LATERAL": "RL",
+    "LEFT POSTERIOR OBLIQUE": "LPO",
+    "RIGHT POSTERIOR OBLIQUE": "RPO",
+    "LEFT ANTERIOR OBLIQUE": "LAO",
+    "RIGHT ANTERIOR OBLIQUE": "RAO",
+}
+"""Code meanings of the View Code Sequence (DICOM PS3.16 CID 4010) as View Position (0018,5101) writes them."""
+
+DESCRIPTIONS = ("StudyDescription", "SeriesDescription", "ProtocolName", "PerformedProcedureStepDescription")
+
+
+def header(ds: Dataset, calling_ae_title: str = "") -> Header:
+    """The header of `ds`, without decoding pixels; raises what pydicom raises on values that are none."""
+    sides = list(_sides(ds))
+    return Header(
+        sop_instance_uid=str(ds.get("SOPInstanceUID") or ""),
+        sop_class_uid=str(ds.get("SOPClassUID") or ""),
+        study_instance_uid=str(ds.get("StudyInstanceUID") or ""),
+        modality=_capitals(ds, "Modality"),
+        image_type=tuple(str(v).upper() for v in several(ds.get("ImageType"))),
+        for_processing=_capitals(ds, "PresentationIntentType") == "FOR PROCESSING"
+        or ds.get("SOPClassUID") == DigitalXRayImageStorageForProcessing,
+        body_part_examined=_capitals(ds, "BodyPartExamined"),
+        anatomic_regions=tuple(_meanings(ds, "AnatomicRegionSequence")),
+        laterality=sides[0] if sides else Laterality.UNKNOWN,
+        sides_disagree=len(set(sides)) > 1,
+        view_position=_view_position(ds),
+        rows=int(ds.get("Rows") or 0),
+        columns=int(ds.get("Columns") or 0),
+        samples_per_pixel=int(ds.get("SamplesPerPixel") or 1),
+        number_of_frames=int(ds.get("NumberOfFrames") or 1),
+        has_pixels="PixelData" in ds and len(ds.PixelData) > 0,
+        is_animal=bool(_capitals(ds, "PatientSpeciesDescription") or ds.get("PatientSpeciesCodeSequence")),
+        is_tomogram=any(ds.get(keyword) for keyword in ("TomoLayerHeight", "TomoAngle", "TomoType")),
+        station_name=_capitals(ds, "StationName"),
+        descriptions=tuple(text for keyword in DESCRIPTIONS if (text := _capitals(ds, keyword))),
+        calling_ae_title=calling_ae_title,
+    )
+
+
+def several(value: object) -> list[object]:
+    """The values of an element that may have none, one or many."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, MultiValue) else [value]
+
+
+def _capitals(ds: Dataset, keyword: str) -> str:
+    return " ".join(str(v) for v in several(ds.get(keyword))).strip().upper()
+
+
+def _meanings(ds: Dataset, keyword: str) -> Iterator[str]:
+    return (_capitals(item, "CodeMeaning") for item in ds.get(keyword) or ())
+
+
+def _sides(ds: Dataset) -> Iterator[Laterality]:
+    """The image's side, the series' side and the coded one (DICOM PS3.3 C.8.11.1, C.7.3.1, table 8-5a)."""
+    for keyword in ("ImageLaterality", "Laterality"):
+        if (side := _capitals(ds, keyword)) in ("L", "R"):
+            yield Laterality(side)
+    for region in ds.get("AnatomicRegionSequence") or ():
+        for modifier in region.get("AnatomicRegionModifierSequence") or ():
+            if (code := str(modifier.get("CodeValue") or "")) in SIDE_CODES:
+                yield SIDE_CODES[code]
+
+
+def _view_position(ds: Dataset) -> str:
+    coded = (VIEW_POSITIONS.get(meaning, "") for meaning in _meanings(ds, "ViewCodeSequence"))
+    return _capitals(ds, "ViewPosition") or next(coded, "")

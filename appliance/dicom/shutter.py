@@ -1,0 +1,32 @@
+"""The Display Shutter: what a workstation covers is no exposed field either (DICOM PS3.3 C.7.6.11)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from pydicom.dataset import Dataset
+
+from .header import several
+
+
+def outside_shutter(ds: Dataset, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """(H, W) bool, True where the shutters of `ds` cover the image; coordinates count from 1."""
+    shapes = [str(v).upper() for v in several(ds.get("ShutterShape"))]
+    outside = np.zeros(shape, bool)
+    height, width = shape
+    if "RECTANGULAR" in shapes:
+        outside[: max(int(ds.ShutterUpperHorizontalEdge) - 1, 0)] = True
+        outside[max(int(ds.ShutterLowerHorizontalEdge), 0) :] = True
+        outside[:, : max(int(ds.ShutterLeftVerticalEdge) - 1, 0)] = True
+        outside[:, max(int(ds.ShutterRightVerticalEdge), 0) :] = True
+    if "CIRCULAR" in shapes:
+        row, column = (int(v) - 1 for v in ds.CenterOfCircularShutter)
+        y, x = np.ogrid[:height, :width]
+        outside |= (y - row) ** 2 + (x - column) ** 2 > int(ds.RadiusOfCircularShutter) ** 2
+    if "POLYGONAL" in shapes:
+        vertices = [int(v) - 1 for v in ds.VerticesOfThePolygonalShutter]
+        covered = Image.new("1", (width, height), 1)
+        ImageDraw.Draw(covered).polygon(list(zip(vertices[1::2], vertices[::2], strict=True)), fill=0)
+        outside |= np.asarray(covered)
+    return outside

@@ -1,0 +1,129 @@
+"""A function in a process of its own, which may die.
+
+Parsers and codecs meet whatever a network sends. A segmentation fault, an endless loop or a decompression bomb there
+ends that process and costs one radiograph; the caller gets a reason, and the next call a fresh process.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import resource
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Generic, NoReturn, TypeVar
+
+from appliance.errors import OsteonError, Rejected, Transient
+
+from .bugs import bug
+from .log import hush_libraries, set_up_logging
+
+LIMIT_S = 30
+"""A 120-megapixel JPEG 2000 takes some 20 s on one slow core; the watchdog of the role waits 120 s."""
+
+LIMIT_BYTES = 3 * 2**30
+"""Seven copies, of which some are 32 bits wide, of the largest image that `appliance.dicom.reader` believes in."""
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class Isolated(Generic[T]):
+    """Calls `function`, which must be importable, in a child process; arguments and outcome are pickled.
+
+    Parameters
+    ----------
+    limit_s
+        Seconds after which a call is ended.
+    limit_bytes
+        Memory that a call may take beyond what the process has at its start.
+    """
+
+    def __init__(self, function: Callable[..., T], *, limit_s: int = LIMIT_S, limit_bytes: int = LIMIT_BYTES) -> None:
+        self._function, self._limits = function, (limit_s, limit_bytes)
+        self._start()
+
+    def __call__(self, *arguments: object) -> T:
+        """What the function returns.
+
+        Raises
+        ------
+        OsteonError
+            What the function raised.
+        Rejected
+            ``decoder_died``: these arguments end the process, or take too long.
+        Transient
+            ``decoder_killed``: somebody else ended it.
+        """
+        try:
+            self._connection.send(arguments)
+            outcome = self._connection.recv()
+        except (EOFError, OSError):
+            self._bury(self._limits[0])
+        if isinstance(outcome, OsteonError):
+            raise outcome
+        return outcome
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.close()
+        self._process.join(self._limits[0])
+
+    def _start(self) -> None:
+        # a fork would inherit the threads' locks of DALI and the inference engine
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._function, *self._limits), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def _bury(self, limit_s: int) -> NoReturn:
+        self._connection.close()
+        self._process.join(limit_s)
+        code = self._process.exitcode or 0
+        self._start()
+        cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        log.error("the process that reads instances died (%s); a new one is started", cause)
+        if code == -signal.SIGKILL:
+            raise Transient("decoder_killed", "the process that reads instances was killed: is memory short?")
+        if code == -signal.SIGALRM:
+            raise Rejected("decoder_died", f"reading the instance took longer than {limit_s} s: send it again")
+        raise Rejected("decoder_died", f"reading the instance ended its process ({cause}): send it again")
+
+
+def _serve(connection: Connection, function: Callable[..., Any], limit_s: int, limit_bytes: int) -> None:
+    set_up_logging()
+    hush_libraries()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the role, which closes the connection
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, also inside a codec
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    memory = pages * resource.getpagesize() + limit_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold a patient's data
+    while True:
+        try:
+            arguments = connection.recv()
+        except EOFError:
+            return
+        signal.alarm(limit_s)
+        outcome = _outcome(function, arguments)
+        try:
+            connection.send(outcome)
+        except (MemoryError, RecursionError):
+            connection.send(Rejected("unreadable", "what the instance holds cannot be passed on: export it again"))
+        signal.alarm(0)
+        del arguments, outcome
+
+
+def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    try:
+        return function(*arguments)
+    except OsteonError as error:
+        return error
+    except MemoryError:
+        return Rejected("too_large", "reading it takes more memory than a radiograph may need: send it again")
+    except Exception as error:  # noqa: BLE001  as in the worker loop: a bug costs one radiograph
+        return bug(error, "reading an instance")
