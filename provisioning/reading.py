@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -32,7 +33,7 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
         folder.mkdir(parents=True, exist_ok=True)
     for number, file in enumerate(track(files, description="reading", console=console)):
         try:
-            reading = reader.read(reader.examine(content_of(file)))
+            reading = reader.read(reader.examine(partial(content_of, file)))
         except Rejected as error:
             table.add_row(escape(file.name), "-", f"[dim]{escape(error.reason)}[/]", "-", "-", "-")
             records.append({"file": file.name, "rejected": {"code": error.code, "reason": error.reason}})

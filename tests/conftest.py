@@ -21,6 +21,17 @@ def data() -> Path:
     return Path(folder)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--campaign``: the fuzzers' long runs."""
+    parser.addoption("--campaign", action="store_true", help="run the fuzzers for minutes instead of seconds")
+
+
+@pytest.fixture(scope="session")
+def campaign(request: pytest.FixtureRequest) -> bool:
+    """Whether the long runs were asked for."""
+    return bool(request.config.getoption("--campaign"))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One closing list of what was not run, with the reasons."""
     skipped = terminalreporter.stats.get("skipped", [])

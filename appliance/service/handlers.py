@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -72,7 +73,7 @@ class Analyser:
 
     def _answer(self, lease: Lease) -> None:
         row = instance_of(self._engine, lease.job_id)
-        examined = self._reader.examine(self._spool.get(row.digest), row.calling_ae_title)
+        examined = self._reader.examine(partial(self._spool.get, row.digest), row.calling_ae_title)
         latest = latest_answer(self._engine, examined.header.sop_instance_uid)
         if latest and latest.source_digest == examined.digest and latest.analysis_id != lease.job_id:
             raise Rejected("unchanged", f"pixels and identity are those of revision {latest.revision}: answered")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,8 +64,8 @@ class Reader:
         self._pipeline = pipeline
         self._examine = Isolated(examine)
 
-    def examine(self, content: bytes, calling_ae_title: str = "") -> Examined:
-        """Parse and decode an instance, whatever it does to the process that reads it.
+    def examine(self, load: Callable[[], bytes], calling_ae_title: str = "") -> Examined:
+        """Parse and decode the instance that `load` gives in the other process, whatever it does to that.
 
         Raises
         ------
@@ -75,12 +76,12 @@ class Reader:
         """
         rules = self._pipeline.rules
         try:
-            examined = self._examine(content, calling_ae_title, rules)
+            examined = self._examine(load, calling_ae_title, rules)
         except Rejected as error:
             if error.code != "decoder_died":
                 raise
             reason = NotAnalysed(code=error.code, reason=error.reason)
-            examined = self._examine(content, calling_ae_title, rules, reason)
+            examined = self._examine(load, calling_ae_title, rules, reason)
         if examined.reason and examined.reason.code in UNANSWERED:
             raise Rejected(examined.reason.code, examined.reason.reason)
         return examined
@@ -99,15 +100,17 @@ class Reader:
         self._examine.close()
 
 
-def examine(content: bytes, calling_ae_title: str, rules: Analyse, known: NotAnalysed | None = None) -> Examined:
-    """Parse `content` and, if it is for us, decode it; `known` is a reason for which it is not to be decoded again.
+def examine(
+    load: Callable[[], bytes], calling_ae_title: str, rules: Analyse, known: NotAnalysed | None = None
+) -> Examined:
+    """Parse an instance and, if it is for us, decode it; `known` is a reason for which it is not to be decoded again.
 
     Raises
     ------
     Rejected
         If the bytes are no instance.
     """
-    ds = read_dataset(content)
+    ds = read_dataset(load())
     header = header_from_dataset(ds, calling_ae_title)
     reason, radiograph = known or why_not(header, rules), None
     if reason is None:

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from appliance.domain.radiograph import StoredValues, VoiFunction, Window
@@ -125,3 +127,77 @@ def test_regions_of_dali_are_the_references(dali: DaliPreprocessor, shape: tuple
         inner = (slice(BORDER_PX, fh - BORDER_PX), slice(BORDER_PX, fw - BORDER_PX))
         assert np.abs(a[inner] - e[inner]).max() <= 4
         assert not a[fh:].any() and not a[:, fw:].any()
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    shape=st.tuples(st.integers(2, 256), st.integers(2, 256)),
+    seed=st.integers(0, 99),
+    slope=st.sampled_from([0.5, 1.0, 2.0, -1.0]),
+    center=st.integers(500, 3500),
+    width=st.integers(300, 5000),
+    function=st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID"]),
+    invert=st.booleans(),
+)
+@pytest.mark.parametrize("preprocessor", ["reference", "dali"])
+def test_stage_one_is_what_opencv_makes_of_it(
+    dali: DaliPreprocessor,
+    preprocessor: str,
+    shape: tuple[int, int],
+    seed: int,
+    slope: float,
+    center: int,
+    width: int,
+    function: VoiFunction,
+    invert: bool,
+) -> None:
+    """An oracle without a line of ours: OpenCV, and the Standard's formulas in double precision."""
+    port: Preprocessor = ReferencePreprocessor() if preprocessor == "reference" else dali
+    pixels = smooth(shape, 4095, seed)
+    window = Window(center=float(center), width=float(width), function=function)
+    values = StoredValues(pixels=pixels, slope=slope, intercept=4095.0 * (slope < 0), window=window, invert=invert)
+    prepared = port.prepare(values)
+
+    scale = 512 / max(shape)
+    h, w = max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+    x = cv2.resize(pixels.astype(np.float64), (w, h), interpolation=cv2.INTER_LINEAR) * slope + values.intercept
+    if function == "SIGMOID":
+        y = 1 / (1 + np.exp(-4 * (x - center) / width))
+    elif function == "LINEAR_EXACT":
+        y = np.clip((x - center) / width + 0.5, 0, 1)
+    else:
+        y = np.clip((x - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
+    grey = np.floor((1 - y if invert else y) * 255 + 0.5).astype(np.uint8)
+    expected, actual = cv2.equalizeHist(grey).astype(int), prepared.image[:h, :w].astype(int)
+    # a pixel that rounds to the next grey level moves by that level's share of the histogram
+    steepest = int(np.abs(np.diff(prepared.table.astype(int)[np.unique(grey)])).max(initial=0))
+    assert np.abs(actual - expected).max() <= steepest + 3
+    assert (np.abs(actual - expected) > 3).mean() < 0.02
+    assert not prepared.image[h:].any() and not prepared.image[:, w:].any()
+
+
+@pytest.mark.parametrize("preprocessor", ["reference", "dali"])
+@pytest.mark.parametrize("invert", [False, True])
+def test_padding_does_not_enter_the_histogram(preprocessor: str, dali: DaliPreprocessor, invert: bool) -> None:
+    """Half of the film is padding, written as black: the other half looks as if it were alone."""
+    port: Preprocessor = ReferencePreprocessor() if preprocessor == "reference" else dali
+    pixels = 500 + smooth((512, 512), 3000)
+    window = Window(center=2048, width=4096)
+    alone = port.prepare(StoredValues(pixels=pixels, window=window, invert=invert))
+    padded = pixels.copy()
+    padded[:, 256:] = 65535 if invert else 0
+    half = port.prepare(StoredValues(pixels=padded, window=window, invert=invert))
+    narrow = port.prepare(StoredValues(pixels=pixels[:, :256].copy(), window=window, invert=invert))
+    np.testing.assert_allclose(half.table[40:230].astype(int), narrow.table[40:230], atol=3)
+    assert np.abs(half.image[:, :250].astype(int) - narrow.image[:, :250]).mean() < 2
+    assert not half.image[:, 260:].any()
+    assert alone.image[:, 260:].any()
+
+
+def test_a_graph_that_died_is_built_anew() -> None:
+    own = DaliPreprocessor("cpu", 1)
+    values = stored((300, 200))
+    before = own.prepare(values).image
+    with pytest.raises(IndexError, match="no longer valid"):
+        own._image._pipeline.run(pixels=[np.zeros((2, 2), np.uint16)])  # dies: not what the graph takes
+    np.testing.assert_array_equal(own.prepare(values).image, before)

@@ -7,6 +7,7 @@ cd "$(dirname "$0")"
 missing=""
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need storescp dcmtk
+need gdcmconv libgdcm-tools
 need dciodvfy dicom3tools
 need chromium chromium
 need node nodejs

@@ -16,7 +16,7 @@ class _Storescu:
         said, _ = process.communicate(timeout=60)
         assert process.returncode == 0, said
 
-    def start(self, peer: Peer, port: int, *files: Path) -> subprocess.Popen[str]:
+    def start(self, peer: Peer, port: int, *files: Path | str) -> subprocess.Popen[str]:
         command = [peer("storescu"), "-v", "-aec", "OSTEON", "127.0.0.1", str(port), *map(str, files)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

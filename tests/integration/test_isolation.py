@@ -1,0 +1,89 @@
+"""What ends the process that reads instances costs one call: a reason for it, and a fresh process for the next."""
+
+import ctypes
+import os
+import resource
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from appliance.errors import OsteonError, Rejected, Transient
+from appliance.service.isolation import Isolated
+
+
+def behave(how: str) -> str:
+    """What the child does."""
+    match how:
+        case "well":
+            return f"{os.getpid()}"
+        case "segfault":
+            ctypes.string_at(0)
+        case "loop":
+            while True:
+                pass
+        case "bomb":
+            bytearray(2**40)
+        case "reject":
+            raise Rejected("broken_pixels", "cut")
+        case "bug":
+            raise KeyError("Doe^Jane")
+        case "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exit":
+            os._exit(3)
+        case "core":
+            return str(resource.getrlimit(resource.RLIMIT_CORE))
+        case "deep":
+            nest: list[object] = []
+            for _ in range(100_000):
+                nest = [nest]
+            return nest  # type: ignore[return-value]
+    raise AssertionError(how)
+
+
+@pytest.fixture
+def isolated() -> Iterator[Isolated[str]]:
+    made = Isolated(behave, limit_s=2, limit_bytes=2**30)
+    yield made
+    made.close()
+
+
+def test_one_process_serves_many_calls(isolated: Isolated[str]) -> None:
+    assert isolated("well") == isolated("well") != str(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "code", "says"),
+    [
+        ("segfault", Rejected, "decoder_died", "SIGSEGV"),
+        ("loop", Rejected, "decoder_died", "longer than 2 s"),
+        ("exit", Rejected, "decoder_died", "exit status 3"),
+        ("bomb", Rejected, "too_large", "memory"),
+        ("deep", Rejected, "unreadable", "passed on"),
+        ("reject", Rejected, "broken_pixels", "cut"),
+        ("killed", Transient, "decoder_killed", "memory"),
+        ("bug", OsteonError, "bug", "KeyError"),
+    ],
+)
+def test_a_bad_call_is_an_error_and_the_next_one_works(
+    isolated: Isolated[str], how: str, kind: type[OsteonError], code: str, says: str
+) -> None:
+    with pytest.raises(OsteonError, match=says) as caught:
+        isolated(how)
+    assert type(caught.value) is kind
+    assert caught.value.code == code
+    assert "Doe" not in caught.value.reason
+    assert isolated("well")
+
+
+def test_no_core_file_holds_a_patient(isolated: Isolated[str]) -> None:
+    assert isolated("core") == "(0, 0)"
+
+
+def test_closing_ends_the_process() -> None:
+    made = Isolated(behave)
+    pid = int(made("well"))
+    made.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
