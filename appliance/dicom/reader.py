@@ -14,6 +14,7 @@ from appliance.domain.identifiers import is_valid_uid
 from appliance.domain.radiograph import Header, Radiograph
 from appliance.errors import Rejected
 
+from . import character_sets  # noqa: F401  mends pydicom's tables
 from .header import header
 from .pixels import stored_values
 from .transfer_syntaxes import UNCOMPRESSED

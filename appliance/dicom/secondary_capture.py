@@ -22,6 +22,7 @@ from .codes import SITES, SOURCE_IMAGE, code_item
 from .part10 import with_file_meta
 from .patient_study import copied, laterality, patient_study, text
 from .series import stamp
+from .spacing import spacing
 
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 """Once lossy, always lossy: what is derived says so too (DICOM PS3.3 C.7.6.1.1.5)."""
@@ -76,6 +77,7 @@ def _general_image(ds: Dataset, source: Dataset, result: Result) -> None:
     if len(anatomy) == 1:
         ds.AnatomicRegionSequence = [code_item(code) for code in anatomy.values()]
     ds.update(copied(source, LOSSY))
+    ds.update(spacing(source))
 
 
 def _image_pixel(ds: Dataset, rgb: NDArray[np.uint8]) -> None:

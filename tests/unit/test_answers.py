@@ -60,6 +60,45 @@ def test_what_is_burned_into_the_source_is_burned_into_the_answer() -> None:
     assert "BurnedInAnnotation" not in dataset_from_bytes(part10_bytes(sc(source, result(source))))
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            {
+                "PixelSpacing": [0.1, 0.2],
+                "PixelSpacingCalibrationType": "FIDUCIAL",
+                "PixelSpacingCalibrationDescription": "ball",
+                "ImagerPixelSpacing": [0.3, 0.3],
+            },
+            {"PixelSpacing": [0.1, 0.2], "PixelSpacingCalibrationType": "FIDUCIAL"},
+        ),
+        ({"PixelSpacing": [0.1, 0.2], "PixelSpacingCalibrationType": "FIDUCIAL"}, {"PixelSpacing": [0.1, 0.2]}),
+        (
+            {"ImagerPixelSpacing": [0.15, 0.15], "EstimatedRadiographicMagnificationFactor": 1.25},
+            {"PixelSpacing": [0.12, 0.12], "PixelSpacingCalibrationType": "GEOMETRY"},
+        ),
+        ({"ImagerPixelSpacing": [0.15, 0.15]}, {"NominalScannedPixelSpacing": [0.15, 0.15]}),
+        ({"ImagerPixelSpacing": [0, 0.15]}, {}),
+        ({}, {}),
+    ],
+)
+def test_lengths_can_be_measured_on_the_answer_as_on_the_radiograph(
+    given: dict[str, object], expected: dict[str, object], peer: Peer, tmp_path: Path
+) -> None:
+    source = copy.deepcopy(VARIANTS["dx"])
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        source.pop(keyword, None)
+    for keyword, value in given.items():
+        setattr(source, keyword, value)
+    file = tmp_path / "sc.dcm"
+    file.write_bytes(part10_bytes(sc(source, result(source))))
+    made = dataset_from_bytes(file.read_bytes())
+    keywords = ("PixelSpacing", "PixelSpacingCalibrationType", "NominalScannedPixelSpacing")
+    assert {k: made[k].value for k in keywords if k in made} == expected
+    said = subprocess.run([peer("dciodvfy"), file], capture_output=True, text=True, errors="replace")
+    assert "Spacing" not in said.stdout + said.stderr
+
+
 @pytest.mark.parametrize("outcome", RESULTS)
 def test_dciodvfy_finds_no_error(
     source: Dataset,
