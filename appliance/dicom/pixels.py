@@ -33,15 +33,14 @@ def stored_values(ds: Dataset, presets: Sequence[PresetWindow] = ()) -> StoredVa
     if padding.all():
         padding = np.zeros(raw.shape, bool)  # says that nothing is an image: cannot be meant
     slope, intercept = float(ds.get("RescaleSlope") or 1), float(ds.get("RescaleIntercept") or 0)
-    window: Window | None = None
-    if ds.get("ModalityLUTSequence"):
-        table = ds.ModalityLUTSequence[0]  # and no rescale (DICOM PS3.3 C.11.1)
-        raw, slope, intercept, window = _looked_up(raw, table), 1.0, 0.0, _range_of(table)
+    if ds.get("ModalityLUTSequence"):  # then there is no rescale (DICOM PS3.3 C.11.1)
+        raw, slope, intercept = _looked_up(raw, ds.ModalityLUTSequence[0]), 1.0, 0.0
     if (table := voi_lut_of(ds)) is not None:
         values = raw * slope + intercept if slope != 1 or intercept else raw
-        raw, slope, intercept, window = _looked_up(values, table), 1.0, 0.0, _range_of(table)
+        raw, slope, intercept = _looked_up(values, table), 1.0, 0.0
+        window: Window | None = _range_of(table)
     else:
-        window = window_of(ds, presets) or window
+        window = window_of(ds, presets)
     pixels, shift = _unsigned(raw)
     intercept -= slope * shift
     window = window or percentile_window(thinned(pixels)[~thinned(padding)], slope, intercept)
