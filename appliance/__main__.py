@@ -209,6 +209,83 @@ def check(config_path: Path | None) -> None:
     out.print("[green]the configuration can be used[/]")
 
 
+@main.group()
+def pack() -> None:
+    """The networks: which there are, whether they can be trusted, and how new ones come in."""
+
+
+@pack.command("list")
+@config_option
+def pack_list(config_path: Path | None) -> None:
+    """Packs that analyse.pack can name, and what is wrong with those that cannot be used."""
+    from engines.pack import PackError
+    from provisioning.packs import packs
+
+    config = _configuration(config_path)
+    table = Table(caption="* analyse.pack")
+    for name in ("pack", "version", "digest", "sites", "kind"):
+        table.add_column(name)
+    for name, found in packs(config):
+        marked = escape(name) + (" *" if name == config.analyse.pack else "")
+        if isinstance(found, PackError):
+            table.add_row(marked, "-", "-", f"[red]{escape(str(found))}[/]", "-")
+        else:
+            table.add_row(marked, found.version, found.digest[:12], ", ".join(found.classifiers), found.kind)
+    out.print(table)
+
+
+@pack.command("show")
+@click.argument("name")
+@config_option
+def pack_show(name: str, config_path: Path | None) -> None:
+    """The model card of a pack: data, measured performance with intervals, what it must not be used for."""
+    from rich.markdown import Markdown
+
+    from provisioning.packs import folder_of
+
+    out.print(Markdown((folder_of(name, _configuration(config_path)) / "README.md").read_text()))
+
+
+@pack.command("verify")
+@click.argument("name")
+@config_option
+def pack_verify(name: str, config_path: Path | None) -> None:
+    """Check digests, preprocessing, signature and, on this machine, the golden outputs of every network."""
+    from provisioning.packs import folder_of, verify
+
+    config = _configuration(config_path)
+    found, worst, signer = verify(folder_of(name, config), config)
+    out.print(f"{found.name} {found.version} {found.digest}")
+    for network, difference in worst.items():
+        out.print(f"  {network:<12} off its goldens by {difference:.1e} of their maximum")
+    out.print(f"  signed by the holder of {signer}" if signer else "  signature not asked for (analyse.trusted_keys)")
+
+
+@pack.command("install")
+@click.argument("source", type=EXISTING)
+@config_option
+def pack_install(source: Path, config_path: Path | None) -> None:
+    """Check the pack in SOURCE, a folder or zip archive, and put it beside the others."""
+    from provisioning.packs import install
+
+    name = install(source, _configuration(config_path)).name
+    out.print(f'installed; set analyse.pack = "{name}" and restart osteon-analyse to use it')
+
+
+@pack.command("sign")
+@click.argument("folder", type=EXISTING)
+@click.option("--key", required=True, type=EXISTING, help="Ed25519 private key, PEM without a password.")
+def pack_sign(folder: Path, key: Path) -> None:
+    """Sign the pack in FOLDER for appliances that trust the key."""
+    from engines.pack import PackError
+    from engines.signature import sign
+
+    try:
+        out.print(f"wrote {sign(folder, key)}")
+    except PackError as error:
+        raise click.ClickException(str(error)) from error
+
+
 @main.command()
 @click.argument("pack", type=click.Choice(["phantom", "fracatlas"]))
 @click.option("--data", type=EXISTING, help="Folder of the FracAtlas data set (for the pack fracatlas).")

@@ -53,7 +53,10 @@ class PresetWindow(Section):
 class Analyse(Section):
     """The engines."""
 
-    pack: str = Field("fracatlas", description="Name of a pack that ships with Osteon, or the path of a pack's folder")
+    pack: str = Field("fracatlas", description="A pack of `osteon pack list`, or the path of a pack's folder")
+    trusted_keys: tuple[Path, ...] = Field(
+        (), description="Ed25519 public keys (PEM); if there are any, only packs signed with one of them are used"
+    )
     threads: int = Field(2, ge=1, le=64, description="Threads of one inference on the CPU")
     attempts: int = Field(3, ge=1, le=20, description="A radiograph that kills its analysis so often is parked")
     for_processing: bool = Field(
@@ -134,6 +137,11 @@ class Configuration(Section):
     def database(self) -> str:
         """SQLAlchemy URL of the database."""
         return self.database_url or f"sqlite:///{self.state_dir / 'osteon.db'}"
+
+    @property
+    def packs_dir(self) -> Path:
+        """Folder of the packs that were installed."""
+        return self.state_dir / "packs"
 
     @property
     def spool_dir(self) -> Path:

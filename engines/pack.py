@@ -15,6 +15,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+MANIFEST = "pack.toml"
+
+FORMAT = 1
+"""Of the manifest; a pack of a newer one may mean something else by the same words."""
+
 
 class PackError(Exception):
     """The pack cannot be trusted or does not fit; the message says what to do."""
@@ -87,14 +92,17 @@ def read_pack(folder: Path, preprocessing: str) -> Pack:
     Raises
     ------
     PackError
-        If a file is missing or altered, a value is out of range, or the preprocessing differs.
+        If a file is missing or altered, a value is out of range, or format or preprocessing differ.
     """
-    manifest = folder / "pack.toml"
+    manifest = folder / MANIFEST
     try:
         content = manifest.read_bytes()
         d = tomllib.loads(content.decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PackError(f"{manifest} cannot be read ({error}): name a folder that holds a model pack") from error
+    if (written_as := d.get("format")) != FORMAT:
+        advice = "upgrade Osteon" if isinstance(written_as, int) and written_as > FORMAT else "build the pack again"
+        raise PackError(f"{manifest} is of format {written_as}, this appliance reads {FORMAT}: {advice}")
     for name, expected in d.get("digests", {}).items():
         _check_digest(folder / name, expected)
     try:
@@ -121,6 +129,12 @@ def _check_digest(file: Path, expected: str) -> None:
         raise PackError(f"{file} is not the file that was packed (SHA-256 {actual[:12]}...): install the pack again")
 
 
+def _member(folder: Path, name: str) -> Path:
+    if Path(name).name != name:
+        raise ValueError(f"{name!r} is outside the pack")
+    return folder / name
+
+
 def _pack_from_manifest(folder: Path, d: dict[str, Any], digest: str) -> Pack:
     if d["kind"] not in ("synthetic", "radiographs"):
         raise ValueError(f"kind {d['kind']!r}")
@@ -128,7 +142,7 @@ def _pack_from_manifest(folder: Path, d: dict[str, Any], digest: str) -> Pack:
     classifiers = {
         site: ClassifierSpec(
             site=site,
-            file=folder / c["file"],
+            file=_member(folder, c["file"]),
             scale=float(c["scale"]),
             offset=float(c["offset"]),
             doubt=float(c["doubt"]),
@@ -149,7 +163,7 @@ def _pack_from_manifest(folder: Path, d: dict[str, Any], digest: str) -> Pack:
         preprocessing=d["preprocessing"],
         digest=digest,
         localiser=LocaliserSpec(
-            file=folder / localiser["file"],
+            file=_member(folder, localiser["file"]),
             sites=tuple(localiser["sites"]),
             score_threshold=float(localiser["score_threshold"]),
             performance=localiser.get("performance", {}),

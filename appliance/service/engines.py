@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,41 +17,57 @@ from appliance.domain.result import Provenance
 from appliance.errors import Fault
 from appliance.preprocessing.recipe import DIGEST
 from appliance.storage.database import now
-from engines.pack import Pack, PackError, read_pack
-from engines.runner import RunnerError
+from engines.goldens import check_goldens
+from engines.pack import MANIFEST, Pack, PackError, read_pack
+from engines.signature import check_signature
+
+SHIPPED = Path(engines.packs.__file__).parent
+"""Folder of the packs that ship with Osteon."""
 
 
 def pack_of(config: Configuration) -> Pack:
-    """The pack that the configuration names: one that ships with Osteon, or a folder.
+    """The pack that the configuration names: one that ships with Osteon, one that was installed, or a folder.
 
     Raises
     ------
     Fault
         ``pack`` with what to do about it.
     """
-    shipped = Path(engines.packs.__file__).parent / config.analyse.pack
-    folder = shipped if (shipped / "pack.toml").exists() else Path(config.analyse.pack)
+    name = config.analyse.pack
+    places = (SHIPPED / name, config.packs_dir / name)
+    folder = next((place for place in places if (place / MANIFEST).exists()), Path(name))
     try:
+        if config.analyse.trusted_keys:
+            check_signature(folder, config.analyse.trusted_keys)
         return read_pack(folder, DIGEST)
     except PackError as error:
         raise Fault("pack", str(error)) from error
 
 
 def pipeline_of(config: Configuration) -> Pipeline:
-    """Preprocessing and the engines of the configured pack, loaded and ready."""
+    """Preprocessing and the engines of the configured pack, loaded, checked against its goldens and ready.
+
+    Raises
+    ------
+    Fault
+        ``pack`` if the pack is refused, or its networks do not compute on this machine what was measured.
+    """
     # seconds to import, and the page needs neither to describe a pack
     from appliance.preprocessing.dali import DaliPreprocessor
     from engines.onnxruntime_runner import OnnxRuntimeRunner
 
     pack, threads = pack_of(config), config.analyse.threads
+
+    @cache
+    def runner_of(file: Path) -> OnnxRuntimeRunner:
+        return OnnxRuntimeRunner(file, threads)
+
     try:
-        localiser = Localiser(OnnxRuntimeRunner(pack.localiser.file, threads), pack.localiser)
-        classifiers = {
-            Site(site): Classifier(OnnxRuntimeRunner(spec.file, threads), spec)
-            for site, spec in pack.classifiers.items()
-        }
-    except RunnerError as error:
-        raise Fault("pack", f"a network of pack {pack.name} cannot be loaded: {error}") from error
+        check_goldens(pack, runner_of)
+    except PackError as error:
+        raise Fault("pack", str(error)) from error
+    localiser = Localiser(runner_of(pack.localiser.file), pack.localiser)
+    classifiers = {Site(site): Classifier(runner_of(spec.file), spec) for site, spec in pack.classifiers.items()}
     return Pipeline(
         preprocessor=DaliPreprocessor("cpu", threads),
         localiser=localiser,

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.pack import FORMAT, MANIFEST
 from engines.training.calibration import calibrate, operating_points
 from engines.training.card import model_card
 from engines.training.dataset import Dataset, Part
@@ -56,6 +57,7 @@ def write_pack(
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     manifest: dict[str, Any] = {
+        "format": FORMAT,
         "name": spec.name,
         "version": spec.version,
         "kind": spec.kind,
@@ -70,7 +72,7 @@ def write_pack(
     np.savez_compressed(work / "goldens.npz", **goldens)
     files = sorted(f for f in work.iterdir() if f.is_file())
     manifest["digests"] = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
-    (work / "pack.toml").write_text(toml(manifest), encoding="utf-8")
+    (work / MANIFEST).write_text(toml(manifest), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     work.replace(folder)
     return manifest

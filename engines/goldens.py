@@ -1,0 +1,40 @@
+"""Golden inputs and outputs: a network that does not reproduce them is not the one that was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .pack import Pack, PackError
+from .runner import Runner, RunnerError, worst_difference
+
+TOLERANCE = 1e-3
+"""Goldens are stored rounded to 1.2e-4 of their maximum, and another processor sums in another order."""
+
+
+def check_goldens(pack: Pack, runner_of: Callable[[Path], Runner], tolerance: float = TOLERANCE) -> dict[str, float]:
+    """Run every network of `pack` on its golden inputs; the worst relative difference of each.
+
+    Raises
+    ------
+    PackError
+        If a network cannot run, or differs by more than `tolerance`.
+    """
+    goldens, worst = pack.goldens(), {}
+    files = {"localiser": pack.localiser.file} | {site: c.file for site, c in pack.classifiers.items()}
+    for network, file in files.items():
+        try:
+            runner = runner_of(file)
+            made = runner.run({s.name: goldens[f"{network}/{s.name}"] for s in runner.inputs})
+            outputs = {s.name: goldens[f"{network}/{s.name}"] for s in runner.outputs}
+        except RunnerError as error:
+            raise PackError(f"the {network} network of pack {pack.name} cannot run: {error}") from error
+        except KeyError as error:
+            raise PackError(f"pack {pack.name} lacks the golden {error}: build the pack again") from error
+        worst[network] = max(worst_difference(expected, made[name]) for name, expected in outputs.items())
+        if not worst[network] <= tolerance:
+            raise PackError(
+                f"the {network} network of pack {pack.name} is off its golden outputs by {worst[network]:.2g} on this "
+                "machine: do not use it; install the pack again, or report it"
+            )
+    return worst

@@ -1,0 +1,199 @@
+"""Packs are installed whole or not at all, and only used if nobody touched them."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from appliance.config import Analyse, Configuration
+from appliance.errors import Fault, Rejected
+from appliance.preprocessing.recipe import DIGEST
+from appliance.service.engines import SHIPPED, pack_of, pipeline_of
+from engines.pack import FORMAT
+from engines.signature import sign
+from provisioning.packs import folder_of, install, packs, verify
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The phantom pack under another version, as somebody hands it over."""
+    folder = tmp_path / "handed over"
+    shutil.copytree(SHIPPED / "phantom", folder)
+    edit(folder, lambda text: text.replace('version = "', 'version = "9.', 1))
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Configuration:
+    return Configuration(state_dir=tmp_path / "state")
+
+
+def edit(folder: Path, change: Callable[[str], str]) -> None:
+    manifest = folder / "pack.toml"
+    manifest.write_text(change(manifest.read_text()))
+
+
+def repack(folder: Path, name: str) -> None:
+    """Make the manifest agree with a file that was changed: what a forger would do."""
+    digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    lines = (folder / "pack.toml").read_text().splitlines()
+    edit(folder, lambda _: "\n".join(f'"{name}" = "{digest}"' if x.startswith(f'"{name}" =') else x for x in lines))
+
+
+def key_pair(folder: Path, name: str) -> tuple[Path, Path]:
+    private, public = folder / f"{name}.pem", folder / f"{name}.pub"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", private], check=True)
+    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
+    return private, public
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_what_was_installed_can_be_used(copy: Path, config: Configuration, archived: bool, tmp_path: Path) -> None:
+    source = copy
+    if archived:
+        source = tmp_path / "pack.zip"
+        with zipfile.ZipFile(source, "w") as archive:
+            for file in copy.iterdir():
+                archive.write(file, f"some/folder/{file.name}")
+    target = install(source, config)
+    assert target.parent == config.packs_dir
+    assert install(source, config) == target  # again: nothing new
+    using = config.model_copy(update={"analyse": Analyse(pack=target.name)})
+    assert pack_of(using).version.startswith("9.")
+    assert pipeline_of(using).provenance.pack_digest == pack_of(using).digest
+    assert target.name in dict(packs(config))
+    assert [p.name for p in config.packs_dir.iterdir()] == [target.name]
+
+
+def altered(folder: Path) -> None:
+    (folder / "knee.onnx").write_bytes((folder / "wrist.onnx").read_bytes())
+
+
+def swapped(folder: Path) -> None:
+    altered(folder)
+    repack(folder, "knee.onnx")
+
+
+def wrong_goldens(folder: Path) -> None:
+    with np.load(folder / "goldens.npz") as stored:
+        goldens = dict(stored)
+    key = next(k for k in goldens if k.startswith("knee/") and "logit" in k)
+    np.savez(folder / "goldens.npz", **(goldens | {key: goldens[key] + 1}))
+    repack(folder, "goldens.npz")
+
+
+def incomplete(folder: Path) -> None:
+    (folder / "ankle.onnx").unlink()
+
+
+def newer(folder: Path) -> None:
+    edit(folder, lambda text: text.replace(f"format = {FORMAT}", f"format = {FORMAT + 1}"))
+
+
+def without_format(folder: Path) -> None:
+    edit(folder, lambda text: text.replace(f"format = {FORMAT}\n", ""))
+
+
+def foreign(folder: Path) -> None:
+    edit(folder, lambda text: text.replace(DIGEST, "another"))
+
+
+def escaping(folder: Path) -> None:
+    edit(folder, lambda text: text.replace('file = "knee.onnx"', 'file = "../knee.onnx"'))
+
+
+def no_pack(folder: Path) -> None:
+    edit(folder, lambda _: "hello")
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (altered, "not the file that was packed"),
+        (swapped, "off its golden outputs"),
+        (wrong_goldens, "off its golden outputs"),
+        (incomplete, "cannot be read"),
+        (newer, "upgrade Osteon"),
+        (without_format, "build the pack again"),
+        (foreign, "trained on preprocessing"),
+        (escaping, "outside the pack"),
+        (no_pack, "cannot be read"),
+    ],
+)
+def test_a_bad_pack_is_refused_and_leaves_nothing(
+    damage: Callable[[Path], None], says: str, copy: Path, config: Configuration
+) -> None:
+    damage(copy)
+    with pytest.raises(Rejected, match=says):
+        install(copy, config)
+    assert list(config.packs_dir.iterdir()) == []
+
+
+def test_a_name_and_version_mean_one_content(copy: Path, config: Configuration) -> None:
+    install(copy, config)
+    edit(copy, lambda text: text + "\n# other bytes\n")
+    with pytest.raises(Rejected, match="another version"):
+        install(copy, config)
+
+
+def test_what_was_altered_after_its_installation_is_not_used(copy: Path, config: Configuration) -> None:
+    target = install(copy, config)
+    altered(target)
+    with pytest.raises(Fault, match="not the file that was packed"):
+        pack_of(config.model_copy(update={"analyse": Analyse(pack=target.name)}))
+    assert "not the file" in str(dict(packs(config))[target.name])
+
+
+def test_only_signed_packs_where_the_site_says_so(copy: Path, tmp_path: Path) -> None:
+    mine, my_public = key_pair(tmp_path, "mine")
+    theirs, their_public = key_pair(tmp_path, "theirs")
+    trusting = Configuration(
+        state_dir=tmp_path / "state", analyse=Analyse(trusted_keys=(their_public, my_public), pack="phantom")
+    )
+    with pytest.raises(Rejected, match="not signed, and"):
+        install(copy, trusting)
+    with pytest.raises(Fault, match="not signed, and"):
+        pack_of(trusting)  # the packs that ship, too
+    sign(copy, mine)
+    assert verify(copy, trusting)[2] == my_public
+    install(copy, trusting)
+    edit(copy, lambda text: text.replace('version = "9.', 'version = "10.'))
+    with pytest.raises(Rejected, match="not signed by a key"):
+        install(copy, trusting)
+    only_theirs = trusting.model_copy(update={"analyse": Analyse(trusted_keys=(their_public,))})
+    sign(copy, mine)
+    with pytest.raises(Rejected, match="not signed by a key"):
+        install(copy, only_theirs)
+    sign(copy, theirs)
+    install(copy, only_theirs)
+
+
+def test_names_and_paths(config: Configuration, copy: Path) -> None:
+    assert folder_of("phantom", config) == SHIPPED / "phantom"
+    assert folder_of(str(copy), config) == copy
+    with pytest.raises(Rejected, match="pack list"):
+        folder_of("nothing", config)
+
+
+def test_the_verbs(copy: Path, tmp_path: Path) -> None:
+    config = tmp_path / "osteon.toml"
+    config.write_text(f"state_dir = {json.dumps(str(tmp_path / 'state'))}\nanalyse.pack = 'phantom'\n")
+
+    def osteon(*arguments: str) -> str:
+        command = [sys.executable, "-m", "appliance", "pack", *arguments, "--config", str(config)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env={"COLUMNS": "200"})
+        return done.stdout
+
+    assert "osteon-analyse" in osteon("install", str(copy))
+    listed = osteon("list")
+    assert "phantom *" in listed
+    assert "phantom-9." in listed
+    assert "SYNTHETIC" in osteon("show", "phantom")
+    assert "off its goldens by" in osteon("verify", "phantom")
