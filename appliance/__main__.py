@@ -286,6 +286,36 @@ def pack_sign(folder: Path, key: Path) -> None:
         raise click.ClickException(str(error)) from error
 
 
+@main.group()
+def engines() -> None:
+    """The networks of a pack as plans of TensorRT."""
+
+
+@engines.command("build")
+@click.option("--target", default="sm89", show_default=True, help="sm80, sm86, sm89 (RTX 4090), sm120; or here.")
+@click.option("--pack", "name", help="Name of a pack, or a folder; default: analyse.pack.")
+@config_option
+def engines_build(target: str, name: str | None, config_path: Path | None) -> None:
+    """Build what is not there yet: ahead of time with tensorrt_rtx, which needs no GPU, or here with tensorrt."""
+    from rich.progress import track
+
+    from appliance.preprocessing.recipe import DIGEST
+    from engines.build import build_plans, networks
+    from engines.pack import read_pack
+    from engines.plan import PlanError
+    from provisioning.packs import folder_of
+
+    config = _configuration(config_path)
+    pack = read_pack(folder_of(name or config.analyse.pack, config), DIGEST)
+    plans = build_plans(pack, target, config.plans_dir)
+    try:
+        for built in track(plans, total=len(networks(pack)), description="building", console=out, transient=True):
+            size = f"{built.file.stat().st_size / 1e6:.1f} MB"
+            out.print(f"{built.network:<12} {size:>8}  {built.file.name}{'  (was there)' if built.was_there else ''}")
+    except PlanError as error:
+        raise click.ClickException(str(error)) from error
+
+
 @main.command()
 @click.argument("pack", type=click.Choice(["phantom", "fracatlas"]))
 @click.option("--data", type=EXISTING, help="Folder of the FracAtlas data set (for the pack fracatlas).")

@@ -144,6 +144,11 @@ class Configuration(Section):
         return self.state_dir / "packs"
 
     @property
+    def plans_dir(self) -> Path:
+        """Folder of TensorRT's plans: can be deleted, is built again."""
+        return self.state_dir / "plans"
+
+    @property
     def spool_dir(self) -> Path:
         """Folder of the spool."""
         return self.state_dir / "spool"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from .build import networks
 from .pack import Pack, PackError
 from .runner import Runner, RunnerError, worst_difference
 
@@ -21,8 +22,7 @@ def check_goldens(pack: Pack, runner_of: Callable[[Path], Runner], tolerance: fl
         If a network cannot run, or differs by more than `tolerance`.
     """
     goldens, worst = pack.goldens(), {}
-    files = {"localiser": pack.localiser.file} | {site: c.file for site, c in pack.classifiers.items()}
-    for network, file in files.items():
+    for network, file in networks(pack).items():
         try:
             runner = runner_of(file)
             made = runner.run({s.name: goldens[f"{network}/{s.name}"] for s in runner.inputs})

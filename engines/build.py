@@ -1,0 +1,42 @@
+"""The plans of a pack, kept by what they were made from and never used for anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from .pack import Pack
+from .plan import build_plan, plan_key
+
+
+class Built(NamedTuple):
+    """A network's plan, and whether it was there already."""
+
+    network: str
+    file: Path
+    was_there: bool
+
+
+def networks(pack: Pack) -> dict[str, Path]:
+    """ONNX file of each network of `pack`, the localiser first."""
+    return {"localiser": pack.localiser.file} | {site: c.file for site, c in pack.classifiers.items()}
+
+
+def build_plans(pack: Pack, target: str, folder: Path) -> Iterator[Built]:
+    """Build what is not there yet, one network at a time; each plan appears whole or not at all.
+
+    Raises
+    ------
+    engines.plan.PlanError
+        If a network cannot be built.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for network, onnx in networks(pack).items():
+        plan = folder / f"{plan_key(onnx, target)}.plan"
+        was_there = plan.exists()
+        if not was_there:
+            unfinished = plan.with_suffix(".unfinished")
+            unfinished.write_bytes(build_plan(onnx, target))
+            unfinished.replace(plan)
+        yield Built(network, plan, was_there)

@@ -1,0 +1,92 @@
+"""ONNX to a TensorRT plan: the one file that imports TensorRT, whichever of its two packages is installed.
+
+`tensorrt` builds on the GPU that it will run on; `tensorrt_rtx` builds ahead of time, also on a machine without a GPU,
+for the compute capability that is asked for. Plans are not the same bytes twice, so a plan is known by what went in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+TARGETS = ("sm80", "sm86", "sm89", "sm120")
+"""Compute capabilities that TensorRT-RTX 1.7 builds for ahead of time; sm89 is the RTX 4090."""
+
+LARGEST_BATCH = 16
+"""As many regions as one inference takes; 1 is what the plan is tuned for."""
+
+
+class PlanError(Exception):
+    """TensorRT is not there, or cannot build the network; the message says which."""
+
+
+def tensorrt() -> Any:
+    """The module `tensorrt`, else `tensorrt_rtx`.
+
+    Raises
+    ------
+    PlanError
+        If neither is installed.
+    """
+    for name in ("tensorrt", "tensorrt_rtx"):
+        try:
+            return import_module(name)
+        except ImportError:
+            continue
+    raise PlanError("neither tensorrt nor tensorrt_rtx is installed: pip install 'osteon[gpu]'")
+
+
+def plan_key(onnx: Path, target: str) -> str:
+    """Name of the plan of `onnx` for `target`: package, version, target and the digest of the network."""
+    trt = tensorrt()
+    return f"{trt.__name__}-{trt.__version__}-{target}-{hashlib.sha256(onnx.read_bytes()).hexdigest()[:16]}"
+
+
+def build_plan(onnx: Path, target: str) -> bytes:
+    """The plan of a network with one input and a dynamic first axis of 1 to `LARGEST_BATCH`.
+
+    Parameters
+    ----------
+    target
+        One of `TARGETS`, for tensorrt_rtx; ``"here"`` builds for the GPU of this machine.
+
+    Raises
+    ------
+    PlanError
+        If TensorRT refuses the network or the target.
+    """
+    trt = tensorrt()
+    logger = trt.Logger(trt.Logger.ERROR)
+    builder = trt.Builder(logger)
+    if builder is None:
+        raise PlanError(f"{trt.__name__} cannot build on this machine: is there a GPU, and its driver?")
+    # an opt-in on TensorRT 10, the only mode of 11 and of RTX: types are those of the ONNX file
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(onnx.read_bytes()):
+        reasons = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
+        raise PlanError(f"{trt.__name__} does not take {onnx.name}: {reasons}")
+    config = builder.create_builder_config()
+    _aim(trt, config, target)
+    profile = builder.create_optimization_profile()
+    for i in range(network.num_inputs):
+        one = tuple(network.get_input(i).shape)[1:]
+        profile.set_shape(network.get_input(i).name, (1, *one), (1, *one), (LARGEST_BATCH, *one))
+    config.add_optimization_profile(profile)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise PlanError(f"{trt.__name__} cannot build {onnx.name} for {target}")
+    return bytes(plan)
+
+
+def _aim(trt: Any, config: Any, target: str) -> None:
+    if target == "here":
+        return
+    if not hasattr(trt, "ComputeCapability") or target not in TARGETS:
+        raise PlanError(f"{trt.__name__} cannot build ahead of time for {target}: only tensorrt_rtx, for {TARGETS}")
+    config.num_compute_capabilities = 1
+    if not config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0):
+        raise PlanError(f"{trt.__name__} does not build for {target}")
+    config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # else the plan cannot be captured into a CUDA graph
