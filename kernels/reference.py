@@ -7,11 +7,38 @@ Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 FLAT = 1e-12
 """A map whose maximum is no greater than this holds no evidence and stays all zero."""
+
+OPACITY = 0.55
+"""Share of the colour where a map is hottest: the trabeculae beneath stay readable."""
+
+
+class Heat(Protocol):
+    """A map where it lies on a radiograph.
+
+    Attributes
+    ----------
+    cells
+        (h, w) float32 in [0, 1].
+    extent
+        x0, y0, x1, y1 of the cells' outer borders, px of the radiograph.
+    within
+        x0, y0, x1, y1 beyond which nothing is drawn; its borders are rounded to whole pixels.
+    """
+
+    @property
+    def cells(self) -> NDArray[np.float32]: ...
+    @property
+    def extent(self) -> tuple[float, float, float, float]: ...
+    @property
+    def within(self) -> tuple[float, float, float, float]: ...
 
 
 def channel_weights(gradients: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -65,22 +92,63 @@ def _axis(length: int, start: float, stop: float, cells: int) -> tuple[NDArray[n
     return weights, (centre > start) & (centre < stop)
 
 
-def colour_map() -> NDArray[np.uint8]:
-    """(256, 3) uint8: blue (little) over yellow and orange (moderate) to red (strong)."""
-    levels = np.array([0.0, 0.35, 0.6, 0.8, 1.0])
-    colours = np.array([[0, 40, 255], [0, 190, 255], [255, 225, 0], [255, 130, 0], [255, 0, 0]], float)
+def colour_map(kind: Literal["heat", "sunset"] = "heat") -> NDArray[np.uint8]:
+    """(256, 3) uint8: blue (little) over yellow and orange (moderate) to red (strong).
+
+    Parameters
+    ----------
+    kind
+        ``"sunset"`` keeps that order and can be read without red or green cones.
+
+    References
+    ----------
+    "sunset": Tol, "Colour Schemes", SRON/EPS/TN/09-002, issue 3.2, 2021, diverging schemes.
+    """
+    if kind == "heat":
+        levels = np.array([0.0, 0.35, 0.6, 0.8, 1.0])
+        colours = np.array([[0, 40, 255], [0, 190, 255], [255, 225, 0], [255, 130, 0], [255, 0, 0]], float)
+    else:
+        stops = "364b9a 4a7bb7 6ea6cd 98cae1 c2e4ef eaeccc feda8b fdb366 f67e4b dd3d2d a50026".split()
+        levels = np.linspace(0, 1, len(stops))
+        colours = np.array([list(bytes.fromhex(stop)) for stop in stops], float)
     at = np.linspace(0, 1, 256)
     return np.stack([np.interp(at, levels, colours[:, c]) for c in range(3)], axis=1).round().astype(np.uint8)
 
 
-def blend(grey: NDArray[np.uint8], heat: NDArray[np.float32], opacity: float = 0.55) -> NDArray[np.uint8]:
+def blend(
+    grey: NDArray[np.uint8],
+    heat: NDArray[np.float32],
+    opacity: float = OPACITY,
+    colours: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
     """(H, W, 3) uint8: `heat` (H, W) in [0, 1], coloured, over `grey` (H, W) uint8.
 
     The weight follows the heat, so that cold areas keep the radiograph as it was.
+
+    Parameters
+    ----------
+    colours
+        (256, 3) uint8, by default `colour_map`'s.
     """
+    table = colour_map() if colours is None else colours
     alpha = (np.float32(opacity) * np.sqrt(heat))[..., None]
-    coloured = colour_map()[np.rint(heat * 255).astype(np.uint8)]
+    coloured = table[np.rint(heat * 255).astype(np.uint8)]
     return np.floor(grey[..., None] * (1 - alpha) + coloured * alpha + np.float32(0.5)).astype(np.uint8)
+
+
+def overlay(
+    grey: NDArray[np.uint8],
+    heats: Sequence[Heat],
+    colours: NDArray[np.uint8] | None = None,
+    opacity: float = OPACITY,
+) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8: `heats` over the radiograph `grey` (H, W) uint8; where they meet, the hottest shows."""
+    field = np.zeros(grey.shape, np.float32)
+    for heat in heats:
+        left, top, right, bottom = (max(round(border), 0) for border in heat.within)
+        window = (slice(top, max(bottom, top)), slice(left, max(right, left)))
+        field[window] = np.maximum(field, sample(heat.cells, *grey.shape, heat.extent))[window]
+    return blend(grey, field, opacity, colours)
 
 
 def focus(heat: NDArray[np.float32]) -> float:

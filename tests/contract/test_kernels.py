@@ -1,0 +1,155 @@
+"""Grad-CAM's kernels: the same assertions for NumPy, for gradcam.cu on the CPU and for gradcam.cu on a GPU.
+
+``--backends=reference,host,cuda`` chooses; a back end that was named and cannot start fails. The text of gradcam.cu is then
+broken on purpose, to see that these assertions notice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels import reference
+from kernels.build import SOURCE, host_library
+from kernels.host.library import HostKernels
+from kernels.operations import KernelError
+from tests.support import kernel_cases
+from tests.support.kernel_cases import CONTENTS, IMAGES, LAYOUTS, MAPS, check_all, check_maps, check_overlay, same
+
+BACKENDS = {"reference": ["reference"], "host": ["host", "host backward"], "cuda": ["cuda"]}
+BARRIERS = [m.start() for m in re.finditer(r"__syncthreads\(\);", SOURCE.read_text())]
+BOUNDS = {
+    "cells of a map, read": ("if (cell < cells) {", "{"),
+    "cells of a map, written": ("if (share != 0 || cell >= cells) return;", "if (share != 0) return;"),
+    "a map's right border": ("right = c + 1 < layer.width", "right = 1"),
+    "a map's lower border": ("below = r + 1 < layer.height ? layer.width : 0", "below = layer.width"),
+    "pixels, read": ("in.byte[i] = i < present ? grey[first + i] : 0", "in.byte[i] = grey[first + i]"),
+    "pixels, written": ("if (16 * (i + 1) <= bytes)", "if (16 * i < bytes)"),
+}
+"""What keeps gradcam.cu within its arrays, and the same without."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kernels" in metafunc.fixturenames:
+        named = metafunc.config.getoption("--backends").split(",")
+        unknown = set(named) - set(BACKENDS)
+        if unknown:
+            raise pytest.UsageError(f"--backends knows {', '.join(BACKENDS)}, not {', '.join(sorted(unknown))}")
+        metafunc.parametrize("kernels", [b for name in named for b in BACKENDS[name]], indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return host_library(tmp_path_factory.mktemp("host") / "gradcam.so")
+
+
+@pytest.fixture(scope="module")
+def kernels(request: pytest.FixtureRequest) -> Any:
+    if request.param == "reference":
+        yield reference
+    elif request.param == "cuda":
+        from kernels.cuda import CudaKernels
+
+        on_gpu = CudaKernels()
+        yield on_gpu
+        on_gpu.close()
+    else:
+        yield HostKernels(request.getfixturevalue("library"), backward=request.param.endswith("backward"))
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("shape", MAPS, ids=str)
+def test_gradcam(kernels: Any, shape: tuple[int, int, int, int], content: str) -> None:
+    check_maps(kernels, *kernel_cases.maps(shape, content))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("size", IMAGES, ids=str)
+def test_overlay(kernels: Any, size: tuple[int, int], layout: str) -> None:
+    check_overlay(kernels, kernel_cases.grey(*size), kernel_cases.heats(layout, *size))
+
+
+def test_overlay_in_the_other_colours_and_of_a_strided_image(kernels: Any) -> None:
+    grey = np.asfortranarray(kernel_cases.grey(53, 118))[::-1, ::2]
+    check_overlay(kernels, grey, kernel_cases.heats("meeting", *grey.shape), reference.colour_map("sunset"))
+
+
+def test_what_is_no_number_is_not_taken_for_cold(kernels: Any) -> None:
+    activations, gradients = kernel_cases.maps((2, 5, 3, 3), "noise")
+    activations[0, 4, 1, 2] = np.nan
+    evidence = kernels.combine(activations, kernels.channel_weights(gradients))
+    assert np.argwhere(np.isnan(evidence)).tolist() == [[0, 1, 2]]
+    np.testing.assert_array_equal(kernels.normalise(evidence), reference.normalise(evidence))
+
+
+def test_the_callers_arrays_stay_as_they_are(kernels: Any) -> None:
+    activations, gradients = kernel_cases.maps((2, 5, 3, 3), "noise")
+    grey, shown = kernel_cases.grey(20, 30), kernel_cases.heats("whole", 20, 30)
+    inputs = (activations, gradients, grey, shown[0].cells)
+    before = [a.copy() for a in inputs]
+    first = kernels.gradcam(activations, gradients), kernels.overlay(grey, shown)
+    kept = [a.copy() for a in first]
+    kernels.gradcam(gradients, activations)
+    kernels.overlay(255 - grey, shown)
+    for actual, expected in zip((*inputs, *first), (*before, *kept), strict=True):
+        same(actual, expected)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda k, a: k.channel_weights(a.astype(np.float64)),
+        lambda k, a: k.channel_weights(a[0]),
+        lambda k, a: k.combine(a, np.zeros((2, 6), np.float32)),
+        lambda k, a: k.overlay(np.zeros((4, 4), np.uint16), []),
+        lambda k, a: k.overlay(np.zeros((4, 4, 3), np.uint8), []),
+    ],
+)
+def test_what_would_be_read_wrongly_is_refused(library: Path, call: Any) -> None:
+    with pytest.raises(KernelError, match="float64|wanted|weights"):
+        call(HostKernels(library), np.zeros((2, 5, 3, 3), np.float32))
+
+
+@pytest.mark.parametrize("at", BARRIERS, ids=[f"barrier{i}" for i in range(len(BARRIERS))])
+def test_a_barrier_that_is_missing_is_noticed(at: int, tmp_path: Path) -> None:
+    text = SOURCE.read_text()
+    broken = tmp_path / "broken.cu"
+    broken.write_text(text[:at] + text[at:].replace("__syncthreads();", ";", 1))
+    library = host_library(tmp_path / "broken.so", broken)
+    with pytest.raises(AssertionError, match="differ|wrong"):
+        for backward in (False, True):
+            check_all(HostKernels(library, backward))
+
+
+def under_address_sanitizer(source: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    library = host_library(folder / "sanitized.so", source, sanitize=True)
+    runtime = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    # leaks are Python's own; the interpreter ends without freeing
+    environment = os.environ | {"LD_PRELOAD": runtime.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0"}
+    command = [sys.executable, "-m", kernel_cases.__name__, str(library)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_no_kernel_leaves_its_arrays(tmp_path: Path) -> None:
+    done = under_address_sanitizer(SOURCE, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_a_bound_that_is_missing_is_noticed(bound: str, tmp_path: Path) -> None:
+    kept, dropped = BOUNDS[bound]
+    text = SOURCE.read_text()
+    assert text.count(kept) == 1
+    broken = tmp_path / "broken.cu"
+    broken.write_text(text.replace(kept, dropped))
+    done = under_address_sanitizer(broken, tmp_path)
+    assert done.returncode != 0
+    assert "heap-buffer-overflow" in done.stderr
+    assert "broken.cu" in done.stderr
