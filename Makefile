@@ -7,7 +7,7 @@ TESTABLE := $(VENV)/.testable
 # the release that the training was tested with; a build for the CPU does
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test check benchmark clean
+.PHONY: demo test check kernels test-gpu benchmark clean
 
 demo: $(INSTALLED)
 	$(BIN)/osteon demo
@@ -23,6 +23,20 @@ check: $(TESTABLE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+kernels: $(TESTABLE)
+	$(BIN)/python -m kernels.build
+
+GPU_TESTS := tests/contract/test_kernels.py tests/contract/on_a_gpu.py
+SANITIZER := compute-sanitizer --error-exitcode=1 --target-processes=all
+
+test-gpu: kernels
+	$(BIN)/pip install --quiet --editable '.[gpu]'
+	$(BIN)/pytest $(GPU_TESTS) --backends=reference,host,cuda
+	command -v compute-sanitizer || { echo 'not run: compute-sanitizer is not installed' >&2; exit 0; }; \
+	for tool in memcheck racecheck; do \
+	    $(SANITIZER) --tool=$$tool $(BIN)/pytest $(GPU_TESTS) -k 'cuda or gpu' --backends=cuda || exit 1; \
+	done
+
 benchmark: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.stages
 
@@ -36,4 +50,4 @@ $(TESTABLE): $(INSTALLED)
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo *.egg-info .pytest_cache .mypy_cache .ruff_cache tests/peers/node_modules
+	rm -rf $(VENV) demo kernels/*.fatbin *.egg-info .pytest_cache .mypy_cache .ruff_cache tests/peers/node_modules

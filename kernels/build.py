@@ -22,7 +22,7 @@ SOURCE = HERE / "gradcam.cu"
 FATBIN = HERE / "gradcam.fatbin"
 
 ARCHITECTURES = ("80", "86", "89", "90", "120")
-"""A100; RTX 30; RTX 40, the box's own; H100 and H200; RTX 50. Later ones compile the last one's PTX when they load it."""
+"""A100; RTX 30; RTX 40, the box's own; H100 and H200; RTX 50. Later ones compile the last one's PTX."""
 
 KERNELS = ("channel_weights", "combine", "normalise", "overlay")
 

@@ -108,9 +108,12 @@ def colour_map(kind: Literal["heat", "sunset"] = "heat") -> NDArray[np.uint8]:
         levels = np.array([0.0, 0.35, 0.6, 0.8, 1.0])
         colours = np.array([[0, 40, 255], [0, 190, 255], [255, 225, 0], [255, 130, 0], [255, 0, 0]], float)
     else:
-        stops = "364b9a 4a7bb7 6ea6cd 98cae1 c2e4ef eaeccc feda8b fdb366 f67e4b dd3d2d a50026".split()
+        # fmt: off
+        stops = [0x364B9A, 0x4A7BB7, 0x6EA6CD, 0x98CAE1, 0xC2E4EF, 0xEAECCC,
+                 0xFEDA8B, 0xFDB366, 0xF67E4B, 0xDD3D2D, 0xA50026]
+        # fmt: on
         levels = np.linspace(0, 1, len(stops))
-        colours = np.array([list(bytes.fromhex(stop)) for stop in stops], float)
+        colours = np.array([list(stop.to_bytes(3)) for stop in stops], float)
     at = np.linspace(0, 1, 256)
     return np.stack([np.interp(at, levels, colours[:, c]) for c in range(3)], axis=1).round().astype(np.uint8)
 
@@ -143,11 +146,12 @@ def overlay(
     opacity: float = OPACITY,
 ) -> NDArray[np.uint8]:
     """(H, W, 3) uint8: `heats` over the radiograph `grey` (H, W) uint8; where they meet, the hottest shows."""
+    height, width = grey.shape
     field = np.zeros(grey.shape, np.float32)
     for heat in heats:
         left, top, right, bottom = (max(round(border), 0) for border in heat.within)
         window = (slice(top, max(bottom, top)), slice(left, max(right, left)))
-        field[window] = np.maximum(field, sample(heat.cells, *grey.shape, heat.extent))[window]
+        field[window] = np.maximum(field, sample(heat.cells, height, width, heat.extent))[window]
     return blend(grey, field, opacity, colours)
 
 

@@ -7,7 +7,6 @@ threads: where AddressSanitizer watches, it must be loaded before Python is.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from kernels import reference
+from kernels.build import FATBIN, fatbin, nvcc
 from kernels.host.library import HostKernels
 
 UNIT = 2.0**-24
@@ -25,7 +25,16 @@ Numerical Algorithms, 2002, section 4.2)."""
 HEAT_ERROR = 1e-5
 """Of a heat sampled in float32."""
 
-MAPS = [(0, 5, 4, 4), (1, 1, 1, 1), (2, 3, 5, 7), (1, 37, 7, 9), (3, 17, 13, 1), (1, 129, 1, 31), (2, 64, 16, 16), (1, 9, 31, 41)]
+MAPS = [
+    (0, 5, 4, 4),
+    (1, 1, 1, 1),
+    (2, 3, 5, 7),
+    (1, 37, 7, 9),
+    (3, 17, 13, 1),
+    (1, 129, 1, 31),
+    (2, 64, 16, 16),
+    (1, 9, 31, 41),
+]
 """(N, K, h, w): none, one, primes, K beside the block, more cells than threads."""
 
 CONTENTS = ("noise", "constant", "zero", "gradients all negative", "strided", "beside the alignment")
@@ -75,7 +84,11 @@ def heats(layout: str, height: int, width: int) -> list[Heat]:
         "beyond": [heat(7, 5, -0.31, -0.2, 0.6, 0.45), heat(3, 4, 0.7, 0.8, 1.9, 1.4)],
         "window": [heat(8, 8, 0.1, 0.1, 0.9, 0.9, within=(0.2 * width, 2.5, 0.7 * width, height - 1.5))],
         "meeting": [heat(16, 16, 0, 0, 0.7, 0.7), heat(31, 41, 0.3, 0.2, 1, 0.9), heat(1, 1, 0.4, 0.4, 0.6, 0.6)],
-        "outside": [heat(4, 4, 1.5, 0, 2, 1), heat(4, 4, -1, -1, -0.1, -0.1), heat(4, 4, 0, 0, 1, 1, within=(0, 0, 0, 9))],
+        "outside": [
+            heat(4, 4, 1.5, 0, 2, 1),
+            heat(4, 4, -1, -1, -0.1, -0.1),
+            heat(4, 4, 0, 0, 1, 1, within=(0, 0, 0, 9)),
+        ],
     }[layout]
 
 
@@ -85,7 +98,9 @@ def same(actual: NDArray[Any], expected: NDArray[Any], tolerance: NDArray[np.flo
     assert actual.dtype == expected.dtype
     difference = np.abs(actual.astype(np.float64) - expected)
     wrong = ~(difference <= tolerance)
-    assert not wrong.any(), f"{wrong.sum()} of {wrong.size} differ, by up to {difference.max()}, first at {np.argwhere(wrong)[0]}"
+    assert not wrong.any(), (
+        f"{wrong.sum()} of {wrong.size} differ, by up to {difference.max()}, first at {np.argwhere(wrong)[0]}"
+    )
 
 
 def check_maps(kernels: Any, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> None:
@@ -108,7 +123,9 @@ def check_maps(kernels: Any, activations: NDArray[np.float32], gradients: NDArra
     same(kernels.gradcam(activations, gradients), normalised)
 
 
-def check_overlay(kernels: Any, grey: NDArray[np.uint8], shown: list[Heat], colours: NDArray[np.uint8] | None = None) -> None:
+def check_overlay(
+    kernels: Any, grey: NDArray[np.uint8], shown: list[Heat], colours: NDArray[np.uint8] | None = None
+) -> None:
     """Every channel of every pixel within what a heat that is `HEAT_ERROR` off may make of it."""
     field, covered = in_double_precision(shown, *grey.shape)
     made = kernels.overlay(grey, shown, colours=colours).astype(int)
@@ -154,6 +171,15 @@ def grey(height: int, width: int) -> NDArray[np.uint8]:
     """A radiograph that is neither aligned nor flat."""
     noise = np.random.default_rng(height).integers(0, 256, height * width + 1, np.uint8)
     return noise[1:].reshape(height, width)
+
+
+def fatbin_of_today(folder: Path) -> Path:
+    """Built from the text as it is now, where nvcc is; else the one that ships."""
+    if nvcc() is None:
+        return FATBIN
+    made = folder / FATBIN.name
+    fatbin(made)
+    return made
 
 
 def main() -> None:

@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from kernels.build import nvcc
+
 PEERS = Path(__file__).resolve().parent.parent / "peers"
 START_S = 60.0
 """A FHIR server on a busy machine reads 40 MB of definitions first."""
@@ -40,6 +42,8 @@ def find(name: str) -> str:
     if name.endswith(".js"):
         installed = shutil.which("node") and (PEERS / "node_modules").is_dir()
         path = str(PEERS / name) if installed else None
+    if name == "nvcc":
+        path = nvcc()
     if path is not None:
         return path
     reason = f"not run: the peer {name} is not installed; run tests/peers/install.sh"

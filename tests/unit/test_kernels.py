@@ -1,9 +1,13 @@
 """Grad-CAM's definition against textbook loops, on shapes chosen to hurt."""
 
+import cv2
 import numpy as np
 import pytest
 
+from appliance.analysis.overlay import _draw_heats
+from appliance.ports import Heat
 from kernels import reference as kernels
+from tests.support.kernel_cases import LAYOUTS, heats
 
 SHAPES = [(1, 1, 1, 1), (2, 3, 5, 7), (1, 64, 16, 16), (3, 17, 13, 1)]
 
@@ -60,3 +64,47 @@ def test_focus_tells_one_cell_from_all_cells() -> None:
     assert kernels.focus(one) == pytest.approx(1 - 1 / 16)
     assert kernels.focus(all_alike) == pytest.approx(0)
     assert kernels.focus(none) == 0
+
+
+def test_the_overlay_is_what_the_appliance_draws() -> None:
+    """The definition, without the appliance's windows and strips, makes the same picture."""
+    grey = np.random.default_rng(3).integers(0, 256, (203, 311), np.uint8)
+    for layout in LAYOUTS:
+        shown = [Heat(cells=h.cells, extent=h.extent, within=h.within) for h in heats(layout, *grey.shape)]
+        drawn = np.repeat(grey[..., None], 3, axis=2)
+        _draw_heats(drawn, grey, shown)
+        made = kernels.overlay(grey, shown)
+        assert made.shape == drawn.shape and made.dtype == drawn.dtype
+        # the same positions from other origins: a heat between two colours may take the other
+        assert (made != drawn).any(axis=2).mean() < 1e-4
+        assert np.abs(made.astype(int) - drawn).max() <= 2
+
+
+LMS_FROM_RGB = np.array(
+    [[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]], float
+)
+"""Linear RGB to cone responses; like the two below from Viénot et al., Color Research and Application 1999."""
+
+WITHOUT = {
+    "red": np.array([[0, 2.02344, -2.52581], [0, 1, 0], [0, 0, 1]], float),
+    "green": np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]], float),
+}
+
+
+@pytest.mark.parametrize("cones", WITHOUT)
+def test_sunset_is_read_without_red_or_green_cones(cones: str) -> None:
+    """Any two levels a quarter of the scale apart differ by ten times what one just sees (2.3 in CIE Lab)."""
+    sunset, heat = (_closest(_seen(kernels.colour_map(kind), WITHOUT[cones]), 64) for kind in ("sunset", "heat"))
+    assert sunset > 23 > heat
+
+
+def _seen(table: np.ndarray, cones: np.ndarray) -> np.ndarray:
+    linear = (table / 255) ** 2.2
+    return np.clip(linear @ (np.linalg.inv(LMS_FROM_RGB) @ cones @ LMS_FROM_RGB).T, 0, 1)
+
+
+def _closest(linear: np.ndarray, apart: int) -> float:
+    """Smallest CIE 1976 distance of two levels that are at least `apart` levels apart."""
+    lab = cv2.cvtColor((linear ** (1 / 2.2))[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+    distance = np.linalg.norm(lab[:, None] - lab[None], axis=2)
+    return float(distance[np.abs(np.subtract.outer(range(256), range(256))) >= apart].min())

@@ -1,0 +1,98 @@
+"""kernels/cuda.py without a GPU: PyCUDA itself, over a driver that runs the kernels on the CPU; and the build for GPUs.
+
+PyCUDA takes minutes to build. It is used where it is installed, else from a wheel that an earlier run kept under
+``~/.cache/osteon/wheels``, which ``pytest --campaign`` builds. Otherwise these are listed as not run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kernels.build import ARCHITECTURES, KERNELS, SOURCE, fatbin
+from kernels.operations import KernelError
+from tests.support import driver
+from tests.support.peers import find
+
+HERE = Path(__file__).parent
+USE = f"""
+import numpy, pathlib, kernels.cuda
+with kernels.cuda.CudaKernels(fatbin=pathlib.Path({str(SOURCE)!r})) as on_gpu:
+    on_gpu.overlay(numpy.ones((2, 2), numpy.uint8), [])
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory, campaign: bool) -> dict[str, str]:
+    """Of a process that finds PyCUDA and a driver."""
+    find("nvcc")
+    folder = tmp_path_factory.mktemp("driver")
+    site = driver.pycuda(folder, build=campaign)
+    if site is None:
+        pytest.skip("not run: PyCUDA is not built; pytest --campaign builds it")
+    path = os.pathsep.join(map(str, (Path.cwd(), site)))
+    return os.environ | {"LD_LIBRARY_PATH": str(driver.driver(folder)), "PYTHONPATH": path}
+
+
+def python(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("file", ["test_kernels.py", "on_a_gpu.py"])
+def test_the_contract_holds_through_pycuda(environment: dict[str, str], file: str) -> None:
+    chosen = ("-k", "cuda or gpu", "--backends=cuda", "-p", "no:cacheprovider")
+    done = python(environment, "-m", "pytest", "-q", *chosen, str(HERE / file))
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\d+ passed", done.stdout)
+    assert "skipped" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("cuInit", "the GPU cannot be used: cuInit failed: no CUDA-capable device is detected"),
+        ("cuMemAlloc_v2", "the GPU cannot be used: cuMemAlloc failed"),
+        ("cuMemcpyHtoDAsync_v2", "grey cannot be copied to the GPU: cuMemcpyHtoDAsync failed"),
+        ("cuLaunchKernel", "overlay cannot be launched: cuLaunchKernel failed"),
+        ("cuStreamSynchronize", "the kernels failed: cuStreamSynchronize failed"),
+    ],
+)
+def test_what_the_gpu_refuses_is_said(environment: dict[str, str], function: str, said: str) -> None:
+    done = python(environment | {"CUDA_FAILS": function}, "-c", USE)
+    assert f"KernelError: {said}" in done.stderr
+
+
+def test_without_pycuda_or_a_driver_it_is_said_so(environment: dict[str, str]) -> None:
+    for changed in ({"LD_LIBRARY_PATH": ""}, {"PYTHONPATH": str(Path.cwd())}):
+        done = python(environment | changed, "-c", USE)
+        assert "KernelError: PyCUDA cannot be imported" in done.stderr
+
+
+def test_no_kernel_spills_on_any_architecture(tmp_path: Path) -> None:
+    find("nvcc")
+    usages = fatbin(tmp_path / "gradcam.fatbin")
+    assert {(u.kernel, u.architecture) for u in usages} == {(k, a) for k in KERNELS for a in ARCHITECTURES}
+    assert all(0 < u.registers <= 128 and u.spilled_bytes == 0 for u in usages)  # 128: four blocks and more at once
+    assert (tmp_path / "gradcam.fatbin").stat().st_size > 0
+
+
+def test_a_kernel_that_spills_is_no_fatbin(tmp_path: Path) -> None:
+    find("nvcc")
+    tight, out = tmp_path / "tight.cu", tmp_path / "tight.fatbin"
+    tight.write_text(SOURCE.read_text().replace("__launch_bounds__(BLOCK)", "__launch_bounds__(BLOCK, 16)"))
+    with pytest.raises(KernelError, match=r"spill in .*overlay"):
+        fatbin(out, tight)
+    assert not out.exists()
+
+
+def test_what_nvcc_refuses_is_said(tmp_path: Path) -> None:
+    find("nvcc")
+    broken = tmp_path / "broken.cu"
+    broken.write_text("__global__ int no() {}")
+    with pytest.raises(KernelError, match="refused"):
+        fatbin(tmp_path / "broken.fatbin", broken)
