@@ -85,7 +85,8 @@ def host_library(out: Path, source: Path = SOURCE, sanitize: bool = False) -> Pa
     Parameters
     ----------
     sanitize
-        With AddressSanitizer; the process that loads it was started with ``LD_PRELOAD=libasan.so``.
+        With AddressSanitizer and UndefinedBehaviorSanitizer; the process that loads it was started with
+        ``LD_PRELOAD=libasan.so``.
 
     Raises
     ------
@@ -93,7 +94,7 @@ def host_library(out: Path, source: Path = SOURCE, sanitize: bool = False) -> Pa
         If there is no g++, or it refuses the source.
     """
     flags = ("-std=c++17", "-O1", "-g", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
-    sanitizer = ("-fsanitize=address",) if sanitize else ()
+    sanitizer = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined") if sanitize else ()
     unit = f'-DSOURCE="{source}"'
     _compiled("g++", *flags, *sanitizer, unit, "-shared", "-fPIC", "-o", str(out), str(HERE / "host/gradcam.cpp"))
     return out

@@ -46,7 +46,8 @@ def find(name: str) -> str:
         path = nvcc()
     if path is not None:
         return path
-    reason = f"not run: the peer {name} is not installed; run tests/peers/install.sh"
+    how = "pip install nvidia-cuda-nvcc" if name == "nvcc" else "run tests/peers/install.sh"
+    reason = f"not run: the peer {name} is not installed; {how}"
     if os.environ.get("OSTEON_REQUIRE_PEERS") == "1":
         pytest.fail(reason)
     pytest.skip(reason)

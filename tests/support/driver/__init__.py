@@ -68,7 +68,13 @@ def driver(folder: Path) -> Path:
 
 
 def pycuda(folder: Path, build: bool) -> Path | None:
-    """`folder` to put on the path, with PyCUDA in it: from the kept wheel, or built now, or None."""
+    """A folder to put on the path, with PyCUDA in it: from the kept wheel, or built now, or None.
+
+    Parameters
+    ----------
+    folder
+        `driver` has been there: PyCUDA is linked against its library.
+    """
     if importlib.util.find_spec("pycuda"):
         return folder  # installed where Python looks anyway
     tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
