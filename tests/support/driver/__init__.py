@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 HOST = SOURCE.parent / "host"
 PYCUDA = "pycuda==2026.1"
 WHEELS = Path.home() / ".cache/osteon/wheels"
-"""A build takes minutes; a wheel for this Python is kept here."""
+"""A build takes minutes; its wheel, and those that it needs, are kept here."""
 
 SITECONF = """\
 USE_SHIPPED_BOOST = True
@@ -84,19 +84,9 @@ def pycuda(folder: Path, build: bool) -> Path | None:
         wheel = next(WHEELS.glob(f"pycuda-*-{tag}-*.whl"))
     if wheel is None:
         return None
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--target",
-        folder / "site",
-        wheel,
-        "pytools",
-    ]
-    subprocess.run([*pip, "platformdirs", "siphash24"], check=True)
+    kept = ["--no-index", "--find-links", WHEELS]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", *kept, "--target", folder / "site", PYCUDA]
+    subprocess.run(pip, check=True)
     return folder / "site"
 
 
@@ -110,4 +100,4 @@ def _build(folder: Path) -> None:
     settings = SITECONF.format(cuda=str(cuda_home()), driver=str(folder))
     (source / "siteconf.py").write_text(settings)
     WHEELS.mkdir(parents=True, exist_ok=True)
-    subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", WHEELS, source], check=True)
+    subprocess.run([*pip, "wheel", "--quiet", "--wheel-dir", WHEELS, source], check=True)
