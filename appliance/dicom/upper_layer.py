@@ -395,8 +395,9 @@ class _Provider(DULServiceProvider):
 
     def _is_transport_event(self) -> bool:
         if self.state_machine.current_state == "Sta6":
-            if not self._free.wait(0.02):
-                return False
+            if not self._free.is_set():
+                self._free.wait(0.02)
+                return False  # the answer goes out first
             # only an abort of ours could be waiting, and that is in no hurry
             self.socket.poll_ms = 20
         else:
