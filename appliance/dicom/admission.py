@@ -163,6 +163,11 @@ class Places:
         """How many there are."""
         return self._associations.total()
 
+    @property
+    def connections(self) -> int:
+        """How many there are, those with an association included."""
+        return self._connections.total()
+
 
 def plain_address(address: str) -> IPv4Address | IPv6Address:
     """`address` without a zone; an IPv4 address that came over an IPv6 socket is that IPv4 address (RFC 4291)."""

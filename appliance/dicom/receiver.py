@@ -26,6 +26,7 @@ from appliance.storage.notices import Notice, Subject
 from appliance.storage.spool import FileSpool, Incoming
 
 from .admission import Admission, Places, Refusal, plain_address
+from .part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from .series import MANUFACTURER
 from .tls import server_context
 from .transfer_syntaxes import RADIOGRAPHS
@@ -138,6 +139,8 @@ class Receiver:
         self.places = Places(config.associations, config.associations_per_peer)
         ae = AE(ae_title=config.ae_title)
         ae.maximum_pdu_size = PDU_BYTES
+        ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         ae.maximum_associations = config.associations + 1  # `Places` counts, before the library does
         ae.acse_timeout, ae.dimse_timeout, ae.network_timeout = CLOSING_S, config.idle_s, config.idle_s
         try:
