@@ -12,6 +12,11 @@ from tests.support.peers import free_port, node_peer, peer
 __all__ = ["free_port", "node_peer", "peer"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The long form of what the suite does in short."""
+    parser.addoption("--campaign", action="store_true", help="send 2,000 mutated streams instead of 200")
+
+
 @pytest.fixture
 def data() -> Path:
     """Folder of real radiographs that ``OSTEON_DATA`` names."""

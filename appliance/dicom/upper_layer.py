@@ -51,6 +51,12 @@ PDU_S = 30.0
 CLOSING_S = 2.0
 """How long a peer has to read why it was turned away."""
 
+POLL_S = 0.05
+"""How soon a listener sees that it is to stop."""
+
+COLLECT_S = 30.0
+"""How often the library collects what its associations, circles of objects, left behind."""
+
 ASSOCIATE_RQ, P_DATA_TF, TLS_HANDSHAKE = 0x01, 0x04, 0x16
 """First bytes: DICOM PS3.8 section 9.3.1, RFC 8446 section 5.1."""
 
@@ -120,8 +126,8 @@ class Listener(ThreadedAssociationServer):
         self._request_s, self._tls = request_s, tls
         super().__init__(ae, address, ae.ae_title, [], evt_handlers=handlers)
         ae._servers.append(self)
-        self._thread = threading.Thread(target=self.serve_forever, name="listener", daemon=True)
-        self._thread.start()
+        self._gc[1] = int(COLLECT_S / POLL_S)
+        threading.Thread(target=self.serve_forever, args=(POLL_S,), name="listener", daemon=True).start()
 
     def verify_request(self, request: socket.socket, client_address: tuple[str, int]) -> bool:
         """Close at once what is beyond the number of connections; a thread for each would be the attack."""
@@ -350,6 +356,11 @@ class _Socket(AssociationSocket):
             raise ConnectionError("closed")
         read_into(self.socket, view, deadline)
 
+    def discard(self, view: memoryview) -> None:
+        """Take what there is, up to the length of `view`; `OSError` if the peer hung up."""
+        if self.socket is None or not self.socket.recv_into(view):
+            raise ConnectionError("closed")
+
     def send(self, bytestream: bytes) -> None:
         """As the library does, but a peer that does not read cannot hold us."""
         if self.socket is not None:
@@ -409,6 +420,9 @@ class _Provider(DULServiceProvider):
         deadline = time.monotonic() + PDU_S
         head = bytearray(6)
         try:
+            if self.state_machine.current_state == "Sta13":  # it is over, and only waits for the peer to hang up
+                self.socket.discard(self._buffer)
+                return
             self.socket.read_into(memoryview(head), deadline)
             length = int.from_bytes(head[2:])
             if length > PDU_BYTES:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydicom.filereader import read_file_meta_info
 
 from appliance.dicom import upper_layer
 from appliance.dicom.admission import SPARE
 from appliance.dicom.tls import CIPHERS
+from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS
 from tests.support.pdus import (
     ABORT,
     ACCEPT,
@@ -381,6 +383,56 @@ def test_a_companion_is_accepted_noted_and_not_kept(start: Start) -> None:
     (notice,) = receiving.notices
     assert (notice.subject, notice.code) == ("instance", "not_a_radiograph")
     assert "Comprehensive SR Storage" in notice.reason
+
+
+@pytest.mark.parametrize("storage_class", ["1.2.840.10008.5.1.4.1.1.3", "1.3.12.2.1107.5.9.1"])
+def test_retired_and_private_companions_are_taken_in_any_encoding(start: Start, storage_class: str) -> None:
+    """Ultrasound (retired), and Siemens' non-image storage: the library knows neither."""
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.send(associate_rq((3, storage_class, ["1.2.840.10008.1.2.4.50"])))
+        assert wire.answer()[0] == ACCEPT
+        wire.send(p_data((3, 3, c_store_rq("1.2.3", storage_class))) + p_data((3, 2, ELEMENT)))
+        assert status_of(wire.answer()[1]) == 0
+    assert codes(receiving) == ["not_a_radiograph"]
+
+
+@pytest.mark.parametrize("made_by", [b"Osteon", b"Siemens "])
+def test_an_answer_of_another_box_is_known_by_its_root_and_its_manufacturer(start: Start, made_by: bytes) -> None:
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        manufacturer = struct.pack("<HHI", 0x0008, 0x0070, len(made_by)) + made_by
+        assert wire.store("2.25.77", ELEMENT + manufacturer + struct.pack("<HHI", 8, 0x1030, 2) + b"x ", SR) == 0
+    assert codes(receiving) == ["own_answer" if made_by == b"Osteon" else "not_a_radiograph"]
+    assert receiving.files == []
+
+
+def test_an_answer_of_ours_is_known_by_its_uid_whatever_it_comes_as(start: Start) -> None:
+    receiving = start()
+    receiving.answers = {"2.25.78"}
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        assert wire.store("2.25.78", ELEMENT) == 0
+        assert wire.store("2.25.79", ELEMENT) == 0
+    assert codes(receiving) == ["own_answer"]
+    assert receiving.kept == ["2.25.79"]
+
+
+@pytest.mark.parametrize("storage_class", RADIOGRAPHS)
+@pytest.mark.parametrize("syntax", ACCEPTED, ids=lambda syntax: syntax.name)
+def test_every_radiograph_in_every_transfer_syntax_is_kept_as_it_came(
+    start: Start, storage_class: str, syntax: str
+) -> None:
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.send(associate_rq((3, storage_class, [syntax])))
+        assert wire.answer()[0] == ACCEPT
+        wire.send(p_data((3, 3, c_store_rq("1.2.3", storage_class))) + p_data((3, 2, b"any bytes")))
+        assert status_of(wire.answer()[1]) == 0
+    (file,) = receiving.files
+    assert read_file_meta_info(file).TransferSyntaxUID == syntax
+    assert file.read_bytes().endswith(b"any bytes")
 
 
 def test_companions_are_refused_where_the_site_says_so(start: Start) -> None:

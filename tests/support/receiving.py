@@ -27,13 +27,14 @@ class Receiving:
         self.engine = open_database(f"sqlite:///{folder / 'osteon.db'}")
         self.spool = FileSpool(folder / "spool")
         self.notices: list[Notice] = []
+        self.answers: set[str] = set()
         self._before = threads()
         self.keep: Callable[..., bool] = partial(keep_instance, self.engine)
         self.receiver = Receiver(
             Receive(**{"port": 0, "reserve_mb": 0} | config),
             self.spool,
             lambda received: self.keep(received),
-            partial(is_answer, self.engine),
+            lambda uid: uid in self.answers or is_answer(self.engine, uid),
             self.notices.append,
         )
         self.port = getattr(self.receiver, "port", 0)
