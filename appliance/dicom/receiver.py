@@ -141,7 +141,7 @@ class Receiver:
         ae.maximum_pdu_size = PDU_BYTES
         ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        ae.maximum_associations = config.associations + 1  # `Places` counts, before the library does
+        ae.maximum_associations = 10 * config.associations  # `Places` counts; the library also those that have ended
         ae.acse_timeout, ae.dimse_timeout, ae.network_timeout = CLOSING_S, config.idle_s, config.idle_s
         try:
             if config.plain:

@@ -307,7 +307,8 @@ class IncomingAssociation(Association):
         finally:
             self.dul.kill_dul()
             self.dul.socket._shutdown_socket()
-            self.dul.join()
+            with contextlib.suppress(RuntimeError):  # it may not even have started
+                self.dul.join()
             self._forget_arrival()
             self.listener.places.release(self.address)
             self.listener.places.leave(self.address, known=self._known)
