@@ -398,6 +398,7 @@ class _Provider(DULServiceProvider):
             log.warning("the upper layer gave up on a peer: %s", type(error).__name__)
         finally:
             self.assoc._dul_ready.set()
+            self.assoc._reactor_checkpoint.set()
             self.socket._shutdown_socket()
 
     def served(self) -> None:
@@ -412,9 +413,14 @@ class _Provider(DULServiceProvider):
                 return False  # the answer goes out first
             # only an abort of ours could be waiting, and that is in no hurry
             self.socket.poll_ms = 20
+            # without this the association's own thread would look a thousand times a second
+            self.assoc._reactor_checkpoint.clear()
         else:
             self.socket.poll_ms = 1
-        return super()._is_transport_event()
+        something = super()._is_transport_event()
+        if something or self.idle_timer_expired() or self.state_machine.current_state != "Sta6":
+            self.assoc._reactor_checkpoint.set()
+        return something
 
     def _read_pdu_data(self) -> None:
         """Read one PDU, and give P-DATA on without the detour through the library's objects."""
