@@ -26,11 +26,12 @@ from appliance.storage.notices import Notice, Subject
 from appliance.storage.spool import FileSpool, Incoming
 
 from .admission import Admission, Places, Refusal, plain_address
+from .listener import Listener
 from .part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from .series import MANUFACTURER
 from .tls import server_context
 from .transfer_syntaxes import RADIOGRAPHS
-from .upper_layer import PDU_BYTES, IncomingAssociation, Listener, Violation
+from .upper_layer import PDU_BYTES, IncomingAssociation, Violation
 
 SUCCESS = 0x0000
 SOP_CLASS_NOT_SUPPORTED = 0x0122
