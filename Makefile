@@ -7,7 +7,7 @@ TESTABLE := $(VENV)/.testable
 # the release that the training was tested with; a build for the CPU does
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test check benchmark clean
+.PHONY: demo test check benchmark fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/osteon demo
@@ -22,6 +22,9 @@ check: $(TESTABLE)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: $(TESTABLE)
+	$(BIN)/pytest --campaign tests/faults/test_fuzz_network.py tests/faults/test_fuzz_instances.py
 
 benchmark: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.stages

@@ -15,7 +15,7 @@ from appliance.domain.job import TABLE, Event, State
 from appliance.domain.result import Result
 from appliance.errors import OsteonError
 
-from .database import now
+from .database import now, readers
 from .tables import analyses, deliveries, instances, results, roles
 
 
@@ -57,10 +57,10 @@ class Answered:
 def keep_instance(engine: Engine, received: Received) -> bool:
     """Record an instance and queue its analysis, durably; False if the same bytes were here before."""
     with engine.begin() as c:
-        known = select(instances.c.id).where(
-            instances.c.sop_instance_uid == received.sop_instance_uid, instances.c.digest == received.digest
-        )
-        if c.execute(known).first():
+        same = (instances.c.sop_instance_uid == received.sop_instance_uid, instances.c.digest == received.digest)
+        if c.execute(select(instances.c.id).where(*same)).first():
+            # what retention had removed lies in the spool again
+            c.execute(update(instances).where(*same, instances.c.pruned_at.is_not(None)).values(pruned_at=None))
             return False
         moment = now()
         values = {name: getattr(received, name) for name in Received.__slots__}
@@ -77,6 +77,12 @@ def keep_instance(engine: Engine, received: Received) -> bool:
             )
         )
     return True
+
+
+def is_answer(engine: Engine, identifier: str) -> bool:
+    """Whether an object of that SOP Instance UID is an answer that we made."""
+    with readers(engine).connect() as c:
+        return c.execute(select(deliveries.c.id).where(deliveries.c.identifier == identifier)).first() is not None
 
 
 def instance_of(engine: Engine, analysis_id: int) -> Row[Any]:
