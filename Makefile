@@ -26,8 +26,10 @@ check: $(TESTABLE)
 fuzz: $(TESTABLE)
 	$(BIN)/pytest --campaign tests/faults/test_fuzz_network.py tests/faults/test_fuzz_instances.py
 
-benchmark: $(INSTALLED)
+benchmark: $(TESTABLE)
 	$(BIN)/python -m tests.benchmarks.stages
+	-tests/peers/install.sh
+	$(BIN)/python -m tests.benchmarks.receive
 
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
