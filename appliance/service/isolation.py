@@ -122,6 +122,8 @@ def _serve(connection: Connection, function: Callable[..., Any], limit_s: int, l
             connection.send(outcome)
         except (MemoryError, RecursionError):
             connection.send(Rejected("unreadable", "what the instance holds cannot be passed on: export it again"))
+        except Exception as error:  # noqa: BLE001  what cannot be pickled: likewise
+            connection.send(bug(error, "passing an instance on"))
         del arguments, outcome
 
 
