@@ -133,7 +133,7 @@ def examine(
 def _without_pixels(ds: Dataset) -> Dataset:
     """The elements as they were read: values that pydicom has made cannot all be pickled, bytes can."""
     tags = ds.keys()  # iterating over the data set itself would convert its elements
-    made = Dataset({tag: ds.get_item(tag) for tag in tags if tag != PIXEL_DATA})
+    made = Dataset({tag: ds.get_item(tag, keep_deferred=True) for tag in tags if tag != PIXEL_DATA})
     is_implicit_vr, is_little_endian = ds.original_encoding
     made.set_original_encoding(is_implicit_vr, is_little_endian, ds.original_character_set)
     made.file_meta = ds.file_meta
