@@ -7,7 +7,7 @@ TESTABLE := $(VENV)/.testable
 # the release that the training was tested with; a build for the CPU does
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test check kernels test-gpu benchmark clean
+.PHONY: demo test check kernels test-gpu benchmark fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/osteon demo
@@ -37,8 +37,13 @@ test-gpu: kernels
 	    $(SANITIZER) --tool=$$tool $(BIN)/pytest $(GPU_TESTS) -k 'cuda or gpu' --backends=cuda || exit 1; \
 	done
 
-benchmark: $(INSTALLED)
+fuzz: $(TESTABLE)
+	$(BIN)/pytest --campaign tests/faults/test_fuzz_network.py tests/faults/test_fuzz_instances.py
+
+benchmark: $(TESTABLE)
 	$(BIN)/python -m tests.benchmarks.stages
+	-tests/peers/install.sh
+	$(BIN)/python -m tests.benchmarks.receive
 
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

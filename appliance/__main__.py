@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -16,6 +18,9 @@ from rich.table import Table
 
 from appliance.config import Configuration, ConfigurationError, read_configuration
 from appliance.errors import OsteonError
+
+if TYPE_CHECKING:
+    from provisioning.queues import Job
 
 DEFAULT_CONFIG = Path("/etc/osteon/osteon.toml")
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -26,7 +31,8 @@ config_option = click.option(
     envvar="OSTEON_CONFIG",
     help=f"Configuration file. Default: {DEFAULT_CONFIG} if it exists, else the built-in defaults.",
 )
-out = Console()
+out = Console() if sys.stdout.isatty() else Console(width=int(os.environ.get("COLUMNS", 240)))
+"""What goes into a pipe is not wrapped: lines are what `grep` finds."""
 
 
 class _Verbs(click.Group):
@@ -147,18 +153,23 @@ def queue() -> None:
 @queue.command("list")
 @config_option
 @click.option("--all", "everything", is_flag=True, help="Finished jobs too.")
-def queue_list(config_path: Path | None, everything: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One object per job, one per line.")
+def queue_list(config_path: Path | None, everything: bool, as_json: bool) -> None:
     """Jobs that wait, are parked or were not analysed, with the reason."""
     from provisioning.queues import jobs
 
-    table = Table()
-    for name in ("job", "state", "what", "attempts", "since", "reason"):
-        table.add_column(name)
-    for job in jobs(_configuration(config_path), everything):
-        table.add_row(
-            job.name, job.state, job.what, str(job.attempts), f"{job.since:%Y-%m-%d %H:%M:%S}", escape(job.reason)
-        )
-    out.print(table if table.row_count else "nothing waits, and nothing failed")
+    _show_jobs(jobs(_configuration(config_path), everything), as_json, "nothing waits, and nothing failed")
+
+
+@queue.command("find")
+@click.argument("uid")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="One object per job, one per line.")
+def queue_find(uid: str, config_path: Path | None, as_json: bool) -> None:
+    """What became of the instance with that SOP Instance UID, or of the study with that Study Instance UID."""
+    from provisioning.queues import jobs
+
+    _show_jobs(jobs(_configuration(config_path), True, uid), as_json, "nothing of that UID was kept")
 
 
 @queue.command("show")
@@ -175,7 +186,7 @@ def queue_show(job: str, config_path: Path | None) -> None:
 @click.argument("job")
 @config_option
 def queue_retry(job: str, config_path: Path | None) -> None:
-    """Try a parked, waiting or not analysed JOB again, now."""
+    """Try a JOB again, now; one that is done is answered anew, as a new revision."""
     from provisioning.queues import retry
 
     out.print(f"{job} is {retry(_configuration(config_path), job)}")
@@ -331,6 +342,20 @@ def train(pack: str, data: Path | None, folder: Path, cache: Path) -> None:
         raise click.UsageError("the pack fracatlas needs --data")
     else:
         train_fracatlas(data, folder, cache.expanduser())
+
+
+def _show_jobs(jobs: Iterable[Job], as_json: bool, nothing: str) -> None:
+    if as_json:
+        for job in jobs:
+            click.echo(json.dumps(dataclasses.asdict(job), default=_text))
+        return
+    table = Table()
+    for name in ("job", "state", "code", "what", "tries", "since (UTC)", "reason"):
+        table.add_column(name, no_wrap=name in ("job", "state", "code"))
+    for job in jobs:
+        since = f"{job.since:%Y-%m-%d %H:%M:%S}"
+        table.add_row(job.name, job.state, job.code, job.what, str(job.attempts), since, escape(job.reason))
+    out.print(table if table.row_count else nothing)
 
 
 def _config_path(path: Path | None) -> Path | None:

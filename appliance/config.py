@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import Fault
 
@@ -17,11 +18,33 @@ AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[\x20-\x5
 Port = Annotated[int, Field(ge=0, le=65535)]
 """TCP port; 0 lets the system choose one."""
 
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(ip_network)]
+"""One address or a whole network."""
+
 
 class Section(BaseModel):
     """A table of the file: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Peer(Section):
+    """Who may associate: an address or a network, and under which AE title."""
+
+    address: Network = Field(description="Address, or network as 192.0.2.0/24")
+    ae_title: AeTitle | None = Field(None, description="Calling AE title; any if it is left out")
+
+
+LOOPBACK = (Peer(address=IPv4Network("127.0.0.0/8")), Peer(address=IPv6Network("::1/128")))
+
+
+class Tls(Section):
+    """The listener for secure connections (DICOM PS3.15 B.12)."""
+
+    port: Port = Field(2762, description="TCP port, 2762 is registered for it (DICOM PS3.8 section 9.1.1)")
+    certificate: Path = Field(description="Our certificate and its chain, PEM")
+    key: Path = Field(description="Our private key, PEM, without a pass phrase")
+    client_ca: Path | None = Field(None, description="Peers must show a certificate that one of these signed, PEM")
 
 
 class Receive(Section):
@@ -30,8 +53,23 @@ class Receive(Section):
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface")
     port: Port = Field(11112, description="TCP port of the Storage SCP")
     ae_title: AeTitle = Field("OSTEON", description="Our AE title; associations that call another are rejected")
+    also_called: tuple[AeTitle, ...] = Field((), description="Other AE titles that we answer to")
+    peers: tuple[Peer, ...] = Field(LOOPBACK, description="Who may associate; only this machine until it is set")
+    plain: bool = Field(True, description="Whether to listen without TLS, too")
+    tls: Tls | None = Field(None, description="Listen with TLS")
+    companions: bool = Field(True, description="Accept what routers send along (SR, PR, CT, ...), without keeping it")
     associations: int = Field(20, ge=1, le=200, description="Associations at a time")
+    associations_per_peer: int = Field(10, ge=1, le=200, description="Associations at a time from one address")
+    request_s: float = Field(10.0, gt=0, le=120, description="From connecting to the complete association request")
+    idle_s: float = Field(120.0, gt=0, le=3600, description="An association that is silent for longer is aborted")
+    instance_mb: int = Field(1000, ge=1, description="An instance that is larger is not taken")
     reserve_mb: int = Field(500, ge=0, description="Answer 0xA700 when less than this is free on the spool's disk")
+
+    @model_validator(mode="after")
+    def _listens_somewhere(self) -> Receive:
+        if not self.plain and self.tls is None:
+            raise ValueError("nothing listens: plain is false and there is no [receive.tls]")
+        return self
 
 
 class Films(Section):
@@ -116,6 +154,13 @@ class Status(Section):
     port: Port = Field(8080, description="TCP port of the page")
 
 
+class Retention(Section):
+    """How long the spool keeps what is analysed and delivered; what is not is kept for as long as it takes."""
+
+    days: float = Field(30.0, gt=0, description="Days after the last answer was delivered")
+    prune_below_mb: int = Field(5000, ge=0, description="Earlier, oldest first, when less than this is free")
+
+
 class Configuration(Section):
     """Everything that can be set."""
 
@@ -125,6 +170,7 @@ class Configuration(Section):
     analyse: Analyse = Analyse()
     destinations: tuple[DestinationConfig, ...] = ()
     status: Status = Status()
+    retention: Retention = Retention()
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Configuration:
@@ -204,6 +250,7 @@ def _keys(location: tuple[Any, ...]) -> list[str]:
             section = kinds[step]
         elif isinstance(step, str) and step in section.model_fields:
             annotation = section.model_fields[step].annotation
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                section = annotation
+            for inner in (annotation, *get_args(annotation)):
+                if isinstance(inner, type) and issubclass(inner, BaseModel):
+                    section = inner
     return list(section.model_fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -36,7 +37,9 @@ def build_plans(pack: Pack, target: str, folder: Path) -> Iterator[Built]:
         plan = folder / f"{plan_key(onnx, target)}.plan"
         was_there = plan.exists()
         if not was_there:
-            unfinished = plan.with_suffix(".unfinished")
-            unfinished.write_bytes(build_plan(onnx, target))
+            unfinished = plan.with_suffix(f".{os.getpid()}")
+            with unfinished.open("wb") as file:
+                file.write(build_plan(onnx, target))
+                os.fsync(file.fileno())
             unfinished.replace(plan)
         yield Built(network, plan, was_there)

@@ -33,7 +33,8 @@ class OnnxRuntimeRunner(Runner):
         # a spinning pool steals the cores from DALI, which runs between two inferences
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+            content = file.read_bytes()  # and nothing beside it: data outside the file would have no digest
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise RunnerError(f"{file.name} cannot be loaded by ONNX Runtime: {error}") from error
         self.inputs = tuple(_spec(t) for t in self._session.get_inputs())

@@ -7,6 +7,8 @@ is the digest of the pack and stands on every output.
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,10 @@ MANIFEST = "pack.toml"
 
 FORMAT = 1
 """Of the manifest; a pack of a newer one may mean something else by the same words."""
+
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+"""Of packs and versions: they become the name of a folder."""
 
 
 class PackError(Exception):
@@ -138,6 +144,8 @@ def _member(folder: Path, name: str) -> Path:
 def _pack_from_manifest(folder: Path, d: dict[str, Any], digest: str) -> Pack:
     if d["kind"] not in ("synthetic", "radiographs"):
         raise ValueError(f"kind {d['kind']!r}")
+    if not (NAME.fullmatch(d["name"]) and NAME.fullmatch(d["version"])):
+        raise ValueError(f"name {d['name']!r}, version {d['version']!r}: small letters, digits, dots and dashes")
     localiser = d["localiser"]
     classifiers = {
         site: ClassifierSpec(
@@ -152,8 +160,8 @@ def _pack_from_manifest(folder: Path, d: dict[str, Any], digest: str) -> Pack:
         for site, c in d["classifiers"].items()
     }
     for c in classifiers.values():
-        if not 0 <= c.doubt <= c.positive <= 1:
-            raise ValueError(f"operating points of {c.site}: doubt {c.doubt}, positive {c.positive}")
+        if not (0 <= c.doubt <= c.positive <= 1 and math.isfinite(c.scale) and math.isfinite(c.offset)):
+            raise ValueError(f"{c.site}: doubt {c.doubt}, positive {c.positive}, scale {c.scale}, offset {c.offset}")
     return Pack(
         folder=folder,
         name=d["name"],

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from appliance.config import Configuration
 from appliance.errors import Rejected
 from appliance.preprocessing.recipe import DIGEST
-from appliance.service.engines import SHIPPED
+from appliance.service.engines import SHIPPED, known_sites
 from engines.goldens import check_goldens
 from engines.onnxruntime_runner import OnnxRuntimeRunner
 from engines.pack import MANIFEST, Pack, PackError, read_pack
@@ -62,7 +63,7 @@ def verify(folder: Path, config: Configuration) -> tuple[Pack, dict[str, float],
     try:
         trusted = config.analyse.trusted_keys
         signer = check_signature(folder, trusted) if trusted else None
-        pack = read_pack(folder, DIGEST)
+        pack = known_sites(read_pack(folder, DIGEST))
         return pack, check_goldens(pack, OnnxRuntimeRunner), signer
     except PackError as error:
         raise Rejected("pack", str(error)) from error
@@ -82,9 +83,13 @@ def install(source: Path, config: Configuration) -> Path:
         pack, _, _ = verify(work, config)
         target = config.packs_dir / f"{pack.name}-{pack.version}"
         if target.exists():
-            if _digest(target) == pack.digest:
+            there = _digest(target)
+            if there == pack.digest:
                 return target
-            raise Rejected("pack", f"{target.name} is installed with other content: give the new one another version")
+            if there:
+                reason = f"{target.name} is installed with other content: give the new one another version"
+                raise Rejected("pack", reason)
+            shutil.rmtree(target)  # damaged: no role uses it, or it would not have started
         for file in work.iterdir():
             _sync(file)
         work.rename(target)
@@ -115,7 +120,7 @@ def _copy(source: Path, work: Path) -> None:
                 raise Rejected("pack", f"{source} unpacks to more than {LARGEST_BYTES} bytes: this is no pack")
             for member in members:
                 (work / Path(member.filename).name).write_bytes(archive.read(member))
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise Rejected("pack", f"{source} is neither a folder nor a zip archive that can be read") from error
 
 

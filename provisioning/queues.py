@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, Table, select
+from sqlalchemy import ColumnElement, Engine, Table, or_, select
 
 from appliance.config import Configuration
 from appliance.domain.job import Event, ImpossibleTransition, State
@@ -27,31 +27,46 @@ class Job:
 
     name: str
     state: str
+    code: str
     what: str
     attempts: int
     since: datetime
     reason: str
 
 
-def jobs(config: Configuration, everything: bool) -> Iterator[Job]:
-    """The jobs that a person may want to look at, oldest first."""
+def jobs(config: Configuration, everything: bool, uid: str | None = None) -> Iterator[Job]:
+    """The jobs that a person may want to look at, oldest first; with `uid`, all about that instance or study."""
     engine = readers(open_database(config.database))
     with engine.connect() as c:
         senders = dict(c.execute(select(instances.c.id, instances.c.calling_ae_title)).tuples().all())
         for kind, table in TABLES.items():
             query = select(table).order_by(table.c.id)
-            for row in c.execute(query if everything else query.where(table.c.state.not_in(SETTLED))):
+            if uid:
+                query = query.where(_about(table, uid))
+            elif not everything:
+                query = query.where(table.c.state.not_in(SETTLED))
+            for row in c.execute(query):
                 what = f"from {senders[row.instance_id]}" if table is analyses else f"{row.kind} to {row.destination}"
                 since = row.finished_at or row.created_at
-                reason = f"{row.reason} [{row.code}]" if row.code else ""
                 yield Job(
                     name=f"{kind}:{row.id}",
                     state=row.state,
+                    code=row.code,
                     what=what,
                     attempts=row.attempts,
                     since=since,
-                    reason=reason,
+                    reason=row.reason,
                 )
+
+
+def _about(table: Table, uid: str) -> ColumnElement[bool]:
+    """Whether a job is about the instance or the study of that UID; the study is known from its answers."""
+    of_instance = select(analyses.c.id).join(instances).where(instances.c.sop_instance_uid == uid)
+    in_study = select(results.c.analysis_id).where(results.c.record.contains(f'"{uid}"', autoescape=True))
+    wanted = or_(analyses.c.id.in_(of_instance), analyses.c.id.in_(in_study))
+    if table is analyses:
+        return wanted
+    return deliveries.c.result_id.in_(select(results.c.id).join(analyses).where(wanted))
 
 
 def one_job(config: Configuration, name: str) -> dict[str, Any]:

@@ -22,7 +22,9 @@ def data() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--campaign``: the fuzzers' long runs; ``--backends``: what the kernels' contract is held against."""
+    """``--campaign``: the fuzzers' long runs, 10,000 instances and 2,000 streams of PDUs, and PyCUDA's build;
+    ``--backends``: what the kernels' contract is held against.
+    """
     parser.addoption("--campaign", action="store_true", help="run the fuzzers for minutes instead of seconds")
     parser.addoption("--backends", default="reference,host", help="of the kernels: reference, host, cuda")
 

@@ -83,6 +83,16 @@ OUT_OF_SCOPE = frozenset(
 
 MODALITIES = ("CR", "DX")
 
+KNOWN = frozenset(
+    [
+        "AR", "AU", "BDUS", "BI", "BMD", "CFM", "CR", "CT", "DG", "DMS", "DX", "ECG", "EPS", "ES", "FID", "GM", "IO",
+        "IOL", "IVOCT", "IVUS", "KER", "KO", "LEN", "LS", "MG", "MR", "NM", "OAM", "OCT", "OP", "OPM", "OPT", "OPV",
+        "OSS", "OT", "PLAN", "PR", "PT", "PX", "REG", "RF", "RG", "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "RWV",
+        "SEG", "SM", "SR", "SRF", "TG", "US", "VA", "XA", "XC",
+    ]
+)  # fmt: skip
+"""Defined terms of Modality (DICOM PS3.3 C.7.3.1.1.1) that may be quoted."""
+
 RADIOGRAPH_CLASSES = frozenset(
     {"1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1.1"}
 )
@@ -134,7 +144,7 @@ def comes_from(header: Header, films: Films) -> bool:
 def _storage(header: Header) -> NotAnalysed | None:
     if header.sop_class_uid not in RADIOGRAPH_CLASSES or header.modality not in MODALITIES:
         # quoted only in the form of their kind: a broken header may hold anything there, a name too
-        what = f"modality {header.modality}" if _is_term(header.modality) else "an object without a usable modality"
+        what = f"modality {header.modality}" if header.modality in KNOWN else "an object of an unknown modality"
         if header.modality in MODALITIES and is_valid_uid(header.sop_class_uid):
             what = f"storage class {header.sop_class_uid}"
         reason = f"{what} is no plain radiograph: only CR and DX images are analysed, narrow the routing rule"
@@ -194,8 +204,3 @@ def _terms(texts: Iterable[str]) -> list[str]:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"[A-Z]+", text)
-
-
-def _is_term(text: str) -> bool:
-    """Code String (DICOM PS3.5 table 6.2-1) of a modality's kind."""
-    return re.fullmatch(r"[A-Z]{2,16}", text) is not None

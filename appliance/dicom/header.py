@@ -31,6 +31,10 @@ VIEW_POSITIONS = {
 }
 """Code meanings of the View Code Sequence (DICOM PS3.16 CID 4010) as View Position (0018,5101) writes them."""
 
+HUMAN = ("HUMAN", "HOMO SAPIENS")
+HUMAN_CODES = {"337915000", "L-85B00"}
+"""Homo sapiens in SNOMED CT and its older SRT (DICOM PS3.16 CID 7454)."""
+
 DESCRIPTIONS = ("StudyDescription", "SeriesDescription", "ProtocolName", "PerformedProcedureStepDescription")
 
 
@@ -55,12 +59,19 @@ def header(ds: Dataset, calling_ae_title: str = "") -> Header:
         samples_per_pixel=int(ds.get("SamplesPerPixel") or 1),
         number_of_frames=int(ds.get("NumberOfFrames") or 1),
         has_pixels="PixelData" in ds and len(ds.PixelData) > 0,
-        is_animal=bool(_capitals(ds, "PatientSpeciesDescription") or ds.get("PatientSpeciesCodeSequence")),
+        is_animal=_is_animal(ds),
         is_tomogram=any(ds.get(keyword) for keyword in ("TomoLayerHeight", "TomoAngle", "TomoType")),
         station_name=_capitals(ds, "StationName"),
         descriptions=tuple(text for keyword in DESCRIPTIONS if (text := _capitals(ds, keyword))),
         calling_ae_title=calling_ae_title,
     )
+
+
+def _is_animal(ds: Dataset) -> bool:
+    """Whether a species is named, and it is not ours (DICOM PS3.3 C.7.1.1)."""
+    description = _capitals(ds, "PatientSpeciesDescription")
+    codes = {str(item.get("CodeValue") or "") for item in ds.get("PatientSpeciesCodeSequence") or ()}
+    return bool((description and description not in HUMAN) or (codes and not codes & HUMAN_CODES))
 
 
 def several(value: object) -> list[object]:

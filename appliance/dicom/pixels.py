@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from appliance.config import PresetWindow
 from appliance.domain.radiograph import StoredValues, Window
@@ -16,6 +17,9 @@ from appliance.errors import Rejected
 from .decoders import samples
 from .shutter import outside_shutter
 from .windows import percentile_window, thinned, voi_lut_of, window_of
+
+GREY = ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+"""Photometric interpretations of what can be grey; a palette's indices are not (DICOM PS3.3 C.7.6.3.1.2)."""
 
 
 def stored_values(ds: Dataset, presets: Sequence[PresetWindow] = ()) -> StoredValues:
@@ -32,18 +36,21 @@ def stored_values(ds: Dataset, presets: Sequence[PresetWindow] = ()) -> StoredVa
     padding = _padding(ds, raw) | outside_shutter(ds, raw.shape)
     if padding.all():
         padding = np.zeros(raw.shape, bool)  # says that nothing is an image: cannot be meant
-    slope, intercept = float(ds.get("RescaleSlope") or 1), float(ds.get("RescaleIntercept") or 0)
+    slope, intercept = _number(ds, "RescaleSlope", 1.0), _number(ds, "RescaleIntercept", 0.0)
+    little_endian = UID(ds.file_meta.TransferSyntaxUID).is_little_endian
     if ds.get("ModalityLUTSequence"):  # then there is no rescale (DICOM PS3.3 C.11.1)
-        raw, slope, intercept = _looked_up(raw, ds.ModalityLUTSequence[0]), 1.0, 0.0
+        raw, slope, intercept = _looked_up(raw, ds.ModalityLUTSequence[0], little_endian), 1.0, 0.0
     if (table := voi_lut_of(ds)) is not None:
         values = raw * slope + intercept if slope != 1 or intercept else raw
-        raw, slope, intercept = _looked_up(values, table), 1.0, 0.0
+        raw, slope, intercept = _looked_up(values, table, little_endian), 1.0, 0.0
         window: Window | None = _range_of(table)
     else:
         window = window_of(ds, presets)
     pixels, shift = _unsigned(raw)
     intercept -= slope * shift
     window = window or percentile_window(thinned(pixels)[~thinned(padding)], slope, intercept)
+    if ds.PhotometricInterpretation not in GREY:
+        raise ValueError(f"{ds.PhotometricInterpretation} is not grey")
     invert = ds.PhotometricInterpretation == "MONOCHROME1" or ds.get("PresentationLUTShape") == "INVERSE"
     if padding.any():
         # whatever the window: beyond all that it shows, on the side that is black, which equalisation does not count
@@ -94,9 +101,10 @@ def _padding(ds: Dataset, raw: NDArray[Any]) -> NDArray[np.bool_]:
     """Pixels that are no image (DICOM PS3.3 C.7.5.1.1.2): they must not enter window or histogram."""
     if ds.get("PixelPaddingValue") is None:
         return np.zeros(raw.shape, bool)
+    limit = ds.get("PixelPaddingRangeLimit")
     first, last = (
-        _as_stored(int(ds.get(keyword, ds.PixelPaddingValue)), signed=raw.dtype.kind == "i")
-        for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit")
+        _as_stored(int(value), signed=raw.dtype.kind == "i")
+        for value in (ds.PixelPaddingValue, ds.PixelPaddingValue if limit is None else limit)
     )
     return np.asarray((raw >= min(first, last)) & (raw <= max(first, last)))
 
@@ -107,7 +115,13 @@ def _as_stored(value: int, *, signed: bool) -> int:
     return value - 65536 if signed and value > 32767 else value
 
 
-def _looked_up(values: NDArray[Any], table: Dataset) -> NDArray[np.uint16]:
+def _number(ds: Dataset, keyword: str, default: float) -> float:
+    """A decimal string, or `default` where there is none."""
+    value = ds.get(keyword)
+    return default if value in (None, "") else float(value)
+
+
+def _looked_up(values: NDArray[Any], table: Dataset, little_endian: bool) -> NDArray[np.uint16]:
     """`values` through a LUT, the ends extended (DICOM PS3.3 C.11.1.1 and C.11.2.1.1).
 
     pydicom's own wraps indices at the depth of the output.
@@ -116,11 +130,11 @@ def _looked_up(values: NDArray[Any], table: Dataset) -> NDArray[np.uint16]:
     data = table.LUTData
     if isinstance(data, bytes):
         packed = bits <= 8 and len(data) <= (entries or 65536) + 1
-        levels = np.frombuffer(data, np.uint8 if packed else "<u2")
+        levels = np.frombuffer(data, np.uint8 if packed else "<u2" if little_endian else ">u2")
     else:
         levels = np.atleast_1d(np.asarray(data))
-    if first > 32767 and values.dtype.kind == "i":
-        first -= 65536  # written as US over signed pixels
+    if first > 32767 and values.min() < 0:
+        first -= 65536  # written as US over signed values
     index = np.clip(np.rint(values).astype(np.int64) - first, 0, min(entries or 65536, levels.size) - 1)
     return np.ascontiguousarray(levels[index], np.uint16)
 

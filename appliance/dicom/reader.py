@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 
 from appliance.config import PresetWindow
 from appliance.domain.identifiers import is_valid_uid
-from appliance.domain.radiograph import Header, Radiograph
+from appliance.domain.radiograph import Header, Radiograph, StoredValues
 from appliance.errors import Rejected
 
 from . import character_sets  # noqa: F401  mends pydicom's tables
@@ -81,14 +81,16 @@ def radiograph_from_dataset(ds: Dataset, header: Header, presets: Sequence[Prese
     """
     if not 0 < header.rows * header.columns <= LARGEST_PX:
         raise Rejected("broken_pixels", f"the header claims {header.columns} x {header.rows} pixels: not plausible")
-    if ds.file_meta.get("TransferSyntaxUID") in UNCOMPRESSED:
-        claimed = header.rows * header.columns * header.samples_per_pixel * int(ds.get("BitsAllocated", 16)) // 8
-        if len(ds.PixelData) < claimed:
-            raise Rejected(
-                "broken_pixels", f"pixel data are cut: {len(ds.PixelData)} of {claimed} bytes; send the image again"
-            )
-    stored = _guarded(lambda: stored_values(ds, presets), "broken_pixels", "the pixels cannot be decoded")
-    return Radiograph(header=header, stored=stored)
+
+    def decoded() -> StoredValues:
+        if ds.file_meta.get("TransferSyntaxUID") in UNCOMPRESSED:
+            claimed = header.rows * header.columns * header.samples_per_pixel * int(ds.BitsAllocated) // 8
+            if len(ds.PixelData) < claimed:
+                reason = f"pixel data are cut: {len(ds.PixelData)} of {claimed} bytes; send the image again"
+                raise Rejected("broken_pixels", reason)
+        return stored_values(ds, presets)
+
+    return Radiograph(header=header, stored=_guarded(decoded, "broken_pixels", "the pixels cannot be decoded"))
 
 
 def _guarded(parse: Callable[[], T], code: str, what: str) -> T:

@@ -1,37 +1,110 @@
 """The Storage SCP: keep first, think later.
 
 A C-STORE is answered with Success only when the bytes lie in the spool and the row is committed, both synced. Pixels
-are never decoded here, and the data set is kept exactly as it came.
+are never decoded here, and the data set is kept exactly as it came. What is not for us is accepted and not kept.
 """
 
 from __future__ import annotations
 
+import io
 import logging
-import shutil
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import Verification
-from pynetdicom.transport import ThreadedAssociationServer
+from pynetdicom.dsutils import create_file_meta, encode_file_meta
+from pynetdicom.presentation import PresentationContext
 
 from appliance.config import Receive
 from appliance.domain.identifiers import is_valid_uid
 from appliance.errors import Fault, Transient
 from appliance.storage.ledger import Received
+from appliance.storage.notices import Notice, Subject
+from appliance.storage.spool import FileSpool, Incoming
 
-from .transfer_syntaxes import ACCEPTED, COMPANIONS, RADIOGRAPHS, UNCOMPRESSED
+from .admission import Admission, Places, Refusal, plain_address
+from .listener import Listener
+from .part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from .series import MANUFACTURER
+from .tls import server_context
+from .transfer_syntaxes import RADIOGRAPHS
+from .upper_layer import PDU_BYTES, IncomingAssociation, Violation
 
 SUCCESS = 0x0000
+SOP_CLASS_NOT_SUPPORTED = 0x0122
 OUT_OF_RESOURCES = 0xA700
 CANNOT_UNDERSTAND = 0xC000
-"""Status codes of the Storage service, DICOM PS3.4 table B.2-1."""
+"""Status codes of the Storage service, DICOM PS3.4 table B.2-1 and PS3.7 annex C."""
 
-PDU_BYTES = 131072
-TIMEOUT_S = 30
+CLOSING_S = 5.0
+"""ARTIM, DICOM PS3.8 section 9.1.5: how long a peer has to hang up after an abort."""
+
+HEAD_BYTES = 4096
+"""Manufacturer (0008,0070) stands within, in what we make."""
+
+OURS_ROOT = "2.25."
+"""Under which `appliance.domain.identifiers.derived_uid` makes UIDs."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A status with a comment for the sender's log."""
+
+    status: int
+    comment: str = ""
+
+    def to_dataset(self) -> Dataset:
+        """As the library sends it."""
+        ds = Dataset()
+        ds.Status = self.status
+        if self.comment:
+            ds.ErrorComment = self.comment
+        return ds
+
+
+class _Arrival:
+    """One instance on its way in; what becomes of it is known from its command set, but for one that the disk refuses.
+
+    Parameters
+    ----------
+    answer
+        What it is answered if it is not to be kept.
+    into
+        Where it is kept; None if it is not.
+    most_bytes
+        More of it is a violation.
+    """
+
+    def __init__(self, answer: Answer, into: Incoming | None, most_bytes: int) -> None:
+        self.answer, self.into, self._most_bytes = answer, into, most_bytes
+        self.size_bytes = 0
+        self.head = bytearray()
+        self.problem: Transient | None = None
+
+    def write(self, fragment: memoryview) -> None:
+        """Take a fragment of the data set."""
+        self.size_bytes += len(fragment)
+        if self.size_bytes > self._most_bytes:
+            raise Violation("instance_too_large", "it sent an instance larger than receive.instance_mb")
+        if self.into is None:
+            self.head += fragment[: HEAD_BYTES - len(self.head)]
+            return
+        try:
+            self.into.write(fragment)
+        except Transient as error:  # it has to be read to its end, to be answered
+            self.problem = error
+            self.discard()
+
+    def discard(self) -> None:
+        """Leave nothing in the spool, unless it was kept."""
+        if self.into:
+            self.into.discard()
+            self.into = None
 
 
 class Receiver:
@@ -39,104 +112,187 @@ class Receiver:
 
     Parameters
     ----------
-    put
-        Keeps bytes durably and gives their digest; raises `Transient`.
     keep
         Commits the instance and its job; False if the same bytes were here before.
-    spool_dir
-        On the disk whose free space decides whether we accept.
+    is_answer
+        Whether a SOP Instance UID is that of an answer of ours.
+    note
+        Takes down what was turned away.
 
     Raises
     ------
     Fault
-        ``port_in_use`` if it cannot listen.
+        ``port_in_use`` if it cannot listen, ``tls`` if the certificates cannot be used.
     """
 
     def __init__(
-        self, config: Receive, put: Callable[[bytes], str], keep: Callable[[Received], bool], spool_dir: Path
+        self,
+        config: Receive,
+        spool: FileSpool,
+        keep: Callable[[Received], bool],
+        is_answer: Callable[[str], bool],
+        note: Callable[[Notice], None],
     ) -> None:
-        self._put, self._keep, self._spool_dir = put, keep, spool_dir
-        self._reserve_bytes = config.reserve_mb * 1_000_000
+        self._config, self._spool = config, spool
+        self._keep, self._is_answer, self._note = keep, is_answer, note
+        self._listeners: list[Listener] = []
         self.received = 0
+        self.places = Places(config.associations, config.associations_per_peer)
         ae = AE(ae_title=config.ae_title)
-        ae.require_called_aet = True
         ae.maximum_pdu_size = PDU_BYTES
-        ae.maximum_associations = config.associations
-        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = TIMEOUT_S
-        ae.add_supported_context(Verification)
-        for storage_class in RADIOGRAPHS:
-            ae.add_supported_context(storage_class, list(ACCEPTED))
-        for storage_class in COMPANIONS:
-            ae.add_supported_context(storage_class, list(UNCOMPRESSED))
-        handlers = [
-            (evt.EVT_C_STORE, self._store),
-            (evt.EVT_ACCEPTED, self._accepted),
-            (evt.EVT_REJECTED, self._rejected),
-        ]
+        ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        ae.maximum_associations = 10 * config.associations  # `Places` counts; the library also those that have ended
+        ae.acse_timeout, ae.dimse_timeout, ae.network_timeout = CLOSING_S, config.idle_s, config.idle_s
         try:
-            server = ae.start_server((config.host, config.port), block=False, evt_handlers=handlers)
+            if config.plain:
+                self.port = self._listen(ae, config.port, "receive.port")
+            if config.tls:
+                self.tls_port = self._listen(ae, config.tls.port, "receive.tls.port")
+        except Fault:
+            self.close()
+            raise
+
+    def _listen(self, ae: AE, port: int, key: str) -> int:
+        config = self._config
+        tls = server_context(config.tls) if config.tls and key == "receive.tls.port" else None
+        handlers: list[evt.EventHandlerType] = [(evt.EVT_C_STORE, self._store), (evt.EVT_ACCEPTED, self._accepted)]
+        try:
+            listener = Listener(
+                ae,
+                (config.host, port),
+                Admission(config),
+                self.places,
+                self._begin,
+                self._turned,
+                request_s=config.request_s,
+                tls=tls,
+                handlers=handlers,
+            )
         except OSError as error:
-            raise Fault(
-                "port_in_use", f"cannot listen on {config.host}:{config.port}: {error.strerror}; see receive.port"
-            ) from error
-        assert isinstance(server, ThreadedAssociationServer)
-        self._server = server
-        self.port = int(server.server_address[1])
+            raise Fault("port_in_use", f"cannot listen on {config.host}:{port}: {error.strerror}; see {key}") from error
+        self._listeners.append(listener)
+        return int(listener.server_address[1])
 
     def close(self) -> None:
         """Stop listening; associations under way are aborted, and their senders repeat what was not answered."""
-        self._server.shutdown()
+        for listener in self._listeners:
+            listener.shutdown()
+            for association in listener.active_associations:
+                association.abort()
+
+    def _begin(self, association: IncomingAssociation, context: PresentationContext, command: Dataset) -> _Arrival:
+        """Decide about an instance by its command set, before the first byte of its data set is read."""
+        uid, storage_class = str(command.AffectedSOPInstanceUID), str(command.AffectedSOPClassUID)
+        most_bytes = self._config.instance_mb * 1_000_000
+        if not is_valid_uid(uid):
+            return _Arrival(Answer(status=CANNOT_UNDERSTAND, comment="SOP Instance UID is not a UID"), None, most_bytes)
+        if storage_class != context.abstract_syntax:
+            comment = "SOP Class is not that of its context"
+            return _Arrival(Answer(status=SOP_CLASS_NOT_SUPPORTED, comment=comment), None, most_bytes)
+        if storage_class not in RADIOGRAPHS or self._is_ours(uid):
+            return _Arrival(Answer(status=SUCCESS), None, most_bytes)
+        refused = _Arrival(Answer(status=OUT_OF_RESOURCES, comment="cannot store now"), None, most_bytes)
+        if self._spool.free_bytes() < self._config.reserve_mb * 1_000_000:
+            refused.problem = Transient("disk_low", "less than the reserve is free on the spool's disk")
+            return refused
+        meta = create_file_meta(
+            sop_class_uid=UID(storage_class), sop_instance_uid=UID(uid), transfer_syntax=context.transfer_syntax[0]
+        )
+        try:
+            into = self._spool.incoming()
+            into.write(b"\x00" * 128 + b"DICM" + encode_file_meta(meta))
+        except Transient as error:
+            refused.problem = error
+            return refused
+        return _Arrival(refused.answer, into, most_bytes)
 
     def _store(self, event: evt.Event) -> Dataset:
         try:
-            return self._kept(event)
+            return self._kept(event).to_dataset()
         except Exception as error:  # noqa: BLE001  the one broad handler of this role: the sender keeps it and comes again
             problem = error.code if isinstance(error, Transient) else type(error).__name__
             log.error("an instance cannot be kept (%s): its sender is told to come again", problem)
-            return _status(OUT_OF_RESOURCES, "cannot store now")
+            return Answer(status=OUT_OF_RESOURCES, comment="cannot store now").to_dataset()
 
-    def _kept(self, event: evt.Event) -> Dataset:
-        request = event.request
-        uid = str(request.AffectedSOPInstanceUID or "")
-        if not is_valid_uid(uid):
-            return _status(CANNOT_UNDERSTAND, "Affected SOP Instance UID is not a UID")
-        if shutil.disk_usage(self._spool_dir).free < self._reserve_bytes:
-            raise Transient("disk_low", "less than the reserve is free on the spool's disk")
-        content = event.encoded_dataset()
+    def _kept(self, event: evt.Event) -> Answer:
+        arrival, request, peer = event.assoc.arrival, event.request, event.assoc.requestor
+        if arrival.problem:
+            raise arrival.problem
+        if arrival.into is None:
+            if arrival.answer.status == SUCCESS:
+                self._note_not_for_us(event, arrival)
+            return arrival.answer
         received = Received(
-            sop_instance_uid=uid,
+            sop_instance_uid=str(request.AffectedSOPInstanceUID),
             sop_class_uid=str(request.AffectedSOPClassUID),
             transfer_syntax_uid=str(event.context.transfer_syntax),
-            digest=self._put(content),
-            size_bytes=len(content),
-            calling_ae_title=str(event.assoc.requestor.ae_title).strip(),
+            digest=arrival.into.keep(),
+            size_bytes=arrival.size_bytes,
+            calling_ae_title=str(peer.ae_title).strip(),
         )
         self.received += self._keep(received)
-        return _status(SUCCESS)
+        return Answer(status=SUCCESS)
+
+    def _is_ours(self, uid: str) -> bool:
+        return uid.startswith(OURS_ROOT) and self._is_answer(uid)
+
+    def _note_not_for_us(self, event: evt.Event, arrival: _Arrival) -> None:
+        uid, storage_class = str(event.request.AffectedSOPInstanceUID), UID(str(event.request.AffectedSOPClassUID))
+        made_here = uid.startswith(OURS_ROOT) and _is_made_by_osteon(bytes(arrival.head), event.context.transfer_syntax)
+        if made_here or self._is_ours(uid):
+            code, reason = "own_answer", "an answer of Osteon came back: not kept, and no harm"
+        else:
+            code, reason = "not_a_radiograph", f"{storage_class.name}: accepted and not kept, since it is no CR or DX"
+        association = event.assoc
+        notice = Notice(
+            subject=Subject.INSTANCE,
+            code=code,
+            reason=reason,
+            calling_ae_title=str(association.requestor.ae_title).strip(),
+            called_ae_title=str(association.acceptor.ae_title).strip(),
+            address=str(plain_address(association.address)),
+        )
+        log.info("not for us, from %s: %s", notice.calling_ae_title, reason)
+        self._note(notice)
 
     def _accepted(self, event: evt.Event) -> None:
-        peer = event.assoc.requestor
-        refused = sorted({str(c.abstract_syntax) for c in event.assoc.rejected_contexts})
+        association = event.assoc
+        calling, address = str(association.requestor.ae_title).strip(), str(plain_address(association.address))
+        refused = sorted({UID(str(c.abstract_syntax)).name for c in association.rejected_contexts})
         log.info(
-            "association with %s at %s%s",
-            str(peer.ae_title).strip(),
-            peer.address,
-            f", storage classes not taken: {', '.join(refused)}" if refused else "",
+            "association with %s at %s%s", calling, address, f", not taken: {', '.join(refused)}" if refused else ""
+        )
+        if not association.accepted_contexts:
+            reason = f"nothing that it proposed is taken: {', '.join(refused)}"[:256]
+            called = str(association.acceptor.ae_title).strip()
+            self._turned(Refusal(code="nothing_taken", reason=reason), address, calling, called)
+
+    def _turned(self, refusal: Refusal, address: str, calling: str, called: str) -> None:
+        log.warning("association turned away: %s at %s: %s", calling or "somebody", address, refusal.reason)
+        self._note(
+            Notice(
+                subject=Subject.ASSOCIATION,
+                code=refusal.code,
+                reason=refusal.reason,
+                calling_ae_title=calling,
+                called_ae_title=called,
+                address=address,
+            )
         )
 
-    def _rejected(self, event: evt.Event) -> None:
-        peer = event.assoc.requestor
-        log.warning(
-            "association rejected: %s at %s called %r",
-            str(peer.ae_title).strip(),
-            peer.address,
-            str(peer.primitive.called_ae_title).strip(),
+
+def _is_made_by_osteon(head: bytes, transfer_syntax: UID) -> bool:
+    """Whether the beginning of a data set names us as the equipment's manufacturer."""
+    if transfer_syntax == DeflatedExplicitVRLittleEndian:
+        return False
+    try:
+        ds = read_dataset(
+            io.BytesIO(head),
+            UID(transfer_syntax).is_implicit_VR,
+            UID(transfer_syntax).is_little_endian,
+            stop_when=lambda tag, *_: tag > 0x00080070,
         )
-
-
-def _status(code: int, comment: str = "") -> Dataset:
-    status = Dataset()
-    status.Status = code
-    if comment:
-        status.ErrorComment = comment
-    return status
+        return bool(ds.get("Manufacturer") == MANUFACTURER)
+    except Exception:  # noqa: BLE001  hostile bytes are not ours
+        return False

@@ -9,10 +9,24 @@ from pydicom.dataset import Dataset
 
 from .header import several
 
+EDGES = {
+    "RECTANGULAR": (
+        "ShutterLeftVerticalEdge", "ShutterRightVerticalEdge",
+        "ShutterUpperHorizontalEdge", "ShutterLowerHorizontalEdge",
+    ),
+    "CIRCULAR": ("CenterOfCircularShutter", "RadiusOfCircularShutter"),
+    "POLYGONAL": ("VerticesOfThePolygonalShutter",),
+}  # fmt: skip
+"""What each shape needs."""
+
 
 def outside_shutter(ds: Dataset, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """(H, W) bool, True where the shutters of `ds` cover the image; coordinates count from 1."""
-    shapes = [str(v).upper() for v in several(ds.get("ShutterShape"))]
+    """(H, W) bool, True where the shutters of `ds` cover the image; a shutter that is not whole covers nothing.
+
+    Coordinates count from 1.
+    """
+    named = {str(v).upper() for v in several(ds.get("ShutterShape"))}
+    shapes = {shape for shape in named & EDGES.keys() if all(ds.get(k) is not None for k in EDGES[shape])}
     outside = np.zeros(shape, bool)
     height, width = shape
     if "RECTANGULAR" in shapes:

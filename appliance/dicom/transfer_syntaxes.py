@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from pydicom.uid import (
+    HTJ2K,
     JPEG2000,
-    UID,
     ComputedRadiographyImageStorage,
     DeflatedExplicitVRLittleEndian,
     DigitalXRayImageStorageForPresentation,
     DigitalXRayImageStorageForProcessing,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
@@ -31,27 +34,6 @@ RADIOGRAPHS: Final = (
 )
 """The storage classes of plain radiographs (DICOM PS3.4 B.5)."""
 
-COMPANIONS: Final = tuple(
-    UID(f"1.2.840.10008.5.1.4.1.1.{suffix}")
-    for suffix in (
-        "2",  # CT
-        "4",  # MR
-        "6.1",  # ultrasound
-        "7",  # secondary capture
-        "11.1",  # greyscale softcopy presentation state
-        "12.1",  # X-ray angiography
-        "12.2",  # X-ray radiofluoroscopy
-        "88.11",  # basic text SR
-        "88.22",  # enhanced SR
-        "88.33",  # comprehensive SR
-        "88.34",  # comprehensive 3D SR
-        "88.59",  # key object selection
-        "88.67",  # X-ray radiation dose SR
-        "104.1",  # encapsulated PDF
-    )
-)
-"""What routers send along with a study: accepted, so that the association does not fail, and recorded as not for us."""
-
 UNCOMPRESSED: Final = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
 
 ACCEPTED: Final = (
@@ -60,11 +42,41 @@ ACCEPTED: Final = (
     JPEGLosslessSV1,
     JPEGLossless,
     JPEG2000Lossless,
-    JPEG2000,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
     JPEGLSLossless,
-    JPEGLSNearLossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
     RLELossless,
+    JPEG2000,
+    HTJ2K,
+    JPEGLSNearLossless,
+    JPEGExtended12Bit,
+    JPEGBaseline8Bit,
 )
-"""Transfer syntaxes of radiographs that are offered, in our order of preference."""
+"""Transfer syntaxes of radiographs that are taken, in our order of preference: what loses nothing first."""
+
+_STANDARD_ROOT = "1.2.840.10008."
+_STANDARD_STORAGE = "1.2.840.10008.5.1.4.1.1."
+
+
+def is_companion(abstract_syntax: str) -> bool:
+    """Whether it is a storage class of something that routers send along with a radiograph.
+
+    Every storage class of the standard, retired ones too, lies under one root (DICOM PS3.6 annex A); a private
+    abstract syntax is taken for one, since nothing else of a vendor's is sent through a router.
+    """
+    is_standard = abstract_syntax.startswith(_STANDARD_ROOT)
+    is_storage = abstract_syntax.startswith(_STANDARD_STORAGE) if is_standard else True
+    return is_storage and abstract_syntax not in RADIOGRAPHS
+
+
+def taken(abstract_syntax: str, proposed: Sequence[str], *, companions: bool) -> list[str]:
+    """Of the transfer syntaxes `proposed` with a storage class, those that we take, best first.
+
+    A companion is not kept, so that its encoding matters to nobody.
+    """
+    if abstract_syntax in RADIOGRAPHS:
+        return [syntax for syntax in ACCEPTED if syntax in proposed]
+    if companions and is_companion(abstract_syntax):
+        plain = [syntax for syntax in UNCOMPRESSED if syntax in proposed]
+        return plain + [syntax for syntax in proposed if syntax not in plain]
+    return []

@@ -58,6 +58,8 @@ class StoredValues:
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint16 or self.pixels.ndim != 2 or 0 in self.pixels.shape:
             raise ValueError(f"pixels must be a non-empty (H, W) uint16, not {self.pixels.shape} {self.pixels.dtype}")
+        if not (self.slope and 1e-9 < abs(self.slope) < 1e9 and abs(self.intercept) < 1e12):
+            raise ValueError(f"unusable rescale: slope {self.slope}, intercept {self.intercept}")
         self.pixels.setflags(write=False)
 
 

@@ -39,9 +39,22 @@ def pack_of(config: Configuration) -> Pack:
     try:
         if config.analyse.trusted_keys:
             check_signature(folder, config.analyse.trusted_keys)
-        return read_pack(folder, DIGEST)
+        return known_sites(read_pack(folder, DIGEST))
     except PackError as error:
         raise Fault("pack", str(error)) from error
+
+
+def known_sites(pack: Pack) -> Pack:
+    """`pack`, if this version of Osteon knows the sites that it speaks of.
+
+    Raises
+    ------
+    PackError
+        If it does not.
+    """
+    if strange := {*pack.localiser.sites, *pack.classifiers} - {site.value for site in Site}:
+        raise PackError(f"pack {pack.name} speaks of {', '.join(sorted(strange))}: upgrade Osteon")
+    return pack
 
 
 def pipeline_of(config: Configuration) -> Pipeline:

@@ -74,7 +74,11 @@ class Analyser:
     def _answer(self, lease: Lease) -> None:
         row = instance_of(self._engine, lease.job_id)
         examined = self._reader.examine(partial(self._spool.get, row.digest), row.calling_ae_title)
-        latest = latest_answer(self._engine, examined.header.sop_instance_uid)
+        if examined.header.sop_instance_uid != row.sop_instance_uid:
+            raise Rejected("uid_differs", "its SOP Instance UID is not that of its C-STORE: check the sender")
+        latest = latest_answer(self._engine, row.sop_instance_uid)
+        if latest and latest.received_at > row.received_at:
+            raise Rejected("superseded", f"what came after it is answered: revision {latest.revision}")
         if latest and latest.source_digest == examined.digest and latest.analysis_id != lease.job_id:
             raise Rejected("unchanged", f"pixels and identity are those of revision {latest.revision}: answered")
         reading = self._reader.read(examined)

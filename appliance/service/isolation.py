@@ -26,6 +26,9 @@ LIMIT_S = 30
 LIMIT_BYTES = 3 * 2**30
 """Seven copies, of which some are 32 bits wide, of the largest image that `appliance.dicom.reader` believes in."""
 
+ITS_OWN = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGALRM, signal.SIGSYS}
+"""Signals by which a call ends its process; any other comes from somebody else, and says nothing of the arguments."""
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -58,6 +61,9 @@ class Isolated(Generic[T]):
         Transient
             ``decoder_killed``: somebody else ended it.
         """
+        if not self._process.is_alive():  # between two calls, so this one is not to blame
+            self._connection.close()
+            self._start()
         try:
             self._connection.send(arguments)
             outcome = self._connection.recv()
@@ -87,17 +93,18 @@ class Isolated(Generic[T]):
         self._start()
         cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         log.error("the process that reads instances died (%s); a new one is started", cause)
-        if code == -signal.SIGKILL:
-            raise Transient("decoder_killed", "the process that reads instances was killed: is memory short?")
+        if code <= 0 and -code not in ITS_OWN:
+            raise Transient("decoder_killed", f"the process that reads instances was ended ({cause}): is memory short?")
         if code == -signal.SIGALRM:
-            raise Rejected("decoder_died", f"reading the instance took longer than {limit_s} s: send it again")
-        raise Rejected("decoder_died", f"reading the instance ended its process ({cause}): send it again")
+            raise Rejected("decoder_died", f"reading the instance took longer than {limit_s} s: try its job again")
+        raise Rejected("decoder_died", f"reading the instance ended its process ({cause}): export it again")
 
 
 def _serve(connection: Connection, function: Callable[..., Any], limit_s: int, limit_bytes: int) -> None:
     set_up_logging()
     hush_libraries()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the role, which closes the connection
+    for number in (signal.SIGINT, signal.SIGTERM):  # they are for the role, which closes the connection
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, also inside a codec
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     memory = pages * resource.getpagesize() + limit_bytes
@@ -110,11 +117,13 @@ def _serve(connection: Connection, function: Callable[..., Any], limit_s: int, l
             return
         signal.alarm(limit_s)
         outcome = _outcome(function, arguments)
+        signal.alarm(0)
         try:
             connection.send(outcome)
         except (MemoryError, RecursionError):
             connection.send(Rejected("unreadable", "what the instance holds cannot be passed on: export it again"))
-        signal.alarm(0)
+        except Exception as error:  # noqa: BLE001  what cannot be pickled: likewise
+            connection.send(bug(error, "passing an instance on"))
         del arguments, outcome
 
 

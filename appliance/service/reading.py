@@ -22,6 +22,8 @@ from appliance.preprocessing.reference import displayed
 
 from .isolation import Isolated
 
+PIXEL_DATA = 0x7FE00010
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
@@ -111,6 +113,7 @@ def examine(
         If the bytes are no instance.
     """
     ds = read_dataset(load())
+    source = _without_pixels(ds)
     header = header_from_dataset(ds, calling_ae_title)
     reason, radiograph = known or why_not(header, rules), None
     if reason is None:
@@ -119,7 +122,7 @@ def examine(
         except Rejected as error:
             reason = NotAnalysed(code=error.code, reason=error.reason)
     return Examined(
-        source=_without_pixels(ds),
+        source=source,
         header=header,
         digest=_digest(ds, radiograph.stored if radiograph else reason),
         radiograph=radiograph,
@@ -128,9 +131,12 @@ def examine(
 
 
 def _without_pixels(ds: Dataset) -> Dataset:
-    made = Dataset(ds)  # not a FileDataset, which holds the bytes that it was read from
+    """The elements as they were read: values that pydicom has made cannot all be pickled, bytes can."""
+    tags = ds.keys()  # iterating over the data set itself would convert its elements
+    made = Dataset({tag: ds.get_item(tag, keep_deferred=True) for tag in tags if tag != PIXEL_DATA})
+    is_implicit_vr, is_little_endian = ds.original_encoding
+    made.set_original_encoding(is_implicit_vr, is_little_endian, ds.original_character_set)
     made.file_meta = ds.file_meta
-    made.pop("PixelData", None)
     return made
 
 

@@ -1,15 +1,21 @@
-"""The receive role: owns every listener; its connections have threads of their own."""
+"""The receive role: owns every listener and the spool; its connections have threads of their own."""
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 from sqlalchemy import Engine
 
 from appliance.config import Configuration
 from appliance.dicom.receiver import Receiver
-from appliance.storage.ledger import keep_instance
+from appliance.storage.ledger import is_answer, keep_instance
+from appliance.storage.notices import Notebook
+from appliance.storage.retention import prune
 from appliance.storage.spool import FileSpool
+
+PRUNE_EVERY_S = 60.0
+"""How often the spool is looked at."""
 
 
 class ReceiveRole:
@@ -19,17 +25,30 @@ class ReceiveRole:
     idle_s = 1.0
 
     def __init__(self, config: Configuration, engine: Engine) -> None:
-        self._config = config.receive
-        spool = FileSpool(config.spool_dir)
-        spool.sweep()
-        self._receiver = Receiver(config.receive, spool.put, partial(keep_instance, engine), config.spool_dir)
+        self._config, self._engine = config, engine
+        self._spool = FileSpool(config.spool_dir)
+        self._spool.sweep()
+        self._notebook = Notebook()
+        self._pruned_at = -PRUNE_EVERY_S
+        keep, ours = partial(keep_instance, engine), partial(is_answer, engine)
+        self._receiver = Receiver(config.receive, self._spool, keep, ours, self._notebook.note)
 
     def step(self) -> bool:
+        """Write down what was turned away, and make room; True while there is more to remove."""
+        self._notebook.write(self._engine)
+        if time.monotonic() - self._pruned_at < PRUNE_EVERY_S:
+            return False
+        if prune(self._engine, self._spool, self._config.retention):
+            return True
+        self._pruned_at = time.monotonic()
         return False
 
     def detail(self) -> str:
+        receive = self._config.receive
+        ports = [str(self._receiver.port)] if receive.plain else []
+        ports += [f"{self._receiver.tls_port} (TLS)"] if receive.tls else []
         return (
-            f"{self._config.ae_title} listens on {self._config.host}:{self._receiver.port}, "
+            f"{receive.ae_title} listens on {receive.host}:{' and '.join(ports)}, "
             f"{self._receiver.received} received since start"
         )
 

@@ -13,8 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from appliance.config import Configuration
 from appliance.domain.result import SECOND_READER
 from appliance.storage.database import now
+from appliance.storage.notices import Subject
 from engines.pack import Pack
 
+from . import facts as facts_of
 from . import health, records
 from .metrics import OsteonCollector
 
@@ -50,7 +52,7 @@ def create_app(engine: Engine, config: Configuration, pack: Pack | str, version:
 
     @app.get("/")
     def page() -> str:
-        facts = health.observe(engine, config, now())
+        facts = facts_of.observe(engine, config, now())
         found = health.conditions(facts)
         try:
             with engine.connect() as c:
@@ -59,10 +61,12 @@ def create_app(engine: Engine, config: Configuration, pack: Pack | str, version:
                     "stuck": records.stuck_jobs(c),
                     "declined": records.not_analysed(c),
                     "errors": records.last_errors(c),
+                    "turned_away": records.last_notices(c, Subject.ASSOCIATION),
+                    "not_for_us": records.last_notices(c, Subject.INSTANCE),
                     "compute": records.newest_compute(c),
                 }
         except DBAPIError:  # said so by the conditions
-            lists = {"radiographs": (), "stuck": (), "declined": (), "errors": {}, "compute": ""}
+            lists = {}
         return render_template(
             "page.html",
             facts=facts,
@@ -82,7 +86,7 @@ def create_app(engine: Engine, config: Configuration, pack: Pack | str, version:
 
     @app.get("/health/ready")
     def ready() -> tuple[Response, int]:
-        found = health.conditions(health.observe(engine, config, now()))
+        found = health.conditions(facts_of.observe(engine, config, now()))
         ok = health.is_ready(found)
         return jsonify(ready=ok, conditions=[asdict(c) for c in found]), 200 if ok else 503
 

@@ -6,32 +6,18 @@ A condition knows what it depends on, so that a database that cannot be read is 
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, Table, func, select
-from sqlalchemy.exc import DBAPIError
-
-from appliance.config import Configuration
-from appliance.domain.job import State
-from appliance.storage.tables import analyses, deliveries, roles
-
-ROLES = ("receive", "analyse", "deliver", "status")
-"""In the order in which a radiograph meets them."""
-
-BEAT_WITHIN_S = 15.0
-"""A role beats every 3 s and after each radiograph; one that was silent for this long is missing."""
+from .facts import MEGABYTE, Backlog, Certificate, Facts, RoleState, RoleStatus
 
 LATE_S = 300.0
 """A radiograph or an answer that waits longer than this is worth a look."""
 
-MEGABYTE = 1_000_000
-"""As in `receive.reserve_mb`."""
+RENEW_DAYS = 30
+"""A certificate is renewed in this time before it runs out, as the ACME clients do."""
 
 _PERSON_NAME = re.compile(r"[^\s'\"(),;|]*\^[^'\"(),;|]*")
 _UID = re.compile(r"\b\d+(?:\.\d+){4,}\b")
@@ -42,82 +28,6 @@ class Severity(StrEnum):
 
     WARNING = "warning"
     ERROR = "error"
-
-
-class RoleState(StrEnum):
-    """How a process is: `STOPPED` is in order, `MISSING` is not."""
-
-    ALIVE = "alive"
-    MISSING = "missing"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleStatus:
-    """One of the four processes; `since` is None when it never ran."""
-
-    role: str
-    state: RoleState
-    since: datetime | None
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
-    """The jobs of one queue.
-
-    Attributes
-    ----------
-    counts
-        Jobs per state; a state without jobs is absent.
-    oldest
-        When the oldest job that is not finished was made; parked ones do not count.
-    last_finished
-        When the newest job that is done was finished.
-    is_known
-        False of a destination that has answers but stands no more in the configuration: nobody delivers them.
-    """
-
-    name: str
-    counts: dict[str, int]
-    oldest: datetime | None = None
-    last_finished: datetime | None = None
-    is_known: bool = True
-
-    @property
-    def waiting(self) -> int:
-        """Jobs that are due, backing off or in hand."""
-        return self.counts.get(State.QUEUED, 0) + self.counts.get(State.LEASED, 0)
-
-    @property
-    def parked(self) -> int:
-        """Jobs that wait for a person."""
-        return self.counts.get(State.PARKED, 0)
-
-    def age_s(self, at: datetime) -> float:
-        """Seconds that the oldest job has waited by `at`; 0 if none waits."""
-        return max(0.0, (at - self.oldest).total_seconds()) if self.oldest else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What was seen at one moment; everything else is concluded from it.
-
-    Attributes
-    ----------
-    database_error
-        Why the database could not be read; empty when it could.
-    disk_free_bytes
-        On the disk of the spool; None when that could not be found out.
-    """
-
-    at: datetime
-    database_error: str = ""
-    roles: tuple[RoleStatus, ...] = ()
-    analyses: Backlog = Backlog(name="analyses", counts={})
-    destinations: tuple[Backlog, ...] = ()
-    disk_free_bytes: int | None = None
-    disk_reserve_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,36 +47,6 @@ class Condition:
     severity: Severity
     sentence: str
     depends_on: tuple[str, ...] = ()
-
-
-def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
-    """Look at the database and the disk; never raises for either of them."""
-    free, reserve = _disk_free_bytes(config.state_dir), config.receive.reserve_mb * MEGABYTE
-    try:
-        with engine.connect() as c:
-            beats = {row.role: row for row in c.execute(select(roles))}
-            jobs = c.execute(_backlog_of(analyses)).all()
-            sent = c.execute(_backlog_of(deliveries, deliveries.c.destination)).all()
-    except DBAPIError as error:
-        return Facts(
-            at=at,
-            database_error=type(error.orig).__name__,
-            roles=tuple(_role(name, None, at) for name in ROLES),
-            disk_free_bytes=free,
-            disk_reserve_bytes=reserve,
-        )
-    configured = [d.name for d in config.destinations]
-    names = dict.fromkeys(configured + sorted({row.destination for row in sent}))
-    return Facts(
-        at=at,
-        roles=tuple(_role(name, beats.get(name), at) for name in ROLES),
-        analyses=_backlog("analyses", jobs),
-        destinations=tuple(
-            _backlog(name, [row for row in sent if row.destination == name], name in configured) for name in names
-        ),
-        disk_free_bytes=free,
-        disk_reserve_bytes=reserve,
-    )
 
 
 def conditions(facts: Facts) -> tuple[Condition, ...]:
@@ -189,6 +69,7 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
         _flow(d, facts.at, readable, "answer", "delivery", "role.deliver", f"destination.{d.name}")
         for d in facts.destinations
     ]
+    found += [_certificate(certificate, facts.at) for certificate in facts.certificates]
     return tuple(found)
 
 
@@ -233,40 +114,6 @@ def without_identity(text: str) -> str:
     return _UID.sub("[UID]", _PERSON_NAME.sub("[name]", text))
 
 
-def _backlog_of(table: Table, *groups: ColumnElement[Any]) -> Select[Any]:
-    """Query: jobs per state and per `groups`, the oldest of each and the newest end."""
-    return select(
-        table.c.state,
-        func.count().label("jobs"),
-        func.min(table.c.created_at).label("oldest"),
-        func.max(table.c.finished_at).label("finished"),
-        *groups,
-    ).group_by(table.c.state, *groups)
-
-
-def _backlog(name: str, rows: Iterable[Row[Any]], is_known: bool = True) -> Backlog:
-    by_state = {row.state: row for row in rows}
-    open_since = [by_state[s].oldest for s in (State.QUEUED, State.LEASED) if s in by_state]
-    done = by_state.get(State.DONE)
-    return Backlog(
-        name=name,
-        counts={state: row.jobs for state, row in by_state.items()},
-        oldest=min(open_since, default=None),
-        last_finished=done.finished if done else None,
-        is_known=is_known,
-    )
-
-
-def _role(name: str, row: Row[Any] | None, at: datetime) -> RoleStatus:
-    if row is None:
-        return RoleStatus(role=name, state=RoleState.MISSING, since=None, detail="")
-    if row.detail == "stopped":
-        return RoleStatus(role=name, state=RoleState.STOPPED, since=row.beat_at, detail="stopped in order")
-    if (at - row.beat_at).total_seconds() > BEAT_WITHIN_S:
-        return RoleStatus(role=name, state=RoleState.MISSING, since=row.beat_at, detail=f"last: {row.detail}")
-    return RoleStatus(role=name, state=RoleState.ALIVE, since=row.started_at, detail=row.detail)
-
-
 def _role_condition(r: RoleStatus, readable: bool) -> Condition:
     severity = Severity.WARNING if r.role == "status" else Severity.ERROR
     ago = "" if r.since is None else f" since {r.since:%Y-%m-%d %H:%M:%S} UTC"
@@ -299,6 +146,23 @@ def _disk(facts: Facts) -> Condition:
     return Condition(name="disk", ok=ok, severity=Severity.ERROR, sentence=sentence)
 
 
+def _certificate(certificate: Certificate, at: datetime) -> Condition:
+    """One file of certificates: an ERROR when it has run out, since then peers with TLS are turned away."""
+    severity, ok = Severity.WARNING, False
+    if certificate.not_after is None:
+        sentence = f"{certificate.key} cannot be read: its days to expiry are not known"
+    else:
+        days = (certificate.not_after - at).days
+        ok = days >= RENEW_DAYS
+        sentence = f"{certificate.key} runs out on {certificate.not_after:%Y-%m-%d}, in {_count(days, 'day')}"
+        if days < 0:
+            severity = Severity.ERROR
+            sentence = f"{certificate.key} ran out on {certificate.not_after:%Y-%m-%d}: peers with TLS are turned away"
+        if not ok:
+            sentence += "; renew it and restart osteon-receive"
+    return Condition(name=f"certificate.{certificate.key}", ok=ok, severity=severity, sentence=sentence)
+
+
 def _flow(queue: Backlog, at: datetime, readable: bool, noun: str, command: str, role: str, name: str) -> Condition:
     """One queue: nothing parked, nothing late."""
     wrong = []
@@ -327,15 +191,3 @@ def _flow(queue: Backlog, at: datetime, readable: bool, noun: str, command: str,
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _disk_free_bytes(folder: Path) -> int | None:
-    """Free bytes where `folder` is, or will be made."""
-    for place in (folder, *folder.parents):
-        try:
-            return shutil.disk_usage(place).free
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return None
-    return None

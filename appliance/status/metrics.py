@@ -16,7 +16,7 @@ from appliance.domain.result import Result
 from appliance.storage.database import now
 from appliance.storage.tables import results
 
-from .health import RoleState, observe
+from .facts import RoleState, observe
 
 
 class OsteonCollector(Collector):
@@ -38,6 +38,11 @@ class OsteonCollector(Collector):
         yield up
         if facts.disk_free_bytes is not None:
             yield GaugeMetricFamily("osteon_disk_free_bytes", "Free on the spool's disk.", facts.disk_free_bytes)
+        expiry = GaugeMetricFamily("osteon_certificate_seconds", "Until a certificate runs out.", labels=["key"])
+        for certificate in facts.certificates:
+            if certificate.not_after:
+                expiry.add_metric([certificate.key], (certificate.not_after - facts.at).total_seconds())
+        yield expiry
         jobs = GaugeMetricFamily("osteon_radiographs", "Radiographs by state of their analysis.", labels=["state"])
         for state, count in facts.analyses.counts.items():
             jobs.add_metric([state], count)

@@ -14,7 +14,8 @@ from sqlalchemy import ColumnElement, Connection, Table, func, select
 from appliance.domain.finding import Answer
 from appliance.domain.job import State
 from appliance.domain.result import Result
-from appliance.storage.tables import analyses, deliveries, instances, results
+from appliance.storage.notices import Notice, Subject
+from appliance.storage.tables import analyses, deliveries, instances, notices, results
 
 from .health import without_identity
 
@@ -78,6 +79,16 @@ class Stuck:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed:
+    """A notice, how often it came and when."""
+
+    notice: Notice
+    times: int
+    first_at: datetime
+    last_at: datetime
+
+
 def last_radiographs(c: Connection, most: int = LAST) -> tuple[Listed, ...]:
     """The newest radiographs, newest first."""
     query = select(
@@ -110,6 +121,27 @@ def last_errors(c: Connection) -> dict[str, tuple[str, str]]:
     )
     query = select(deliveries.c.destination, deliveries.c.code, deliveries.c.reason).where(deliveries.c.id.in_(failing))
     return {row.destination: (row.code, without_identity(row.reason)) for row in c.execute(query)}
+
+
+def last_notices(c: Connection, subject: Subject, most: int = LAST) -> tuple[Noticed, ...]:
+    """What was turned away last, newest first."""
+    query = select(notices).where(notices.c.subject == subject).order_by(notices.c.last_at.desc(), notices.c.id.desc())
+    return tuple(
+        Noticed(
+            notice=Notice(
+                subject=subject,
+                code=row.code,
+                reason=without_identity(row.reason),
+                calling_ae_title=row.calling_ae_title,
+                called_ae_title=row.called_ae_title,
+                address=row.address,
+            ),
+            times=row.times,
+            first_at=row.first_at,
+            last_at=row.last_at,
+        )
+        for row in c.execute(query.limit(most))
+    )
 
 
 def newest_compute(c: Connection) -> str:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, Row, exists, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from appliance.domain.job import TABLE, Event, State
 from appliance.domain.result import Result
 from appliance.errors import OsteonError
 
-from .database import now
+from .database import now, readers
 from .tables import analyses, deliveries, instances, results, roles
 
 
@@ -47,22 +47,32 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """The last revision for an instance, the analysis that made it, and the digest of what it was made from."""
+    """The last revision for an instance, the analysis that made it, what it was made from and when that came."""
 
     revision: int
     analysis_id: int
     source_digest: str
+    received_at: datetime
 
 
 def keep_instance(engine: Engine, received: Received) -> bool:
-    """Record an instance and queue its analysis, durably; False if the same bytes were here before."""
+    """Record an instance and queue its analysis, durably; False if the same bytes came last, and nobody misses them.
+
+    Bytes that came before others are what the sender means now: a correction that is taken back is analysed again. So
+    are bytes that the spool had lost.
+    """
     with engine.begin() as c:
-        known = select(instances.c.id).where(
-            instances.c.sop_instance_uid == received.sop_instance_uid, instances.c.digest == received.digest
-        )
-        if c.execute(known).first():
-            return False
         moment = now()
+        if known := _known(c, received):
+            c.execute(update(instances).where(instances.c.id == known.id).values(pruned_at=None))
+            is_missed = known.state == State.PARKED and known.code.startswith("spool_")
+            if known.is_latest and not is_missed:
+                return False
+            c.execute(update(instances).where(instances.c.id == known.id).values(received_at=moment))
+            again = [state for state, event in TABLE if event is Event.RETRY]
+            requeue = update(analyses).where(analyses.c.id == known.analysis_id, analyses.c.state.in_(again))
+            c.execute(requeue.values(state=State.QUEUED, attempts=0, not_before=moment, code="", reason=""))
+            return True
         values = {name: getattr(received, name) for name in Received.__slots__}
         row = c.execute(insert(instances).values(**values, received_at=moment)).inserted_primary_key
         c.execute(
@@ -79,6 +89,32 @@ def keep_instance(engine: Engine, received: Received) -> bool:
     return True
 
 
+def _known(c: Connection, received: Received) -> Row[Any] | None:
+    """The instance of the same UID and bytes with its analysis, and whether it is the last that came of that UID."""
+    later = instances.alias()
+    is_latest = ~exists().where(
+        later.c.sop_instance_uid == instances.c.sop_instance_uid, later.c.received_at > instances.c.received_at
+    )
+    query = (
+        select(
+            instances.c.id,
+            analyses.c.id.label("analysis_id"),
+            analyses.c.state,
+            analyses.c.code,
+            is_latest.label("is_latest"),
+        )
+        .join(analyses, analyses.c.instance_id == instances.c.id)
+        .where(instances.c.sop_instance_uid == received.sop_instance_uid, instances.c.digest == received.digest)
+    )
+    return c.execute(query).first()
+
+
+def is_answer(engine: Engine, identifier: str) -> bool:
+    """Whether an object of that SOP Instance UID is an answer that we made."""
+    with readers(engine).connect() as c:
+        return c.execute(select(deliveries.c.id).where(deliveries.c.identifier == identifier)).first() is not None
+
+
 def instance_of(engine: Engine, analysis_id: int) -> Row[Any]:
     """The row of `instances` that an analysis is about."""
     with engine.connect() as c:
@@ -89,13 +125,19 @@ def instance_of(engine: Engine, analysis_id: int) -> Row[Any]:
 def latest_answer(engine: Engine, sop_instance_uid: str) -> Answered | None:
     """What was last answered for an instance, whichever bytes it came as."""
     of_instance = instances.c.sop_instance_uid == sop_instance_uid
-    columns = (results.c.analysis_id, results.c.source_digest)
+    columns = (results.c.analysis_id, results.c.source_digest, instances.c.received_at)
     with engine.connect() as c:
         query = select(*columns).select_from(_RESULTS_OF_INSTANCES).where(of_instance).order_by(results.c.id)
         rows = c.execute(query).all()
     if not rows:
         return None
-    return Answered(revision=len(rows), analysis_id=rows[-1].analysis_id, source_digest=rows[-1].source_digest)
+    last = rows[-1]
+    return Answered(
+        revision=len(rows),
+        analysis_id=last.analysis_id,
+        source_digest=last.source_digest,
+        received_at=last.received_at,
+    )
 
 
 _RESULTS_OF_INSTANCES = results.join(analyses, results.c.analysis_id == analyses.c.id).join(

@@ -69,6 +69,7 @@ instances = Table(
     Column("size_bytes", Integer, nullable=False),
     Column("calling_ae_title", String(16), nullable=False),
     Column("received_at", Instant, nullable=False),
+    Column("pruned_at", Instant),
     UniqueConstraint("sop_instance_uid", "digest"),
 )
 
@@ -98,7 +99,7 @@ deliveries = Table(
     Column("result_id", ForeignKey("results.id"), nullable=False),
     Column("destination", String(64), nullable=False),
     Column("kind", String(16), nullable=False),
-    Column("identifier", String(128), nullable=False),
+    Column("identifier", String(128), nullable=False, index=True),
     Column("digest", String(64), nullable=False),
     *_job_columns(),
     UniqueConstraint("result_id", "destination", "kind"),
@@ -113,4 +114,20 @@ roles = Table(
     Column("started_at", Instant, nullable=False),
     Column("beat_at", Instant, nullable=False),
     Column("detail", Text, nullable=False, default=""),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("subject", String(16), nullable=False),
+    Column("code", String(64), nullable=False),
+    Column("reason", String(256), nullable=False),
+    Column("calling_ae_title", String(16), nullable=False),
+    Column("called_ae_title", String(16), nullable=False),
+    Column("address", String(45), nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    UniqueConstraint("code", "reason", "calling_ae_title", "called_ae_title", "address"),
 )

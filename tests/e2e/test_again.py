@@ -1,23 +1,33 @@
 """An instance that comes again: nothing, or a new revision, never a second answer for the same radiograph."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom import dcmread
+from pynetdicom.dsutils import encode as encode_dataset
 
 from appliance.domain.result import Result
 from appliance.storage.database import readers
 from appliance.storage.tables import results
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.encodings import encode
+from tests.support.pdus import Wire
 from tests.support.peers import Peer
 from tests.support.send import storescu
-from tests.support.site import Site
+from tests.support.site import Site, wait_until
+
+
+def rows(site: Site) -> list[Any]:
+    with readers(site.engine).connect() as c:
+        return list(c.execute(results.select().order_by(results.c.id)).all())
 
 
 def records(site: Site) -> list[Result]:
-    with readers(site.engine).connect() as c:
-        return [Result.from_json(row.record) for row in c.execute(results.select().order_by(results.c.id))]
+    return [Result.from_json(row.record) for row in rows(site)]
 
 
 def test_only_another_picture_or_another_patient_is_answered_anew(tmp_path: Path, peer: Peer) -> None:
@@ -60,3 +70,48 @@ def test_only_another_picture_or_another_patient_is_answered_anew(tmp_path: Path
     probabilities = [r.findings[0].probability for r in made]
     assert probabilities[0] == probabilities[1] == probabilities[2]
     assert made[2].findings[0].laterality == turned.ImageLaterality != made[0].findings[0].laterality
+
+
+def test_a_correction_that_is_taken_back_is_the_last_word(tmp_path: Path, peer: Peer) -> None:
+    """Also when somebody tries the wrong one again afterwards; and `queue find` tells the story by UID."""
+    right, wrong = tmp_path / "right.dcm", tmp_path / "wrong.dcm"
+    ds = instance_from_phantom(phantom("wrist", 4, True))
+    ds.save_as(right, enforce_file_format=True)
+    ds.PatientID = "WRONG"
+    ds.save_as(wrong, enforce_file_format=True)
+    with Site(tmp_path) as site:
+        site.start("receive", "analyse")
+        for number, file in enumerate((right, wrong, right), 1):
+            storescu(peer, site.port, file)
+            wait_until(lambda number=number: len(records(site)) == number, f"{number} answers")
+        digests = [row.source_digest for row in rows(site)]
+        assert digests[0] == digests[2] != digests[1]
+        command = [sys.executable, "-m", "appliance", "queue"]
+        config = ["--config", str(site.config)]
+        subprocess.run([*command, "retry", "analysis:2", *config], check=True)
+        site.wait_for("analyses", done=1, not_analysed=1)
+        assert [row.code for row in site.rows("analyses")] == ["", "superseded"]
+        found = subprocess.run(
+            [*command, "find", str(ds.SOPInstanceUID), "--json", *config], check=True, capture_output=True, text=True
+        )
+        assert [json.loads(line)["name"] for line in found.stdout.splitlines()] == ["analysis:1", "analysis:2"]
+        study = [*command, "find", str(ds.StudyInstanceUID), "--json", *config]
+        assert subprocess.run(study, check=True, capture_output=True, text=True).stdout == found.stdout
+        assert len(records(site)) == 3
+
+
+def test_an_instance_under_another_uid_is_not_answered(tmp_path: Path) -> None:
+    """Or one radiograph would have several answers under one UID."""
+    ds = instance_from_phantom(phantom("ankle", 4, True))
+    pixels = ds.pixel_array[:160, :160]
+    ds.Rows, ds.Columns, ds.PixelData = *pixels.shape, pixels.tobytes()  # fits into one PDU
+    with Site(tmp_path) as site:
+        site.start("receive", "analyse")
+        content = encode_dataset(ds, is_implicit_vr=True, is_little_endian=True)
+        assert content
+        with Wire(site.port) as wire:
+            wire.associate()
+            assert wire.store("1.2.3.777.1", content) == 0
+        site.wait_for("analyses", not_analysed=1)
+        assert [row.code for row in site.rows("analyses")] == ["uid_differs"]
+        assert records(site) == []

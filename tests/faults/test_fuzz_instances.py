@@ -5,6 +5,7 @@ A short run is part of the suite; ``pytest --campaign`` reads 10,000.
 
 from __future__ import annotations
 
+import io
 import os
 import random
 from collections import Counter
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from appliance.config import Analyse
@@ -69,7 +71,26 @@ def splice(draw: random.Random, content: bytearray, other: bytes) -> None:
     content[draw.randrange(len(content)) :] = other[draw.randrange(len(other)) :]
 
 
-MUTATIONS: tuple[Mutation, ...] = (flip_bits, flip_header_bits, put_extremes, truncate, repeat, remove, splice)
+def write_nonsense(draw: random.Random, content: bytearray, _other: bytes) -> None:
+    """A data set that is well formed, with values that are none."""
+    try:
+        ds = pydicom.dcmread(io.BytesIO(content))
+        for element in draw.sample([e for e in ds if e.tag.group < 0x7FE0], draw.randint(1, 4)):
+            element.value = draw.choice([None, "", element.value]) if draw.random() < 0.5 else _twice(element.value)
+        buffer = io.BytesIO()
+        ds.save_as(buffer)
+    except Exception:  # noqa: BLE001  what came before made it unreadable, or this cannot be written
+        return
+    content[:] = buffer.getvalue()
+
+
+def _twice(value: object) -> object:
+    return [value, value]
+
+
+MUTATIONS: tuple[Mutation, ...] = (
+    flip_bits, flip_header_bits, put_extremes, truncate, repeat, remove, splice, write_nonsense,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

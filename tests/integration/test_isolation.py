@@ -10,6 +10,7 @@ import pytest
 
 from appliance.errors import OsteonError, Rejected, Transient
 from appliance.service.isolation import Isolated
+from tests.support.site import wait_until
 
 
 def behave(how: str) -> str:
@@ -30,6 +31,11 @@ def behave(how: str) -> str:
             raise KeyError("Doe^Jane")
         case "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "terminated":
+            os.kill(os.getpid(), signal.SIGTERM)
+            return "still there"
+        case "hung up":
+            os.kill(os.getpid(), signal.SIGHUP)
         case "exit":
             os._exit(3)
         case "core":
@@ -63,6 +69,7 @@ def test_one_process_serves_many_calls(isolated: Isolated[str]) -> None:
         ("deep", Rejected, "unreadable", "passed on"),
         ("reject", Rejected, "broken_pixels", "cut"),
         ("killed", Transient, "decoder_killed", "memory"),
+        ("hung up", Transient, "decoder_killed", "SIGHUP"),
         ("bug", OsteonError, "bug", "KeyError"),
     ],
 )
@@ -75,6 +82,18 @@ def test_a_bad_call_is_an_error_and_the_next_one_works(
     assert caught.value.code == code
     assert "Doe" not in caught.value.reason
     assert isolated("well")
+
+
+def test_stopping_the_role_is_not_the_instances_fault(isolated: Isolated[str]) -> None:
+    """systemd and Ctrl-C signal every process of the role: the child finishes what it does."""
+    assert isolated("terminated") == "still there"
+
+
+def test_a_process_that_died_between_two_calls_costs_none(isolated: Isolated[str]) -> None:
+    pid = int(isolated("well"))
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not isolated._process.is_alive(), "the child to be gone")
+    assert int(isolated("well")) != pid
 
 
 def test_no_core_file_holds_a_patient(isolated: Isolated[str]) -> None:

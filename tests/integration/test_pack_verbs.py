@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,13 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from appliance.config import Analyse, Configuration
 from appliance.errors import Fault, Rejected
 from appliance.preprocessing.recipe import DIGEST
 from appliance.service.engines import SHIPPED, pack_of, pipeline_of
+from engines.onnxruntime_runner import OnnxRuntimeRunner
 from engines.pack import FORMAT
+from engines.runner import RunnerError
 from engines.signature import sign
 from provisioning.packs import folder_of, install, packs, verify
 
@@ -109,6 +114,18 @@ def escaping(folder: Path) -> None:
     edit(folder, lambda text: text.replace('file = "knee.onnx"', 'file = "../knee.onnx"'))
 
 
+def escaping_by_name(folder: Path) -> None:
+    edit(folder, lambda text: text.replace('name = "phantom"', 'name = "../../escaped"', 1))
+
+
+def of_another_world(folder: Path) -> None:
+    edit(folder, lambda text: text.replace("classifiers.knee", "classifiers.rib").replace('"knee"', '"rib"'))
+
+
+def not_a_number(folder: Path) -> None:
+    edit(folder, lambda text: re.sub(r"offset = .*", "offset = nan", text, count=1))
+
+
 def no_pack(folder: Path) -> None:
     edit(folder, lambda _: "hello")
 
@@ -124,6 +141,9 @@ def no_pack(folder: Path) -> None:
         (without_format, "build the pack again"),
         (foreign, "trained on preprocessing"),
         (escaping, "outside the pack"),
+        (escaping_by_name, "small letters"),
+        (of_another_world, "speaks of rib"),
+        (not_a_number, "offset nan"),
         (no_pack, "cannot be read"),
     ],
 )
@@ -141,6 +161,38 @@ def test_a_name_and_version_mean_one_content(copy: Path, config: Configuration) 
     edit(copy, lambda text: text + "\n# other bytes\n")
     with pytest.raises(Rejected, match="another version"):
         install(copy, config)
+
+
+def test_a_damaged_pack_can_be_installed_again(copy: Path, config: Configuration) -> None:
+    target = install(copy, config)
+    altered(target)
+    assert install(copy, config) == target
+    assert verify(target, config)[0].version.startswith("9.")
+
+
+def test_an_archive_that_is_none_is_refused(config: Configuration, tmp_path: Path) -> None:
+    archive = tmp_path / "pack.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as z:
+        z.writestr("pack.toml", "x" * 1000)
+    content = bytearray(archive.read_bytes())
+    content[45:50] = b"\xff" * 5
+    archive.write_bytes(content)
+    with pytest.raises(Rejected, match="zip archive"):
+        install(archive, config)
+    with pytest.raises(Rejected, match="zip archive"):
+        install(Path(__file__), config)
+
+
+def test_a_network_with_data_outside_its_file_is_refused(tmp_path: Path) -> None:
+    """They would have no digest."""
+    weights = numpy_helper.from_array(np.ones((3, 3), np.float32), "w")
+    tensors = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", 3]) for n in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", tensors[:1], tensors[1:], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(model, tmp_path / "n.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    assert (tmp_path / "w.bin").exists()
+    with pytest.raises(RunnerError, match="cannot be loaded"):
+        OnnxRuntimeRunner(tmp_path / "n.onnx")
 
 
 def test_what_was_altered_after_its_installation_is_not_used(copy: Path, config: Configuration) -> None:

@@ -41,7 +41,7 @@ def test_the_order_is_write_sync_rename_sync(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "rename", rename)
     spool.put(b"bytes")
-    assert calls == ["fsync file", "rename", "fsync folder", "fsync folder"]
+    assert calls == ["fsync file", "rename", "fsync folder"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "disk_full"), (errno.EIO, "spool_failed")])

@@ -8,6 +8,7 @@ missing=""
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need storescp dcmtk
 need gdcmconv libgdcm-tools
+need Orthanc orthanc
 need dciodvfy dicom3tools
 need chromium chromium
 need node nodejs
@@ -28,6 +29,13 @@ if [ -n "$missing" ]; then
         echo "not installed, for want of root or sudo:$missing" >&2
         failed=1
     else
+        # services that apt would start with what it installs (Orthanc listens on every interface) stay stopped
+        policy=/usr/sbin/policy-rc.d
+        if [ ! -e "$policy" ]; then
+            printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+            $as_root chmod +x "$policy"
+            trap '$as_root rm -f "$policy"' EXIT
+        fi
         # another apt may hold the lock: wait for it
         $as_root apt-get -o DPkg::Lock::Timeout=600 update -qq
         # shellcheck disable=SC2086 # a list of packages, and sudo or nothing

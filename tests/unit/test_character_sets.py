@@ -1,11 +1,16 @@
 """Names in every character set of PS3.3 C.12.1.1.2 reach the answers as Unicode; so do those of sloppy senders."""
 
 import io
+from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
+from appliance.config import Analyse
 from appliance.dicom.patient_study import identity_digest, patient_study
 from appliance.dicom.reader import header_from_dataset, read_dataset
+from appliance.service.isolation import Isolated
+from appliance.service.reading import Examined, examine
 from tests.support.sources import source
 
 NAMES = {
@@ -36,6 +41,7 @@ def received(character_set: str, name: str) -> bytes:
     ds = source("charset")
     ds.SpecificCharacterSet = character_set.split("\\") if "\\" in character_set else character_set
     ds.PatientName = name
+    ds.OtherPatientNames = [name, "Doe^J"]
     buffer = io.BytesIO()
     ds.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
@@ -48,6 +54,23 @@ def test_a_name_comes_through(character_set: str) -> None:
     made = patient_study(ds)
     assert str(made.PatientName) == NAMES[character_set]
     assert made.SpecificCharacterSet == "ISO_IR 192"
+
+
+@pytest.fixture(scope="module")
+def isolated() -> Iterator[Isolated[Examined]]:
+    made = Isolated(examine)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("character_set", NAMES)
+def test_a_name_comes_through_the_process_that_reads(character_set: str, isolated: Isolated[Examined]) -> None:
+    """Every text, whoever looked at it first."""
+    content = received(character_set, NAMES[character_set])
+    source = isolated(partial(bytes, content), "", Analyse()).source
+    made = patient_study(source)
+    assert str(made.PatientName) == str(made.OtherPatientNames[0]) == NAMES[character_set]
+    assert len(made.OtherPatientNames) == 2
 
 
 def test_escape_sequences_of_chinese_are_no_text() -> None:

@@ -1,5 +1,6 @@
 """Every error at once, with the key's path and a suggestion."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,24 @@ def test_the_examples_destinations_are_right_once_uncommented(tmp_path: Path) ->
     lines = ("# [[destinations]]" + tail).splitlines()
     config = read_configuration(written(tmp_path, head + "\n".join(line.removeprefix("# ") for line in lines)))
     assert [d.kind for d in config.destinations] == ["dicom", "hl7", "fhir"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ('[[receive.peers]]\naddress = "10.0.0.0/33"', "receive.peers.0.address"),
+        ('[[receive.peers]]\naddress = "10.0.0.7/24"', "has host bits set"),
+        ('[[receive.peers]]\nadress = "10.0.0.7"', "did you mean 'address'?"),
+        ('[receive.tls]\ncertificat = "a"\nkey = "b"', "did you mean 'certificate'?"),
+        ("[receive]\nplain = false", "nothing listens"),
+    ],
+)
+def test_what_is_wrong_with_the_listener_is_said(tmp_path: Path, lines: str, expected: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(expected)):
+        read_configuration(written(tmp_path, lines))
+
+
+def test_only_this_machine_may_associate_until_somebody_is_listed(tmp_path: Path) -> None:
+    assert [str(p.address) for p in read_configuration(None).receive.peers] == ["127.0.0.0/8", "::1/128"]
+    listed = read_configuration(written(tmp_path, '[[receive.peers]]\naddress = "192.0.2.7"\nae_title = "ROOM1"'))
+    assert [(str(p.address), p.ae_title) for p in listed.receive.peers] == [("192.0.2.7/32", "ROOM1")]

@@ -73,6 +73,12 @@ def test_what_is_not_for_us_says_why(change: dict[str, object], code: str) -> No
     assert "PORTABLE" not in reason.reason  # descriptions are free text: a name may stand there
 
 
+def test_a_name_in_the_modality_is_not_repeated() -> None:
+    reason = why_not(changed(modality="SECRETNAMEANNA"), RULES)
+    assert reason is not None
+    assert "SECRET" not in reason.reason
+
+
 def test_for_processing_is_analysed_where_the_site_says_so() -> None:
     header = changed(sop_class_uid=DX_FOR_PROCESSING, for_processing=True)
     assert why_not(header, Analyse(for_processing=True)) is None

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian
 
 from appliance.config import PresetWindow
 from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset, read_dataset
@@ -42,7 +43,7 @@ def instance(pixels: NDArray[np.generic] | None = None, bits: int = 12, **attrib
     ds.PixelData = pixels.tobytes()
     for keyword, value in attributes.items():
         if value is None:
-            del ds[keyword]
+            ds.pop(keyword, None)
         else:
             setattr(ds, keyword, value)
     return ds
@@ -111,6 +112,9 @@ CASES: dict[str, Callable[[], Dataset]] = {
     "voi_lut_for_bone": lambda: instance(VOILUTSequence=[lut(0, curve(2), 10), lut(0, curve(0.5), 10, "BONE")]),
     "voi_lut_first_value": lambda: instance(VOILUTSequence=[lut(1000, curve(1)[:2000] * 2, 10)]),
     "voi_lut_over_signed": lambda: instance(SIGNED, VOILUTSequence=[lut(63488, curve(0.5), 10)]),
+    "voi_lut_over_rescaled_below_zero": lambda: instance(
+        RescaleIntercept=-1024, VOILUTSequence=[lut(64512, curve(0.5), 10)]
+    ),
     "modality_lut": lambda: instance(ModalityLUTSequence=[lut(0, curve(0.5), 10)], **NO_WINDOW),
     "modality_lut_then_window": lambda: instance(
         ModalityLUTSequence=[lut(0, curve(0.5), 10)], WindowCenter=700, WindowWidth=500
@@ -145,6 +149,8 @@ CASES: dict[str, Callable[[], Dataset]] = {
         padded(0), PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=0
     ),
     "padding_everywhere_is_none": lambda: instance(PixelPaddingValue=0, PixelPaddingRangeLimit=4095),
+    "padding_limit_is_empty": lambda: instance(padded(4000), PixelPaddingValue=4000, PixelPaddingRangeLimit=None),
+    "shutter_without_its_edges": lambda: instance(ShutterShape="RECTANGULAR"),
     **{
         f"shutter_{shape.lower()}": lambda shape=shape: instance(ShutterShape=shape, **SHUTTER[shape])  # type: ignore[misc]
         for shape in SHUTTER
@@ -159,6 +165,7 @@ ALIKE = (
     "unknown_function_is_linear", "first_of_several_windows", "window_for_bone", "unusable_window_is_passed_over",
     "preset_of_the_site", "rescale", "signed", "signed_with_intercept", "signed_not_extended", "14_bits", "16_bits",
     "16_bits_signed", "values_above_bits_stored", "high_bit_15", "overlay_in_a_free_bit", "padding_everywhere_is_none",
+    "shutter_without_its_edges",
 )  # fmt: skip
 """Other words for the same picture."""
 
@@ -183,10 +190,27 @@ def test_the_same_picture_in_other_words(name: str) -> None:
     assert difference.max() <= 1  # a rounding of the window's ends
 
 
+def test_a_lut_in_big_endian_is_the_same_lut() -> None:
+    """OW values come in the byte order of the transfer syntax (DICOM PS3.5 7.3)."""
+    ds = instance(VOILUTSequence=[lut(0, curve(0.5), 10)])
+    ds.VOILUTSequence[0]["LUTData"].value = curve(0.5).astype(">u2").tobytes()
+    ds.PixelData = bone().astype(">u2").tobytes()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    buffer = io.BytesIO()
+    ds.save_as(buffer, enforce_file_format=True, little_endian=False, implicit_vr=False)
+    read = read_dataset(buffer.getvalue())
+    shown = displayed(radiograph_from_dataset(read, header_from_dataset(read)).stored)
+    np.testing.assert_array_equal(shown, picture("voi_lut"))
+
+
 def test_polarity_is_resolved_once() -> None:
     for name in ("monochrome1", "monochrome1_without_shape", "monochrome2_inverse"):
         np.testing.assert_array_equal(picture(name), picture("monochrome1"))
     np.testing.assert_allclose(picture("monochrome1").astype(int), 255 - picture("linear").astype(int), atol=1)
+
+
+def test_a_first_value_below_zero_may_be_written_as_unsigned() -> None:
+    np.testing.assert_array_equal(picture("voi_lut_over_rescaled_below_zero"), picture("voi_lut"))
 
 
 def test_what_is_no_image_is_black_and_moves_nothing_else() -> None:

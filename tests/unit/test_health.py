@@ -5,14 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from appliance.status.facts import ROLES, Backlog, Certificate, Facts, RoleState, RoleStatus
 from appliance.status.health import (
     LATE_S,
-    ROLES,
-    Backlog,
     Condition,
-    Facts,
-    RoleState,
-    RoleStatus,
     Severity,
     conditions,
     duration,
@@ -80,6 +76,23 @@ def test_the_disk_has_to_hold_the_reserve(free: int | None, ok: bool) -> None:
     found = conditions(replace(FINE, disk_free_bytes=free))
     assert is_ready(found) is ok
     assert names(problems(found)) == ([] if ok else ["disk"])
+
+
+@pytest.mark.parametrize(
+    ("left", "ok", "ready"),
+    [(timedelta(days=30), True, True), (timedelta(days=29), False, True), (timedelta(seconds=-1), False, False)],
+)
+def test_a_certificate_is_renewed_in_time(left: timedelta, ok: bool, ready: bool) -> None:
+    certificate = Certificate(key="receive.tls.certificate", not_after=AT + left)
+    found = conditions(replace(FINE, certificates=(certificate,)))
+    assert names(problems(found)) == ([] if ok else ["certificate.receive.tls.certificate"])
+    assert is_ready(found) is ready
+
+
+def test_a_certificate_that_cannot_be_read_is_said_so() -> None:
+    found = conditions(replace(FINE, certificates=(Certificate(key="receive.tls.client_ca", not_after=None),)))
+    assert "cannot be read" in problems(found)[0].sentence
+    assert is_ready(found)
 
 
 @pytest.mark.parametrize(("seconds", "late"), [(LATE_S, False), (LATE_S + 1, True)])

@@ -158,11 +158,44 @@ def test_what_is_no_instance_is_rejected_with_a_reason(bad: bytes, code: str) ->
         {"BitsAllocated": 32, "Rows": 32, "BitsStored": 32, "HighBit": 31},
         {"SamplesPerPixel": 3},
         {"PhotometricInterpretation": None},
+        {"PhotometricInterpretation": "PALETTE COLOR"},
+        {"BitsAllocated": None},
+        {"BitsAllocated": ""},
+        {"RescaleSlope": 0},
+        {"RescaleSlope": "1e300"},
+        {"RescaleIntercept": "1e300"},
     ],
 )
 def test_pixels_that_cannot_be_are_rejected(change: dict[str, object]) -> None:
     with pytest.raises(Rejected, match="broken_pixels"):
         radiograph(instance(**change))
+
+
+def species(description: str = "", code: str = "") -> Dataset:
+    ds = instance()
+    if description:
+        ds.PatientSpeciesDescription = description
+    if code:
+        item = Dataset()
+        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code, "SCT", "a species"
+        ds.PatientSpeciesCodeSequence = [item]
+    return ds
+
+
+@pytest.mark.parametrize(
+    ("ds", "animal"),
+    [
+        (species(), False),
+        (species("Homo sapiens"), False),
+        (species(code="337915000"), False),
+        (species("human", "L-85B00"), False),
+        (species("Canis familiaris"), True),
+        (species(code="448771007"), True),
+        (species("Homo sapiens", "448771007"), True),
+    ],
+)
+def test_people_are_no_animals(ds: Dataset, animal: bool) -> None:
+    assert header_from_dataset(read_dataset(content(ds))).is_animal is animal
 
 
 def test_a_compressed_stream_that_is_none_is_rejected() -> None:

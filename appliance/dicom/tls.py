@@ -1,0 +1,51 @@
+"""TLS as DICOM PS3.15 B.12 asks for it (RFC 8996, RFC 9325): 1.2 with forward secrecy, or 1.3, and nothing older."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from appliance.config import Tls
+from appliance.errors import Fault
+
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2: ephemeral keys and authenticated encryption (RFC 9325 section 4.2). Those of 1.3 all are so."""
+
+
+def server_context(config: Tls) -> ssl.SSLContext:
+    """The server's side, which asks for a client's certificate where the site names who signs them.
+
+    Raises
+    ------
+    Fault
+        ``tls`` if a file cannot be used, or the key is not the certificate's.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    # RFC 9325 sections 3.3, 3.4 and 3.5; associations are long and few, resumption would save nothing
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.num_tickets = 0
+    try:
+        context.load_cert_chain(config.certificate, config.key, password=lambda: b"")
+        if config.client_ca:
+            context.load_verify_locations(config.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as error:  # ssl.SSLError is one
+        raise Fault("tls", f"certificate, key or client_ca of [receive.tls] cannot be used: {error}") from error
+    return context
+
+
+def not_after(path: Path) -> datetime:
+    """When the first certificate in a PEM file to run out does so.
+
+    Raises
+    ------
+    OSError, ValueError
+        If there is none that can be read.
+    """
+    return min(certificate.not_valid_after_utc for certificate in x509.load_pem_x509_certificates(path.read_bytes()))

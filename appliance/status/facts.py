@@ -1,0 +1,200 @@
+"""What was seen of the appliance at one moment, as values."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, Row, Select, Table, func, select
+from sqlalchemy.exc import DBAPIError
+
+from appliance.config import Configuration
+from appliance.dicom.tls import not_after
+from appliance.domain.job import State
+from appliance.storage.tables import analyses, deliveries, roles
+
+ROLES = ("receive", "analyse", "deliver", "status")
+"""In the order in which a radiograph meets them."""
+
+BEAT_WITHIN_S = 15.0
+"""A role beats every 3 s and after each radiograph; one that was silent for this long is missing."""
+
+MEGABYTE = 1_000_000
+"""As in `receive.reserve_mb`."""
+
+
+class RoleState(StrEnum):
+    """How a process is: `STOPPED` is in order, `MISSING` is not."""
+
+    ALIVE = "alive"
+    MISSING = "missing"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleStatus:
+    """One of the four processes; `since` is None when it never ran."""
+
+    role: str
+    state: RoleState
+    since: datetime | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """The jobs of one queue.
+
+    Attributes
+    ----------
+    counts
+        Jobs per state; a state without jobs is absent.
+    oldest
+        When the oldest job that is not finished was made; parked ones do not count.
+    last_finished
+        When the newest job that is done was finished.
+    is_known
+        False of a destination that has answers but stands no more in the configuration: nobody delivers them.
+    """
+
+    name: str
+    counts: dict[str, int]
+    oldest: datetime | None = None
+    last_finished: datetime | None = None
+    is_known: bool = True
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that are due, backing off or in hand."""
+        return self.counts.get(State.QUEUED, 0) + self.counts.get(State.LEASED, 0)
+
+    @property
+    def parked(self) -> int:
+        """Jobs that wait for a person."""
+        return self.counts.get(State.PARKED, 0)
+
+    def age_s(self, at: datetime) -> float:
+        """Seconds that the oldest job has waited by `at`; 0 if none waits."""
+        return max(0.0, (at - self.oldest).total_seconds()) if self.oldest else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """A file of certificates by its key in the configuration; `not_after` is None when it cannot be read."""
+
+    key: str
+    not_after: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What was seen at one moment; everything else is concluded from it.
+
+    Attributes
+    ----------
+    database_error
+        Why the database could not be read; empty when it could.
+    disk_free_bytes
+        On the disk of the spool; None when that could not be found out.
+    """
+
+    at: datetime
+    database_error: str = ""
+    roles: tuple[RoleStatus, ...] = ()
+    analyses: Backlog = Backlog(name="analyses", counts={})
+    destinations: tuple[Backlog, ...] = ()
+    disk_free_bytes: int | None = None
+    disk_reserve_bytes: int = 0
+    certificates: tuple[Certificate, ...] = ()
+
+
+def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
+    """Look at the database and the disk; never raises for either of them."""
+    seen = Facts(
+        at=at,
+        roles=tuple(_role(name, None, at) for name in ROLES),
+        disk_free_bytes=_disk_free_bytes(config.state_dir),
+        disk_reserve_bytes=config.receive.reserve_mb * MEGABYTE,
+        certificates=_certificates(config),
+    )
+    try:
+        with engine.connect() as c:
+            beats = {row.role: row for row in c.execute(select(roles))}
+            jobs = c.execute(_backlog_of(analyses)).all()
+            sent = c.execute(_backlog_of(deliveries, deliveries.c.destination)).all()
+    except DBAPIError as error:
+        return replace(seen, database_error=type(error.orig).__name__)
+    configured = [d.name for d in config.destinations]
+    names = dict.fromkeys(configured + sorted({row.destination for row in sent}))
+    return replace(
+        seen,
+        roles=tuple(_role(name, beats.get(name), at) for name in ROLES),
+        analyses=_backlog("analyses", jobs),
+        destinations=tuple(
+            _backlog(name, [row for row in sent if row.destination == name], name in configured) for name in names
+        ),
+    )
+
+
+def _backlog_of(table: Table, *groups: ColumnElement[Any]) -> Select[Any]:
+    """Query: jobs per state and per `groups`, the oldest of each and the newest end."""
+    return select(
+        table.c.state,
+        func.count().label("jobs"),
+        func.min(table.c.created_at).label("oldest"),
+        func.max(table.c.finished_at).label("finished"),
+        *groups,
+    ).group_by(table.c.state, *groups)
+
+
+def _backlog(name: str, rows: Iterable[Row[Any]], is_known: bool = True) -> Backlog:
+    by_state = {row.state: row for row in rows}
+    open_since = [by_state[s].oldest for s in (State.QUEUED, State.LEASED) if s in by_state]
+    done = by_state.get(State.DONE)
+    return Backlog(
+        name=name,
+        counts={state: row.jobs for state, row in by_state.items()},
+        oldest=min(open_since, default=None),
+        last_finished=done.finished if done else None,
+        is_known=is_known,
+    )
+
+
+def _role(name: str, row: Row[Any] | None, at: datetime) -> RoleStatus:
+    if row is None:
+        return RoleStatus(role=name, state=RoleState.MISSING, since=None, detail="")
+    if row.detail == "stopped":
+        return RoleStatus(role=name, state=RoleState.STOPPED, since=row.beat_at, detail="stopped in order")
+    if (at - row.beat_at).total_seconds() > BEAT_WITHIN_S:
+        return RoleStatus(role=name, state=RoleState.MISSING, since=row.beat_at, detail=f"last: {row.detail}")
+    return RoleStatus(role=name, state=RoleState.ALIVE, since=row.started_at, detail=row.detail)
+
+
+def _disk_free_bytes(folder: Path) -> int | None:
+    """Free bytes where `folder` is, or will be made."""
+    for place in (folder, *folder.parents):
+        try:
+            return shutil.disk_usage(place).free
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
+
+
+def _certificates(config: Configuration) -> tuple[Certificate, ...]:
+    tls = config.receive.tls
+    files = {"receive.tls.certificate": tls.certificate, "receive.tls.client_ca": tls.client_ca} if tls else {}
+    return tuple(Certificate(key=key, not_after=_not_after(file)) for key, file in files.items() if file)
+
+
+def _not_after(file: Path) -> datetime | None:
+    try:
+        return not_after(file)
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,64 @@
+"""Makes room in the spool: what is analysed and delivered goes after some days, or earlier when the disk runs low.
+
+What is not analysed, not delivered or waits for a person is never touched, however low the disk is: then radiographs
+are refused (`receive.reserve_mb`), and their senders keep them.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from sqlalchemy import Engine, or_, select, update
+
+from appliance.config import Retention
+from appliance.domain.job import State
+
+from .database import now, readers
+from .spool import FileSpool
+from .tables import analyses, deliveries, instances, results
+
+ENDED = (State.DONE, State.NOT_ANALYSED, State.DROPPED)
+"""States in which nobody needs the bytes any more, unless a person asks to try again."""
+
+AT_A_TIME = 100
+"""Instances that are removed in one transaction, which others wait for."""
+
+log = logging.getLogger(__name__)
+
+
+def prune(engine: Engine, spool: FileSpool, config: Retention) -> int:
+    """Remove what may go, oldest first and some at a time; of how many instances.
+
+    Their rows stay, so that the same bytes sent again are still known.
+    """
+    limit = now() - timedelta(days=config.days)
+    if spool.free_bytes() < config.prune_below_mb * 1_000_000:
+        limit = now()
+    needed = (
+        select(deliveries.c.id)
+        .join(results, deliveries.c.result_id == results.c.id)
+        .where(results.c.analysis_id == analyses.c.id)
+        .where(or_(deliveries.c.state.not_in(ENDED), deliveries.c.finished_at >= limit))
+    )
+    ended = (
+        select(instances.c.id, instances.c.digest, analyses.c.id.label("analysis_id"))
+        .join(analyses, analyses.c.instance_id == instances.c.id)
+        .where(instances.c.pruned_at.is_(None), analyses.c.state.in_(ENDED), analyses.c.finished_at < limit)
+        .where(~needed.exists())
+        .order_by(analyses.c.finished_at)
+        .limit(AT_A_TIME)
+    )
+    with readers(engine).connect() as c:
+        if c.execute(ended.limit(1)).first() is None:
+            return 0
+    with engine.begin() as c:  # nobody can take a job up again meanwhile
+        rows = c.execute(ended).all()
+        answers = select(deliveries.c.digest).join(results, deliveries.c.result_id == results.c.id).distinct()
+        for row in rows:
+            made = c.execute(answers.where(results.c.analysis_id == row.analysis_id, deliveries.c.digest != ""))
+            for digest in (row.digest, *made.scalars()):
+                spool.remove(digest)
+        c.execute(update(instances).where(instances.c.id.in_([r.id for r in rows])).values(pruned_at=now()))
+    log.info("%d radiographs that were analysed and delivered are removed from the spool", len(rows))
+    return len(rows)

@@ -1,0 +1,105 @@
+"""What is turned away is counted, shown and bounded."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine, func, inspect, select
+
+import appliance.storage
+from appliance.config import Configuration
+from appliance.status.app import create_app
+from appliance.storage.database import open_database, readers
+from appliance.storage.notices import MOST, Notebook, Notice, Subject
+from appliance.storage.tables import notices
+from tests.integration.test_status import PACK
+
+NOTICE = Notice(
+    subject=Subject.ASSOCIATION,
+    code="called_ae_title",
+    reason="it called 'X' and we are 'OSTEON': correct it there",
+    calling_ae_title="ROOM1",
+    called_ae_title="X",
+    address="192.0.2.7",
+)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_database(f"sqlite:///{tmp_path / 'osteon.db'}")
+    yield engine
+    engine.dispose()
+
+
+def times(engine: Engine) -> dict[str, int]:
+    with engine.connect() as c:
+        return dict(c.execute(select(notices.c.calling_ae_title, notices.c.times)).tuples().all())
+
+
+def test_the_same_notice_counts_up(engine: Engine) -> None:
+    notebook = Notebook()
+    for _ in range(3):
+        notebook.note(NOTICE)
+    notebook.write(engine)
+    notebook.note(NOTICE)
+    notebook.note(replace(NOTICE, calling_ae_title="ROOM2"))
+    notebook.write(engine)
+    notebook.write(engine)
+    assert times(engine) == {"ROOM1": 4, "ROOM2": 1}
+
+
+def test_a_flood_does_not_grow_the_table(engine: Engine) -> None:
+    notebook = Notebook()
+    for wave in range(3):
+        for number in range(MOST * 2):
+            notebook.note(replace(NOTICE, calling_ae_title=f"W{wave} {number}"))
+        notebook.write(engine)
+    with engine.connect() as c:
+        assert c.execute(select(func.count()).select_from(notices)).scalar() == MOST
+    assert set(times(engine)) == {f"W2 {number}" for number in range(MOST)}, "the newest stay"
+
+
+def test_notes_of_many_threads_are_all_counted(engine: Engine) -> None:
+    notebook = Notebook()
+    threads = [threading.Thread(target=lambda: [notebook.note(NOTICE) for _ in range(500)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    notebook.write(engine)
+    for thread in threads:
+        thread.join()
+    notebook.write(engine)
+    assert times(engine) == {"ROOM1": 2000}
+
+
+def test_the_page_says_who_was_turned_away_and_why(engine: Engine, tmp_path: Path) -> None:
+    notebook = Notebook()
+    notebook.note(replace(NOTICE, calling_ae_title="<script>"))
+    notebook.note(replace(NOTICE, subject=Subject.INSTANCE, code="not_a_radiograph", reason="CT Image Storage: no"))
+    notebook.write(engine)
+    config = Configuration(state_dir=tmp_path)
+    page = create_app(readers(engine), config, PACK, "1").test_client().get("/").text
+    away, _, rest = page.partition("Not for us")
+    assert "we are &#39;OSTEON&#39;: correct it there" in away
+    assert "192.0.2.7" in away
+    assert "<script>" not in page
+    assert "CT Image Storage: no" in rest
+
+
+def test_a_database_of_the_first_schema_is_brought_up(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'osteon.db'}"
+    config = Config()
+    config.set_main_option("script_location", str(Path(appliance.storage.__file__).parent / "migrations"))
+    old = create_engine(url)
+    with old.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    old.dispose()
+    engine = open_database(url)
+    assert "notices" in inspect(engine).get_table_names()
+    assert "pruned_at" in {column["name"] for column in inspect(engine).get_columns("instances")}
+    assert "ix_deliveries_identifier" in {index["name"] for index in inspect(engine).get_indexes("deliveries")}
+    engine.dispose()

@@ -1,0 +1,143 @@
+"""The spool forgets what is analysed and delivered, and nothing else, however low the disk is."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select, update
+
+from appliance.config import Retention
+from appliance.domain.job import Event
+from appliance.errors import Rejected
+from appliance.storage import retention
+from appliance.storage.database import now, open_database
+from appliance.storage.ledger import Outgoing, Received, is_answer, keep_instance, record_result
+from appliance.storage.queue import Queue
+from appliance.storage.retention import prune
+from appliance.storage.spool import FileSpool
+from appliance.storage.tables import analyses, deliveries, instances
+from tests.support.results import result
+from tests.support.sources import source
+
+KEEP = Retention(days=30, prune_below_mb=0)
+LOW = Retention(days=30, prune_below_mb=10**9)
+"""No disk has so much room."""
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_database(f"sqlite:///{tmp_path / 'osteon.db'}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> FileSpool:
+    return FileSpool(tmp_path / "spool")
+
+
+def received(spool: FileSpool, name: str) -> Received:
+    content = f"bytes of {name}".encode()
+    return Received(
+        sop_instance_uid=str(source(name).SOPInstanceUID),
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.1",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        digest=spool.put(content),
+        size_bytes=len(content),
+        calling_ae_title="ROOM1",
+    )
+
+
+def analysed(engine: Engine, spool: FileSpool, name: str) -> None:
+    """One radiograph received and analysed, whose answer waits to be delivered."""
+    assert keep_instance(engine, received(spool, name))
+    queue = Queue(engine, analyses, "me")
+    (lease,) = queue.lease()
+    made = result(source(name))
+    out = Outgoing(destination="pacs", kind="sc", identifier=made.uid("sc"), digest=spool.put(f"sc {name}".encode()))
+    with queue.ending(lease, Event.FINISH) as c:
+        record_result(c, lease.job_id, made, [out])
+
+
+def delivered(engine: Engine) -> None:
+    queue = Queue(engine, deliveries, "me")
+    for lease in queue.lease(most=1000):
+        with queue.ending(lease, Event.FINISH):
+            pass
+
+
+def age(engine: Engine, days: float) -> None:
+    """As if everything that has ended had ended so long ago."""
+    with engine.begin() as c:
+        for table in (analyses, deliveries):
+            late = update(table).where(table.c.finished_at.is_not(None))
+            c.execute(late.values(finished_at=now() - timedelta(days=days)))
+
+
+def files(spool_dir: Path) -> int:
+    return sum(p.is_file() for p in spool_dir.rglob("*"))
+
+
+def test_what_is_delivered_goes_after_its_days(engine: Engine, spool: FileSpool, tmp_path: Path) -> None:
+    analysed(engine, spool, "one")
+    delivered(engine)
+    age(engine, 29.9)
+    assert prune(engine, spool, KEEP) == 0
+    age(engine, 30.1)
+    assert prune(engine, spool, KEEP) == 1
+    assert files(tmp_path / "spool") == 0
+    assert prune(engine, spool, KEEP) == 0, "once is enough"
+
+
+def test_a_low_disk_takes_the_oldest_first(
+    engine: Engine, spool: FileSpool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "AT_A_TIME", 3)
+    for number in range(4):
+        analysed(engine, spool, str(number))
+    delivered(engine)
+    assert prune(engine, spool, LOW) == 3
+    with engine.connect() as c:
+        left = c.execute(select(instances.c.sop_instance_uid).where(instances.c.pruned_at.is_(None))).scalars().all()
+    assert left == [source("3").SOPInstanceUID]
+    assert files(tmp_path / "spool") == 2
+
+
+@pytest.mark.parametrize("state", ["not analysed", "in hand", "parked", "undelivered", "delivery parked"])
+def test_what_is_not_answered_stays_however_low_the_disk_is(
+    engine: Engine, spool: FileSpool, tmp_path: Path, state: str
+) -> None:
+    queue, sending = Queue(engine, analyses, "me"), Queue(engine, deliveries, "me")
+    if state in ("undelivered", "delivery parked"):
+        analysed(engine, spool, "one")
+    else:
+        keep_instance(engine, received(spool, "one"))
+    if state == "in hand":
+        queue.lease()
+    if state == "parked":
+        queue.failed(queue.lease()[0], Rejected("bug", "a bug"), for_good=True)
+    if state == "delivery parked":
+        sending.failed(sending.lease()[0], Rejected("refused", "no"), for_good=True)
+    before = files(tmp_path / "spool")
+    age(engine, 1000)
+    assert prune(engine, spool, LOW) == 0
+    assert files(tmp_path / "spool") == before > 0
+
+
+def test_what_comes_again_after_it_went_is_nothing_new_and_goes_again(
+    engine: Engine, spool: FileSpool, tmp_path: Path
+) -> None:
+    analysed(engine, spool, "one")
+    delivered(engine)
+    assert prune(engine, spool, LOW) == 1
+    assert not keep_instance(engine, received(spool, "one"))
+    assert files(tmp_path / "spool") == 1
+    assert prune(engine, spool, LOW) == 1
+    assert files(tmp_path / "spool") == 0
+
+
+def test_our_answers_are_known_by_their_uid(engine: Engine, spool: FileSpool) -> None:
+    analysed(engine, spool, "one")
+    assert is_answer(engine, result(source("one")).uid("sc"))
+    assert not is_answer(engine, "2.25.1")

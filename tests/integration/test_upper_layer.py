@@ -1,0 +1,508 @@
+"""Hostile, silent, slow, cut and wrong peers cost their own connection only: each limit over real sockets."""
+
+import errno
+import os
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydicom.filereader import read_file_meta_info
+
+from appliance.dicom import upper_layer
+from appliance.dicom.admission import SPARE
+from appliance.dicom.tls import CIPHERS
+from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS
+from tests.support.pdus import (
+    ABORT,
+    ACCEPT,
+    DX,
+    IMPLICIT,
+    P_DATA,
+    REJECT,
+    RELEASE_RP,
+    RELEASE_RQ,
+    SR,
+    Wire,
+    associate_rq,
+    c_echo_rq,
+    c_store_rq,
+    command,
+    item,
+    p_data,
+    pdu,
+    status_of,
+)
+from tests.support.receiving import Receiving
+from tests.support.site import wait_until
+
+ELEMENT = struct.pack("<HHI", 0x0008, 0x0060, 2) + b"DX"
+Start = Callable[..., Receiving]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a receiver; at the end it must be quiet, and still take a radiograph."""
+    started: list[Receiving] = []
+
+    def begin(**config: object) -> Receiving:
+        started.append(Receiving(tmp_path / str(len(started)), **config))
+        return started[-1]
+
+    yield begin
+    for receiving in started:
+        wait_until(lambda receiving=receiving: receiving.is_quiet, "threads and places to be given back")
+        takes_a_radiograph(receiving, "1.2.9999")
+        receiving.close()
+
+
+def takes_a_radiograph(receiving: Receiving, uid: str) -> None:
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        assert wire.store(uid, ELEMENT) == 0
+        wire.send(pdu(RELEASE_RQ, b"\0" * 4))
+        assert wire.answer()[0] == RELEASE_RP
+    assert uid in receiving.kept
+
+
+def codes(receiving: Receiving) -> list[str]:
+    return [notice.code for notice in receiving.notices]
+
+
+def test_what_is_kept_is_what_was_sent(start: Start) -> None:
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        wire.send(p_data((1, 3, c_echo_rq())))
+        assert status_of(wire.answer()[1]) == 0
+        # a data set in several fragments, of several PDUs and several in one
+        wire.send(p_data((3, 1, c_store_rq("1.2.3")[:20]), (3, 3, c_store_rq("1.2.3")[20:])))
+        wire.send(p_data((3, 0, ELEMENT[:3]), (3, 0, ELEMENT[3:5])) + p_data((3, 2, ELEMENT[5:])))
+        assert status_of(wire.answer()[1]) == 0
+    (file,) = receiving.files
+    assert file.read_bytes().endswith(ELEMENT)
+    assert file.read_bytes()[128:132] == b"DICM"
+
+
+def test_the_same_bytes_again_are_answered_with_success_and_are_nothing_new(start: Start) -> None:
+    receiving = start()
+    for _ in range(2):
+        with Wire(receiving.port) as wire:
+            wire.associate()
+            assert wire.store("1.2.3", ELEMENT) == 0
+            assert wire.store("1.2.3", ELEMENT) == 0
+    assert receiving.kept == ["1.2.3"]
+    assert len(receiving.files) == 1
+
+
+def test_success_comes_after_the_commit(start: Start) -> None:
+    receiving = start()
+    held, asked, keep = threading.Event(), threading.Event(), receiving.keep
+
+    def slow(received: object) -> bool:
+        asked.set()
+        assert held.wait(20)
+        return keep(received)
+
+    receiving.keep = slow
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        wire.send(p_data((3, 3, c_store_rq("1.2.3"))) + p_data((3, 2, ELEMENT)))
+        assert asked.wait(20)
+        assert [f for f in receiving.files if f.parent.name != "incoming"], "the file is kept before the row"
+        wire.socket.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            wire.socket.recv(1)
+        held.set()
+        wire.socket.settimeout(20)
+        assert status_of(wire.answer()[1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("request_pdu", "code"),
+    [
+        (associate_rq((2, DX, [IMPLICIT])), "malformed_request"),  # the library's thread died of an even id
+        (associate_rq((0, DX, [IMPLICIT])), "malformed_request"),
+        (associate_rq((1, DX, [IMPLICIT]), (1, SR, [IMPLICIT])), "malformed_request"),
+        (associate_rq((1, DX, [])), "malformed_request"),
+        (associate_rq(maximum_length=None), "malformed_request"),
+        (associate_rq(maximum_length=6), "malformed_request"),  # a division by zero in the library
+        (associate_rq(maximum_length=3), "malformed_request"),
+        (associate_rq(version=2), "malformed_request"),
+        (associate_rq(called=" "), "malformed_request"),
+        (associate_rq(called="\x80ST\xff"[:8]), "malformed_request"),
+        (pdu(1, b""), "malformed_request"),
+        (pdu(1, b"\0" * 68 + item(0x20, b"\1")), "malformed_request"),
+        (b"\x01\x00\xff\xff\xff\xff", "malformed_request"),
+        (pdu(2, b"\0" * 68), "not_dicom"),
+        (pdu(4, b""), "not_dicom"),
+        (b"GET / HTTP/1.1\r\n\r\n", "not_dicom"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "tls_on_plain_port"),
+    ],
+)
+def test_a_request_that_is_none_is_aborted_and_noted(start: Start, request_pdu: bytes, code: str) -> None:
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.send(request_pdu)
+        assert wire.answer()[0] == ABORT
+        assert wire.answer() == (0, b""), "the socket is closed"
+    assert codes(receiving) == [code]
+
+
+def test_another_application_context_is_rejected(start: Start) -> None:
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.send(associate_rq(application_context="1.2.3.4"))
+        assert wire.answer() == (REJECT, b"\0\1\1\2")
+    assert codes(receiving) == ["application_context"]
+
+
+@pytest.mark.parametrize(
+    ("config", "titles", "answer", "code"),
+    [
+        ({}, {"called": "OTHER"}, b"\0\1\1\7", "called_ae_title"),
+        ({"peers": [{"address": "192.0.2.0/24"}]}, {}, b"\0\1\1\1", "address_not_listed"),
+        ({"peers": [{"address": "127.0.0.1", "ae_title": "CT9"}]}, {}, b"\0\1\1\3", "calling_ae_title"),
+    ],
+)
+def test_who_is_not_on_the_list_is_rejected_with_the_reason(
+    tmp_path: Path, config: dict[str, object], titles: dict[str, str], answer: bytes, code: str
+) -> None:
+    receiving = Receiving(tmp_path, **config)
+    with Wire(receiving.port) as wire:
+        wire.send(associate_rq(**titles))  # type: ignore[arg-type]
+        assert wire.answer() == (REJECT, answer)
+    (notice,) = receiving.notices
+    assert (notice.code, notice.calling_ae_title, notice.address) == (code, "ROOM1", "127.0.0.1")
+    assert notice.called_ae_title == titles.get("called", "OSTEON")
+    receiving.close()
+
+
+def test_who_is_on_the_list_comes_in_under_any_of_our_titles(start: Start) -> None:
+    peers = [{"address": "127.0.0.1", "ae_title": "CT9"}, {"address": "127.0.0.0/8", "ae_title": "ROOM1"}]
+    receiving = start(peers=peers, also_called=["OLDBOX"])
+    with Wire(receiving.port) as wire:
+        wire.associate(called="OLDBOX")
+        assert wire.store("1.2.3", ELEMENT) == 0
+
+
+def test_silent_connections_cost_few_threads_and_end(start: Start) -> None:
+    """With the library alone, 200 of them took 190 threads."""
+    receiving = start(request_s=3, associations_per_peer=2)
+    before, most = threading.active_count(), 2 + SPARE
+    wires = [Wire(receiving.port) for _ in range(60)]
+    wait_until(lambda: codes(receiving).count("too_many_connections") == 60 - most, "the others to be closed", 2.5)
+    assert threading.active_count() - before <= most
+    for wire in wires:
+        assert wire.answer() == (0, b"")
+        wire.socket.close()
+    wait_until(lambda: codes(receiving).count("silent") == most, "the silence to be noted")
+
+
+def test_strangers_cannot_take_the_places_of_those_who_are_listed(tmp_path: Path) -> None:
+    receiving = Receiving(tmp_path, peers=[{"address": "192.0.2.1"}], request_s=2, associations_per_peer=20)
+    wires = [Wire(receiving.port) for _ in range(20)]
+    wait_until(lambda: len(codes(receiving)) >= 12, "the ninth stranger to be closed")
+    assert set(codes(receiving)) == {"too_many_connections"}
+    assert receiving.receiver.places.connections <= 8
+    for wire in wires:
+        wire.socket.close()
+    wait_until(lambda: receiving.is_quiet, "quiet")
+    receiving.close()
+
+
+def test_a_request_that_drips_is_cut_off(start: Start) -> None:
+    receiving = start(request_s=0.5)
+    with Wire(receiving.port) as wire:
+        for byte in associate_rq()[:3]:
+            wire.send(bytes([byte]))
+        assert wire.answer() == (0, b"")
+    assert codes(receiving) == ["silent"]
+
+
+@pytest.mark.parametrize(("config", "number"), [({"associations": 2}, 2), ({"associations_per_peer": 3}, 3)])
+def test_associations_beyond_the_limit_are_told_to_come_again(
+    start: Start, config: dict[str, int], number: int
+) -> None:
+    receiving = start(**config)
+    wires = [Wire(receiving.port) for _ in range(number)]
+    for wire in wires:
+        wire.associate()
+    with Wire(receiving.port) as wire:
+        wire.send(associate_rq())
+        assert wire.answer() == (REJECT, b"\0\2\3\2")
+    assert codes(receiving) == ["too_many_associations"]
+    wires.pop().socket.close()
+    wait_until(lambda: receiving.receiver.places.associations == number - 1, "a place")
+    with Wire(receiving.port) as wire:
+        wire.associate()
+    for wire in wires:
+        wire.socket.close()
+
+
+def test_a_silent_association_is_aborted(start: Start) -> None:
+    receiving = start(idle_s=0.5)
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        assert wire.answer()[0] == ABORT
+
+
+def test_a_slow_commit_is_not_the_senders_silence(start: Start) -> None:
+    receiving = start(idle_s=0.5)
+    keep, pause = receiving.keep, threading.Event()
+
+    def slow(received: object) -> bool:
+        pause.wait(1)
+        return keep(received)
+
+    receiving.keep = slow
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        assert wire.store("1.2.3", ELEMENT) == 0
+        assert wire.store("1.2.4", ELEMENT) == 0
+
+
+def test_a_pdu_that_drips_is_cut_off_and_nothing_of_it_is_left(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiving = start()
+    monkeypatch.setattr(upper_layer, "PDU_S", 0.5)
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        wire.send(p_data((3, 3, c_store_rq("1.2.3"))) + p_data((3, 0, ELEMENT)))
+        wait_until(lambda: receiving.files, "the instance to be begun")
+        wire.send(p_data((3, 0, ELEMENT))[:8])
+        while wire.answer() != (0, b""):
+            pass
+    wait_until(lambda: not receiving.files, "the half instance to be gone")
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        pytest.param(struct.pack(">BxI", P_DATA, 131073), id="a PDU longer than we take"),
+        pytest.param(struct.pack(">BxI", P_DATA, 0xFFFFFFFF), id="a PDU of 4 GB"),
+        pytest.param(pdu(P_DATA, b""), id="no presentation data value"),
+        pytest.param(pdu(P_DATA, struct.pack(">IBB", 1, 3, 3)), id="a value shorter than its header"),
+        pytest.param(pdu(P_DATA, struct.pack(">IBB", 99, 3, 3)), id="a value longer than its PDU"),
+        pytest.param(pdu(P_DATA, b"\0\0\2"), id="half a value"),
+        pytest.param(p_data((3, 2, ELEMENT)), id="a data set without a command"),
+        pytest.param(p_data((7, 3, c_store_rq("1.2.3"))), id="a context that was not accepted"),
+        pytest.param(p_data((3, 3, b"")), id="an empty command"),
+        pytest.param(p_data((3, 3, b"\xff" * 40)), id="a command that is none"),
+        pytest.param(p_data((3, 1, b"\0" * 20000)), id="a command without end"),
+        pytest.param(p_data((3, 3, command(CommandField=1, CommandDataSetType=0))), id="a command without a UID"),
+        pytest.param(p_data((3, 3, command(CommandField=0x0020, CommandDataSetType=0, MessageID=1))), id="a C-FIND"),
+        pytest.param(p_data((3, 3, command(CommandField=0x8001, CommandDataSetType=0x0101))), id="an answer"),
+        pytest.param(p_data((3, 3, c_store_rq("1.2.3"))) * 2, id="a command within a data set"),
+        pytest.param(
+            p_data((3, 3, c_store_rq("1.2.3"))) + p_data((5, 2, ELEMENT)), id="the data set in another context"
+        ),
+        pytest.param(
+            p_data((3, 3, c_store_rq("1.2.3"))) + p_data((3, 2, ELEMENT), (3, 3, c_store_rq("1.2.4"))),
+            id="the next message within the last PDU",
+        ),
+        pytest.param(p_data((3, 3, c_store_rq("1." * 40 + "1"))) + p_data((3, 2, ELEMENT)), id="a UID too long"),
+        pytest.param(pdu(9, b"\0" * 4), id="a PDU type that is none"),
+        pytest.param(associate_rq(), id="a second association request"),
+        pytest.param(pdu(2, b"\0" * 68), id="an acceptance"),
+    ],
+)
+def test_what_is_against_the_protocol_ends_the_association(start: Start, hostile: bytes) -> None:
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        wire.send(hostile)
+        kinds = []
+        while (answer := wire.answer())[0]:
+            kinds.append(answer[0])
+        assert ABORT in kinds
+    wait_until(lambda: receiving.is_quiet, "quiet")
+    assert not [f for f in receiving.files if f.parent.name == "incoming"]
+
+
+def test_an_instance_that_is_too_large_is_not_taken(start: Start) -> None:
+    receiving = start(instance_mb=1)
+    fragment = p_data((3, 0, bytes(100_000)))
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        wire.send(p_data((3, 3, c_store_rq("1.2.3"))) + fragment * 11)
+        assert wire.answer()[0] == ABORT
+    assert codes(receiving) == ["instance_too_large"]
+    wait_until(lambda: not receiving.files, "nothing in the spool")
+
+
+def test_messages_that_are_not_waited_for_do_not_pile_up(start: Start) -> None:
+    """A message is not read before the last one is answered; here they wait in the sender's socket."""
+    receiving = start()
+    held, most, keep = threading.Event(), [0], receiving.keep
+
+    def slow(received: object) -> bool:
+        assert held.wait(20)
+        most[0] = max(most[0], len([f for f in receiving.files if f.parent.name == "incoming"]))
+        return keep(received)
+
+    receiving.keep = slow
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        for number in range(50):
+            wire.send(p_data((3, 3, c_store_rq(f"1.2.{number}"))) + p_data((3, 2, ELEMENT)))
+        held.set()
+        assert [status_of(wire.answer()[1]) for _ in range(50)] == [0] * 50
+    assert most[0] <= 1
+    assert len(receiving.kept) == 50
+
+
+@pytest.mark.parametrize(
+    ("uid", "storage_class", "status"),
+    [("../../etc/evil", DX, 0xC000), ("1.2.03", DX, 0xC000), ("1.2.3", SR, 0x0122)],
+)
+def test_a_uid_is_checked_before_it_becomes_anything(start: Start, uid: str, storage_class: str, status: int) -> None:
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        wire.send(p_data((3, 3, c_store_rq(uid, storage_class))) + p_data((3, 2, ELEMENT)))
+        assert status_of(wire.answer()[1]) == status
+    assert receiving.files == []
+
+
+def test_a_disk_that_fills_up_within_an_instance_is_answered_out_of_resources(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiving = start()
+    real, full = os.write, [True]
+
+    def write(descriptor: int, content: bytes) -> int:
+        if full[0] and len(content) == 1000:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor, content)
+
+    monkeypatch.setattr(os, "write", write)
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        assert wire.store("1.2.3", bytes(1000)) == 0xA700
+        assert (receiving.files, receiving.kept) == ([], [])
+        full[0] = False
+        assert wire.store("1.2.3", bytes(1000)) == 0, "sent again, it is taken"
+
+
+def test_below_the_reserve_nothing_is_taken(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiving = start(reserve_mb=1)
+    free_bytes = [999_999]
+    monkeypatch.setattr(receiving.spool, "free_bytes", lambda: free_bytes[0])
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        assert wire.store("1.2.3", ELEMENT) == 0xA700
+        assert receiving.files == []
+        free_bytes[0] = 1_000_000
+        assert wire.store("1.2.3", ELEMENT) == 0
+
+
+def test_what_is_cut_in_the_middle_leaves_nothing(start: Start) -> None:
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        wire.send(p_data((3, 3, c_store_rq("1.2.3"))) + p_data((3, 0, ELEMENT)))
+        wait_until(lambda: receiving.files, "the instance to be begun")
+    wait_until(lambda: not receiving.files, "the half instance to be gone")
+    assert receiving.kept == []
+
+
+def test_a_companion_is_accepted_noted_and_not_kept(start: Start) -> None:
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        assert wire.store("1.2.3", ELEMENT, SR) == 0
+    assert (receiving.files, receiving.kept) == ([], [])
+    (notice,) = receiving.notices
+    assert (notice.subject, notice.code) == ("instance", "not_a_radiograph")
+    assert "Comprehensive SR Storage" in notice.reason
+
+
+@pytest.mark.parametrize("storage_class", ["1.2.840.10008.5.1.4.1.1.3", "1.3.12.2.1107.5.9.1"])
+def test_retired_and_private_companions_are_taken_in_any_encoding(start: Start, storage_class: str) -> None:
+    """Ultrasound (retired), and Siemens' non-image storage: the library knows neither."""
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.send(associate_rq((3, storage_class, ["1.2.840.10008.1.2.4.50"])))
+        assert wire.answer()[0] == ACCEPT
+        wire.send(p_data((3, 3, c_store_rq("1.2.3", storage_class))) + p_data((3, 2, ELEMENT)))
+        assert status_of(wire.answer()[1]) == 0
+    assert codes(receiving) == ["not_a_radiograph"]
+
+
+@pytest.mark.parametrize("made_by", [b"Osteon", b"Siemens "])
+def test_an_answer_of_another_box_is_known_by_its_root_and_its_manufacturer(start: Start, made_by: bytes) -> None:
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        manufacturer = struct.pack("<HHI", 0x0008, 0x0070, len(made_by)) + made_by
+        assert wire.store("2.25.77", ELEMENT + manufacturer + struct.pack("<HHI", 8, 0x1030, 2) + b"x ", SR) == 0
+    assert codes(receiving) == ["own_answer" if made_by == b"Osteon" else "not_a_radiograph"]
+    assert receiving.files == []
+
+
+def test_an_answer_of_ours_is_known_by_its_uid_whatever_it_comes_as(start: Start) -> None:
+    receiving = start()
+    receiving.answers = {"2.25.78"}
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        assert wire.store("2.25.78", ELEMENT) == 0
+        assert wire.store("2.25.79", ELEMENT) == 0
+    assert codes(receiving) == ["own_answer"]
+    assert receiving.kept == ["2.25.79"]
+
+
+@pytest.mark.parametrize("storage_class", RADIOGRAPHS)
+@pytest.mark.parametrize("syntax", ACCEPTED, ids=lambda syntax: syntax.name)
+def test_every_radiograph_in_every_transfer_syntax_is_kept_as_it_came(
+    start: Start, storage_class: str, syntax: str
+) -> None:
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.send(associate_rq((3, storage_class, [syntax])))
+        assert wire.answer()[0] == ACCEPT
+        wire.send(p_data((3, 3, c_store_rq("1.2.3", storage_class))) + p_data((3, 2, b"any bytes")))
+        assert status_of(wire.answer()[1]) == 0
+    (file,) = receiving.files
+    assert read_file_meta_info(file).TransferSyntaxUID == syntax
+    assert file.read_bytes().endswith(b"any bytes")
+
+
+def test_companions_are_refused_where_the_site_says_so(start: Start) -> None:
+    receiving = start(companions=False)
+    with Wire(receiving.port) as wire:
+        wire.send(associate_rq((1, SR, [IMPLICIT])))
+        kind, body = wire.answer()
+        assert kind == ACCEPT
+        assert b"\1\0\3\0" in body, "abstract syntax not supported (PS3.8 table 9-18)"
+    wait_until(lambda: codes(receiving) == ["nothing_taken"], "the refusal to be noted")
+
+
+def test_what_is_no_storage_class_is_not_taken(start: Start) -> None:
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.send(
+            associate_rq((1, DX, [IMPLICIT, "1.2.840.10008.1.2.4.202"]), (3, "1.2.840.10008.5.1.4.1.2.1.1", [IMPLICIT]))
+        )
+        kind, body = wire.answer()
+        assert kind == ACCEPT
+        assert body[-0:].count(b"\x21\0") == 2
+        assert b"\x03\0\x03\0" in body, "a query is refused: abstract syntax not supported"
+
+
+def test_a_closing_receiver_leaves_no_thread(tmp_path: Path) -> None:
+    before = threading.active_count()
+    receiving = Receiving(tmp_path)
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        receiving.close()
+        wait_until(lambda: threading.active_count() <= before, "every thread to end")
+
+
+def test_a_tls_context_takes_nothing_old() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers(CIPHERS)
+    names = [cipher["name"] for cipher in context.get_ciphers() if cipher["protocol"] == "TLSv1.2"]
+    assert names
+    assert all(name.startswith("ECDHE-") and ("GCM" in name or "CHACHA20" in name) for name in names)
