@@ -17,6 +17,7 @@ need curl curl
 need systemd-analyze systemd
 need systemd-nspawn systemd-container
 need pkg-config pkg-config
+need g++ g++
 [ -e /usr/include/systemd/sd-daemon.h ] || missing="$missing libsystemd-dev gcc"
 
 failed=0
