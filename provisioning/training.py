@@ -7,7 +7,9 @@ anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,9 +37,9 @@ from engines.training.networks import (
 )
 from engines.training.pack_writer import PackSpec, write_pack
 from engines.training.performance import written
-from provisioning.training_manifest import NAME, from_fracatlas, from_grazpedwri, read_manifest
+from provisioning.training_manifest import NAME, Row, from_fracatlas, from_grazpedwri, read_manifest
 from provisioning.training_material import FLAGS, PHANTOM_SITES, SITES, TEST, THRESHOLD, material, phantoms
-from provisioning.training_notes import FRACATLAS_NOTES, PHANTOM_NOTES
+from provisioning.training_notes import FRACATLAS_FACTS, FRACATLAS_NOTES, PHANTOM_NOTES
 
 CACHE = Path("~/.cache/osteon/training")
 ALL = LEARN_ONLY  # leaving out the fold of this number leaves out nothing that is predicted
@@ -66,10 +68,11 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, threads: int 
     """
     torch.set_num_threads(threads)
     cache = cache.expanduser()
-    dataset = _radiographs(data, cache)
+    source = _source(data, out.name)
+    dataset = material(source.rows, source.folder, cache / f"{source.key}-folds.npz")
     learned = np.flatnonzero((dataset.fold != TEST) & (dataset.fold != THRESHOLD))
     locating = _trained(
-        cache / "fracatlas-lite-localiser.pt",
+        cache / f"{source.key}-lite-localiser.pt",
         lambda: lite_localiser(len(SITES), len(FLAGS)),
         lambda n: fuse(n.fine.eval()),
         lambda n, kept: train_localiser(
@@ -85,7 +88,7 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, threads: int 
     def fractures(fold: int) -> FractureNetwork:
         regions = dataset.regions_of(dataset.fold != fold)
         return _trained(
-            cache / ("fracatlas-lite-all.pt" if fold == ALL else f"fracatlas-lite-{fold}.pt"),
+            cache / (f"{source.key}-lite-all.pt" if fold == ALL else f"{source.key}-lite-{fold}.pt"),
             lambda: lite_fractures(len(SITES)),
             lambda n: fuse(n.trunk[0].eval()),
             lambda n, kept: train_classifiers(
@@ -98,25 +101,23 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, threads: int 
             ),
         )
 
-    evidence = _evidence(cache / "fracatlas-lite-evidence.npz", dataset, fractures)
+    evidence = _evidence(cache / f"{source.key}-lite-evidence.npz", dataset, fractures)
     folds = ", ".join(str(int((dataset.fold == k).sum())) for k in dataset.folds)
     spec = PackSpec(
-        name="fracatlas",
+        name=source.name,
         version="0.2.0",
         kind="radiographs",
-        description="Localiser of thirteen sites, fracture classifiers for five, trained on FracAtlas; research only.",
+        description=f"Localiser of {len(SITES)} sites, fracture classifiers for {len(CLASSIFIED)}; research only.",
         preprocessing=DaliPreprocessor.digest,
         data={
-            "name": "FracAtlas",
-            "licence": "CC BY 4.0",
-            "citation": "Abedeen et al., FracAtlas, Sci Data 10, 521 (2023), doi 10.1038/s41597-023-02432-4",
+            **source.facts,
             "first_weights": "EfficientNet-Lite0 of ImageNet, Apache-2.0",
             "films": len(dataset.films),
             "fractured_films": len(np.unique(dataset.film[dataset.labels])),
-            "split": f"{len(dataset.folds)} folds of look-alikes and neighbours that show the same: {folds} films",
+            "split": f"{len(dataset.folds)} folds of whole groups: {folds} films",
         },
-        notes=FRACATLAS_NOTES,
-        classified=CLASSIFIED,
+        notes=source.notes,
+        classified=[site for site in CLASSIFIED if _both_kinds(dataset, site)],
         test_fold=TEST,
         threshold_fold=THRESHOLD,
     )
@@ -168,13 +169,39 @@ def train_phantom(out: Path, cache: Path = CACHE, *, threads: int = 2) -> None:
     _report(write_pack(spec, dataset, locating, fractures, evidence, out))
 
 
-def _radiographs(data: Path, cache: Path) -> Dataset:
-    """The prepared arrays of a manifest, or of a folder in one of the known layouts."""
-    if data.is_file() or (data / NAME).exists():
-        path = data if data.is_file() else data / NAME
-        return material(read_manifest(path), path.parent, cache / "manifest-folds.npz")
-    rows = from_fracatlas(data) if (data / "radiographs.csv").exists() else from_grazpedwri(data)
-    return material(rows, data, cache / "fracatlas-folds.npz")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Radiographs to train on; what was made of them is kept under `key`."""
+
+    rows: Sequence[Row]
+    folder: Path
+    key: str
+    name: str
+    facts: Mapping[str, str]
+    notes: str
+
+
+def _source(data: Path, name: str) -> Source:
+    """A manifest, or a folder that holds one or is in a layout that can be imported."""
+    if (data / "radiographs.csv").exists():
+        return Source(
+            rows=from_fracatlas(data),
+            folder=data,
+            key="fracatlas",
+            name="fracatlas",
+            facts=FRACATLAS_FACTS,
+            notes=FRACATLAS_NOTES,
+        )
+    path = data if data.is_file() else data / NAME
+    rows = read_manifest(path) if path.exists() else from_grazpedwri(data)
+    key = f"manifest-{hashlib.sha256(repr(rows).encode()).hexdigest()[:12]}"
+    facts = {"name": "films of a manifest", "licence": "not stated", "citation": "none"}
+    return Source(rows=rows, folder=path.parent, key=key, name=name, facts=facts, notes="")
+
+
+def _both_kinds(dataset: Dataset, site: str) -> bool:
+    labels = dataset.labels[dataset.regions_of(dataset.fold != LEARN_ONLY, site)]
+    return bool(labels.any() and not labels.all())
 
 
 def _trained(stored: Path, blank: Callable[[], N], settled: Callable[[N], None], train: Callable[[N, Path], N]) -> N:

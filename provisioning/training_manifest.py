@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import click
 from PIL import Image
 
 from engines.training.split import groups_of
@@ -115,7 +116,7 @@ def from_fracatlas(folder: Path) -> list[Row]:
 
 
 def from_grazpedwri(folder: Path) -> list[Row]:
-    """GRAZPEDWRI-DX: ``metadata.csv``, pictures, and YOLO labels beside them; a film without labels shows nothing."""
+    """GRAZPEDWRI-DX: ``metadata.csv``, pictures, and their YOLO labels beside them."""
     rows = []
     for r in _table(folder / "metadata.csv"):
         picture = folder / f"{r['filestem']}.png"
@@ -124,10 +125,10 @@ def from_grazpedwri(folder: Path) -> list[Row]:
         with Image.open(picture) as p:
             width, height = p.size
         label = picture.with_suffix(".txt")
-        boxes = [line.split() for line in label.read_text().splitlines()] if label.exists() else []
+        boxes = [b for b in map(str.split, label.read_text().splitlines()) if b] if label.exists() else []
         broken = [_unscaled(b[1:], width, height) for b in boxes if int(b[0]) == FRACTURE]
-        if r["fracture_visible"] == "1" and not broken:
-            continue  # a fracture that nobody says the place of
+        if not label.exists() or (not broken and (r["fracture_visible"] == "1" or r["ao_classification"])):
+            continue  # nobody has looked, or nobody says where the fracture is
         rows.append(
             Row(
                 file=str(picture.resolve()),
@@ -141,6 +142,18 @@ def from_grazpedwri(folder: Path) -> list[Row]:
             )
         )
     return rows
+
+
+IMPORTERS: dict[str, Callable[[Path], list[Row]]] = {"fracatlas": from_fracatlas, "grazpedwri": from_grazpedwri}
+
+
+@click.command()
+@click.argument("layout", type=click.Choice(list(IMPORTERS)))
+@click.argument("folder", type=click.Path(path_type=Path, exists=True))
+@click.argument("manifest", type=click.Path(path_type=Path))
+def main(layout: str, folder: Path, manifest: Path) -> None:
+    """Write the MANIFEST of the films that lie in FOLDER in a known LAYOUT."""
+    write_manifest(IMPORTERS[layout](folder), manifest)
 
 
 def _unscaled(box: Sequence[str], width: int, height: int) -> Corners:
@@ -164,3 +177,7 @@ def _words(**flags: bool) -> str:
 def _table(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as lines:
         return list(csv.DictReader(lines))
+
+
+if __name__ == "__main__":
+    main()

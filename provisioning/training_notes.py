@@ -1,5 +1,11 @@
 """What only the maker of a pack can say of its data; it stands on the pack's card."""
 
+FRACATLAS_FACTS = {
+    "name": "FracAtlas",
+    "licence": "CC BY 4.0",
+    "citation": "Abedeen et al., FracAtlas, Sci Data 10, 521 (2023), doi 10.1038/s41597-023-02432-4",
+}
+
 FRACATLAS_NOTES = """\
 {FR}"""
 

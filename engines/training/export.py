@@ -55,7 +55,7 @@ class ExportedLocaliser(nn.Module):
         heat = logits.sigmoid()
         peak = functional.max_pool2d(heat, 3, 1, 1)
         found = torch.where(heat >= peak, heat, torch.zeros_like(heat)), box
-        return (*found, flags.sigmoid()) if flags.shape[1] else found
+        return found if flags is None else (*found, flags.sigmoid())
 
 
 def export_localiser(network: LocaliserNetwork, path: Path) -> None:

@@ -95,7 +95,7 @@ def train_localiser(
         with torch.autocast(DEVICE.type, torch.bfloat16):
             logits, sides, flags = network(images.to(DEVICE, memory_format=torch.channels_last))
         total = centre_loss(logits.float(), heat) + BOX_SHARE * box_loss(sides.float(), distances, weight)
-        if flags.shape[1]:
+        if flags is not None:
             seen = torch.ones(batch, 1)
             seen[[*near, *empty]] = 0  # a close-up may leave out what the flag is about
             each = functional.binary_cross_entropy_with_logits(

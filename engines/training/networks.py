@@ -210,12 +210,13 @@ class LocaliserNetwork(nn.Module):
         """Grey levels with mean 0 and deviation 1."""
         return (half - GREY_CENTRE) / GREY_SPREAD
 
-    def forward(self, half: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, half: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """(N,1,256,256) grey levels -> centres, sides and flags.
 
         Returns
         -------
-        (N,S,32,32) logits; (N,4,32,32) left, top, right, bottom in pixels of the 512 image; (N,flags) logits.
+        (N,S,32,32) logits; (N,4,32,32) left, top, right, bottom in pixels of the 512 image; (N,flags) logits
+        or None.
         """
         fine = self.fine(self.normalised(half))
         middle = self.middle(fine)
@@ -224,7 +225,7 @@ class LocaliserNetwork(nn.Module):
         up = torch.relu(self.from_middle(middle) + up)
         up = functional.interpolate(up, scale_factor=2.0, mode="nearest")
         joined = torch.relu(self.from_fine(fine) + up)
-        flags = half.new_zeros(len(half), 0) if self.flag is None else soft_maximum(self.flag(middle))
+        flags = None if self.flag is None else soft_maximum(self.flag(middle))
         # one unit is an eighth of the image, about a small region's half side
         return self.heat(joined), functional.softplus(self.box(joined)) * (IMAGE_PX / 8), flags
 
