@@ -79,7 +79,7 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, threads: int 
             localiser.begin_from_lite(n, dataset, learned),
             dataset,
             learned,
-            Schedule(steps=600, batch=16),
+            Schedule(steps=500, batch=16),
             FILM_CHANGES,
             kept,
         ),
