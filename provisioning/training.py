@@ -42,7 +42,7 @@ from provisioning.training_material import FLAGS, PHANTOM_SITES, SITES, TEST, TH
 from provisioning.training_notes import FRACATLAS_FACTS, FRACATLAS_NOTES, PHANTOM_NOTES
 
 CACHE = Path("~/.cache/osteon/training")
-ALL = LEARN_ONLY  # leaving out the fold of this number leaves out nothing that is predicted
+ALL = -2  # no fold has this number: leaving it out leaves out nothing
 N = TypeVar("N", bound=nn.Module)
 
 CLASSIFIED = ("ankle", "wrist", "knee", "shoulder", "pelvis")  # no film shows a fractured spine
@@ -242,11 +242,7 @@ def _report(manifest: dict[str, Any]) -> None:
         f"found {written(tuple(p['found']), percent=True)}, median IoU {p['median_iou']:.2f}"
     )
     rows = {site: c["performance"] for site, c in manifest["classifiers"].items()}
-    for site, q in {
-        **rows,
-        "classified": manifest["together"]["classified"],
-        "all": manifest["together"]["all"],
-    }.items():
+    for site, q in {**rows, **manifest["together"]}.items():
         console.print(
             f"  {site}: AUROC {written(tuple(q['auroc']))}, {q['positives']} of {q['n']} fractured, "
             f"heat {written(tuple(q['heat']))} against {written(tuple(q['heat_centre']))}"
