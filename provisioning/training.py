@@ -21,7 +21,7 @@ from torch import nn
 from appliance.preprocessing.dali import DaliPreprocessor
 from engines.training import classifier, localiser
 from engines.training.augment import Augmentation
-from engines.training.backbone import fuse
+from engines.training.backbone import fix
 from engines.training.classifier import train_classifiers
 from engines.training.dataset import LEARN_ONLY, Dataset
 from engines.training.evidence import Evidence, examined, joined
@@ -30,6 +30,7 @@ from engines.training.localiser import train_localiser
 from engines.training.loop import Schedule
 from engines.training.networks import (
     FractureNetwork,
+    LocaliserNetwork,
     lite_fractures,
     lite_localiser,
     plain_fractures,
@@ -46,6 +47,7 @@ ALL = -2  # no fold has this number: leaving it out leaves out nothing
 N = TypeVar("N", bound=nn.Module)
 
 CLASSIFIED = ("ankle", "wrist", "knee", "shoulder", "pelvis")  # no film shows a fractured spine
+LOCALISER_STEPS = (500, 300)  # batches of its two cycles of the learning rate
 PHANTOM_LOCALISER = (8, 16, 24, 32, 32)  # 0.08 million weights
 PHANTOM_CLASSIFIER = (8, 16, 24, 32)  # 0.06 million weights
 FILM_CHANGES = Augmentation(
@@ -71,26 +73,32 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, threads: int 
     source = _source(data, out.name)
     dataset = material(source.rows, source.folder, cache / f"{source.key}-folds.npz")
     learned = np.flatnonzero((dataset.fold != TEST) & (dataset.fold != THRESHOLD))
-    locating = _trained(
-        cache / f"{source.key}-lite-localiser.pt",
-        lambda: lite_localiser(len(SITES), len(FLAGS)),
-        lambda n: fuse(n.fine.eval()),
-        lambda n, kept: train_localiser(
-            localiser.begin_from_lite(n, dataset, learned),
-            dataset,
-            learned,
-            Schedule(steps=500, batch=16),
-            FILM_CHANGES,
-            kept,
-        ),
-    )
+
+    def locating(cycle: int) -> LocaliserNetwork:
+        def begun(blank: LocaliserNetwork) -> LocaliserNetwork:
+            return locating(cycle - 1) if cycle else localiser.begin_from_lite(blank, dataset, learned)
+
+        return _trained(
+            cache / f"{source.key}-lite-localiser-{cycle}.pt",
+            lambda: lite_localiser(len(SITES), len(FLAGS)),
+            lambda n: fix(n.fine),
+            lambda n, kept: train_localiser(
+                begun(n),
+                dataset,
+                learned,
+                Schedule(steps=LOCALISER_STEPS[cycle], batch=16),
+                FILM_CHANGES,
+                kept,
+                seed=cycle,
+            ),
+        )
 
     def fractures(fold: int) -> FractureNetwork:
         regions = dataset.regions_of(dataset.fold != fold)
         return _trained(
             cache / (f"{source.key}-lite-all.pt" if fold == ALL else f"{source.key}-lite-{fold}.pt"),
             lambda: lite_fractures(len(SITES)),
-            lambda n: fuse(n.trunk[0].eval()),
+            lambda n: fix(n.trunk[0]),
             lambda n, kept: train_classifiers(
                 classifier.begin_from_lite(n, dataset, regions),
                 dataset,
@@ -121,7 +129,7 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, threads: int 
         test_fold=TEST,
         threshold_fold=THRESHOLD,
     )
-    _report(write_pack(spec, dataset, locating, fractures(ALL), evidence, out))
+    _report(write_pack(spec, dataset, locating(len(LOCALISER_STEPS) - 1), fractures(ALL), evidence, out))
 
 
 def train_phantom(out: Path, cache: Path = CACHE, *, threads: int = 2) -> None:

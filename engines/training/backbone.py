@@ -123,7 +123,7 @@ def pretrained(layers: list[nn.Module]) -> list[nn.Module]:
 
 @torch.no_grad()
 def settle(early: nn.Module, batches: list[Tensor]) -> None:
-    """Give the normalisations of `early` the statistics of radiographs, fold them, keep its weights from then on."""
+    """Give the normalisations of `early` the statistics of radiographs, then `fix` it."""
     early.train()
     for module in early.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -131,10 +131,13 @@ def settle(early: nn.Module, batches: list[Tensor]) -> None:
             module.momentum = None  # a plain mean over the batches
     for batch in batches:
         early(batch)
-    early.eval()
-    fuse(early)
-    for parameter in early.parameters():
-        parameter.requires_grad_(False)
+    fix(early)
+
+
+def fix(early: nn.Module) -> None:
+    """Fold the normalisations of `early` and keep its weights from then on."""
+    fuse(early.eval())
+    early.requires_grad_(False)
 
 
 def fuse(network: nn.Module) -> None:
