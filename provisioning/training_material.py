@@ -1,35 +1,37 @@
-"""FracAtlas films and phantoms as arrays: read, prepared by the appliance's own preprocessing, and kept in a cache."""
+"""Radiographs of a manifest and phantoms as arrays: read as the appliance reads, prepared as it prepares, and kept."""
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from rich.progress import track
 
 from appliance.analysis.geometry import crop_box
+from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset, read_dataset
 from appliance.domain.finding import Box
-from appliance.domain.radiograph import StoredValues, Window
+from appliance.domain.radiograph import StoredValues
 from appliance.preprocessing.dali import DaliPreprocessor
-from engines.training.dataset import Dataset, Part
-from engines.training.split import groups_of, split
+from engines.training.dataset import LEARN_ONLY, Dataset
+from engines.training.split import folds
 
-LABELS = Path(__file__).parent.parent / "engines" / "training" / "labels"
-FRACATLAS_SITES = (
+from .pictures import content_of
+from .training_manifest import Corners, Row
+
+SITES = (
     "ankle", "wrist", "knee", "shoulder", "pelvis", "spine",
     "elbow", "forearm", "lower_leg", "femur", "humerus", "hand", "foot",
 )  # fmt: skip
 PHANTOM_SITES = ("ankle", "wrist", "knee", "shoulder", "pelvis", "spine")
+FLAGS = ("hardware", "cast")
 MASK_PX = 64  # side of a region's fracture mask: four places per cell of the 16x16 map
-EIGHT_BIT = Window(center=128, width=256)  # LINEAR: grey levels 0..255 as they are (DICOM PS3.3 C.11.2.1.2.1)
 FOREIGN = 0.25  # share of a neighbour's fracture box inside the crop from which the region is not clearly unbroken
-SPLIT_SEED = 20  # fixed once; no other was tried
+FOLDS = 5
+FOLD_SEED = 20  # fixed once; no other was tried
+TEST, THRESHOLD = 0, 1  # folds of which the localiser is tested and its threshold chosen
 DEMONSTRATION_SEEDS = 100  # phantoms 0..99 are the demonstration's, never trained on
 
 
@@ -41,72 +43,70 @@ class Film:
     boxes: NDArray[np.float32]
     sites: Sequence[int]
     fractures: NDArray[np.float32]
-    part: Part
-    hardware: bool = False
+    fold: int
+    flags: tuple[bool, ...] = (False,) * len(FLAGS)
 
 
-def fracatlas(data: Path, cache: Path) -> Dataset:
-    """All labelled, whole films of FracAtlas.
+def material(rows: Sequence[Row], folder: Path, stored: Path) -> Dataset:
+    """All radiographs of a manifest; the sites are `SITES`, others are passed over.
 
     Parameters
     ----------
-    data
-        Folder with ``radiographs.csv`` (fracture boxes, look-alike groups) and ``images/``.
-    cache
-        Folder for the prepared arrays.
+    folder
+        What relative file names are relative to.
+    stored
+        File for the prepared arrays; read, if it is there.
     """
-    stored = cache / "fracatlas.npz"
     if stored.exists():
         return Dataset.load(stored)
-    with (data / "radiographs.csv").open(newline="") as rows:
-        facts = {r["file"]: r for r in csv.DictReader(rows) if r["truncated_jpeg"] == "0"}
-    with (LABELS / "films.csv").open(newline="") as rows:
-        seen = {r["file"]: r for r in csv.DictReader(rows) if r["file"] in facts}
-    regions: dict[str, list[tuple[int, list[float]]]] = {f: [] for f in seen}
-    with (LABELS / "regions.csv").open(newline="") as rows:
-        for r in csv.DictReader(rows):
-            if r["file"] in seen and r["region"] in FRACATLAS_SITES:
-                corners = [float(r[k]) for k in ("x0", "y0", "x1", "y1")]
-                regions[r["file"]].append((FRACATLAS_SITES.index(r["region"]), corners))
-    files = list(seen)
-    fractures = {f: _boxes(b.split() for b in facts[f]["boxes_xyxy"].split(";") if b.strip()) for f in files}
-    groups = groups_of([int(re.findall(r"\d+", f)[-1]) for f in files], [facts[f]["phash_group"] for f in files])
-    traits = np.zeros((len(files), 2 + len(FRACATLAS_SITES)))
-    for i, f in enumerate(files):
-        traits[i, 0], traits[i, 1] = 1, facts[f]["fractured"] == "1"
-        for site, corners in regions[f]:
-            traits[i, 2 + site] += bool(_inside(fractures[f], np.array(corners, np.float32)).any())
-    parts = split(groups, traits, SPLIT_SEED)
+    fold = _folds(rows)
 
     def films() -> Iterator[Film]:
-        for i, f in enumerate(files):
-            with Image.open(data / f) as picture:
-                pixels = np.asarray(picture.convert("L"))
+        for row, k in zip(rows, fold, strict=True):
+            ds = read_dataset(content_of(folder / row.file))
+            pixels = radiograph_from_dataset(ds, header_from_dataset(ds)).stored
+            height, width = pixels.pixels.shape
+            here = [(SITES.index(s), b or (0, 0, width, height)) for s, b in row.located() if s in SITES]
             yield Film(
-                stored=StoredValues(pixels=np.ascontiguousarray(pixels, np.uint16), window=EIGHT_BIT),
-                boxes=_boxes(b for _, b in regions[f]),
-                sites=[s for s, _ in regions[f]],
-                fractures=fractures[f],
-                part=Part(parts[i]),
-                hardware="1" in (facts[f]["hardware"], seen[f]["hardware"]),
+                stored=pixels,
+                boxes=_boxes(b for _, b in here),
+                sites=[s for s, _ in here],
+                fractures=_boxes(row.broken()),
+                fold=int(k),
+                flags=tuple(flag in row.flags.split() for flag in FLAGS),
             )
 
-    dataset = prepared(films(), len(files), FRACATLAS_SITES, "FracAtlas")
+    dataset = prepared(films(), len(rows), SITES, stored.stem)
     dataset.save(stored)
     return dataset
+
+
+def _folds(rows: Sequence[Row]) -> NDArray[np.int8]:
+    """What the manifest says, else `FOLDS` folds of whole groups with an even share of each site's fractures."""
+    if any(row.split for row in rows):
+        return np.array([LEARN_ONLY if row.split in ("train", "") else int(row.split) for row in rows], np.int8)
+    traits = np.zeros((len(rows), 2 + len(SITES)))
+    for i, row in enumerate(rows):
+        traits[i, 0], traits[i, 1] = 1, row.fractured == "1"
+        broken = _boxes(row.broken())
+        for site, box in row.located():
+            if site in SITES:
+                traits[i, 2 + SITES.index(site)] += bool(len(broken)) if box is None else _inside(broken, box).any()
+    _, groups = np.unique([row.group for row in rows], return_inverse=True)
+    return folds(groups, traits, FOLDS, FOLD_SEED)
 
 
 def phantoms(cache: Path, *, train: int = 200, held_out: int = 40) -> Dataset:
     """Fresh phantoms: `train` per site to learn from, `held_out` each to calibrate on and to test on."""
     from provisioning.phantoms import phantom  # drawing phantoms is not needed to train on films
 
-    stored = cache / f"phantoms-{train}-{held_out}.npz"
+    stored = cache / f"phantoms-{train}-{held_out}-folds.npz"
     if stored.exists():
         return Dataset.load(stored)
-    wanted = [Part.TRAIN] * train + [Part.VALIDATION] * held_out + [Part.TEST] * held_out
+    wanted = [LEARN_ONLY] * train + [THRESHOLD] * held_out + [TEST] * held_out
 
     def films() -> Iterator[Film]:
-        for number, part in enumerate(wanted):
+        for number, fold in enumerate(wanted):
             for index, site in enumerate(PHANTOM_SITES):
                 drawn = phantom(site, seed=DEMONSTRATION_SEEDS * 10 + number, fracture=number % 2 == 0)
                 yield Film(
@@ -114,7 +114,7 @@ def phantoms(cache: Path, *, train: int = 200, held_out: int = 40) -> Dataset:
                     boxes=_boxes([drawn.region]),
                     sites=[index],
                     fractures=_boxes([] if drawn.fracture is None else [drawn.fracture]),
-                    part=part,
+                    fold=fold,
                 )
 
     dataset = prepared(films(), len(wanted) * len(PHANTOM_SITES), PHANTOM_SITES, "phantoms")
@@ -125,7 +125,7 @@ def phantoms(cache: Path, *, train: int = 200, held_out: int = 40) -> Dataset:
 def prepared(films: Iterable[Film], total: int, sites: Sequence[str], what: str) -> Dataset:
     """Run the appliance's preprocessing over films and cut their regions as the appliance does."""
     preprocessor = DaliPreprocessor("cpu", threads=2)
-    images, parts, hardware = [], [], []
+    images, fold, flagged = [], [], []
     boxes, regions, masks, labels, clear = [], [], [], [], []
     site: list[int] = []
     film: list[int] = []
@@ -133,8 +133,8 @@ def prepared(films: Iterable[Film], total: int, sites: Sequence[str], what: str)
         height, width = f.stored.pixels.shape
         image = preprocessor.prepare(f.stored)
         images.append(image.image)
-        parts.append(f.part)
-        hardware.append(f.hardware)
+        fold.append(f.fold)
+        flagged.append(f.flags)
         if not len(f.boxes):
             continue
         crops = np.array([_corners(crop_box(_box(b), height, width)) for b in f.boxes], np.float32)
@@ -150,8 +150,9 @@ def prepared(films: Iterable[Film], total: int, sites: Sequence[str], what: str)
     return Dataset(
         sites=np.array(sites),
         films=np.stack(images),
-        part=np.array(parts, np.int8),
-        hardware=np.array(hardware, np.bool_),
+        fold=np.array(fold, np.int8),
+        flags=np.array(FLAGS),
+        flagged=np.array(flagged, np.bool_),
         boxes=np.concatenate(boxes).astype(np.float32),
         regions=np.concatenate(regions),
         masks=np.stack(masks),
@@ -183,7 +184,7 @@ def _mask(
     return mask, bool(inside.any()), foreign
 
 
-def _inside(fractures: NDArray[np.float32], box: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _inside(fractures: NDArray[np.float32], box: NDArray[np.float32] | Corners) -> NDArray[np.bool_]:
     """Which fractures' centres lie in the box: a fracture belongs to every region that holds its centre."""
     centres = (fractures[:, :2] + fractures[:, 2:]) / 2
     return np.asarray(((centres >= box[:2]) & (centres <= box[2:])).all(1), np.bool_)

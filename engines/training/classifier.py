@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import cast
+
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn import functional
 
 from engines.training.augment import Augmentation, warp
-from engines.training.dataset import Dataset, Part
-from engines.training.loop import Schedule, train
+from engines.training.backbone import pretrained, settle
+from engines.training.dataset import Dataset
+from engines.training.loop import DEVICE, Schedule, train
 from engines.training.losses import place_loss
-from engines.training.networks import FractureNetwork, soft_maximum
+from engines.training.networks import REGION_PX, FractureNetwork, soft_maximum
 from engines.training.targets import place_targets
 
 FRACTURED_SHARE = 0.3  # of a batch: above the 12 % of the labels, so that each batch has some; calibration undoes it
@@ -19,48 +24,56 @@ PLACE_SHARE = 4.0  # weight of the score map's loss: a mean over 256 places of w
 TAP_SHARE = 2.0  # the same at the tap
 SITE_SHARE = 0.1  # naming the site is easy and only steadies the trunk
 DEVIATION_SHARE = 1e-3  # keeps a site's own weights near the shared ones
+SMALL_PX, SMALL_UNTIL = 192, 0.7  # the larger part of the training sees smaller regions (Tan and Le, ICML 2021)
+SETTLING = 16  # batches from which the part that does not learn takes its statistics
+
+
+def begin_from_lite(network: FractureNetwork, dataset: Dataset, regions: NDArray[np.int64]) -> FractureNetwork:
+    """Give a network on `lite_trunk` its first weights, and its early part the statistics of `regions`."""
+    early, late = (cast("nn.Sequential", part) for part in cast("nn.Sequential", network.trunk))
+    pretrained([*early, *late])
+    some = np.random.default_rng(0).permutation(regions)[: SETTLING * 32].reshape(-1, 32)
+    settle(early, [network.contrast(torch.from_numpy(dataset.regions[r])[:, None].float()) for r in some])
+    return network
 
 
 def train_classifiers(
+    network: FractureNetwork,
     dataset: Dataset,
-    widths: tuple[int, int, int, int],
+    regions: NDArray[np.int64],
     schedule: Schedule,
     augmentation: Augmentation,
+    kept: Path,
     *,
-    batch: int = 32,
     seed: int = 0,
 ) -> FractureNetwork:
-    """Train on the regions of the training part whose fracture, if one shows, is their own."""
-    torch.manual_seed(seed)
+    """Train on `regions`; those with a neighbour's fracture and none of their own are left out."""
     generator = torch.Generator().manual_seed(seed)
-    chosen = dataset.regions_of(Part.TRAIN)
-    chosen = chosen[dataset.clear[chosen]]
-    labels = torch.from_numpy(dataset.labels)
-    sites = torch.from_numpy(dataset.site)
-    regions, masks = torch.from_numpy(dataset.regions), torch.from_numpy(dataset.masks)
-    fractured, whole = chosen[dataset.labels[chosen]], chosen[~dataset.labels[chosen]]
-    share = max(FRACTURED_SHARE, len(fractured) / len(chosen))
-    queues: dict[bool, list[int]] = {True: [], False: []}
-    pools: dict[bool, np.ndarray] = {True: fractured, False: whole}
+    chosen = regions[dataset.clear[regions]]
+    labels, sites = torch.from_numpy(dataset.labels), torch.from_numpy(dataset.site)
+    pictures, masks = torch.from_numpy(dataset.regions), torch.from_numpy(dataset.masks)
+    fractured, whole = (torch.from_numpy(chosen[dataset.labels[chosen] == is_one]) for is_one in (True, False))
+    batch = schedule.batch
+    some = round(batch * max(FRACTURED_SHARE, len(fractured) / len(chosen)))
 
-    def draw(label: bool, n: int) -> list[int]:
-        while len(queues[label]) < n:
-            queues[label].extend(
-                torch.from_numpy(pools[label])[torch.randperm(len(pools[label]), generator=generator)].tolist()
-            )
-        return [queues[label].pop() for _ in range(n)]
-
-    def loss(network: FractureNetwork) -> Tensor:
-        some = round(batch * share)
-        index = torch.tensor(draw(True, some) + draw(False, batch - some))
+    def loss(network: FractureNetwork, done: float) -> Tensor:
+        drawn = [
+            pool[torch.randint(len(pool), (n,), generator=generator)]
+            for pool, n in ((fractured, some), (whole, batch - some))
+        ]
+        index = torch.cat(drawn)
         maps = augmentation.maps(batch, generator)
-        images = augmentation.grey(warp(regions[index, None].float(), maps), generator)
-        fracture, known = place_targets(warp(masks[index, None].float(), maps, nearest=True))
+        images = augmentation.grey(warp(pictures[index, None].float(), maps), generator)
+        side = SMALL_PX if done < SMALL_UNTIL else REGION_PX
+        moved = warp(masks[index, None].float(), maps, nearest=True)
+        fracture, known = (t.to(DEVICE) for t in place_targets(moved, side // 16))
         # a fracture that the map moved off the region is no longer to be seen
-        answer = labels[index].float() * fracture.amax((1, 2))
-        site = sites[index]
-        contrasted = network.contrast(images)  # small differences of large numbers: not in bfloat16
-        with torch.autocast("cpu", torch.bfloat16):
+        answer = labels[index].float().to(DEVICE) * fracture.amax((1, 2))
+        site = sites[index].to(DEVICE)
+        contrasted = network.contrast(images.to(DEVICE))  # small differences of large numbers: not in bfloat16
+        if side != REGION_PX:
+            contrasted = functional.interpolate(contrasted, size=(side, side), mode="bilinear", antialias=True)
+        with torch.autocast(DEVICE.type, torch.bfloat16):
             activations = network.trunk(contrasted.contiguous(memory_format=torch.channels_last))
             scores = network.scores(activations)
             tap = network.tap_score(activations)
@@ -74,6 +87,5 @@ def train_classifiers(
             + DEVIATION_SHARE * network.deviation.weight.square().sum()
         )
 
-    network = FractureNetwork(len(dataset.sites), widths)
-    network.to(memory_format=torch.channels_last)
-    return train(network, loss, schedule, "fracture network")
+    network.to(DEVICE, memory_format=torch.channels_last)
+    return train(network, loss, schedule, generator, kept)

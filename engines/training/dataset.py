@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-class Part(IntEnum):
-    """What a film is used for; `TEST` is looked at once, at the end."""
-
-    TRAIN = 0
-    VALIDATION = 1
-    TEST = 2
+LEARN_ONLY = -1  # fold of films that are never predicted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +21,11 @@ class Dataset:
     sites : (S,) str
         Names of the sites; `site` indexes into it.
     films : (F,512,512) uint8
-    part : (F,) int8
-        `Part` of each film.
-    hardware : (F,) bool
+    fold : (F,) int8
+        What is told of a film is told by a network that has not seen the films of its fold; `LEARN_ONLY` or 0, 1, ...
+    flags : (K,) str
+        What is known of whole films, such as "hardware"; `flagged` has a column for each.
+    flagged : (F,K) bool
     boxes : (R,4) float32
         Region boxes in pixels of the 512 image.
     regions : (R,256,256) uint8
@@ -45,8 +40,9 @@ class Dataset:
 
     sites: NDArray[np.str_]
     films: NDArray[np.uint8]
-    part: NDArray[np.int8]
-    hardware: NDArray[np.bool_]
+    fold: NDArray[np.int8]
+    flags: NDArray[np.str_]
+    flagged: NDArray[np.bool_]
     boxes: NDArray[np.float32]
     regions: NDArray[np.uint8]
     masks: NDArray[np.uint8]
@@ -57,21 +53,26 @@ class Dataset:
 
     def __post_init__(self) -> None:
         n, r = len(self.films), len(self.regions)
-        if any(len(a) != n for a in (self.part, self.hardware)):
-            raise ValueError("films, part and hardware differ in length")
+        if any(len(a) != n for a in (self.fold, self.flagged)):
+            raise ValueError("films, fold and flagged differ in length")
         if any(len(a) != r for a in (self.boxes, self.masks, self.labels, self.clear, self.site, self.film)):
             raise ValueError("the arrays of the regions differ in length")
 
-    def films_of(self, part: Part) -> NDArray[np.int64]:
-        """Indices of a part's films."""
-        return np.flatnonzero(self.part == part)
+    @property
+    def folds(self) -> list[int]:
+        """The folds that are predicted."""
+        return sorted({int(f) for f in self.fold} - {LEARN_ONLY})
 
-    def regions_of(self, part: Part, site: str | None = None) -> NDArray[np.int64]:
-        """Indices of a part's regions, of one site or of all."""
-        chosen = self.part[self.film] == part
+    def regions_of(self, films: NDArray[np.bool_], site: str | None = None) -> NDArray[np.int64]:
+        """Indices of the regions on the chosen films, of one site or of all."""
+        chosen = films[self.film]
         if site is not None:
             chosen &= self.sites[self.site] == site
         return np.flatnonzero(chosen)
+
+    def flag(self, name: str) -> NDArray[np.bool_]:
+        """(F,) bool: which films carry a flag; none do of a flag that nobody looked for."""
+        return np.asarray(self.flagged[:, self.flags == name].any(1), np.bool_)
 
     def save(self, path: Path) -> None:
         """Write one uncompressed .npz; it is read back many times."""

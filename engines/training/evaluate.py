@@ -1,9 +1,9 @@
-"""What the exported graphs answer, measured with ONNX Runtime: the networks that ship, not those that were trained."""
+"""How well regions are found, told apart and explained."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,16 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from engines.training.calibration import Calibration
 from engines.training.dataset import Dataset
+from engines.training.evidence import Answers, Evidence
 from engines.training.networks import IMAGE_PX, TAP_CELLS
-from engines.training.performance import Estimate, auroc, share
+from engines.training.performance import Estimate, auroc, mean_of_films, share
 
 BATCH = 16
 FOUND = 0.5  # IoU from which a region counts as found (the usual threshold of PASCAL VOC 2010)
 SAME_PLACE = 0.3  # IoU from which two boxes speak of one place, whatever they call it
+FLAGGED = 0.5  # probability from which hardware or a cast counts as seen
+PRIOR_SPREAD = 0.25  # of the region's side, about the spread of the fractures themselves
 DUPLICATE = 0.5  # IoU above which the weaker of two answers for one site is dropped, as the appliance does
 
 
@@ -34,14 +36,6 @@ class Found:
         """The regions with at least this score."""
         keep = self.scores >= threshold
         return Found(boxes=self.boxes[keep], sites=self.sites[keep], scores=self.scores[keep])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """A classifier's answers: logits (R,) and Grad-CAM maps (R,16,16), not normalised."""
-
-    logits: NDArray[np.float64]
-    cams: NDArray[np.float32] = field(repr=False)
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:
@@ -74,19 +68,6 @@ def _decoded(heat: NDArray[np.float32], box: NDArray[np.float32], lowest: float)
         if not same or iou(boxes[i : i + 1], boxes[same]).max() <= DUPLICATE:
             keep.append(i)
     return Found(boxes=boxes[keep], sites=site[keep], scores=heat[site[keep], row[keep], column[keep]])
-
-
-def classify(path: Path, regions: NDArray[np.uint8]) -> Evidence:
-    """Run an exported classifier over (R,256,256) regions."""
-    network = session(path)
-    logits, cams = [np.zeros(0)], [np.zeros((0, TAP_CELLS, TAP_CELLS), np.float32)]
-    for start in range(0, len(regions), BATCH):
-        feed = {"region": regions[start : start + BATCH, None].astype(np.float32)}
-        logit, activations, gradients = network.run(["logit", "activations", "gradients"], feed)
-        logits.append(logit.astype(np.float64))
-        weights = gradients.mean((2, 3), keepdims=True)  # Grad-CAM (Selvaraju et al., ICCV 2017, equations 1 and 2)
-        cams.append(np.maximum((weights * activations).sum(1), 0))
-    return Evidence(logits=np.concatenate(logits), cams=np.concatenate(cams))
 
 
 def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -152,33 +133,75 @@ def localiser_performance(dataset: Dataset, found: Sequence[Found], films: NDArr
     }
 
 
-def classifier_performance(
-    dataset: Dataset,
-    regions: NDArray[np.int64],
-    evidence: Evidence,
-    calibration: Calibration,
-    points: tuple[float, float],
-) -> dict[str, Any]:
-    """One site's answers on `regions`."""
+def flag_performance(dataset: Dataset, path: Path, films: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
+    """How well the localiser tells what is true of whole films."""
+    network = session(path)
+    if "flags" not in [o.name for o in network.get_outputs()]:
+        return {}
+    answers = [network.run(["flags"], {"image": dataset.films[i : i + 1, None].astype(np.float32)})[0] for i in films]
+    score = np.concatenate(answers).astype(np.float64)
+    result = {}
+    for column, name in enumerate(dataset.flags):
+        is_so = dataset.flag(str(name))[films]
+        called = score[:, column] >= FLAGGED
+        result[str(name)] = {
+            "n": len(films),
+            "positives": int(is_so.sum()),
+            "auroc": list(auroc(score[:, column], is_so)),
+            "sensitivity": list(share(int((called & is_so).sum()), int(is_so.sum()))),
+            "specificity": list(share(int((~called & ~is_so).sum()), int((~is_so).sum()))),
+        }
+    return result
+
+
+def classifier_performance(dataset: Dataset, evidence: Evidence, answers: Answers) -> dict[str, Any]:
+    """What was answered to regions of one site, or of several."""
+    regions = evidence.regions
     label = dataset.labels[regions]
-    probability = calibration.probability(evidence.logits)
-    bare = ~dataset.hardware[dataset.film[regions]]
+    bare = ~dataset.flag("hardware")[dataset.film[regions]]
     result: dict[str, Any] = {
         "n": len(regions),
         "positives": int(label.sum()),
-        "auroc": list(auroc(probability, label)),
-        "auroc_without_hardware": list(auroc(probability[bare], label[bare])),
+        "auroc": list(auroc(answers.probability, label)),
+        "auroc_without_hardware": list(auroc(answers.probability[bare], label[bare])),
         "n_without_hardware": int(bare.sum()),
         "positives_without_hardware": int(label[bare].sum()),
     }
-    for name, point in zip(("doubt", "positive"), points, strict=True):
-        called = probability >= point
+    for name, called in (("doubt", answers.doubt), ("positive", answers.positive)):
         result[f"sensitivity_{name}"] = list(share(int((called & label).sum()), int(label.sum())))
         result[f"specificity_{name}"] = list(share(int((~called & ~label).sum()), int((~label).sum())))
-    pointing = pointing_game(evidence.cams[label], dataset.masks[regions][label])
-    result["pointing"] = list(pointing)
-    result["brier"] = float(((probability - label) ** 2).mean()) if len(label) else float("nan")
+    result["brier"] = float(((answers.probability - label) ** 2).mean()) if len(label) else float("nan")
+    return result | explanation(evidence.cams[label], dataset.masks[regions][label], dataset.film[regions][label])
+
+
+def explanation(cams: NDArray[np.float32], masks: NDArray[np.uint8], films: NDArray[np.int64]) -> dict[str, Any]:
+    """Where the heat of fractured regions lies, beside a map that always points to the middle, and an even one.
+
+    `heat` is the mean share of a map that lies inside the fracture boxes.
+    """
+    prior = np.broadcast_to(centre_prior(), cams.shape)
+    heats = {"": heat_inside(cams, masks), "_centre": heat_inside(prior, masks)}
+    heats["_even"] = heat_inside(np.ones_like(cams), masks)
+    result: dict[str, Any] = {f"heat{name}": list(mean_of_films(values, films)) for name, values in heats.items()}
+    result["pointing"] = list(pointing_game(cams, masks))
+    result["pointing_centre"] = list(pointing_game(prior, masks))
     return result
+
+
+def centre_prior() -> NDArray[np.float32]:
+    """(16,16) Gaussian around the middle: what is known of a fracture before one has looked."""
+    along = (np.arange(TAP_CELLS) + 0.5) / TAP_CELLS - 0.5
+    return np.exp(-(along[:, None] ** 2 + along**2) / (2 * PRIOR_SPREAD**2)).astype(np.float32)
+
+
+def heat_inside(cams: NDArray[np.float32], masks: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(R,) share of each map's sum that lies inside its region's fracture boxes."""
+    if not len(cams):
+        return np.zeros(0)
+    per_cell = masks.shape[-1] // TAP_CELLS
+    inside = (masks == 1).reshape(-1, TAP_CELLS, per_cell, TAP_CELLS, per_cell).mean((2, 4))
+    total = cams.sum((1, 2), dtype=np.float64)
+    return np.asarray((cams * inside).sum((1, 2)) / np.where(total > 0, total, 1))
 
 
 def pointing_game(cams: NDArray[np.float32], masks: NDArray[np.uint8]) -> Estimate:

@@ -23,13 +23,13 @@ from torch._decomp import get_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 
+from engines.training.backbone import fuse
 from engines.training.networks import (
     IMAGE_PX,
     REGION_PX,
     FractureNetwork,
     LocaliserNetwork,
     SiteHead,
-    fuse,
     half_size,
 )
 
@@ -44,17 +44,18 @@ aten = torch.ops.aten
 
 
 class ExportedLocaliser(nn.Module):
-    """image (N,1,512,512) -> heat (N,S,g,g) with everything but its peaks zeroed, box (N,4,g,g)."""
+    """image (N,1,512,512) -> heat (N,S,g,g) with everything but its peaks zeroed, box (N,4,g,g), flags (N,K) if any."""
 
     def __init__(self, network: LocaliserNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        logits, box = self.network(half_size(image))
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        logits, box, flags = self.network(half_size(image))
         heat = logits.sigmoid()
         peak = functional.max_pool2d(heat, 3, 1, 1)
-        return torch.where(heat >= peak, heat, torch.zeros_like(heat)), box
+        found = torch.where(heat >= peak, heat, torch.zeros_like(heat)), box
+        return found if flags is None else (*found, flags.sigmoid())
 
 
 def export_localiser(network: LocaliserNetwork, path: Path) -> None:
@@ -62,7 +63,8 @@ def export_localiser(network: LocaliserNetwork, path: Path) -> None:
     network.eval()
     fuse(network)
     _round(network)
-    _write(ExportedLocaliser(network).eval(), _patterns(2, IMAGE_PX), path, "image", ("heat", "box"))
+    results = ("heat", "box") if network.flag is None else ("heat", "box", "flags")
+    _write(ExportedLocaliser(network).eval(), _patterns(2, IMAGE_PX), path, "image", results)
 
 
 def export_classifier(network: FractureNetwork, site: int, path: Path) -> None:

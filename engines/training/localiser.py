@@ -1,68 +1,111 @@
-"""Training of the localiser."""
+"""Training of the localiser.
+
+Films of other places differ in how they are collimated, framed and exposed. Exposure hardly matters after equalisation;
+what enters the histogram does. So films are cut, framed, shuttered and only then equalised anew.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from engines.training.augment import Augmentation, warp, warp_boxes
-from engines.training.dataset import Dataset, Part
-from engines.training.loop import Schedule, train
+from engines.training.backbone import pretrained, settle
+from engines.training.dataset import Dataset
+from engines.training.frames import equalised, junk, shuttered
+from engines.training.loop import DEVICE, Schedule, train
 from engines.training.losses import box_loss, centre_loss
 from engines.training.networks import IMAGE_PX, LocaliserNetwork, half_size
 from engines.training.targets import grid_targets
 
 CELLS = 32  # 16 px of the 512 image: no region in the labels is smaller than two cells
 BOX_SHARE = 2.0  # of the box loss beside the centre loss; boxes learn from few places
+FLAG_SHARE = 0.5  # of the loss of what is told of the whole film
 CLOSE_UP = 0.4  # share of films shown as a close-up of one region: elsewhere films are collimated to the joint
-COLLIMATED = 0.25  # share of films with a border
-WIDEST_BORDER = 0.12  # of the film's side
 CLOSE_UP_SIDE = (0.75, 1.8)  # side of a close-up in longer sides of its region
+ANEW = 0.7  # share of films equalised anew after their framing; the rest as the appliance prepared them
+JUNK = 0.04  # share of pictures without any anatomy
+SETTLING = 8  # batches of 32 from which the part that does not learn takes its statistics
+
+
+def begin_from_lite(network: LocaliserNetwork, dataset: Dataset, films: NDArray[np.int64]) -> LocaliserNetwork:
+    """Give `lite_localiser` its first weights, and its early part the statistics of `films`."""
+    stages = (network.fine, network.middle, network.coarse)
+    pretrained([layer for stage in stages for layer in stage])
+    some = np.random.default_rng(0).permutation(films)[: SETTLING * 32].reshape(-1, 32)
+    settle(network.fine, [network.normalised(_halves(dataset, f).float()) for f in some])
+    return network
+
+
+def _halves(dataset: Dataset, films: NDArray[np.int64]) -> Tensor:
+    """(n,1,256,256) uint8, what the localiser makes of films first."""
+    parts = [half_size(torch.from_numpy(dataset.films[i : i + 1, None]).float()) for i in films]
+    return torch.cat(parts).round().to(torch.uint8)
 
 
 def train_localiser(
+    network: LocaliserNetwork,
     dataset: Dataset,
-    widths: tuple[int, int, int, int, int],
+    films: NDArray[np.int64],
     schedule: Schedule,
     augmentation: Augmentation,
+    kept: Path,
     *,
-    batch: int = 16,
     seed: int = 0,
 ) -> LocaliserNetwork:
-    """Train on the films of the training part."""
-    torch.manual_seed(seed)
+    """Train on `films`."""
     generator = torch.Generator().manual_seed(seed)
-    chosen = dataset.films_of(Part.TRAIN)
-    halves = torch.cat([half_size(torch.from_numpy(dataset.films[i : i + 1, None]).float()) for i in chosen])
-    halves = halves.round().to(torch.uint8)
-    of_film = [np.flatnonzero(dataset.film == i) for i in chosen]
+    halves = _halves(dataset, films)
+    of_film = [np.flatnonzero(dataset.film == i) for i in films]
     boxes, sites = torch.from_numpy(dataset.boxes), torch.from_numpy(dataset.site)
-    channels = len(dataset.sites)
-    order: list[int] = []
+    flagged = torch.from_numpy(dataset.flagged[films]).float()
+    channels, batch = len(dataset.sites), schedule.batch
 
-    def loss(network: LocaliserNetwork) -> Tensor:
-        while len(order) < batch:
-            order.extend(torch.randperm(len(chosen), generator=generator).tolist())
-        films = [order.pop() for _ in range(batch)]
+    def chance(share: float) -> bool:
+        return bool(torch.rand((), generator=generator) < share)
+
+    def loss(network: LocaliserNetwork, _done: float) -> Tensor:
+        drawn = torch.randint(len(films), (batch,), generator=generator).tolist()
+        empty = [n for n in range(batch) if chance(JUNK)]
         maps = augmentation.maps(batch, generator)
-        near = close_ups(maps, [boxes[of_film[f]] for f in films], generator)
-        images = warp(halves[films].float(), maps)
-        for n in near:  # from the whole film, and equalised anew, as a film of the joint alone would have been
-            film = torch.from_numpy(dataset.films[chosen[films[n]]]).float()[None, None]
-            images[n] = equalised(warp(film, maps[n : n + 1])[:, :, ::2, ::2])[0]
-        images = augmentation.grey(collimated(images, generator), generator)
-        regions = torch.from_numpy(np.concatenate([of_film[f] for f in films]))
-        owner = torch.repeat_interleave(torch.arange(batch), torch.tensor([len(of_film[f]) for f in films]))
+        near = close_ups(maps, [boxes[of_film[f]] for f in drawn], generator)
+        images = warp(halves[drawn].float(), maps)
+        for n in near:  # from the whole film, which is finer
+            film = torch.from_numpy(dataset.films[films[drawn[n]]]).float()[None, None]
+            images[n] = warp(film, maps[n : n + 1])[0, :, ::2, ::2]
+        for n in range(batch):
+            if n in empty:
+                images[n] = junk(images.shape[-1], generator)
+            images[n] = shuttered(images[n], generator)
+            if n in near or chance(ANEW):
+                images[n] = equalised(images[n])
+        images = augmentation.grey(images, generator)
+        shown = [f for n, f in enumerate(drawn) if n not in empty]
+        counts = torch.tensor([0 if n in empty else len(of_film[f]) for n, f in enumerate(drawn)])
+        regions = torch.from_numpy(np.concatenate([of_film[f] for f in shown]))
+        owner = torch.repeat_interleave(torch.arange(batch), counts)
         moved = warp_boxes(boxes[regions], maps[owner], IMAGE_PX)
-        heat, distances, weight = grid_targets(moved, sites[regions], owner, batch, channels, CELLS)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits, sides = network(images.contiguous(memory_format=torch.channels_last))
-        return centre_loss(logits.float(), heat) + BOX_SHARE * box_loss(sides.float(), distances, weight)
+        targets = grid_targets(moved, sites[regions], owner, batch, channels, CELLS)
+        heat, distances, weight = (t.to(DEVICE) for t in targets)
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            logits, sides, flags = network(images.to(DEVICE, memory_format=torch.channels_last))
+        total = centre_loss(logits.float(), heat) + BOX_SHARE * box_loss(sides.float(), distances, weight)
+        if flags is not None:
+            seen = torch.ones(batch, 1)
+            seen[[*near, *empty]] = 0  # a close-up may leave out what the flag is about
+            each = functional.binary_cross_entropy_with_logits(
+                flags.float(), flagged[drawn].to(DEVICE), reduction="none"
+            )
+            total = total + FLAG_SHARE * (each * seen.to(DEVICE)).mean()
+        return total
 
-    network = LocaliserNetwork(channels, widths)
-    network.to(memory_format=torch.channels_last)
-    return train(network, loss, schedule, "localiser")
+    network.to(DEVICE, memory_format=torch.channels_last)
+    return train(network, loss, schedule, generator, kept)
 
 
 def close_ups(maps: Tensor, boxes: list[Tensor], generator: torch.Generator) -> list[int]:
@@ -80,29 +123,3 @@ def close_ups(maps: Tensor, boxes: list[Tensor], generator: torch.Generator) -> 
         maps[n, :, 2] = torch.tensor([x0 + x1, y0 + y1]) / IMAGE_PX - 1 + jitter
         near.append(n)
     return near
-
-
-def equalised(images: Tensor) -> Tensor:
-    """Histogram equalisation of each of (N,1,H,W) float32 grey levels over what is not black."""
-    out = images.clone()
-    for image in out:
-        exposed = image > 0
-        if exposed.any():
-            levels = image[exposed].round().long()
-            share = torch.bincount(levels, minlength=256).cumsum(0).float() / levels.numel()
-            image[exposed] = 255 * share[levels]
-    return out
-
-
-def collimated(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Some of (N,1,H,W) with a black or white border on one or more sides, as shutters and frames make it."""
-    out = images.clone()
-    side = images.shape[-1]
-    for image in out:
-        if torch.rand((), generator=generator) > COLLIMATED:
-            continue
-        top, bottom, left, right = (torch.rand(4, generator=generator) * WIDEST_BORDER * side).long().tolist()
-        level = 255.0 if torch.rand((), generator=generator) < 0.5 else 0.0
-        image[:, :top], image[:, :, :left] = level, level
-        image[:, side - bottom :], image[:, :, side - right :] = level, level
-    return out

@@ -1,11 +1,16 @@
-"""The one training loop: AdamW, one cycle of the learning rate, and an average of the weights that is what ships."""
+"""The one training loop: AdamW, one cycle of the learning rate, and an average of the weights that is what ships.
+
+It ends after a number of steps, not by the clock, and keeps its whole state in a file on the way: a training that was
+interrupted goes on where it stood, to the same weights.
+"""
 
 from __future__ import annotations
 
 import copy
-import time
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -14,6 +19,9 @@ from torch import Tensor, nn
 
 N = TypeVar("N", bound=nn.Module)
 WARM_UP = 0.05  # share of the training in which the learning rate rises (Goyal et al. 2017 warm up for 5 of 90 epochs)
+KEPT_EVERY = 50  # steps
+LARGEST_GRADIENT = 5.0  # norm; larger ones come from single odd batches
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,56 +31,95 @@ class Schedule:
     Attributes
     ----------
     steps
-        Batches; the training ends with these or with `seconds`, and the learning rate follows whichever is nearer
-        its end, so that a slow machine still ends with a small one.
+        Batches.
     averaging
         Decay per step of the weights' running average (Polyak and Juditsky 1992).
     """
 
     steps: int
-    seconds: float
+    batch: int = 32
     learning_rate: float = 2e-3
-    weight_decay: float = 0.02
-    averaging: float = 0.995
+    weight_decay: float = 0.03
+    averaging: float = 0.99
 
     def rate(self, done: float) -> float:
-        """Learning rate after a share `done` of the training: linear up, then linear to zero."""
-        return self.learning_rate * min(done / WARM_UP, (1 - done) / (1 - WARM_UP))
+        """Learning rate after a share `done` of the training: linear up, then half a cosine down to zero."""
+        return self.learning_rate * min(done / WARM_UP, (1 + math.cos(math.pi * done)) / 2)
 
 
-def train(network: N, loss: Callable[[N], Tensor], schedule: Schedule, what: str) -> N:
+def train(
+    network: N,
+    loss: Callable[[N, float], Tensor],
+    schedule: Schedule,
+    generator: torch.Generator,
+    kept: Path,
+) -> N:
     """Train `network` in place and return the average of its weights along the way, in evaluation mode.
 
     Parameters
     ----------
     loss
-        Draws a batch, runs the network and gives a scalar.
+        Draws a batch with `generator` and nothing else, runs the network and gives a scalar; is told the share done.
+    kept
+        Where the state lies between steps; removed at the end.
     """
-    optimiser = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
+    learning = [p for p in network.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(learning, schedule.learning_rate, weight_decay=schedule.weight_decay)
     average = copy.deepcopy(network).eval()
-    network.train()
-    begun, recent = time.monotonic(), 0.0
+    begun, recent = 0, 0.0
+    if kept.exists():
+        state = torch.load(kept, weights_only=True)
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        generator.set_state(state["generator"].cpu())
+        begun, recent = state["step"], state["recent"]
+    _learn(network)
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn()
     with Progress(*columns) as progress:
-        task = progress.add_task(what, total=1.0, state="")
-        for step in range(schedule.steps):
-            elapsed = time.monotonic() - begun
-            done = max(step / schedule.steps, elapsed / schedule.seconds)
-            if done >= 1:
-                break
+        task = progress.add_task(kept.stem, total=schedule.steps, completed=begun, state="")
+        for step in range(begun, schedule.steps):
+            done = (step + 1) / (schedule.steps + 1)
             for group in optimiser.param_groups:
-                group["lr"] = max(schedule.rate(done), 1e-6)
+                group["lr"] = schedule.rate(done)
             optimiser.zero_grad(set_to_none=True)
-            value = loss(network)
+            value = loss(network, done)
             value.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            nn.utils.clip_grad_norm_(learning, LARGEST_GRADIENT)
             optimiser.step()
             _follow(average, network, min(schedule.averaging, (step + 1) / (step + 10)))
-            recent += (value.item() - recent) * max(0.01, 1 / (step + 1))
-            progress.update(task, completed=done, state=f"step {step}/{schedule.steps} loss {recent:.3f}")
-            if step % 200 == 0:
-                progress.console.print(f"{what}: step {step}, loss {recent:.4f}, {elapsed:.0f} s")
-    return average
+            recent += (value.item() - recent) * max(0.02, 1 / (step + 1))
+            progress.update(task, completed=step + 1, state=f"loss {recent:.3f}")
+            if (step + 1) % KEPT_EVERY == 0:
+                progress.console.print(f"{kept.stem}: step {step + 1} of {schedule.steps}, loss {recent:.4f}")
+                _keep(
+                    kept,
+                    {
+                        "network": network.state_dict(),
+                        "average": average.state_dict(),
+                        "optimiser": optimiser.state_dict(),
+                        "generator": generator.get_state(),
+                        "step": step + 1,
+                        "recent": recent,
+                    },
+                )
+    kept.unlink(missing_ok=True)
+    return average.cpu()
+
+
+def _learn(network: nn.Module) -> None:
+    """Training mode, but for the parts that keep their weights."""
+    network.train()
+    for part in network.modules():
+        weights = list(part.parameters())
+        if weights and not any(w.requires_grad for w in weights):
+            part.eval()
+
+
+def _keep(path: Path, state: dict[str, object]) -> None:
+    unfinished = path.with_suffix(".part")
+    torch.save(state, unfinished)
+    unfinished.replace(path)
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """The two networks: a localiser over the whole film and a fracture network over one anatomical region.
 
-Both are small residual ReLU networks without anything that an inference engine has to emulate. ReLU also keeps the
-gradient that Grad-CAM needs piecewise linear in the activations.
+Either stands on a trunk, and has nothing that an inference engine has to emulate. What comes after the tap is piecewise
+linear in the activations, which keeps the gradient that Grad-CAM needs simple.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from engines.training.backbone import AT_EIGHTH, AT_SIXTEENTH, BLOCKS, EARLY, ConvBlock, blank_blocks
 
 IMAGE_PX = 512  # side of the preprocessed film: DESIGN.md, stage 1
 REGION_PX = 256  # side of the preprocessed region: DESIGN.md, stage 2
@@ -19,21 +20,9 @@ TAP_CELLS = 16  # side of the map that Grad-CAM reads: 256 px at stride 16, befo
 GREY_CENTRE = 127.5  # middle of 0..255
 GREY_SPREAD = 73.6  # standard deviation of a uniform distribution over 0..255, what equalisation aims at
 NEIGHBOURHOOD_CELLS = 7  # of 4 px, together a ninth of the region: wider than a cortex, narrower than a shaft
+LAST = 128  # channels after the last convolution of a fracture network on EfficientNet-Lite0
+LOCALISER_NECK = 64  # channels in which the three resolutions are joined
 DETAIL_FLOOR = 4.0  # grey levels: below this, detail is noise of an 8-bit picture and is not amplified
-
-
-class ConvBlock(nn.Module):
-    """Convolution, batch normalisation, ReLU; `fuse` folds the second into the first."""
-
-    def __init__(self, inputs: int, outputs: int, *, stride: int = 1, size: int = 3, relu: bool = True) -> None:
-        super().__init__()
-        self.conv: nn.Module = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(outputs)
-        self.relu = relu
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(self.conv(x))
-        return torch.relu(y) if self.relu else cast("Tensor", y)
 
 
 class ResidualBlock(nn.Module):
@@ -41,15 +30,11 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = ConvBlock(channels, channels)
-        self.second = ConvBlock(channels, channels, relu=False)
+        self.first = ConvBlock(channels, channels, activation=nn.ReLU())
+        self.second = ConvBlock(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(x + self.second(self.first(x)))
-
-
-def _normalised(grey: Tensor) -> Tensor:
-    return (grey - GREY_CENTRE) / GREY_SPREAD
 
 
 class Contrast(nn.Module):
@@ -86,7 +71,22 @@ class Contrast(nn.Module):
 
 
 def _stage(inputs: int, outputs: int, *, blocks: int = 1) -> nn.Sequential:
-    return nn.Sequential(ConvBlock(inputs, outputs, stride=2), *(ResidualBlock(outputs) for _ in range(blocks)))
+    """Half the resolution, then residual blocks."""
+    down = ConvBlock(inputs, outputs, stride=2, activation=nn.ReLU())
+    return nn.Sequential(down, *(ResidualBlock(outputs) for _ in range(blocks)))
+
+
+def plain_trunk(widths: tuple[int, int, int, int]) -> nn.Sequential:
+    """A small residual trunk without a past, for phantoms: channels at 128, 64, 32 and 16 cells."""
+    a, b, c, k = widths
+    first = ConvBlock(2, a, stride=2, activation=nn.ReLU())
+    return nn.Sequential(first, _stage(a, b), _stage(b, c), _stage(c, k, blocks=2))
+
+
+def lite_trunk() -> nn.Sequential:
+    """EfficientNet-Lite0 down to 16 cells and 112 channels, in two parts: what keeps its weights, what learns."""
+    layers = blank_blocks(2, AT_SIXTEENTH)
+    return nn.Sequential(nn.Sequential(*layers[: EARLY + 1]), nn.Sequential(*layers[EARLY + 1 :]))
 
 
 class FractureNetwork(nn.Module):
@@ -100,18 +100,19 @@ class FractureNetwork(nn.Module):
     ----------
     sites : int
         Number of score maps.
-    widths : tuple of int
-        Channels at 128, 64, 32 and 16 cells; the last is K, the number of activations.
+    trunk : nn.Module
+        (N,2,256,256) -> (N,k,16,16).
+    k, last : int
+        Activations at the tap, and after the last convolution.
     """
 
-    def __init__(self, sites: int, widths: tuple[int, int, int, int]) -> None:
+    def __init__(self, sites: int, trunk: nn.Module, k: int, last: int) -> None:
         super().__init__()
-        a, b, c, k = widths
         self.contrast = Contrast()
-        self.trunk = nn.Sequential(ConvBlock(2, a, stride=2), _stage(a, b), _stage(b, c), _stage(c, k, blocks=2))
-        self.last = ConvBlock(k, k)
-        self.shared = nn.Conv2d(k, 1, 1)
-        self.deviation = nn.Conv2d(k, sites, 1)
+        self.trunk = trunk
+        self.last = ConvBlock(k, last, activation=nn.ReLU())
+        self.shared = nn.Conv2d(last, 1, 1)
+        self.deviation = nn.Conv2d(last, sites, 1)
         self.tap_score = nn.Conv2d(k, 1, 1)  # training only: makes fractures linearly visible at the tap
         self.site_score = nn.Linear(k, sites)  # training only: which site this is
         for zero in (self.deviation.weight, self.deviation.bias):
@@ -127,6 +128,16 @@ class FractureNetwork(nn.Module):
         """(N,K,16,16) -> (N,S,16,16) evidence for a fracture at each place, as each site weighs it."""
         last = self.last(activations)
         return cast("Tensor", self.shared(last) + self.deviation(last))
+
+
+def plain_fractures(sites: int, widths: tuple[int, int, int, int]) -> FractureNetwork:
+    """On `plain_trunk`."""
+    return FractureNetwork(sites, plain_trunk(widths), widths[-1], widths[-1])
+
+
+def lite_fractures(sites: int) -> FractureNetwork:
+    """On `lite_trunk`."""
+    return FractureNetwork(sites, lite_trunk(), BLOCKS[AT_SIXTEENTH - 1][1], LAST)
 
 
 def soft_maximum(scores: Tensor) -> Tensor:
@@ -159,43 +170,86 @@ class LocaliserNetwork(nn.Module):
 
     The film is averaged to 256 px first: where a knee is shows at any resolution. Two stages deeper than the grid see
     the whole film; their maps are added back on the way up (Lin et al., CVPR 2017).
+
+    Parameters
+    ----------
+    sites : int
+        Number of maps of centres.
+    stages : tuple of nn.Module
+        (N,1,256,256) -> 32 cells -> 16 -> 8.
+    widths : tuple of int
+        Channels of each of the stages.
+    neck : int
+        Channels in which they are joined.
+    flags : int
+        Number of things told of the whole film (hardware, cast); may be none.
     """
 
-    def __init__(self, sites: int, widths: tuple[int, int, int, int, int]) -> None:
+    def __init__(
+        self,
+        sites: int,
+        stages: tuple[nn.Module, nn.Module, nn.Module],
+        widths: tuple[int, int, int],
+        neck: int,
+        flags: int = 0,
+    ) -> None:
         super().__init__()
-        a, b, c, d, e = widths
-        self.fine = nn.Sequential(ConvBlock(1, a, stride=2), _stage(a, b), _stage(b, c))
-        self.middle = _stage(c, d)
-        self.coarse = _stage(d, e)
-        self.from_fine = ConvBlock(c, c, size=1, relu=False)
-        self.from_middle = ConvBlock(d, c, size=1, relu=False)
-        self.from_coarse = ConvBlock(e, c, size=1, relu=False)
-        self.heat = nn.Sequential(ConvBlock(c, c), nn.Conv2d(c, sites, 1))
-        self.box = nn.Sequential(ConvBlock(c, c), nn.Conv2d(c, 4, 1))
+        self.fine, self.middle, self.coarse = stages
+        c, d, e = widths
+        self.from_fine = ConvBlock(c, neck, size=1)
+        self.from_middle = ConvBlock(d, neck, size=1)
+        self.from_coarse = ConvBlock(e, neck, size=1)
+        self.heat = nn.Sequential(ConvBlock(neck, neck, activation=nn.ReLU()), nn.Conv2d(neck, sites, 1))
+        self.box = nn.Sequential(ConvBlock(neck, neck, activation=nn.ReLU()), nn.Conv2d(neck, 4, 1))
+        self.flag = nn.Conv2d(d, flags, 1) if flags else None
         # prior 0.01 of a centre per place (Lin et al., focal loss, ICCV 2017, section 4.1)
         nn.init.constant_(cast("Tensor", cast("nn.Conv2d", self.heat[1]).bias), -4.6)
 
-    def forward(self, half: Tensor) -> tuple[Tensor, Tensor]:
-        """(N,1,256,256) grey levels -> logits (N,S,32,32) and l, t, r, b (N,4,32,32) in pixels of the 512 image."""
-        fine = self.fine(_normalised(half))
+    @staticmethod
+    def normalised(half: Tensor) -> Tensor:
+        """Grey levels with mean 0 and deviation 1."""
+        return (half - GREY_CENTRE) / GREY_SPREAD
+
+    def forward(self, half: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """(N,1,256,256) grey levels -> centres, sides and flags.
+
+        Returns
+        -------
+        (N,S,32,32) logits; (N,4,32,32) left, top, right, bottom in pixels of the 512 image; (N,flags) logits
+        or None.
+        """
+        fine = self.fine(self.normalised(half))
         middle = self.middle(fine)
         coarse = self.from_coarse(self.coarse(middle))
         up = functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
         up = torch.relu(self.from_middle(middle) + up)
         up = functional.interpolate(up, scale_factor=2.0, mode="nearest")
         joined = torch.relu(self.from_fine(fine) + up)
+        flags = None if self.flag is None else soft_maximum(self.flag(middle))
         # one unit is an eighth of the image, about a small region's half side
-        return self.heat(joined), functional.softplus(self.box(joined)) * (IMAGE_PX / 8)
+        return self.heat(joined), functional.softplus(self.box(joined)) * (IMAGE_PX / 8), flags
+
+
+def plain_localiser(sites: int, widths: tuple[int, int, int, int, int]) -> LocaliserNetwork:
+    """A small residual localiser without a past, for phantoms."""
+    a, b, c, d, e = widths
+    first = ConvBlock(1, a, stride=2, activation=nn.ReLU())
+    stages = nn.Sequential(first, _stage(a, b), _stage(b, c)), _stage(c, d), _stage(d, e)
+    return LocaliserNetwork(sites, stages, (c, d, e), c)
+
+
+def lite_localiser(sites: int, flags: int) -> LocaliserNetwork:
+    """A localiser on EfficientNet-Lite0; `fine` keeps its weights while the rest learns."""
+    layers = blank_blocks(1, len(BLOCKS))
+    stages = (
+        nn.Sequential(*layers[: AT_EIGHTH + 1]),
+        nn.Sequential(*layers[AT_EIGHTH + 1 : AT_SIXTEENTH + 1]),
+        nn.Sequential(*layers[AT_SIXTEENTH + 1 :]),
+    )
+    widths = BLOCKS[AT_EIGHTH - 1][1], BLOCKS[AT_SIXTEENTH - 1][1], BLOCKS[-1][1]
+    return LocaliserNetwork(sites, stages, widths, LOCALISER_NECK, flags)
 
 
 def half_size(image: Tensor) -> Tensor:
     """(N,1,512,512) -> (N,1,256,256) by averaging, the first thing the localiser does."""
     return functional.avg_pool2d(image, 2)
-
-
-def fuse(network: nn.Module) -> None:
-    """Fold every batch normalisation into its convolution, in place; the network must be in evaluation mode."""
-    for block in network.modules():
-        if isinstance(block, ConvBlock) and isinstance(block.norm, nn.BatchNorm2d):
-            block.conv = fuse_conv_bn_eval(cast("nn.Conv2d", block.conv), block.norm)
-            block.norm = nn.Identity()

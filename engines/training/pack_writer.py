@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.pack import FORMAT, MANIFEST
-from engines.training.calibration import calibrate, operating_points
 from engines.training.card import model_card
-from engines.training.dataset import Dataset, Part
+from engines.training.dataset import Dataset
 from engines.training.evaluate import (
     best_threshold,
     classifier_performance,
-    classify,
+    flag_performance,
     localiser_performance,
     locate,
     session,
 )
+from engines.training.evidence import Evidence, cross_fitted, readings
 from engines.training.export import export_classifier, export_localiser, pattern, ready
 from engines.training.manifest import toml
 from engines.training.networks import IMAGE_PX, REGION_PX, FractureNetwork, LocaliserNetwork
@@ -47,12 +47,25 @@ class PackSpec:
     data: Mapping[str, Any]
     notes: str
     classified: Sequence[str]
+    test_fold: int = 0
+    threshold_fold: int = 1
 
 
 def write_pack(
-    spec: PackSpec, dataset: Dataset, localiser: LocaliserNetwork, fractures: FractureNetwork, folder: Path
+    spec: PackSpec,
+    dataset: Dataset,
+    localiser: LocaliserNetwork,
+    fractures: FractureNetwork,
+    evidence: Evidence,
+    folder: Path,
 ) -> dict[str, Any]:
-    """Write the pack to `folder`, replacing what was there, and return its manifest."""
+    """Write the pack to `folder`, replacing what was there, and return its manifest.
+
+    Parameters
+    ----------
+    evidence
+        What networks trained by the same recipe say of regions that they have not seen.
+    """
     work = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -64,8 +77,12 @@ def write_pack(
         "description": spec.description,
         "preprocessing": spec.preprocessing,
         "data": dict(spec.data),
-        "localiser": _localiser(dataset, localiser, work),
-        "classifiers": _classifiers(spec, dataset, fractures, work),
+        "localiser": _localiser(dataset, localiser, spec, work),
+        "classifiers": _classifiers(spec, dataset, fractures, evidence, work),
+        "together": {
+            "classified": _together(dataset, evidence, spec.classified),
+            "all": _together(dataset, evidence, [str(s) for s in dataset.sites]),
+        },
     }
     (work / "README.md").write_text(model_card(manifest, spec.notes), encoding="utf-8")
     goldens: dict[str, Any] = {**_goldens(work)}
@@ -78,53 +95,48 @@ def write_pack(
     return manifest
 
 
-def _localiser(dataset: Dataset, network: LocaliserNetwork, folder: Path) -> dict[str, Any]:
+def _localiser(dataset: Dataset, network: LocaliserNetwork, spec: PackSpec, folder: Path) -> dict[str, Any]:
     path = folder / "localiser.onnx"
     export_localiser(network, path)
-    validation, test = dataset.films_of(Part.VALIDATION), dataset.films_of(Part.TEST)
-    threshold = best_threshold(dataset, locate(path, dataset.films[validation], LOWEST_SCORE), validation)
+    aside, test = (np.flatnonzero(dataset.fold == k) for k in (spec.threshold_fold, spec.test_fold))
+    threshold = best_threshold(dataset, locate(path, dataset.films[aside], LOWEST_SCORE), aside)
     found = locate(path, dataset.films[test], threshold)
     return {
         "file": path.name,
         "sites": [str(s) for s in dataset.sites],
         "score_threshold": threshold,
+        "flags": [] if network.flag is None else [str(f) for f in dataset.flags],
         "performance": localiser_performance(dataset, found, test),
+        "flag_performance": flag_performance(dataset, path, test),
     }
 
 
-def _classifiers(spec: PackSpec, dataset: Dataset, network: FractureNetwork, folder: Path) -> dict[str, Any]:
+def _classifiers(
+    spec: PackSpec, dataset: Dataset, network: FractureNetwork, evidence: Evidence, folder: Path
+) -> dict[str, Any]:
     ready(network)
-    sites = [str(s) for s in dataset.sites]
-    validation = dataset.regions_of(Part.VALIDATION)
-    validation = validation[dataset.clear[validation]]
-    logits = np.zeros(len(validation))
-    for index, site in enumerate(sites):
-        path = folder / f"{site}.onnx"
-        export_classifier(network, index, path)
-        mine = dataset.site[validation] == index
-        logits[mine] = classify(path, dataset.regions[validation[mine]]).logits
-        if site not in spec.classified:
-            path.unlink()  # exported only because its regions help to calibrate the others
-    label, site_of = dataset.labels[validation], dataset.site[validation]
-    calibrations = calibrate(logits, label, site_of, len(sites))
-    probability = np.zeros(len(validation))
-    for index, calibration in enumerate(calibrations):
-        probability[site_of == index] = calibration.probability(logits[site_of == index])
+    found, answers = readings(dataset, evidence), cross_fitted(dataset, evidence)
+    site_of = dataset.site[evidence.regions]
     classified = {}
     for site in spec.classified:
-        index = sites.index(site)
-        points = operating_points(probability[label], probability[(site_of == index) & ~label])
-        test = dataset.regions_of(Part.TEST, site)
-        evidence = classify(folder / f"{site}.onnx", dataset.regions[test])
+        index = [str(s) for s in dataset.sites].index(site)
+        path = folder / f"{site}.onnx"
+        export_classifier(network, index, path)
+        mine, reading = site_of == index, found[index]
         classified[site] = {
-            "file": f"{site}.onnx",
-            "scale": calibrations[index].scale,
-            "offset": calibrations[index].offset,
-            "doubt": points[0],
-            "positive": points[1],
-            "performance": classifier_performance(dataset, test, evidence, calibrations[index], points),
+            "file": path.name,
+            "scale": reading.calibration.scale,
+            "offset": reading.calibration.offset,
+            "doubt": reading.doubt,
+            "positive": reading.positive,
+            "performance": classifier_performance(dataset, evidence.of(mine), answers.of(mine)),
         }
     return classified
+
+
+def _together(dataset: Dataset, evidence: Evidence, sites: Sequence[str]) -> dict[str, Any]:
+    mine = np.isin(dataset.sites[dataset.site[evidence.regions]], sites)
+    return classifier_performance(dataset, evidence.of(mine), cross_fitted(dataset, evidence).of(mine))
 
 
 def _goldens(folder: Path) -> dict[str, NDArray[np.float32]]:

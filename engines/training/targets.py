@@ -11,6 +11,7 @@ from engines.training.networks import IMAGE_PX, TAP_CELLS
 SPREAD = 0.1  # standard deviation of a centre's Gaussian, of the region's side (readers' boxes agree to about IoU 0.8)
 MINIMUM_SPREAD = 0.7  # cells: a centre must reach its neighbours, or a border between two cells decides
 BOX_WEIGHT = 0.3  # places with at least this much of a centre learn the box: the peak may fall beside the true cell
+PLACES = 4  # of a mask, per side of a cell
 VISIBLE = 0.4  # of a region that must remain on the changed film for it to be asked for
 
 
@@ -66,9 +67,11 @@ def grid_targets(
     return heat, distances, weight
 
 
-def place_targets(masks: Tensor) -> tuple[Tensor, Tensor]:
-    """(N,1,m,m) masks of 0, 1 (fracture) and 2 (not known) -> fracture and known, each (N,16,16) float32."""
-    factor = masks.shape[-1] // TAP_CELLS
+def place_targets(masks: Tensor, cells: int = TAP_CELLS) -> tuple[Tensor, Tensor]:
+    """(N,1,m,m) masks of 0, 1 (fracture) and 2 (not known) -> fracture and known, each (N,cells,cells) float32."""
+    if masks.shape[-1] % cells:
+        masks = functional.interpolate(masks, size=(cells * PLACES, cells * PLACES), mode="nearest")
+    factor = masks.shape[-1] // cells
     share = functional.avg_pool2d((masks == 1).float(), factor).squeeze(1)
     unknown = functional.max_pool2d((masks == 2).float(), factor).squeeze(1)
     peak = share.amax((1, 2), keepdim=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 torch = pytest.importorskip("torch")  # only whoever trains needs it
@@ -14,32 +16,45 @@ pytest.importorskip("onnxscript")
 from engines.pack import read_pack  # noqa: E402  after the check that torch is there
 from engines.training.augment import Augmentation, warp, warp_boxes  # noqa: E402
 from engines.training.calibration import calibrate, operating_points  # noqa: E402
-from engines.training.dataset import Dataset, Part  # noqa: E402
-from engines.training.evaluate import iou, pointing_game  # noqa: E402
+from engines.training.classifier import train_classifiers  # noqa: E402
+from engines.training.dataset import LEARN_ONLY, Dataset  # noqa: E402
+from engines.training.evaluate import centre_prior, heat_inside, iou, pointing_game  # noqa: E402
+from engines.training.evidence import Evidence, cross_fitted, examined  # noqa: E402
+from engines.training.export import export_classifier, ready  # noqa: E402
+from engines.training.frames import equalised, junk, shuttered  # noqa: E402
+from engines.training.loop import Schedule  # noqa: E402
 from engines.training.losses import box_loss  # noqa: E402
 from engines.training.manifest import toml  # noqa: E402
-from engines.training.networks import FractureNetwork, LocaliserNetwork, soft_maximum  # noqa: E402
+from engines.training.networks import (  # noqa: E402
+    FractureNetwork,
+    lite_fractures,
+    lite_localiser,
+    plain_fractures,
+    plain_localiser,
+    soft_maximum,
+)
 from engines.training.pack_writer import PackSpec, write_pack  # noqa: E402
-from engines.training.performance import auroc, share  # noqa: E402
-from engines.training.split import SHARES, groups_of, split  # noqa: E402
+from engines.training.performance import auroc, mean_of_films, share  # noqa: E402
+from engines.training.split import folds, groups_of  # noqa: E402
 from engines.training.targets import grid_targets, place_targets  # noqa: E402
 
 
-def test_neighbours_and_look_alikes_are_one_group() -> None:
-    groups = groups_of([1, 2, 9, 20, 21, 40], ["a", "b", "b", "c", "d", "e"])
+def test_neighbours_of_one_part_and_look_alikes_are_one_group() -> None:
+    shown = [["wrist"], ["wrist", "hand"], ["hip"], ["knee"], ["ankle"], []]
+    groups = groups_of([1, 2, 9, 20, 21, 22], ["a", "b", "b", "c", "d", "e"], shown)
     assert groups[0] == groups[1] == groups[2]
-    assert groups[3] == groups[4]
-    assert len({groups[0], groups[3], groups[5]}) == 3
+    assert groups[4] == groups[5]  # nothing is known of the last: it goes with its neighbour
+    assert len({groups[0], groups[3], groups[4]}) == 3
 
 
-def test_no_group_stands_in_two_parts_and_each_part_gets_its_share() -> None:
+def test_no_group_stands_in_two_folds_and_each_fold_gets_its_share() -> None:
     rng = np.random.default_rng(3)
     groups = np.sort(rng.integers(0, 150, 500))
     traits = np.stack([np.ones(500), rng.random(500) < 0.3], 1).astype(float)
-    parts = split(groups, traits, seed=1)
+    parts = folds(groups, traits, 5, seed=1)
     assert all(len(set(parts[groups == g])) == 1 for g in set(groups))
-    for part, wanted in SHARES.items():
-        np.testing.assert_allclose(traits[parts == part].sum(0) / traits.sum(0), wanted, atol=0.05)
+    for part in range(5):
+        np.testing.assert_allclose(traits[parts == part].sum(0) / traits.sum(0), 0.2, atol=0.05)
 
 
 def test_boxes_follow_the_picture_through_every_augmentation() -> None:
@@ -118,23 +133,103 @@ def test_overlap_of_boxes() -> None:
     np.testing.assert_allclose(iou(a, a[:1] + np.float32(1))[:, 0], [1 / 7, 0], atol=1e-6)
 
 
-def test_a_pack_of_untrained_networks_is_accepted_by_the_loader(tmp_path: Path) -> None:
-    # export checks the gradient in the graph against autograd and would raise
+def test_heat_inside_is_the_share_of_the_map_in_the_box() -> None:
+    masks = np.zeros((2, 64, 64), np.uint8)
+    masks[:, :, :32] = 1
+    masks[1, :, :32] = 2  # a neighbour's fracture is not the region's own
+    np.testing.assert_allclose(heat_inside(np.ones((2, 16, 16), np.float32), masks), [0.5, 0])
+    assert centre_prior().sum() > 0
+    mean, low, high = mean_of_films(np.array([0.2, 0.4, 0.9]), np.array([1, 1, 2]))
+    assert low <= mean <= high and (low, high) == pytest.approx((0.3, 0.9))
+
+
+def test_a_film_equalised_anew_is_spread_and_its_frame_never_padding() -> None:
+    generator = torch.Generator().manual_seed(1)
+    film = torch.rand(1, 64, 64) * 40 + 100
+    film[:, 50:] = 0
+    for _ in range(20):
+        framed = shuttered(film, generator)
+        assert torch.equal(framed == 0, film == 0)
+        spread = equalised(framed)
+        assert torch.equal(spread > 0, film > 0) and spread.max() == 255
+    noise = junk(64, generator)
+    assert noise.shape == (1, 64, 64) and noise.min() >= 1 and noise.max() <= 255
+
+
+def material(n: int = 6) -> Dataset:
     rng = np.random.default_rng(0)
-    n, part = 6, np.array([Part.TRAIN, Part.VALIDATION, Part.TEST] * 2, np.int8)
-    dataset = Dataset(
+    return Dataset(
         sites=np.array(["ankle", "wrist"]),
         films=rng.integers(0, 256, (n, 512, 512)).astype(np.uint8),
-        part=part,
-        hardware=np.zeros(n, np.bool_),
+        fold=np.resize([LEARN_ONLY, 1, 0], n).astype(np.int8),
+        flags=np.array(["hardware"]),
+        flagged=np.zeros((n, 1), np.bool_),
         boxes=np.tile(np.float32([[100, 100, 300, 300]]), (n, 1)),
         regions=rng.integers(0, 256, (n, 256, 256)).astype(np.uint8),
         masks=np.ones((n, 64, 64), np.uint8),
-        labels=np.arange(n) < 3,
+        labels=np.arange(n) < n // 2,
         clear=np.ones(n, np.bool_),
-        site=np.array([1, 1, 1, 1, 1, 1]),
+        site=np.ones(n, np.int64),
         film=np.arange(n),
     )
+
+
+def test_what_a_fold_is_judged_by_does_not_come_from_it() -> None:
+    dataset = material(60)
+    regions = np.flatnonzero(dataset.fold != LEARN_ONLY)
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 1, len(regions)) + 3 * dataset.labels[regions]
+    evidence = Evidence(regions=regions, logits=logits, cams=np.zeros((len(regions), 16, 16), np.float32))
+    before = cross_fitted(dataset, evidence)
+    mine = dataset.fold[dataset.film[regions]] == 0
+    spoilt = dataset.labels.copy()
+    spoilt[regions[mine]] ^= True
+    after = cross_fitted(dataclasses.replace(dataset, labels=spoilt), evidence)
+    np.testing.assert_array_equal(before.probability[mine], after.probability[mine])
+    assert (before.probability[~mine] != after.probability[~mine]).all()
+
+
+def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
+    dataset, regions = material(), np.arange(6)
+    schedule = Schedule(steps=52, batch=4)  # the state is kept at step 50
+
+    def trained(kept: Path, stop_after: int | None) -> FractureNetwork:
+        torch.manual_seed(0)
+        network, steps = plain_fractures(2, (2, 2, 2, 4)), 0
+        trunk = network.trunk.forward
+
+        def interrupted(x: torch.Tensor) -> torch.Tensor:
+            nonlocal steps
+            steps += 1
+            if steps == stop_after:
+                raise KeyboardInterrupt
+            return trunk(x)
+
+        network.trunk.forward = interrupted  # type: ignore[method-assign]
+        return train_classifiers(network, dataset, regions, schedule, Augmentation(), kept)
+
+    whole = trained(tmp_path / "whole.state", None).state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "parts.state", 52)
+    resumed = trained(tmp_path / "parts.state", None).state_dict()
+    for name, weights in whole.items():
+        torch.testing.assert_close(resumed[name], weights)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_graph_of_a_trunk_with_a_past_says_what_the_network_says(tmp_path: Path) -> None:
+    dataset = material()
+    network = ready(lite_fractures(2))
+    export_classifier(network, 1, tmp_path / "wrist.onnx")  # checks its gradient against autograd
+    graph = onnxruntime.InferenceSession(tmp_path / "wrist.onnx", providers=["CPUExecutionProvider"])
+    (logit,) = graph.run(["logit"], {"region": dataset.regions[:, None].astype(np.float32)})
+    np.testing.assert_allclose(logit, examined(network, dataset, np.arange(6)).logits, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("flags", [0, 1])
+def test_a_pack_of_untrained_networks_is_accepted_by_the_loader(tmp_path: Path, flags: int) -> None:
+    # export checks the gradient in the graph against autograd and would raise
+    dataset = material()
     spec = PackSpec(
         name="tiny",
         version="0",
@@ -146,10 +241,14 @@ def test_a_pack_of_untrained_networks_is_accepted_by_the_loader(tmp_path: Path) 
         classified=["wrist"],
     )
     folder = tmp_path / "tiny"
-    write_pack(spec, dataset, LocaliserNetwork(2, (4, 4, 4, 4, 4)), FractureNetwork(2, (4, 4, 4, 8)), folder)
+    fractures = plain_fractures(2, (4, 4, 4, 8))
+    evidence = examined(ready(fractures), dataset, np.flatnonzero(dataset.fold != LEARN_ONLY))
+    localiser = lite_localiser(2, 1) if flags else plain_localiser(2, (4, 4, 4, 4, 4))
+    write_pack(spec, dataset, localiser, fractures, evidence, folder)
     pack = read_pack(folder, "abc")
     assert pack.is_synthetic and set(pack.classifiers) == {"wrist"}
     assert "SYNTHETIC" in (folder / "README.md").read_text(encoding="utf-8")
     goldens = pack.goldens()
     assert goldens["wrist/gradients"].shape == goldens["wrist/activations"].shape == (1, 8, 16, 16)
+    assert ("localiser/flags" in goldens) == bool(flags)
     assert not list(tmp_path.glob(".*"))

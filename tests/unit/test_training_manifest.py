@@ -1,0 +1,103 @@
+"""Manifests: what is written is read, what cannot be learned from is refused, two public layouts are understood."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("torch")  # only whoever trains needs it
+
+from engines.training.dataset import LEARN_ONLY
+from provisioning.phantoms import phantom
+from provisioning.training_manifest import (
+    Row,
+    from_fracatlas,
+    from_grazpedwri,
+    read_manifest,
+    write_manifest,
+)
+from provisioning.training_material import SITES, material
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    rows = [
+        Row(file="a, b.png", group="1", regions="wrist 1 2 3.5 4;hand 0 0 9 9", fractured="1", fractures="1 2 3 4"),
+        Row(file="c.dcm", group="2", regions="", flags="hardware cast", split="train"),
+    ]
+    write_manifest(rows, tmp_path / "manifest.csv")
+    assert read_manifest(tmp_path / "manifest.csv") == rows
+    assert rows[0].located() == [("wrist", (1, 2, 3.5, 4)), ("hand", (0, 0, 9, 9))]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,regions\na,wrist", "lacks the columns group"),
+        ("file,group,regions\na,1,wrist 1 2 3", "line 2: a box has four numbers, not 3"),
+        ("file,group,regions\na,1,wrist 5 5 5 9", "line 2: a box is empty"),
+        ("file,group,regions,fractured\na,1,wrist,1", "no box says where"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "manifest.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_manifest(tmp_path / "manifest.csv")
+
+
+def test_a_film_of_a_manifest_becomes_what_the_appliance_would_see(tmp_path: Path) -> None:
+    drawn = phantom("wrist", seed=7, fracture=True)
+    for number in range(6):
+        Image.fromarray(drawn.pixels).save(tmp_path / f"{number}.png")
+    assert drawn.fracture is not None
+    x0, y0, x1, y1 = drawn.fracture
+    rows = [
+        Row(
+            file=f"{number}.png",
+            group=str(number // 2),
+            regions="wrist;toe 0 0 9 9",
+            fractured="1",
+            fractures=f"{x0} {y0} {x1} {y1}",
+            flags="cast" if number == 1 else "",
+        )
+        for number in range(6)
+    ]
+    dataset = material(rows, tmp_path, tmp_path / "cache" / "six.npz")
+    assert dataset.labels.all() and len(dataset.labels) == 6  # the toe is nobody's
+    assert {str(dataset.sites[s]) for s in dataset.site} == {"wrist"} and dataset.sites.tolist() == list(SITES)
+    assert (dataset.fold[::2] == dataset.fold[1::2]).all() and len(dataset.folds) == 3
+    assert dataset.flag("cast").tolist() == [False, True, False, False, False, False]
+    assert dataset.regions.std() > 0 and (dataset.masks == 1).any((1, 2)).all()
+    again = material([], tmp_path, tmp_path / "cache" / "six.npz")  # from the cache
+    np.testing.assert_array_equal(again.regions, dataset.regions)
+
+
+def test_a_given_split_is_kept(tmp_path: Path) -> None:
+    Image.fromarray(phantom("knee", seed=1, fracture=False).pixels).save(tmp_path / "a.png")
+    rows = [Row(file="a.png", group=str(n), regions="knee", split=s) for n, s in enumerate(("train", "1", "0"))]
+    assert material(rows, tmp_path, tmp_path / "three.npz").fold.tolist() == [LEARN_ONLY, 1, 0]
+
+
+def test_fracatlas_is_understood(tmp_path: Path) -> None:
+    (tmp_path / "radiographs.csv").write_text(
+        "file,fractured,hardware,truncated_jpeg,boxes_xyxy,phash_group\n"
+        "images/IMG0000011.jpg,0,1,0,,a\nimages/IMG0000015.jpg,0,0,1,,b\n"
+    )
+    (row,) = from_fracatlas(tmp_path)  # the second is truncated
+    assert row.flags == "hardware" and "shoulder" in dict(row.located())
+
+
+def test_grazpedwri_is_understood(tmp_path: Path) -> None:
+    columns = "filestem,patient_id,ao_classification,cast,fracture_visible,metal"
+    (tmp_path / "metadata.csv").write_text(f"{columns}\na,7,23r-M/2.1,1,1,\nb,8,,,,\nc,9,23r-M/2.1,,,\nd,9,,,,\n")
+    for stem in "abcd":
+        Image.fromarray(np.full((40, 20), 9, np.uint16)).save(tmp_path / f"{stem}.png")
+    (tmp_path / "a.txt").write_text("8 0.1 0.1 0.1 0.1\n3 0.5 0.5 0.5 0.25\n")
+    (tmp_path / "b.txt").write_text("4 0.5 0.5 0.1 0.1\n")
+    (tmp_path / "c.txt").write_text("8 0.1 0.1 0.1 0.1\n")  # a fracture that nobody says the place of; d is unread
+    broken, whole = from_grazpedwri(tmp_path)
+    assert (broken.group, broken.fractured, broken.flags) == ("7", "1", "cast")
+    assert broken.broken() == [(5, 15, 15, 25)] and broken.located() == [("wrist", None)]
+    assert (whole.fractured, whole.flags) == ("0", "hardware")
