@@ -283,6 +283,25 @@ def pack_install(source: Path, config_path: Path | None) -> None:
     out.print(f'installed; set analyse.pack = "{name}" and restart osteon-analyse to use it')
 
 
+@pack.command("evaluate")
+@click.argument("manifest", type=EXISTING)
+@click.option("--pack", "name", help="Name of a pack, or a folder; default: analyse.pack.")
+@click.option("--out", "report", type=click.Path(path_type=Path), default=Path("evaluation.html"), show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="At most so many radiographs, evenly spread.")
+@config_option
+def pack_evaluate(manifest: Path, name: str | None, report: Path, limit: int | None, config_path: Path | None) -> None:
+    """Run a pack over the labelled radiographs of a MANIFEST (CSV) and write a page with what was measured.
+
+    The page shows the worst errors, so it holds pictures of those radiographs: keep it where they may be.
+    """
+    from provisioning.evaluation import evaluate_manifest
+
+    config = _configuration(config_path)
+    if name:
+        config = config.model_copy(update={"analyse": config.analyse.model_copy(update={"pack": name})})
+    evaluate_manifest(manifest, config, report, limit, out)
+
+
 @pack.command("sign")
 @click.argument("folder", type=EXISTING)
 @click.option("--key", required=True, type=EXISTING, help="Ed25519 private key, PEM without a password.")

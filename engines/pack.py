@@ -33,11 +33,22 @@ class PackError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocaliserSpec:
-    """The localiser: ONNX file, the sites of its channels in order, and the score from which a region counts."""
+    """The localiser.
+
+    Attributes
+    ----------
+    sites
+        Of its channels, in order.
+    score_threshold
+        From which a region counts.
+    flags
+        What else it tells of the whole film, in order of its output ``flags``: hardware, cast.
+    """
 
     file: Path
     sites: tuple[str, ...]
     score_threshold: float
+    flags: tuple[str, ...] = ()
     performance: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -174,6 +185,7 @@ def _pack_from_manifest(folder: Path, d: dict[str, Any], digest: str) -> Pack:
             file=_member(folder, localiser["file"]),
             sites=tuple(localiser["sites"]),
             score_threshold=float(localiser["score_threshold"]),
+            flags=tuple(localiser.get("flags", ())),
             performance=localiser.get("performance", {}),
         ),
         classifiers=classifiers,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -13,6 +15,8 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 from appliance.dicom.part10 import part10_bytes
 from appliance.domain.identifiers import derived_uid
 from appliance.errors import Rejected
+
+T = TypeVar("T")
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
@@ -84,11 +88,11 @@ def radiograph_files(paths: list[Path]) -> list[Path]:
     return found
 
 
-def spread(files: list[Path], limit: int | None) -> list[Path]:
-    """At most `limit` of `files`, evenly spread."""
-    if limit is None or limit >= len(files):
-        return files
-    return [files[k * len(files) // limit] for k in range(limit)]
+def spread(things: Sequence[T], limit: int | None) -> list[T]:
+    """At most `limit` of `things`, evenly spread."""
+    if limit is None or limit >= len(things):
+        return list(things)
+    return [things[k * len(things) // limit] for k in range(limit)]
 
 
 def _may_be_one(path: Path) -> bool:

@@ -14,7 +14,7 @@ from appliance.domain.finding import Box
 from appliance.domain.identifiers import Site
 from appliance.preprocessing.recipe import IMAGE_PX, Prepared
 from engines.pack import LocaliserSpec
-from engines.runner import Runner
+from engines.runner import Runner, Tensors
 
 from .geometry import clipped_box, iou
 
@@ -23,6 +23,10 @@ OVERLAP = 0.5
 
 MOST = 12
 """Regions kept per film: both hands on one film with every neighbour make ten."""
+
+
+FLAGGED = 0.5
+"""Probability from which a flag of the whole film counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,14 @@ class Region:
     score: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """What one film shows: its regions, highest score first, and what is true of the whole of it."""
+
+    regions: tuple[Region, ...]
+    flags: tuple[str, ...] = ()
+
+
 class Localiser:
     """Runs the pack's localiser and decodes what it says."""
 
@@ -41,10 +53,18 @@ class Localiser:
         self._runner = runner
         self._threshold = spec.score_threshold
         self._sites = tuple(Site(s) for s in spec.sites)
+        self._flags = spec.flags
 
-    def regions(self, prepared: Prepared, height: int, width: int) -> list[Region]:
-        """Regions on the received (height, width) image, highest score first."""
+    def locate(self, prepared: Prepared, height: int, width: int) -> Located:
+        """What the received (height, width) image shows."""
         out = self._runner.run({"image": prepared.image[None, None].astype(np.float32)})
+        flags = out["flags"][0] if self._flags else ()
+        return Located(
+            regions=tuple(self._regions(out, prepared.scale, height, width)),
+            flags=tuple(name for name, p in zip(self._flags, flags, strict=True) if p >= FLAGGED),
+        )
+
+    def _regions(self, out: Tensors, scale: float, height: int, width: int) -> list[Region]:
         heat, sides = out["heat"][0], out["box"][0]
         cell_px = IMAGE_PX / heat.shape[1]
         found: list[Region] = []
@@ -53,7 +73,7 @@ class Localiser:
             c, j, i = int(channels[k]), int(rows[k]), int(columns[k])
             x, y = (i + 0.5) * cell_px, (j + 0.5) * cell_px
             left, top, right, bottom = sides[:, j, i]
-            x0, y0, x1, y1 = (float(v / prepared.scale) for v in (x - left, y - top, x + right, y + bottom))
+            x0, y0, x1, y1 = (float(v / scale) for v in (x - left, y - top, x + right, y + bottom))
             box = clipped_box(x0, y0, x1, y1, height, width)
             if all(r.site != self._sites[c] or iou(r.box, box) <= OVERLAP for r in found):
                 found.append(Region(site=self._sites[c], box=box, score=float(heat[c, j, i])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -66,7 +66,8 @@ class Pipeline:
         with self._timed("preprocess"):
             prepared = self.preprocessor.prepare(radiograph.stored)
         with self._timed("localise"):
-            regions = self.localiser.regions(prepared, height, width)
+            located = self.localiser.locate(prepared, height, width)
+            regions = located.regions
         if shows_a_trunk((r.site for r in regions), radiograph.header):
             return Analysis(result=self._result(radiograph.header, not_analysed=A_TRUNK))
         readable = [r for r in regions if r.site in self.classifiers]
@@ -81,6 +82,7 @@ class Pipeline:
                 UnreadRegion(site=r.site, box=r.box, region_score=r.score) for r in regions if r not in readable
             ),
             not_analysed=None if findings else _nothing_to_read(regions),
+            flags=located.flags,
         )
         return Analysis(result=result, heats=tuple(evidence[k][1] for k in order))
 
@@ -128,6 +130,7 @@ class Pipeline:
         findings: tuple[Finding, ...] = (),
         unread_regions: tuple[UnreadRegion, ...] = (),
         not_analysed: NotAnalysed | None = None,
+        flags: tuple[str, ...] = (),
     ) -> Result:
         return Result(
             sop_instance_uid=header.sop_instance_uid,
@@ -137,17 +140,23 @@ class Pipeline:
             findings=findings,
             unread_regions=unread_regions,
             not_analysed=not_analysed,
-            caveats=tuple(self._caveats(header, findings, unread_regions)),
+            caveats=tuple(self._caveats(header, findings, unread_regions, flags)),
             timings_ms=tuple(self._timings.items()),
         )
 
     def _caveats(
-        self, header: Header, findings: tuple[Finding, ...], unread: tuple[UnreadRegion, ...]
+        self,
+        header: Header,
+        findings: tuple[Finding, ...],
+        unread: tuple[UnreadRegion, ...],
+        flags: tuple[str, ...],
     ) -> Iterator[str]:
         if self.provenance.pack_is_synthetic:
             yield "SYNTHETIC model, trained on phantoms: no meaning for patients"
         if not findings:
             return
+        for flag in flags:
+            yield f"{flag} seen: the engines learned from few such films"
         if comes_from(header, self.rules.mobile):
             yield "mobile film: not what the engines were measured on"
         if header.sides_disagree:
@@ -184,7 +193,7 @@ def _peak(heat: Heat, box: Box) -> tuple[float, float]:
     return float(np.clip(x, box.x0, box.x1)), float(np.clip(y, box.y0, box.y1))
 
 
-def _nothing_to_read(regions: list[Region]) -> NotAnalysed:
+def _nothing_to_read(regions: Sequence[Region]) -> NotAnalysed:
     if not regions:
         return NotAnalysed(code="no_region", reason="no anatomical region was recognised in the image")
     sites = ", ".join(sorted({r.site.label for r in regions}))

@@ -1,0 +1,78 @@
+"""`osteon pack evaluate` on phantoms, whose truth is known to the pixel."""
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance.domain.finding import Answer
+from provisioning.evaluation import Case, Evaluation, write_report
+from provisioning.phantoms import instance_from_phantom, phantom
+from tests.support.results import finding
+
+SITES = ("ankle", "wrist", "knee", "pelvis")
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Sixteen labelled phantoms, one without a label, one file that is none."""
+    rows = []
+    for site in SITES:
+        for seed in (70, 71):
+            for fractured in (True, False):
+                drawn = phantom(site, seed, fractured)
+                file = tmp_path / f"{site}-{seed}-{fractured}.dcm"
+                instance_from_phantom(drawn).save_as(file, enforce_file_format=True)
+                broken = " ".join(map(str, drawn.fracture)) if drawn.fracture else ""
+                box = " ".join(map(str, drawn.region))
+                rows.append([file.name, site, f"{site} {box}", int(fractured), broken])
+    rows.append([rows[0][0], "x", rows[0][2], "", ""])
+    (tmp_path / "no.dcm").write_bytes(b"nothing")
+    rows.append(["no.dcm", "y", "wrist", 0, ""])
+    path = tmp_path / "manifest.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["file", "group", "regions", "fractured", "fractures"], *rows])
+    return path
+
+
+def test_what_is_reported_is_what_there_was(manifest: Path) -> None:
+    report = manifest.with_name("report.html")
+    command = [sys.executable, "-m", "appliance", "pack", "evaluate", str(manifest)]
+    done = subprocess.run(
+        [*command, "--pack", "phantom", "--out", str(report)], check=True, capture_output=True, text=True
+    )
+    assert "17 labelled radiographs, 16 regions" in done.stdout
+    page = report.read_text()
+    assert "SYNTHETIC" in page
+    assert "1 <code>not_dicom</code>" in page
+    rows = {m[0]: m[1:] for m in re.findall(r"<tr><td>([^<]*)<td class=\"n\">(\d+)<td class=\"n\">(\d+)<", page)}
+    assert rows["all"] == ("16", "8")
+    assert all(rows[site] == ("4", "2") for site in SITES)
+    assert page.count("data:image/png") == 2
+
+
+def case(site: str, fractured: bool, probability: float | None) -> Case:
+    said = None if probability is None else finding(probability)
+    return Case(film=3, site=site, is_fractured=fractured, flags="cast" if fractured else "", finding=said)
+
+
+def test_a_region_that_was_not_found_counts_against_the_pack(tmp_path: Path) -> None:
+    """Four fractures: two found, one thought whole, one not located. Sensitivity is 50 %, not 67 %."""
+    cases = [case("wrist", True, p) for p in (0.95, 0.9, 0.01, None)] + [case("wrist", False, p) for p in (0.1, 0.99)]
+    assert cases[3].answer is Answer.NEGATIVE
+    made = Evaluation(cases=cases, films=6)
+    from appliance.preprocessing.recipe import DIGEST
+    from appliance.service.engines import SHIPPED
+    from engines.pack import read_pack
+
+    errors = [(cases[2], b"picture of what was missed"), (cases[5], b"picture of an alarm")]
+    write_report(made, read_pack(SHIPPED / "phantom", DIGEST), "manifest.csv", errors, tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert "50 % [7, 93]" in page  # Clopper and Pearson, 2 of 4
+    assert '<td class="n">6<td class="n">4<td class="n">1' in page
+    assert page.count("data:image/jpeg") == 2
+    assert "no hardware or cast" in page
+    assert "Line 5 of the manifest, wrist: fracture, and none was found" in page
