@@ -275,8 +275,8 @@ class Receiver:
                 subject=Subject.ASSOCIATION,
                 code=refusal.code,
                 reason=refusal.reason,
-                calling_ae_title=calling,
-                called_ae_title=called,
+                calling_ae_title=calling[:16],  # escaped, they may be longer
+                called_ae_title=called[:16],
                 address=address,
             )
         )

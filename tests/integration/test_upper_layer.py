@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from pydicom.filereader import read_file_meta_info
+from sqlalchemy import select
 
 from appliance.dicom import upper_layer
 from appliance.dicom.admission import SPARE
 from appliance.dicom.tls import CIPHERS
 from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS
+from appliance.storage.tables import instances
 from tests.support.pdus import (
     ABORT,
     ACCEPT,
@@ -131,14 +133,12 @@ def test_success_comes_after_the_commit(start: Start) -> None:
         (associate_rq(maximum_length=6), "malformed_request"),  # a division by zero in the library
         (associate_rq(maximum_length=3), "malformed_request"),
         (associate_rq(version=2), "malformed_request"),
-        (associate_rq(called=" "), "malformed_request"),
-        (associate_rq(called="\x80ST\xff"[:8]), "malformed_request"),
         (pdu(1, b""), "malformed_request"),
-        (pdu(1, b"\0" * 68 + item(0x20, b"\1")), "malformed_request"),
+        (pdu(1, associate_rq()[6:99] + item(0x20, b"\1")), "malformed_request"),
         (b"\x01\x00\xff\xff\xff\xff", "malformed_request"),
-        (pdu(2, b"\0" * 68), "not_dicom"),
-        (pdu(4, b""), "not_dicom"),
-        (b"GET / HTTP/1.1\r\n\r\n", "not_dicom"),
+        (pdu(2, b"\0" * 68), "no_association_request"),
+        (pdu(4, b""), "no_association_request"),
+        (b"GET / HTTP/1.1\r\n\r\n", "no_association_request"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "tls_on_plain_port"),
     ],
 )
@@ -163,8 +163,11 @@ def test_another_application_context_is_rejected(start: Start) -> None:
     ("config", "titles", "answer", "code"),
     [
         ({}, {"called": "OTHER"}, b"\0\1\1\7", "called_ae_title"),
-        ({"peers": [{"address": "192.0.2.0/24"}]}, {}, b"\0\1\1\1", "address_not_listed"),
         ({"peers": [{"address": "127.0.0.1", "ae_title": "CT9"}]}, {}, b"\0\1\1\3", "calling_ae_title"),
+        ({}, {"called": " "}, b"\0\1\1\7", "called_ae_title"),
+        ({}, {"called": "\xd6STEON"}, b"\0\1\1\7", "called_ae_title"),
+        ({}, {"calling": "\0"}, b"\0\1\1\3", "calling_ae_title"),
+        ({}, {"calling": "R\xd6\tM1"}, b"\0\1\1\3", "calling_ae_title"),
     ],
 )
 def test_who_is_not_on_the_list_is_rejected_with_the_reason(
@@ -175,9 +178,34 @@ def test_who_is_not_on_the_list_is_rejected_with_the_reason(
         wire.send(associate_rq(**titles))  # type: ignore[arg-type]
         assert wire.answer() == (REJECT, answer)
     (notice,) = receiving.notices
-    assert (notice.code, notice.calling_ae_title, notice.address) == (code, "ROOM1", "127.0.0.1")
-    assert notice.called_ae_title == titles.get("called", "OSTEON")
+    assert (notice.code, notice.address) == (code, "127.0.0.1")
+    shown = {name: ascii(title.strip(" \0"))[1:-1] for name, title in titles.items()}
+    assert notice.calling_ae_title == shown.get("calling", "ROOM1")
+    assert notice.called_ae_title == shown.get("called", "OSTEON")
+    for title in shown.values():
+        assert f"'{title}'" in notice.reason
     receiving.close()
+
+
+def test_of_a_stranger_only_the_head_of_the_request_is_looked_at(tmp_path: Path) -> None:
+    """The library takes seconds for half a megabyte of it."""
+    receiving = Receiving(tmp_path, peers=[{"address": "192.0.2.0/24"}])
+    with Wire(receiving.port) as wire:
+        wire.send(pdu(1, associate_rq()[6:74] + bytes(500_000))[:74])
+        assert wire.answer() == (REJECT, b"\0\1\1\1")
+        assert wire.answer() == (0, b"")
+    assert codes(receiving) == ["address_not_listed"]
+    receiving.close()
+
+
+@pytest.mark.parametrize("padding", ["\0", " \0"])
+def test_titles_that_are_padded_with_nul_are_taken(start: Start, padding: str) -> None:
+    receiving = start(peers=[{"address": "127.0.0.1", "ae_title": "ROOM1"}])
+    with Wire(receiving.port) as wire:
+        wire.associate(called="OSTEON".ljust(16, padding[-1]), calling=("ROOM1" + padding).ljust(16, "\0"))
+        assert wire.store("1.2.3", ELEMENT) == 0
+    with receiving.engine.connect() as c:
+        assert c.execute(select(instances.c.calling_ae_title)).scalar() == "ROOM1"
 
 
 def test_who_is_on_the_list_comes_in_under_any_of_our_titles(start: Start) -> None:
@@ -487,7 +515,7 @@ def test_what_is_no_storage_class_is_not_taken(start: Start) -> None:
         )
         kind, body = wire.answer()
         assert kind == ACCEPT
-        assert body[-0:].count(b"\x21\0") == 2
+        assert body.count(b"\x21\0\0\x19") == 2, "one item of 25 bytes for each context (PS3.8 table 9-18)"
         assert b"\x03\0\x03\0" in body, "a query is refused: abstract syntax not supported"
 
 
