@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
 
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.sop_class import Verification
@@ -26,6 +27,9 @@ SPARE = 8
 
 SPARE_ALL = 32
 """Likewise, from everybody together."""
+
+BUSY: Final = {"result": 2, "source": 3, "diagnostic": 2}
+"""Rejected for now, by presentation, local limit exceeded: DICOM PS3.8 table 9-21."""
 
 LEAST_PDU_BYTES = 128
 """A peer that takes less could not be answered in a sensible number of PDUs; real ones take 4 KiB and more."""
@@ -84,16 +88,21 @@ class Admission:
 
     def contexts(self, request: A_ASSOCIATE) -> dict[str, list[str]]:
         """What is offered: of the proposed abstract syntaxes those that we take, each with its transfer syntaxes."""
-        proposed: dict[str, dict[str, None]] = {}
-        for context in request.presentation_context_definition_list:
-            proposed.setdefault(context.abstract_syntax, {}).update(dict.fromkeys(context.transfer_syntax))
         offered = {
-            abstract: list(syntaxes)
+            abstract: syntaxes
             if abstract == Verification
-            else taken(abstract, list(syntaxes), companions=self._config.companions)
-            for abstract, syntaxes in proposed.items()
+            else taken(abstract, syntaxes, companions=self._config.companions)
+            for abstract, syntaxes in proposals(request).items()
         }
         return {abstract: syntaxes for abstract, syntaxes in offered.items() if syntaxes}
+
+
+def proposals(request: A_ASSOCIATE) -> dict[str, list[str]]:
+    """Abstract syntaxes, each with its transfer syntaxes from all contexts that propose it."""
+    proposed: dict[str, dict[str, None]] = {}
+    for context in request.presentation_context_definition_list:
+        proposed.setdefault(context.abstract_syntax, {}).update(dict.fromkeys(context.transfer_syntax))
+    return {abstract: list(syntaxes) for abstract, syntaxes in proposed.items()}
 
 
 def title_of(field: bytes) -> str:
@@ -153,13 +162,12 @@ class Places:
     def admit(self, address: str) -> Refusal | None:
         """Take a place for an association; why there is none, for now."""
         with self._lock:
-            busy = {"result": 2, "source": 3, "diagnostic": 2}  # transient, presentation related, local limit exceeded
             if self._associations.total() >= self._most:
                 reason = f"{self._most} associations at a time: see receive.associations"
-                return Refusal(code="too_many_associations", reason=reason, **busy)
+                return Refusal(code="too_many_associations", reason=reason, **BUSY)
             if self._associations[address] >= self._most_per_peer:
                 reason = f"{self._most_per_peer} associations from it at a time: see receive.associations_per_peer"
-                return Refusal(code="too_many_associations", reason=reason, **busy)
+                return Refusal(code="too_many_associations", reason=reason, **BUSY)
             self._associations[address] += 1
             return None
 

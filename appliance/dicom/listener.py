@@ -8,6 +8,7 @@ is sound.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import ssl
 import threading
@@ -21,7 +22,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
-from .admission import Admission, Places, Refusal, plain_address, title_of, unknown_application, violation
+from .admission import BUSY, Admission, Places, Refusal, plain_address, title_of, unknown_application, violation
 from .upper_layer import Arrival, IncomingAssociation, Violation, read_into
 
 REQUEST_BYTES = 524288
@@ -47,6 +48,8 @@ Begin = Callable[["IncomingAssociation", PresentationContext, Dataset], Arrival]
 
 Turned = Callable[[Refusal, str, str, str], None]
 """Is told of a refusal: which, address, calling and called AE title (empty where they are not known)."""
+
+log = logging.getLogger(__name__)
 
 
 class Listener(ThreadedAssociationServer):
@@ -95,6 +98,15 @@ class Listener(ThreadedAssociationServer):
         self.turned(Refusal(code="too_many_connections", reason=reason), str(plain_address(address)), "", "")
         return False
 
+    def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:
+        """Begin a thread; where there can be none, the place is given back."""
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            log.error("no thread can be started for a connection: see TasksMax of the unit")
+            self.shutdown_request(request)
+            self.places.leave(client_address[0], known=self.admission.is_known(client_address[0]))
+
     def process_request_thread(self, request: socket.socket, client_address: tuple[str, int]) -> None:
         """Hear one connection; this thread ends with the verdict."""
         visit = _Visit(self, request, client_address)
@@ -129,7 +141,7 @@ class _Visit:
             self._connection.settimeout(max(deadline - time.monotonic(), 0.001))
             self._connection.do_handshake()
         listener, head = self._listener, self._head(deadline)
-        self._called, self._calling = title_of(head[10:26]), title_of(head[26:42])
+        self._called, self._calling = title_of(bytes(head[10:26])), title_of(bytes(head[26:42]))
         if refusal := listener.admission.refusal(self._address, called=self._called, calling=self._calling):
             self._tell(refusal)  # the rest, which takes the library long, is not even read
             return
@@ -143,6 +155,10 @@ class _Visit:
         try:
             association = IncomingAssociation(listener, self._connection, self._peer, pdu, request, self._known)
             association.start()
+        except RuntimeError:
+            listener.places.release(self._address)
+            self._tell(Refusal(code="too_many_associations", reason="no thread can be started for it", **BUSY))
+            return
         except Exception:
             listener.places.release(self._address)
             raise
@@ -156,7 +172,9 @@ class _Visit:
         if head[0] == TLS_HANDSHAKE:
             raise Violation("tls_on_plain_port", "it speaks TLS to the port without: use receive.tls.port")
         if head[0] != ASSOCIATE_RQ:
-            raise Violation("no_association_request", "it does not begin with an association request: is it a DICOM system?")
+            raise Violation(
+                "no_association_request", "it does not begin with an association request: is it a DICOM system?"
+            )
         read_into(self._connection, memoryview(head)[1:6], deadline)
         if not HEAD_BYTES <= 6 + int.from_bytes(head[2:6]) <= 6 + REQUEST_BYTES:
             raise Violation("malformed_request", "its association request is shorter or longer than any can be")

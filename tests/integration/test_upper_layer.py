@@ -1,18 +1,21 @@
 """Hostile, silent, slow, cut and wrong peers cost their own connection only: each limit over real sockets."""
 
+import contextlib
 import errno
 import os
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from pydicom.filereader import read_file_meta_info
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
-from appliance.dicom import upper_layer
+from appliance.dicom import receiver, upper_layer
 from appliance.dicom.admission import SPARE
 from appliance.dicom.tls import CIPHERS
 from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS
@@ -27,6 +30,7 @@ from tests.support.pdus import (
     RELEASE_RP,
     RELEASE_RQ,
     SR,
+    VERIFICATION,
     Wire,
     associate_rq,
     c_echo_rq,
@@ -275,6 +279,39 @@ def test_a_silent_association_is_aborted(start: Start) -> None:
     with Wire(receiving.port) as wire:
         wire.associate()
         assert wire.answer()[0] == ABORT
+    wait_until(lambda: codes(receiving) == ["association_silent"], "it to be noted")
+
+
+def test_who_drips_within_the_times_of_silence_and_of_a_pdu_is_cut_off(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiving = start()
+    monkeypatch.setattr(upper_layer, "SLOW_S", 0.5)
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        wire.socket.settimeout(0.05)
+        wire.send(p_data((3, 3, c_store_rq("1.2.3"))))
+
+        def is_aborted() -> bool:
+            wire.send(p_data((3, 0, b"x")))
+            with contextlib.suppress(TimeoutError):
+                return wire.answer()[0] == ABORT
+            return False
+
+        wait_until(is_aborted, "an abort", 20)
+    wait_until(lambda: codes(receiving) == ["too_slow"], "it to be noted")
+    wait_until(lambda: not receiving.files, "the half instance to be gone")
+
+
+def test_many_slow_messages_are_no_slow_message(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiving = start()
+    monkeypatch.setattr(upper_layer, "SLOW_S", 0.2)
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        began = time.monotonic()
+        while time.monotonic() < began + 0.5:
+            assert wire.store("1.2.3", ELEMENT) == 0
+    assert codes(receiving) == []
 
 
 def test_a_slow_commit_is_not_the_senders_silence(start: Start) -> None:
@@ -303,6 +340,7 @@ def test_a_pdu_that_drips_is_cut_off_and_nothing_of_it_is_left(start: Start, mon
         while wire.answer() != (0, b""):
             pass
     wait_until(lambda: not receiving.files, "the half instance to be gone")
+    assert codes(receiving) == ["too_slow"]
 
 
 @pytest.mark.parametrize(
@@ -349,12 +387,31 @@ def test_what_is_against_the_protocol_ends_the_association(start: Start, hostile
     assert not [f for f in receiving.files if f.parent.name == "incoming"]
 
 
-def test_an_instance_that_is_too_large_is_not_taken(start: Start) -> None:
+def test_an_instance_that_is_too_large_is_not_taken_and_the_next_is(start: Start) -> None:
     receiving = start(instance_mb=1)
     fragment = p_data((3, 0, bytes(100_000)))
     with Wire(receiving.port) as wire:
         wire.associate()
         wire.send(p_data((3, 3, c_store_rq("1.2.3"))) + fragment * 11)
+        wire.send(p_data((3, 2, b"")))
+        status = wire.answer()[1]
+        assert status_of(status) == 0xC000
+        assert b"larger than receive.instance_mb" in status
+        assert receiving.files == []
+        assert wire.store("1.2.4", ELEMENT) == 0
+    (notice,) = receiving.notices
+    assert (notice.subject, notice.code) == ("instance", "instance_too_large")
+    assert receiving.kept == ["1.2.4"]
+
+
+@pytest.mark.parametrize("storage_class", [DX, SR])
+def test_an_instance_that_is_far_too_large_is_not_even_read(start: Start, storage_class: str) -> None:
+    receiving = start(instance_mb=1)
+    context = 3 if storage_class == DX else 5
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        wire.send(p_data((context, 3, c_store_rq("1.2.3", storage_class))))
+        wire.send(p_data((context, 0, bytes(100_000))) * 21)
         assert wire.answer()[0] == ABORT
     assert codes(receiving) == ["instance_too_large"]
     wait_until(lambda: not receiving.files, "nothing in the spool")
@@ -426,14 +483,98 @@ def test_below_the_reserve_nothing_is_taken(start: Start, monkeypatch: pytest.Mo
         assert wire.store("1.2.3", ELEMENT) == 0
 
 
-def test_what_is_cut_in_the_middle_leaves_nothing(start: Start) -> None:
+def test_the_reserve_is_looked_at_within_an_instance(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiving = start(reserve_mb=1)
+    monkeypatch.setattr(receiver, "LOOK_BYTES", 2000)
+    looks = iter([1_000_000, 999_999, 1_000_000])
+    monkeypatch.setattr(receiving.spool, "free_bytes", lambda: next(looks, 1_000_000))
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        assert wire.store("1.2.3", bytes(3000)) == 0xA700
+        assert receiving.files == []
+        assert wire.store("1.2.3", bytes(1999)) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [(OperationalError("select", {}, Exception("locked")), "OperationalError"), (OSError(5), "OSError")],
+)
+def test_trouble_of_ours_before_the_first_byte_is_no_fault_of_the_peer(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, name: str
+) -> None:
+    receiving = start()
+
+    def trouble(*_: object) -> int:
+        raise error
+
+    with Wire(receiving.port) as wire, monkeypatch.context() as broken:
+        wire.associate()
+        broken.setattr(receiving.receiver, "_is_answer", trouble)
+        broken.setattr(receiving.spool, "free_bytes", trouble)
+        assert wire.store("2.25.3", ELEMENT) == 0xA700
+        broken.undo()
+        assert wire.store("2.25.3", ELEMENT) == 0, "the association goes on"
+    assert codes(receiving) == []
+    assert f"an instance cannot be kept ({name})" in caplog.text
+
+
+@pytest.mark.parametrize("ending", [b"", pdu(ABORT, b"\0" * 4)], ids=["closed", "aborted"])
+def test_what_is_cut_in_the_middle_leaves_nothing_but_a_notice(start: Start, ending: bytes) -> None:
     receiving = start()
     with Wire(receiving.port) as wire:
         wire.associate()
         wire.send(p_data((3, 3, c_store_rq("1.2.3"))) + p_data((3, 0, ELEMENT)))
         wait_until(lambda: receiving.files, "the instance to be begun")
+        wire.send(ending)
     wait_until(lambda: not receiving.files, "the half instance to be gone")
     assert receiving.kept == []
+    assert codes(receiving) == ["instance_cut"]
+    assert receiving.notices[0].calling_ae_title == "ROOM1"
+
+
+def test_who_goes_between_two_instances_is_not_noted(start: Start) -> None:
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        assert wire.store("1.2.3", ELEMENT) == 0
+    wait_until(lambda: receiving.is_quiet, "quiet")
+    assert codes(receiving) == []
+
+
+def test_where_no_thread_can_be_started_the_place_is_given_back(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiving = start()
+    begin = threading.Thread.start
+
+    def full(thread: threading.Thread) -> None:
+        if thread.name.endswith("(process_request_thread)"):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    with monkeypatch.context() as limit:
+        limit.setattr(threading.Thread, "start", full)
+        for _ in range(3):
+            with Wire(receiving.port) as wire:
+                assert wire.answer() == (0, b"")
+    wait_until(lambda: receiving.receiver.places.connections == 0, "the places")
+
+
+def test_where_no_association_can_be_started_the_peer_is_told_to_come_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiving = start()
+    begin = threading.Thread.start
+
+    def full(thread: threading.Thread) -> None:
+        if thread.name == "AcceptorThread":
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    with Wire(receiving.port) as wire, monkeypatch.context() as limit:
+        limit.setattr(threading.Thread, "start", full)
+        wire.send(associate_rq())
+        assert wire.answer() == (REJECT, b"\0\2\3\2")
+    wait_until(lambda: receiving.is_quiet, "the places")
+    assert codes(receiving) == ["too_many_associations"]
 
 
 def test_a_companion_is_accepted_noted_and_not_kept(start: Start) -> None:
@@ -517,6 +658,31 @@ def test_what_is_no_storage_class_is_not_taken(start: Start) -> None:
         assert kind == ACCEPT
         assert body.count(b"\x21\0\0\x19") == 2, "one item of 25 bytes for each context (PS3.8 table 9-18)"
         assert b"\x03\0\x03\0" in body, "a query is refused: abstract syntax not supported"
+    wait_until(lambda: codes(receiving) == ["partly_taken"], "the refusal to be noted")
+
+
+def test_a_radiograph_that_is_proposed_in_no_encoding_of_ours_is_noted_with_both(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MPEG-2 and full progression JPEG, which is retired; four queries beside it."""
+    receiving = start()
+    caplog.set_level("INFO")
+    queries = [(5 + 2 * n, f"1.2.840.10008.5.1.4.1.2.{n + 1}.1", [IMPLICIT]) for n in range(3)]
+    with Wire(receiving.port) as wire:
+        foreign = ["1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.55"]
+        wire.send(
+            associate_rq(
+                (1, VERIFICATION, [IMPLICIT]), (3, DX, foreign), *queries, (99, "1.2.840.10008.5.1.4.31", [IMPLICIT])
+            )
+        )
+        assert wire.answer()[0] == ACCEPT
+    wait_until(lambda: codes(receiving) == ["transfer_syntaxes", "partly_taken"], "the refusals to be noted")
+    first, second = (notice.reason for notice in receiving.notices)
+    assert "Digital X-Ray Image Storage - For Presentation" in first
+    assert "MPEG2 Main Profile" in first
+    assert "JPEG Full Progression" in first
+    assert second.endswith("and 1 more")
+    assert "and 2 more" in caplog.text, "a log line names three of five"
 
 
 def test_a_closing_receiver_leaves_no_thread(tmp_path: Path) -> None:
