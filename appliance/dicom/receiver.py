@@ -160,6 +160,7 @@ class Receiver:
         self._config, self._spool = config, spool
         self._keep, self._is_answer, self._note = keep, is_answer, note
         self._listeners: list[Listener] = []
+        self._admission = Admission(config)
         self.received = 0
         self.places = Places(config.associations, config.associations_per_peer)
         ae = AE(ae_title=config.ae_title)
@@ -185,7 +186,7 @@ class Receiver:
             listener = Listener(
                 ae,
                 (config.host, port),
-                Admission(config),
+                self._admission,
                 self.places,
                 self._begin,
                 self._turned,
@@ -316,13 +317,14 @@ class Receiver:
 
     def _turned(self, refusal: Refusal, address: str, calling: str, called: str) -> None:
         log.warning("%s at %s: %s (%s)", calling or "somebody", address, refusal.reason, refusal.code)
+        known = self._admission.is_known(address)
         self._note(
             Notice(
-                subject=Subject.ASSOCIATION,
+                subject=Subject.ASSOCIATION if known else Subject.STRANGER,
                 code=refusal.code,
                 reason=refusal.reason,
-                calling_ae_title=calling[:16],  # escaped, they may be longer
-                called_ae_title=called[:16],
+                calling_ae_title=calling[:16] if known else "",  # escaped, they may be longer
+                called_ae_title=called[:16] if known else "",
                 address=address,
             )
         )
