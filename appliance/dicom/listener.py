@@ -23,6 +23,7 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
 from .admission import BUSY, Admission, Places, Refusal, plain_address, title_of, unknown_application, violation
+from .tls import words
 from .upper_layer import Arrival, IncomingAssociation, Violation, read_into
 
 REQUEST_BYTES = 524288
@@ -200,7 +201,7 @@ class _Visit:
             # PS3.8 table 9-26: service provider, invalid PDU parameter value
             self._send(b"\x07\x00\x00\x00\x00\x04\x00\x00\x02\x06")
         elif isinstance(error, ssl.SSLError):
-            self._note(Refusal(code="tls_failed", reason=f"no TLS connection: {_words(error)}"))
+            self._note(Refusal(code="tls_failed", reason=f"no TLS connection: {words(error)}"))
         elif isinstance(error, TimeoutError):
             reason = "it connected and sent no whole association request in time (receive.request_s)"
             self._note(Refusal(code="silent", reason=reason))
@@ -233,8 +234,3 @@ class _Visit:
 
     def _note(self, refusal: Refusal) -> None:
         self._listener.turned(refusal, str(plain_address(self._address)), self._calling, self._called)
-
-
-def _words(error: ssl.SSLError) -> str:
-    """OpenSSL's reason as a person reads it."""
-    return (error.reason or type(error).__name__).replace("_", " ").lower()

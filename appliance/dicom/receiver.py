@@ -6,8 +6,10 @@ are never decoded here, and the data set is kept exactly as it came. What is not
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
+import socket
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -146,7 +148,7 @@ class Receiver:
     Raises
     ------
     Fault
-        ``port_in_use`` if it cannot listen, ``tls`` if the certificates cannot be used.
+        ``cannot_listen``, or ``tls`` if the certificates cannot be used.
     """
 
     def __init__(
@@ -195,7 +197,10 @@ class Receiver:
                 handlers=handlers,
             )
         except OSError as error:
-            raise Fault("port_in_use", f"cannot listen on {config.host}:{port}: {error.strerror}; see {key}") from error
+            is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+            see = "receive.host" if is_host else f"{key}; ports below 1024: docs/installing.md" if port < 1024 else key
+            reason = f"cannot listen on {config.host}:{port}: {error.strerror}; see {see}"
+            raise Fault("cannot_listen", reason) from error
         self._listeners.append(listener)
         return int(listener.server_address[1])
 
