@@ -47,8 +47,8 @@ PDU_S = 30.0
 SLOW_S, LEAST_BYTES_S = 60.0, 4096
 """After so long a message must have come at this rate, as in `PDU_S`: a byte now and then would hold it for days."""
 
-P_DATA_TF, A_ABORT = 0x04, 0x07
-"""DICOM PS3.8 sections 9.3.5 and 9.3.8."""
+P_DATA_TF = 0x04
+"""DICOM PS3.8 section 9.3.5."""
 
 _config.LOG_HANDLER_LEVEL = "none"  # its own handlers write every PDU in words, for a log that we do not keep
 
@@ -285,8 +285,7 @@ class _Provider(DULServiceProvider):
             self.assoc.turned(Violation("malformed_pdu", f"it sent a malformed PDU ({type(error).__name__})"))
             self.event_queue.put("Evt19")
         else:
-            if head[0] == A_ABORT:
-                self._note_end(None)
+            self._note_end(None)  # an abort or a release, since this is no P-DATA
             self._recv_pdu.put(pdu)
             self.event_queue.put(event)
 
@@ -297,7 +296,7 @@ class _Provider(DULServiceProvider):
         if isinstance(error, TimeoutError):
             self.assoc.turned(Violation("too_slow", f"it took longer than {PDU_S:.0f} s for one PDU"))
         elif self._began_at is not None:
-            how = "the connection ended" if error else "it aborted"
+            how = "the connection ended" if error else "it ended the association"
             self.assoc.turned(Violation("instance_cut", f"{how} within an instance, of which nothing is kept"))
 
     def _take(self, body: memoryview) -> None:

@@ -520,7 +520,9 @@ def test_trouble_of_ours_before_the_first_byte_is_no_fault_of_the_peer(
     assert f"an instance cannot be kept ({name})" in caplog.text
 
 
-@pytest.mark.parametrize("ending", [b"", pdu(ABORT, b"\0" * 4)], ids=["closed", "aborted"])
+@pytest.mark.parametrize(
+    "ending", [b"", pdu(ABORT, b"\0" * 4), pdu(RELEASE_RQ, b"\0" * 4)], ids=["closed", "aborted", "released"]
+)
 def test_what_is_cut_in_the_middle_leaves_nothing_but_a_notice(start: Start, ending: bytes) -> None:
     receiving = start()
     with Wire(receiving.port) as wire:
