@@ -208,8 +208,11 @@ def queue_drop(job: str, reason: str, config_path: Path | None) -> None:
 def check(config_path: Path | None) -> None:
     """Check the configuration and print it with every default; each error with its key, all at once."""
     from appliance.service.engines import pack_of
+    from provisioning.listening import problems
 
     config = _configuration(config_path)
+    if found := problems(config):
+        raise ConfigurationError(_config_path(config_path), found)
     pack = pack_of(config)
     values = config.model_dump(mode="json")
     for destination in values["destinations"]:

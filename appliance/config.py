@@ -8,12 +8,21 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import Fault
 
-AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]+$")]
-"""DICOM PS3.5 table 6.2-1, AE: up to 16 characters of the default repertoire without backslash."""
+
+def _not_blank(title: str) -> str:
+    if not title.strip():
+        raise ValueError("an AE title of spaces alone is none")
+    return title
+
+
+AeTitle = Annotated[
+    str, Field(min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]+$"), AfterValidator(_not_blank)
+]
+"""DICOM PS3.5 table 6.2-1, AE: up to 16 characters of the default repertoire without backslash, not spaces alone."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 """TCP port; 0 lets the system choose one."""
@@ -177,6 +186,17 @@ class Configuration(Section):
         names = [d.name for d in self.destinations]
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(f"destinations have the same name: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _ports_are_different(self) -> Configuration:
+        receive = self.receive
+        ports = {"status.port": self.status.port}
+        ports |= {"receive.port": receive.port} if receive.plain else {}
+        ports |= {"receive.tls.port": receive.tls.port} if receive.tls else {}
+        for port in {p for p in ports.values() if p}:
+            if len(same := sorted(key for key, value in ports.items() if value == port)) > 1:
+                raise ValueError(f"{' and '.join(same)} are both {port}: each listener needs its own")
         return self
 
     @property

@@ -5,10 +5,12 @@ Pure decisions and a count; what they cost a peer is always its own connection.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
 
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.sop_class import Verification
@@ -26,8 +28,15 @@ SPARE = 8
 SPARE_ALL = 32
 """Likewise, from everybody together."""
 
+BUSY: Final = {"result": 2, "source": 3, "diagnostic": 2}
+"""Rejected for now, by presentation, local limit exceeded: DICOM PS3.8 table 9-21."""
+
 LEAST_PDU_BYTES = 128
 """A peer that takes less could not be answered in a sensible number of PDUs; real ones take 4 KiB and more."""
+
+
+_AE_TITLE = re.compile(r"[\x20-\x5b\x5d-\x7e]+")
+"""DICOM PS3.5 table 6.2-1, AE."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,37 +68,54 @@ class Admission:
         at = plain_address(address)
         return any(at in peer.address for peer in self._config.peers)
 
-    def refusal(self, address: str, request: A_ASSOCIATE) -> Refusal | None:
-        """Why the association is rejected; None if it is not."""
+    def refusal(self, address: str, *, called: str, calling: str) -> Refusal | None:
+        """Why the association is rejected, by the fixed head of its request; None if it is not."""
         at = plain_address(address)
         titles = [p.ae_title and p.ae_title.strip() for p in self._config.peers if at in p.address]
-        calling, called = request.calling_ae_title, request.called_ae_title
         if not titles:
             reason = f"the address {at} is not listed: add it to receive.peers"
             return Refusal(code="address_not_listed", reason=reason)
         if called not in self._titles:
-            reason = f"it called {called!r} and we are {self._config.ae_title!r}: correct it there, or add it to "
+            reason = f"it called '{called}' and we are '{self._config.ae_title}': correct it there, or add it to "
             return Refusal(code="called_ae_title", reason=reason + "receive.also_called", diagnostic=7)
-        if None not in titles and calling not in titles:
-            reason = f"the calling AE title {calling!r} is not listed for {at}: add it to receive.peers"
+        if not _AE_TITLE.fullmatch(calling):
+            reason = f"the calling AE title '{calling}' is none: give it one of printable ASCII characters"
             return Refusal(code="calling_ae_title", reason=reason, diagnostic=3)
-        if request.application_context_name != APPLICATION_CONTEXT:
-            reason = "its application context is not DICOM's: the peer is broken or no DICOM system"
-            return Refusal(code="application_context", reason=reason, diagnostic=2)
+        if None not in titles and calling not in titles:
+            reason = f"the calling AE title '{calling}' is not listed for {at}: add it to receive.peers"
+            return Refusal(code="calling_ae_title", reason=reason, diagnostic=3)
         return None
 
     def contexts(self, request: A_ASSOCIATE) -> dict[str, list[str]]:
         """What is offered: of the proposed abstract syntaxes those that we take, each with its transfer syntaxes."""
-        proposed: dict[str, dict[str, None]] = {}
-        for context in request.presentation_context_definition_list:
-            proposed.setdefault(context.abstract_syntax, {}).update(dict.fromkeys(context.transfer_syntax))
         offered = {
-            abstract: list(syntaxes)
+            abstract: syntaxes
             if abstract == Verification
-            else taken(abstract, list(syntaxes), companions=self._config.companions)
-            for abstract, syntaxes in proposed.items()
+            else taken(abstract, syntaxes, companions=self._config.companions)
+            for abstract, syntaxes in proposals(request).items()
         }
         return {abstract: syntaxes for abstract, syntaxes in offered.items() if syntaxes}
+
+
+def proposals(request: A_ASSOCIATE) -> dict[str, list[str]]:
+    """Abstract syntaxes, each with its transfer syntaxes from all contexts that propose it."""
+    proposed: dict[str, dict[str, None]] = {}
+    for context in request.presentation_context_definition_list:
+        proposed.setdefault(context.abstract_syntax, {}).update(dict.fromkeys(context.transfer_syntax))
+    return {abstract: list(syntaxes) for abstract, syntaxes in proposed.items()}
+
+
+def title_of(field: bytes) -> str:
+    """The AE title in 16 bytes without its padding: spaces, or NULs as some write. What may not be there is escaped."""
+    return field.strip(b" \0").decode("latin-1").encode("unicode_escape").decode()
+
+
+def unknown_application(request: A_ASSOCIATE) -> Refusal | None:
+    """Rejects what is not for DICOM."""
+    if request.application_context_name == APPLICATION_CONTEXT:
+        return None
+    reason = "its application context is not DICOM's: the peer is broken or no DICOM system"
+    return Refusal(code="application_context", reason=reason, diagnostic=2)
 
 
 def violation(request: A_ASSOCIATE) -> str:
@@ -136,13 +162,12 @@ class Places:
     def admit(self, address: str) -> Refusal | None:
         """Take a place for an association; why there is none, for now."""
         with self._lock:
-            busy = {"result": 2, "source": 3, "diagnostic": 2}  # transient, presentation related, local limit exceeded
             if self._associations.total() >= self._most:
                 reason = f"{self._most} associations at a time: see receive.associations"
-                return Refusal(code="too_many_associations", reason=reason, **busy)
+                return Refusal(code="too_many_associations", reason=reason, **BUSY)
             if self._associations[address] >= self._most_per_peer:
                 reason = f"{self._most_per_peer} associations from it at a time: see receive.associations_per_peer"
-                return Refusal(code="too_many_associations", reason=reason, **busy)
+                return Refusal(code="too_many_associations", reason=reason, **BUSY)
             self._associations[address] += 1
             return None
 

@@ -8,6 +8,7 @@ is sound.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import ssl
 import threading
@@ -21,11 +22,15 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
-from .admission import Admission, Places, Refusal, plain_address, violation
+from .admission import BUSY, Admission, Places, Refusal, plain_address, title_of, unknown_application, violation
+from .tls import words
 from .upper_layer import Arrival, IncomingAssociation, Violation, read_into
 
 REQUEST_BYTES = 524288
 """An A-ASSOCIATE-RQ with all 128 presentation contexts, each with every transfer syntax there is, is shorter."""
+
+HEAD_BYTES = 74
+"""Of an A-ASSOCIATE-RQ, up to its first item: with both AE titles (DICOM PS3.8 table 9-11)."""
 
 CLOSING_S = 2.0
 """How long a peer has to read why it was turned away."""
@@ -44,6 +49,8 @@ Begin = Callable[["IncomingAssociation", PresentationContext, Dataset], Arrival]
 
 Turned = Callable[[Refusal, str, str, str], None]
 """Is told of a refusal: which, address, calling and called AE title (empty where they are not known)."""
+
+log = logging.getLogger(__name__)
 
 
 class Listener(ThreadedAssociationServer):
@@ -92,6 +99,15 @@ class Listener(ThreadedAssociationServer):
         self.turned(Refusal(code="too_many_connections", reason=reason), str(plain_address(address)), "", "")
         return False
 
+    def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:
+        """Begin a thread; where there can be none, the place is given back."""
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            log.error("no thread can be started for a connection: see TasksMax of the unit")
+            self.shutdown_request(request)
+            self.places.leave(client_address[0], known=self.admission.is_known(client_address[0]))
+
     def process_request_thread(self, request: socket.socket, client_address: tuple[str, int]) -> None:
         """Hear one connection; this thread ends with the verdict."""
         visit = _Visit(self, request, client_address)
@@ -125,10 +141,13 @@ class _Visit:
             self._connection = tls.wrap_socket(self._connection, server_side=True, do_handshake_on_connect=False)
             self._connection.settimeout(max(deadline - time.monotonic(), 0.001))
             self._connection.do_handshake()
-        pdu, request = self._request(deadline)
-        self._calling, self._called = request.calling_ae_title, request.called_ae_title
-        listener = self._listener
-        refusal = listener.admission.refusal(self._address, request)
+        listener, head = self._listener, self._head(deadline)
+        self._called, self._calling = title_of(bytes(head[10:26])), title_of(bytes(head[26:42]))
+        if refusal := listener.admission.refusal(self._address, called=self._called, calling=self._calling):
+            self._tell(refusal)  # the rest, which takes the library long, is not even read
+            return
+        pdu, request = self._request(head, deadline)
+        refusal = unknown_application(request)
         if refusal is None and (wrong := violation(request)):
             raise Violation("malformed_request", f"its association request is malformed: {wrong}")
         if refusal := refusal or listener.places.admit(self._address):
@@ -137,28 +156,39 @@ class _Visit:
         try:
             association = IncomingAssociation(listener, self._connection, self._peer, pdu, request, self._known)
             association.start()
+        except RuntimeError:
+            listener.places.release(self._address)
+            self._tell(Refusal(code="too_many_associations", reason="no thread can be started for it", **BUSY))
+            return
         except Exception:
             listener.places.release(self._address)
             raise
         self._is_handed_over = True
 
-    def _request(self, deadline: float) -> tuple[A_ASSOCIATE_RQ, A_ASSOCIATE]:
-        head = bytearray(6)
+    def _head(self, deadline: float) -> bytearray:
+        """The fixed part of the request."""
+        head = bytearray(HEAD_BYTES)
         read_into(self._connection, memoryview(head)[:1], deadline)
         self._said_something = True
         if head[0] == TLS_HANDSHAKE:
             raise Violation("tls_on_plain_port", "it speaks TLS to the port without: use receive.tls.port")
         if head[0] != ASSOCIATE_RQ:
-            raise Violation("not_dicom", "it does not begin with an association request: is it a DICOM system?")
-        read_into(self._connection, memoryview(head)[1:], deadline)
-        length = int.from_bytes(head[2:])
-        if length > REQUEST_BYTES:
-            raise Violation("malformed_request", "its association request is longer than any can be")
-        body = bytearray(length)
+            raise Violation(
+                "no_association_request", "it does not begin with an association request: is it a DICOM system?"
+            )
+        read_into(self._connection, memoryview(head)[1:6], deadline)
+        if not HEAD_BYTES <= 6 + int.from_bytes(head[2:6]) <= 6 + REQUEST_BYTES:
+            raise Violation("malformed_request", "its association request is shorter or longer than any can be")
+        read_into(self._connection, memoryview(head)[6:], deadline)
+        return head
+
+    def _request(self, head: bytearray, deadline: float) -> tuple[A_ASSOCIATE_RQ, A_ASSOCIATE]:
+        body = bytearray(6 + int.from_bytes(head[2:6]) - HEAD_BYTES)
         read_into(self._connection, memoryview(body), deadline)
+        for place, title in ((10, self._called), (26, self._calling)):
+            head[place : place + 16] = title.ljust(16).encode()  # the library knows no padding but spaces
         pdu = A_ASSOCIATE_RQ()
         pdu.decode(bytes(head + body))
-        self._calling, self._called = pdu.calling_ae_title, pdu.called_ae_title
         if not pdu.protocol_version & 1:  # PS3.8 table 9-11: only that bit is tested
             raise Violation("malformed_request", "it speaks another version of the upper layer protocol")
         pdu.protocol_version = 1
@@ -171,7 +201,7 @@ class _Visit:
             # PS3.8 table 9-26: service provider, invalid PDU parameter value
             self._send(b"\x07\x00\x00\x00\x00\x04\x00\x00\x02\x06")
         elif isinstance(error, ssl.SSLError):
-            self._note(Refusal(code="tls_failed", reason=f"no TLS connection: {_words(error)}"))
+            self._note(Refusal(code="tls_failed", reason=f"no TLS connection: {words(error)}"))
         elif isinstance(error, TimeoutError):
             reason = "it connected and sent no whole association request in time (receive.request_s)"
             self._note(Refusal(code="silent", reason=reason))
@@ -204,8 +234,3 @@ class _Visit:
 
     def _note(self, refusal: Refusal) -> None:
         self._listener.turned(refusal, str(plain_address(self._address)), self._calling, self._called)
-
-
-def _words(error: ssl.SSLError) -> str:
-    """OpenSSL's reason as a person reads it."""
-    return (error.reason or type(error).__name__).replace("_", " ").lower()

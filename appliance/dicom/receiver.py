@@ -6,9 +6,11 @@ are never decoded here, and the data set is kept exactly as it came. What is not
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
@@ -25,7 +27,7 @@ from appliance.storage.ledger import Received
 from appliance.storage.notices import Notice, Subject
 from appliance.storage.spool import FileSpool, Incoming
 
-from .admission import Admission, Places, Refusal, plain_address
+from .admission import Admission, Places, Refusal, plain_address, proposals
 from .listener import Listener
 from .part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from .series import MANUFACTURER
@@ -44,6 +46,15 @@ CLOSING_S = 5.0
 
 HEAD_BYTES = 4096
 """Manufacturer (0008,0070) stands within, in what we make."""
+
+LOOK_BYTES = 1 << 22
+"""After so much of an instance the disk is looked at again: twenty senders at a time overrun a reserve by 80 MB."""
+
+DRAINED = 2
+"""An instance that is so many times too large is not even read to its end."""
+
+NAMED = 3
+"""Classes that a log line or a notice names; a PACS may propose 128."""
 
 OURS_ROOT = "2.25."
 """Under which `appliance.domain.identifiers.derived_uid` makes UIDs."""
@@ -67,8 +78,11 @@ class Answer:
         return ds
 
 
+TOO_LARGE = Answer(status=CANNOT_UNDERSTAND, comment="larger than receive.instance_mb")
+
+
 class _Arrival:
-    """One instance on its way in; what becomes of it is known from its command set, but for one that the disk refuses.
+    """One instance on its way in; what becomes of it is known from its command set, but for what comes between.
 
     Parameters
     ----------
@@ -77,26 +91,38 @@ class _Arrival:
     into
         Where it is kept; None if it is not.
     most_bytes
-        More of it is a violation.
+        More of it is not kept.
+    look
+        Raises `Transient` when the disk has no room.
     """
 
-    def __init__(self, answer: Answer, into: Incoming | None, most_bytes: int) -> None:
-        self.answer, self.into, self._most_bytes = answer, into, most_bytes
+    def __init__(
+        self, answer: Answer, into: Incoming | None, most_bytes: int, look: Callable[[], None] = lambda: None
+    ) -> None:
+        self.answer, self.into, self._most_bytes, self._look = answer, into, most_bytes, look
+        self._look_at_bytes = LOOK_BYTES
         self.size_bytes = 0
         self.head = bytearray()
-        self.problem: Transient | None = None
+        self.problem: Exception | None = None
 
     def write(self, fragment: memoryview) -> None:
-        """Take a fragment of the data set."""
+        """Take a fragment of the data set; what is not kept is read to its end all the same, to be answered."""
         self.size_bytes += len(fragment)
-        if self.size_bytes > self._most_bytes:
-            raise Violation("instance_too_large", "it sent an instance larger than receive.instance_mb")
+        if self.size_bytes > DRAINED * self._most_bytes:
+            raise Violation("instance_too_large", "it sent far more for an instance than receive.instance_mb")
         if self.into is None:
             self.head += fragment[: HEAD_BYTES - len(self.head)]
             return
+        if self.size_bytes > self._most_bytes:
+            self.answer = TOO_LARGE
+            self.discard()
+            return
         try:
+            if self.size_bytes >= self._look_at_bytes:
+                self._look_at_bytes = self.size_bytes + LOOK_BYTES
+                self._look()
             self.into.write(fragment)
-        except Transient as error:  # it has to be read to its end, to be answered
+        except (Transient, OSError) as error:
             self.problem = error
             self.discard()
 
@@ -122,7 +148,7 @@ class Receiver:
     Raises
     ------
     Fault
-        ``port_in_use`` if it cannot listen, ``tls`` if the certificates cannot be used.
+        ``cannot_listen``, or ``tls`` if the certificates cannot be used.
     """
 
     def __init__(
@@ -136,6 +162,7 @@ class Receiver:
         self._config, self._spool = config, spool
         self._keep, self._is_answer, self._note = keep, is_answer, note
         self._listeners: list[Listener] = []
+        self._admission = Admission(config)
         self.received = 0
         self.places = Places(config.associations, config.associations_per_peer)
         ae = AE(ae_title=config.ae_title)
@@ -161,7 +188,7 @@ class Receiver:
             listener = Listener(
                 ae,
                 (config.host, port),
-                Admission(config),
+                self._admission,
                 self.places,
                 self._begin,
                 self._turned,
@@ -170,7 +197,10 @@ class Receiver:
                 handlers=handlers,
             )
         except OSError as error:
-            raise Fault("port_in_use", f"cannot listen on {config.host}:{port}: {error.strerror}; see {key}") from error
+            is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+            see = "receive.host" if is_host else f"{key}; ports below 1024: docs/installing.md" if port < 1024 else key
+            reason = f"cannot listen on {config.host}:{port}: {error.strerror}; see {see}"
+            raise Fault("cannot_listen", reason) from error
         self._listeners.append(listener)
         return int(listener.server_address[1])
 
@@ -185,6 +215,14 @@ class Receiver:
         """Decide about an instance by its command set, before the first byte of its data set is read."""
         uid, storage_class = str(command.AffectedSOPInstanceUID), str(command.AffectedSOPClassUID)
         most_bytes = self._config.instance_mb * 1_000_000
+        try:
+            return self._begun(uid, storage_class, context, most_bytes)
+        except Exception as error:  # noqa: BLE001  ours, not the peer's: whatever it is, the sender comes again
+            refused = _Arrival(Answer(status=OUT_OF_RESOURCES), None, most_bytes)
+            refused.problem = error
+            return refused
+
+    def _begun(self, uid: str, storage_class: str, context: PresentationContext, most_bytes: int) -> _Arrival:
         if not is_valid_uid(uid):
             return _Arrival(Answer(status=CANNOT_UNDERSTAND, comment="SOP Instance UID is not a UID"), None, most_bytes)
         if storage_class != context.abstract_syntax:
@@ -192,20 +230,21 @@ class Receiver:
             return _Arrival(Answer(status=SOP_CLASS_NOT_SUPPORTED, comment=comment), None, most_bytes)
         if storage_class not in RADIOGRAPHS or self._is_ours(uid):
             return _Arrival(Answer(status=SUCCESS), None, most_bytes)
-        refused = _Arrival(Answer(status=OUT_OF_RESOURCES, comment="cannot store now"), None, most_bytes)
-        if self._spool.free_bytes() < self._config.reserve_mb * 1_000_000:
-            refused.problem = Transient("disk_low", "less than the reserve is free on the spool's disk")
-            return refused
+        self._look()
         meta = create_file_meta(
             sop_class_uid=UID(storage_class), sop_instance_uid=UID(uid), transfer_syntax=context.transfer_syntax[0]
         )
+        into = self._spool.incoming()
         try:
-            into = self._spool.incoming()
             into.write(b"\x00" * 128 + b"DICM" + encode_file_meta(meta))
-        except Transient as error:
-            refused.problem = error
-            return refused
-        return _Arrival(refused.answer, into, most_bytes)
+        except Exception:
+            into.discard()
+            raise
+        return _Arrival(Answer(status=OUT_OF_RESOURCES), into, most_bytes, self._look)
+
+    def _look(self) -> None:
+        if self._spool.free_bytes() < self._config.reserve_mb * 1_000_000:
+            raise Transient("disk_low", "less than the reserve is free on the spool's disk")
 
     def _store(self, event: evt.Event) -> Dataset:
         try:
@@ -222,6 +261,8 @@ class Receiver:
         if arrival.into is None:
             if arrival.answer.status == SUCCESS:
                 self._note_not_for_us(event, arrival)
+            elif arrival.answer is TOO_LARGE:
+                self._note_instance(event, "instance_too_large", "larger than receive.instance_mb: refused (C000)")
             return arrival.answer
         received = Received(
             sop_instance_uid=str(request.AffectedSOPInstanceUID),
@@ -244,6 +285,9 @@ class Receiver:
             code, reason = "own_answer", "an answer of Osteon came back: not kept, and no harm"
         else:
             code, reason = "not_a_radiograph", f"{storage_class.name}: accepted and not kept, since it is no CR or DX"
+        self._note_instance(event, code, reason)
+
+    def _note_instance(self, event: evt.Event, code: str, reason: str) -> None:
         association = event.assoc
         notice = Notice(
             subject=Subject.INSTANCE,
@@ -253,33 +297,49 @@ class Receiver:
             called_ae_title=str(association.acceptor.ae_title).strip(),
             address=str(plain_address(association.address)),
         )
-        log.info("not for us, from %s: %s", notice.calling_ae_title, reason)
+        log.info("not kept, from %s: %s", notice.calling_ae_title, reason)
         self._note(notice)
 
     def _accepted(self, event: evt.Event) -> None:
         association = event.assoc
         calling, address = str(association.requestor.ae_title).strip(), str(plain_address(association.address))
-        refused = sorted({UID(str(c.abstract_syntax)).name for c in association.rejected_contexts})
-        log.info(
-            "association with %s at %s%s", calling, address, f", not taken: {', '.join(refused)}" if refused else ""
-        )
-        if not association.accepted_contexts:
-            reason = f"nothing that it proposed is taken: {', '.join(refused)}"[:256]
-            called = str(association.acceptor.ae_title).strip()
-            self._turned(Refusal(code="nothing_taken", reason=reason), address, calling, called)
+        called = str(association.acceptor.ae_title).strip()
+        taken = {context.abstract_syntax for context in association.accepted_contexts}
+        proposed = proposals(association.requestor.primitive)
+        refused = {abstract: syntaxes for abstract, syntaxes in proposed.items() if abstract not in taken}
+        names = _names(refused)
+        log.info("association with %s at %s%s", calling, address, f", not taken: {names}" if refused else "")
+        turned: list[tuple[str, str]] = []
+        for abstract in [abstract for abstract in refused if abstract in RADIOGRAPHS]:
+            reason = f"{UID(abstract).name} is not taken as it was proposed: {_names(refused.pop(abstract))}"
+            turned.append(("transfer_syntaxes", reason))
+        if refused and taken:
+            turned.append(("partly_taken", f"not taken of what it proposed: {_names(refused)}"))
+        elif refused:
+            turned.append(("nothing_taken", f"nothing that it proposed is taken: {names}"))
+        for code, reason in turned:
+            self._turned(Refusal(code=code, reason=reason[:256]), address, calling, called)
 
     def _turned(self, refusal: Refusal, address: str, calling: str, called: str) -> None:
-        log.warning("association turned away: %s at %s: %s", calling or "somebody", address, refusal.reason)
+        log.warning("%s at %s: %s (%s)", calling or "somebody", address, refusal.reason, refusal.code)
+        known = self._admission.is_known(address)
         self._note(
             Notice(
-                subject=Subject.ASSOCIATION,
+                subject=Subject.ASSOCIATION if known else Subject.STRANGER,
                 code=refusal.code,
                 reason=refusal.reason,
-                calling_ae_title=calling,
-                called_ae_title=called,
+                calling_ae_title=calling[:16] if known else "",  # escaped, they may be longer
+                called_ae_title=called[:16] if known else "",
                 address=address,
             )
         )
+
+
+def _names(uids: Collection[str]) -> str:
+    """The first few of them in words."""
+    named = [UID(uid).name.encode("unicode_escape").decode() for uid in list(uids)[:NAMED]]
+    more = len(uids) - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 def _is_made_by_osteon(head: bytes, transfer_syntax: UID) -> bool:

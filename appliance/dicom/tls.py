@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -21,7 +23,7 @@ def server_context(config: Tls) -> ssl.SSLContext:
     Raises
     ------
     Fault
-        ``tls`` if a file cannot be used, or the key is not the certificate's.
+        ``tls`` if a file, which is named, cannot be used, or the key is not the certificate's.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -30,14 +32,29 @@ def server_context(config: Tls) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 0
-    try:
+    with _naming("certificate", config.certificate):
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(config.certificate)  # so that what fails next is
+    with _naming("key", config.key):
         context.load_cert_chain(config.certificate, config.key, password=lambda: b"")
-        if config.client_ca:
+    if config.client_ca:
+        with _naming("client_ca", config.client_ca):
             context.load_verify_locations(config.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
-    except OSError as error:  # ssl.SSLError is one
-        raise Fault("tls", f"certificate, key or client_ca of [receive.tls] cannot be used: {error}") from error
     return context
+
+
+@contextlib.contextmanager
+def _naming(key: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # ssl.SSLError is one
+        why = words(error) if isinstance(error, ssl.SSLError) else error.strerror
+        raise Fault("tls", f"receive.tls.{key} cannot be used: {path}: {why}") from error
+
+
+def words(error: ssl.SSLError) -> str:
+    """OpenSSL's reason as a person reads it."""
+    return (error.reason or type(error).__name__).replace("_", " ").lower()
 
 
 def not_after(path: Path) -> datetime:

@@ -44,6 +44,9 @@ COMMAND_BYTES = 16384
 PDU_S = 30.0
 """From the first byte of a PDU to its last, as for a peer behind a line of 4 KiB/s."""
 
+SLOW_S, LEAST_BYTES_S = 60.0, 4096
+"""After so long a message must have come at this rate, as in `PDU_S`: a byte now and then would hold it for days."""
+
 P_DATA_TF = 0x04
 """DICOM PS3.8 section 9.3.5."""
 
@@ -118,6 +121,13 @@ class IncomingAssociation(Association):
         called = peer.primitive.called_ae_title if peer.primitive else ""
         self.listener.turned(refusal, str(plain_address(self.address)), peer.ae_title.strip(), called)
 
+    def _abort_blocking(self, block: bool = True) -> None:
+        """As the library does, which so ends what is silent."""
+        if self.dul.idle_timer_expired() and not self._sent_abort:
+            reason = "it was let in and then silent for longer than receive.idle_s"
+            self.turned(Violation("association_silent", reason))
+        super()._abort_blocking(block)
+
     def run_reactor(self) -> None:
         """As the library does, and give everything back however it ends."""
         try:
@@ -146,9 +156,12 @@ class IncomingAssociation(Association):
             self.dul.served()
 
     def _forget_arrival(self) -> None:
-        if self.arrival:
-            self.arrival.discard()
-            self.arrival = None
+        arrival, self.arrival = self.arrival, None
+        try:
+            if arrival:
+                arrival.discard()
+        except OSError as error:  # the next sweep of the spool takes it
+            log.error("half an instance cannot be removed: %s", error.strerror)
 
 
 class _Socket(AssociationSocket):
@@ -207,6 +220,8 @@ class _Provider(DULServiceProvider):
         self._buffer = memoryview(bytearray(PDU_BYTES))
         self._command = bytearray()
         self._message: DIMSEMessage | None = None
+        self._began_at: float | None = None
+        self._came_bytes = 0
         self._free = threading.Event()
         self._free.set()
 
@@ -260,7 +275,8 @@ class _Provider(DULServiceProvider):
                 self._take(body)
                 return
             pdu, event = self._decode_pdu(head + body)
-        except OSError:
+        except OSError as error:
+            self._note_end(error)
             self.event_queue.put("Evt17")  # transport connection closed, PS3.8 table 9-6
         except Violation as problem:
             self.assoc.turned(problem)
@@ -269,8 +285,19 @@ class _Provider(DULServiceProvider):
             self.assoc.turned(Violation("malformed_pdu", f"it sent a malformed PDU ({type(error).__name__})"))
             self.event_queue.put("Evt19")
         else:
+            self._note_end(None)  # an abort or a release, since this is no P-DATA
             self._recv_pdu.put(pdu)
             self.event_queue.put(event)
+
+    def _note_end(self, error: OSError | None) -> None:
+        """Record what is no end in order, unless we made it."""
+        if self.assoc._sent_abort or self.state_machine.current_state != "Sta6":
+            return
+        if isinstance(error, TimeoutError):
+            self.assoc.turned(Violation("too_slow", f"it took longer than {PDU_S:.0f} s for one PDU"))
+        elif self._began_at is not None:
+            how = "the connection ended" if error else "it ended the association"
+            self.assoc.turned(Violation("instance_cut", f"{how} within an instance, of which nothing is kept"))
 
     def _take(self, body: memoryview) -> None:
         """The presentation data values of one PDU (DICOM PS3.8 9.3.5.1 and annex E)."""
@@ -288,6 +315,7 @@ class _Provider(DULServiceProvider):
         is_command, is_last = control & 1, control & 2
         if not self._free.is_set() or bool(is_command) is (self._message is not None):
             raise Violation("malformed_message", "it sent fragments of messages out of their order")
+        self._keep_pace(len(fragment))
         if is_command:
             self._command += fragment
             if len(self._command) > COMMAND_BYTES:
@@ -302,6 +330,16 @@ class _Provider(DULServiceProvider):
         self.assoc.arrival.write(fragment)
         if is_last:
             self._complete(self._message)
+
+    def _keep_pace(self, count: int) -> None:
+        moment = time.monotonic()
+        if self._began_at is None:
+            self._began_at, self._came_bytes = moment, 0
+        self._came_bytes += count
+        took_s = moment - self._began_at
+        if took_s > SLOW_S and self._came_bytes < LEAST_BYTES_S * took_s:
+            reason = f"an instance came at less than {LEAST_BYTES_S} bytes a second: look at the line"
+            raise Violation("too_slow", reason)
 
     def _begin(self, context_id: int, command: bytes) -> None:
         context = self.assoc._accepted_cx.get(context_id)
@@ -323,7 +361,7 @@ class _Provider(DULServiceProvider):
         primitive = message.message_to_primitive()
         if not primitive.is_valid_request:
             raise Violation("malformed_message", "its command set is incomplete")
-        self._message = None
+        self._message = self._began_at = None
         self._free.clear()
         self.assoc.dimse.msg_queue.put((message.context_id, primitive))
 

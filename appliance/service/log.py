@@ -19,9 +19,29 @@ class _JournalFormatter(logging.Formatter):
         return f"<{_PRIORITY.get(record.levelno, 6)}>{super().format(record)}".replace("\n", " | ")
 
 
+_LEAST = {
+    "alembic": logging.WARNING,
+    "pynetdicom": logging.CRITICAL,
+    "pydicom": logging.CRITICAL,
+    "httpx": logging.WARNING,
+    "waitress": logging.WARNING,
+    "highdicom": logging.ERROR,
+    "py": logging.CRITICAL,  # py.warnings
+}
+"""From which level on a library is heard."""
+
+
+class _Hush(logging.Filter):
+    """Asked for each record where it leaves: importing pydicom resets the level of its logger."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= _LEAST.get(record.name.partition(".")[0], logging.NOTSET)
+
+
 def set_up_logging() -> None:
     """Configure the root logger of a process."""
     handler = logging.StreamHandler()
+    handler.addFilter(_Hush())
     if "JOURNAL_STREAM" in os.environ:
         handler.setFormatter(_JournalFormatter("%(name)s: %(message)s"))
     else:
@@ -31,14 +51,8 @@ def set_up_logging() -> None:
 
 def hush_libraries() -> None:
     """Keep what libraries say of data sets, which may quote them, off every terminal and log."""
-    for library, level in {
-        "alembic": logging.WARNING,
-        "pynetdicom": logging.CRITICAL,
-        "pydicom": logging.CRITICAL,
-        "httpx": logging.WARNING,
-        "waitress": logging.WARNING,
-        "highdicom": logging.ERROR,
-    }.items():
-        logging.getLogger(library).setLevel(level)
+    if logging.lastResort and not logging.lastResort.filters:
+        logging.lastResort.addFilter(_Hush())  # what speaks where no logging is set up
     logging.captureWarnings(True)
-    logging.getLogger("py.warnings").setLevel(logging.CRITICAL)
+    for library, level in _LEAST.items():  # spares them the making of records that nobody hears
+        logging.getLogger(library).setLevel(level)

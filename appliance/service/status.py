@@ -32,9 +32,10 @@ class StatusRole:
         app = create_app(readers(engine), config, pack, version("osteon"))
         try:
             self._server = create_server(app, host=config.status.host, port=config.status.port, threads=4, ident=None)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter of a host that cannot be resolved
+            why = error.strerror if isinstance(error, OSError) else "the host is not known"
             where = f"{config.status.host}:{config.status.port}"
-            raise Fault("port_in_use", f"cannot listen on {where}: {error.strerror}; see status.port") from error
+            raise Fault("cannot_listen", f"cannot listen on {where}: {why}; see status.host, status.port") from error
         self._address = f"http://{config.status.host}:{self._server.effective_port}"
         threading.Thread(target=self._server.run, name="waitress", daemon=True).start()
 

@@ -62,6 +62,7 @@ def create_app(engine: Engine, config: Configuration, pack: Pack | str, version:
                     "declined": records.not_analysed(c),
                     "errors": records.last_errors(c),
                     "turned_away": records.last_notices(c, Subject.ASSOCIATION),
+                    "strangers": records.last_notices(c, Subject.STRANGER),
                     "not_for_us": records.last_notices(c, Subject.INSTANCE),
                     "compute": records.newest_compute(c),
                 }

@@ -8,13 +8,15 @@ from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import DBAPIError
 
 from appliance.config import Configuration
+from appliance.domain.job import State
 from appliance.domain.result import Result
 from appliance.storage.database import now
-from appliance.storage.tables import results
+from appliance.storage.notices import Subject
+from appliance.storage.tables import analyses, notices, results
 
 from .facts import RoleState, observe
 
@@ -27,6 +29,9 @@ class OsteonCollector(Collector):
         self._lock = threading.Lock()  # waitress scrapes in several threads; each result counts once
         self._newest_result = 0
         self._answers: Counter[tuple[str, str]] = Counter()
+        self._notices: dict[int, int] = {}
+        self._turned_away: Counter[tuple[str, str]] = Counter()
+        self._not_kept: Counter[str] = Counter()
         self._stages: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
 
     def collect(self) -> Iterator[Metric]:
@@ -57,6 +62,42 @@ class OsteonCollector(Collector):
         yield sent
         yield age
         yield from self._from_results()
+        yield from self._of_intake()
+
+    def _of_intake(self) -> Iterator[Metric]:
+        """What was not analysed, by code; who was turned away, and what was accepted and not kept."""
+        of_code = select(analyses.c.code, func.count()).where(analyses.c.state == State.NOT_ANALYSED)
+        with self._lock:
+            try:
+                with self._engine.connect() as c:
+                    declined: dict[str, int] = dict(c.execute(of_code.group_by(analyses.c.code)).tuples().all())
+                    rows = c.execute(select(notices.c.id, notices.c.subject, notices.c.code, notices.c.times)).all()
+            except DBAPIError:
+                return
+            for row in rows:  # of which the table forgets the oldest, and a counter must not go down
+                more = max(0, row.times - self._notices.get(row.id, 0))
+                if row.subject == Subject.INSTANCE:
+                    self._not_kept[row.code] += more
+                else:
+                    self._turned_away[row.subject, row.code] += more
+            self._notices = {row.id: row.times for row in rows}
+            turned_away, not_kept = dict(self._turned_away), dict(self._not_kept)
+        unchanged = declined.pop("unchanged", 0)
+        yield GaugeMetricFamily("osteon_unchanged", "Radiographs that came again and were answered before.", unchanged)
+        reasons = GaugeMetricFamily("osteon_not_analysed", "Radiographs not analysed, by reason.", labels=["code"])
+        for code, count in declined.items():
+            reasons.add_metric([code], count)
+        yield reasons
+        away = CounterMetricFamily(
+            "osteon_turned_away", "Turned away, broken off or taken in part.", labels=["who", "code"]
+        )
+        for key, count in turned_away.items():
+            away.add_metric(key, count)
+        yield away
+        companions = CounterMetricFamily("osteon_not_kept", "Instances answered and not kept.", labels=["code"])
+        for code, count in not_kept.items():
+            companions.add_metric([code], count)
+        yield companions
 
     def _from_results(self) -> Iterator[Metric]:
         """Answers by site, and time per stage; only results that are new since the last scrape are read."""

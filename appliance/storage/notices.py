@@ -1,7 +1,7 @@
 """What a peer's administrator asks about: associations that were rejected, instances that were not for us.
 
 Counted in memory and written together, so that a flood of them costs no commit each; the table never grows beyond
-`MOST` rows.
+`MOST` rows a subject, so that strangers push nothing out that a listed peer's administrator looks for.
 """
 
 from __future__ import annotations
@@ -13,18 +13,21 @@ from enum import StrEnum
 
 from sqlalchemy import Engine, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 
 from .database import now
 from .tables import notices
 
 MOST = 200
-"""Rows that are kept, and different notices that are counted between two writes."""
+"""Rows of a subject that are kept, and different notices of it that are counted between two writes."""
 
 
 class Subject(StrEnum):
     """What was turned away."""
 
     ASSOCIATION = "association"
+    STRANGER = "stranger"
+    """An association, or less, from an address that is not listed: counted without AE titles, which it may invent."""
     INSTANCE = "instance"
 
 
@@ -56,24 +59,41 @@ class Notebook:
         self._times: dict[Notice, tuple[int, datetime]] = {}
 
     def note(self, notice: Notice) -> None:
-        """Count a notice; of more than `MOST` different ones at a time the rest is dropped."""
+        """Count a notice; of more than `MOST` different ones of a subject at a time the rest is dropped."""
         with self._lock:
             times, _ = self._times.get(notice, (0, None))
-            if times or len(self._times) < MOST:
+            if times or sum(n.subject is notice.subject for n in self._times) < MOST:
                 self._times[notice] = times + 1, now()
 
     def write(self, engine: Engine) -> None:
-        """Commit what was noted; the same notice again counts up, and the oldest make room."""
+        """Commit what was noted; the same notice again counts up, and the oldest of its subject make room.
+
+        What the database does not take is kept for the next time.
+        """
         with self._lock:
             noted, self._times = self._times, {}
         if not noted:
             return
-        with engine.begin() as c:
-            for notice, (times, at) in noted.items():
-                row = asdict(notice) | {"times": times, "first_at": at, "last_at": at}
-                upsert = (sqlite if engine.dialect.name == "sqlite" else postgresql).insert(notices).values(row)
-                key = ("code", "reason", "calling_ae_title", "called_ae_title", "address")
-                again = {"times": notices.c.times + times, "last_at": at}
-                c.execute(upsert.on_conflict_do_update(index_elements=list(key), set_=again))
-            newest = select(notices.c.id).order_by(notices.c.last_at.desc(), notices.c.id.desc()).limit(MOST)
-            c.execute(delete(notices).where(notices.c.id.not_in(newest)))
+        try:
+            _commit(engine, noted)
+        except SQLAlchemyError:
+            with self._lock:
+                for notice, (times, at) in noted.items():
+                    more, later = self._times.get(notice, (0, at))
+                    self._times[notice] = times + more, later
+            raise
+
+
+def _commit(engine: Engine, noted: dict[Notice, tuple[int, datetime]]) -> None:
+    with engine.begin() as c:
+        for notice, (times, at) in noted.items():
+            row = asdict(notice) | {"times": times, "first_at": at, "last_at": at}
+            upsert = (sqlite if engine.dialect.name == "sqlite" else postgresql).insert(notices).values(row)
+            key = ("code", "reason", "calling_ae_title", "called_ae_title", "address")
+            # a stranger may be listed by now
+            again = {"times": notices.c.times + times, "last_at": at, "subject": notice.subject}
+            c.execute(upsert.on_conflict_do_update(index_elements=list(key), set_=again))
+        for subject in Subject:
+            of_it = notices.c.subject == subject
+            newest = select(notices.c.id).where(of_it).order_by(notices.c.last_at.desc(), notices.c.id.desc())
+            c.execute(delete(notices).where(of_it, notices.c.id.not_in(newest.limit(MOST))))

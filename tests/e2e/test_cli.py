@@ -43,6 +43,21 @@ def test_check_names_every_error(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_check_finds_what_would_keep_the_receiver_from_listening(tmp_path: Path) -> None:
+    """All of it at once; `tests/integration/test_listening.py` has each."""
+    path = tmp_path / "osteon.toml"
+    path.write_text(
+        'analyse.pack = "phantom"\nreceive.host = "no.such.host.invalid"\nreceive.peers = []\n'
+        'receive.tls = {certificate = "/absent.crt", key = "/absent.key"}\n'
+    )
+    done = osteon("check", "--config", path)
+    assert done.returncode == 1
+    for expected in ("receive.host", "receive.tls.certificate cannot be used: /absent.crt", "receive.peers: nobody"):
+        assert expected in done.stderr
+    assert "can be used" not in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def test_a_pack_that_was_altered_is_refused(tmp_path: Path) -> None:
     import shutil
 

@@ -8,6 +8,7 @@ import pytest
 from pydicom import dcmread
 
 from provisioning.phantoms import instance_from_phantom, phantom
+from tests.support.pdus import Wire
 from tests.support.peers import Peer
 from tests.support.site import Site
 
@@ -93,3 +94,12 @@ def test_a_full_disk_is_refused_and_nothing_is_kept(tmp_path: Path, peer: Peer, 
         assert "Refused: OutOfResources" in done.stdout + done.stderr
         assert kept(site) == []
         assert site.counts("analyses") == {}
+
+
+def test_a_name_for_a_uid_reaches_no_log(site: Site) -> None:
+    with Wire(site.port) as wire:
+        wire.associate()
+        assert wire.store("SECRETNAME^ANNA", b"bytes") == 0xC000
+    assert site.stop("receive") == 0
+    assert "association with ROOM1" in site.log("receive")
+    assert "SECRETNAME" not in site.log("receive")

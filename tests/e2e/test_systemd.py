@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.test_units import PORT_104
 from tests.support.peers import Peer
 
 REPOSITORY = Path(__file__).parents[2]
@@ -26,6 +27,7 @@ for role in receive analyse deliver status; do
     timeout 60 bash -c "until systemctl is-active --quiet osteon-$role; do sleep 0.2; done" && echo "active $role"
 done
 timeout 60 bash -c 'until curl -fs http://127.0.0.1:8080/health/ready; do sleep 0.5; done' && echo "ready"
+timeout 60 bash -c 'until (: < /dev/tcp/127.0.0.1/104); do sleep 0.2; done' && echo "port 104"
 before=$(systemctl show osteon-receive -p MainPID --value)
 [ "$before" -gt 0 ] && kill -9 "$before" && \\
 timeout 60 bash -c "until [ \\$(systemctl show osteon-receive -p MainPID --value) -gt 0 -a \\
@@ -94,8 +96,13 @@ def install(root: Path) -> None:
         inside = root / folder.relative_to("/")
         inside.mkdir(parents=True, exist_ok=True)
         inside.chmod(inside.stat().st_mode | 0o055)  # in the overlay: the machine's own folders stay as they are
+    drop_in = system / "osteon-receive.service.d"
+    drop_in.mkdir()
+    (drop_in / "port-104.conf").write_text(PORT_104)
     (root / "etc" / "osteon").mkdir()
-    (root / "etc" / "osteon" / "osteon.toml").write_text('analyse.pack = "phantom"\nreceive.reserve_mb = 0\n')
+    (root / "etc" / "osteon" / "osteon.toml").write_text(
+        'analyse.pack = "phantom"\nreceive.reserve_mb = 0\nreceive.port = 104\n'
+    )
 
 
 def test_the_target_starts_restarts_and_stops_the_roles(root: Path, tmp_path: Path) -> None:
@@ -109,7 +116,15 @@ def test_the_target_starts_restarts_and_stops_the_roles(root: Path, tmp_path: Pa
     command += ["--keep-unit", "-b", "systemd.unit=test.target"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     said = (out / "said").read_text() if (out / "said").exists() else done.stdout[-3000:] + done.stderr[-3000:]
-    for line in ("active receive", "active analyse", "active deliver", "active status", "ready", "restarted receive"):
+    for line in (
+        "active receive",
+        "active analyse",
+        "active deliver",
+        "active status",
+        "ready",
+        "port 104",
+        "restarted receive",
+    ):
         assert f"\n{line}\n" in said, f"{line}\n{said}"
     assert "Result=success" in said, said
     assert "\nosteon\n" in said, said

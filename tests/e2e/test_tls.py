@@ -159,4 +159,4 @@ def test_a_key_that_is_not_the_certificates_is_a_fault(tmp_path: Path, server: P
     with TlsSite(tmp_path, Pair(certificate=server.certificate, key=client.key)) as site:
         with pytest.raises(AssertionError, match="receive ended"):
             site.start("receive")
-        assert "[receive.tls] cannot be used" in site.log("receive")
+        assert f"receive.tls.key cannot be used: {client.key}: key values mismatch" in site.log("receive")

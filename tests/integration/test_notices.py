@@ -9,6 +9,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, create_engine, func, inspect, select
+from sqlalchemy.exc import OperationalError
 
 import appliance.storage
 from appliance.config import Configuration
@@ -63,6 +64,42 @@ def test_a_flood_does_not_grow_the_table(engine: Engine) -> None:
     assert set(times(engine)) == {f"W2 {number}" for number in range(MOST)}, "the newest stay"
 
 
+def test_a_flood_of_strangers_pushes_out_no_other_notice(engine: Engine) -> None:
+    notebook = Notebook()
+    for subject in Subject:
+        notebook.note(replace(NOTICE, subject=subject, calling_ae_title=subject))
+    notebook.write(engine)
+    for number in range(MOST * 2):
+        notebook.note(replace(NOTICE, subject=Subject.STRANGER, calling_ae_title="", address=f"2001:db8::{number:x}"))
+    notebook.note(replace(NOTICE, calling_ae_title="LATE"))
+    notebook.write(engine)
+    assert set(times(engine)) == {"association", "instance", "LATE", ""}
+
+
+def test_who_was_a_stranger_and_is_listed_counts_on_as_a_peer(engine: Engine) -> None:
+    notebook = Notebook()
+    for subject in (Subject.STRANGER, Subject.ASSOCIATION):
+        notebook.note(replace(NOTICE, subject=subject))
+        notebook.write(engine)
+    with engine.connect() as c:
+        assert c.execute(select(notices.c.subject, notices.c.times)).tuples().all() == [("association", 2)]
+
+
+def test_what_a_locked_database_does_not_take_is_written_later(engine: Engine) -> None:
+    impatient = create_engine(engine.url, connect_args={"timeout": 0})
+    notebook = Notebook()
+    notebook.note(NOTICE)
+    with engine.begin() as holder:
+        holder.execute(select(notices))
+        with pytest.raises(OperationalError, match="locked"):
+            notebook.write(impatient)
+    notebook.note(NOTICE)
+    notebook.note(replace(NOTICE, calling_ae_title="ROOM2"))
+    notebook.write(engine)
+    impatient.dispose()
+    assert times(engine) == {"ROOM1": 2, "ROOM2": 1}
+
+
 def test_notes_of_many_threads_are_all_counted(engine: Engine) -> None:
     notebook = Notebook()
     threads = [threading.Thread(target=lambda: [notebook.note(NOTICE) for _ in range(500)]) for _ in range(4)]
@@ -79,10 +116,15 @@ def test_the_page_says_who_was_turned_away_and_why(engine: Engine, tmp_path: Pat
     notebook = Notebook()
     notebook.note(replace(NOTICE, calling_ae_title="<script>"))
     notebook.note(replace(NOTICE, subject=Subject.INSTANCE, code="not_a_radiograph", reason="CT Image Storage: no"))
+    stranger = replace(NOTICE, subject=Subject.STRANGER, calling_ae_title="", address="198.51.100.9")
+    notebook.note(stranger)
     notebook.write(engine)
     config = Configuration(state_dir=tmp_path)
     page = create_app(readers(engine), config, PACK, "1").test_client().get("/").text
     away, _, rest = page.partition("Not for us")
+    away, _, strangers = away.partition("Strangers")
+    assert "198.51.100.9" in strangers
+    assert "198.51.100.9" not in away
     assert "we are &#39;OSTEON&#39;: correct it there" in away
     assert "192.0.2.7" in away
     assert "<script>" not in page

@@ -3,12 +3,13 @@
 import contextlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, delete, update
 
 from appliance.config import Configuration, DicomDestination
 from appliance.domain.job import Event
@@ -17,8 +18,9 @@ from appliance.errors import Transient
 from appliance.status.app import create_app
 from appliance.storage.database import now, open_database, readers
 from appliance.storage.ledger import Outgoing, Received, beat, keep_instance, record_result
+from appliance.storage.notices import Notebook, Notice, Subject
 from appliance.storage.queue import Queue
-from appliance.storage.tables import analyses, deliveries, roles
+from appliance.storage.tables import analyses, deliveries, notices, roles
 from engines.pack import ClassifierSpec, LocaliserSpec, Pack
 from tests.support.results import result
 from tests.support.sources import source
@@ -65,20 +67,20 @@ def all_roles_beat(engine: Engine) -> None:
         beat(engine, role, now(), f"{role} works")
 
 
+def received(sop_instance_uid: str) -> Received:
+    return Received(
+        sop_instance_uid=sop_instance_uid,
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.1",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+        digest="d" * 64,
+        size_bytes=1,
+        calling_ae_title="ROOM1",
+    )
+
+
 def one_answered(engine: Engine) -> None:
     """A radiograph analysed, whose answer the PACS refuses with the patient's name in its words."""
-    ae_title = "ROOM1"
-    keep_instance(
-        engine,
-        Received(
-            sop_instance_uid="1.2.826.0.1.99",
-            sop_class_uid="1.2.840.10008.5.1.4.1.1.1",
-            transfer_syntax_uid="1.2.840.10008.1.2.1",
-            digest="d" * 64,
-            size_bytes=1,
-            calling_ae_title=ae_title,
-        ),
-    )
+    keep_instance(engine, received("1.2.826.0.1.99"))
     queue = Queue(engine, analyses, "me")
     (lease,) = queue.lease()
     sc = Outgoing(destination="pacs", kind="sc", identifier="1.2.826.0.1.100", digest="e" * 64)
@@ -171,6 +173,42 @@ def test_scrapes_at_the_same_time_count_each_result_once(
     for scrape in scrapes:
         scrape.join()
     assert 'osteon_answers_total{answer="positive",site="wrist"} 1.0' in client.test_client().get("/metrics").text
+
+
+def test_metrics_tell_the_intake(client: FlaskClient, engine: Engine) -> None:
+    for number, code in enumerate(("unchanged", "not_a_bone", "not_a_bone")):
+        keep_instance(engine, received(f"1.2.{number}"))
+        queue = Queue(engine, analyses, "me")
+        with queue.ending(queue.lease()[0], Event.DECLINE, code, "said so"):
+            pass
+    notebook = Notebook()
+    away = Notice(
+        subject=Subject.ASSOCIATION,
+        code="called_ae_title",
+        reason="it called 'X'",
+        calling_ae_title="ROOM1",
+        called_ae_title="X",
+        address="192.0.2.7",
+    )
+    for notice in (away, away, replace(away, calling_ae_title="ROOM2")):
+        notebook.note(notice)
+    notebook.note(replace(away, subject=Subject.STRANGER, code="address_not_listed", calling_ae_title=""))
+    notebook.note(replace(away, subject=Subject.INSTANCE, code="not_a_radiograph"))
+    notebook.write(engine)
+    client.get("/metrics")
+    metrics = client.get("/metrics").text
+    for line in (
+        "osteon_unchanged 1.0",
+        'osteon_not_analysed{code="not_a_bone"} 2.0',
+        'osteon_turned_away_total{code="called_ae_title",who="association"} 3.0',
+        'osteon_turned_away_total{code="address_not_listed",who="stranger"} 1.0',
+        'osteon_not_kept_total{code="not_a_radiograph"} 1.0',
+    ):
+        assert f"\n{line}\n" in metrics, line
+    assert 'osteon_not_analysed{code="unchanged"}' not in metrics
+    with engine.begin() as c:
+        c.execute(delete(notices))  # as the oldest make room
+    assert 'osteon_turned_away_total{code="called_ae_title",who="association"} 3.0' in client.get("/metrics").text
 
 
 def test_an_empty_appliance_says_what_to_do(client: FlaskClient) -> None:

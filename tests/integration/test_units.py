@@ -10,7 +10,9 @@ import pytest
 from appliance.service.assembly import ROLES
 from tests.support.peers import Peer
 
-UNITS = Path(__file__).parents[2] / "packaging" / "systemd"
+ROOT = Path(__file__).parents[2]
+UNITS = ROOT / "packaging" / "systemd"
+PORT_104 = (ROOT / "docs" / "installing.md").read_text().partition("```ini\n")[2].partition("```")[0]
 EXPOSURE = "15"
 """systemd-analyze's exposure, in tenths: above 1.5 of 10 a role could do more than its work needs."""
 
@@ -36,6 +38,17 @@ def test_an_unknown_key_would_be_noticed(units: Path, peer: Peer) -> None:
     path.write_text(path.read_text().replace("WatchdogSec", "WatchdogSeconds"))
     command = [peer("systemd-analyze"), "verify", "--recursive-errors=no", str(path)]
     assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+
+def test_the_documented_drop_in_for_port_104_leaves_the_rest_shut_in(units: Path, peer: Peer) -> None:
+    """Its one capability and the user namespace cost a little; `tests/e2e/test_systemd.py` listens with it."""
+    path = units / "osteon-receive.service"
+    path.write_text(path.read_text().replace("[Install]", PORT_104 + "[Install]"))
+    verify = subprocess.run([peer("systemd-analyze"), "verify", str(path)], capture_output=True, text=True, check=False)
+    assert (verify.returncode, verify.stderr) == (0, "")
+    command = [peer("systemd-analyze"), "security", "--offline=true", "--threshold=20", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-300:]
 
 
 @pytest.mark.parametrize("role", ROLES)

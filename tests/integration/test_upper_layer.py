@@ -1,20 +1,25 @@
 """Hostile, silent, slow, cut and wrong peers cost their own connection only: each limit over real sockets."""
 
+import contextlib
 import errno
 import os
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from pydicom.filereader import read_file_meta_info
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
-from appliance.dicom import upper_layer
+from appliance.dicom import receiver, upper_layer
 from appliance.dicom.admission import SPARE
 from appliance.dicom.tls import CIPHERS
 from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS
+from appliance.storage.tables import instances
 from tests.support.pdus import (
     ABORT,
     ACCEPT,
@@ -25,6 +30,7 @@ from tests.support.pdus import (
     RELEASE_RP,
     RELEASE_RQ,
     SR,
+    VERIFICATION,
     Wire,
     associate_rq,
     c_echo_rq,
@@ -131,14 +137,12 @@ def test_success_comes_after_the_commit(start: Start) -> None:
         (associate_rq(maximum_length=6), "malformed_request"),  # a division by zero in the library
         (associate_rq(maximum_length=3), "malformed_request"),
         (associate_rq(version=2), "malformed_request"),
-        (associate_rq(called=" "), "malformed_request"),
-        (associate_rq(called="\x80ST\xff"[:8]), "malformed_request"),
         (pdu(1, b""), "malformed_request"),
-        (pdu(1, b"\0" * 68 + item(0x20, b"\1")), "malformed_request"),
+        (pdu(1, associate_rq()[6:99] + item(0x20, b"\1")), "malformed_request"),
         (b"\x01\x00\xff\xff\xff\xff", "malformed_request"),
-        (pdu(2, b"\0" * 68), "not_dicom"),
-        (pdu(4, b""), "not_dicom"),
-        (b"GET / HTTP/1.1\r\n\r\n", "not_dicom"),
+        (pdu(2, b"\0" * 68), "no_association_request"),
+        (pdu(4, b""), "no_association_request"),
+        (b"GET / HTTP/1.1\r\n\r\n", "no_association_request"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "tls_on_plain_port"),
     ],
 )
@@ -163,8 +167,11 @@ def test_another_application_context_is_rejected(start: Start) -> None:
     ("config", "titles", "answer", "code"),
     [
         ({}, {"called": "OTHER"}, b"\0\1\1\7", "called_ae_title"),
-        ({"peers": [{"address": "192.0.2.0/24"}]}, {}, b"\0\1\1\1", "address_not_listed"),
         ({"peers": [{"address": "127.0.0.1", "ae_title": "CT9"}]}, {}, b"\0\1\1\3", "calling_ae_title"),
+        ({}, {"called": " "}, b"\0\1\1\7", "called_ae_title"),
+        ({}, {"called": "\xd6STEON"}, b"\0\1\1\7", "called_ae_title"),
+        ({}, {"calling": "\0"}, b"\0\1\1\3", "calling_ae_title"),
+        ({}, {"calling": "R\xd6\tM1"}, b"\0\1\1\3", "calling_ae_title"),
     ],
 )
 def test_who_is_not_on_the_list_is_rejected_with_the_reason(
@@ -175,9 +182,36 @@ def test_who_is_not_on_the_list_is_rejected_with_the_reason(
         wire.send(associate_rq(**titles))  # type: ignore[arg-type]
         assert wire.answer() == (REJECT, answer)
     (notice,) = receiving.notices
-    assert (notice.code, notice.calling_ae_title, notice.address) == (code, "ROOM1", "127.0.0.1")
-    assert notice.called_ae_title == titles.get("called", "OSTEON")
+    assert (notice.code, notice.address) == (code, "127.0.0.1")
+    shown = {name: ascii(title.strip(" \0"))[1:-1] for name, title in titles.items()}
+    assert notice.calling_ae_title == shown.get("calling", "ROOM1")
+    assert notice.called_ae_title == shown.get("called", "OSTEON")
+    for title in shown.values():
+        assert f"'{title}'" in notice.reason
     receiving.close()
+
+
+def test_of_a_stranger_only_the_head_of_the_request_is_looked_at(tmp_path: Path) -> None:
+    """The library takes seconds for half a megabyte of it."""
+    receiving = Receiving(tmp_path, peers=[{"address": "192.0.2.0/24"}])
+    with Wire(receiving.port) as wire:
+        wire.send(pdu(1, associate_rq()[6:74] + bytes(500_000))[:74])
+        assert wire.answer() == (REJECT, b"\0\1\1\1")
+        assert wire.answer() == (0, b"")
+    (notice,) = receiving.notices
+    assert (notice.subject, notice.code) == ("stranger", "address_not_listed")
+    assert (notice.calling_ae_title, notice.called_ae_title) == ("", ""), "it may invent them without end"
+    receiving.close()
+
+
+@pytest.mark.parametrize("padding", ["\0", " \0"])
+def test_titles_that_are_padded_with_nul_are_taken(start: Start, padding: str) -> None:
+    receiving = start(peers=[{"address": "127.0.0.1", "ae_title": "ROOM1"}])
+    with Wire(receiving.port) as wire:
+        wire.associate(called="OSTEON".ljust(16, padding[-1]), calling=("ROOM1" + padding).ljust(16, "\0"))
+        assert wire.store("1.2.3", ELEMENT) == 0
+    with receiving.engine.connect() as c:
+        assert c.execute(select(instances.c.calling_ae_title)).scalar() == "ROOM1"
 
 
 def test_who_is_on_the_list_comes_in_under_any_of_our_titles(start: Start) -> None:
@@ -247,6 +281,39 @@ def test_a_silent_association_is_aborted(start: Start) -> None:
     with Wire(receiving.port) as wire:
         wire.associate()
         assert wire.answer()[0] == ABORT
+    wait_until(lambda: codes(receiving) == ["association_silent"], "it to be noted")
+
+
+def test_who_drips_within_the_times_of_silence_and_of_a_pdu_is_cut_off(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiving = start()
+    monkeypatch.setattr(upper_layer, "SLOW_S", 0.5)
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        wire.socket.settimeout(0.05)
+        wire.send(p_data((3, 3, c_store_rq("1.2.3"))))
+
+        def is_aborted() -> bool:
+            wire.send(p_data((3, 0, b"x")))
+            with contextlib.suppress(TimeoutError):
+                return wire.answer()[0] == ABORT
+            return False
+
+        wait_until(is_aborted, "an abort", 20)
+    wait_until(lambda: codes(receiving) == ["too_slow"], "it to be noted")
+    wait_until(lambda: not receiving.files, "the half instance to be gone")
+
+
+def test_many_slow_messages_are_no_slow_message(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiving = start()
+    monkeypatch.setattr(upper_layer, "SLOW_S", 0.2)
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        began = time.monotonic()
+        while time.monotonic() < began + 0.5:
+            assert wire.store("1.2.3", ELEMENT) == 0
+    assert codes(receiving) == []
 
 
 def test_a_slow_commit_is_not_the_senders_silence(start: Start) -> None:
@@ -275,6 +342,7 @@ def test_a_pdu_that_drips_is_cut_off_and_nothing_of_it_is_left(start: Start, mon
         while wire.answer() != (0, b""):
             pass
     wait_until(lambda: not receiving.files, "the half instance to be gone")
+    assert codes(receiving) == ["too_slow"]
 
 
 @pytest.mark.parametrize(
@@ -321,12 +389,31 @@ def test_what_is_against_the_protocol_ends_the_association(start: Start, hostile
     assert not [f for f in receiving.files if f.parent.name == "incoming"]
 
 
-def test_an_instance_that_is_too_large_is_not_taken(start: Start) -> None:
+def test_an_instance_that_is_too_large_is_not_taken_and_the_next_is(start: Start) -> None:
     receiving = start(instance_mb=1)
     fragment = p_data((3, 0, bytes(100_000)))
     with Wire(receiving.port) as wire:
         wire.associate()
         wire.send(p_data((3, 3, c_store_rq("1.2.3"))) + fragment * 11)
+        wire.send(p_data((3, 2, b"")))
+        status = wire.answer()[1]
+        assert status_of(status) == 0xC000
+        assert b"larger than receive.instance_mb" in status
+        assert receiving.files == []
+        assert wire.store("1.2.4", ELEMENT) == 0
+    (notice,) = receiving.notices
+    assert (notice.subject, notice.code) == ("instance", "instance_too_large")
+    assert receiving.kept == ["1.2.4"]
+
+
+@pytest.mark.parametrize("storage_class", [DX, SR])
+def test_an_instance_that_is_far_too_large_is_not_even_read(start: Start, storage_class: str) -> None:
+    receiving = start(instance_mb=1)
+    context = 3 if storage_class == DX else 5
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        wire.send(p_data((context, 3, c_store_rq("1.2.3", storage_class))))
+        wire.send(p_data((context, 0, bytes(100_000))) * 21)
         assert wire.answer()[0] == ABORT
     assert codes(receiving) == ["instance_too_large"]
     wait_until(lambda: not receiving.files, "nothing in the spool")
@@ -398,14 +485,100 @@ def test_below_the_reserve_nothing_is_taken(start: Start, monkeypatch: pytest.Mo
         assert wire.store("1.2.3", ELEMENT) == 0
 
 
-def test_what_is_cut_in_the_middle_leaves_nothing(start: Start) -> None:
+def test_the_reserve_is_looked_at_within_an_instance(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiving = start(reserve_mb=1)
+    monkeypatch.setattr(receiver, "LOOK_BYTES", 2000)
+    looks = iter([1_000_000, 999_999, 1_000_000])
+    monkeypatch.setattr(receiving.spool, "free_bytes", lambda: next(looks, 1_000_000))
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        assert wire.store("1.2.3", bytes(3000)) == 0xA700
+        assert receiving.files == []
+        assert wire.store("1.2.3", bytes(1999)) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [(OperationalError("select", {}, Exception("locked")), "OperationalError"), (OSError(5), "OSError")],
+)
+def test_trouble_of_ours_before_the_first_byte_is_no_fault_of_the_peer(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, name: str
+) -> None:
+    receiving = start()
+
+    def trouble(*_: object) -> int:
+        raise error
+
+    with Wire(receiving.port) as wire, monkeypatch.context() as broken:
+        wire.associate()
+        broken.setattr(receiving.receiver, "_is_answer", trouble)
+        broken.setattr(receiving.spool, "free_bytes", trouble)
+        assert wire.store("2.25.3", ELEMENT) == 0xA700
+        broken.undo()
+        assert wire.store("2.25.3", ELEMENT) == 0, "the association goes on"
+    assert codes(receiving) == []
+    assert f"an instance cannot be kept ({name})" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "ending", [b"", pdu(ABORT, b"\0" * 4), pdu(RELEASE_RQ, b"\0" * 4)], ids=["closed", "aborted", "released"]
+)
+def test_what_is_cut_in_the_middle_leaves_nothing_but_a_notice(start: Start, ending: bytes) -> None:
     receiving = start()
     with Wire(receiving.port) as wire:
         wire.associate()
         wire.send(p_data((3, 3, c_store_rq("1.2.3"))) + p_data((3, 0, ELEMENT)))
         wait_until(lambda: receiving.files, "the instance to be begun")
+        wire.send(ending)
     wait_until(lambda: not receiving.files, "the half instance to be gone")
     assert receiving.kept == []
+    assert codes(receiving) == ["instance_cut"]
+    assert receiving.notices[0].calling_ae_title == "ROOM1"
+
+
+def test_who_goes_between_two_instances_is_not_noted(start: Start) -> None:
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        assert wire.store("1.2.3", ELEMENT) == 0
+    wait_until(lambda: receiving.is_quiet, "quiet")
+    assert codes(receiving) == []
+
+
+def test_where_no_thread_can_be_started_the_place_is_given_back(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    receiving = start()
+    begin = threading.Thread.start
+
+    def full(thread: threading.Thread) -> None:
+        if thread.name.endswith("(process_request_thread)"):
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    with monkeypatch.context() as limit:
+        limit.setattr(threading.Thread, "start", full)
+        for _ in range(3):
+            with Wire(receiving.port) as wire:
+                assert wire.answer() == (0, b"")
+    wait_until(lambda: receiving.receiver.places.connections == 0, "the places")
+
+
+def test_where_no_association_can_be_started_the_peer_is_told_to_come_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiving = start()
+    begin = threading.Thread.start
+
+    def full(thread: threading.Thread) -> None:
+        if thread.name == "AcceptorThread":
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    with Wire(receiving.port) as wire, monkeypatch.context() as limit:
+        limit.setattr(threading.Thread, "start", full)
+        wire.send(associate_rq())
+        assert wire.answer() == (REJECT, b"\0\2\3\2")
+    wait_until(lambda: receiving.is_quiet, "the places")
+    assert codes(receiving) == ["too_many_associations"]
 
 
 def test_a_companion_is_accepted_noted_and_not_kept(start: Start) -> None:
@@ -487,8 +660,33 @@ def test_what_is_no_storage_class_is_not_taken(start: Start) -> None:
         )
         kind, body = wire.answer()
         assert kind == ACCEPT
-        assert body[-0:].count(b"\x21\0") == 2
+        assert body.count(b"\x21\0\0\x19") == 2, "one item of 25 bytes for each context (PS3.8 table 9-18)"
         assert b"\x03\0\x03\0" in body, "a query is refused: abstract syntax not supported"
+    wait_until(lambda: codes(receiving) == ["partly_taken"], "the refusal to be noted")
+
+
+def test_a_radiograph_that_is_proposed_in_no_encoding_of_ours_is_noted_with_both(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """MPEG-2 and full progression JPEG, which is retired; four queries beside it."""
+    receiving = start()
+    caplog.set_level("INFO")
+    queries = [(5 + 2 * n, f"1.2.840.10008.5.1.4.1.2.{n + 1}.1", [IMPLICIT]) for n in range(3)]
+    with Wire(receiving.port) as wire:
+        foreign = ["1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.55"]
+        wire.send(
+            associate_rq(
+                (1, VERIFICATION, [IMPLICIT]), (3, DX, foreign), *queries, (99, "1.2.840.10008.5.1.4.31", [IMPLICIT])
+            )
+        )
+        assert wire.answer()[0] == ACCEPT
+    wait_until(lambda: codes(receiving) == ["transfer_syntaxes", "partly_taken"], "the refusals to be noted")
+    first, second = (notice.reason for notice in receiving.notices)
+    assert "Digital X-Ray Image Storage - For Presentation" in first
+    assert "MPEG2 Main Profile" in first
+    assert "JPEG Full Progression" in first
+    assert second.endswith("and 1 more")
+    assert "and 2 more" in caplog.text, "a log line names three of five"
 
 
 def test_a_closing_receiver_leaves_no_thread(tmp_path: Path) -> None:

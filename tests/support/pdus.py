@@ -38,7 +38,8 @@ def associate_rq(
 ) -> bytes:
     """PS3.8 9.3.2; without contexts, C-ECHO (1), DX (3) and SR (5) in Implicit VR Little Endian."""
     proposed = contexts or ((1, VERIFICATION, [IMPLICIT]), (3, DX, [IMPLICIT]), (5, SR, [IMPLICIT]))
-    body = struct.pack(">Hxx16s16s32x", version, called.ljust(16).encode(), calling.ljust(16).encode())
+    titles = (title.ljust(16).encode("latin-1") for title in (called, calling))
+    body = struct.pack(">Hxx16s16s32x", version, *titles)
     body += item(0x10, application_context.encode())
     for number, abstract, syntaxes in proposed:
         names = item(0x30, abstract.encode()) + b"".join(item(0x40, s.encode()) for s in syntaxes)

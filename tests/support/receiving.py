@@ -28,7 +28,7 @@ class Receiving:
         self.spool = FileSpool(folder / "spool")
         self.notices: list[Notice] = []
         self.answers: set[str] = set()
-        self._before = threads()
+        before = set(threading.enumerate())
         self.keep: Callable[..., bool] = partial(keep_instance, self.engine)
         self.receiver = Receiver(
             Receive(**{"port": 0, "reserve_mb": 0} | config),
@@ -37,6 +37,7 @@ class Receiving:
             lambda uid: uid in self.answers or is_answer(self.engine, uid),
             self.notices.append,
         )
+        self._own = {*before, *(t for t in threading.enumerate() if t.name == "listener")}
         self.port = getattr(self.receiver, "port", 0)
 
     def close(self) -> None:
@@ -60,14 +61,8 @@ class Receiving:
         """Whether no connection has a thread, a place or a half written file any more."""
         places = self.receiver.places
         nobody = not places.associations and not places.connections
-        return (
-            nobody and threads() <= self._before | {"listener"} and not list((self.folder / "spool/incoming").iterdir())
-        )
-
-
-def threads() -> set[str]:
-    """Names of the threads of this process."""
-    return {thread.name for thread in threading.enumerate()}
+        threads = set(threading.enumerate()) - self._own
+        return nobody and not threads and not list((self.folder / "spool/incoming").iterdir())
 
 
 def descriptors() -> int:

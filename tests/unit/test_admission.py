@@ -6,11 +6,15 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import build_context
 
 from appliance.config import Receive
-from appliance.dicom.admission import SPARE, SPARE_ALL, Admission, Places, plain_address
+from appliance.dicom.admission import SPARE, SPARE_ALL, Admission, Places, Refusal, plain_address, title_of
 from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS, is_companion, taken
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 LITTLE, BIG, JPEG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.4.50"
+
+
+def refusal(admission: Admission, address: str, called: str = "OSTEON", calling: str = "ROOM1") -> Refusal | None:
+    return admission.refusal(address, called=called, calling=calling)
 
 
 def request(*contexts: tuple[str, list[str]]) -> A_ASSOCIATE:
@@ -39,7 +43,7 @@ def test_addresses_and_networks(address: str, known: bool) -> None:
     config = Receive.model_validate({"peers": [{"address": "192.0.2.0/24"}, {"address": "2001:db8::/32"}]})
     admission = Admission(config)
     assert admission.is_known(address) is known
-    assert (admission.refusal(address, request()) is None) is known
+    assert (refusal(admission, address) is None) is known
 
 
 def test_closed_by_default_outside_loopback() -> None:
@@ -51,11 +55,33 @@ def test_closed_by_default_outside_loopback() -> None:
 
 def test_an_address_lists_several_calling_titles() -> None:
     peers = [{"address": "192.0.2.7", "ae_title": title} for title in ("CT9", "ROOM1")]
-    assert Admission(Receive.model_validate({"peers": peers})).refusal("192.0.2.7", request()) is None
-    refusal = Admission(Receive.model_validate({"peers": peers[:1]})).refusal("192.0.2.7", request())
-    assert refusal is not None
-    assert refusal.code == "calling_ae_title"
-    assert "'ROOM1' is not listed for 192.0.2.7" in refusal.reason
+    assert refusal(Admission(Receive.model_validate({"peers": peers})), "192.0.2.7") is None
+    refused = refusal(Admission(Receive.model_validate({"peers": peers[:1]})), "192.0.2.7")
+    assert refused is not None
+    assert refused.code == "calling_ae_title"
+    assert "'ROOM1' is not listed for 192.0.2.7" in refused.reason
+
+
+@pytest.mark.parametrize(
+    ("field", "title"),
+    [
+        (b"ROOM1           ", "ROOM1"),
+        (b"ROOM1\0\0\0\0\0\0\0\0\0\0\0", "ROOM1"),
+        (b" ROOM 1 \0       ", "ROOM 1"),
+        (bytes(16), ""),
+        (b"R\xd6NTGEN\t\\       ", "R\\xd6NTGEN\\t\\\\"),
+    ],
+)
+def test_a_title_without_its_padding_and_what_may_not_be_in_it_escaped(field: bytes, title: str) -> None:
+    assert title_of(field) == title
+
+
+@pytest.mark.parametrize("calling", ["", "R\\xd6NTGEN", "A\\tB"])
+def test_a_calling_title_that_is_none_is_rejected_where_any_would_do(calling: str) -> None:
+    refused = refusal(Admission(Receive()), "127.0.0.1", calling=calling)
+    assert refused is not None
+    assert (refused.code, refused.diagnostic) == ("calling_ae_title", 3)
+    assert f"'{calling}'" in refused.reason
 
 
 def test_only_what_is_proposed_is_offered() -> None:
@@ -88,9 +114,9 @@ def test_what_is_no_storage_class_is_no_companion() -> None:
 def test_places_are_counted_and_come_back() -> None:
     places = Places(3, 2)
     assert places.admit("a") is places.admit("a") is None
-    refusal = places.admit("a")
-    assert refusal is not None
-    assert (refusal.result, refusal.source, refusal.diagnostic) == (2, 3, 2)
+    refused = places.admit("a")
+    assert refused is not None
+    assert (refused.result, refused.source, refused.diagnostic) == (2, 3, 2)
     assert places.admit("b") is None
     assert places.admit("c") is not None, "three altogether"
     places.release("a")

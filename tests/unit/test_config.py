@@ -87,11 +87,29 @@ def test_the_examples_destinations_are_right_once_uncommented(tmp_path: Path) ->
         ('[[receive.peers]]\nadress = "10.0.0.7"', "did you mean 'address'?"),
         ('[receive.tls]\ncertificat = "a"\nkey = "b"', "did you mean 'certificate'?"),
         ("[receive]\nplain = false", "nothing listens"),
+        ('[receive]\nae_title = " "', "receive.ae_title: Value error, an AE title of spaces alone is none"),
+        ('[[receive.peers]]\naddress = "10.0.0.7"\nae_title = "  "', "an AE title of spaces alone is none"),
+        ("status.port = 11112", "receive.port and status.port are both 11112"),
+        (
+            'receive.tls = {port = 11112, certificate = "a", key = "b"}',
+            "receive.port and receive.tls.port are both 11112",
+        ),
     ],
 )
 def test_what_is_wrong_with_the_listener_is_said(tmp_path: Path, lines: str, expected: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(expected)):
         read_configuration(written(tmp_path, lines))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "receive.port = 0\nstatus.port = 0",  # the system chooses
+        'receive.plain = false\nreceive.tls = {port = 11112, certificate = "a", key = "b"}',
+    ],
+)
+def test_ports_that_do_not_meet_are_right(tmp_path: Path, lines: str) -> None:
+    assert read_configuration(written(tmp_path, lines)).receive.port in (0, 11112)
 
 
 def test_only_this_machine_may_associate_until_somebody_is_listed(tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""What keeps this box from listening, or everybody from sending, found before a role is started."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from appliance.config import Configuration
+from appliance.dicom.tls import server_context
+from appliance.errors import Fault
+
+
+def problems(config: Configuration) -> list[str]:
+    """Each with its key; what only this machine can say: which files there are, which addresses are its own."""
+    receive, found = config.receive, []
+    for key, host in (("receive.host", receive.host), ("status.host", config.status.host)):
+        if why := _why_not(host):
+            found.append(f"{key}: cannot listen on {host!r}: {why}")
+    if receive.tls:
+        try:
+            server_context(receive.tls)
+        except Fault as fault:
+            found.append(fault.reason)
+    if not receive.peers:
+        found.append("receive.peers: nobody may associate; list who sends")
+    elif not _is_loopback(receive.host) and all(peer.address.is_loopback for peer in receive.peers):
+        found.append(f"receive.peers: only this machine may associate, although we listen on {receive.host}")
+    return found
+
+
+def _why_not(host: str) -> str:
+    """Why no socket can be bound to `host`; empty if one can."""
+    try:
+        family, kind, protocol, _, address = _resolved(host)
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = _resolved(host)[4][0]
+    except OSError:
+        return True  # said already
+    return str(address) == "::1" or str(address).startswith("127.")
+
+
+def _resolved(host: str) -> Any:
+    """Family, kind, protocol, canonical name and address of its first socket."""
+    return socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]

@@ -1,0 +1,32 @@
+"""What the documents tell a site to write can be written."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from appliance.config import read_configuration
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("name", ["connecting.md", "radiographs.md"])
+def test_every_configuration_of_a_document_fits_into_one_file(name: str, tmp_path: Path) -> None:
+    snippets = re.findall(r"```toml\n(.*?)```", (DOCS / name).read_text(), re.DOTALL)
+    assert snippets
+    (tmp_path / "osteon.toml").write_text("\n".join(snippets))
+    read_configuration(tmp_path / "osteon.toml")
+
+
+def test_every_code_of_the_receiver_is_explained() -> None:
+    sources = [
+        DOCS.parent / "appliance" / "dicom" / f"{n}.py" for n in ("admission", "listener", "receiver", "upper_layer")
+    ]
+    codes = {
+        code
+        for source in sources
+        for code in re.findall(r'(?:Violation\(|code=|code, reason = |append\(\()\s*"([a-z_]+)"', source.read_text())
+    }
+    assert len(codes) > 15
+    explained = set(re.findall(r"`([a-z_]+)`", (DOCS / "connecting.md").read_text()))
+    assert codes <= explained, codes - explained
