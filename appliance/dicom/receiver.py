@@ -272,7 +272,10 @@ class Receiver:
             size_bytes=arrival.size_bytes,
             calling_ae_title=str(peer.ae_title).strip(),
         )
-        self.received += self._keep(received)
+        is_new = self._keep(received)
+        if not self._spool.has(received.digest):  # retention removed the same bytes in between: let them come again
+            raise Transient("spool_failed", "what was kept is not in the spool any more")
+        self.received += is_new
         return Answer(status=SUCCESS)
 
     def _is_ours(self, uid: str) -> bool:

@@ -27,17 +27,17 @@ class ReceiveRole:
     def __init__(self, config: Configuration, engine: Engine) -> None:
         self._config, self._engine = config, engine
         self._spool = FileSpool(config.spool_dir)
-        self._spool.sweep()
         self._notebook = Notebook()
         self._pruned_at = -PRUNE_EVERY_S
         keep, ours = partial(keep_instance, engine), partial(is_answer, engine)
         self._receiver = Receiver(config.receive, self._spool, keep, ours, self._notebook.note)
 
     def step(self) -> bool:
-        """Write down what was turned away, and make room; True while there is more to remove."""
+        """Write down what was turned away, and make room and order; True while there is more to remove."""
         self._notebook.write(self._engine)
         if time.monotonic() - self._pruned_at < PRUNE_EVERY_S:
             return False
+        self._spool.sweep()
         if prune(self._engine, self._spool, self._config.retention):
             return True
         self._pruned_at = time.monotonic()

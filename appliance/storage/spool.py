@@ -145,6 +145,10 @@ class FileSpool:
             raise SpoolDamaged("spool_damaged", f"{digest[:12]} in the spool is not what was written: check the disk")
         return content
 
+    def has(self, digest: str) -> bool:
+        """Whether a file of that digest is there."""
+        return _target(self._root, digest).exists()
+
     def remove(self, digest: str) -> None:
         """Forget that content, if it is there."""
         with _disk(), contextlib.suppress(FileNotFoundError):

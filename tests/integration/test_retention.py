@@ -1,5 +1,6 @@
 """The spool forgets what is analysed and delivered, and nothing else, however low the disk is."""
 
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -7,9 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select, update
 
-from appliance.config import Retention
+from appliance.config import Configuration, Receive, Retention
 from appliance.domain.job import Event
 from appliance.errors import Rejected
+from appliance.service.receive import PRUNE_EVERY_S, ReceiveRole
 from appliance.storage import retention
 from appliance.storage.database import now, open_database
 from appliance.storage.ledger import Outgoing, Received, is_answer, keep_instance, record_result
@@ -141,3 +143,20 @@ def test_our_answers_are_known_by_their_uid(engine: Engine, spool: FileSpool) ->
     analysed(engine, spool, "one")
     assert is_answer(engine, result(source("one")).uid("sc"))
     assert not is_answer(engine, "2.25.1")
+
+
+def test_the_role_sweeps_while_it_runs(tmp_path: Path) -> None:
+    """systemd starts a killed role at once, when what it left is still too young to be swept."""
+    config = Configuration(state_dir=tmp_path, receive=Receive(port=0))
+    role = ReceiveRole(config, open_database(config.database))
+    left = config.spool_dir / "incoming" / "left"
+    left.write_bytes(b"half an image")
+    try:
+        role.step()
+        assert left.exists()
+        os.utime(left, (0, 0))
+        role._pruned_at = -PRUNE_EVERY_S
+        role.step()
+        assert not left.exists()
+    finally:
+        role.close()

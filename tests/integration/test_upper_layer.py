@@ -704,3 +704,21 @@ def test_a_tls_context_takes_nothing_old() -> None:
     names = [cipher["name"] for cipher in context.get_ciphers() if cipher["protocol"] == "TLSv1.2"]
     assert names
     assert all(name.startswith("ECDHE-") and ("GCM" in name or "CHACHA20" in name) for name in names)
+
+
+def test_what_retention_removes_meanwhile_is_not_called_stored(receiving: Receiving) -> None:
+    """Between the file that was found and the row that says so, the spool may be pruned: the sender comes again."""
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        assert wire.store("1.2.3.4", b"content") == 0
+        keep, (file,) = receiving.keep, receiving.files
+
+        def keep_after_pruning(received: object) -> bool:
+            file.unlink()
+            return keep(received)
+
+        receiving.keep = keep_after_pruning
+        assert wire.store("1.2.3.4", b"content") == 0xA700
+        receiving.keep = keep
+        assert wire.store("1.2.3.4", b"content") == 0
+    assert receiving.files == [file]
