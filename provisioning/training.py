@@ -45,7 +45,9 @@ from provisioning.training_notes import FRACATLAS_FACTS, FRACATLAS_NOTES, PHANTO
 CACHE = Path("~/.cache/osteon/training")
 N = TypeVar("N", bound=nn.Module)
 
-CLASSIFIED = ("ankle", "wrist", "knee", "shoulder", "pelvis")  # no film shows a fractured spine
+CLASSIFIED = ("ankle", "wrist", "knee", "pelvis")
+"""Sites with an engine. No film shows a fractured spine; the shoulder's 14 fractures taught nothing (docs/models.md)."""
+
 LOCALISER_STEPS = (500, 300, 300)  # batches of each cycle of the learning rate
 PHANTOM_LOCALISER = (8, 16, 24, 32, 32)  # 0.08 million weights
 PHANTOM_CLASSIFIER = (8, 16, 24, 32)  # 0.06 million weights

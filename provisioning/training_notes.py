@@ -20,7 +20,7 @@ doi 10.1038/s41597-023-02432-4; data at figshare 22363012, [CC BY 4.0](https://c
 The films were resampled, equalised and cropped; the weights were learned from them. Its authors endorse nothing here.
 
 What to know: 8-bit pictures, most only 373x454 pixels; adults and children, three hospitals of one country. Nearly
-all films with hardware show a fracture, so figures are also given without them. The intervals of knee, shoulder,
+all films with hardware show a fracture, so figures are also given without them. The intervals of knee,
 pelvis and ankle are wide because there are few fractures to measure.
 
 No patient identities exist. A fold holds whole groups of look-alikes and of neighbouring numbers that show a region in

@@ -706,8 +706,9 @@ def test_a_tls_context_takes_nothing_old() -> None:
     assert all(name.startswith("ECDHE-") and ("GCM" in name or "CHACHA20" in name) for name in names)
 
 
-def test_what_retention_removes_meanwhile_is_not_called_stored(receiving: Receiving) -> None:
+def test_what_retention_removes_meanwhile_is_not_called_stored(start: Start) -> None:
     """Between the file that was found and the row that says so, the spool may be pruned: the sender comes again."""
+    receiving = start()
     with Wire(receiving.port) as wire:
         wire.associate()
         assert wire.store("1.2.3.4", b"content") == 0
