@@ -46,7 +46,7 @@ CACHE = Path("~/.cache/osteon/training")
 N = TypeVar("N", bound=nn.Module)
 
 CLASSIFIED = ("ankle", "wrist", "knee", "pelvis")
-"""Sites with an engine. No film shows a fractured spine; the shoulder's 14 fractures taught nothing (docs/models.md)."""
+"""Sites with an engine: no film shows a fractured spine, and 14 fractures of shoulders taught nothing."""
 
 LOCALISER_STEPS = (500, 300, 300)  # batches of each cycle of the learning rate
 PHANTOM_LOCALISER = (8, 16, 24, 32, 32)  # 0.08 million weights
