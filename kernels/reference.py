@@ -156,14 +156,18 @@ def overlay(
 
 
 def focus(heat: NDArray[np.float32]) -> float:
-    """0 (heat everywhere alike) to 1 (heat in one cell) for a map (h, w) >= 0; 0 for a flat one.
+    """How near together the heat of a map (h, w) >= 0 lies: 1 in one cell, 0 as far apart as an even map's, or further.
 
-    One less the effective share of the area, (sum x)^2 / (n sum x^2): the inverse Simpson index of the cells.
-
-    References
-    ----------
-    Simpson, "Measurement of Diversity", Nature 1949.
+    One less the root mean square distance of the heat from its centre, over that of an even map. 0 for a flat map.
+    docs/models.md says what it tells of an answer, and what other measures told.
     """
     total = float(heat.sum(dtype=np.float64))
-    squares = float(np.square(heat, dtype=np.float64).sum())
-    return 1.0 - total * total / (heat.size * squares) if squares > FLAT else 0.0
+    if total <= FLAT:
+        return 0.0
+    share = heat / total
+    rows, columns = (np.arange(n, dtype=np.float64) for n in heat.shape)
+    square = 0.0
+    for along, at in ((share.sum(axis=1), rows), (share.sum(axis=0), columns)):
+        square += float(along @ at**2 - (along @ at) ** 2)
+    even = sum((n * n - 1) / 12 for n in heat.shape)
+    return max(0.0, 1.0 - (max(square, 0.0) / even) ** 0.5) if even else 1.0

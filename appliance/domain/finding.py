@@ -78,7 +78,7 @@ class Finding:
     doubt, positive
         The two operating points: probability >= `positive` is positive, >= `doubt` is doubt.
     focus
-        0 (heat everywhere) to 1 (heat in one place).
+        0 (heat everywhere, or in places far apart) to 1 (heat in one place); `kernels.reference.focus`.
     """
 
     site: Site

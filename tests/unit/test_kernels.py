@@ -61,9 +61,19 @@ def test_the_colour_map_runs_from_blue_to_red() -> None:
 def test_focus_tells_one_cell_from_all_cells() -> None:
     one, all_alike, none = np.zeros((4, 4), np.float32), np.ones((4, 4), np.float32), np.zeros((4, 4), np.float32)
     one[1, 2] = 0.3
-    assert kernels.focus(one) == pytest.approx(1 - 1 / 16)
+    assert kernels.focus(one) == 1
     assert kernels.focus(all_alike) == pytest.approx(0)
     assert kernels.focus(none) == 0
+    assert kernels.focus(np.ones((1, 1), np.float32)) == 1
+
+
+def test_focus_is_the_spread_of_the_heat() -> None:
+    """Two cells, two apart in a row of four: a distance of 1 from their middle; evenly, sqrt(15 / 12)."""
+    apart = np.array([[1, 0, 1, 0]], np.float32)
+    assert kernels.focus(apart) == pytest.approx(1 - (1 / (15 / 12)) ** 0.5)
+    corners = np.zeros((4, 4), np.float32)
+    corners[[0, 0, -1, -1], [0, -1, 0, -1]] = 1
+    assert kernels.focus(corners) == 0  # further apart than evenly
 
 
 def test_the_overlay_is_what_the_appliance_draws() -> None:
