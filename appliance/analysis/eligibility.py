@@ -185,16 +185,14 @@ def _anatomy(header: Header) -> NotAnalysed | None:
 
     A text that names one of our sites, too ("femur, neck"), is left to the localiser.
     """
-    coded = _terms((header.body_part_examined, *header.anatomic_regions))
-    terms = (
-        coded
-        if any(word in SITE_BY_BODY_PART or word in OUT_OF_SCOPE for word in coded)
-        else _terms(header.descriptions)
-    )
-    out = next((word for word in terms if word in OUT_OF_SCOPE), None)
-    if out is None or any(word in SITE_BY_BODY_PART for word in terms):
-        return None
-    return NotAnalysed(code="out_of_scope", reason=f"body part {out} is not one that the appliance reads")
+    coded = [_terms([text]) for text in (header.body_part_examined, *header.anatomic_regions)]
+    known = SITE_BY_BODY_PART.keys() | OUT_OF_SCOPE
+    texts = coded if any(known.intersection(terms) for terms in coded) else [_terms(header.descriptions)]
+    for terms in texts:
+        out = next((word for word in terms if word in OUT_OF_SCOPE), None)
+        if out and not SITE_BY_BODY_PART.keys() & set(terms):
+            return NotAnalysed(code="out_of_scope", reason=f"body part {out} is not one that the appliance reads")
+    return None
 
 
 def _terms(texts: Iterable[str]) -> list[str]:

@@ -61,6 +61,7 @@ def test_ordinary_radiographs_are_for_us(change: dict[str, object]) -> None:
         ({"rows": 16, "columns": 16}, "too_small"),
         ({"body_part_examined": "CHEST"}, "out_of_scope"),
         ({"anatomic_regions": ("CHEST",)}, "out_of_scope"),
+        ({"body_part_examined": "CHEST", "anatomic_regions": ("WRIST JOINT",)}, "out_of_scope"),
         ({"descriptions": ("XR CHEST AP PORTABLE",)}, "out_of_scope"),
         ({"body_part_examined": "EXTREMITY", "descriptions": ("TORAX",)}, "out_of_scope"),
     ],
