@@ -101,6 +101,9 @@ class Analyse(Section):
     """The engines."""
 
     pack: str = Field("fracatlas", description="A pack of `osteon pack list`, or the path of a pack's folder")
+    more_packs: tuple[str, ...] = Field(
+        (), description="Packs beside it: their engines serve the sites that those named before have none for"
+    )
     trusted_keys: tuple[Path, ...] = Field(
         (), description="Ed25519 public keys (PEM); if there are any, only packs signed with one of them are used"
     )

@@ -10,7 +10,8 @@ import hashlib
 import math
 import re
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,6 +97,26 @@ class Pack:
         """Golden inputs and outputs, ``{network}/{tensor}`` -> array."""
         with np.load(self.folder / "goldens.npz") as stored:
             return {name: stored[name] for name in stored.files}
+
+
+def joined(packs: Sequence[Pack]) -> Pack:
+    """Several packs as one: the localiser of the first, and for each site the engine of the first that has one.
+
+    Name and version name all of them, the digest is a function of theirs, and one synthetic pack makes all synthetic.
+    """
+    first, *others = packs
+    if not others:
+        return first
+    return replace(
+        first,
+        name="+".join(p.name for p in packs),
+        version="+".join(p.version for p in packs),
+        kind="synthetic" if any(p.is_synthetic for p in packs) else "radiographs",
+        description=" ".join(p.description for p in packs),
+        digest=hashlib.sha256("".join(p.digest for p in packs).encode()).hexdigest(),
+        classifiers={site: spec for p in reversed(packs) for site, spec in p.classifiers.items()},
+        data={p.name: p.data for p in packs},
+    )
 
 
 def read_pack(folder: Path, preprocessing: str) -> Pack:

@@ -18,7 +18,7 @@ from appliance.errors import Fault
 from appliance.preprocessing.recipe import DIGEST
 from appliance.storage.database import now
 from engines.goldens import check_goldens
-from engines.pack import MANIFEST, Pack, PackError, read_pack
+from engines.pack import MANIFEST, Pack, PackError, joined, read_pack
 from engines.signature import check_signature
 
 SHIPPED = Path(engines.packs.__file__).parent
@@ -26,22 +26,30 @@ SHIPPED = Path(engines.packs.__file__).parent
 
 
 def pack_of(config: Configuration) -> Pack:
-    """The pack that the configuration names: one that ships with Osteon, one that was installed, or a folder.
+    """What the configuration names, as one pack; `Fault` as `packs_of`."""
+    return joined(packs_of(config))
+
+
+def packs_of(config: Configuration) -> list[Pack]:
+    """The packs that the configuration names: those that ship with Osteon, that were installed, or folders.
 
     Raises
     ------
     Fault
         ``pack`` with what to do about it.
     """
-    name = config.analyse.pack
-    places = (SHIPPED / name, config.packs_dir / name)
-    folder = next((place for place in places if (place / MANIFEST).exists()), Path(name))
     try:
-        if config.analyse.trusted_keys:
-            check_signature(folder, config.analyse.trusted_keys)
-        return known_sites(read_pack(folder, DIGEST))
+        return [_pack(name, config) for name in (config.analyse.pack, *config.analyse.more_packs)]
     except PackError as error:
         raise Fault("pack", str(error)) from error
+
+
+def _pack(name: str, config: Configuration) -> Pack:
+    places = (SHIPPED / name, config.packs_dir / name)
+    folder = next((place for place in places if (place / MANIFEST).exists()), Path(name))
+    if config.analyse.trusted_keys:
+        check_signature(folder, config.analyse.trusted_keys)
+    return known_sites(read_pack(folder, DIGEST))
 
 
 def known_sites(pack: Pack) -> Pack:
@@ -58,7 +66,7 @@ def known_sites(pack: Pack) -> Pack:
 
 
 def pipeline_of(config: Configuration) -> Pipeline:
-    """Preprocessing and the engines of the configured pack, loaded, checked against its goldens and ready.
+    """Preprocessing and the engines of the configured packs, loaded, checked against its goldens and ready.
 
     Raises
     ------
@@ -69,16 +77,18 @@ def pipeline_of(config: Configuration) -> Pipeline:
     from appliance.preprocessing.dali import DaliPreprocessor
     from engines.onnxruntime_runner import OnnxRuntimeRunner
 
-    pack, threads = pack_of(config), config.analyse.threads
+    packs, threads = packs_of(config), config.analyse.threads
 
     @cache
     def runner_of(file: Path) -> OnnxRuntimeRunner:
         return OnnxRuntimeRunner(file, threads)
 
     try:
-        check_goldens(pack, runner_of)
+        for pack in packs:
+            check_goldens(pack, runner_of)
     except PackError as error:
         raise Fault("pack", str(error)) from error
+    pack = joined(packs)
     localiser = Localiser(runner_of(pack.localiser.file), pack.localiser)
     classifiers = {Site(site): Classifier(runner_of(spec.file), spec) for site, spec in pack.classifiers.items()}
     return Pipeline(

@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +18,18 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from appliance.config import Analyse, Configuration
+from appliance.dicom.part10 import part10_bytes
 from appliance.errors import Fault, Rejected
 from appliance.preprocessing.recipe import DIGEST
 from appliance.service.engines import SHIPPED, pack_of, pipeline_of
+from appliance.service.reading import Reader
 from engines.onnxruntime_runner import OnnxRuntimeRunner
 from engines.pack import FORMAT
 from engines.runner import RunnerError
 from engines.signature import sign
+from engines.training.manifest import toml
 from provisioning.packs import folder_of, install, packs, verify
+from provisioning.phantoms import instance_from_phantom, phantom
 
 
 @pytest.fixture
@@ -249,3 +255,29 @@ def test_the_verbs(copy: Path, tmp_path: Path) -> None:
     assert "phantom-9." in listed
     assert "SYNTHETIC" in osteon("show", "phantom")
     assert "off its goldens by" in osteon("verify", "phantom")
+
+
+def test_packs_beside_each_other(copy: Path, config: Configuration) -> None:
+    """The first has no engine for the spine; the second's spine is read, and what it has besides is not."""
+    manifest = tomllib.loads((copy / "pack.toml").read_text())
+    del manifest["classifiers"]["spine"]
+    edit(copy, lambda _: toml(manifest))
+    name = install(copy, config).name
+    alone = config.model_copy(update={"analyse": Analyse(pack=name)})
+    assert "spine" not in pack_of(alone).classifiers
+    both = config.model_copy(update={"analyse": Analyse(pack=name, more_packs=("phantom",))})
+    pack = pack_of(both)
+    assert pack.classifiers["spine"].file.parent == SHIPPED / "phantom"
+    assert pack.classifiers["wrist"].file.parent == config.packs_dir / name
+    assert pack.is_synthetic
+    assert pack.version == f"{pack_of(alone).version}+{pack_of(alone).version.removeprefix('9.')}"
+    made_by = pipeline_of(both).provenance
+    assert made_by.pack_digest == pack.digest != pack_of(alone).digest
+    reader = Reader(pipeline_of(both))
+    try:
+        drawn = part10_bytes(instance_from_phantom(phantom("spine", 3, True)))
+        result = reader.read(reader.examine(partial(bytes, drawn))).analysis.result
+    finally:
+        reader.close()
+    assert [f.site for f in result.findings] == ["spine"]
+    assert result.provenance.model.startswith("phantom+phantom (SYNTHETIC) 9.")
