@@ -327,8 +327,9 @@ def engines() -> None:
 @engines.command("build")
 @click.option("--target", default="sm89", show_default=True, help="sm80, sm86, sm89 (RTX 4090), sm120; or here.")
 @click.option("--pack", "name", help="Name of a pack, or a folder; default: analyse.pack.")
+@click.option("--half", is_flag=True, help="Compute in float16.")
 @config_option
-def engines_build(target: str, name: str | None, config_path: Path | None) -> None:
+def engines_build(target: str, name: str | None, half: bool, config_path: Path | None) -> None:
     """Build what is not there yet: ahead of time with tensorrt_rtx, which needs no GPU, or here with tensorrt."""
     from rich.progress import track
 
@@ -340,7 +341,7 @@ def engines_build(target: str, name: str | None, config_path: Path | None) -> No
 
     config = _configuration(config_path)
     pack = read_pack(folder_of(name or config.analyse.pack, config), DIGEST)
-    plans = build_plans(pack, target, config.plans_dir)
+    plans = build_plans(pack, target, config.plans_dir, half=half)
     try:
         for built in track(plans, total=len(networks(pack)), description="building", console=out, transient=True):
             size = f"{built.file.stat().st_size / 1e6:.1f} MB"

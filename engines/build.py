@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .pack import Pack
-from .plan import build_plan, plan_key
+from .plan import PlanError, build_plan, plan_key
 
 
 class Built(NamedTuple):
@@ -24,8 +24,13 @@ def networks(pack: Pack) -> dict[str, Path]:
     return {"localiser": pack.localiser.file} | {site: c.file for site, c in pack.classifiers.items()}
 
 
-def build_plans(pack: Pack, target: str, folder: Path) -> Iterator[Built]:
+def build_plans(pack: Pack, target: str, folder: Path, *, half: bool = False) -> Iterator[Built]:
     """Build what is not there yet, one network at a time; each plan appears whole or not at all.
+
+    Parameters
+    ----------
+    half
+        Compute in float16.
 
     Raises
     ------
@@ -34,12 +39,27 @@ def build_plans(pack: Pack, target: str, folder: Path) -> Iterator[Built]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for network, onnx in networks(pack).items():
-        plan = folder / f"{plan_key(onnx, target)}.plan"
+        model = onnx.read_bytes()
+        if half:
+            model = _in_half(model)
+        plan = folder / f"{plan_key(model, target)}.plan"
         was_there = plan.exists()
         if not was_there:
             unfinished = plan.with_suffix(f".{os.getpid()}")
+            try:
+                content = build_plan(model, target)
+            except PlanError as error:
+                raise PlanError(f"{network}: {error}") from error
             with unfinished.open("wb") as file:
-                file.write(build_plan(onnx, target))
+                file.write(content)
                 os.fsync(file.fileno())
             unfinished.replace(plan)
         yield Built(network, plan, was_there)
+
+
+def _in_half(model: bytes) -> bytes:
+    import onnx  # only whoever builds needs it
+
+    from .half import in_half
+
+    return in_half(onnx.load_model_from_string(model)).SerializeToString()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 TARGETS = ("sm80", "sm86", "sm89", "sm120")
@@ -38,17 +37,19 @@ def tensorrt() -> Any:
     raise PlanError("neither tensorrt nor tensorrt_rtx is installed: pip install 'osteon[gpu]'")
 
 
-def plan_key(onnx: Path, target: str) -> str:
-    """Name of the plan of `onnx` for `target`: package, version, target and the digest of the network."""
+def plan_key(model: bytes, target: str) -> str:
+    """Name of the plan of an ONNX `model` for `target`: package, version, target and the digest of the network."""
     trt = tensorrt()
-    return f"{trt.__name__}-{trt.__version__}-{target}-{hashlib.sha256(onnx.read_bytes()).hexdigest()[:16]}"
+    return f"{trt.__name__}-{trt.__version__}-{target}-{hashlib.sha256(model).hexdigest()[:16]}"
 
 
-def build_plan(onnx: Path, target: str) -> bytes:
+def build_plan(model: bytes, target: str) -> bytes:
     """The plan of a network with one input and a dynamic first axis of 1 to `LARGEST_BATCH`.
 
     Parameters
     ----------
+    model
+        ONNX; the plan computes in the types that it says.
     target
         One of `TARGETS`, for tensorrt_rtx; ``"here"`` builds for the GPU of this machine.
 
@@ -65,9 +66,9 @@ def build_plan(onnx: Path, target: str) -> bytes:
     # an opt-in on TensorRT 10, the only mode of 11 and of RTX: types are those of the ONNX file
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse(onnx.read_bytes()):
+    if not parser.parse(model):
         reasons = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
-        raise PlanError(f"{trt.__name__} does not take {onnx.name}: {reasons}")
+        raise PlanError(f"{trt.__name__} does not take the network: {reasons}")
     config = builder.create_builder_config()
     _aim(trt, config, target)
     profile = builder.create_optimization_profile()
@@ -77,7 +78,7 @@ def build_plan(onnx: Path, target: str) -> bytes:
     config.add_optimization_profile(profile)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise PlanError(f"{trt.__name__} cannot build {onnx.name} for {target}")
+        raise PlanError(f"{trt.__name__} cannot build the network for {target}")
     return bytes(plan)
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -9,8 +10,11 @@ from onnx import TensorProto, helper
 from appliance.preprocessing.recipe import DIGEST
 from appliance.service.engines import SHIPPED
 from engines.build import build_plans, networks
+from engines.half import in_half
+from engines.onnxruntime_runner import OnnxRuntimeRunner
 from engines.pack import Pack, read_pack
 from engines.plan import PlanError, build_plan, plan_key
+from engines.runner import worst_difference
 
 NAMES = ("phantom", "fracatlas")
 MAGIC, SM89 = b"vtrt", 0x08
@@ -22,8 +26,9 @@ def pack(request: pytest.FixtureRequest) -> Pack:
     return read_pack(SHIPPED / request.param, DIGEST)
 
 
-def test_every_network_is_built_ahead_of_time(pack: Pack, tmp_path: Path) -> None:
-    built = list(build_plans(pack, "sm89", tmp_path))
+@pytest.mark.parametrize("half", [False, True])
+def test_every_network_is_built_ahead_of_time(pack: Pack, tmp_path: Path, half: bool) -> None:
+    built = list(build_plans(pack, "sm89", tmp_path, half=half))
     assert [b.network for b in built] == list(networks(pack))
     for plan in built:
         header = plan.file.read_bytes()[:64]
@@ -39,7 +44,7 @@ def test_a_plan_is_built_once_and_for_one_target_and_network(tmp_path: Path) -> 
     again = list(build_plans(pack, "sm89", tmp_path))
     assert all(b.was_there for b in again)
     assert [b.file for b in again] == [b.file for b in first]
-    files = list(networks(pack).values())
+    files = [file.read_bytes() for file in networks(pack).values()]
     assert len({plan_key(f, t) for f in files for t in ("sm89", "sm120")}) == 2 * len(files)
 
 
@@ -49,7 +54,24 @@ def test_what_cannot_be_built_is_said_so(tmp_path: Path) -> None:
     tensors = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", 3]) for n in ("x", "y")]
     graph = helper.make_graph([node], "g", tensors[:1], tensors[1:])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("nowhere", 1)]), strange)
-    with pytest.raises(PlanError, match=r"strange\.onnx"):
-        build_plan(strange, "sm89")
-    with pytest.raises(PlanError, match="sm90"):
-        build_plan(networks(read_pack(SHIPPED / "phantom", DIGEST))["wrist"], "sm90")
+    with pytest.raises(PlanError, match="does not take"):
+        build_plan(strange.read_bytes(), "sm89")
+    pack = read_pack(SHIPPED / "phantom", DIGEST)
+    with pytest.raises(PlanError, match=r"localiser: .*sm90"):
+        list(build_plans(pack, "sm90", tmp_path))
+
+
+def test_float16_changes_no_answer(pack: Pack, tmp_path: Path) -> None:
+    """On the golden inputs and on noise: probabilities within 2e-3, the same answer away from the thresholds."""
+    noise = np.random.default_rng(5).uniform(0, 255, (3, 1, 256, 256)).astype(np.float32)
+    for spec in pack.classifiers.values():
+        onnx.save(in_half(onnx.load(spec.file)), tmp_path / "half.onnx")
+        full, half = OnnxRuntimeRunner(spec.file), OnnxRuntimeRunner(tmp_path / "half.onnx")
+        assert (half.inputs, half.outputs) == (full.inputs, full.outputs)
+        golden = pack.goldens()[f"{spec.site}/region"]
+        for regions in (golden, noise):
+            before, after = full.run({"region": regions}), half.run({"region": regions})
+            for a, b in zip(before["logit"], after["logit"], strict=True):
+                assert abs(spec.probability(float(a)) - spec.probability(float(b))) < 2e-3
+            assert worst_difference(before["activations"], after["activations"]) < 0.01
+            assert worst_difference(before["gradients"], after["gradients"]) < 0.05
