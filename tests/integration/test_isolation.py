@@ -6,7 +6,9 @@ import resource
 import signal
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from appliance.errors import OsteonError, Rejected, Transient
 from appliance.service.isolation import Isolated
@@ -53,6 +55,23 @@ def isolated() -> Iterator[Isolated[str]]:
     made = Isolated(behave, limit_s=2, limit_bytes=2**30)
     yield made
     made.close()
+
+
+def numbers(count: int, first: int = 0) -> tuple[NDArray[np.uint16], str, NDArray[np.float64]]:
+    """Arrays large and small, and something beside them."""
+    return np.arange(first, first + count).astype(np.uint16), "beside", np.array([[0.5]])
+
+
+def test_arrays_arrive_whole_and_leave_nothing() -> None:
+    made = Isolated(numbers)
+    try:
+        for count, first in ((3_000_000, 7), (10, 1), (0, 0), (1_000_001, 3)):
+            whole, beside, small = made(count, first)
+            np.testing.assert_array_equal(whole, numbers(count, first)[0])
+            assert (whole.dtype, beside, small.tolist()) == (np.uint16, "beside", [[0.5]])
+            assert os.fstat(made._memory).st_size == 0  # nothing of a radiograph stays there
+    finally:
+        made.close()
 
 
 def test_one_process_serves_many_calls(isolated: Isolated[str]) -> None:
