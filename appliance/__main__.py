@@ -299,10 +299,7 @@ def pack_evaluate(manifest: Path, name: str | None, report: Path, limit: int | N
     """
     from provisioning.evaluation import evaluate_manifest
 
-    config = _configuration(config_path)
-    if name:
-        config = config.model_copy(update={"analyse": config.analyse.model_copy(update={"pack": name})})
-    evaluate_manifest(manifest, config, report, limit, out)
+    evaluate_manifest(manifest, _with_pack(_configuration(config_path), name), report, limit, out)
 
 
 @pack.command("sign")
@@ -333,14 +330,12 @@ def engines_build(target: str, name: str | None, half: bool, config_path: Path |
     """Build what is not there yet: ahead of time with tensorrt_rtx, which needs no GPU, or here with tensorrt."""
     from rich.progress import track
 
-    from appliance.preprocessing.recipe import DIGEST
+    from appliance.service.engines import pack_of
     from engines.build import build_plans, networks
-    from engines.pack import read_pack
     from engines.plan import PlanError
-    from provisioning.packs import folder_of
 
-    config = _configuration(config_path)
-    pack = read_pack(folder_of(name or config.analyse.pack, config), DIGEST)
+    config = _with_pack(_configuration(config_path), name)
+    pack = pack_of(config)
     plans = build_plans(pack, target, config.plans_dir, half=half)
     try:
         for built in track(plans, total=len(networks(pack)), description="building", console=out, transient=True):
@@ -387,6 +382,13 @@ def _config_path(path: Path | None) -> Path | None:
 
 def _configuration(path: Path | None) -> Configuration:
     return read_configuration(_config_path(path))
+
+
+def _with_pack(config: Configuration, name: str | None) -> Configuration:
+    """`config` with another pack, and no more packs beside it; as it is without a name."""
+    if name is None:
+        return config
+    return config.model_copy(update={"analyse": config.analyse.model_copy(update={"pack": name, "more_packs": ()})})
 
 
 def _text(value: object) -> str:

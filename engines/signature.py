@@ -23,8 +23,11 @@ def sign(folder: Path, private_key: Path) -> Path:
     Raises
     ------
     PackError
-        If the key is no Ed25519 private key without a password.
+        If the key is no Ed25519 private key without a password, or the folder holds no pack.
     """
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise PackError(f"{folder} holds no {MANIFEST}: name the folder of a pack")
     try:
         key = load_pem_private_key(private_key.read_bytes(), None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -32,7 +35,7 @@ def sign(folder: Path, private_key: Path) -> Path:
     if not isinstance(key, Ed25519PrivateKey):
         raise PackError(f"{private_key} is no Ed25519 key: openssl genpkey -algorithm ed25519")
     written = folder / SIGNATURE
-    written.write_bytes(key.sign((folder / MANIFEST).read_bytes()))
+    written.write_bytes(key.sign(manifest.read_bytes()))
     return written
 
 

@@ -85,7 +85,11 @@ class Evaluation:
 
 def evaluate_manifest(manifest: Path, config: Configuration, report: Path, limit: int | None, console: Console) -> None:
     """Evaluate the configured pack on a manifest and write the page to `report`."""
-    pack, rows = pack_of(config), spread(read_manifest(manifest), limit)
+    pack = pack_of(config)
+    try:
+        rows = spread(read_manifest(manifest), limit)
+    except (OSError, ValueError) as error:
+        raise Rejected("manifest", f"{manifest} is no manifest that can be used: {error}") from error
     reader = Reader(pipeline_of(config))
     errors: list[tuple[Case, bytes]] = []
     followed = track(rows, description="evaluating", console=console)

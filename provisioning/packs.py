@@ -14,7 +14,7 @@ from pathlib import Path
 from appliance.config import Configuration
 from appliance.errors import Rejected
 from appliance.preprocessing.recipe import DIGEST
-from appliance.service.engines import SHIPPED, known_sites
+from appliance.service.engines import SHIPPED, known_sites, pack_folder
 from engines.goldens import check_goldens
 from engines.onnxruntime_runner import OnnxRuntimeRunner
 from engines.pack import MANIFEST, Pack, PackError, read_pack
@@ -42,9 +42,9 @@ def folder_of(name: str, config: Configuration) -> Path:
     Rejected
         ``no_such_pack``.
     """
-    for folder in (SHIPPED / name, config.packs_dir / name, Path(name)):
-        if (folder / MANIFEST).exists():
-            return folder
+    folder = pack_folder(name, config)
+    if (folder / MANIFEST).exists():
+        return folder
     raise Rejected("no_such_pack", f"there is no pack {name!r}: see `osteon pack list`, or name a folder")
 
 

@@ -40,7 +40,7 @@ DESCRIPTIONS = ("StudyDescription", "SeriesDescription", "ProtocolName", "Perfor
 
 def header(ds: Dataset, calling_ae_title: str = "") -> Header:
     """The header of `ds`, without decoding pixels; raises what pydicom raises on values that are none."""
-    sides = list(_sides(ds))
+    named = list(sides(ds))
     return Header(
         sop_instance_uid=str(ds.get("SOPInstanceUID") or ""),
         sop_class_uid=str(ds.get("SOPClassUID") or ""),
@@ -51,8 +51,8 @@ def header(ds: Dataset, calling_ae_title: str = "") -> Header:
         or ds.get("SOPClassUID") == DigitalXRayImageStorageForProcessing,
         body_part_examined=_capitals(ds, "BodyPartExamined"),
         anatomic_regions=tuple(_meanings(ds, "AnatomicRegionSequence")),
-        laterality=sides[0] if sides else Laterality.UNKNOWN,
-        sides_disagree=len(set(sides)) > 1,
+        laterality=named[0] if named else Laterality.UNKNOWN,
+        sides_disagree=len(set(named)) > 1,
         view_position=_view_position(ds),
         rows=int(ds.get("Rows") or 0),
         columns=int(ds.get("Columns") or 0),
@@ -89,7 +89,7 @@ def _meanings(ds: Dataset, keyword: str) -> Iterator[str]:
     return (_capitals(item, "CodeMeaning") for item in ds.get(keyword) or ())
 
 
-def _sides(ds: Dataset) -> Iterator[Laterality]:
+def sides(ds: Dataset) -> Iterator[Laterality]:
     """The image's side, the series' side and the coded one (DICOM PS3.3 C.8.11.1, C.7.3.1, table 8-5a)."""
     for keyword in ("ImageLaterality", "Laterality"):
         if (side := _capitals(ds, keyword)) in ("L", "R"):

@@ -21,7 +21,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import PersonName, validate_value
 
-from appliance.domain.identifiers import Laterality
+from .header import sides
 
 TYPE_2 = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
@@ -43,9 +43,9 @@ UNREADABLE = (ArithmeticError, AttributeError, LookupError, NotImplementedError,
 
 IDENTITY = (
     "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex",
-    "StudyInstanceUID", "AccessionNumber", "ImageLaterality", "Laterality",
+    "StudyInstanceUID", "AccessionNumber",
 )  # fmt: skip
-"""Where an answer belongs, and of which side it speaks: if one of these changes, it has to be given anew."""
+"""Where an answer belongs: if one of these changes, it has to be given anew."""
 
 PATIENT_SEX = ("M", "F", "O")
 
@@ -79,18 +79,9 @@ def text(source: Dataset, keyword: str) -> str:
 
 
 def identity_digest(source: Dataset) -> str:
-    """SHA-256 over `IDENTITY` as text: two data sets with the same one want the same answers."""
-    values = [text(source, keyword).strip(" ^") for keyword in IDENTITY]
+    """SHA-256 over `IDENTITY` as text and the side: two data sets with the same one want the same answers."""
+    values = [*(text(source, keyword).strip(" ^") for keyword in IDENTITY), *sides(source)]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
-
-
-def laterality(source: Dataset) -> Laterality:
-    """Image Laterality or Laterality, if it is one side (DICOM PS3.3 C.8.11.1, C.7.3.1)."""
-    for keyword in ("ImageLaterality", "Laterality"):
-        value = text(source, keyword)
-        if value in ("L", "R"):
-            return Laterality(value)
-    return Laterality.UNKNOWN
 
 
 def _tags(keywords: Iterable[str]) -> Iterator[BaseTag]:

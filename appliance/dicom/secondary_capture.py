@@ -20,7 +20,7 @@ from appliance.domain.result import SECOND_READER, Result
 
 from .codes import SITES, SOURCE_IMAGE, code_item
 from .part10 import with_file_meta
-from .patient_study import copied, laterality, patient_study, text
+from .patient_study import copied, patient_study, text
 from .series import stamp
 from .spacing import spacing
 
@@ -50,7 +50,7 @@ def secondary_capture(source: Dataset, result: Result, rgb: NDArray[np.uint8]) -
     ds.Modality = "OT"
     sites = {f.site for f in result.findings}
     if not sites or sites - UNPAIRED:
-        ds.Laterality = _side(source, result).value
+        ds.Laterality = _side(result).value
     ds.ConversionType = "WSD"
     ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture = ds.ContentDate, ds.ContentTime
     _general_image(ds, source, result)
@@ -91,9 +91,9 @@ def _image_pixel(ds: Dataset, rgb: NDArray[np.uint8]) -> None:
     ds["PixelData"].VR = "OB"
 
 
-def _side(source: Dataset, result: Result) -> Laterality:
+def _side(result: Result) -> Laterality:
     sides = {f.laterality for f in result.findings}
-    return sides.pop() if len(sides) == 1 and Laterality.UNKNOWN not in sides else laterality(source)
+    return sides.pop() if len(sides) == 1 else Laterality.UNKNOWN
 
 
 def _summary(result: Result) -> str:

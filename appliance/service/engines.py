@@ -44,9 +44,14 @@ def packs_of(config: Configuration) -> list[Pack]:
         raise Fault("pack", str(error)) from error
 
 
-def _pack(name: str, config: Configuration) -> Pack:
+def pack_folder(name: str, config: Configuration) -> Path:
+    """Where the pack of that name lies: among those that ship, those that were installed, or at that path."""
     places = (SHIPPED / name, config.packs_dir / name)
-    folder = next((place for place in places if (place / MANIFEST).exists()), Path(name))
+    return next((place for place in places if (place / MANIFEST).exists()), Path(name))
+
+
+def _pack(name: str, config: Configuration) -> Pack:
+    folder = pack_folder(name, config)
     if config.analyse.trusted_keys:
         check_signature(folder, config.analyse.trusted_keys)
     return known_sites(read_pack(folder, DIGEST))

@@ -281,3 +281,21 @@ def test_packs_beside_each_other(copy: Path, config: Configuration) -> None:
         reader.close()
     assert [f.site for f in result.findings] == ["spine"]
     assert result.provenance.model.startswith("phantom+phantom (SYNTHETIC) 9.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("engines", "build", "--pack", "nowhere"), "cannot be read"),
+        (("pack", "sign", "EMPTY", "--key", "EMPTY/none.pem"), "holds no pack.toml"),
+        (("pack", "evaluate", "EMPTY/none.pem", "--pack", "phantom"), "no manifest that can be used"),
+        (("pack", "show", "nowhere"), "pack list"),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    (tmp_path / "none.pem").write_text("hello")
+    given = [a.replace("EMPTY", str(tmp_path)) for a in arguments]
+    done = subprocess.run([sys.executable, "-m", "appliance", *given], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
