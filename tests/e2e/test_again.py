@@ -43,11 +43,11 @@ def test_only_another_picture_or_another_patient_is_answered_anew(tmp_path: Path
     corrected.PatientID = "CORRECTED-1"
     corrected.save_as(tmp_path / "corrected.dcm")
 
-    turned = dcmread(first)
+    turned = dcmread(tmp_path / "corrected.dcm")  # each differs in one thing from the one before it
     turned.ImageLaterality = {"L": "R", "R": "L"}[ds.ImageLaterality]
     turned.save_as(tmp_path / "turned.dcm")
 
-    other = dcmread(first)
+    other = dcmread(tmp_path / "turned.dcm")
     other.PixelData = np.fliplr(other.pixel_array).tobytes()
     other.save_as(tmp_path / "other.dcm")
 

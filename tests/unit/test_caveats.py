@@ -1,0 +1,111 @@
+"""What stands on an answer beside it, and what keeps a chest from getting one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from appliance.analysis.classifier import Classifier
+from appliance.analysis.localiser import Localiser
+from appliance.analysis.pipeline import Pipeline
+from appliance.config import Analyse, Films
+from appliance.domain.identifiers import Site
+from appliance.domain.radiograph import Header, Radiograph, StoredValues, Window
+from appliance.preprocessing.reference import ReferencePreprocessor
+from engines.pack import ClassifierSpec, LocaliserSpec
+from engines.runner import Runner, Tensors
+from tests.unit.test_result import PROVENANCE
+
+REAL = replace(PROVENANCE, pack_is_synthetic=False)
+SPEC = ClassifierSpec(site="wrist", file=Path("w"), scale=1.0, offset=0.0, doubt=0.2, positive=0.6)
+SITES = ("wrist", "shoulder", "spine")
+
+
+class Sees(Runner):
+    """Finds the given sites, one beside the other, and tells of hardware and cast."""
+
+    inputs = outputs = ()
+
+    def __init__(self, *sites: str, flags: tuple[float, float] = (0, 0)) -> None:
+        self._sites, self._flags = sites, flags
+
+    def _run(self, tensors: Tensors) -> Tensors:
+        heat, box = np.zeros((1, len(SITES), 32, 32), np.float32), np.full((1, 4, 32, 32), 40, np.float32)
+        for k, site in enumerate(self._sites):
+            heat[0, SITES.index(site), 16, 4 + 8 * k] = 0.9
+        return {"heat": heat, "box": box, "flags": np.array([self._flags], np.float32)}
+
+
+class Says(Runner):
+    """One logit, and a map whose heat lies in one place or everywhere."""
+
+    inputs = outputs = ()
+
+    def __init__(self, logit: float, *, diffuse: bool) -> None:
+        self._logit, self._diffuse = logit, diffuse
+
+    def _run(self, tensors: Tensors) -> Tensors:
+        cells = np.full((1, 1, 16, 16), float(self._diffuse), np.float32)
+        cells[0, 0, 7, 7] = 1
+        return {"logit": np.array([self._logit], np.float32), "activations": cells, "gradients": np.ones_like(cells)}
+
+
+def caveats(
+    *sites: str,
+    flags: tuple[float, float] = (0, 0),
+    logit: float = 3,
+    diffuse: bool = False,
+    rules: Analyse | None = None,
+    **header: object,
+) -> tuple[str, ...]:
+    spec = LocaliserSpec(file=Path("l"), sites=SITES, score_threshold=0.5, flags=("hardware", "cast"))
+    pipeline = Pipeline(
+        preprocessor=ReferencePreprocessor(),
+        localiser=Localiser(Sees(*(sites or ("wrist",)), flags=flags), spec),
+        classifiers={Site.WRIST: Classifier(Says(logit, diffuse=diffuse), SPEC)},
+        provenance=REAL,
+        rules=rules or Analyse(),
+        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    known = Header(sop_instance_uid="1.2", sop_class_uid="1.3", study_instance_uid="1.4", modality="DX", **header)  # type: ignore[arg-type]
+    stored = StoredValues(pixels=np.full((512, 512), 1000, np.uint16), window=Window(center=2048, width=4096))
+    result = pipeline.analyse(Radiograph(header=known, stored=stored)).result
+    return (result.not_analysed.code,) if result.not_analysed else result.caveats
+
+
+def test_an_ordinary_film_has_none() -> None:
+    assert caveats(body_part_examined="WRIST") == ()
+
+
+@pytest.mark.parametrize(
+    ("flags", "seen"), [((0.5, 0.49), ["hardware"]), ((0.1, 0.9), ["cast"]), ((0.9, 0.9), ["hardware", "cast"])]
+)
+def test_hardware_and_casts_are_told(flags: tuple[float, float], seen: list[str]) -> None:
+    assert [c.split()[0] for c in caveats(flags=flags)] == seen
+
+
+def test_a_mobile_film_is_told() -> None:
+    rules = Analyse(mobile=Films(stations=("PORT*",)))
+    assert caveats(rules=rules, station_name="PORT2") == ("mobile film: not what the engines were measured on",)
+    assert caveats(rules=rules, station_name="ROOM2") == ()
+
+
+def test_a_header_that_contradicts_itself_or_the_image_is_told() -> None:
+    assert "both sides" in caveats(sides_disagree=True)[0]
+    assert caveats(body_part_examined="KNEE") == ("the header says knee, the image shows wrist",)
+
+
+def test_diffuse_heat_is_told_of_what_is_suspicious() -> None:
+    assert caveats(diffuse=True) == ("non-specific attention: the heat map is diffuse",)
+    assert caveats(diffuse=True, logit=-9) == ()
+
+
+def test_a_chest_by_its_regions_is_not_analysed() -> None:
+    """Also where a wrist is in the picture; unless the header says that it is of shoulders."""
+    seen = ("shoulder", "spine", "shoulder", "wrist")
+    assert caveats(*seen) == ("out_of_scope",)
+    assert caveats(*seen, body_part_examined="CLAVICLE") != ("out_of_scope",)
