@@ -11,23 +11,41 @@ from datetime import datetime, timedelta, timezone
 
 from pydicom.dataset import Dataset
 
-from appliance.domain.identifiers import derived_uid
+from appliance.domain.identifiers import Laterality, Site, derived_uid
 from appliance.domain.result import Result
+from appliance.domain.study import StudyResult
 
+from .contributing_equipment import contributing_equipment
 from .patient_study import text
 
 MANUFACTURER = "Osteon"
 MODEL_NAME = "Osteon"
 
-FIRST_SERIES_NUMBER = {"sc": 9500, "sr": 9700}
+FIRST_SERIES_NUMBER = {"summary": 9400, "sc": 9500, "pr": 9600, "sr": 9700, "sr_comprehensive": 9700, "ko": 9800}
 """High, so that our series stand behind the radiographs where a viewer sorts by number."""
 
+UNPAIRED = {Site.PELVIS, Site.SPINE}
+"""Laterality is absent for these, and empty where a paired part's side is unknown (DICOM PS3.3 C.7.3.1)."""
 
-def series_instance_uid(source: Dataset, result: Result, kind: str) -> str:
-    """One series of ours per kind, source series, software and pack: the same result, the same series."""
+Answered = Result | StudyResult
+"""What an object is made from: the answer for a radiograph or for a study."""
+
+
+def series_instance_uid(source: Dataset, result: Answered, kind: str) -> str:
+    """One series of ours per kind, source series, software and pack: the same result, the same series.
+
+    What is said of a study as a whole stands in a series of its own.
+    """
+    if isinstance(result, StudyResult):
+        return document_series_uid(result.uid(kind))
     p = result.provenance
     where = text(source, "SeriesInstanceUID") or result.sop_instance_uid
     return derived_uid(result.study_instance_uid, where, p.pack_digest, p.software_version, kind, "series")
+
+
+def document_series_uid(sop_instance_uid: str) -> str:
+    """Series of the one document in it, known from the document's UID alone, as its successor needs it."""
+    return derived_uid(sop_instance_uid, "series")
 
 
 def series_number(source: Dataset, kind: str) -> int:
@@ -38,7 +56,7 @@ def series_number(source: Dataset, kind: str) -> int:
     return ours + 100 if ours == theirs else ours
 
 
-def series_description(result: Result, what: str) -> str:
+def series_description(result: Answered, what: str) -> str:
     """At most 64 characters (VR LO); says what it is and, of a synthetic pack, that it is one."""
     mark = "SYNTHETIC " if result.provenance.pack_is_synthetic else ""
     return f"{mark}Osteon {what} - AI second reader, not for diagnosis"
@@ -50,7 +68,7 @@ def instance_number(source: Dataset) -> int:
     return int(given) if given.isdecimal() and 0 < int(given) < 2**31 else 1
 
 
-def local_time(source: Dataset, result: Result) -> datetime:
+def local_time(source: Dataset, result: Answered) -> datetime:
     """`created_at` in the zone that the source states, else in the appliance's own.
 
     Dates and times of an object share one zone (DICOM PS3.3 C.12.1.1.8), and StudyTime is the source's.
@@ -62,7 +80,7 @@ def local_time(source: Dataset, result: Result) -> datetime:
     return result.created_at.astimezone()
 
 
-def examined_at(source: Dataset, result: Result) -> datetime | None:
+def examined_at(source: Dataset, result: Answered) -> datetime | None:
     """Study Date and Time in the zone of `local_time`, or None if the source has no usable ones."""
     value = text(source, "StudyDate") + text(source, "StudyTime")[:6]
     try:
@@ -72,13 +90,13 @@ def examined_at(source: Dataset, result: Result) -> datetime | None:
     return naive.replace(tzinfo=local_time(source, result).tzinfo)
 
 
-def stamp(ds: Dataset, source: Dataset, result: Result, kind: str, what: str) -> Dataset:
+def stamp(ds: Dataset, source: Dataset, result: Answered, kind: str, what: str) -> Dataset:
     """Write series, equipment, times and qualification of an answer into `ds`."""
     at = local_time(source, result)
     ds.SeriesInstanceUID = series_instance_uid(source, result, kind)
     ds.SeriesNumber = series_number(source, kind)
     ds.SeriesDescription = series_description(result, what)
-    ds.InstanceNumber = instance_number(source)
+    ds.InstanceNumber = result.revision if isinstance(result, StudyResult) else instance_number(source)
     ds.Manufacturer = MANUFACTURER
     ds.ManufacturerModelName = MODEL_NAME
     ds.SoftwareVersions = [result.provenance.software_version[:64], result.provenance.model[:64]]
@@ -87,4 +105,15 @@ def stamp(ds: Dataset, source: Dataset, result: Result, kind: str, what: str) ->
         setattr(ds, f"{moment}Date", at.strftime("%Y%m%d"))
         setattr(ds, f"{moment}Time", at.strftime("%H%M%S"))
     ds.ContentQualification = "RESEARCH"
+    if equipment := contributing_equipment(source):
+        ds.ContributingEquipmentSequence = equipment
     return ds
+
+
+def side(result: Result) -> Laterality | None:
+    """The one side of all regions, unknown where they differ; None where no part of the image has a side."""
+    sites = {f.site for f in result.findings}
+    sides = {f.laterality for f in result.findings}
+    if sites and not sites - UNPAIRED:
+        return None
+    return sides.pop() if len(sides) == 1 else Laterality.UNKNOWN

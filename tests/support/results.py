@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from appliance.domain.finding import Box, Finding, NotAnalysed, UnreadRegion
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.result import Provenance, Result
+from appliance.domain.study import StudyResult
 
 PROVENANCE = Provenance(
     software_version="0.1.0",
@@ -59,3 +60,13 @@ def unanalysed(source: Dataset) -> Result:
         provenance=PROVENANCE,
         not_analysed=NotAnalysed(code="unsupported_site", reason="this pack has no engine for ribs"),
     )
+
+
+def study(*results: Result, **changes: object) -> StudyResult:
+    """What is said of the study of `results` half a minute later."""
+    made = StudyResult(
+        study_instance_uid=results[0].study_instance_uid,
+        created_at=datetime(2026, 1, 2, 10, 16, 0, tzinfo=UTC),
+        results=results,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]  # the caller's names are the fields'
