@@ -27,11 +27,11 @@ FIRST_SERIES_NUMBER = {"summary": 9400, "sc": 9500, "pr": 9600, "sr": 9700, "sr_
 UNPAIRED = {Site.PELVIS, Site.SPINE}
 """Laterality is absent for these, and empty where a paired part's side is unknown (DICOM PS3.3 C.7.3.1)."""
 
-Answered = Result | StudyResult
-"""What an object is made from: the answer for a radiograph or for a study."""
+Said = Result | StudyResult
+"""What an object renders: the answer for a radiograph, or for its study."""
 
 
-def series_instance_uid(source: Dataset, result: Answered, kind: str) -> str:
+def series_instance_uid(source: Dataset, result: Said, kind: str) -> str:
     """One series of ours per kind, source series, software and pack: the same result, the same series.
 
     What is said of a study as a whole stands in a series of its own.
@@ -56,7 +56,7 @@ def series_number(source: Dataset, kind: str) -> int:
     return ours + 100 if ours == theirs else ours
 
 
-def series_description(result: Answered, what: str) -> str:
+def series_description(result: Said, what: str) -> str:
     """At most 64 characters (VR LO); says what it is and, of a synthetic pack, that it is one."""
     mark = "SYNTHETIC " if result.provenance.pack_is_synthetic else ""
     return f"{mark}Osteon {what} - AI second reader, not for diagnosis"
@@ -68,7 +68,7 @@ def instance_number(source: Dataset) -> int:
     return int(given) if given.isdecimal() and 0 < int(given) < 2**31 else 1
 
 
-def local_time(source: Dataset, result: Answered) -> datetime:
+def local_time(source: Dataset, result: Said) -> datetime:
     """`created_at` in the zone that the source states, else in the appliance's own.
 
     Dates and times of an object share one zone (DICOM PS3.3 C.12.1.1.8), and StudyTime is the source's.
@@ -80,7 +80,7 @@ def local_time(source: Dataset, result: Answered) -> datetime:
     return result.created_at.astimezone()
 
 
-def examined_at(source: Dataset, result: Answered) -> datetime | None:
+def examined_at(source: Dataset, result: Said) -> datetime | None:
     """Study Date and Time in the zone of `local_time`, or None if the source has no usable ones."""
     value = text(source, "StudyDate") + text(source, "StudyTime")[:6]
     try:
@@ -90,7 +90,7 @@ def examined_at(source: Dataset, result: Answered) -> datetime | None:
     return naive.replace(tzinfo=local_time(source, result).tzinfo)
 
 
-def stamp(ds: Dataset, source: Dataset, result: Answered, kind: str, what: str) -> Dataset:
+def stamp(ds: Dataset, source: Dataset, result: Said, kind: str, what: str) -> Dataset:
     """Write series, equipment, times and qualification of an answer into `ds`."""
     at = local_time(source, result)
     ds.SeriesInstanceUID = series_instance_uid(source, result, kind)

@@ -51,6 +51,13 @@ def result(source: Dataset, *findings: Finding, caveats: tuple[str, ...] = ()) -
     )
 
 
+def study(*results: Result, **changes: object) -> StudyResult:
+    """The first report of the study of `results`."""
+    last = results[-1]
+    made = StudyResult(study_instance_uid=last.study_instance_uid, created_at=last.created_at, results=results)
+    return replace(made, **changes)  # type: ignore[arg-type]  # the caller's names are the fields'
+
+
 def unanalysed(source: Dataset) -> Result:
     """A result that says why there is none."""
     return Result(
@@ -60,13 +67,3 @@ def unanalysed(source: Dataset) -> Result:
         provenance=PROVENANCE,
         not_analysed=NotAnalysed(code="unsupported_site", reason="this pack has no engine for ribs"),
     )
-
-
-def study(*results: Result, **changes: object) -> StudyResult:
-    """What is said of the study of `results` half a minute later."""
-    made = StudyResult(
-        study_instance_uid=results[0].study_instance_uid,
-        created_at=datetime(2026, 1, 2, 10, 16, 0, tzinfo=UTC),
-        results=results,
-    )
-    return replace(made, **changes)  # type: ignore[arg-type]  # the caller's names are the fields'
