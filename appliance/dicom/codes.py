@@ -37,6 +37,9 @@ SITES: dict[Site, Code] = {
     Site.FOOT: Code("56459004", "SCT", "Foot"),
 }
 
+BODY_PARTS: dict[Site, str] = {site: site.value.upper() for site in Site} | {Site.LOWER_LEG: "LEG"}
+"""Defined terms of Body Part Examined (0018,0015)."""
+
 SIDES: dict[Laterality, Code] = {
     Laterality.LEFT: Code("7771000", "SCT", "Left"),
     Laterality.RIGHT: Code("24028007", "SCT", "Right"),

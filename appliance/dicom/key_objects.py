@@ -44,9 +44,7 @@ IMAGES = {*codes.MODALITIES, SecondaryCaptureImageStorage}
 
 def key_objects(study: StudyResult, sources: Mapping[str, Dataset]) -> Dataset:
     """KO of the positive radiographs of `study`, of which there is at least one; `part10_bytes` writes it."""
-    positive = [
-        reference(sources[r.sop_instance_uid]) for r in study.results if r.answer is Answer.POSITIVE
-    ]
+    positive = [reference(sources[r.sop_instance_uid]) for r in study.results if r.answer is Answer.POSITIVE]
     if not positive:
         raise ValueError("no radiograph of the study is positive")
     words = f"{Answer.POSITIVE.label}. {SECOND_READER}. Model {study.provenance.model}"

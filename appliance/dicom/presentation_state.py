@@ -28,7 +28,7 @@ from .document import reference, sop_reference
 from .header import several
 from .part10 import with_file_meta
 from .patient_study import copied, patient_study, text
-from .series import side, stamp
+from .series import anatomy, stamp
 from .shutter import EDGES
 from .spacing import spacing
 from .tracking import tracked
@@ -69,8 +69,7 @@ def presentation_state(source: Dataset, result: Result, window: Window) -> Datas
     ds.SOPInstanceUID = result.uid("pr")
     ds.StudyInstanceUID = result.study_instance_uid
     ds.Modality = "PR"
-    if (of := side(result)) is not None:
-        ds.Laterality = of.value
+    ds.update(anatomy(source, result))
     ds.ContentLabel = "OSTEON"
     ds.ContentDescription = SECOND_READER
     ds.ContentCreatorName = "Osteon^Second reader"
@@ -256,5 +255,3 @@ def _table(source: Dataset, lut: Dataset, *, stretch: bool = False) -> Dataset:
 def _is_little_endian(source: Dataset) -> bool:
     meta = getattr(source, "file_meta", None)
     return meta is None or UID(meta.get("TransferSyntaxUID") or "1.2.840.10008.1.2").is_little_endian
-
-

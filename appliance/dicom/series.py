@@ -11,17 +11,19 @@ from datetime import datetime, timedelta, timezone
 
 from pydicom.dataset import Dataset
 
-from appliance.domain.identifiers import Laterality, Site, derived_uid
+from appliance.domain.identifiers import Site, derived_uid
 from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
 
+from .codes import BODY_PARTS
 from .contributing_equipment import contributing_equipment
+from .header import sides
 from .patient_study import text
 
 MANUFACTURER = "Osteon"
 MODEL_NAME = "Osteon"
 
-FIRST_SERIES_NUMBER = {"summary": 9400, "sc": 9500, "pr": 9600, "sr": 9700, "sr_comprehensive": 9700, "ko": 9800}
+FIRST_SERIES_NUMBER = {"summary": 9400, "sc": 9500, "pr": 9600, "sr": 9700, "ko": 9800}
 """High, so that our series stand behind the radiographs where a viewer sorts by number."""
 
 UNPAIRED = {Site.PELVIS, Site.SPINE}
@@ -110,10 +112,17 @@ def stamp(ds: Dataset, source: Dataset, result: Said, kind: str, what: str) -> D
     return ds
 
 
-def side(result: Result) -> Laterality | None:
-    """The one side of all regions, unknown where they differ; None where no part of the image has a side."""
+def anatomy(source: Dataset, result: Result) -> Dataset:
+    """Body Part Examined and Laterality of an image's series: of what was found, since the header may be wrong.
+
+    A side is unknown where regions have different ones, and absent where they have none. Where nothing was found
+    the side that the source names is left.
+    """
+    made = Dataset()
     sites = {f.site for f in result.findings}
-    sides = {f.laterality for f in result.findings}
-    if sites and not sites - UNPAIRED:
-        return None
-    return sides.pop() if len(sides) == 1 else Laterality.UNKNOWN
+    named = {f.laterality for f in result.findings} or set(sides(source))
+    if len(sites) == 1:
+        made.BodyPartExamined = BODY_PARTS[next(iter(sites))]
+    if not sites or sites - UNPAIRED:
+        made.Laterality = next(iter(named)).value if len(named) == 1 else ""
+    return made

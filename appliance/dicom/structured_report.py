@@ -43,6 +43,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import UID, Comprehensive3DSRStorage, ComprehensiveSRStorage
 
 from appliance.domain.finding import Answer, Box
+from appliance.domain.identifiers import derived_uid
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 
@@ -53,8 +54,8 @@ from .patient_study import patient_study, text
 from .series import MANUFACTURER, document_series_uid, stamp
 from .tracking import Tracked, tracked
 
-KINDS: Final = {Comprehensive3DSRStorage: "sr", ComprehensiveSRStorage: "sr_comprehensive"}
-"""SOP classes of the report, what says most first, and the kind by which each has its own UIDs."""
+SOP_CLASSES: Final = {"comprehensive_3d": Comprehensive3DSRStorage, "comprehensive": ComprehensiveSRStorage}
+"""By the profile of a destination, what says most first."""
 
 CONTAINS = RelationshipTypeValues.CONTAINS
 
@@ -69,15 +70,14 @@ def structured_report(
     sources
         The radiographs of `study.results`, by SOP Instance UID.
     sop_class
-        One of `KINDS`.
+        One of `SOP_CLASSES`; of another class than the first it is another instance in the same series.
     """
-    kind = KINDS[UID(sop_class)]
     images = {r.sop_instance_uid: reference(sources[r.sop_instance_uid]) for r in study.results}
     newest = sources[study.results[-1].sop_instance_uid]
     ds = patient_study(newest)
-    stamp(ds, newest, study, kind, "report")
+    stamp(ds, newest, study, "sr", "report")
     ds.SOPClassUID = sop_class
-    ds.SOPInstanceUID = study.uid(kind)
+    ds.SOPInstanceUID = report_uid(study.uid("sr"), sop_class)
     ds.StudyInstanceUID = study.study_instance_uid
     ds.Modality = "SR"
     ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag = "COMPLETE", "UNVERIFIED", "PRELIMINARY"
@@ -86,16 +86,25 @@ def structured_report(
     ds.CurrentRequestedProcedureEvidenceSequence = evidence(study.study_instance_uid, images.values())
     if asked := requests(study, sources):
         ds.ReferencedRequestSequence = asked
-    if before := study.predecessor_uid(kind):
+    if before := study.predecessor_uid("sr"):
         earlier = Reference(
-            sop_class_uid=sop_class, series_instance_uid=document_series_uid(before), sop_instance_uid=before
+            sop_class_uid=sop_class,
+            series_instance_uid=document_series_uid(before),
+            sop_instance_uid=report_uid(before, sop_class),
         )
         ds.PredecessorDocumentsSequence = evidence(study.study_instance_uid, [earlier])
     ds.update(_content(study, sources, images))
     return with_file_meta(ds)
 
 
-def _content(study: StudyResult, sources: Mapping[str, Dataset], images: Mapping[str, Reference]) -> ContainerContentItem:
+def report_uid(sop_instance_uid: str, sop_class: str) -> str:
+    """UID of the report `sop_instance_uid` in `sop_class`; it is a Comprehensive 3D SR's own."""
+    return sop_instance_uid if sop_class == Comprehensive3DSRStorage else derived_uid(sop_instance_uid, "comprehensive")
+
+
+def _content(
+    study: StudyResult, sources: Mapping[str, Dataset], images: Mapping[str, Reference]
+) -> ContainerContentItem:
     """The root container (TID 1500)."""
     root = ContainerContentItem(name=concept(codes.IMAGING_MEASUREMENT_REPORT), template_id="1500")
     procedure = CodeContentItem(
