@@ -117,6 +117,23 @@ class Analyse(Section):
     windows: tuple[PresetWindow, ...] = Field((), description="Windows for radiographs that bring none; the first fits")
 
 
+Colours = Literal["standard", "colour_blind"]
+
+
+class Picture(Section):
+    """How a destination's Secondary Captures look."""
+
+    layout: Literal["overlay", "beside", "grey"] = Field(
+        "overlay", description="Heat on the radiograph; that beside the radiograph as it is; or box alone, MONOCHROME2"
+    )
+    colours: Colours = Field("standard", description="Colours of the heat map")
+    compression: Literal["none", "jpeg"] = Field("none", description="jpeg: JPEG Baseline, lossy, for narrow lines")
+    longest_px: int | None = Field(
+        None, ge=256, le=20000, description="The radiograph in the picture is made smaller until it is at most so long"
+    )
+    not_analysed: bool = Field(False, description="A picture, too, of what was not analysed, with the reason")
+
+
 class DicomDestination(Section):
     """A PACS that takes Secondary Capture and SR."""
 
@@ -127,6 +144,7 @@ class DicomDestination(Section):
     called_ae_title: AeTitle
     calling_ae_title: AeTitle = "OSTEON"
     objects: tuple[Literal["sc", "sr"], ...] = ("sc", "sr")
+    picture: Picture = Picture()
     timeout_s: float = Field(30.0, gt=0, le=60)
 
 

@@ -12,7 +12,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from appliance.domain.finding import Answer, Finding
 from appliance.domain.result import SECOND_READER, Result
-from kernels.reference import colour_map
 
 Colour = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -29,10 +28,19 @@ BACKGROUND: Colour = (16, 18, 22)
 PLAIN: Colour = (205, 210, 216)
 CAUTION: Colour = (255, 200, 40)
 
-SMALLEST_PX, PER_WIDTH = 11, 58
-"""Text is width / 58 px high, a caption in a viewer that fits the image to the screen, and never below 11."""
+SMALLEST_PX, PER_LENGTH = 11, 58
+"""Text is a 58th of the picture's longer side, a caption in a viewer that fits the picture to the screen."""
+
+HEADLINE = 2.2
+"""Size of an answer beside plain text, where the width allows it: it can be read in a list's thumbnails."""
+
+NARROWEST = 33
+"""What must be said needs so many times the size of its text; a narrower radiograph gets black columns on its right."""
 
 HEAT_MAP = "heat map"
+
+CARD_PX = 1024
+"""Width of the picture of a radiograph that cannot be shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,44 +72,63 @@ def font(size_px: int) -> Font:
     return ImageFont.load_default(size=size_px)
 
 
-def band(result: Result, width: int, *, with_legend: bool) -> NDArray[np.uint8]:
-    """(rows, width, 3) uint8."""
-    size = max(SMALLEST_PX, round(width / PER_WIDTH))
-    margin = max(3, size // 2)
-    lines = _lines(result, with_legend=with_legend)
-    fitted = [piece for line in lines for piece in _fit(line, size, width - 2 * margin)]
+def text_px(height: int, width: int) -> int:
+    """Size of plain text in a picture."""
+    return max(SMALLEST_PX, round(max(height, width) / PER_LENGTH))
+
+
+def width_for_text(width: int, size_px: int) -> int:
+    """Width of a picture in which a radiograph takes `width` px and text has room."""
+    return max(width, NARROWEST * size_px)
+
+
+def without_colour(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W) uint8 of (H, W, 3) uint8: the strongest channel, so that coloured words stay as bright as white ones."""
+    return np.maximum(np.maximum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
+
+
+def card(result: Result) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8: what is said where nothing can be shown."""
+    return band(result, CARD_PX, CARD_PX // NARROWEST, None)
+
+
+def band(result: Result, width: int, size_px: int, legend: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    """(rows, width, 3) uint8 with plain text of `size_px`; `legend` (256, 3) is the colours of the heat that shows."""
+    margin = max(3, size_px // 2)
+    lines = _lines(result, with_heat=legend is not None)
+    fitted = [piece for line in lines for piece in _fit(line, size_px, width - 2 * margin)]
     tops = list(accumulate((round(piece.size_px * 1.35) for piece in fitted), initial=margin))
-    legend = _legend(size) if with_legend else None
-    if legend is not None:
+    bar = _legend(size_px, legend) if legend is not None else None
+    if bar is not None:
         row = next((i for i, piece in enumerate(fitted) if piece.text.startswith(HEAT_MAP)), 0)
         at = (2 * margin + round(fitted[row].width_px), tops[row])
-        if at[0] + legend.width + margin > width:  # no room beside the words, so below all
+        if at[0] + bar.width + margin > width:  # no room beside the words, so below all
             at = (margin, tops[-1])
-            tops.append(tops[-1] + legend.height)
+            tops.append(tops[-1] + bar.height)
     picture = Image.new("RGB", (width, tops[-1] + margin), BACKGROUND)
     draw = ImageDraw.Draw(picture)
     for piece, top in zip(fitted, tops, strict=False):
         draw.text((margin, top), piece.text, piece.colour, font(piece.size_px))
-    if legend is not None:
-        picture.paste(legend, at)
-    draw.rectangle((0, picture.height - max(1, size // 8), width, picture.height), COLOURS[result.answer])
+    if bar is not None:
+        picture.paste(bar, at)
+    draw.rectangle((0, picture.height - max(2, size_px // 4), width, picture.height), COLOURS[result.answer])
     return np.asarray(picture)
 
 
-def _lines(result: Result, *, with_legend: bool) -> list[Line]:
+def _lines(result: Result, *, with_heat: bool) -> list[Line]:
     p = result.provenance
     several = len(result.findings) > 1
     grave = COLOURS[result.answer]
     lines = [
-        Line(text=f"{n} " * several + _headline(f), colour=COLOURS[f.answer], scale=1.7)
+        Line(text=f"{n} " * several + _headline(f), colour=COLOURS[f.answer], scale=HEADLINE)
         for n, f in enumerate(result.findings, 1)
     ]
     if result.not_analysed is not None:
-        lines.append(Line(text=result.answer.label.upper(), colour=grave, scale=1.7))
+        lines.append(Line(text=result.answer.label.upper(), colour=grave, scale=HEADLINE))
         lines.append(Line(text=result.not_analysed.reason))
-    if with_legend:
+    if result.answer.severity > Answer.NEGATIVE.severity:
         focus = [f"{n}: " * several + f"{f.focus:.2f}" for n, f in enumerate(result.findings, 1)]
-        lines.append(Line(text=f"{HEAT_MAP}, focus {', '.join(focus)}"))
+        lines.append(Line(text=f"{HEAT_MAP}, " * with_heat + f"focus {', '.join(focus)}"))
     lines.append(Line(text=SECOND_READER, colour=(255, 255, 255)))
     sites = sorted({r.site.label for r in result.unread_regions})
     unread = [f"also in the image, not analysed: {', '.join(sites)}"] if sites and result.findings else []
@@ -156,11 +183,11 @@ def _wrap(text: str, face: Font, width_px: int) -> list[str]:
     return [*lines, current] if current else lines
 
 
-def _legend(size: int) -> Image.Image:
+def _legend(size: int, colours: NDArray[np.uint8]) -> Image.Image:
     """The colours of the heat map, from little to strong."""
     face = font(round(size * 0.9))
     before, after = "little ", " strong"
-    bar = Image.fromarray(colour_map()[None]).resize((size * 6, max(4, round(size * 0.7))))
+    bar = Image.fromarray(colours[None]).resize((size * 6, max(4, round(size * 0.7))))
     left = round(face.getlength(before))
     width = left + bar.width + round(face.getlength(after)) + 1
     picture = Image.new("RGB", (width, round(size * 1.35)), BACKGROUND)
