@@ -133,6 +133,18 @@ class Picture(Section):
     )
     not_analysed: bool = Field(False, description="A picture, too, of what was not analysed, with the reason")
 
+    @property
+    def rendered(self) -> Picture:
+        """What of it the pixels depend on."""
+        return self.model_copy(update={"not_analysed": False})
+
+
+class Study(Section):
+    """When a study is reported on as a whole; what is said of each radiograph leaves at once."""
+
+    settle_s: float = Field(120.0, ge=0, le=3600, description="After so many seconds without a new radiograph")
+    longest_s: float = Field(900.0, ge=0, le=86400, description="At the latest, even if radiographs keep coming")
+
 
 class DicomDestination(Section):
     """A PACS that takes Secondary Capture and SR."""
@@ -143,7 +155,7 @@ class DicomDestination(Section):
     port: Port
     called_ae_title: AeTitle
     calling_ae_title: AeTitle = "OSTEON"
-    objects: tuple[Literal["sc", "sr"], ...] = ("sc", "sr")
+    objects: tuple[Literal["sc", "summary", "sr"], ...] = ("sc", "summary", "sr")
     picture: Picture = Picture()
     timeout_s: float = Field(30.0, gt=0, le=60)
 
@@ -198,6 +210,7 @@ class Configuration(Section):
     database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in state_dir")
     receive: Receive = Receive()
     analyse: Analyse = Analyse()
+    study: Study = Study()
     destinations: tuple[DestinationConfig, ...] = ()
     status: Status = Status()
     retention: Retention = Retention()

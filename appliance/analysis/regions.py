@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 
 from appliance.domain.finding import Answer, Box
 
-from .band import BACKGROUND, COLOURS, font, without_colour
+from .band import BACKGROUND, COLOURS, without_colour
+from .text import font
 
 Rectangle = tuple[int, int, int, int]
 """x0, y0, x1, y1 in whole px; the last two are beyond it."""

@@ -61,8 +61,8 @@ def secondary_capture(
 
 def sc_uid(result: Result, look: Picture = AS_RECEIVED) -> str:
     """SOP Instance UID: what looks different is another object, whatever archives exchange later."""
-    look = look.model_copy(update={"not_analysed": False})
-    return result.uid("sc" if look == AS_RECEIVED else f"sc {look.model_dump_json()}")
+    rendered = look.rendered
+    return result.uid("sc" if rendered == AS_RECEIVED else f"sc {rendered.model_dump_json()}")
 
 
 def _general_image(ds: Dataset, source: Dataset, result: Result, look: Picture) -> None:

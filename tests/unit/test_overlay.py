@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from appliance.analysis.band import band, font, text_px, width_for_text
+from appliance.analysis.band import band, text_px, width_for_text
 from appliance.analysis.overlay import overlay, thumbnail
+from appliance.analysis.text import font
 from appliance.config import Picture
 from appliance.domain.finding import Box, NotAnalysed
 from appliance.domain.result import SECOND_READER
