@@ -89,7 +89,8 @@ def _page(study: StudyResult, sources: Mapping[str, Dataset], results: Sequence[
         ds.LossyImageCompression = "01"
     ds.ImageComments = f"{SECOND_READER}. {study.answer.label}, revision {study.revision}"
     ds.DerivationDescription = "Radiographs of the study with the answers of neural networks, made smaller"
-    ds.SourceImageSequence = [_reference(sources[r.sop_instance_uid], r) for r in results]
+    shown = (sources[r.sop_instance_uid] for r in results)
+    ds.SourceImageSequence = [_reference(s) for s in shown if text(s, "SOPClassUID")]
     return ds
 
 
@@ -103,10 +104,10 @@ def _state_side(ds: Dataset, study: StudyResult) -> None:
         ds.Laterality = paired.pop().value if len(paired) == 1 else ""
 
 
-def _reference(source: Dataset, result: Result) -> Dataset:
+def _reference(source: Dataset) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID = text(source, "SOPClassUID")
-    item.ReferencedSOPInstanceUID = result.sop_instance_uid
+    item.ReferencedSOPInstanceUID = text(source, "SOPInstanceUID")
     item.PurposeOfReferenceCodeSequence = [code_item(SOURCE_IMAGE)]
     return item
 

@@ -78,7 +78,7 @@ def of_study(
     Parameters
     ----------
     sources, pictures
-        By SOP Instance UID: the radiographs' data sets without pixels, and their thumbnails (h, w, 3), as far as there are any.
+        By SOP Instance UID: the radiographs' data sets without pixels, and thumbnails (h, w, 3) as far as there are.
     """
     source = sources[study.results[-1].sop_instance_uid]
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from pydicom import dcmread
@@ -51,11 +52,17 @@ def test_the_heat_lies_on_the_fracture(demo: tuple[Path, list[Row]]) -> None:
 def test_everything_is_on_disk_and_says_what_it_is(demo: tuple[Path, list[Row]]) -> None:
     folder, _ = demo
     objects = [dcmread(p) for p in (folder / "pacs").glob("*.dcm")]
-    assert len(objects) == 24
+    assert len(objects) == 36
     assert all("SYNTHETIC" in ds.SeriesDescription for ds in objects)
     pictures = list((folder / "pictures").glob("*.png"))
     assert len(pictures) == 12
     assert all(Image.open(p).size[0] >= 800 for p in pictures)
+    assert len(list((folder / "summaries").glob("*.png"))) == 12
+    sheet = np.asarray(Image.open(folder / "contact_sheet.png").convert("HSV"))
+    assert sheet.shape[:2] == (3 * 456, 4 * 430)
+    hot = (sheet[..., 1] > 180) & (sheet[..., 2] > 180)
+    cells = hot.reshape(3, 456, 4, 430).sum(axis=(1, 3)).ravel()
+    assert (cells[::2] > 4 * cells[1::2]).all(), "heat and red words belong to the fractures, the others have none"
     reports = [p.read_text() for p in (folder / "reports").glob("*.txt")]
     assert len(reports) == 12
     assert all("Fracture" in text for text in reports)
