@@ -92,7 +92,7 @@ def _lines(result: Result, *, with_heat: bool) -> list[Line]:
         lines.append(Line(text=f"{HEAT_MAP}, " * with_heat + f"focus {', '.join(focus)}"))
     lines.append(Line(text=SECOND_READER, colour=(255, 255, 255)))
     lines += cautions(result.caveats, result)
-    return [*lines, made_by(result.provenance, result.created_at)]
+    return [*lines, made_by(result.provenance, result.created_at, result.revision)]
 
 
 def answers(result: Result) -> list[Line]:
@@ -116,9 +116,10 @@ def cautions(caveats: Iterable[str], result: Result) -> list[Line]:
     return [Line(text=f"! {caution}", colour=CAUTION) for caution in (*caveats, *unread)]
 
 
-def made_by(provenance: Provenance, at: datetime) -> Line:
-    """Software, pack and time."""
+def made_by(provenance: Provenance, at: datetime, revision: int) -> Line:
+    """Software, pack, time, and the revision after the first."""
     text = f"Osteon {provenance.software_version}, {provenance.model}, {at:%Y-%m-%d %H:%M %Z}"
+    text += f", revision {revision}" * (revision > 1)
     return Line(text=text, colour=FAINT, scale=0.9)
 
 

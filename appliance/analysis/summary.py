@@ -57,7 +57,7 @@ def _page(
     rows = [fitted(_row(r, views.get(r.sop_instance_uid, ""), shared), TEXT_PX, room) for r in results]
     heights = [max(side, sum(piece.height_px for piece in row)) + MARGIN_PX for row in rows]
     head = fitted(_head(study, page, shared), TEXT_PX, WIDTH_PX - 2 * MARGIN_PX)
-    foot = fitted([made_by(study.provenance, study.created_at)], TEXT_PX, WIDTH_PX - 2 * MARGIN_PX)
+    foot = fitted([made_by(study.provenance, study.created_at, study.revision)], TEXT_PX, WIDTH_PX - 2 * MARGIN_PX)
     height = sum(heights) + sum(piece.height_px for piece in (*head, *foot)) + 3 * MARGIN_PX
 
     image = Image.new("RGB", (WIDTH_PX, height), BACKGROUND)

@@ -61,8 +61,12 @@ def secondary_capture(
 
 def sc_uid(result: Result, look: Picture = AS_RECEIVED) -> str:
     """SOP Instance UID: what looks different is another object, whatever archives exchange later."""
+    return result.uid(_kind(look))
+
+
+def _kind(look: Picture) -> str:
     rendered = look.rendered
-    return result.uid("sc" if rendered == AS_RECEIVED else f"sc {rendered.model_dump_json()}")
+    return "sc" if rendered == AS_RECEIVED else f"sc {rendered.model_dump_json()}"
 
 
 def _general_image(ds: Dataset, source: Dataset, result: Result, look: Picture) -> None:
@@ -74,6 +78,8 @@ def _general_image(ds: Dataset, source: Dataset, result: Result, look: Picture) 
     if "PatientOrientation" not in ds:
         ds.PatientOrientation = None
     ds.ImageComments = f"{SECOND_READER}. {_summary(result)}. Model {result.provenance.model}"
+    if before := result.predecessor_uid(_kind(look)):
+        ds.ImageComments += f". Revision {result.revision}, takes the place of {before}"
     ds.DerivationDescription = _derivation(result, look)
     reference = Dataset()
     reference.ReferencedSOPClassUID = text(source, "SOPClassUID")

@@ -53,6 +53,8 @@ def study_summary(
         part = study.results[number * PER_PAGE : (number + 1) * PER_PAGE]
         ds = _page(study, sources, part)
         ds.SOPInstanceUID = page_uid(study, kind, compression)
+        if before := study.predecessor_uid(_variant(KIND, compression)):
+            ds.ImageComments += f", takes the place of {before}"
         ds.InstanceNumber = 100 * (study.revision - 1) + number + 1
         made.append(with_pixels(ds, pixels, compression))
     return tuple(made)
@@ -65,8 +67,12 @@ def page_kinds(study: StudyResult) -> list[str]:
 
 
 def page_uid(study: StudyResult, kind: str, compression: Compression = "none") -> str:
-    """SOP Instance UID: what is compressed with loss is another object (DICOM PS3.3 C.12.4.1.2)."""
-    return study.uid(kind if compression == "none" else f"{kind} {compression}")
+    """SOP Instance UID of a page: what is compressed with loss is another object."""
+    return study.uid(_variant(kind, compression))
+
+
+def _variant(kind: str, compression: Compression) -> str:
+    return kind if compression == "none" else f"{kind} {compression}"
 
 
 def _page(study: StudyResult, sources: Mapping[str, Dataset], results: Sequence[Result]) -> Dataset:

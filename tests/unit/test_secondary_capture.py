@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import subprocess
 from pathlib import Path
@@ -19,6 +20,7 @@ from appliance.config import DicomDestination, Picture
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.secondary_capture import secondary_capture
 from appliance.domain.finding import Box
+from appliance.domain.result import Predecessor
 from appliance.ports import Heat
 from appliance.service.answers import of_radiograph
 from tests.support.peers import Peer
@@ -88,6 +90,19 @@ def test_each_look_is_an_object_of_its_own_and_the_plain_one_has_the_plain_uid()
     ds = large(source())
     assert len({sc(ds, look).SOPInstanceUID for look in LOOKS.values()}) == len(LOOKS)
     assert sc(ds, Picture(not_analysed=True)).SOPInstanceUID == result(ds).uid("sc")
+
+
+def test_a_revision_names_the_object_of_its_look_that_it_takes_the_place_of(look: Picture) -> None:
+    ds = large(source())
+    first = result(ds, finding(box=BOX))
+    digest = first.provenance.pack_digest
+    second = dataclasses.replace(first, revision=2, predecessor=Predecessor(revision=1, pack_digest=digest))
+    drawn = [overlay(film(), given, [HEAT], look) for given in (first, second)]
+    assert not np.array_equal(*drawn), "the band says the revision"
+    before, after = (secondary_capture(ds, given, p, look) for given, p in zip((first, second), drawn, strict=True))
+    assert before.SOPInstanceUID != after.SOPInstanceUID
+    assert after.ImageComments.endswith(f"takes the place of {before.SOPInstanceUID}")
+    assert "place of" not in before.ImageComments
 
 
 def test_lossy_compression_is_said_beside_what_the_source_says_of_its_own() -> None:

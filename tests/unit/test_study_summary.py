@@ -140,6 +140,8 @@ def test_a_revision_is_another_object_and_the_same_study_the_same_bytes() -> Non
     (once,), (again,), (second,) = (study_summary(s, sources, {}) for s in (study, study, later))
     assert part10_bytes(once) == part10_bytes(again)
     assert second.SOPInstanceUID != once.SOPInstanceUID
+    assert second.ImageComments.endswith(f"takes the place of {later.predecessor_uid('summary')}")
+    assert "place of" not in once.ImageComments
 
 
 @pytest.mark.parametrize(
