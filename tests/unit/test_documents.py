@@ -175,7 +175,7 @@ def test_boxes_and_words_can_be_switched_off_one_by_one() -> None:
     assert [o.UnformattedTextValue for o in words.TextObjectSequence] == [
         "1 left wrist: fracture suspected, 87%",
         "2 left wrist: fracture in doubt, 40%",
-        "3 left wrist: no fracture found, 10%",
+        "3 left wrist: no fracture found, probability of one 10%",
     ]
     assert "GraphicObjectSequence" not in words and "TextObjectSequence" not in regions
 
@@ -330,7 +330,7 @@ def test_an_attribute_of_garbage_breaks_no_object(keyword: str, garbage: bytes) 
     given = answered(source)
     of_study = study(given), {given.sop_instance_uid: source}
     rgb = np.zeros((60, 50, 3), np.uint8)
-    for made in (structured_report(*of_study), state(source, given), secondary_capture(source, given, rgb)):
+    for made in (key_objects(*of_study), state(source, given), secondary_capture(source, given, rgb)):
         read = dataset_from_bytes(part10_bytes(made))
         assert read.StudyInstanceUID == source.StudyInstanceUID
         assert str(read)
