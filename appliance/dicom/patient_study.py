@@ -55,8 +55,8 @@ TYPE_3 = (
 )  # fmt: skip
 """Copied where the source has them (DICOM PS3.3 C.7.1.1, C.7.2.1, C.7.2.2).
 
-Not copied are what an animal has, sizes that belong to one exposure, photographs, and the calendars of other eras,
-which are pairs that a gap would break.
+Not copied are what an animal has, sizes that belong to one exposure, photographs, and a responsible person and the
+calendars of other eras, which are pairs that a gap would break.
 """
 
 UNREADABLE = (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import highdicom
 import numpy as np
 import pytest
 from pydicom.datadict import dictionary_VR
@@ -334,3 +336,27 @@ def test_an_attribute_of_garbage_breaks_no_object(keyword: str, garbage: bytes) 
         read = dataset_from_bytes(part10_bytes(made))
         assert read.StudyInstanceUID == source.StudyInstanceUID
         assert str(read)
+
+
+NOT_COPIED = {
+    # of animals
+    "StrainDescription", "StrainNomenclature", "StrainStockSequence", "StrainAdditionalInformation",
+    "StrainCodeSequence", "GeneticModificationsSequence", "PatientSpeciesDescription", "PatientSpeciesCodeSequence",
+    "PatientBreedDescription", "PatientBreedCodeSequence", "BreedRegistrationSequence", "PatientSexNeutered",
+    # pairs that a gap would break, photographs, and sizes that belong to one exposure
+    "PatientBirthDateInAlternativeCalendar", "PatientDeathDateInAlternativeCalendar", "PatientAlternativeCalendar",
+    "ResponsiblePerson", "ResponsiblePersonRole", "ResponsibleOrganization",
+    "ReferencedPatientPhotoSequence", "MeasuredAPDimension", "MeasuredLateralDimension",
+    # dciodvfy knows them in no image
+    "RequestingService", "RequestingServiceCodeSequence",
+    # written by its own name
+    "StudyInstanceUID",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["patient", "general-study", "patient-study"])
+def test_what_is_not_copied_of_a_module_is_named(module: str) -> None:
+    """Against the Standard's tables as highdicom carries them."""
+    tables = Path(highdicom.__file__).parent / "_standard" / "module_attribute_map.json"
+    attributes = {a["keyword"] for a in json.loads(tables.read_text())[module] if not a["path"]}
+    assert attributes and attributes <= {*TYPE_2, *TYPE_3} | NOT_COPIED
