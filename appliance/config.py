@@ -155,7 +155,13 @@ class DicomDestination(Section):
     port: Port
     called_ae_title: AeTitle
     calling_ae_title: AeTitle = "OSTEON"
-    objects: tuple[Literal["sc", "summary", "sr"], ...] = ("sc", "summary", "sr")
+    objects: tuple[Literal["sc", "summary", "pr", "sr", "ko"], ...] = Field(
+        ("sc", "summary", "sr"),
+        description="Secondary Capture, study at a glance, presentation state, report, key objects (the positive)",
+    )
+    sr: Literal["comprehensive_3d", "comprehensive"] = Field(
+        "comprehensive_3d", description="SOP class of the report; a few archives take Comprehensive SR only"
+    )
     picture: Picture = Picture()
     timeout_s: float = Field(30.0, gt=0, le=60)
 

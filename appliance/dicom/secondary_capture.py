@@ -17,20 +17,16 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from appliance.analysis.overlay import AS_RECEIVED, shown_shape
 from appliance.config import Picture
 from appliance.domain.finding import Answer
-from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.result import SECOND_READER, Result
 
 from .codes import SITES, SOURCE_IMAGE, code_item
 from .image_pixel import JPEG_QUALITY, with_pixels
 from .patient_study import copied, patient_study, text
-from .series import stamp
+from .series import anatomy, stamp
 from .spacing import spacing
 
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 """Once lossy, always lossy: what is derived says so too (DICOM PS3.3 C.7.6.1.1.5)."""
-
-UNPAIRED = {Site.PELVIS, Site.SPINE}
-"""Laterality is absent for these, and empty where a paired part's side is unknown (DICOM PS3.3 C.7.3.1)."""
 
 
 def secondary_capture(
@@ -44,15 +40,13 @@ def secondary_capture(
         If `pixels` are of another shape or type than that of a picture.
     """
     ds = patient_study(source)
-    ds.update(copied(source, ("RequestAttributesSequence", "BodyPartExamined", "PatientOrientation")))
+    ds.update(copied(source, ("RequestAttributesSequence", "PatientOrientation")))
     stamp(ds, source, result, "sc", "heat map")
     ds.SOPClassUID = SecondaryCaptureImageStorage
     ds.SOPInstanceUID = sc_uid(result, look)
     ds.StudyInstanceUID = result.study_instance_uid
     ds.Modality = "OT"
-    sites = {f.site for f in result.findings}
-    if not sites or sites - UNPAIRED:
-        ds.Laterality = _side(result).value
+    ds.update(anatomy(source, result))
     ds.ConversionType = "WSD"
     ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture = ds.ContentDate, ds.ContentTime
     _general_image(ds, source, result, look)
@@ -86,9 +80,9 @@ def _general_image(ds: Dataset, source: Dataset, result: Result, look: Picture) 
     reference.ReferencedSOPInstanceUID = result.sop_instance_uid
     reference.PurposeOfReferenceCodeSequence = [code_item(SOURCE_IMAGE)]
     ds.SourceImageSequence = [reference]
-    anatomy = {f.site: SITES[f.site] for f in result.findings}
-    if len(anatomy) == 1:
-        ds.AnatomicRegionSequence = [code_item(code) for code in anatomy.values()]
+    regions = {f.site: SITES[f.site] for f in result.findings}
+    if len(regions) == 1:
+        ds.AnatomicRegionSequence = [code_item(code) for code in regions.values()]
     ds.update(copied(source, LOSSY))
     if result.not_analysed is None:  # its radiograph was decoded, and may be measured in
         height, width = int(source.Rows), int(source.Columns)
@@ -107,11 +101,6 @@ def _derivation(result: Result, look: Picture) -> str:
     if look.compression == "jpeg":
         parts.append(f"JPEG baseline, quality {JPEG_QUALITY} of 100")
     return "; ".join(parts)
-
-
-def _side(result: Result) -> Laterality:
-    sides = {f.laterality for f in result.findings}
-    return sides.pop() if len(sides) == 1 else Laterality.UNKNOWN
 
 
 def _summary(result: Result) -> str:

@@ -19,7 +19,7 @@ def spacing(source: Dataset, px: tuple[float, float] = (1.0, 1.0)) -> Dataset:
     """
     made = Dataset()
     try:
-        if source.get("PixelSpacing"):
+        if min((float(v) for v in source.get("PixelSpacing") or ()), default=0) > 0:
             described = all(source.get(keyword) for keyword in CALIBRATED)  # the type needs its description
             made = copied(source, CALIBRATED if described else CALIBRATED[:1])
             if px != (1.0, 1.0):

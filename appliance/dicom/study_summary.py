@@ -22,8 +22,7 @@ from appliance.domain.study import StudyResult
 from .codes import SOURCE_IMAGE, code_item
 from .image_pixel import Compression, with_pixels
 from .patient_study import copied, patient_study, text
-from .secondary_capture import UNPAIRED
-from .series import stamp
+from .series import UNPAIRED, stamp
 
 KIND = "summary"
 

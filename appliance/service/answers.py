@@ -19,11 +19,14 @@ from appliance.analysis.overlay import overlay, thumbnail
 from appliance.analysis.pipeline import Analysis
 from appliance.config import DestinationConfig, DicomDestination, FhirDestination, Hl7Destination, Picture
 from appliance.dicom.image_pixel import Compression
+from appliance.dicom.key_objects import key_objects
 from appliance.dicom.part10 import part10_bytes
+from appliance.dicom.presentation_state import is_presentable, presentation_state
 from appliance.dicom.secondary_capture import sc_uid, secondary_capture
-from appliance.dicom.structured_report import structured_report
+from appliance.dicom.structured_report import SOP_CLASSES, report_uid, structured_report
 from appliance.dicom.study_summary import page_kinds, page_uid, study_summary
 from appliance.domain.finding import Answer
+from appliance.domain.radiograph import Window
 from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
 from appliance.errors import OsteonError, Rejected, Transient
@@ -32,7 +35,7 @@ from appliance.storage.ledger import Outgoing
 
 from .bugs import bug
 
-OF_A_STUDY = ("sr", "summary")
+OF_A_STUDY = ("summary", "sr", "ko")
 """Kinds of DICOM objects that are made once per study; the others are made for each radiograph."""
 
 PICTURE_PX = 512
@@ -46,24 +49,37 @@ def of_radiograph(
     source: Dataset,
     analysis: Analysis,
     grey: NDArray[np.uint8] | None,
+    window: Window | None,
     destinations: Sequence[DestinationConfig],
     put: Put,
 ) -> list[Outgoing]:
-    """What is said of one radiograph, and to whom; of one that was not analysed where that is asked for."""
+    """What is said of one radiograph, and to whom.
+
+    One that was not analysed has a picture where that is asked for, and no GSPS, as one that was sent as RGB.
+    """
     result = analysis.result
+    analysed = result.answer is not Answer.NOT_ANALYSED
 
     @cache
-    def content(look: Picture) -> bytes:
+    def drawn(look: Picture) -> bytes:
         return part10_bytes(secondary_capture(source, result, overlay(grey, result, analysis.heats, look), look))
 
-    return [
-        _outgoing(destination, kind, sc_uid(result, destination.picture), put, content, destination.picture.rendered)
-        for destination in destinations
-        if isinstance(destination, DicomDestination)
-        if result.answer is not Answer.NOT_ANALYSED or destination.picture.not_analysed
-        for kind in destination.objects
-        if kind not in OF_A_STUDY
-    ]
+    @cache
+    def presented() -> bytes:
+        assert window is not None
+        return part10_bytes(presentation_state(source, result, window))
+
+    made = []
+    for destination in destinations:
+        if not isinstance(destination, DicomDestination):
+            continue
+        for kind in destination.objects:
+            look = destination.picture
+            if kind == "sc" and (analysed or look.not_analysed):
+                made.append(_outgoing(destination, kind, sc_uid(result, look), put, drawn, look.rendered))
+            elif kind == "pr" and analysed and is_presentable(source):
+                made.append(_outgoing(destination, kind, result.uid(kind), put, presented))
+    return made
 
 
 def of_study(
@@ -83,7 +99,7 @@ def of_study(
     source = sources[study.results[-1].sop_instance_uid]
 
     @cache
-    def content(_kind: str, destination: DestinationConfig | None) -> bytes:
+    def content(kind: str, destination: Hl7Destination | FhirDestination | str) -> bytes:
         if isinstance(destination, Hl7Destination):
             return oru.oru_r01(
                 study,
@@ -96,7 +112,9 @@ def of_study(
             )
         if isinstance(destination, FhirDestination):
             return fhir.transaction(study, source, patient_system=destination.patient_system)
-        return part10_bytes(structured_report(study, sources))
+        if kind == "ko":
+            return part10_bytes(key_objects(study, sources))
+        return part10_bytes(structured_report(study, sources, destination))
 
     @cache
     def pages(compression: Compression) -> Mapping[str, bytes]:
@@ -108,7 +126,7 @@ def of_study(
 
     made = []
     for destination in destinations:
-        for kind in _kinds_of_study(destination):
+        for kind in _kinds_of_study(destination, study.answer):
             if kind == "summary" and isinstance(destination, DicomDestination):
                 how = destination.picture.compression
                 made += [
@@ -117,8 +135,13 @@ def of_study(
                 ]
                 continue
             identifier = oru.control_id(study) if kind == "oru" else study.uid(kind)
-            # the objects for two archives are the same bytes
-            profile = None if isinstance(destination, DicomDestination) else destination
+            profile: Hl7Destination | FhirDestination | str
+            if isinstance(destination, DicomDestination):
+                # what two archives get is the same bytes but for the report's class
+                profile = SOP_CLASSES[destination.sr]
+                identifier = report_uid(identifier, profile) if kind == "sr" else identifier
+            else:
+                profile = destination
             made.append(_outgoing(destination, kind, identifier, put, content, kind, profile))
     return made
 
@@ -132,9 +155,11 @@ def picture(result: Result, analysis: Analysis, grey: NDArray[np.uint8] | None) 
     return file.getvalue()
 
 
-def _kinds_of_study(destination: DestinationConfig) -> Iterator[str]:
+def _kinds_of_study(destination: DestinationConfig, answer: Answer) -> Iterator[str]:
+    """What a destination gets; key objects are the positive radiographs."""
     if isinstance(destination, DicomDestination):
-        yield from (kind for kind in destination.objects if kind in OF_A_STUDY)
+        kinds = (kind for kind in destination.objects if kind in OF_A_STUDY)
+        yield from (kind for kind in kinds if kind != "ko" or answer is Answer.POSITIVE)
     else:
         yield "oru" if isinstance(destination, Hl7Destination) else "fhir"
 

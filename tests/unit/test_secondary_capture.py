@@ -149,7 +149,7 @@ def test_what_was_not_analysed_has_a_picture_where_that_is_asked_for(
         )
 
     destinations = [pacs("none"), pacs("some", not_analysed=True), pacs("grey", not_analysed=True, layout="grey")]
-    made = of_radiograph(ds, Analysis(result=unanalysed(ds)), grey, destinations, put)
+    made = of_radiograph(ds, Analysis(result=unanalysed(ds)), grey, None, destinations, put)
     assert [m.destination for m in made] == ["some", "grey"]
     assert not any(m.refused for m in made)
     assert [str(dataset_from_bytes(content).SOPInstanceUID) for content in kept] == [m.identifier for m in made]
@@ -178,6 +178,6 @@ def test_one_rendering_serves_all_that_want_the_same() -> None:
             ("c", Picture(compression="jpeg")),
         )
     ]
-    made = of_radiograph(ds, Analysis(result=given, heats=(HEAT,)), film(), destinations, put)
+    made = of_radiograph(ds, Analysis(result=given, heats=(HEAT,)), film(), None, destinations, put)
     assert made[0].digest == made[1].digest != made[2].digest
     assert kept[0] is kept[1]
