@@ -100,12 +100,14 @@ def _page(study: StudyResult, sources: Mapping[str, Dataset], results: Sequence[
 
 
 def _state_side(ds: Dataset, study: StudyResult) -> None:
-    """One side as the series', both as the image's; none of what has no side (DICOM PS3.3 C.7.3.1, Laterality)."""
+    """One side as the series'; both, or that there are none, as the image's (DICOM PS3.3 C.7.3.1)."""
     findings = [f for r in study.results for f in r.findings]
     paired = {f.laterality for f in findings if f.site not in UNPAIRED}
     if paired >= {Laterality.LEFT, Laterality.RIGHT}:
         ds.ImageLaterality = "B"
-    elif paired or not findings:
+    elif findings and not paired:
+        ds.ImageLaterality = "U"
+    else:
         ds.Laterality = paired.pop().value if len(paired) == 1 else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 
+from appliance.config import Picture
 from appliance.dicom.codes import REJECTED_FOR_QUALITY
 from appliance.dicom.document import reference
 from appliance.dicom.header import sides
@@ -18,6 +20,7 @@ from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.presentation_state import is_presentable, presentation_state
 from appliance.dicom.secondary_capture import secondary_capture
 from appliance.dicom.structured_report import structured_report
+from appliance.dicom.study_summary import study_summary
 from appliance.domain.finding import Box
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.radiograph import Window
@@ -62,8 +65,19 @@ def objects(source: Dataset, window: Window | None = None) -> dict[str, Dataset]
         for n, r in enumerate((given, given, unanalysed(source)), 1)
     )
     rgb = np.random.default_rng(3).integers(0, 256, (61, 51, 3), np.uint8)
+    small_jpeg = Picture(layout="beside", compression="jpeg", longest_px=256)
+    grey_jpeg = Picture(layout="grey", compression="jpeg")
+    many = study(given, *(replace(given, sop_instance_uid=f"1.2.3.{n}") for n in range(9)))
+    films = dict.fromkeys((r.sop_instance_uid for r in many.results), source)
     made = {
         "sc": secondary_capture(source, given, rgb),
+        "sc beside": secondary_capture(source, given, rgb, small_jpeg),
+        "sc grey": secondary_capture(source, given, rgb[..., 0], Picture(layout="grey")),
+        "sc grey jpeg": secondary_capture(source, given, rgb[..., 0], grey_jpeg),
+        "sc not analysed": secondary_capture(source, replace(unanalysed(source), revision=2), rgb),
+        "summary": study_summary(first, sources, {given.sop_instance_uid: rgb})[0],
+        "summary 2": study_summary(many, films, {}, "jpeg")[1],
+        "summary not analysed": study_summary(third, sources, {})[0],
         "sr": structured_report(first, sources),
         "sr comprehensive": structured_report(first, sources, ComprehensiveSRStorage),
         "sr revised": structured_report(second, sources),
