@@ -155,14 +155,14 @@ class DicomDestination(Section):
     port: Port
     called_ae_title: AeTitle
     calling_ae_title: AeTitle = "OSTEON"
-    objects: tuple[Literal["sc", "summary", "pr", "sr", "ko"], ...] = Field(
+    objects: tuple[Literal["sc", "pr", "summary", "sr", "ko"], ...] = Field(
         ("sc", "summary", "sr"),
-        description="Secondary Capture, study at a glance, presentation state, report, key objects (the positive)",
+        description="Overlay, presentation state, study at a glance, report, key objects (positive radiographs)",
     )
+    picture: Picture = Picture()
     sr: Literal["comprehensive_3d", "comprehensive"] = Field(
         "comprehensive_3d", description="SOP class of the report; a few archives take Comprehensive SR only"
     )
-    picture: Picture = Picture()
     timeout_s: float = Field(30.0, gt=0, le=60)
 
 

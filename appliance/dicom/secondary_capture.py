@@ -17,7 +17,6 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from appliance.analysis.overlay import AS_RECEIVED, shown_shape
 from appliance.config import Picture
 from appliance.domain.finding import Answer
-from appliance.domain.identifiers import derived_uid
 from appliance.domain.result import SECOND_READER, Result
 
 from .codes import SITES, SOURCE_IMAGE, code_item
@@ -48,9 +47,6 @@ def secondary_capture(
     ds.StudyInstanceUID = result.study_instance_uid
     ds.Modality = "OT"
     ds.update(anatomy(source, result))
-    # these two are a series', and radiographs of one series may show different ones
-    part = (text(ds, "BodyPartExamined"), text(ds, "Laterality"))
-    ds.SeriesInstanceUID = derived_uid(ds.SeriesInstanceUID, *part)
     ds.ConversionType = "WSD"
     ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture = ds.ContentDate, ds.ContentTime
     _general_image(ds, source, result, look)

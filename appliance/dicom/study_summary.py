@@ -19,7 +19,7 @@ from appliance.domain.identifiers import Laterality
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 
-from .codes import SOURCE_IMAGE, code_item
+from .codes import BODY_PARTS, SOURCE_IMAGE, code_item
 from .image_pixel import Compression, with_pixels
 from .patient_study import copied, patient_study, text
 from .series import UNPAIRED, stamp
@@ -100,15 +100,19 @@ def _page(study: StudyResult, sources: Mapping[str, Dataset], results: Sequence[
 
 
 def _state_side(ds: Dataset, study: StudyResult) -> None:
-    """One side as the series'; both, or that there are none, as the image's (DICOM PS3.3 C.7.3.1)."""
+    """One site and one side as the series', both sides as the image's (DICOM PS3.3 C.7.3.1, Laterality).
+
+    It is absent only where one unpaired site is named: else nobody could tell that from a side that is not known.
+    """
     findings = [f for r in study.results for f in r.findings]
-    paired = {f.laterality for f in findings if f.site not in UNPAIRED}
-    if paired >= {Laterality.LEFT, Laterality.RIGHT}:
+    sites = {f.site for f in findings}
+    sides = {f.laterality for f in findings if f.site not in UNPAIRED}
+    if len(sites) == 1:
+        ds.BodyPartExamined = BODY_PARTS[next(iter(sites))]
+    if sides >= {Laterality.LEFT, Laterality.RIGHT}:
         ds.ImageLaterality = "B"
-    elif findings and not paired:
-        ds.ImageLaterality = "U"
-    else:
-        ds.Laterality = paired.pop().value if len(paired) == 1 else ""
+    elif sides or len(sites) != 1:
+        ds.Laterality = sides.pop().value if len(sides) == 1 else ""
 
 
 def _reference(source: Dataset) -> Dataset:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from pydicom.dataset import Dataset
 
 from appliance.analysis.overlay import overlay, thumbnail
 from appliance.analysis.pipeline import Analysis
-from appliance.config import DestinationConfig, DicomDestination, FhirDestination, Hl7Destination, Picture
+from appliance.config import DestinationConfig, DicomDestination, Hl7Destination
 from appliance.dicom.image_pixel import Compression
 from appliance.dicom.key_objects import key_objects
 from appliance.dicom.part10 import part10_bytes
@@ -35,14 +36,20 @@ from appliance.storage.ledger import Outgoing
 
 from .bugs import bug
 
-OF_A_STUDY = ("summary", "sr", "ko")
-"""Kinds of DICOM objects that are made once per study; the others are made for each radiograph."""
-
 PICTURE_PX = 512
-"""Longer side of the picture that is kept for the summary of the study."""
+"""Longer side of the overlay that is kept for the summary of the study."""
 
 Put = Callable[[bytes], str]
 """Keeps bytes in the spool and returns their digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One artefact that a destination gets: what it is, how the peer knows it, and how it is made."""
+
+    kind: str
+    identifier: str
+    made: Callable[[], bytes]
 
 
 def of_radiograph(
@@ -53,33 +60,26 @@ def of_radiograph(
     destinations: Sequence[DestinationConfig],
     put: Put,
 ) -> list[Outgoing]:
-    """What is said of one radiograph, and to whom.
-
-    One that was not analysed has a picture where that is asked for, and no GSPS, as one that was sent as RGB.
-    """
+    """What is said of one radiograph, and to whom; of one that was not analysed where that is asked for."""
     result = analysis.result
-    analysed = result.answer is not Answer.NOT_ANALYSED
+    is_analysed = result.answer is not Answer.NOT_ANALYSED
 
-    @cache
-    def drawn(look: Picture) -> bytes:
-        return part10_bytes(secondary_capture(source, result, overlay(grey, result, analysis.heats, look), look))
-
-    @cache
-    def presented() -> bytes:
-        assert window is not None
-        return part10_bytes(presentation_state(source, result, window))
-
-    made = []
-    for destination in destinations:
+    def forms(destination: DestinationConfig) -> Iterator[Form]:
         if not isinstance(destination, DicomDestination):
-            continue
-        for kind in destination.objects:
-            look = destination.picture
-            if kind == "sc" and (analysed or look.not_analysed):
-                made.append(_outgoing(destination, kind, sc_uid(result, look), put, drawn, look.rendered))
-            elif kind == "pr" and analysed and is_presentable(source):
-                made.append(_outgoing(destination, kind, result.uid(kind), put, presented))
-    return made
+            return
+        look = destination.picture
+        if "sc" in destination.objects and (is_analysed or look.not_analysed):
+
+            def capture() -> bytes:
+                pixels = overlay(grey, result, analysis.heats, look)
+                return part10_bytes(secondary_capture(source, result, pixels, look))
+
+            yield Form("sc", sc_uid(result, look), capture)
+        # what was sent as RGB has nothing that a presentation state could window
+        if "pr" in destination.objects and is_analysed and window is not None and is_presentable(source):
+            yield Form("pr", result.uid("pr"), lambda: part10_bytes(presentation_state(source, result, window)))
+
+    return list(_outgoing(forms, destinations, put))
 
 
 def of_study(
@@ -94,56 +94,36 @@ def of_study(
     Parameters
     ----------
     sources, pictures
-        By SOP Instance UID: the radiographs' data sets without pixels, and thumbnails (h, w, 3) as far as there are.
+        By SOP Instance UID: the radiographs' data sets without pixels, and the overlays (h, w, 3) of those analysed.
     """
     source = sources[study.results[-1].sop_instance_uid]
 
     @cache
-    def content(kind: str, destination: Hl7Destination | FhirDestination | str) -> bytes:
-        if isinstance(destination, Hl7Destination):
-            return oru.oru_r01(
-                study,
-                source,
-                sending_application=destination.sending_application,
-                sending_facility=destination.sending_facility,
-                receiving_application=destination.receiving_application,
-                receiving_facility=destination.receiving_facility,
-                version=destination.version,
-            )
-        if isinstance(destination, FhirDestination):
-            return fhir.transaction(study, source, patient_system=destination.patient_system)
-        if kind == "ko":
-            return part10_bytes(key_objects(study, sources))
-        return part10_bytes(structured_report(study, sources, destination))
+    def pages(compression: Compression) -> tuple[Dataset, ...]:
+        return study_summary(study, sources, pictures, compression)
 
-    @cache
-    def pages(compression: Compression) -> Mapping[str, bytes]:
-        made = study_summary(study, sources, pictures, compression)
-        return {kind: part10_bytes(ds) for kind, ds in zip(page_kinds(study), made, strict=True)}
+    def forms(destination: DestinationConfig) -> Iterator[Form]:
+        if isinstance(destination, DicomDestination):
+            yield from objects(destination)
+        elif isinstance(destination, Hl7Destination):
+            yield Form("oru", oru.control_id(study), lambda: _oru(study, source, destination))
+        else:
+            system = destination.patient_system
+            yield Form("fhir", study.uid("fhir"), lambda: fhir.transaction(study, source, patient_system=system))
 
-    def page(compression: Compression, kind: str) -> bytes:
-        return pages(compression)[kind]
+    def objects(destination: DicomDestination) -> Iterator[Form]:
+        if "summary" in destination.objects:
+            how = destination.picture.compression
+            for number, kind in enumerate(page_kinds(study)):
+                yield Form(kind, page_uid(study, kind, how), partial(lambda n: part10_bytes(pages(how)[n]), number))
+        if "sr" in destination.objects:
+            sop_class = SOP_CLASSES[destination.sr]
+            uid = report_uid(study.uid("sr"), sop_class)
+            yield Form("sr", uid, lambda: part10_bytes(structured_report(study, sources, sop_class)))
+        if "ko" in destination.objects and study.answer is Answer.POSITIVE:
+            yield Form("ko", study.uid("ko"), lambda: part10_bytes(key_objects(study, sources)))
 
-    made = []
-    for destination in destinations:
-        for kind in _kinds_of_study(destination, study.answer):
-            if kind == "summary" and isinstance(destination, DicomDestination):
-                how = destination.picture.compression
-                made += [
-                    _outgoing(destination, number, page_uid(study, number, how), put, page, how, number)
-                    for number in page_kinds(study)
-                ]
-                continue
-            identifier = oru.control_id(study) if kind == "oru" else study.uid(kind)
-            profile: Hl7Destination | FhirDestination | str
-            if isinstance(destination, DicomDestination):
-                # what two archives get is the same bytes but for the report's class
-                profile = SOP_CLASSES[destination.sr]
-                identifier = report_uid(identifier, profile) if kind == "sr" else identifier
-            else:
-                profile = destination
-            made.append(_outgoing(destination, kind, identifier, put, content, kind, profile))
-    return made
+    return list(_outgoing(forms, destinations, put))
 
 
 def picture(result: Result, analysis: Analysis, grey: NDArray[np.uint8] | None) -> bytes | None:
@@ -155,31 +135,41 @@ def picture(result: Result, analysis: Analysis, grey: NDArray[np.uint8] | None) 
     return file.getvalue()
 
 
-def _kinds_of_study(destination: DestinationConfig, answer: Answer) -> Iterator[str]:
-    """What a destination gets; key objects are the positive radiographs."""
-    if isinstance(destination, DicomDestination):
-        kinds = (kind for kind in destination.objects if kind in OF_A_STUDY)
-        yield from (kind for kind in kinds if kind != "ko" or answer is Answer.POSITIVE)
-    else:
-        yield "oru" if isinstance(destination, Hl7Destination) else "fhir"
-
-
 def _outgoing(
-    destination: DestinationConfig,
-    kind: str,
-    identifier: str,
-    put: Put,
-    content: Callable[..., bytes],
-    *arguments: object,
-) -> Outgoing:
-    refused: OsteonError | None = None
-    digest = ""
-    try:
-        digest = put(content(*arguments))
-    except Rejected as error:
-        refused = error
-    except Transient:
-        raise
-    except Exception as error:  # noqa: BLE001  what one form cannot say must not cost the others
-        refused = bug(error, f"{kind} for {destination.name}")
-    return Outgoing(destination=destination.name, kind=kind, identifier=identifier, digest=digest, refused=refused)
+    forms: Callable[[DestinationConfig], Iterator[Form]], destinations: Sequence[DestinationConfig], put: Put
+) -> Iterator[Outgoing]:
+    """Each form, made and kept; what two archives get under one UID is made once."""
+    kept: dict[str, str] = {}
+    for destination in destinations:
+        for form in forms(destination):
+            refused: OsteonError | None = None
+            digest = kept.get(form.identifier, "")
+            try:
+                digest = digest or put(form.made())
+            except Rejected as error:
+                refused = error
+            except Transient:
+                raise
+            except Exception as error:  # noqa: BLE001  what one form cannot say must not cost the others
+                refused = bug(error, f"{form.kind} for {destination.name}")
+            if isinstance(destination, DicomDestination):
+                kept[form.identifier] = digest
+            yield Outgoing(
+                destination=destination.name,
+                kind=form.kind,
+                identifier=form.identifier,
+                digest=digest,
+                refused=refused,
+            )
+
+
+def _oru(study: StudyResult, source: Dataset, destination: Hl7Destination) -> bytes:
+    return oru.oru_r01(
+        study,
+        source,
+        sending_application=destination.sending_application,
+        sending_facility=destination.sending_facility,
+        receiving_application=destination.receiving_application,
+        receiving_facility=destination.receiving_facility,
+        version=destination.version,
+    )

@@ -65,19 +65,15 @@ def objects(source: Dataset, window: Window | None = None) -> dict[str, Dataset]
         for n, r in enumerate((given, given, unanalysed(source)), 1)
     )
     rgb = np.random.default_rng(3).integers(0, 256, (61, 51, 3), np.uint8)
-    small_jpeg = Picture(layout="beside", compression="jpeg", longest_px=256)
-    grey_jpeg = Picture(layout="grey", compression="jpeg")
-    many = study(given, *(replace(given, sop_instance_uid=f"1.2.3.{n}") for n in range(9)))
-    films = dict.fromkeys((r.sop_instance_uid for r in many.results), source)
+    before = Predecessor(revision=1, pack_digest=PROVENANCE.pack_digest)
+    grey, jpeg = Picture(layout="grey"), Picture(layout="beside", compression="jpeg", longest_px=256)
     made = {
         "sc": secondary_capture(source, given, rgb),
-        "sc beside": secondary_capture(source, given, rgb, small_jpeg),
-        "sc grey": secondary_capture(source, given, rgb[..., 0], Picture(layout="grey")),
-        "sc grey jpeg": secondary_capture(source, given, rgb[..., 0], grey_jpeg),
-        "sc not analysed": secondary_capture(source, replace(unanalysed(source), revision=2), rgb),
+        "sc grey": secondary_capture(source, given, rgb[..., 0], grey),
+        "sc jpeg": secondary_capture(source, given, rgb, jpeg),
+        "sc not analysed": secondary_capture(source, replace(unanalysed(source), revision=2, predecessor=before), rgb),
         "summary": study_summary(first, sources, {given.sop_instance_uid: rgb})[0],
-        "summary 2": study_summary(many, films, {}, "jpeg")[1],
-        "summary not analysed": study_summary(third, sources, {})[0],
+        "summary jpeg": study_summary(second, sources, {given.sop_instance_uid: rgb}, "jpeg")[0],
         "sr": structured_report(first, sources),
         "sr comprehensive": structured_report(first, sources, ComprehensiveSRStorage),
         "sr revised": structured_report(second, sources),
@@ -89,7 +85,7 @@ def objects(source: Dataset, window: Window | None = None) -> dict[str, Dataset]
     made["rejection"] = rejection_note(
         first,
         sources,
-        [reference(ds) for ds in made.values()],
+        [reference(made[kind]) for kind in ("sc", "sr", "sr comprehensive", "ko")],
         REJECTED_FOR_QUALITY,
         at=datetime(2026, 1, 3, tzinfo=UTC),
         words="made with a pack that was withdrawn",

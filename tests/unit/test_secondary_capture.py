@@ -180,4 +180,4 @@ def test_one_rendering_serves_all_that_want_the_same() -> None:
     ]
     made = of_radiograph(ds, Analysis(result=given, heats=(HEAT,)), film(), None, destinations, put)
     assert made[0].digest == made[1].digest != made[2].digest
-    assert kept[0] is kept[1]
+    assert len(kept) == 2

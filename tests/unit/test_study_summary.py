@@ -16,7 +16,7 @@ from appliance.analysis.summary import PER_PAGE, WIDTH_PX, summary_pages
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.secondary_capture import secondary_capture
 from appliance.dicom.study_summary import page_kinds, study_summary
-from appliance.domain.identifiers import Laterality, Site, derived_uid
+from appliance.domain.identifiers import Laterality, derived_uid
 from appliance.domain.result import Predecessor, Result
 from appliance.domain.study import StudyResult
 from tests.support.peers import Peer
@@ -101,8 +101,8 @@ def test_a_caveat_of_all_is_said_once() -> None:
 
 
 @pytest.mark.parametrize("compression", ["none", "jpeg"])
-@pytest.mark.parametrize("name", ["dx", "cr", "monochrome1", "japanese", "utf8"])
-def test_dciodvfy_finds_neither_error_nor_warning(name: str, compression: str, peer: Peer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["dx", "cr", "utf8"])
+def test_dciodvfy_finds_no_fault_with_any_page(name: str, compression: str, peer: Peer, tmp_path: Path) -> None:
     sources = views(PER_PAGE + 2, variants()[name])
     made = study_summary(study_of(sources), sources, {}, compression)  # type: ignore[arg-type]
     assert len(made) == 2
@@ -159,15 +159,6 @@ def test_sides_are_one_both_or_unknown(
     (made,) = study_summary(study_of(sources, results=results), sources, {})
     made = dataset_from_bytes(part10_bytes(made))
     assert (made.get("Laterality"), made.get("ImageLaterality")) == expected
-
-
-def test_what_has_no_side_says_so() -> None:
-    sources = views(2, source())
-    results = tuple(
-        result(ds, finding(site=s)) for ds, s in zip(sources.values(), (Site.PELVIS, Site.SPINE), strict=True)
-    )
-    (made,) = study_summary(study_of(sources, results=results), sources, {})
-    assert (made.get("Laterality"), made.get("ImageLaterality")) == (None, "U")
 
 
 def test_a_radiograph_whose_bytes_are_gone_is_still_in_the_table() -> None:
