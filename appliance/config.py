@@ -128,6 +128,13 @@ class Analyse(Section):
     windows: tuple[PresetWindow, ...] = Field((), description="Windows for radiographs that bring none; the first fits")
 
 
+class Study(Section):
+    """When a study is reported on as a whole; what is said of each radiograph leaves at once."""
+
+    settle_s: float = Field(120.0, ge=0, le=3600, description="After so many seconds without a new radiograph")
+    longest_s: float = Field(900.0, ge=0, le=86400, description="At the latest, even if radiographs keep coming")
+
+
 class ClientTls(Section):
     """TLS towards a peer (DICOM PS3.15 B.12)."""
 
@@ -156,7 +163,9 @@ class DicomDestination(Section):
     timeout_s: float = Field(30.0, gt=0, le=60)
 
 
-Coded = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^|~&\\\x00-\x1f]+\^[^|~&\\\x00-\x1f]*\^[^|~&^\\\x00-\x1f]+$")]
+Coded = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=r"^[^|~&\\\x00-\x1f]+\^[^|~&\\\x00-\x1f]*\^[^|~&^\\\x00-\x1f]+$")
+]
 """``code^text^coding system``: HL7 v2.5.1 section 2.A.13, CWE."""
 
 
@@ -226,9 +235,9 @@ class Hl7Destination(Section):
     port: Port
     tls: ClientTls | None = Field(None, description="Connect with TLS")
     version: Literal["2.3.1", "2.4", "2.5.1"] = Field("2.5.1", description="MSH-12")
-    character_set: Literal[
-        "UNICODE UTF-8", "ASCII", "8859/1", "8859/2", "8859/5", "8859/7", "8859/9", "8859/15"
-    ] = Field("UNICODE UTF-8", description="MSH-18, and the bytes of the message")
+    character_set: Literal["UNICODE UTF-8", "ASCII", "8859/1", "8859/2", "8859/5", "8859/7", "8859/9", "8859/15"] = (
+        Field("UNICODE UTF-8", description="MSH-18, and the bytes of the message")
+    )
     sending_application: str = Field("OSTEON", description="MSH-3")
     sending_facility: str = Field("", description="MSH-4")
     receiving_application: str = Field("", description="MSH-5")
@@ -306,6 +315,7 @@ class Configuration(Section):
     database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in state_dir")
     receive: Receive = Receive()
     analyse: Analyse = Analyse()
+    study: Study = Study()
     destinations: tuple[DestinationConfig, ...] = ()
     status: Status = Status()
     retention: Retention = Retention()

@@ -14,7 +14,7 @@ import unicodedata
 
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.exceptions import HL7apyException
-from hl7apy.parser import parse_message
+from hl7apy.parser import parse_message, parse_segment
 
 from appliance.errors import Rejected
 
@@ -101,10 +101,7 @@ def message_of(segments: list[Segment], character_set: str) -> bytes:
     text = "".join("|".join(fields).rstrip("|") + "\r" for fields in segments)
     content = encoded(text, character_set)
     try:
-        parsed = parse_message(
-            content.decode(CODECS[character_set]).rstrip("\r"), validation_level=VALIDATION_LEVEL.STRICT
-        )
-        parsed.validate()
+        _validate(content.decode(CODECS[character_set]).rstrip("\r"))
     except HL7apyException as error:
         raise Rejected(
             "oru_invalid",
@@ -112,3 +109,13 @@ def message_of(segments: list[Segment], character_set: str) -> bytes:
             "in the radiograph's header, or at the destination's map",
         ) from None
     return content
+
+
+def _validate(text: str) -> None:
+    header, *lines = text.split("\r")
+    event, version = header.split("|")[8], header.split("|")[11]
+    if event.startswith("ORM"):  # hl7apy asks for all segments of ORM^O01's choice at once: each by itself then
+        for line in lines:
+            parse_segment(line, version=version, validation_level=VALIDATION_LEVEL.STRICT).validate()
+    else:
+        parse_message(text, validation_level=VALIDATION_LEVEL.STRICT).validate()

@@ -22,6 +22,9 @@ from .hl7 import Segment, escape, identifier, message_of
 from .requests import FILLER, PLACER, procedure, requested
 from .segments import fill, header, patient
 
+ORDER = "order"
+"""Kind of the message, beside the report's ``oru``."""
+
 
 def is_flagged(study: StudyResult, profile: Hl7Destination) -> bool:
     """Whether the RIS gets a `priority_update`."""
@@ -58,5 +61,5 @@ def priority_update(study: StudyResult, source: Dataset, profile: Hl7Destination
         quantity = f"^^^^^{profile.priority}"  # TQ-6 in ORC-7 and OBR-27
         body = [[*orc, "", "", "", quantity], [*obr, *[""] * 22, quantity]]
         message = "ORM^O01^ORM_O01"
-    segments = [header(study, source, profile, message, "order"), patient(source, profile), *body]
+    segments = [header(study, source, profile, message, ORDER), patient(source, profile), *body]
     return message_of(fill(segments, study, source, profile), profile.character_set)

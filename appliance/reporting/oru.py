@@ -108,7 +108,23 @@ def _oru(
         if names[o.name]:
             number = str(len(segments) - 3)
             segments.append(
-                ["OBX", number, o.kind, names[o.name], o.group, o.value, o.units, "", o.flag, "", "", status, "", "", at]
+                [
+                    "OBX",
+                    number,
+                    o.kind,
+                    names[o.name],
+                    o.group,
+                    o.value,
+                    o.units,
+                    "",
+                    o.flag,
+                    "",
+                    "",
+                    status,
+                    "",
+                    "",
+                    at,
+                ]
             )
     return message_of(fill(segments, study, source, profile), profile.character_set)
 

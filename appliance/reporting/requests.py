@@ -31,4 +31,8 @@ def procedure(source: Dataset) -> tuple[str, str, str]:
         for place in requests(source):
             for item in copied(place, (keyword,)).get(keyword, []):
                 return text(item, "CodeValue"), text(item, "CodeMeaning"), text(item, "CodingSchemeDesignator")
-    return "", requested(source, "RequestedProcedureDescription") or text(source, "StudyDescription") or "Radiograph", ""
+    return (
+        "",
+        requested(source, "RequestedProcedureDescription") or text(source, "StudyDescription") or "Radiograph",
+        "",
+    )
