@@ -18,10 +18,13 @@ from pydicom.dataset import Dataset
 from appliance.analysis.overlay import overlay
 from appliance.analysis.pipeline import Analysis
 from appliance.config import DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
+from appliance.dicom.key_objects import key_objects
 from appliance.dicom.part10 import part10_bytes
+from appliance.dicom.presentation_state import is_presentable, presentation_state
 from appliance.dicom.secondary_capture import secondary_capture
-from appliance.dicom.structured_report import structured_report
+from appliance.dicom.structured_report import SOP_CLASSES, report_uid, structured_report
 from appliance.domain.finding import Answer
+from appliance.domain.radiograph import Window
 from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
 from appliance.errors import OsteonError, Rejected, Transient
@@ -31,7 +34,7 @@ from appliance.storage.ledger import Outgoing
 
 from .bugs import bug
 
-OF_A_STUDY = ("sr",)
+OF_A_STUDY = ("sr", "ko")
 """Kinds of DICOM objects that are made once per study; the others are made for each radiograph."""
 
 PICTURE_PX = 512
@@ -45,15 +48,18 @@ def of_radiograph(
     source: Dataset,
     analysis: Analysis,
     grey: NDArray[np.uint8] | None,
+    window: Window | None,
     destinations: Sequence[DestinationConfig],
     put: Put,
 ) -> list[Outgoing]:
-    """What is said of one radiograph, and to whom. One that was not analysed has no overlay."""
+    """What is said of one radiograph, and to whom. One not analysed has no overlay, one sent as RGB no GSPS."""
     result = analysis.result
 
     @cache
     def content(kind: str) -> bytes:
-        assert grey is not None, kind
+        assert grey is not None and window is not None, kind
+        if kind == "pr":
+            return part10_bytes(presentation_state(source, result, window))
         return part10_bytes(secondary_capture(source, result, overlay(grey, result, analysis.heats)))
 
     if result.answer is Answer.NOT_ANALYSED:
@@ -63,7 +69,7 @@ def of_radiograph(
         for destination in destinations
         if isinstance(destination, DicomDestination)
         for kind in destination.objects
-        if kind not in OF_A_STUDY
+        if kind not in OF_A_STUDY and (kind != "pr" or is_presentable(source))
     ]
 
 
@@ -84,23 +90,27 @@ def of_study(
     source = sources[study.results[-1].sop_instance_uid]
 
     @cache
-    def content(kind: str, destination: DestinationConfig | None) -> bytes:
+    def content(kind: str, destination: Hl7Destination | FhirDestination | str) -> bytes:
         if isinstance(destination, Hl7Destination):
-            return (
-                priority_update(study, source, destination)
-                if kind == ORDER
-                else oru.oru_r01(study, source, destination)
-            )
+            render = priority_update if kind == ORDER else oru.oru_r01
+            return render(study, source, destination)
         if isinstance(destination, FhirDestination):
             return fhir.transaction(study, source, destination)
-        return part10_bytes(structured_report(study, sources))
+        if kind == "ko":
+            return part10_bytes(key_objects(study, sources))
+        return part10_bytes(structured_report(study, sources, destination))
 
     made = []
     for destination in destinations:
         for kind in _kinds_of_study(destination, study):
             identifier = oru.control_id(study, kind) if kind in ("oru", ORDER) else study.uid(kind)
-            # the objects for two archives are the same bytes
-            profile = None if isinstance(destination, DicomDestination) else destination
+            profile: Hl7Destination | FhirDestination | str
+            if isinstance(destination, DicomDestination):
+                # what two archives get is the same bytes but for the report's class
+                profile = SOP_CLASSES[destination.sr]
+                identifier = report_uid(identifier, profile) if kind == "sr" else identifier
+            else:
+                profile = destination
             made.append(_outgoing(destination, kind, identifier, put, content, kind, profile))
     return made
 
@@ -117,8 +127,10 @@ def picture(result: Result, analysis: Analysis, grey: NDArray[np.uint8] | None) 
 
 
 def _kinds_of_study(destination: DestinationConfig, study: StudyResult) -> Iterator[str]:
+    """What a destination gets; key objects are the positive radiographs."""
     if isinstance(destination, DicomDestination):
-        yield from (kind for kind in destination.objects if kind in OF_A_STUDY)
+        kinds = (kind for kind in destination.objects if kind in OF_A_STUDY)
+        yield from (kind for kind in kinds if kind != "ko" or study.answer is Answer.POSITIVE)
     elif isinstance(destination, Hl7Destination):
         yield "oru"
         if is_flagged(study, destination):
