@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,8 @@ from appliance.storage.database import now
 from engines.goldens import check_goldens
 from engines.pack import MANIFEST, Pack, PackError, joined, read_pack
 from engines.signature import check_signature
+
+log = logging.getLogger(__name__)
 
 SHIPPED = Path(engines.packs.__file__).parent
 """Folder of the packs that ship with Osteon."""
@@ -83,6 +86,8 @@ def pipeline_of(config: Configuration) -> Pipeline:
     from engines.onnxruntime_runner import OnnxRuntimeRunner
 
     packs, threads = packs_of(config), config.analyse.threads
+    compute = choose_compute(config.analyse.compute)
+    log.info("%s: %s", compute.name, compute.reason)
 
     @cache
     def runner_of(file: Path) -> OnnxRuntimeRunner:
@@ -106,8 +111,9 @@ def pipeline_of(config: Configuration) -> Pipeline:
             pack_version=pack.version,
             pack_digest=pack.digest,
             pack_is_synthetic=pack.is_synthetic,
-            compute=choose_compute().name,
+            compute=compute.name,
         ),
         rules=config.analyse,
         now=now,
+        compute=compute,
     )
