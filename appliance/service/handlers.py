@@ -10,7 +10,7 @@ from functools import partial
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from appliance.config import DestinationConfig
+from appliance.config import DestinationConfig, Study
 from appliance.domain.job import Event, Lease
 from appliance.errors import Fault, OsteonError, Rejected, Transient
 from appliance.ports import Artefact, Destination
@@ -20,7 +20,7 @@ from appliance.storage.spool import FileSpool, SpoolDamaged
 from appliance.storage.tables import deliveries
 from engines.runner import RunnerError
 
-from .answers import outgoing
+from .answers import of_radiograph, picture
 from .bugs import bug
 from .reading import Reader
 
@@ -37,9 +37,10 @@ class Analyser:
         spool: FileSpool,
         reader: Reader,
         destinations: Sequence[DestinationConfig],
+        settling: Study,
     ) -> None:
         self._engine, self._queue, self._spool = engine, queue, spool
-        self._reader, self._destinations = reader, destinations
+        self._reader, self._destinations, self._settling = reader, destinations, settling
         self.done = 0
 
     def step(self) -> bool:
@@ -82,14 +83,26 @@ class Analyser:
         if latest and latest.source_digest == examined.digest and latest.analysis_id != lease.job_id:
             raise Rejected("unchanged", f"pixels and identity are those of revision {latest.revision}: answered")
         reading = self._reader.read(examined)
-        result = dataclasses.replace(reading.analysis.result, revision=latest.revision + 1 if latest else 1)
+        result = reading.analysis.result
+        if latest:
+            result = dataclasses.replace(result, revision=latest.revision + 1, predecessor=latest.predecessor)
         analysis = dataclasses.replace(reading.analysis, result=result)
         lease = self._queue.renew(lease)
-        made = outgoing(reading.source, analysis, reading.grey, self._destinations, self._spool.put)
+        made = of_radiograph(reading.source, analysis, reading.grey, self._destinations, self._spool.put)
+        overlay = picture(result, analysis, reading.grey)
+        picture_digest = self._spool.put(overlay) if overlay else ""
         reason = result.not_analysed
         event = Event.DECLINE if reason else Event.FINISH
         with self._queue.ending(lease, event, *((reason.code, reason.reason) if reason else ())) as connection:
-            record_result(connection, lease.job_id, result, made, examined.digest)
+            record_result(
+                connection,
+                lease.job_id,
+                result,
+                made,
+                source_digest=examined.digest,
+                picture_digest=picture_digest,
+                settling=self._settling,
+            )
 
 
 class Courier:

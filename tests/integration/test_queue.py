@@ -103,7 +103,8 @@ def test_a_result_and_the_end_of_its_job_are_one_transaction(engine: Engine, que
     keep_instance(engine, received(1))
     (lease,) = queue.lease()
     with pytest.raises(RuntimeError, match="power cut"), queue.ending(lease, Event.FINISH) as c:
-        c.execute(insert(results).values(analysis_id=1, record="{}", created_at=now()))
+        uids = {"sop_instance_uid": "1.2.3", "study_instance_uid": "1.2.4"}
+        c.execute(insert(results).values(analysis_id=1, record="{}", created_at=now(), **uids))
         raise RuntimeError("power cut")
     assert state(engine) == ("leased", "")
     with engine.connect() as c:
@@ -209,7 +210,7 @@ def test_a_newer_result_takes_the_place_of_what_waits(engine: Engine, queue: Que
         (lease,) = queue.lease()
         sc = Outgoing(destination="pacs", kind="sc", identifier=answer.uid("sc"), digest=digest * 64)
         with queue.ending(lease, Event.FINISH) as c:
-            record_result(c, lease.job_id, answer, [sc], digest)
+            record_result(c, lease.job_id, answer, [sc], source_digest=digest)
     with engine.connect() as c:
         rows = c.execute(select(deliveries).order_by(deliveries.c.id)).all()
     assert [(row.state, row.code) for row in rows] == [("dropped", "superseded"), ("queued", "")]

@@ -25,17 +25,18 @@ from appliance.reporting.fhir import FhirDestination, transaction
 from appliance.reporting.mllp import MllpDestination
 from appliance.reporting.oru import control_id, oru_r01
 from tests.support.peers import NodePeer, Peer, running, wait_for_port
-from tests.support.results import finding, result, unanalysed
+from tests.support.results import finding, result, study, unanalysed
 from tests.support.sources import source, variants
 
 SOURCE = variants()["utf8"]
 RESULT = result(SOURCE, finding(), finding(0.4), finding(0.1), caveats=("a cast was seen",))
+STUDY = study(RESULT)
 START = Callable[..., NodePeer]
 
 
 def dicom_artefacts() -> list[Artefact]:
     sc = secondary_capture(SOURCE, RESULT, np.zeros((301, 201, 3), np.uint8))
-    sr = structured_report(SOURCE, RESULT)
+    sr = structured_report(STUDY, {RESULT.sop_instance_uid: SOURCE})
     return [
         Artefact(kind=kind, identifier=ds.SOPInstanceUID, content=part10_bytes(ds))
         for kind, ds in (("sc", sc), ("sr", sr))
@@ -44,18 +45,18 @@ def dicom_artefacts() -> list[Artefact]:
 
 def oru() -> Artefact:
     content = oru_r01(
+        STUDY,
         SOURCE,
-        RESULT,
         sending_application="OSTEON",
         sending_facility="XRAY",
         receiving_application="RIS",
         receiving_facility="HOSP",
     )
-    return Artefact(kind="oru", identifier=control_id(RESULT), content=content)
+    return Artefact(kind="oru", identifier=control_id(STUDY), content=content)
 
 
 def bundle() -> Artefact:
-    return Artefact(kind="fhir", identifier="bundle", content=transaction(SOURCE, RESULT))
+    return Artefact(kind="fhir", identifier="bundle", content=transaction(STUDY, SOURCE))
 
 
 def pacs(port: int, timeout_s: float = 10) -> StoreDestination:
@@ -219,7 +220,7 @@ def test_files_go_out_as_they_are_whatever_they_hold(peer: Peer, free_port: int,
     squeezed.file_meta.TransferSyntaxUID = JPEG2000Lossless
     squeezed.PixelData = pydicom.encaps.encapsulate([b"no codestream at all"])
     squeezed["PixelData"].VR = "OB"
-    report = structured_report(plain, unanalysed(plain))
+    report = structured_report(study(unanalysed(plain)), {str(plain.SOPInstanceUID): plain})
     for name, ds in (("plain", plain), ("squeezed", squeezed), ("report", report)):
         (files / name).write_bytes(part10_bytes(ds))
     (files / "text").write_text("no DICOM")
@@ -324,7 +325,7 @@ def test_every_variant_of_the_source_is_valid_r4(node_peer: START) -> None:
     server = node_peer("fhir_server.js")
     for name, ds in variants().items():
         for given in (result(ds), unanalysed(ds)):
-            fhir(server.port).send([Artefact(kind="fhir", identifier=name, content=transaction(ds, given))])
+            fhir(server.port).send([Artefact(kind="fhir", identifier=name, content=transaction(study(given), ds))])
             assert server.received()["defects"] == [], name
 
 
