@@ -10,10 +10,11 @@ import atexit
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -38,6 +39,16 @@ class Buffer:
         self.name, self._gpu, self._device, self._pinned = name, gpu, device, pinned
         self._filled_after = -1
 
+    @property
+    def size_bytes(self) -> int:
+        """How much fits."""
+        return self._pinned.nbytes
+
+    @property
+    def pointer(self) -> int:
+        """Where it begins."""
+        return int(self._device)
+
     def made(self, shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
         """An array at the buffer's start, with whatever lies there.
 
@@ -50,7 +61,7 @@ class Buffer:
         if size > self._pinned.nbytes:
             room = f"there is room for {self._pinned.nbytes}: raise the capacity"
             raise KernelError(f"{self.name} {shape} takes {size} bytes, and {room}")
-        return DeviceArray(int(self._device), shape, np.dtype(dtype), self)
+        return DeviceArray(self.pointer, shape, np.dtype(dtype), self)
 
     def filled(self, array: NDArray[Any]) -> DeviceArray:
         """`array`, which need not be dense, on the GPU once the stream gets there."""
@@ -75,16 +86,19 @@ class Buffer:
         return pinned.copy()
 
     def free(self) -> None:
-        """Give both memories back."""
-        self._device.free()
-        self._pinned.base.free()  # type: ignore[union-attr]  # PyCUDA's own object beneath the array
+        """Give both memories back; once is enough."""
+        if self._device is not None:
+            self._device.free()
+            self._pinned.base.free()  # type: ignore[union-attr]  # PyCUDA's own object beneath the array
+            self._device = None
 
     def _on_host(self, array: DeviceArray) -> NDArray[Any]:
         size = prod(array.shape) * array.dtype.itemsize
         return self._pinned[:size].view(array.dtype).reshape(array.shape)
 
 
-class DeviceArray(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class DeviceArray:
     """A dense array in the GPU's memory, valid until its buffer is written again; `numpy.asarray` brings it back."""
 
     pointer: int
@@ -172,7 +186,7 @@ class Gpu:
                 device.free()
                 raise
         buffer = Buffer(self, name, device, pinned)
-        self.at_close(buffer.free)
+        self._undo.callback(buffer.free)
         return buffer
 
     def wait(self) -> None:

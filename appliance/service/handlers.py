@@ -19,6 +19,7 @@ from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool, SpoolDamaged
 from appliance.storage.tables import deliveries
 from engines.runner import RunnerError
+from kernels.operations import KernelError
 
 from .answers import of_radiograph, picture
 from .bugs import bug
@@ -63,7 +64,7 @@ class Analyser:
         except Transient as error:
             log.warning("analysis %d waits: %s", lease.job_id, error)
             self._queue.failed(lease, error)
-        except RunnerError as error:
+        except (RunnerError, KernelError) as error:
             raise Fault("engine_failed", str(error)) from error
         except (Fault, SQLAlchemyError):
             raise  # the worker loop decides; the lease gives the job back

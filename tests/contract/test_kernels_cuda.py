@@ -1,4 +1,4 @@
-"""The kernels through PyCUDA without a GPU, over a driver that runs them on the CPU; and their build for GPUs.
+"""What runs on a GPU, without one: PyCUDA itself, over a driver that computes on the CPU; and the build for GPUs.
 
 PyCUDA takes minutes to build. It is used where it is installed, else from a wheel that an earlier run kept under
 ``~/.cache/osteon/wheels``, which ``pytest --campaign`` builds. Otherwise these are listed as not run.
@@ -36,7 +36,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory, campaign: bool) -> dic
     site = driver.pycuda(folder, build=campaign)
     if site is None:
         pytest.skip("not run: PyCUDA is not built; pytest --campaign builds it")
-    path = os.pathsep.join(map(str, (Path.cwd(), site)))
+    driver.nvml(folder)
+    path = os.pathsep.join(map(str, (Path.cwd(), driver.TENSORRT, site)))
     return os.environ | {"LD_LIBRARY_PATH": str(folder), "PYTHONPATH": path}
 
 
@@ -44,7 +45,7 @@ def python(environment: dict[str, str], *arguments: str) -> subprocess.Completed
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("file", ["test_kernels.py", "on_a_gpu.py"])
+@pytest.mark.parametrize("file", ["test_kernels.py", "on_a_gpu.py", "test_runners.py", "parity_on_a_gpu.py"])
 def test_the_contract_holds_through_pycuda(environment: dict[str, str], file: str) -> None:
     chosen = ("-k", "cuda or gpu", "--backends=cuda", "-p", "no:cacheprovider")
     done = python(environment, "-m", "pytest", "-q", *chosen, str(HERE / file))

@@ -17,6 +17,9 @@ PYCUDA = "pycuda==2026.1"
 WHEELS = Path.home() / ".cache/osteon/wheels"
 """A build takes minutes; its wheel, and those that it needs, are kept here."""
 
+TENSORRT = HERE / "site"
+"""To be put on the path: a `tensorrt` for machines without a GPU, whose plans run over the libcuda.so.1."""
+
 SITECONF = """\
 USE_SHIPPED_BOOST = True
 BOOST_INC_DIR = BOOST_LIB_DIR = BOOST_PYTHON_LIBNAME = BOOST_THREAD_LIBNAME = []
