@@ -1,7 +1,7 @@
 """What runs on a GPU, without one: PyCUDA itself, over a driver that computes on the CPU; and the build for GPUs.
 
 PyCUDA takes minutes to build. It is used where it is installed, else from a wheel that an earlier run kept under
-``~/.cache/osteon/wheels``, which ``pytest --campaign`` builds. Otherwise these are listed as not run.
+``~/.cache/osteon/wheels``, which ``pytest --campaign`` builds, and CI. Otherwise these are listed as not run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory, campaign: bool) -> dic
     """Of a process that finds PyCUDA and a driver."""
     find("nvcc")
     folder = driver.driver(tmp_path_factory.mktemp("driver"))
-    site = driver.pycuda(folder, build=campaign)
+    site = driver.pycuda(folder, build=campaign or os.environ.get("OSTEON_REQUIRE_PEERS") == "1")
     if site is None:
         pytest.skip("not run: PyCUDA is not built; pytest --campaign builds it")
     driver.nvml(folder)

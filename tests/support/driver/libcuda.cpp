@@ -2,7 +2,8 @@
 // is in order because everything happens at once, and the kernels are gradcam.cu's on the CPU. The names, signatures
 // and error codes are cuda.h's own; every other function of cuda.h answers that this is a stub (__init__.py).
 //
-// CUDA_FAILS names a function, as libcuda exports it, that fails as it would on a GPU.
+// CUDA_FAILS names a function, as libcuda exports it, that fails as it would on a GPU; CUDA_ROOM is the largest piece of
+// memory, in bytes, that the GPU still has.
 #include <cuda.h>
 
 #include "cuda_on_host.h"
@@ -86,6 +87,7 @@ CUresult cuStreamSynchronize(CUstream) { FAILS(CUDA_ERROR_ILLEGAL_ADDRESS); retu
 
 CUresult cuMemAlloc(CUdeviceptr *pointer, size_t bytes) {
     FAILS(CUDA_ERROR_OUT_OF_MEMORY);
+    if (const char *room = getenv("CUDA_ROOM"); room && bytes > strtoull(room, nullptr, 10)) return CUDA_ERROR_OUT_OF_MEMORY;
     *pointer = (CUdeviceptr)aligned_alloc(256, (bytes + 255) / 256 * 256);
     return CUDA_SUCCESS;
 }
