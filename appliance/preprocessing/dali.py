@@ -71,7 +71,10 @@ class _Graph:
 
     def __init__(self, device: Literal["cpu", "gpu"], side_px: int, batch: int, threads: int) -> None:
         self._device, self._side_px, self._batch, self._threads = device, side_px, batch, threads
-        self._pipeline = self._built()
+        try:
+            self._pipeline = self._built()
+        except _DALI_ERRORS as error:
+            raise Fault("dali_failed", f"DALI cannot use the {device}: {_last_line(error)}") from error
 
     def _built(self) -> Pipeline:
         pipeline = Pipeline(
