@@ -67,3 +67,18 @@ def test_an_old_driver_is_said_before_anything_is_built(start: Any, tmp_path: Pa
 def test_the_cpu_asks_no_driver(start: Any) -> None:
     done = start("cpu", CUDA_FAILS="cuInit", NVML_FAILS="nvmlInitWithFlags")
     assert json.loads(done.stdout)["reason"] == "analyse.compute is cpu"
+
+
+def test_the_benchmark_runs_and_says_that_it_measured_no_gpu(environment: dict[str, str]) -> None:
+    done = python(environment, "-m", "tests.benchmarks.gpu", "--pack", "phantom", "--rounds", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("NO GPU: tests.support.driver stands in, and every figure is meaningless")
+    for said in (
+        "GPU, ",
+        "CPU, ",
+        "overlay, up and down again",
+        "copy ",
+        "combine ",
+        "PyTorch with pytorch-grad-cam: not run",
+    ):
+        assert said in done.stdout

@@ -11,6 +11,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 #define FAILS(error)                                                                                                   \
     if (const char *name = getenv("CUDA_FAILS"); name && !strcmp(name, __func__)) return error
@@ -103,6 +104,21 @@ CUresult cuMemcpyHtoDAsync(CUdeviceptr to, const void *from, size_t bytes, CUstr
 CUresult cuMemcpyDtoHAsync(void *to, CUdeviceptr from, size_t bytes, CUstream on) {
     memcpy(to, (void *)from, bytes);
     return on == (CUstream)&stream ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream on) {
+    memcpy((void *)to, (void *)from, bytes);
+    return on == (CUstream)&stream ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult cuEventCreate(CUevent *created, unsigned) { *created = (CUevent) new timespec; return CUDA_SUCCESS; }
+CUresult cuEventDestroy(CUevent event) { delete (timespec *)event; return CUDA_SUCCESS; }
+CUresult cuEventRecord(CUevent event, CUstream) { clock_gettime(CLOCK_MONOTONIC, (timespec *)event); return CUDA_SUCCESS; }
+CUresult cuEventSynchronize(CUevent) { return CUDA_SUCCESS; }
+CUresult cuEventElapsedTime(float *ms, CUevent from, CUevent to) {
+    const timespec &a = *(timespec *)from, &b = *(timespec *)to;
+    *ms = (b.tv_sec - a.tv_sec) * 1e3f + (b.tv_nsec - a.tv_nsec) / 1e6f;
+    return CUDA_SUCCESS;
 }
 
 CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
