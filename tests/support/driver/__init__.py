@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from kernels.build import SOURCE, nvcc
 
@@ -113,15 +111,3 @@ def _build(folder: Path) -> None:
     (source / "siteconf.py").write_text(settings)
     WHEELS.mkdir(parents=True, exist_ok=True)
     subprocess.run([*pip, "wheel", "--quiet", "--wheel-dir", WHEELS, source], check=True)
-
-
-def main() -> None:
-    """PyCUDA's wheel, and those that it needs, into the folder that is named: for packaging/stage-wheels.sh."""
-    with TemporaryDirectory() as folder:
-        pycuda(driver(Path(folder)), build=True)
-    for wheel in WHEELS.glob("*.whl"):
-        shutil.copy(wheel, sys.argv[1])
-
-
-if __name__ == "__main__":
-    main()
