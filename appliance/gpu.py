@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,18 @@ def _told(nvml: Any, function: Any, *arguments: object) -> Any:
 @contextmanager
 def _nvml() -> Iterator[tuple[Any, Any]]:
     """NVML and its handle of the first GPU."""
+    nvml = _library()
+    try:
+        if not nvml.nvmlDeviceGetCount():
+            raise NoGpu("NVIDIA's driver knows no GPU: see nvidia-smi, and whether the card is in its slot")
+        yield nvml, nvml.nvmlDeviceGetHandleByIndex(0)
+    except nvml.NVMLError as error:
+        raise NoGpu(f"NVIDIA's driver cannot describe the GPU ({error}): see nvidia-smi") from error
+
+
+@cache
+def _library() -> Any:
+    """NVML, ready until the process ends: to start it takes longer than to ask it."""
     try:
         nvml = import_module("pynvml")
     except ImportError as error:
@@ -152,11 +165,4 @@ def _nvml() -> Iterator[tuple[Any, Any]]:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
         raise NoGpu(f"NVIDIA's driver does not answer ({error}): install it, and see nvidia-smi") from error
-    try:
-        if not nvml.nvmlDeviceGetCount():
-            raise NoGpu("NVIDIA's driver knows no GPU: see nvidia-smi, and whether the card is in its slot")
-        yield nvml, nvml.nvmlDeviceGetHandleByIndex(0)
-    except nvml.NVMLError as error:
-        raise NoGpu(f"NVIDIA's driver cannot describe the GPU ({error}): see nvidia-smi") from error
-    finally:
-        nvml.nvmlShutdown()
+    return nvml

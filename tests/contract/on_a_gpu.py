@@ -11,6 +11,8 @@ import numpy as np
 import pycuda.driver
 import pytest
 from numpy.typing import NDArray
+from nvidia.dali import types
+from nvidia.dali.backend import TensorGPU
 
 from kernels import reference
 from kernels.cuda import Capacity, CudaKernels
@@ -53,6 +55,13 @@ def test_what_lies_on_the_gpu_is_used_where_it_is(gpu: Gpu, kernels: CudaKernels
     evidence = OnDevice(np.array([[[1, 2, 4]]], np.float32), gpu)
     for _ in range(2):  # and is not written on
         same(kernels.normalise(evidence), np.array([[[0.25, 0.5, 1]]], np.float32))  # type: ignore[arg-type]
+
+
+def test_dali_takes_what_lies_there(gpu: Gpu) -> None:
+    pixels = gpu.buffer("pixels", 12).filled(np.arange(6, dtype=np.uint16).reshape(2, 3, 1))
+    taken = TensorGPU(pixels, "HWC", 0)
+    assert (taken.shape(), taken.layout(), taken.data_ptr()) == ([2, 3, 1], "HWC", pixels.pointer)
+    assert taken.dtype == types.UINT16
 
 
 @pytest.mark.parametrize("changes", [{"beside": 4}, {"strides": (80, 4)}])
