@@ -142,7 +142,7 @@ def train_phantom(out: Path, cache: Path = CACHE, *, threads: int = 2) -> None:
     learned = dataset.fold == LEARN_ONLY
     locating = _trained(
         cache / "phantom-localiser.pt",
-        lambda: plain_localiser(len(PHANTOM_SITES), PHANTOM_LOCALISER),
+        lambda: plain_localiser(len(PHANTOM_SITES), PHANTOM_LOCALISER, len(FLAGS)),
         lambda _: None,
         lambda n, kept: train_localiser(
             n, dataset, np.flatnonzero(learned), Schedule(steps=1300, batch=16), Augmentation(scale=0.15), kept
