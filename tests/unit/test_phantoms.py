@@ -142,24 +142,22 @@ def test_two_views_are_one_study_of_one_patient_broken_at_one_place(site: str, s
     assert abs(heights[0] - heights[1]) < 0.16
 
 
-@pytest.mark.parametrize("site", SITES)
-def test_what_a_patient_carries_tells_nothing_of_a_fracture(site: str) -> None:
-    carried = {fracture: [] for fracture in (False, True)}  # type: dict[bool, list[tuple[bool, bool]]]
-    for seed in range(40, 64):
-        for fracture in (False, True):
-            p = phantom(site, seed, fracture)
-            carried[fracture].append((p.hardware, p.cast))
-    assert carried[False] == carried[True]
-    metal, plaster = (sum(column) for column in zip(*carried[True], strict=True))
-    assert 1 <= metal <= 14
-    assert (1 <= plaster <= 12) if site in ("ankle", "wrist", "knee") else plaster == 0
+def test_what_a_patient_carries_tells_nothing_of_a_fracture() -> None:
+    pairs = [(phantom(site, seed, False), phantom(site, seed, True)) for site in SITES for seed in range(40, 48)]
+    assert all((whole.hardware, whole.cast) == (broken.hardware, broken.cast) for whole, broken in pairs)
+    assert 4 <= sum(whole.hardware for whole, _ in pairs) <= 22
+    assert 1 <= sum(whole.cast for whole, _ in pairs) <= 12
+    assert not any(whole.cast for whole, _ in pairs if whole.site in ("shoulder", "pelvis", "spine"))
 
 
 @pytest.mark.parametrize("site", SITES)
 def test_metal_is_white_and_leaves_the_fracture_free(site: str) -> None:
-    carriers = [seed for seed in range(40) if phantom(site, seed, False).hardware][:3]
+    films = [phantom(site, seed, False) for seed in range(16)]
+    carriers = [whole.seed for whole in films if whole.hardware][:2]
+    bare = next(whole.seed for whole in films if not whole.hardware)
     assert carriers
     for view in range(VIEWS[site]):
+        assert _white(phantom(site, bare, False, view)) < 0.001
         for seed in carriers:
             whole, broken = phantom(site, seed, False, view), phantom(site, seed, True, view)
             assert _white(whole) > 0.001
@@ -167,8 +165,6 @@ def test_metal_is_white_and_leaves_the_fracture_free(site: str) -> None:
             x0, y0, x1, y1 = broken.fracture
             lost = (_bright_bone(whole) - _bright_bone(broken))[y0:y1, x0:x1]
             assert ndimage.gaussian_filter(lost, 1).max() > 0.02, (seed, view)
-        bare = next(p for p in (phantom(site, seed, False, view) for seed in range(40)) if not p.hardware)
-        assert _white(bare) < 0.001
 
 
 def _white(p: Phantom) -> float:
