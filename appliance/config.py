@@ -117,8 +117,23 @@ class Analyse(Section):
     windows: tuple[PresetWindow, ...] = Field((), description="Windows for radiographs that bring none; the first fits")
 
 
+class ClientTls(Section):
+    """TLS towards a peer (DICOM PS3.15 B.12)."""
+
+    ca: Path | None = Field(None, description="Who may have signed the peer's certificate, PEM; default: the system's")
+    certificate: Path | None = Field(None, description="Our certificate and its chain, PEM, if the peer asks for one")
+    key: Path | None = Field(None, description="Our private key, PEM, without a pass phrase")
+    server_name: str | None = Field(None, description="The name in the peer's certificate; default: host")
+
+    @model_validator(mode="after")
+    def _is_a_pair(self) -> ClientTls:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key come together")
+        return self
+
+
 class DicomDestination(Section):
-    """A PACS that takes Secondary Capture and SR."""
+    """A PACS that takes Secondary Capture and SR, and what it makes of them."""
 
     kind: Literal["dicom"]
     name: str = Field(min_length=1, max_length=64)
@@ -128,6 +143,21 @@ class DicomDestination(Section):
     calling_ae_title: AeTitle = "OSTEON"
     objects: tuple[Literal["sc", "sr"], ...] = ("sc", "sr")
     timeout_s: float = Field(30.0, gt=0, le=60)
+    transfer_syntaxes: tuple[Literal["compressed", "explicit", "implicit"], ...] = Field(
+        ("compressed", "explicit", "implicit"), min_length=1, description="Encodings to offer, best first"
+    )
+    max_pdu_bytes: int = Field(131072, ge=4096, le=1 << 20, description="Largest PDU that we send or take")
+    objects_at_a_time: int = Field(20, ge=1, le=200, description="Objects on one association")
+    tls: ClientTls | None = Field(None, description="Connect with TLS")
+    existing: Literal["accept", "verify", "hold"] = Field(
+        "accept", description="An object that the peer says it has (0x0111): delivered, looked for, or for a person"
+    )
+    proof: Literal["none", "find", "commitment"] = Field(
+        "none", description="Delivered only when C-FIND shows the object, or storage commitment vouches for it"
+    )
+    recheck_identity: bool = Field(
+        False, description="Ask by C-FIND whose the study is before anything is sent; hold what has another identity"
+    )
 
 
 class Hl7Destination(Section):
