@@ -123,7 +123,7 @@ def send(files: tuple[Path, ...], peer: str, called: str, calling: str) -> None:
     paths, failures = radiograph_files(list(files)), 0
     sending = send_files(paths, host=host, port=int(port), called_ae_title=called, calling_ae_title=calling)
     for path, status in track(sending, total=len(paths), description="C-STORE", console=out):
-        if status.fate != "stored":
+        if not status.is_there:
             failures += 1
             out.print(f"[red]not stored:[/] {escape(f'{path}: {status.words}')}")
     out.print(f"{len(paths) - failures} of {len(paths)} stored")

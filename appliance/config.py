@@ -117,6 +117,13 @@ class Analyse(Section):
     windows: tuple[PresetWindow, ...] = Field((), description="Windows for radiographs that bring none; the first fits")
 
 
+class Study(Section):
+    """When a study is reported on as a whole; what is said of each radiograph leaves at once."""
+
+    settle_s: float = Field(120.0, ge=0, le=3600, description="After so many seconds without a new radiograph")
+    longest_s: float = Field(900.0, ge=0, le=86400, description="At the latest, even if radiographs keep coming")
+
+
 class ClientTls(Section):
     """TLS towards a peer (DICOM PS3.15 B.12)."""
 
@@ -210,6 +217,7 @@ class Configuration(Section):
     database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in state_dir")
     receive: Receive = Receive()
     analyse: Analyse = Analyse()
+    study: Study = Study()
     destinations: tuple[DestinationConfig, ...] = ()
     status: Status = Status()
     retention: Retention = Retention()

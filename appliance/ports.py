@@ -34,7 +34,7 @@ class Artefact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """An artefact that a PACS says it has, under which class and instance, and the transaction that proof is asked in."""
+    """An artefact that a PACS says it has, as which class and instance, and the transaction in which proof is asked."""
 
     artefact: Artefact
     sop_class_uid: str

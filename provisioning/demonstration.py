@@ -25,7 +25,7 @@ from appliance.errors import Fault, Rejected
 from appliance.service.assembly import ROLES
 from appliance.service.supervisor import Supervisor
 from appliance.storage.database import now, open_database, readers
-from appliance.storage.tables import analyses, deliveries, roles
+from appliance.storage.tables import analyses, deliveries, roles, studies
 
 from .outcome import Row, Sent, bars, render, rows_of, table_of
 from .peers import DemonstrationHospital
@@ -130,6 +130,7 @@ state_dir = {json.dumps(str(state / "state"))}
 receive.port = {_free_port()}
 status.port = {_free_port()}
 analyse.pack = "{pack}"
+study.settle_s = 1
 
 [[destinations]]
 kind = "dicom"
@@ -178,7 +179,7 @@ def _send(inputs: list[tuple[str, Path]], config: Configuration, console: Consol
             names, host=receive.host, port=receive.port, called_ae_title=receive.ae_title, calling_ae_title="DEMO"
         )
         for path, status in sending:
-            if status.fate != "stored":
+            if not status.is_there:
                 console.print(f"[yellow]not stored:[/] {escape(f'{names[path]}: {status.words}')}")
             else:
                 uid = str(dcmread(path, stop_before_pixels=True, force=True).SOPInstanceUID)
@@ -193,7 +194,7 @@ def _follow(engine: Engine, total: int, watch: Callable[[], None], console: Cons
     with bars(console) as progress:
         states = {
             t: progress.add_task(n, total=m)
-            for t, n, m in ((analyses, "analysed", total), (deliveries, "delivered", 0))
+            for t, n, m in ((analyses, "analysed", total), (studies, "reported", 0), (deliveries, "delivered", 0))
         }
         while True:
             watch()

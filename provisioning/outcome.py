@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from sqlalchemy import Engine, Select, func, select
+from sqlalchemy import Engine, Select, func, or_, select
 
 from appliance.domain.finding import Answer
 from appliance.domain.job import State
 from appliance.domain.result import Result
+from appliance.domain.study import StudyResult
+from appliance.storage.ledger import latest_study_result
 from appliance.storage.tables import analyses, deliveries, instances, results
 
 from .rendering import png_from_secondary_capture, text_from_structured_report
@@ -32,10 +34,11 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A line of the closing table."""
+    """A line of the closing table; `in_pacs_s` is of the first object about the radiograph."""
 
     name: str
     result: Result | None
+    study: StudyResult | None
     code: str
     reason: str
     in_pacs_s: float | None
@@ -57,23 +60,27 @@ def rows_of(engine: Engine, sent: dict[str, Sent]) -> Iterator[Row]:
             .select_from(joined)
             .order_by(analyses.c.id)
         ).all():
+            of = sent.get(job.sop_instance_uid)
+            if of is None:
+                continue
             found = c.execute(_newest_result(job.id)).first()
-            arrived = (
-                found
-                and c.execute(
-                    select(func.max(deliveries.c.finished_at)).where(
-                        deliveries.c.result_id == found.id,
+            result = Result.from_json(found.record) if found else None
+            study, arrived = None, None
+            if found and result:
+                _, study = latest_study_result(c, result.study_instance_uid) or (0, None)
+                about = or_(deliveries.c.result_id == found.id, deliveries.c.study_result_id.is_not(None))
+                arrived = c.execute(
+                    select(func.min(deliveries.c.finished_at)).where(
+                        deliveries.c.study_instance_uid == result.study_instance_uid,
+                        about,
                         deliveries.c.destination == "pacs",
                         deliveries.c.state == State.DONE,
                     )
                 ).scalar_one()
-            )
-            of = sent.get(job.sop_instance_uid)
-            if of is None:
-                continue
             yield Row(
                 name=of.name,
-                result=Result.from_json(found.record) if found else None,
+                result=result,
+                study=study,
                 code=job.code,
                 reason=job.reason,
                 in_pacs_s=(arrived - of.at).total_seconds() if arrived else None,
@@ -93,14 +100,12 @@ def render(folder: Path, rows: list[Row], console: Console) -> None:
         for number, row in enumerate(progress.track(rows, description="pictures"), 1):
             if row.result is None:
                 continue
-            for kind in ("sc", "sr"):
-                file = folder / "pacs" / f"{row.result.uid(kind)}.dcm"
-                if not file.exists():
-                    continue
-                if kind == "sr":
-                    (folder / "reports" / f"{number:02}.txt").write_text(text_from_structured_report(dcmread(file)))
-                else:
-                    png_from_secondary_capture(dcmread(file), folder / "pictures" / f"{number:02}.png")
+            overlay = folder / "pacs" / f"{row.result.uid('sc')}.dcm"
+            if overlay.exists():
+                png_from_secondary_capture(dcmread(overlay), folder / "pictures" / f"{number:02}.png")
+            report = folder / "pacs" / f"{row.study.uid('sr')}.dcm" if row.study else None
+            if report and report.exists():
+                (folder / "reports" / f"{number:02}.txt").write_text(text_from_structured_report(dcmread(report)))
 
 
 COLOURS = {Answer.POSITIVE: "red", Answer.DOUBT: "yellow", Answer.NEGATIVE: "green", Answer.NOT_ANALYSED: "dim"}

@@ -1,4 +1,4 @@
-"""What `osteon queue` shows and does: the two queues under one kind of name, such as ``analysis:12``."""
+"""What `osteon queue` shows and does: the three queues under one kind of name, such as ``analysis:12``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from appliance.domain.job import Event, ImpossibleTransition, State
 from appliance.errors import Rejected
 from appliance.storage.database import open_database, readers
 from appliance.storage.queue import Queue
-from appliance.storage.tables import analyses, deliveries, instances, results
+from appliance.storage.tables import analyses, deliveries, instances, results, studies
 
-TABLES = {"analysis": analyses, "delivery": deliveries}
+TABLES = {"analysis": analyses, "study": studies, "delivery": deliveries}
 SETTLED = (State.DONE, State.DROPPED)
 
 
@@ -46,7 +46,11 @@ def jobs(config: Configuration, everything: bool, uid: str | None = None) -> Ite
             elif not everything:
                 query = query.where(table.c.state.not_in(SETTLED))
             for row in c.execute(query):
-                what = f"from {senders[row.instance_id]}" if table is analyses else f"{row.kind} to {row.destination}"
+                what = "report"
+                if table is analyses:
+                    what = f"from {senders[row.instance_id]}"
+                elif table is deliveries:
+                    what = f"{row.kind} to {row.destination}"
                 since = row.finished_at or row.created_at
                 yield Job(
                     name=f"{kind}:{row.id}",
@@ -62,11 +66,11 @@ def jobs(config: Configuration, everything: bool, uid: str | None = None) -> Ite
 def _about(table: Table, uid: str) -> ColumnElement[bool]:
     """Whether a job is about the instance or the study of that UID; the study is known from its answers."""
     of_instance = select(analyses.c.id).join(instances).where(instances.c.sop_instance_uid == uid)
-    in_study = select(results.c.analysis_id).where(results.c.record.contains(f'"{uid}"', autoescape=True))
+    in_study = select(results.c.analysis_id).where(results.c.study_instance_uid == uid)
     wanted = or_(analyses.c.id.in_(of_instance), analyses.c.id.in_(in_study))
     if table is analyses:
         return wanted
-    return deliveries.c.result_id.in_(select(results.c.id).join(analyses).where(wanted))
+    return table.c.study_instance_uid.in_(select(results.c.study_instance_uid).join(analyses).where(wanted))
 
 
 def one_job(config: Configuration, name: str) -> dict[str, Any]:
@@ -83,9 +87,9 @@ def one_job(config: Configuration, name: str) -> dict[str, Any]:
             query = select(results.c.record).where(results.c.analysis_id == job_id).order_by(results.c.id.desc())
             found = c.execute(query).first()
             known |= {"instance": dict(instance._mapping), "result": json.loads(found.record) if found else None}
-        else:
-            record = c.execute(select(results.c.record).where(results.c.id == row.result_id)).scalar_one()
-            known["source_sop_instance_uid"] = json.loads(record)["sop_instance_uid"]
+        elif table is deliveries and row.result_id is not None:
+            source = select(results.c.sop_instance_uid).where(results.c.id == row.result_id)
+            known["source_sop_instance_uid"] = c.execute(source).scalar_one()
     return known
 
 

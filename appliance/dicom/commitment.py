@@ -87,7 +87,9 @@ def request_commitment(
     contexts = [build_context(StorageCommitmentPushModel)]
     with associated(peer, contexts, handlers=[(evt.EVT_N_EVENT_REPORT, take)]) as association:
         if not association.is_established:
-            raise Transient("no_commitment", f"{peer} takes no storage commitment from us: allow it, or use another proof")
+            raise Transient(
+                "no_commitment", f"{peer} takes no storage commitment from us: allow it, or use another proof"
+            )
         request = Dataset()
         request.TransactionUID = UID(transaction_uid)
         request.ReferencedSOPSequence = []

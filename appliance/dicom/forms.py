@@ -102,7 +102,7 @@ def _other_uid(sop_instance_uid: str) -> str:
 
 
 def _as_comprehensive(ds: Dataset) -> None:
-    """A Comprehensive 3D SR without 3D coordinates is, but for class and UID, a Comprehensive SR; so is what it replaces."""
+    """Class and UID are all that differs where there are no 3D coordinates; what it replaces went likewise."""
     ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = ComprehensiveSRStorage
     ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID(_other_uid(ds.SOPInstanceUID))
     for study in ds.get("PredecessorDocumentsSequence", []):

@@ -121,7 +121,9 @@ class Pacs:
             return Outcome.of_error(Rejected(code, f"{self.name}, {parcel.artefact.kind}: {status.words}"))
         is_there_already = status.fate == "exists"
         asks = self._config.proof != "none" or (is_there_already and self._config.existing == "verify")
-        code, reason = ("already_there", f"probably delivered: {status.words}") if is_there_already else ("", status.words)
+        code, reason = (
+            ("already_there", f"probably delivered: {status.words}") if is_there_already else ("", status.words)
+        )
         if form != parcel.forms[0]:
             reason += f"; as {form}, since it takes no {parcel.forms[0]}"
             code = code or "delivered_otherwise"
@@ -154,7 +156,9 @@ class Pacs:
 
     def _judged(self, ds: Dataset, theirs: list[Identity]) -> Outcome | None:
         if not theirs:
-            return _later("study_not_there", f"{self.name} does not have the study: it waits for it, or was merged away")
+            return _later(
+                "study_not_there", f"{self.name} does not have the study: it waits for it, or was merged away"
+            )
         ours = Identity.of(ds)
         different = next(filter(None, (ours.difference(identity) for identity in theirs)), "")
         if not different:

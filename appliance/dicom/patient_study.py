@@ -84,6 +84,12 @@ def identity_digest(source: Dataset) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
+def patient_digest(source: Dataset) -> str:
+    """SHA-256 over patient number and issuer as text: the same for radiographs of one patient."""
+    values = [text(source, keyword).strip() for keyword in ("PatientID", "IssuerOfPatientID")]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+
+
 def _tags(keywords: Iterable[str]) -> Iterator[BaseTag]:
     for keyword in keywords:
         tag = tag_for_keyword(keyword)

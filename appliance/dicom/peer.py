@@ -60,7 +60,7 @@ def associated(
     roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
     handlers: Sequence[evt.EventHandlerType] = (),
 ) -> Iterator[Association]:
-    """An association for `contexts`, released at the end; it may have accepted none of them, and is then not established.
+    """An association for `contexts`, released at the end; where none of them was accepted it is not established.
 
     Raises
     ------

@@ -95,9 +95,7 @@ def _batch(files: list[_File]) -> list[_File]:
     return files
 
 
-def store_association(
-    peer: DicomPeer, wanted: Iterable[Form]
-) -> contextlib.AbstractContextManager[Association]:
+def store_association(peer: DicomPeer, wanted: Iterable[Form]) -> contextlib.AbstractContextManager[Association]:
     """An association with a context for each form that is wanted, and no others: one syntax each, ours to choose."""
     contexts = [build_context(form.sop_class_uid, form.transfer_syntax_uid) for form in dict.fromkeys(wanted)]
     return associated(peer, contexts[:MOST_CONTEXTS])
@@ -130,5 +128,3 @@ def store_bytes(association: Association, content: bytes) -> SendStatus:
         return store(association, Path(f"/proc/self/fd/{descriptor}"))
     finally:
         os.close(descriptor)
-
-

@@ -13,20 +13,26 @@ from pydicom.dataset import Dataset
 
 from appliance.domain.identifiers import derived_uid
 from appliance.domain.result import Result
+from appliance.domain.study import StudyResult
 
 from .patient_study import text
 
 MANUFACTURER = "Osteon"
 MODEL_NAME = "Osteon"
 
+Said = Result | StudyResult
+"""What an object renders: the answer for a radiograph, or for its study."""
+
 FIRST_SERIES_NUMBER = {"sc": 9500, "sr": 9700}
 """High, so that our series stand behind the radiographs where a viewer sorts by number."""
 
 
-def series_instance_uid(source: Dataset, result: Result, kind: str) -> str:
-    """One series of ours per kind, source series, software and pack: the same result, the same series."""
+def series_instance_uid(source: Dataset, result: Said, kind: str) -> str:
+    """One series of ours per kind, source series (none of a study's), software and pack."""
     p = result.provenance
-    where = text(source, "SeriesInstanceUID") or result.sop_instance_uid
+    where = ""
+    if isinstance(result, Result):
+        where = text(source, "SeriesInstanceUID") or result.sop_instance_uid
     return derived_uid(result.study_instance_uid, where, p.pack_digest, p.software_version, kind, "series")
 
 
@@ -38,7 +44,7 @@ def series_number(source: Dataset, kind: str) -> int:
     return ours + 100 if ours == theirs else ours
 
 
-def series_description(result: Result, what: str) -> str:
+def series_description(result: Said, what: str) -> str:
     """At most 64 characters (VR LO); says what it is and, of a synthetic pack, that it is one."""
     mark = "SYNTHETIC " if result.provenance.pack_is_synthetic else ""
     return f"{mark}Osteon {what} - AI second reader, not for diagnosis"
@@ -50,7 +56,7 @@ def instance_number(source: Dataset) -> int:
     return int(given) if given.isdecimal() and 0 < int(given) < 2**31 else 1
 
 
-def local_time(source: Dataset, result: Result) -> datetime:
+def local_time(source: Dataset, result: Said) -> datetime:
     """`created_at` in the zone that the source states, else in the appliance's own.
 
     Dates and times of an object share one zone (DICOM PS3.3 C.12.1.1.8), and StudyTime is the source's.
@@ -62,7 +68,7 @@ def local_time(source: Dataset, result: Result) -> datetime:
     return result.created_at.astimezone()
 
 
-def examined_at(source: Dataset, result: Result) -> datetime | None:
+def examined_at(source: Dataset, result: Said) -> datetime | None:
     """Study Date and Time in the zone of `local_time`, or None if the source has no usable ones."""
     value = text(source, "StudyDate") + text(source, "StudyTime")[:6]
     try:
@@ -72,7 +78,7 @@ def examined_at(source: Dataset, result: Result) -> datetime | None:
     return naive.replace(tzinfo=local_time(source, result).tzinfo)
 
 
-def stamp(ds: Dataset, source: Dataset, result: Result, kind: str, what: str) -> Dataset:
+def stamp(ds: Dataset, source: Dataset, result: Said, kind: str, what: str) -> Dataset:
     """Write series, equipment, times and qualification of an answer into `ds`."""
     at = local_time(source, result)
     ds.SeriesInstanceUID = series_instance_uid(source, result, kind)

@@ -1,7 +1,8 @@
 """The answer as coded content: a Comprehensive 3D SR of template TID 1500, preliminary and unverified.
 
-One planar ROI group per finding; where nothing could be analysed, the reason as text. highdicom builds the
-content tree; the header comes from `patient_study`, because highdicom wants a source without gaps.
+One planar ROI group per finding of each radiograph; where nothing could be analysed, the reason as text.
+highdicom builds the content tree; the header comes from `patient_study`, because highdicom wants a source without
+gaps.
 
 References
 ----------
@@ -9,6 +10,8 @@ DICOM PS3.16 TID 1500, TID 1410, TID 4019, TID 1004; PS3.3 A.35.13, C.17.2 (SR D
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from highdicom.sr import (
@@ -43,6 +46,7 @@ from pydicom.uid import UID, ComputedRadiographyImageStorage
 from appliance.domain.finding import Answer, Box, Finding
 from appliance.domain.identifiers import derived_uid
 from appliance.domain.result import SECOND_READER, Result
+from appliance.domain.study import StudyResult
 
 from . import codes
 from .part10 import with_file_meta
@@ -60,15 +64,22 @@ ORDER = (
 )  # fmt: skip
 
 
-def structured_report(source: Dataset, result: Result) -> Dataset:
-    """SR for `result`, with the patient, study and order of `source`; `part10_bytes` writes it."""
-    evidence = _evidence(source, result)
+def structured_report(study: StudyResult, sources: Mapping[str, Dataset]) -> Dataset:
+    """SR for `study`, with the patient, study and order of the newest of `sources`; `part10_bytes` writes it.
+
+    Parameters
+    ----------
+    sources
+        The radiographs' data sets without pixels, by SOP Instance UID; one for each result of `study`.
+    """
+    evidence = {r.sop_instance_uid: _evidence(sources[r.sop_instance_uid], r) for r in study.results}
+    source = sources[study.results[-1].sop_instance_uid]
     report = Comprehensive3DSR(
-        evidence=[evidence],
-        content=_content(evidence, result),
-        series_instance_uid=series_instance_uid(source, result, "sr"),
+        evidence=list(evidence.values()),
+        content=_content(evidence, study),
+        series_instance_uid=series_instance_uid(source, study, "sr"),
         series_number=series_number(source, "sr"),
-        sop_instance_uid=result.uid("sr"),
+        sop_instance_uid=study.uid("sr"),
         instance_number=1,
         manufacturer=MANUFACTURER,
         is_complete=True,
@@ -79,9 +90,10 @@ def structured_report(source: Dataset, result: Result) -> Dataset:
     ds.update(report)
     del ds.ContributingEquipmentSequence  # highdicom on itself, with the time of day
     ds.update(patient_study(source))
-    stamp(ds, source, result, "sr", "report")
-    ds.StudyInstanceUID = result.study_instance_uid
-    requests = _requests(source, result)
+    stamp(ds, source, study, "sr", "report")
+    ds.InstanceNumber = study.revision
+    ds.StudyInstanceUID = study.study_instance_uid
+    requests = _requests(source, study)
     if requests:
         ds.ReferencedRequestSequence = requests
     return with_file_meta(ds)
@@ -103,13 +115,17 @@ def _evidence(source: Dataset, result: Result) -> Dataset:
     return ds
 
 
-def _content(evidence: Dataset, result: Result) -> Dataset:
-    groups = [_group(evidence, result, i, f) for i, f in enumerate(result.findings, 1)]
+def _content(evidence: Mapping[str, Dataset], study: StudyResult) -> Dataset:
+    groups = [
+        _group(evidence[r.sop_instance_uid], r, number, finding)
+        for r in study.results
+        for number, finding in enumerate(r.findings, 1)
+    ]
     nothing = MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(uid=UID(result.uid("nothing")), identifier="-")
+        tracking_identifier=TrackingIdentifier(uid=UID(study.uid("nothing")), identifier="-")
     )
     report = MeasurementReport(
-        observation_context=_observer(result),
+        observation_context=_observer(study),
         procedure_reported=codes.PLAIN_RADIOGRAPHY,
         imaging_measurements=groups or [nothing],
         title=IMAGING_MEASUREMENT_REPORT,
@@ -117,17 +133,17 @@ def _content(evidence: Dataset, result: Result) -> Dataset:
     root: Dataset = report[0]
     if not groups:  # TID 1500 is content with Qualitative Evaluations alone, highdicom is not
         root.ContentSequence.pop()
-    root.ContentSequence.append(_evaluations(evidence, result))
+    root.ContentSequence.append(_evaluations(evidence, study))
     return root
 
 
-def _observer(result: Result) -> ObservationContext:
+def _observer(study: StudyResult) -> ObservationContext:
     device = DeviceObserverIdentifyingAttributes(
-        uid=derived_uid("device", result.provenance.pack_digest),
+        uid=derived_uid("device", study.provenance.pack_digest),
         name=MODEL_NAME,
         manufacturer_name=MANUFACTURER,
         model_name=MODEL_NAME,
-        serial_number=result.provenance.pack_digest[:16],
+        serial_number=study.provenance.pack_digest[:16],
     )
     return ObservationContext(
         observer_device_context=ObserverContext(observer_type=_concept(DEVICE), observer_identifying_attributes=device)
@@ -177,21 +193,21 @@ def _outline(box: Box, rows: int, columns: int) -> NDArray[np.float64]:
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]], np.float64)
 
 
-def _evaluations(evidence: Dataset, result: Result) -> ContainerContentItem:
-    """The answer for the radiograph and its sentences (TID 1500 rows 12 to 14)."""
+def _evaluations(evidence: Mapping[str, Dataset], study: StudyResult) -> ContainerContentItem:
+    """The answer for the study and its sentences (TID 1500 rows 12 to 14)."""
     container = ContainerContentItem(
         name=_concept(QUALITATIVE_EVALUATIONS), relationship_type=RelationshipTypeValues.CONTAINS
     )
     container.ContentSequence = ContentSequence()
-    if result.answer is not Answer.NOT_ANALYSED:
+    if study.answer is not Answer.NOT_ANALYSED:
         container.ContentSequence.append(
             CodeContentItem(
                 name=_concept(codes.FRACTURE),
-                value=_concept(codes.PRESENCES[result.answer]),
+                value=_concept(codes.PRESENCES[study.answer]),
                 relationship_type=RelationshipTypeValues.CONTAINS,
             )
         )
-    for sentence in _sentences(result):
+    for sentence in _sentences(study):
         container.ContentSequence.append(
             TextContentItem(
                 name=_concept(codes.COMMENT),
@@ -199,44 +215,48 @@ def _evaluations(evidence: Dataset, result: Result) -> ContainerContentItem:
                 relationship_type=RelationshipTypeValues.CONTAINS,
             )
         )
-    if not result.findings:  # else the regions refer to the image
-        container.ContentSequence.append(
-            ImageContentItem(
-                name=_concept(codes.SOURCE_IMAGE),
-                referenced_sop_class_uid=evidence.SOPClassUID,
-                referenced_sop_instance_uid=evidence.SOPInstanceUID,
-                relationship_type=RelationshipTypeValues.CONTAINS,
+    for result in study.results:
+        if not result.findings:  # else the regions refer to the image
+            image = evidence[result.sop_instance_uid]
+            container.ContentSequence.append(
+                ImageContentItem(
+                    name=_concept(codes.SOURCE_IMAGE),
+                    referenced_sop_class_uid=image.SOPClassUID,
+                    referenced_sop_instance_uid=image.SOPInstanceUID,
+                    relationship_type=RelationshipTypeValues.CONTAINS,
+                )
             )
-        )
     return container
 
 
-def _sentences(result: Result) -> list[str]:
+def _sentences(study: StudyResult) -> list[str]:
     said = [SECOND_READER]
-    if result.not_analysed is not None:
-        said.append(f"Not analysed: {result.not_analysed.reason} [{result.not_analysed.code}]")
-    said += [f"Region located but not analysed: {r.site.label}" for r in result.unread_regions]
-    said += result.caveats
-    return [*said, f"Model {result.provenance.model}, software {result.provenance.software_version}"]
+    for result in study.results:
+        if result.not_analysed is not None:
+            said.append(f"Not analysed: {result.not_analysed.reason} [{result.not_analysed.code}]")
+        said += [f"Region located but not analysed: {r.site.label}" for r in result.unread_regions]
+    said += study.caveats
+    p = study.provenance
+    return [*dict.fromkeys(said), f"Model {p.model}, software {p.software_version}"]
 
 
 def _concept(code: Code) -> CodedConcept:
     return CodedConcept.from_code(code)
 
 
-def _requests(source: Dataset, result: Result) -> list[Dataset]:
+def _requests(source: Dataset, study: StudyResult) -> list[Dataset]:
     """Referenced Request Sequence from the source's Request Attributes (DICOM PS3.3 C.17.2)."""
     items = copied(source, ("RequestAttributesSequence",)).get("RequestAttributesSequence") or []
-    study = copied(source, ORDER[:4])
+    order = copied(source, ORDER[:4])
     made = []
     for item in items:
         request = copied(item, ORDER)
-        for element in study:
+        for element in order:
             request.setdefault(element.tag, element)
         for keyword in ORDER:
             if keyword not in request and keyword != "IssuerOfAccessionNumberSequence":
                 setattr(request, keyword, [] if keyword.endswith("Sequence") else "")
-        request.StudyInstanceUID = result.study_instance_uid
+        request.StudyInstanceUID = study.study_instance_uid
         request.ReferencedStudySequence = []
         made.append(request)
     return made

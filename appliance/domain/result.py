@@ -33,6 +33,14 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Predecessor:
+    """An earlier revision, and the pack that made it: as much as its UIDs are made from."""
+
+    revision: int
+    pack_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """The answer for one radiograph.
 
@@ -48,6 +56,8 @@ class Result:
         Sentences that stand on every output.
     timings_ms
         Milliseconds per stage.
+    predecessor
+        The revision that this one takes the place of; None for the first.
     """
 
     sop_instance_uid: str
@@ -60,6 +70,7 @@ class Result:
     caveats: tuple[str, ...] = ()
     timings_ms: tuple[tuple[str, float], ...] = ()
     revision: int = 1
+    predecessor: Predecessor | None = None
 
     def __post_init__(self) -> None:
         if bool(self.findings) == (self.not_analysed is not None):
@@ -75,6 +86,11 @@ class Result:
     def uid(self, kind: str) -> str:
         """UID of the object of that `kind` made from this result: a function of source, pack, kind and revision."""
         return derived_uid(self.sop_instance_uid, self.provenance.pack_digest, kind, self.revision)
+
+    def predecessor_uid(self, kind: str) -> str | None:
+        """UID of the object of that `kind` that this one takes the place of."""
+        p = self.predecessor
+        return derived_uid(self.sop_instance_uid, p.pack_digest, kind, p.revision) if p else None
 
     def to_json(self) -> str:
         """The record as JSON, for the database and for `osteon read`."""
@@ -97,6 +113,7 @@ class Result:
             not_analysed=NotAnalysed(**reason) if reason else None,
             caveats=tuple(d["caveats"]),
             timings_ms=tuple((k, v) for k, v in d["timings_ms"]),
+            predecessor=Predecessor(**d["predecessor"]) if d.get("predecessor") else None,
         )
 
 

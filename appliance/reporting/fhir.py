@@ -27,7 +27,8 @@ from appliance.dicom.patient_study import copied, text
 from appliance.dicom.series import examined_at
 from appliance.domain.finding import Answer, Finding
 from appliance.domain.identifiers import derived_uuid
-from appliance.domain.result import SECOND_READER, Result
+from appliance.domain.result import SECOND_READER
+from appliance.domain.study import StudyResult
 from appliance.errors import Rejected
 
 from .fhir_destination import FhirDestination as FhirDestination  # the way out, beside what goes it
@@ -44,13 +45,13 @@ GENDERS = {"M": "male", "F": "female", "O": "other"}
 OWN = "urn:osteon"
 
 
-def bundle_identifier(result: Result) -> str:
+def bundle_identifier(result: StudyResult) -> str:
     """Bundle.identifier: the same for the same result."""
     return f"urn:uuid:{derived_uuid(result.uid('fhir'))}"
 
 
-def transaction(source: Dataset, result: Result, *, patient_system: str | None = None) -> bytes:
-    """The Bundle as JSON in UTF-8.
+def transaction(result: StudyResult, source: Dataset, *, patient_system: str | None = None) -> bytes:
+    """The Bundle as JSON in UTF-8; `source` is the newest radiograph's.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ def transaction(source: Dataset, result: Result, *, patient_system: str | None =
     examined = (examined_at(source, result) or result.created_at).isoformat()
     observations = [
         _observation(result, number, finding, subject, device, study) | {"effectiveDateTime": examined}
-        for number, finding in enumerate(result.findings, 1)
+        for number, finding in enumerate((f for r in result.results for f in r.findings), 1)
     ]
     report = _report(result, subject, study, observations) | {"effectiveDateTime": examined}
     entries += [_entry(result, r) for r in (device, study, *observations, report)]
@@ -94,7 +95,7 @@ def transaction(source: Dataset, result: Result, *, patient_system: str | None =
     return json.dumps(bundle, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _entry(result: Result, resource: Json) -> Json:
+def _entry(result: StudyResult, resource: Json) -> Json:
     identifier = resource["identifier"][0]
     token = f"{quote(identifier.get('system', ''), safe=':/')}|{quote(identifier['value'], safe=':')}"
     return {
@@ -104,7 +105,7 @@ def _entry(result: Result, resource: Json) -> Json:
     }
 
 
-def _reference(result: Result, resource: Json) -> dict[str, str]:
+def _reference(result: StudyResult, resource: Json) -> dict[str, str]:
     value = resource["identifier"][0]["value"]
     return {"reference": f"urn:uuid:{derived_uuid(result.uid('fhir'), resource['resourceType'], value)}"}
 
@@ -147,7 +148,7 @@ def _name(value: str) -> Json:
     return name | {key: kept for key, values in lists.items() if (kept := [v for v in values if v])}
 
 
-def _device(result: Result) -> Json:
+def _device(result: StudyResult) -> Json:
     p = result.provenance
     return {
         "resourceType": "Device",
@@ -162,7 +163,7 @@ def _device(result: Result) -> Json:
     }
 
 
-def _imaging_study(source: Dataset, result: Result, subject: Json) -> Json:
+def _imaging_study(source: Dataset, result: StudyResult, subject: Json) -> Json:
     study: Json = {
         "resourceType": "ImagingStudy",
         "identifier": [{"system": "urn:dicom:uid", "value": f"urn:oid:{result.study_instance_uid}"}],
@@ -178,7 +179,7 @@ def _imaging_study(source: Dataset, result: Result, subject: Json) -> Json:
     return study
 
 
-def _observation(result: Result, number: int, finding: Finding, subject: Json, device: Json, study: Json) -> Json:
+def _observation(result: StudyResult, number: int, finding: Finding, subject: Json, device: Json, study: Json) -> Json:
     said = f"{finding.laterality.label} {finding.site.label}".strip()
     said += f": {finding.answer.label}, probability {finding.probability:.0%}"
     observation: Json = {
@@ -210,13 +211,14 @@ def _observation(result: Result, number: int, finding: Finding, subject: Json, d
     return observation
 
 
-def _report(result: Result, subject: Json, study: Json, observations: list[Json]) -> Json:
+def _report(result: StudyResult, subject: Json, study: Json, observations: list[Json]) -> Json:
     sentences = [f"{SECOND_READER}."]
-    if result.not_analysed is not None:
-        sentences.append(f"Not analysed: {result.not_analysed.reason} [{result.not_analysed.code}].")
-    else:
+    if result.answer is not Answer.NOT_ANALYSED:
         sentences.append(f"{result.answer.label.capitalize()}.")
-    sentences += [f"Region located but not analysed: {r.site.label}." for r in result.unread_regions]
+    reasons = dict.fromkeys(r.not_analysed for r in result.results if r.not_analysed)
+    sentences += [f"Not analysed: {reason.reason} [{reason.code}]." for reason in reasons]
+    unread = dict.fromkeys(u.site.label for r in result.results for u in r.unread_regions)
+    sentences += [f"Region located but not analysed: {label}." for label in unread]
     sentences += [f"Caveat: {caveat}." for caveat in result.caveats]
     report: Json = {
         "resourceType": "DiagnosticReport",

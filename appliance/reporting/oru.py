@@ -25,7 +25,8 @@ from appliance.dicom.patient_study import copied, text
 from appliance.dicom.series import examined_at, local_time
 from appliance.domain.finding import Answer, Finding
 from appliance.domain.identifiers import derived_uuid
-from appliance.domain.result import SECOND_READER, Result
+from appliance.domain.result import SECOND_READER
+from appliance.domain.study import StudyResult
 from appliance.errors import Rejected
 
 ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}  # 2.7.1
@@ -41,14 +42,14 @@ ABNORMAL = {Answer.POSITIVE: "A", Answer.DOUBT: "", Answer.NEGATIVE: "N"}  # tab
 TIMESTAMP = "%Y%m%d%H%M%S%z"
 
 
-def control_id(result: Result) -> str:
+def control_id(study: StudyResult) -> str:
     """MSH-10: at most 20 characters, and the same for the same result."""
-    return derived_uuid(result.uid("oru")).replace("-", "")[:20]
+    return derived_uuid(study.uid("oru")).replace("-", "")[:20]
 
 
 def oru_r01(
+    study: StudyResult,
     source: Dataset,
-    result: Result,
     *,
     sending_application: str,
     sending_facility: str,
@@ -56,7 +57,7 @@ def oru_r01(
     receiving_facility: str,
     version: str = "2.5.1",
 ) -> bytes:
-    """The message in UTF-8, each segment ended by CR, without MLLP framing.
+    """The message in UTF-8, each segment ended by CR, without MLLP framing; `source` is the newest radiograph's.
 
     Raises
     ------
@@ -64,17 +65,17 @@ def oru_r01(
         ``oru_invalid``: hl7apy finds that the message breaks the standard.
     """
     # MSH-7's offset is that of every time in the message which states none (HL7 v2.5.1 section 2.14.9.7)
-    at = local_time(source, result).strftime(TIMESTAMP)
-    mode = "T" if result.provenance.pack_is_synthetic else "P"  # MSH-11, table 0103: training, production
+    at = local_time(source, study).strftime(TIMESTAMP)
+    mode = "T" if study.provenance.pack_is_synthetic else "P"  # MSH-11, table 0103: training, production
     names = (sending_application, sending_facility, receiving_application, receiving_facility)
     parties = [escape(name) for name in names]
     segments = [
-        ["MSH", "^~\\&", *parties, at, "", "ORU^R01^ORU_R01", control_id(result), mode, version]
+        ["MSH", "^~\\&", *parties, at, "", "ORU^R01^ORU_R01", control_id(study), mode, version]
         + [""] * 5
         + ["UNICODE UTF-8"],
         _pid(source),
-        *_order(source, result, at),
-        *_observations(source, result, at, "CWE" if version >= "2.5" else "CE"),
+        *_order(source, study, at),
+        *_observations(source, study, at, "CWE" if version >= "2.5" else "CE"),
     ]
     message = "".join("|".join(fields).rstrip("|") + "\r" for fields in segments)
     try:
@@ -131,10 +132,10 @@ def _xpn(group: str, representation: str) -> str:
     return f"{family}^{given}^{middle}^{suffix}^{prefix}^^L^{representation}"
 
 
-def _order(source: Dataset, result: Result, at: str) -> tuple[list[str], list[str]]:
+def _order(source: Dataset, study: StudyResult, at: str) -> tuple[list[str], list[str]]:
     placer = escape(_placer(source))
-    filler = f"{derived_uuid(result.sop_instance_uid, 'order').replace('-', '')[:20]}^OSTEON"
-    observed = examined_at(source, result)
+    filler = f"{derived_uuid(study.study_instance_uid, 'order').replace('-', '')[:20]}^OSTEON"
+    observed = examined_at(source, study)
     obr = ["OBR", "1", placer, filler, SERVICE, "", "", observed.strftime(TIMESTAMP) if observed else at]
     obr += [""] * 10 + [escape(text(source, "AccessionNumber"))]  # OBR-18
     obr += ["", "", "", at, "", "RAD", "P"]  # OBR-22, OBR-24, OBR-25
@@ -147,17 +148,18 @@ def _placer(source: Dataset) -> str:
     return next((text(item, keyword) for item in items if text(item, keyword)), text(source, keyword))
 
 
-def _observations(source: Dataset, result: Result, at: str, coded: str) -> Iterator[list[str]]:
-    rows = [row for n, f in enumerate(result.findings, 1) for row in _finding(n, f, coded)]
-    rows += [("TX", "IMPRESSION^Impression^99OSTEON", *_whole(line)) for line in _sentences(result)]
-    if result.not_analysed is not None:
-        reason = f"{result.not_analysed.reason} [{result.not_analysed.code}]"
-        rows.append(("TX", "NOT-ANALYSED^Reason for no answer^99OSTEON", *_whole(reason)))
-    rows.append(("ST", "MODEL^Model^99OSTEON", *_whole(result.provenance.model)))
+def _observations(source: Dataset, study: StudyResult, at: str, coded: str) -> Iterator[list[str]]:
+    findings = [f for r in study.results for f in r.findings]
+    rows = [row for n, f in enumerate(findings, 1) for row in _finding(n, f, coded)]
+    rows += [("TX", "IMPRESSION^Impression^99OSTEON", *_whole(line)) for line in _sentences(study)]
+    for reason in dict.fromkeys(r.not_analysed for r in study.results if r.not_analysed):
+        words = f"{reason.reason} [{reason.code}]"
+        rows.append(("TX", "NOT-ANALYSED^Reason for no answer^99OSTEON", *_whole(words)))
+    rows.append(("ST", "MODEL^Model^99OSTEON", *_whole(study.provenance.model)))
     accession = text(source, "AccessionNumber")
     if accession:
         rows.append(("ST", "121022^Accession Number^DCM", *_whole(accession)))
-    rows.append(("ST", "113014^DICOM Study^DCM", *_whole(result.study_instance_uid)))
+    rows.append(("ST", "113014^DICOM Study^DCM", *_whole(study.study_instance_uid)))
     for number, (kind, name, sub_id, value, units, flag) in enumerate(rows, 1):
         row = ["OBX", str(number), kind, name, sub_id, value, units, "", flag, "", "", "P", "", "", at]
         yield row  # OBX-11 P: preliminary, table 0085
@@ -183,10 +185,11 @@ def _coded(code: Code) -> str:
     return f"{code.value}^{escape(code.meaning)}^{SYSTEMS[code.scheme_designator]}"
 
 
-def _sentences(result: Result) -> list[str]:
+def _sentences(study: StudyResult) -> list[str]:
     said = [SECOND_READER]
-    for f in result.findings:
-        where = f"{f.laterality.label} {f.site.label}".strip()
-        said.append(f"{where}: {f.answer.label}, probability {f.probability:.0%}")
-    said += [f"region located but not analysed: {r.site.label}" for r in result.unread_regions]
-    return said + list(result.caveats)
+    for result in study.results:
+        for f in result.findings:
+            where = f"{f.laterality.label} {f.site.label}".strip()
+            said.append(f"{where}: {f.answer.label}, probability {f.probability:.0%}")
+        said += [f"region located but not analysed: {r.site.label}" for r in result.unread_regions]
+    return said + list(study.caveats)

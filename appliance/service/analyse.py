@@ -7,16 +7,17 @@ from sqlalchemy import Engine
 from appliance.config import Configuration
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
-from appliance.storage.tables import analyses
+from appliance.storage.tables import analyses, studies
 
 from .engines import pipeline_of
 from .handlers import Analyser
 from .reading import Reader
+from .studies import Reporter
 from .worker import POLL_S, owner
 
 
 class AnalyseRole:
-    """One radiograph after the other, by the engines of one pack."""
+    """One radiograph after the other, by the engines of one pack; and the reports of studies that have settled."""
 
     name = "analyse"
     idle_s = POLL_S
@@ -27,10 +28,14 @@ class AnalyseRole:
         queue.release()
         spool = FileSpool(config.spool_dir)
         self._reader = Reader(self._pipeline)
-        self._analyser = Analyser(engine, queue, spool, self._reader, config.destinations)
+        self._analyser = Analyser(engine, queue, spool, self._reader, config.destinations, config.study)
+        settled = Queue(engine, studies, owner(self.name), most_attempts=config.analyse.attempts)
+        settled.release()
+        self._reporter = Reporter(engine, settled, spool, self._reader, config.destinations)
 
     def step(self) -> bool:
-        return self._analyser.step()
+        reported = self._reporter.step()
+        return self._analyser.step() or reported
 
     def detail(self) -> str:
         made_by = self._pipeline.provenance

@@ -1,15 +1,18 @@
 """Every form of one result that the site's destinations take, rendered once and kept in the spool.
 
-A delivery is bytes and an address: what is sent again is the same object.
+A delivery is bytes and an address: what is sent again is the same object. What is said of a radiograph leaves at
+once; what is said of its study, when that has settled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom.dataset import Dataset
 
 from appliance.analysis.overlay import overlay
@@ -20,29 +23,71 @@ from appliance.dicom.secondary_capture import secondary_capture
 from appliance.dicom.structured_report import structured_report
 from appliance.domain.finding import Answer
 from appliance.domain.result import Result
+from appliance.domain.study import StudyResult
 from appliance.errors import OsteonError, Rejected, Transient
 from appliance.reporting import fhir, oru
 from appliance.storage.ledger import Outgoing
 
 from .bugs import bug
 
+OF_A_STUDY = ("sr",)
+"""Kinds of DICOM objects that are made once per study; the others are made for each radiograph."""
 
-def outgoing(
+PICTURE_PX = 512
+"""Longer side of the overlay that is kept for the summary of the study."""
+
+Put = Callable[[bytes], str]
+"""Keeps bytes in the spool and returns their digest."""
+
+
+def of_radiograph(
     source: Dataset,
     analysis: Analysis,
     grey: NDArray[np.uint8] | None,
     destinations: Sequence[DestinationConfig],
-    put: Callable[[bytes], str],
+    put: Put,
 ) -> list[Outgoing]:
-    """What goes where. A radiograph that was not analysed has no overlay, but its reason is reported."""
+    """What is said of one radiograph, and to whom. One that was not analysed has no overlay."""
     result = analysis.result
 
     @cache
-    def content(kind: str, destination: DestinationConfig) -> bytes:
+    def content(kind: str) -> bytes:
+        assert grey is not None, kind
+        return part10_bytes(secondary_capture(source, result, overlay(grey, result, analysis.heats)))
+
+    if result.answer is Answer.NOT_ANALYSED:
+        return []
+    return [
+        _outgoing(destination, kind, result.uid(kind), put, content, kind)
+        for destination in destinations
+        if isinstance(destination, DicomDestination)
+        for kind in destination.objects
+        if kind not in OF_A_STUDY
+    ]
+
+
+def of_study(
+    study: StudyResult,
+    sources: Mapping[str, Dataset],
+    pictures: Mapping[str, NDArray[np.uint8]],  # noqa: ARG001  for the summary
+    destinations: Sequence[DestinationConfig],
+    put: Put,
+) -> list[Outgoing]:
+    """What is said of one study, and to whom.
+
+    Parameters
+    ----------
+    sources, pictures
+        By SOP Instance UID: the radiographs' data sets without pixels, and the overlays (h, w, 3) of those analysed.
+    """
+    source = sources[study.results[-1].sop_instance_uid]
+
+    @cache
+    def content(_kind: str, destination: DestinationConfig | None) -> bytes:
         if isinstance(destination, Hl7Destination):
             return oru.oru_r01(
+                study,
                 source,
-                result,
                 sending_application=destination.sending_application,
                 sending_facility=destination.sending_facility,
                 receiving_application=destination.receiving_application,
@@ -50,39 +95,53 @@ def outgoing(
                 version=destination.version,
             )
         if isinstance(destination, FhirDestination):
-            return fhir.transaction(source, result, patient_system=destination.patient_system)
-        return dicom(kind)
+            return fhir.transaction(study, source, patient_system=destination.patient_system)
+        return part10_bytes(structured_report(study, sources))
 
-    @cache
-    def dicom(kind: str) -> bytes:
-        if kind == "sr":
-            return part10_bytes(structured_report(source, result))
-        assert grey is not None
-        return part10_bytes(secondary_capture(source, result, overlay(grey, result, analysis.heats)))
-
-    made: list[Outgoing] = []
+    made = []
     for destination in destinations:
-        for kind in _kinds(destination, result):
-            identifier = oru.control_id(result) if kind == "oru" else result.uid(kind)
-            refused: OsteonError | None = None
-            digest = ""
-            try:
-                digest = put(content(kind, destination))
-            except Rejected as error:
-                refused = error
-            except Transient:
-                raise
-            except Exception as error:  # noqa: BLE001  what one form cannot say must not cost the others
-                refused = bug(error, f"{kind} for {destination.name}")
-            made.append(
-                Outgoing(destination=destination.name, kind=kind, identifier=identifier, digest=digest, refused=refused)
-            )
+        for kind in _kinds_of_study(destination):
+            identifier = oru.control_id(study) if kind == "oru" else study.uid(kind)
+            # the objects for two archives are the same bytes
+            profile = None if isinstance(destination, DicomDestination) else destination
+            made.append(_outgoing(destination, kind, identifier, put, content, kind, profile))
     return made
 
 
-def _kinds(destination: DestinationConfig, result: Result) -> Sequence[str]:
-    """What a destination gets; there is no overlay of a radiograph that was not analysed."""
+def picture(result: Result, analysis: Analysis, grey: NDArray[np.uint8] | None) -> bytes | None:
+    """The overlay as a small PNG for the summary of the study; None of what was not analysed."""
+    if grey is None or result.answer is Answer.NOT_ANALYSED:
+        return None
+    image = Image.fromarray(overlay(grey, result, analysis.heats))
+    image.thumbnail((PICTURE_PX, PICTURE_PX), reducing_gap=2.0)
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _kinds_of_study(destination: DestinationConfig) -> Iterator[str]:
     if isinstance(destination, DicomDestination):
-        analysed = result.answer is not Answer.NOT_ANALYSED
-        return [kind for kind in destination.objects if kind == "sr" or analysed]
-    return ["oru"] if isinstance(destination, Hl7Destination) else ["fhir"]
+        yield from (kind for kind in destination.objects if kind in OF_A_STUDY)
+    else:
+        yield "oru" if isinstance(destination, Hl7Destination) else "fhir"
+
+
+def _outgoing(
+    destination: DestinationConfig,
+    kind: str,
+    identifier: str,
+    put: Put,
+    content: Callable[..., bytes],
+    *arguments: object,
+) -> Outgoing:
+    refused: OsteonError | None = None
+    digest = ""
+    try:
+        digest = put(content(*arguments))
+    except Rejected as error:
+        refused = error
+    except Transient:
+        raise
+    except Exception as error:  # noqa: BLE001  what one form cannot say must not cost the others
+        refused = bug(error, f"{kind} for {destination.name}")
+    return Outgoing(destination=destination.name, kind=kind, identifier=identifier, digest=digest, refused=refused)

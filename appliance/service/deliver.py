@@ -10,30 +10,28 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.config import Configuration, DestinationConfig, DicomDestination, Hl7Destination
-from appliance.dicom.sender import StoreDestination
+from appliance.dicom.pacs import Pacs
 from appliance.errors import Fault, Transient
-from appliance.ports import Destination
+from appliance.ports import Outlet
 from appliance.reporting.fhir_destination import FhirDestination
 from appliance.reporting.mllp import MllpDestination
 from appliance.storage.queue import LEASE_S, Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import deliveries
 
-from .handlers import Courier
+from .courier import Courier, OneByOne
 from .worker import PAUSE_S, POLL_S, owner
 
 log = logging.getLogger(__name__)
 
 
-def destination_of(config: DestinationConfig) -> Destination:
+def outlet_of(config: DestinationConfig) -> Outlet:
     """The peer that a table of the configuration describes."""
     if isinstance(config, DicomDestination):
-        return StoreDestination(
-            config.name, config.host, config.port, config.called_ae_title, config.calling_ae_title, config.timeout_s
-        )
+        return Pacs(config)
     if isinstance(config, Hl7Destination):
-        return MllpDestination(config.name, config.host, config.port, config.timeout_s)
-    return FhirDestination(config.name, config.base_url, config.bearer, config.timeout_s)
+        return OneByOne(MllpDestination(config.name, config.host, config.port, config.timeout_s))
+    return OneByOne(FhirDestination(config.name, config.base_url, config.bearer, config.timeout_s))
 
 
 class DeliverRole:
@@ -49,21 +47,21 @@ class DeliverRole:
         self._last_step: dict[str, float] = {}
         self._couriers = []
         self._threads = []
-        for destination in map(destination_of, config.destinations):
-            queue = Queue(engine, deliveries, f"{owner(self.name)}/{destination.name}")
-            courier = Courier(engine, queue, spool, destination)
+        for outlet in map(outlet_of, config.destinations):
+            queue = Queue(engine, deliveries, f"{owner(self.name)}/{outlet.name}")
+            courier = Courier(engine, queue, spool, outlet)
             self._couriers.append(courier)
-            thread = threading.Thread(target=self._carry, args=(courier,), name=destination.name, daemon=True)
+            thread = threading.Thread(target=self._carry, args=(courier,), name=outlet.name, daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def _carry(self, courier: Courier) -> None:
         while not self._stop.is_set():
-            self._last_step[courier.destination.name] = time.monotonic()
+            self._last_step[courier.outlet.name] = time.monotonic()
             try:
                 busy = courier.step()
             except (SQLAlchemyError, Transient) as error:
-                log.error("the courier to %s cannot work now: %s", courier.destination.name, type(error).__name__)
+                log.error("the courier to %s cannot work now: %s", courier.outlet.name, type(error).__name__)
                 self._stop.wait(PAUSE_S)
             else:
                 if not busy:
@@ -85,7 +83,7 @@ class DeliverRole:
         return False
 
     def detail(self) -> str:
-        counts = ", ".join(f"{c.destination.name} {c.done}" for c in self._couriers)
+        counts = ", ".join(f"{c.outlet.name} {c.done}" for c in self._couriers)
         return f"delivered since start: {counts}" if counts else "no destinations are configured"
 
     def close(self) -> None:

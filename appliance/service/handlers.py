@@ -1,4 +1,4 @@
-"""What the analyse and deliver roles do with a job, and what becomes of it when that fails."""
+"""What the analyse role does with a radiograph, and what becomes of it when that fails."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from functools import partial
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from appliance.config import DestinationConfig
+from appliance.config import DestinationConfig, Study
 from appliance.domain.job import Event, Lease
 from appliance.errors import Fault, OsteonError, Rejected, Transient
-from appliance.ports import Artefact, Destination
-from appliance.storage.ledger import delivery, instance_of, latest_answer, record_result
+from appliance.storage.ledger import instance_of, latest_answer, record_result
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool, SpoolDamaged
-from appliance.storage.tables import deliveries
 from engines.runner import RunnerError
 
-from .answers import outgoing
+from .answers import of_radiograph, picture
 from .bugs import bug
 from .reading import Reader
 
@@ -37,9 +35,10 @@ class Analyser:
         spool: FileSpool,
         reader: Reader,
         destinations: Sequence[DestinationConfig],
+        settling: Study,
     ) -> None:
         self._engine, self._queue, self._spool = engine, queue, spool
-        self._reader, self._destinations = reader, destinations
+        self._reader, self._destinations, self._settling = reader, destinations, settling
         self.done = 0
 
     def step(self) -> bool:
@@ -82,55 +81,23 @@ class Analyser:
         if latest and latest.source_digest == examined.digest and latest.analysis_id != lease.job_id:
             raise Rejected("unchanged", f"pixels and identity are those of revision {latest.revision}: answered")
         reading = self._reader.read(examined)
-        result = dataclasses.replace(reading.analysis.result, revision=latest.revision + 1 if latest else 1)
+        result = reading.analysis.result
+        if latest:
+            result = dataclasses.replace(result, revision=latest.revision + 1, predecessor=latest.predecessor)
         analysis = dataclasses.replace(reading.analysis, result=result)
         lease = self._queue.renew(lease)
-        made = outgoing(reading.source, analysis, reading.grey, self._destinations, self._spool.put)
+        made = of_radiograph(reading.source, analysis, reading.grey, self._destinations, self._spool.put)
+        overlay = picture(result, analysis, reading.grey)
+        picture_digest = self._spool.put(overlay) if overlay else ""
         reason = result.not_analysed
         event = Event.DECLINE if reason else Event.FINISH
         with self._queue.ending(lease, event, *((reason.code, reason.reason) if reason else ())) as connection:
-            record_result(connection, lease.job_id, result, made, examined.digest)
-
-
-class Courier:
-    """Brings the answers for one destination there, one after the other; a deaf one holds up nobody else."""
-
-    def __init__(self, engine: Engine, queue: Queue, spool: FileSpool, destination: Destination) -> None:
-        self._engine, self._queue, self._spool = engine, queue, spool
-        self.destination = destination
-        self.done = 0
-
-    def step(self) -> bool:
-        """Send the oldest answer that is due; False if there is none."""
-        mine = deliveries.c.destination == self.destination.name
-        leases = self._queue.lease(mine)
-        for lease in leases:
-            if self._deliver(lease) and lease.attempts > 1:
-                self._queue.hurry(mine)  # the peer is back
-        return bool(leases)
-
-    def _deliver(self, lease: Lease) -> bool:
-        """Send one answer; whether the peer took it."""
-        try:
-            (note,) = self.destination.send([self._artefact(lease)])
-            with self._queue.ending(lease, Event.FINISH, "delivered", note):
-                self.done += 1
-        except Rejected as error:
-            log.error("delivery %d to %s is parked: %s", lease.job_id, self.destination.name, error)
-            self._queue.failed(lease, error, for_good=True)
-        except Transient as error:
-            log.warning("delivery %d to %s waits: %s", lease.job_id, self.destination.name, error)
-            self._queue.failed(lease, error)
-        except SQLAlchemyError:
-            raise  # the courier's loop waits; the lease gives the job back
-        except Exception as error:  # noqa: BLE001  the one broad handler of this role: a bug costs one delivery
-            self._queue.failed(lease, bug(error, f"delivery {lease.job_id}"))
-        else:
-            return True
-        return False
-
-    def _artefact(self, lease: Lease) -> Artefact:
-        row = delivery(self._engine, lease.job_id)
-        if not row.digest:
-            raise Rejected("never_made", "this answer could not be made: retry its analysis after an upgrade")
-        return Artefact(kind=row.kind, identifier=row.identifier, content=self._spool.get(row.digest))
+            record_result(
+                connection,
+                lease.job_id,
+                result,
+                made,
+                source_digest=examined.digest,
+                picture_digest=picture_digest,
+                settling=self._settling,
+            )

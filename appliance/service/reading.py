@@ -24,6 +24,8 @@ from .isolation import Isolated
 
 PIXEL_DATA = 0x7FE00010
 
+_HEADER_ALONE = NotAnalysed(code="header_alone", reason="its pixels are not asked for")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
@@ -96,6 +98,10 @@ class Reader:
             return Reading(source=examined.source, analysis=Analysis(result=result))
         analysis = self._pipeline.analyse(examined.radiograph)
         return Reading(source=examined.source, analysis=analysis, grey=displayed(examined.radiograph.stored))
+
+    def source(self, load: Callable[[], bytes], calling_ae_title: str = "") -> Dataset:
+        """The data set without pixels of the instance that `load` gives; they are not decoded. Raises as `examine`."""
+        return self._examine(load, calling_ae_title, self._pipeline.rules, _HEADER_ALONE).source
 
     def close(self) -> None:
         """End the reading process."""

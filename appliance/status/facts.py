@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from appliance.config import Configuration
 from appliance.dicom.tls import not_after
 from appliance.domain.job import State
-from appliance.storage.tables import analyses, deliveries, roles
+from appliance.storage.tables import analyses, deliveries, roles, studies
 
 ROLES = ("receive", "analyse", "deliver", "status")
 """In the order in which a radiograph meets them."""
@@ -55,7 +55,7 @@ class Backlog:
     counts
         Jobs per state; a state without jobs is absent.
     oldest
-        When the oldest job that is not finished was made; parked ones do not count.
+        When the oldest job that is not finished was made (a study's: was due); parked ones do not count.
     last_finished
         When the newest job that is done was finished.
     is_known
@@ -107,6 +107,7 @@ class Facts:
     database_error: str = ""
     roles: tuple[RoleStatus, ...] = ()
     analyses: Backlog = Backlog(name="analyses", counts={})
+    studies: Backlog = Backlog(name="studies", counts={})
     destinations: tuple[Backlog, ...] = ()
     disk_free_bytes: int | None = None
     disk_reserve_bytes: int = 0
@@ -126,6 +127,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         with engine.connect() as c:
             beats = {row.role: row for row in c.execute(select(roles))}
             jobs = c.execute(_backlog_of(analyses)).all()
+            reports = c.execute(_backlog_of(studies, since=studies.c.not_before)).all()
             sent = c.execute(_backlog_of(deliveries, deliveries.c.destination)).all()
     except DBAPIError as error:
         return replace(seen, database_error=type(error.orig).__name__)
@@ -135,18 +137,19 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         seen,
         roles=tuple(_role(name, beats.get(name), at) for name in ROLES),
         analyses=_backlog("analyses", jobs),
+        studies=_backlog("studies", reports),
         destinations=tuple(
             _backlog(name, [row for row in sent if row.destination == name], name in configured) for name in names
         ),
     )
 
 
-def _backlog_of(table: Table, *groups: ColumnElement[Any]) -> Select[Any]:
-    """Query: jobs per state and per `groups`, the oldest of each and the newest end."""
+def _backlog_of(table: Table, *groups: ColumnElement[Any], since: ColumnElement[Any] | None = None) -> Select[Any]:
+    """Query: jobs per state and per `groups`, the oldest of each by `since` (when it was made) and the newest end."""
     return select(
         table.c.state,
         func.count().label("jobs"),
-        func.min(table.c.created_at).label("oldest"),
+        func.min(table.c.created_at if since is None else since).label("oldest"),
         func.max(table.c.finished_at).label("finished"),
         *groups,
     ).group_by(table.c.state, *groups)

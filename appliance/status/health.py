@@ -65,6 +65,7 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
     ]
     found += [_role_condition(r, readable) for r in facts.roles]
     found.append(_flow(facts.analyses, facts.at, readable, "radiograph", "analysis", "role.analyse", "queue.analyses"))
+    found.append(_flow(facts.studies, facts.at, readable, "report", "study", "role.analyse", "queue.studies"))
     found += [
         _flow(d, facts.at, readable, "answer", "delivery", "role.deliver", f"destination.{d.name}")
         for d in facts.destinations

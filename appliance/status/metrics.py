@@ -55,6 +55,7 @@ class OsteonCollector(Collector):
         sent = GaugeMetricFamily("osteon_deliveries", "Answers by peer and state.", labels=["destination", "state"])
         age = GaugeMetricFamily("osteon_oldest_waiting_seconds", "Age of the oldest open job.", labels=["queue"])
         age.add_metric(["analyses"], facts.analyses.age_s(facts.at))
+        age.add_metric(["studies"], facts.studies.age_s(facts.at))
         for destination in facts.destinations:
             for state, count in destination.counts.items():
                 sent.add_metric([destination.name, state], count)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Table, func, literal, select
 
 from appliance.domain.finding import Answer
 from appliance.domain.job import State
 from appliance.domain.result import Result
 from appliance.storage.notices import Notice, Subject
-from appliance.storage.tables import analyses, deliveries, instances, notices, results
+from appliance.storage.tables import analyses, deliveries, instances, notices, results, studies
 
 from .health import without_identity
 
@@ -96,15 +96,19 @@ def last_radiographs(c: Connection, most: int = LAST) -> tuple[Listed, ...]:
     ).join(instances, analyses.c.instance_id == instances.c.id)
     rows = c.execute(query.order_by(analyses.c.id.desc()).limit(most)).all()
     answers = _newest_results(c, [row.id for row in rows])
-    sent = _deliveries_of(c, [result_id for result_id, _ in answers.values()])
-    return tuple(_listed(row, answers.get(row.id), sent) for row in rows)
+    in_studies = {result.study_instance_uid for _, result in answers.values()}
+    sent = _deliveries_of(c, in_studies)
+    waiting = select(studies.c.study_instance_uid).where(studies.c.state.in_([State.QUEUED, State.LEASED]))
+    unsettled = set(c.execute(waiting.where(studies.c.study_instance_uid.in_(in_studies))).scalars())
+    return tuple(_listed(row, answers.get(row.id), sent, unsettled) for row in rows)
 
 
 def stuck_jobs(c: Connection, most: int = LAST) -> tuple[Stuck, ...]:
-    """Parked jobs of both queues, newest first; they wait for a person."""
+    """Parked jobs of every queue, newest first; they wait for a person."""
     analysis = _stuck(c, analyses, "analysis", State.PARKED, most, instances.c.calling_ae_title.label("what"))
     delivery = _stuck(c, deliveries, "delivery", State.PARKED, most, deliveries.c.destination.label("what"))
-    return delivery + analysis
+    study = _stuck(c, studies, "study", State.PARKED, most, literal("report").label("what"))
+    return delivery + study + analysis
 
 
 def not_analysed(c: Connection, most: int = LAST) -> tuple[Stuck, ...]:
@@ -155,20 +159,25 @@ def _newest_results(c: Connection, analysis_ids: list[int]) -> dict[int, tuple[i
     return {row.analysis_id: (row.id, Result.from_json(row.record)) for row in c.execute(query.order_by(results.c.id))}
 
 
-def _deliveries_of(c: Connection, result_ids: list[int]) -> dict[int, list[Any]]:
+def _deliveries_of(c: Connection, study_instance_uids: set[str]) -> dict[str, list[Any]]:
+    """By study: what is delivered of its radiographs and its reports, without what was superseded."""
     d = deliveries.c
-    columns = (d.result_id, d.destination, d.state, d.code, d.finished_at)
-    by_result: dict[int, list[Any]] = {}
-    for row in c.execute(select(*columns).where(d.result_id.in_(result_ids)).order_by(d.id)):
-        by_result.setdefault(row.result_id, []).append(row)
-    return by_result
+    columns = (d.result_id, d.study_instance_uid, d.destination, d.state, d.code, d.finished_at, d.study_result_id)
+    by_study: dict[str, list[Any]] = {}
+    for row in c.execute(select(*columns).where(d.study_instance_uid.in_(study_instance_uids)).order_by(d.id)):
+        by_study.setdefault(row.study_instance_uid, []).append(row)
+    return by_study
 
 
-def _listed(row: Any, found: tuple[int, Result] | None, deliveries_of: dict[int, list[Any]]) -> Listed:
+def _listed(
+    row: Any, found: tuple[int, Result] | None, deliveries_of: dict[str, list[Any]], unsettled: set[str]
+) -> Listed:
     result_id, result = found or (0, None)
-    rows = deliveries_of.get(result_id, [])
+    of_study = deliveries_of.get(result.study_instance_uid, []) if result else []
+    report_id = max((r.study_result_id or 0 for r in of_study), default=0)
+    rows = [r for r in of_study if r.result_id == result_id or (r.study_result_id == report_id and report_id)]
     ended = [r.finished_at for r in rows if r.state == State.DONE and r.finished_at]
-    complete = rows and len(ended) == len(rows)
+    complete = rows and len(ended) == len(rows) and result is not None and result.study_instance_uid not in unsettled
     declined = Answer.NOT_ANALYSED if row.state == State.NOT_ANALYSED else None
     return Listed(
         analysis_id=row.id,

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, exists, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from appliance.config import Study
 from appliance.domain.job import TABLE, Event, State
-from appliance.domain.result import Result
+from appliance.domain.result import Predecessor, Result
+from appliance.domain.study import StudyResult
 from appliance.errors import OsteonError
 
 from .database import now, readers
-from .tables import analyses, deliveries, instances, results, roles
+from .tables import analyses, deliveries, instances, results, roles, studies, study_results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +52,29 @@ class Outgoing:
 class Answered:
     """The last revision for an instance, the analysis that made it, what it was made from and when that came."""
 
-    revision: int
+    predecessor: Predecessor
     analysis_id: int
     source_digest: str
     received_at: datetime
+
+    @property
+    def revision(self) -> int:
+        """Of the answer, from 1."""
+        return self.predecessor.revision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A radiograph of a study: its latest result, and where its bytes and its overlay lie in the spool.
+
+    `picture_digest` is empty where there is no overlay; bytes and overlay may be gone by retention.
+    """
+
+    result_id: int
+    result: Result
+    digest: str
+    calling_ae_title: str
+    picture_digest: str
 
 
 def keep_instance(engine: Engine, received: Received) -> bool:
@@ -125,15 +147,16 @@ def instance_of(engine: Engine, analysis_id: int) -> Row[Any]:
 def latest_answer(engine: Engine, sop_instance_uid: str) -> Answered | None:
     """What was last answered for an instance, whichever bytes it came as."""
     of_instance = instances.c.sop_instance_uid == sop_instance_uid
-    columns = (results.c.analysis_id, results.c.source_digest, instances.c.received_at)
+    columns = (results.c.analysis_id, results.c.source_digest, results.c.record, instances.c.received_at)
     with engine.connect() as c:
         query = select(*columns).select_from(_RESULTS_OF_INSTANCES).where(of_instance).order_by(results.c.id)
         rows = c.execute(query).all()
     if not rows:
         return None
     last = rows[-1]
+    made = Result.from_json(last.record)
     return Answered(
-        revision=len(rows),
+        predecessor=Predecessor(revision=made.revision, pack_digest=made.provenance.pack_digest),
         analysis_id=last.analysis_id,
         source_digest=last.source_digest,
         received_at=last.received_at,
@@ -146,33 +169,160 @@ _RESULTS_OF_INSTANCES = results.join(analyses, results.c.analysis_id == analyses
 
 
 def record_result(
-    c: Connection, analysis_id: int, result: Result, outgoing: Iterable[Outgoing], source_digest: str = ""
+    c: Connection,
+    analysis_id: int,
+    result: Result,
+    outgoing: Iterable[Outgoing],
+    *,
+    source_digest: str = "",
+    picture_digest: str = "",
+    settling: Study | None = None,
 ) -> None:
-    """Write `result` and its deliveries within the transaction that ends the analysis.
-
-    `source_digest` tells whether the instance, when it comes again, is another one.
+    """Write `result` and its deliveries within the transaction that ends the analysis, and queue its study.
 
     What earlier revisions still have to deliver is dropped: a corrected answer must not be followed by its predecessor.
+
+    Parameters
+    ----------
+    source_digest
+        Tells whether the instance, when it comes again, is another one.
+    picture_digest
+        Of the overlay as PNG, for the summary of the study.
+    settling
+        When the study is to be reported on; None: at once.
     """
-    moment = now()
-    earlier = select(results.c.id).select_from(_RESULTS_OF_INSTANCES)
-    stale = update(deliveries).where(
-        deliveries.c.result_id.in_(earlier.where(instances.c.sop_instance_uid == result.sop_instance_uid)),
-        deliveries.c.state.in_([state for state, event in TABLE if event is Event.DROP]),
-    )
-    reason = f"revision {result.revision} takes its place"
-    c.execute(stale.values(state=State.DROPPED, code="superseded", reason=reason, finished_at=moment))
+    earlier = select(results.c.id).where(results.c.sop_instance_uid == result.sop_instance_uid)
+    _supersede(c, deliveries.c.result_id.in_(earlier), result.revision)
     values = {
         "analysis_id": analysis_id,
+        "sop_instance_uid": result.sop_instance_uid,
+        "study_instance_uid": result.study_instance_uid,
         "record": result.to_json(),
         "source_digest": source_digest,
+        "picture_digest": picture_digest,
         "created_at": result.created_at,
     }
     key = c.execute(insert(results).values(**values)).inserted_primary_key
+    _queue_deliveries(c, outgoing, result.study_instance_uid, result_id=key[0] if key else None)
+    _queue_study(c, result.study_instance_uid, settling or Study(settle_s=0))
+
+
+def _queue_study(c: Connection, study_instance_uid: str, settling: Study) -> None:
+    """The study is due when nothing more came for a while; whoever reports on it meanwhile finds the lease lost."""
+    moment = now()
+    row = c.execute(select(studies).where(studies.c.study_instance_uid == study_instance_uid)).first()
+    waits = row is not None and row.state in (State.QUEUED, State.LEASED)
+    since = row.created_at if row is not None and waits else moment
+    due = min(moment + timedelta(seconds=settling.settle_s), since + timedelta(seconds=settling.longest_s))
+    values = {
+        "state": State.QUEUED,
+        "attempts": 0,
+        "not_before": due,
+        "lease_owner": None,
+        "code": "",
+        "reason": "",
+        "created_at": since,
+        "finished_at": None,
+    }
+    if row is None:
+        c.execute(insert(studies).values(study_instance_uid=study_instance_uid, **values))
+    else:
+        c.execute(update(studies).where(studies.c.id == row.id).values(**values))
+
+
+def settled() -> ColumnElement[bool]:
+    """Whether a due study has no radiograph in the queue that came before it was due, and might be one of its own.
+
+    What was tried already is not waited for.
+    """
+    untried = or_(analyses.c.state == State.LEASED, (analyses.c.state == State.QUEUED) & (analyses.c.attempts == 0))
+    came = select(analyses.c.id).join(instances, analyses.c.instance_id == instances.c.id)
+    return ~came.where(untried, instances.c.received_at < studies.c.not_before).exists()
+
+
+def parts_of(engine: Engine, study_id: int) -> list[Part]:
+    """The radiographs of a study with their latest results, newest last."""
+    in_study = select(studies.c.study_instance_uid).where(studies.c.id == study_id).scalar_subquery()
+    with engine.connect() as c:
+        rows = c.execute(_parts().where(results.c.study_instance_uid == in_study).order_by(results.c.id)).all()
+    latest = {row.sop_instance_uid: row for row in rows}
+    return [
+        Part(
+            result_id=row.id,
+            result=Result.from_json(row.record),
+            digest=row.digest,
+            calling_ae_title=row.calling_ae_title,
+            picture_digest=row.picture_digest,
+        )
+        for row in sorted(latest.values(), key=lambda row: row.id)
+    ]
+
+
+def _parts() -> Select[Any]:
+    columns = (results, instances.c.digest, instances.c.calling_ae_title)
+    return select(*columns).select_from(_RESULTS_OF_INSTANCES)
+
+
+def latest_study_result(c: Connection, study_instance_uid: str) -> tuple[int, StudyResult] | None:
+    """What was last said of a study, with its id; None if it was not reported on yet."""
+    query = select(study_results).join(studies).where(studies.c.study_instance_uid == study_instance_uid)
+    row = c.execute(query.order_by(study_results.c.revision.desc()).limit(1)).first()
+    return (row.id, _study_result(c, study_instance_uid, row)) if row else None
+
+
+def _study_result(c: Connection, study_instance_uid: str, row: Row[Any]) -> StudyResult:
+    ids = json.loads(row.result_ids)
+    records = dict(c.execute(select(results.c.id, results.c.record).where(results.c.id.in_(ids))).tuples().all())
+    predecessor = None
+    if row.revision > 1:
+        of_study = study_results.c.study_id == row.study_id
+        query = select(study_results).where(of_study, study_results.c.revision == row.revision - 1)
+        newest = json.loads(c.execute(query).one().result_ids)[-1]
+        record = c.execute(select(results.c.record).where(results.c.id == newest)).scalar_one()
+        made_by = Result.from_json(record).provenance
+        predecessor = Predecessor(revision=row.revision - 1, pack_digest=made_by.pack_digest)
+    return StudyResult(
+        study_instance_uid=study_instance_uid,
+        created_at=row.created_at,
+        results=tuple(Result.from_json(records[i]) for i in ids),
+        revision=row.revision,
+        predecessor=predecessor,
+    )
+
+
+def record_study_result(
+    c: Connection, study_id: int, study: StudyResult, result_ids: list[int], outgoing: Iterable[Outgoing]
+) -> None:
+    """Write what is said of a study and its deliveries within the transaction that ends the study's job."""
+    earlier = select(study_results.c.id).where(study_results.c.study_id == study_id)
+    _supersede(c, deliveries.c.study_result_id.in_(earlier), study.revision)
+    values = {
+        "study_id": study_id,
+        "revision": study.revision,
+        "result_ids": json.dumps(result_ids),
+        "created_at": study.created_at,
+    }
+    key = c.execute(insert(study_results).values(**values)).inserted_primary_key
+    _queue_deliveries(c, outgoing, study.study_instance_uid, study_result_id=key[0] if key else None)
+
+
+def _supersede(c: Connection, which: ColumnElement[bool], revision: int) -> None:
+    droppable = [state for state, event in TABLE if event is Event.DROP]
+    reason = f"revision {revision} takes its place"
+    c.execute(
+        update(deliveries)
+        .where(which, deliveries.c.state.in_(droppable))
+        .values(state=State.DROPPED, code="superseded", reason=reason, finished_at=now())
+    )
+
+
+def _queue_deliveries(c: Connection, outgoing: Iterable[Outgoing], study_instance_uid: str, **of: int | None) -> None:
+    moment = now()
     for o in outgoing:
         c.execute(
             insert(deliveries).values(
-                result_id=key[0] if key else None,
+                **of,
+                study_instance_uid=study_instance_uid,
                 destination=o.destination,
                 kind=o.kind,
                 identifier=o.identifier,

@@ -16,7 +16,7 @@ from appliance.domain.job import State
 
 from .database import now, readers
 from .spool import FileSpool
-from .tables import analyses, deliveries, instances, results
+from .tables import analyses, deliveries, instances, results, studies
 
 ENDED = (State.DONE, State.NOT_ANALYSED, State.DROPPED)
 """States in which nobody needs the bytes any more, unless a person asks to try again."""
@@ -37,15 +37,20 @@ def prune(engine: Engine, spool: FileSpool, config: Retention) -> int:
         limit = now()
     needed = (
         select(deliveries.c.id)
-        .join(results, deliveries.c.result_id == results.c.id)
+        .join(results, deliveries.c.study_instance_uid == results.c.study_instance_uid)
         .where(results.c.analysis_id == analyses.c.id)
         .where(or_(deliveries.c.state.not_in(ENDED), deliveries.c.finished_at >= limit))
+    )
+    unreported = (
+        select(studies.c.id)
+        .join(results, studies.c.study_instance_uid == results.c.study_instance_uid)
+        .where(results.c.analysis_id == analyses.c.id, studies.c.state.not_in(ENDED))
     )
     ended = (
         select(instances.c.id, instances.c.digest, analyses.c.id.label("analysis_id"))
         .join(analyses, analyses.c.instance_id == instances.c.id)
         .where(instances.c.pruned_at.is_(None), analyses.c.state.in_(ENDED), analyses.c.finished_at < limit)
-        .where(~needed.exists())
+        .where(~needed.exists(), ~unreported.exists())
         .order_by(analyses.c.finished_at)
         .limit(AT_A_TIME)
     )
@@ -54,10 +59,13 @@ def prune(engine: Engine, spool: FileSpool, config: Retention) -> int:
             return 0
     with engine.begin() as c:  # nobody can take a job up again meanwhile
         rows = c.execute(ended).all()
-        answers = select(deliveries.c.digest).join(results, deliveries.c.result_id == results.c.id).distinct()
+        same_study = deliveries.c.study_instance_uid == results.c.study_instance_uid
+        answers = select(deliveries.c.digest).join(results, same_study).where(deliveries.c.digest != "").distinct()
+        pictures = select(results.c.picture_digest).where(results.c.picture_digest != "")
         for row in rows:
-            made = c.execute(answers.where(results.c.analysis_id == row.analysis_id, deliveries.c.digest != ""))
-            for digest in (row.digest, *made.scalars()):
+            mine = results.c.analysis_id == row.analysis_id
+            made = [*c.execute(answers.where(mine)).scalars(), *c.execute(pictures.where(mine)).scalars()]
+            for digest in (row.digest, *made):
                 spool.remove(digest)
         c.execute(update(instances).where(instances.c.id.in_([r.id for r in rows])).values(pruned_at=now()))
     log.info("%d radiographs that were analysed and delivered are removed from the spool", len(rows))

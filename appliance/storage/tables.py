@@ -87,24 +87,70 @@ results = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("analysis_id", ForeignKey("analyses.id"), nullable=False, index=True),
+    Column("sop_instance_uid", String(64), nullable=False),
+    Column("study_instance_uid", String(64), nullable=False, index=True),
     Column("record", Text, nullable=False),
     Column("source_digest", String(64), nullable=False, default=""),
+    Column("picture_digest", String(64), nullable=False, default=""),
     Column("created_at", Instant, nullable=False),
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_instance_uid", String(64), nullable=False, unique=True),
+    *_job_columns(),
+    Index(None, "state", "not_before"),
+)
+"""One job per study, to report on it: due when it has settled, queued again by each new result."""
+
+study_results = Table(
+    "study_results",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("studies.id"), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("result_ids", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("study_id", "revision"),
 )
 
 deliveries = Table(
     "deliveries",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("result_id", ForeignKey("results.id"), nullable=False),
+    Column("result_id", ForeignKey("results.id")),
+    Column("study_result_id", ForeignKey("study_results.id")),
+    Column("study_instance_uid", String(64), nullable=False, index=True),
     Column("destination", String(64), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("identifier", String(128), nullable=False, index=True),
     Column("digest", String(64), nullable=False),
     *_job_columns(),
+    Column("sent_class_uid", String(64), nullable=False, default=""),
+    Column("sent_uid", String(64), nullable=False, default="", index=True),
+    Column("transaction_uid", String(64), nullable=False, default="", index=True),
+    Column("stored_at", Instant),
+    Column("proven_at", Instant),
     UniqueConstraint("result_id", "destination", "kind"),
+    UniqueConstraint("study_result_id", "destination", "kind"),
     Index(None, "destination", "state", "not_before"),
 )
+"""Each is of a radiograph's result or of a study's, one of the two; a withdrawal of neither.
+
+A PACS has it as `sent_uid` of `sent_class_uid` since `stored_at`; `transaction_uid` is the storage commitment that was
+asked for, `proven_at` when the PACS vouched for it.
+"""
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("destination", String(64), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+)
+"""Destinations to which nothing leaves, by name; see `appliance.storage.gate`."""
 
 roles = Table(
     "roles",

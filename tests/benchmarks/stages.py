@@ -13,6 +13,7 @@ from appliance.config import Analyse, Configuration
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.secondary_capture import secondary_capture
 from appliance.dicom.structured_report import structured_report
+from appliance.domain.study import StudyResult
 from appliance.reporting import fhir, oru
 from appliance.service.engines import pipeline_of
 from appliance.service.reading import Reader
@@ -60,11 +61,13 @@ def _one(film: bytes, reader: Reader) -> dict[str, float]:
         return made
 
     grey, source = reading.grey, reading.source
+    uid = result.study_instance_uid
+    study = StudyResult(study_instance_uid=uid, created_at=result.created_at, results=(result,))
     rgb = timed("overlay", lambda: overlay(grey, result, reading.analysis.heats))
     timed("sc", lambda: part10_bytes(secondary_capture(source, result, rgb)))  # type: ignore[arg-type]
-    timed("sr", lambda: part10_bytes(structured_report(source, result)))
-    timed("oru", lambda: oru.oru_r01(source, result, **names))
-    timed("fhir", lambda: fhir.transaction(source, result))
+    timed("sr", lambda: part10_bytes(structured_report(study, {result.sop_instance_uid: source})))
+    timed("oru", lambda: oru.oru_r01(study, source, **names))
+    timed("fhir", lambda: fhir.transaction(study, source))
     times["all"] = sum(times.values())
     return times
 

@@ -94,7 +94,11 @@ def test_a_correction_that_is_taken_back_is_the_last_word(tmp_path: Path, peer: 
         found = subprocess.run(
             [*command, "find", str(ds.SOPInstanceUID), "--json", *config], check=True, capture_output=True, text=True
         )
-        assert [json.loads(line)["name"] for line in found.stdout.splitlines()] == ["analysis:1", "analysis:2"]
+        assert [json.loads(line)["name"] for line in found.stdout.splitlines()] == [
+            "analysis:1",
+            "analysis:2",
+            "study:1",
+        ]
         study = [*command, "find", str(ds.StudyInstanceUID), "--json", *config]
         assert subprocess.run(study, check=True, capture_output=True, text=True).stdout == found.stdout
         assert len(records(site)) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,19 +23,19 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from appliance.dicom.dimse_status import SendStatus, status_from_code
+from appliance.dicom.dimse_status import status_from_code
+from appliance.dicom.forms import Form, form_of, in_form
 from appliance.dicom.pacs import Pacs
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.secondary_capture import secondary_capture
-from appliance.dicom.sender import send_files
 from appliance.dicom.structured_report import structured_report
 from appliance.errors import Away, Transient
 from appliance.ports import Artefact, Fate, Sent
 from tests.support.certificates import Authority
 from tests.support.pacs import delivered, kept, orthanc, profile, scripted_scp, storescp
 from tests.support.peers import Peer
-from tests.support.results import finding, result, unanalysed
-from tests.support.sources import source, variants
+from tests.support.results import finding, result, study
+from tests.support.sources import variants
 
 SOURCE = variants()["utf8"]
 RESULT = result(SOURCE, finding(), finding(0.4), finding(0.1), caveats=("a cast was seen",))
@@ -50,7 +51,7 @@ def answers() -> list[Artefact]:
     picture = np.random.default_rng(3).integers(0, 255, (301, 201, 3), np.uint8)
     return [
         artefact("sc", secondary_capture(SOURCE, RESULT, picture)),
-        artefact("sr", structured_report(SOURCE, RESULT)),
+        artefact("sr", structured_report(study(RESULT), {RESULT.sop_instance_uid: SOURCE})),
     ]
 
 
@@ -131,8 +132,7 @@ def test_a_compressed_picture_goes_as_the_profile_and_the_pacs_want_it(
         assert np.array_equal(ds.pixel_array, dataset_from_bytes(plain.content).pixel_array)
 
 
-def test_a_pacs_without_comprehensive_3d_sr_gets_a_comprehensive_one(peer: Peer, free_port: int, tmp_path: Path) -> None:
-    """Orthanc takes it; dsrdump, which knows what the class may hold, is the judge of what arrives."""
+def test_a_pacs_without_comprehensive_3d_sr_gets_a_comprehensive_one(free_port: int) -> None:
     (sr,) = (a for a in answers() if a.kind == "sr")
     with scripted_scp(free_port, [0x0000], [ComprehensiveSRStorage]) as calls:
         (said,) = delivered(Pacs(profile(free_port)), [sr]).values()
@@ -140,6 +140,20 @@ def test_a_pacs_without_comprehensive_3d_sr_gets_a_comprehensive_one(peer: Peer,
     assert "Comprehensive SR Storage" in said.reason and "Comprehensive 3D SR Storage" in said.reason
     assert said.sent_as is not None and said.sent_as[0] == ComprehensiveSRStorage
     assert calls == [said.sent_as[1]] and calls != [sr.identifier]
+
+
+def test_the_comprehensive_sr_is_a_sound_one_and_says_the_same(peer: Peer, tmp_path: Path) -> None:
+    """By DCMTK, which knows what each class may hold, and by dciodvfy."""
+    (sr,) = (a for a in answers() if a.kind == "sr")
+    said = []
+    for number, form in enumerate((form_of(sr.content), Form(ComprehensiveSRStorage, ExplicitVRLittleEndian))):
+        path = tmp_path / f"{number}.dcm"
+        path.write_bytes(in_form(sr.content, form))
+        run = subprocess.run([peer("dsrdump"), "-Ph", str(path)], capture_output=True, text=True, check=True)
+        said.append([line for line in run.stdout.splitlines() if "SR Document" not in line])
+        judged = subprocess.run([peer("dciodvfy"), "-new", str(path)], capture_output=True, text=True)
+        assert "Error" not in judged.stderr
+    assert said[0] == said[1] and len(said[0]) > 20
 
 
 def test_a_pacs_without_structured_reports_is_told_by_the_picture(free_port: int) -> None:
@@ -266,9 +280,7 @@ def test_no_pdu_is_longer_than_the_profile_says(most_bytes: int, peer: Peer, fre
         assert set(kept(tmp_path)) == {answers()[0].identifier}
 
 
-def test_tls_with_a_certificate_of_ours_where_the_pacs_asks_for_one(
-    peer: Peer, free_port: int, tmp_path: Path
-) -> None:
+def test_tls_with_a_certificate_of_ours_where_the_pacs_asks_for_one(peer: Peer, free_port: int, tmp_path: Path) -> None:
     authority, folder = Authority(tmp_path), tmp_path / "kept"
     folder.mkdir()
     theirs, ours = authority.issue("pacs"), authority.issue("osteon")

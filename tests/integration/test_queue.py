@@ -11,12 +11,9 @@ from sqlalchemy import Engine, func, insert, select, update
 
 from appliance.domain.job import Backoff, Event, ImpossibleTransition, State
 from appliance.errors import Transient
-from appliance.ports import Artefact
-from appliance.service.handlers import Courier
 from appliance.storage.database import now, open_database, readers
 from appliance.storage.ledger import Outgoing, Received, keep_instance, latest_answer, record_result
 from appliance.storage.queue import Queue
-from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, deliveries, instances, results
 from tests.support.results import result
 from tests.support.sources import source
@@ -103,7 +100,8 @@ def test_a_result_and_the_end_of_its_job_are_one_transaction(engine: Engine, que
     keep_instance(engine, received(1))
     (lease,) = queue.lease()
     with pytest.raises(RuntimeError, match="power cut"), queue.ending(lease, Event.FINISH) as c:
-        c.execute(insert(results).values(analysis_id=1, record="{}", created_at=now()))
+        uids = {"sop_instance_uid": "1.2.3", "study_instance_uid": "1.2.4"}
+        c.execute(insert(results).values(analysis_id=1, record="{}", created_at=now(), **uids))
         raise RuntimeError("power cut")
     assert state(engine) == ("leased", "")
     with engine.connect() as c:
@@ -209,7 +207,7 @@ def test_a_newer_result_takes_the_place_of_what_waits(engine: Engine, queue: Que
         (lease,) = queue.lease()
         sc = Outgoing(destination="pacs", kind="sc", identifier=answer.uid("sc"), digest=digest * 64)
         with queue.ending(lease, Event.FINISH) as c:
-            record_result(c, lease.job_id, answer, [sc], digest)
+            record_result(c, lease.job_id, answer, [sc], source_digest=digest)
     with engine.connect() as c:
         rows = c.execute(select(deliveries).order_by(deliveries.c.id)).all()
     assert [(row.state, row.code) for row in rows] == [("dropped", "superseded"), ("queued", "")]
@@ -218,44 +216,3 @@ def test_a_newer_result_takes_the_place_of_what_waits(engine: Engine, queue: Que
     assert latest is not None
     assert (latest.revision, latest.source_digest) == (2, "b")
     assert latest_answer(engine, "2.25.0") is None
-
-
-class Peer:
-    """A destination that takes everything but what it is told to refuse, and counts."""
-
-    name = "pacs"
-
-    def __init__(self, *refused: str) -> None:
-        self.refused = refused
-        self.got: list[str] = []
-
-    def send(self, artefacts: list[Artefact]) -> list[str]:
-        for artefact in artefacts:
-            self.got.append(artefact.identifier)
-            if artefact.identifier in self.refused:
-                raise Transient("ae", "come again")
-        return ["stored"] * len(artefacts)
-
-
-def test_what_a_peer_refuses_is_sent_again_and_nothing_else(engine: Engine, tmp_path: Path) -> None:
-    spool = FileSpool(tmp_path / "spool")
-    keep_instance(engine, received(1))
-    analysing = Queue(engine, analyses, "analyse")
-    (lease,) = analysing.lease()
-    digest = spool.put(b"answer")
-    made = [Outgoing(destination="pacs", kind=k, identifier=k, digest=digest) for k in ("a", "bad", "b")]
-    made.append(Outgoing(destination="pacs", kind="n", identifier="n", digest="", refused=Transient("bug", "not made")))
-    with analysing.ending(lease, Event.FINISH) as c:
-        record_result(c, lease.job_id, result(source()), made)
-    queue = Queue(engine, deliveries, "deliver", backoff=Backoff(first_s=3600, longest_s=3600))
-    peer = Peer("bad")
-    courier = Courier(engine, queue, spool, peer)
-    while courier.step():
-        pass
-    assert peer.got == ["a", "bad", "b"]
-    queue.command(4, Event.RETRY, "")
-    assert courier.step()
-    assert peer.got == ["a", "bad", "b"], "an answer that was never made must not be sent as nothing"
-    with engine.connect() as c:
-        states = [row.state for row in c.execute(select(deliveries.c.state).order_by(deliveries.c.id))]
-    assert states == ["done", "queued", "done", "parked"]

@@ -18,7 +18,7 @@ from appliance.storage.ledger import Outgoing, Received, is_answer, keep_instanc
 from appliance.storage.queue import Queue
 from appliance.storage.retention import prune
 from appliance.storage.spool import FileSpool
-from appliance.storage.tables import analyses, deliveries, instances
+from appliance.storage.tables import analyses, deliveries, instances, studies
 from tests.support.results import result
 from tests.support.sources import source
 
@@ -63,10 +63,12 @@ def analysed(engine: Engine, spool: FileSpool, name: str) -> None:
 
 
 def delivered(engine: Engine) -> None:
-    queue = Queue(engine, deliveries, "me")
-    for lease in queue.lease(most=1000):
-        with queue.ending(lease, Event.FINISH):
-            pass
+    """Everything is reported on and delivered."""
+    for table in (studies, deliveries):
+        queue = Queue(engine, table, "me")
+        for lease in queue.lease(most=1000):
+            with queue.ending(lease, Event.FINISH):
+                pass
 
 
 def age(engine: Engine, days: float) -> None:
@@ -106,12 +108,12 @@ def test_a_low_disk_takes_the_oldest_first(
     assert files(tmp_path / "spool") == 2
 
 
-@pytest.mark.parametrize("state", ["not analysed", "in hand", "parked", "undelivered", "delivery parked"])
+@pytest.mark.parametrize("state", ["not analysed", "in hand", "parked", "undelivered", "delivery parked", "unreported"])
 def test_what_is_not_answered_stays_however_low_the_disk_is(
     engine: Engine, spool: FileSpool, tmp_path: Path, state: str
 ) -> None:
     queue, sending = Queue(engine, analyses, "me"), Queue(engine, deliveries, "me")
-    if state in ("undelivered", "delivery parked"):
+    if state in ("undelivered", "delivery parked", "unreported"):
         analysed(engine, spool, "one")
     else:
         keep_instance(engine, received(spool, "one"))
@@ -121,6 +123,9 @@ def test_what_is_not_answered_stays_however_low_the_disk_is(
         queue.failed(queue.lease()[0], Rejected("bug", "a bug"), for_good=True)
     if state == "delivery parked":
         sending.failed(sending.lease()[0], Rejected("refused", "no"), for_good=True)
+    if state == "unreported":
+        with sending.ending(sending.lease()[0], Event.FINISH):
+            pass
     before = files(tmp_path / "spool")
     age(engine, 1000)
     assert prune(engine, spool, LOW) == 0

@@ -1,52 +1,43 @@
-"""The ways out to RIS and FHIR server, each against a program of somebody else, and what a misbehaving peer makes of them."""
+"""The ways out to RIS and FHIR server, against programs of other people, and what a misbehaving one makes of it."""
 
 from __future__ import annotations
 
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
-import numpy as np
-import pydicom
 import pytest
-from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless
-from pynetdicom import AE, evt
 
-from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
-from appliance.dicom.secondary_capture import secondary_capture
-from appliance.dicom.sender import SendStatus, StoreDestination, send_files, status_from_code
-from appliance.dicom.structured_report import structured_report
 from appliance.errors import OsteonError, Rejected, Transient
 from appliance.ports import Artefact, Destination
 from appliance.reporting.fhir import FhirDestination, transaction
 from appliance.reporting.mllp import MllpDestination
 from appliance.reporting.oru import control_id, oru_r01
-from tests.support.peers import NodePeer, Peer, running, wait_for_port
-from tests.support.results import finding, result, unanalysed
-from tests.support.sources import source, variants
+from tests.support.peers import NodePeer
+from tests.support.results import finding, result, study, unanalysed
+from tests.support.sources import variants
 
 SOURCE = variants()["utf8"]
 RESULT = result(SOURCE, finding(), finding(0.4), finding(0.1), caveats=("a cast was seen",))
+STUDY = study(RESULT)
 START = Callable[..., NodePeer]
 
 
 def oru() -> Artefact:
     content = oru_r01(
+        STUDY,
         SOURCE,
-        RESULT,
         sending_application="OSTEON",
         sending_facility="XRAY",
         receiving_application="RIS",
         receiving_facility="HOSP",
     )
-    return Artefact(kind="oru", identifier=control_id(RESULT), content=content)
+    return Artefact(kind="oru", identifier=control_id(STUDY), content=content)
 
 
 def bundle() -> Artefact:
-    return Artefact(kind="fhir", identifier="bundle", content=transaction(SOURCE, RESULT))
+    return Artefact(kind="fhir", identifier="bundle", content=transaction(STUDY, SOURCE))
 
 
 def ris(port: int, timeout_s: float = 5) -> MllpDestination:
@@ -149,7 +140,7 @@ def test_every_variant_of_the_source_is_valid_r4(node_peer: START) -> None:
     server = node_peer("fhir_server.js")
     for name, ds in variants().items():
         for given in (result(ds), unanalysed(ds)):
-            fhir(server.port).send([Artefact(kind="fhir", identifier=name, content=transaction(ds, given))])
+            fhir(server.port).send([Artefact(kind="fhir", identifier=name, content=transaction(study(given), ds))])
             assert server.received()["defects"] == [], name
 
 

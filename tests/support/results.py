@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from appliance.domain.finding import Box, Finding, NotAnalysed, UnreadRegion
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.result import Provenance, Result
+from appliance.domain.study import StudyResult
 
 PROVENANCE = Provenance(
     software_version="0.1.0",
@@ -48,6 +49,12 @@ def result(source: Dataset, *findings: Finding, caveats: tuple[str, ...] = ()) -
         unread_regions=(UnreadRegion(site=Site.HAND, box=Box(x0=0, y0=0, x1=9, y1=9), region_score=0.8),),
         caveats=caveats,
     )
+
+
+def study(*results: Result) -> StudyResult:
+    """The first report of the study of `results`."""
+    last = results[-1]
+    return StudyResult(study_instance_uid=last.study_instance_uid, created_at=last.created_at, results=results)
 
 
 def unanalysed(source: Dataset) -> Result:

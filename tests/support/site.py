@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from appliance.storage.database import open_database, readers
-from appliance.storage.tables import analyses, deliveries, roles
+from appliance.storage.tables import analyses, deliveries, roles, studies
 
 PATIENCE_S = 60.0
 
@@ -53,6 +53,7 @@ class Site:
             "receive.reserve_mb = 0",
             f"status.port = {self.page_port}",
             f"analyse.pack = {json.dumps(pack)}",
+            "study.settle_s = 0",
         ]
         for destination in destinations or []:
             lines += ["[[destinations]]", *(f"{k} = {json.dumps(v)}" for k, v in destination.items())]
@@ -101,8 +102,8 @@ class Site:
         return path.read_text() if path.exists() else ""
 
     def counts(self, table: str) -> dict[str, int]:
-        """Jobs by state, of ``analyses`` or ``deliveries``."""
-        t = {"analyses": analyses, "deliveries": deliveries}[table]
+        """Jobs by state, of ``analyses``, ``studies`` or ``deliveries``."""
+        t = {"analyses": analyses, "studies": studies, "deliveries": deliveries}[table]
         with readers(self.engine).connect() as c:
             return dict(c.execute(select(t.c.state, func.count()).group_by(t.c.state)).tuples().all())
 
@@ -111,7 +112,7 @@ class Site:
         wait_until(lambda: self.counts(table) == counts, f"{table} to be {counts}, not {self.counts(table)}")
 
     def rows(self, table: str) -> list[Any]:
-        """Every row of ``analyses`` or ``deliveries``, oldest first."""
-        t = {"analyses": analyses, "deliveries": deliveries}[table]
+        """Every row of ``analyses``, ``studies`` or ``deliveries``, oldest first."""
+        t = {"analyses": analyses, "studies": studies, "deliveries": deliveries}[table]
         with readers(self.engine).connect() as c:
             return list(c.execute(select(t).order_by(t.c.id)).all())

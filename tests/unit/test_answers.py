@@ -21,7 +21,7 @@ from appliance.domain.finding import Answer
 from appliance.domain.identifiers import Laterality, Site, is_valid_uid
 from appliance.domain.result import SECOND_READER, Result
 from tests.support.peers import Peer
-from tests.support.results import finding, result, unanalysed
+from tests.support.results import finding, result, study, unanalysed
 from tests.support.sources import variants
 
 VARIANTS = variants()
@@ -38,7 +38,12 @@ def sc(source: Dataset, given: Result) -> Dataset:
     return secondary_capture(source, given, RGB)
 
 
-MAKERS = {"sc": sc, "sr": structured_report}
+def sr(source: Dataset, given: Result) -> Dataset:
+    return structured_report(study(given), {given.sop_instance_uid: source})
+
+
+MAKERS = {"sc": sc, "sr": sr}
+SAID = {"sc": lambda given: given, "sr": study}
 
 
 @pytest.fixture(params=VARIANTS)
@@ -170,7 +175,7 @@ def test_an_answer_is_told_apart_from_a_radiograph(kind: str) -> None:
     assert "AI second reader" in made.SeriesDescription and "SYNTHETIC" in made.SeriesDescription
     assert len(made.SeriesDescription) <= 64
     assert made.ManufacturerModelName == "Osteon"
-    assert is_valid_uid(made.SOPInstanceUID) and made.SOPInstanceUID == result(source).uid(kind)
+    assert is_valid_uid(made.SOPInstanceUID) and made.SOPInstanceUID == SAID[kind](result(source)).uid(kind)
 
 
 def test_only_a_synthetic_pack_is_called_synthetic(kind: str) -> None:
@@ -207,14 +212,14 @@ def test_a_picture_of_another_shape_is_refused(rgb: np.ndarray) -> None:
 
 
 def test_the_report_is_preliminary_and_unverified() -> None:
-    made = structured_report(VARIANTS["dx"], result(VARIANTS["dx"]))
+    made = sr(VARIANTS["dx"], result(VARIANTS["dx"]))
     assert made.PreliminaryFlag == "PRELIMINARY" and made.VerificationFlag == "UNVERIFIED"
     assert made.ReferencedRequestSequence[0].RequestedProcedureID == "RP1"
 
 
 def dumped(peer: Peer, tmp_path: Path, given: Result, source: Dataset) -> str:
     file = tmp_path / "sr.dcm"
-    file.write_bytes(part10_bytes(structured_report(source, given)))
+    file.write_bytes(part10_bytes(sr(source, given)))
     read = subprocess.run([peer("dsrdump"), "+Pl", file], capture_output=True, text=True, check=True)
     return read.stdout
 

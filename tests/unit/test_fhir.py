@@ -12,14 +12,14 @@ from pydicom.dataset import Dataset
 from appliance.domain.result import Result
 from appliance.errors import Rejected
 from appliance.reporting.fhir import transaction
-from tests.support.results import finding, result, unanalysed
+from tests.support.results import finding, result, study, unanalysed
 from tests.support.sources import variants
 
 VARIANTS = variants()
 
 
 def bundle(source: Dataset, given: Result, **options: str) -> Any:
-    return json.loads(transaction(source, given, **options))
+    return json.loads(transaction(study(given), source, **options))
 
 
 def resources(made: Any, kind: str) -> list[Any]:
@@ -98,21 +98,21 @@ def test_a_date_that_is_none_is_left_out() -> None:
 def test_an_invalid_bundle_is_refused_without_naming_the_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.reporting.fhir._name", lambda value: {"given": {"Änne": value}})
     with pytest.raises(Rejected) as caught:
-        transaction(VARIANTS["dx"], result(VARIANTS["dx"]))
+        transaction(study(result(VARIANTS["dx"])), VARIANTS["dx"])
     assert caught.value.code == "fhir_invalid"
     assert "Änne" not in str(caught.value) and caught.value.__cause__ is None
 
 
 def test_the_same_result_gives_the_same_bundle() -> None:
     source = VARIANTS["utf8"]
-    assert transaction(source, result(source)) == transaction(source, result(source))
+    assert transaction(study(result(source)), source) == transaction(study(result(source)), source)
 
 
 def test_report_and_observations_are_of_the_examination_and_issued_now() -> None:
     ds = copy.deepcopy(VARIANTS["dx"])
     ds.TimezoneOffsetFromUTC = "+0200"
     given = result(ds)
-    resources = [e["resource"] for e in json.loads(transaction(ds, given))["entry"]]
+    resources = [e["resource"] for e in json.loads(transaction(study(given), ds))["entry"]]
     told = [r for r in resources if r["resourceType"] in ("DiagnosticReport", "Observation")]
     assert {r["effectiveDateTime"] for r in told} == {"2026-01-02T10:11:12+02:00"}
     (report,) = [r for r in told if r["resourceType"] == "DiagnosticReport"]

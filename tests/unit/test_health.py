@@ -107,6 +107,12 @@ def test_what_is_late_because_its_role_is_away_is_not_said_twice() -> None:
     assert names(problems(conditions(with_role(facts, "deliver", RoleState.MISSING)))) == ["role.deliver"]
 
 
+def test_a_report_that_could_not_be_made_is_said() -> None:
+    facts = replace(FINE, studies=Backlog(name="studies", counts={"parked": 1}))
+    (found,) = problems(conditions(facts))
+    assert "1 report parked: `osteon queue show study:ID`" in found.sentence
+
+
 def test_what_is_parked_is_said_even_while_its_role_is_away() -> None:
     facts = replace(FINE, destinations=(Backlog(name="ris", counts={"parked": 2}),))
     found = problems(conditions(with_role(facts, "deliver", RoleState.MISSING)))

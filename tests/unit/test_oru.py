@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from appliance.domain.result import Result
 from appliance.errors import Rejected
 from appliance.reporting.oru import control_id, escape, oru_r01
-from tests.support.results import finding, result, unanalysed
+from tests.support.results import finding, result, study, unanalysed
 from tests.support.sources import variants
 
 VARIANTS = variants()
@@ -21,8 +21,8 @@ TIME = re.compile(r"\d{14}[+-]\d{4}")
 
 def message(source: Dataset, given: Result, version: str = "2.5.1") -> str:
     made = oru_r01(
+        study(given),
         source,
-        given,
         sending_application="OSTEON",
         sending_facility="XRAY",
         receiving_application="RIS",
@@ -140,4 +140,4 @@ def test_an_identifier_that_would_have_to_be_cut_is_refused() -> None:
 def test_the_same_result_gives_the_same_message() -> None:
     source = VARIANTS["dx"]
     assert message(source, result(source)) == message(source, result(source))
-    assert control_id(result(source)) in message(source, result(source))
+    assert control_id(study(result(source))) in message(source, result(source))

@@ -1,0 +1,131 @@
+"""Reports on a study once it has settled: no new radiograph for a while, and none of its own in the queue.
+
+A radiograph that comes later queues its study again, and the next report is a revision of this one.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataset import Dataset
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from appliance.config import DestinationConfig
+from appliance.dicom.patient_study import patient_digest
+from appliance.domain.job import Event, Lease
+from appliance.domain.result import Predecessor
+from appliance.domain.study import StudyResult
+from appliance.errors import Fault, OsteonError, Rejected, Transient
+from appliance.storage.database import now, readers
+from appliance.storage.ledger import Part, latest_study_result, parts_of, record_study_result, settled
+from appliance.storage.queue import Queue
+from appliance.storage.spool import FileSpool, SpoolDamaged
+
+from .answers import of_study
+from .bugs import bug
+from .reading import Reader
+
+log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Takes one study at a time from settled to reported."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        queue: Queue,
+        spool: FileSpool,
+        reader: Reader,
+        destinations: Sequence[DestinationConfig],
+    ) -> None:
+        self._engine, self._queue, self._spool = engine, queue, spool
+        self._reader, self._destinations = reader, destinations
+
+    def step(self) -> bool:
+        """Report on the study that is due for longest; False if there is none."""
+        leases = self._queue.lease(settled())
+        for lease in leases:
+            self._report(lease)
+        return bool(leases)
+
+    def _report(self, lease: Lease) -> None:
+        try:
+            self._answer(lease)
+        except Transient as error:
+            log.warning("study %d waits: %s", lease.job_id, error)
+            self._queue.failed(lease, error)
+        except (Fault, SQLAlchemyError):
+            raise  # the worker loop decides; the lease gives the job back
+        except OsteonError as error:
+            self._queue.failed(lease, error, for_good=self._queue.is_last(lease))
+        except Exception as error:  # noqa: BLE001  the one broad handler of this role: a bug costs one study
+            self._queue.failed(lease, bug(error, f"study {lease.job_id}"), for_good=self._queue.is_last(lease))
+
+    def _answer(self, lease: Lease) -> None:
+        parts = parts_of(self._engine, lease.job_id)
+        sources = {part.result.sop_instance_uid: self._source(part) for part in parts}
+        parts = _of_one_patient(parts, sources)
+        study_instance_uid = parts[-1].result.study_instance_uid
+        with readers(self._engine).connect() as c:
+            last = latest_study_result(c, study_instance_uid)
+        predecessor = None
+        if last is not None:
+            predecessor = Predecessor(revision=last[1].revision, pack_digest=last[1].provenance.pack_digest)
+        study = StudyResult(
+            study_instance_uid=study_instance_uid,
+            created_at=now(),
+            results=tuple(part.result for part in parts),
+            revision=predecessor.revision + 1 if predecessor else 1,
+            predecessor=predecessor,
+        )
+        pictures = {part.result.sop_instance_uid: p for part in parts if (p := self._picture(part)) is not None}
+        lease = self._queue.renew(lease)
+        made = of_study(study, sources, pictures, self._destinations, self._spool.put)
+        with self._queue.ending(lease, Event.FINISH) as c:
+            record_study_result(c, lease.job_id, study, [part.result_id for part in parts], made)
+
+    def _source(self, part: Part) -> Dataset:
+        """The radiograph's header; as much of it as its answers name, where its bytes are gone by retention."""
+        try:
+            return self._reader.source(partial(self._spool.get, part.digest), part.calling_ae_title)
+        except SpoolDamaged:
+            gone = Dataset()
+            gone.SOPInstanceUID, gone.StudyInstanceUID = part.result.sop_instance_uid, part.result.study_instance_uid
+            return gone
+
+    def _picture(self, part: Part) -> NDArray[np.uint8] | None:
+        if not part.picture_digest:
+            return None
+        try:
+            return np.asarray(Image.open(io.BytesIO(self._spool.get(part.picture_digest))).convert("RGB"))
+        except SpoolDamaged:
+            return None
+
+
+def _of_one_patient(parts: list[Part], sources: dict[str, Dataset]) -> list[Part]:
+    """Those that name the patient whom the newest names: a report never speaks of two.
+
+    Two patients under one Study Instance UID are a mistake somewhere; a correction that has come for one radiograph
+    of several is the usual one, and the others follow.
+
+    Raises
+    ------
+    Rejected
+        ``no_radiographs``: there is nothing to report on.
+    """
+    if not parts:
+        raise Rejected("no_radiographs", "the study has no answered radiograph")
+    patients = {uid: patient_digest(source) for uid, source in sources.items()}
+    newest = patients[parts[-1].result.sop_instance_uid]
+    kept = [part for part in parts if patients[part.result.sop_instance_uid] == newest]
+    if len(kept) < len(parts):
+        log.warning("%d radiographs of a study name another patient: not in its report", len(parts) - len(kept))
+    return kept

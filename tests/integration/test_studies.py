@@ -1,0 +1,203 @@
+"""When a study is reported on, with what, and what a late radiograph makes of it."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pydicom.dataset import Dataset
+from sqlalchemy import Engine, select, update
+
+from appliance.config import Analyse, DicomDestination, Hl7Destination, Study
+from appliance.dicom.part10 import part10_bytes
+from appliance.domain.job import Event
+from appliance.domain.result import Result
+from appliance.domain.study import StudyResult
+from appliance.service.reading import examine
+from appliance.service.studies import Reporter
+from appliance.storage.database import now, open_database
+from appliance.storage.ledger import Received, keep_instance, latest_study_result, record_result
+from appliance.storage.queue import Queue
+from appliance.storage.spool import FileSpool
+from appliance.storage.tables import analyses, deliveries, studies
+from provisioning.phantoms import instance_from_phantom, phantom
+from tests.support.results import finding, result
+
+DESTINATIONS = (
+    DicomDestination(kind="dicom", name="pacs", host="127.0.0.1", port=1, called_ae_title="PACS"),
+    Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1),
+)
+
+
+class HeaderReader:
+    """What the reporter needs of a reader, in this process."""
+
+    def source(self, load, calling_ae_title=""):  # type: ignore[no-untyped-def]
+        return examine(load, calling_ae_title, Analyse()).source
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_database(f"sqlite:///{tmp_path / 'osteon.db'}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> FileSpool:
+    return FileSpool(tmp_path / "spool")
+
+
+@pytest.fixture
+def reporter(engine: Engine, spool: FileSpool) -> Reporter:
+    queue = Queue(engine, studies, "me", most_attempts=3)
+    return Reporter(engine, queue, spool, HeaderReader(), DESTINATIONS)  # type: ignore[arg-type]
+
+
+def view(number: int, patient: str = "P-1", study: str = "1.2.3.9") -> Dataset:
+    """A small radiograph of one study."""
+    ds = instance_from_phantom(phantom("wrist", 4, True))
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.9.{number}"
+    ds.StudyInstanceUID, ds.PatientID = study, patient
+    pixels = ds.pixel_array[:32, :32]
+    ds.Rows, ds.Columns, ds.PixelData = *pixels.shape, pixels.tobytes()
+    return ds
+
+
+def received(engine: Engine, spool: FileSpool, ds: Dataset) -> None:
+    content = part10_bytes(ds)
+    assert keep_instance(
+        engine,
+        Received(
+            sop_instance_uid=str(ds.SOPInstanceUID),
+            sop_class_uid=str(ds.SOPClassUID),
+            transfer_syntax_uid=str(ds.file_meta.TransferSyntaxUID),
+            digest=spool.put(content),
+            size_bytes=len(content),
+            calling_ae_title="ROOM1",
+        ),
+    )
+
+
+def answered(engine: Engine, made: Result, settling: Study | None = None) -> None:
+    queue = Queue(engine, analyses, "me")
+    (lease,) = queue.lease()
+    with queue.ending(lease, Event.FINISH) as c:
+        record_result(c, lease.job_id, made, [], settling=settling)
+
+
+def report(engine: Engine, study: str = "1.2.3.9") -> StudyResult | None:
+    with engine.connect() as c:
+        found = latest_study_result(c, study)
+    return found[1] if found else None
+
+
+def sent(engine: Engine) -> list[tuple[str, str, str]]:
+    with engine.connect() as c:
+        rows = c.execute(select(deliveries).order_by(deliveries.c.id)).all()
+    return [(row.kind, row.state, row.code) for row in rows]
+
+
+def test_two_views_make_one_report_and_a_late_one_its_revision(
+    engine: Engine, spool: FileSpool, reporter: Reporter
+) -> None:
+    views = [view(1), view(2), view(3)]
+    for ds in views[:2]:
+        received(engine, spool, ds)
+        answered(engine, result(ds))
+    assert reporter.step()
+    first = report(engine)
+    assert first and [r.sop_instance_uid for r in first.results] == ["1.2.3.9.1", "1.2.3.9.2"]
+    assert (first.revision, first.predecessor) == (1, None)
+    assert sent(engine) == [("sr", "queued", ""), ("oru", "queued", "")]
+    assert not reporter.step()
+
+    received(engine, spool, views[2])
+    answered(engine, result(views[2], finding(0.1)))
+    assert reporter.step()
+    second = report(engine)
+    assert second and [r.sop_instance_uid for r in second.results] == ["1.2.3.9.1", "1.2.3.9.2", "1.2.3.9.3"]
+    assert second.revision == 2 and second.predecessor_uid("sr") == first.uid("sr") != second.uid("sr")
+    assert sent(engine) == [
+        ("sr", "dropped", "superseded"),
+        ("oru", "dropped", "superseded"),
+        ("sr", "queued", ""),
+        ("oru", "queued", ""),
+    ]
+
+
+def test_a_radiograph_that_is_analysed_anew_is_reported_once(
+    engine: Engine, spool: FileSpool, reporter: Reporter
+) -> None:
+    received(engine, spool, view(1))
+    answered(engine, result(view(1)))
+    with engine.begin() as c:
+        c.execute(update(analyses).values(state="queued"))
+    answered(engine, result(view(1), finding(0.1)))
+    assert reporter.step()
+    made = report(engine)
+    assert made and [r.findings[0].probability for r in made.results] == [0.1]
+
+
+def test_a_study_waits_until_it_has_settled_but_not_for_ever(
+    engine: Engine, spool: FileSpool, reporter: Reporter
+) -> None:
+    calm = Study(settle_s=60, longest_s=100)
+    received(engine, spool, view(1))
+    answered(engine, result(view(1)), calm)
+    assert not reporter.step()
+
+    def due_in() -> float:
+        with engine.connect() as c:
+            return (c.execute(select(studies.c.not_before)).scalar_one() - now()).total_seconds()
+
+    assert 55 < due_in() <= 60
+    with engine.begin() as c:
+        c.execute(update(studies).values(created_at=now() - timedelta(seconds=70)))
+    received(engine, spool, view(2))
+    answered(engine, result(view(2)), calm)
+    assert 25 < due_in() <= 30
+
+
+def test_a_study_waits_for_what_came_before_it_was_due(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
+    received(engine, spool, view(1))
+    received(engine, spool, view(2))
+    answered(engine, result(view(1)), Study(settle_s=0.05))
+    queue = Queue(engine, analyses, "me")
+    (lease,) = queue.lease()
+    assert not reporter.step(), "the second view is in hand"
+    with queue.ending(lease, Event.FINISH) as c:
+        record_result(c, lease.job_id, result(view(2)), [])
+    assert reporter.step()
+    made = report(engine)
+    assert made and len(made.results) == 2
+
+
+def test_a_new_result_takes_the_study_out_of_whose_hands_it_is(engine: Engine, spool: FileSpool) -> None:
+    received(engine, spool, view(1))
+    answered(engine, result(view(1)))
+    queue = Queue(engine, studies, "me")
+    (lease,) = queue.lease()
+    received(engine, spool, view(2))
+    answered(engine, result(view(2)))
+    with pytest.raises(Exception, match="lease_lost"), queue.ending(lease, Event.FINISH):
+        pass
+
+
+def test_a_report_never_speaks_of_two_patients(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
+    for ds in (view(1, "P-1"), view(2, "P-2")):
+        received(engine, spool, ds)
+        answered(engine, result(ds))
+    assert reporter.step()
+    made = report(engine)
+    assert made and [r.sop_instance_uid for r in made.results] == ["1.2.3.9.2"]
+
+
+def test_bytes_that_are_gone_cost_no_report(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
+    received(engine, spool, view(1))
+    answered(engine, result(view(1)))
+    for path in spool._root.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    assert reporter.step()
+    assert sent(engine) == [("sr", "queued", ""), ("oru", "queued", "")]
