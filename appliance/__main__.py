@@ -203,6 +203,40 @@ def queue_drop(job: str, reason: str, config_path: Path | None) -> None:
     out.print(f"{job} is {drop(_configuration(config_path), job, reason)}")
 
 
+@queue.command("reroute")
+@click.argument("job")
+@click.option("--to", required=True, help="A destination of the same kind, by its name.")
+@config_option
+def queue_reroute(job: str, to: str, config_path: Path | None) -> None:
+    """Send a delivery (JOB) that waits or is parked to another destination instead."""
+    from provisioning.queues import reroute
+
+    out.print(f"{job} is {reroute(_configuration(config_path), job, to)}, for {to}")
+
+
+@queue.command("hold")
+@click.option("--to", default="*", show_default=True, help="A destination by its name; * for all.")
+@click.option("--reason", required=True, help="Why; it stands on the status page.")
+@config_option
+def queue_hold(to: str, reason: str, config_path: Path | None) -> None:
+    """Let no answer leave until `osteon queue release`; everything goes on being received, read and kept."""
+    from provisioning.queues import hold
+
+    hold(_configuration(config_path), to, reason)
+    out.print(f"nothing leaves for {escape(to)}")
+
+
+@queue.command("release")
+@click.option("--to", default="*", show_default=True, help="The name that is held; * for the hold of all.")
+@config_option
+def queue_release(to: str, config_path: Path | None) -> None:
+    """Take back an `osteon queue hold`."""
+    from provisioning.queues import release
+
+    release(_configuration(config_path), to)
+    out.print(f"what waits for {escape(to)} leaves, unless something else holds it")
+
+
 @main.command()
 @config_option
 def check(config_path: Path | None) -> None:

@@ -21,7 +21,7 @@ from appliance.errors import Away, OsteonError, Rejected, Transient
 from appliance.ports import Artefact, Destination, Fate, Outcome, Outlet, Sent
 from appliance.storage.database import now
 from appliance.storage.gate import Gate
-from appliance.storage.outbox import UNSENT, begin_transaction, deliveries_of, in_order
+from appliance.storage.outbox import UNSENT, begin_transaction, deliveries_of, in_order, proven_words
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import deliveries
@@ -193,7 +193,11 @@ class Courier:
 
     def _end(self, lease: Lease, row: Row[Any], outcome: Outcome) -> None:
         moment = now()
-        values: dict[str, Any] = {"proven_at": moment} if outcome.is_proven else {}
+        code, reason = outcome.code, outcome.reason
+        values: dict[str, Any] = {}
+        if outcome.is_proven:
+            values = {"proven_at": moment}
+            code, reason = proven_words(row, reason)
         if outcome.sent_as:
             values |= {"stored_at": moment, "sent_class_uid": outcome.sent_as[0], "sent_uid": outcome.sent_as[1]}
         if outcome.fate is Fate.UNPROVEN:
@@ -201,7 +205,7 @@ class Courier:
             self._queue.put_back(lease, code=outcome.code, reason=outcome.reason, **values, **due)
             return
         event = Event.DROP if outcome.fate is Fate.LEFT_OUT else Event.FINISH
-        with self._queue.ending(lease, event, outcome.code, outcome.reason, **values):
+        with self._queue.ending(lease, event, code, reason, **values):
             self.done += outcome.fate is Fate.TAKEN
 
     def _fail(self, load: _Load, error: OsteonError) -> None:

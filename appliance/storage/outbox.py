@@ -17,6 +17,10 @@ UNSENT: dict[str, Any] = {"stored_at": None, "proven_at": None, "transaction_uid
 """Columns of a delivery that is to be sent, whatever became of it before."""
 
 
+OTHERWISE = "delivered_otherwise"
+"""Code of what went in another form than the best one, since the peer does not take that."""
+
+
 def in_order() -> ColumnElement[bool]:
     """Whether no earlier delivery of the same study to the same destination is being sent, or waits out a back-off.
 
@@ -63,7 +67,7 @@ def record_commitment(
         for row in rows:
             values: dict[str, Any] = {"lease_owner": None}
             if row.sent_uid in committed:
-                values |= _proven(State(row.state), moment)
+                values |= _proven(row, moment)
             else:
                 code, reason, is_for_good = failed[row.sent_uid]
                 state = State.PARKED if is_for_good else State.QUEUED
@@ -72,11 +76,12 @@ def record_commitment(
     return len(rows)
 
 
-def _proven(state: State, moment: datetime) -> dict[str, Any]:
-    return {
-        "state": next_state(state, Event.CONFIRM),
-        "code": "in_pacs",
-        "reason": "committed",
-        "proven_at": moment,
-        "finished_at": moment,
-    }
+def proven_words(row: Row[Any], how: str) -> tuple[str, str]:
+    """Code and reason of a delivery that the PACS vouches for; that it went in another form stays on record."""
+    return (row.code, f"{row.reason}; {how}") if row.code == OTHERWISE else ("in_pacs", how)
+
+
+def _proven(row: Row[Any], moment: datetime) -> dict[str, Any]:
+    code, reason = proven_words(row, "committed")
+    state = next_state(State(row.state), Event.CONFIRM)
+    return {"state": state, "code": code, "reason": reason, "proven_at": moment, "finished_at": moment}

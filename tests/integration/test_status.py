@@ -17,6 +17,7 @@ from appliance.domain.result import Result
 from appliance.errors import Transient
 from appliance.status.app import create_app
 from appliance.storage.database import now, open_database, readers
+from appliance.storage.gate import Gate
 from appliance.storage.ledger import Outgoing, Received, beat, keep_instance, record_result
 from appliance.storage.notices import Notebook, Notice, Subject
 from appliance.storage.queue import Queue
@@ -220,3 +221,37 @@ def test_an_empty_appliance_says_what_to_do(client: FlaskClient) -> None:
 def test_without_a_usable_pack_the_page_says_why(engine: Engine, config: Configuration) -> None:
     text = create_app(readers(engine), config, "localiser.onnx was altered", "1").test_client().get("/").data.decode()
     assert "The pack cannot be used: localiser.onnx was altered" in text
+
+
+def test_the_page_says_what_the_peer_vouches_for_and_what_went_in_another_form(
+    client: FlaskClient, engine: Engine
+) -> None:
+    one_answered(engine)
+    peer_has = {"state": "done", "finished_at": now(), "stored_at": now()}
+    for code, words in (("already_there", "1/1, probably"), ("delivered", "1/1")):
+        with engine.begin() as c:
+            c.execute(update(deliveries).values(code=code, reason="", **peer_has))
+        assert words in client.get("/").text
+    at = now()
+    with engine.begin() as c:
+        reason = "stored (0x0000); as Comprehensive SR Storage, since it takes no Comprehensive 3D SR Storage"
+        c.execute(update(deliveries).values(code="delivered_otherwise", reason=reason, proven_at=at))
+    page = client.get("/").text
+    assert f"1/1, there at {at:%H:%M}" in page and reason in page
+
+
+def test_what_a_peer_does_not_take_and_another_answer_says_is_no_answer_that_is_missing(
+    client: FlaskClient, engine: Engine
+) -> None:
+    one_answered(engine)
+    with engine.begin() as c:
+        c.execute(update(deliveries).values(state="dropped", code="not_taken", reason="pacs takes no SR: the pictures"))
+    page = client.get("/").text
+    assert "pacs takes no SR" in page and "0/1" not in page
+
+
+def test_a_hold_is_said(client: FlaskClient, engine: Engine) -> None:
+    Gate(engine).shut("*", "phase shadow")
+    assert "nothing leaves for any destination" in client.get("/").text
+    Gate(engine).open("*")
+    assert "nothing leaves" not in client.get("/").text
