@@ -148,7 +148,12 @@ class DicomDestination(Section):
     port: Port
     called_ae_title: AeTitle
     calling_ae_title: AeTitle = "OSTEON"
-    objects: tuple[Literal["sc", "sr"], ...] = ("sc", "sr")
+    objects: tuple[Literal["sc", "pr", "sr", "ko"], ...] = Field(
+        ("sc", "sr"), description="Secondary Capture, presentation state, report, key objects (positive radiographs)"
+    )
+    sr: Literal["comprehensive_3d", "comprehensive"] = Field(
+        "comprehensive_3d", description="SOP class of the report; a few archives take Comprehensive SR only"
+    )
     timeout_s: float = Field(30.0, gt=0, le=60)
     transfer_syntaxes: tuple[Literal["compressed", "explicit", "implicit"], ...] = Field(
         ("compressed", "explicit", "implicit"), min_length=1, description="Encodings to offer, best first"

@@ -21,7 +21,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import PersonName, validate_value
 
-from .header import sides
+from .header import several, sides
 
 TYPE_2 = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
@@ -30,16 +30,38 @@ TYPE_2 = (
 """Always present, empty if need be (DICOM PS3.3 C.7.1.1, C.7.2.1)."""
 
 TYPE_3 = (
+    # Patient
     "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "TypeOfPatientID", "OtherPatientIDs",
-    "OtherPatientIDsSequence", "PatientBirthTime", "OtherPatientNames", "EthnicGroup", "PatientComments",
+    "OtherPatientIDsSequence", "SourcePatientGroupIdentificationSequence", "GroupOfPatientsIdentificationSequence",
+    "ReferencedPatientSequence", "PatientBirthTime", "OtherPatientNames", "EthnicGroup", "EthnicGroupCodeSequence",
+    "PatientComments", "QualityControlSubject", "PatientIdentityRemoved", "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    # General Study
     "StudyDescription", "IssuerOfAccessionNumberSequence", "ProcedureCodeSequence", "ReferencedStudySequence",
-    "PatientAge", "PatientSize", "PatientWeight", "AdmissionID", "IssuerOfAdmissionIDSequence",
+    "ReferringPhysicianIdentificationSequence", "ConsultingPhysicianName",
+    "ConsultingPhysicianIdentificationSequence", "PhysiciansOfRecord", "PhysiciansOfRecordIdentificationSequence",
+    "NameOfPhysiciansReadingStudy", "PhysiciansReadingStudyIdentificationSequence",
+    "ReasonForPerformedProcedureCodeSequence",
+    # Patient Study
+    "AdmittingDiagnosesDescription", "AdmittingDiagnosesCodeSequence", "PatientAge", "PatientSize",
+    "PatientSizeCodeSequence", "PatientBodyMassIndex", "PatientWeight", "MedicalAlerts", "Allergies", "Occupation",
+    "SmokingStatus", "AdditionalPatientHistory", "PregnancyStatus", "LastMenstrualDate", "ReasonForVisit",
+    "ReasonForVisitCodeSequence", "AdmissionID", "IssuerOfAdmissionIDSequence", "ServiceEpisodeID",
+    "ServiceEpisodeDescription", "IssuerOfServiceEpisodeIDSequence", "PatientState",
+    # SOP Common
     "TimezoneOffsetFromUTC",
 )  # fmt: skip
-"""Copied where the source has them (DICOM PS3.3 C.7.1.1, C.7.2.1, C.7.2.2)."""
+"""Copied where the source has them (DICOM PS3.3 C.7.1.1, C.7.2.1, C.7.2.2).
+
+Not copied are what an animal has, sizes that belong to one exposure, photographs, and the calendars of other eras,
+which are pairs that a gap would break.
+"""
 
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError)
 """What pydicom raises on an element whose bytes are no value of its VR, or are nested without end."""
+
+FORMAL = ("DA", "TM", "DT", "AS", "CS", "UI")
+"""Value representations whose values have a form that validators insist on."""
 
 IDENTITY = (
     "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex",
@@ -102,19 +124,40 @@ def _readable(source: Dataset, tag: BaseTag) -> DataElement | None:
         return None
     try:
         element = source[tag]
-        if element.VR in ("DA", "TM", "AS") and element.value:  # "31.01.70" would spoil the answer
-            validate_value(element.VR, element.value, config.RAISE)
+        if element.VR in FORMAL and element.value:  # "31.01.70" would spoil the answer
+            for value in several(element.value):
+                validate_value(element.VR, value, config.RAISE)
+        if element.VR == "SQ":
+            items = [made for item in element.value if _is_whole(element.keyword, made := _item(item))]
+            return DataElement(tag, "SQ", Sequence(items)) if items else None
         return DataElement(tag, element.VR, _utf8(element.value))
     except UNREADABLE:
         return None
+
+
+def _is_whole(keyword: str, item: Dataset) -> bool:
+    """Whether an item of the sequence `keyword` has what it is nothing without (DICOM PS3.3 chapters 8 and 10)."""
+
+    def has(*keywords: str) -> bool:
+        return all(text(item, k) for k in keywords)
+
+    if keyword.endswith("CodeSequence"):
+        value = has("CodeValue") or has("LongCodeValue")
+        return has("CodeMeaning") and (has("URNCodeValue") or (value and has("CodingSchemeDesignator")))
+    if keyword.startswith("IssuerOf"):
+        named = has("LocalNamespaceEntityID") or has("UniversalEntityID") or keyword.endswith("QualifiersSequence")
+        return named and has("UniversalEntityID") == has("UniversalEntityIDType")
+    if keyword in ("ReferencedPatientSequence", "ReferencedStudySequence"):
+        return has("ReferencedSOPClassUID", "ReferencedSOPInstanceUID")
+    if keyword == "OtherPatientIDsSequence":
+        return has("PatientID", "TypeOfPatientID")
+    return "Physician" not in keyword or has("PersonIdentificationCodeSequence")
 
 
 def _utf8(value: Any) -> Any:
     """`value` without its bytes in the source's character set, which a `PersonName` would write again."""
     if isinstance(value, PersonName):
         return str(value)
-    if isinstance(value, Sequence):
-        return Sequence([_item(item) for item in value])
     if isinstance(value, MultiValue):
         return [_utf8(v) for v in value]
     return value
@@ -124,6 +167,6 @@ def _item(source: Dataset) -> Dataset:
     made = Dataset()
     for tag in list(source.keys()):
         element = None if tag.is_private or tag == 0x00080005 else _readable(source, tag)
-        if element is not None:
+        if element is not None and element.value not in (None, ""):  # within an item most may not be empty
             made.add(element)
     return made

@@ -16,7 +16,7 @@ from appliance.errors import Rejected
 
 from .decoders import samples
 from .shutter import outside_shutter
-from .windows import percentile_window, thinned, voi_lut_of, window_of
+from .windows import is_negative, percentile_window, thinned, voi_lut_of, window_of
 
 GREY = ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 """Photometric interpretations of what can be grey; a palette's indices are not (DICOM PS3.3 C.7.6.3.1.2)."""
@@ -51,7 +51,7 @@ def stored_values(ds: Dataset, presets: Sequence[PresetWindow] = ()) -> StoredVa
     window = window or percentile_window(thinned(pixels)[~thinned(padding)], slope, intercept)
     if ds.PhotometricInterpretation not in GREY:
         raise ValueError(f"{ds.PhotometricInterpretation} is not grey")
-    invert = ds.PhotometricInterpretation == "MONOCHROME1" or ds.get("PresentationLUTShape") == "INVERSE"
+    invert = is_negative(ds)
     if padding.any():
         # whatever the window: beyond all that it shows, on the side that is black, which equalisation does not count
         pixels = np.where(padding, np.uint16(65535 if invert == (slope > 0) else 0), pixels)

@@ -15,20 +15,16 @@ from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from appliance.domain.finding import Answer
-from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.result import SECOND_READER, Result
 
 from .codes import SITES, SOURCE_IMAGE, code_item
 from .part10 import with_file_meta
 from .patient_study import copied, patient_study, text
-from .series import stamp
+from .series import anatomy, stamp
 from .spacing import spacing
 
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 """Once lossy, always lossy: what is derived says so too (DICOM PS3.3 C.7.6.1.1.5)."""
-
-UNPAIRED = {Site.PELVIS, Site.SPINE}
-"""Laterality is absent for these, and empty where a paired part's side is unknown (DICOM PS3.3 C.7.3.1)."""
 
 
 def secondary_capture(source: Dataset, result: Result, rgb: NDArray[np.uint8]) -> Dataset:
@@ -42,15 +38,13 @@ def secondary_capture(source: Dataset, result: Result, rgb: NDArray[np.uint8]) -
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ValueError(f"the overlay must be (H, W, 3) uint8, not {rgb.shape} {rgb.dtype}")
     ds = patient_study(source)
-    ds.update(copied(source, ("RequestAttributesSequence", "BodyPartExamined", "PatientOrientation")))
+    ds.update(copied(source, ("RequestAttributesSequence", "PatientOrientation")))
     stamp(ds, source, result, "sc", "heat map")
     ds.SOPClassUID = SecondaryCaptureImageStorage
     ds.SOPInstanceUID = result.uid("sc")
     ds.StudyInstanceUID = result.study_instance_uid
     ds.Modality = "OT"
-    sites = {f.site for f in result.findings}
-    if not sites or sites - UNPAIRED:
-        ds.Laterality = _side(result).value
+    ds.update(anatomy(source, result))
     ds.ConversionType = "WSD"
     ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture = ds.ContentDate, ds.ContentTime
     _general_image(ds, source, result)
@@ -73,9 +67,9 @@ def _general_image(ds: Dataset, source: Dataset, result: Result) -> None:
     reference.ReferencedSOPInstanceUID = result.sop_instance_uid
     reference.PurposeOfReferenceCodeSequence = [code_item(SOURCE_IMAGE)]
     ds.SourceImageSequence = [reference]
-    anatomy = {f.site: SITES[f.site] for f in result.findings}
-    if len(anatomy) == 1:
-        ds.AnatomicRegionSequence = [code_item(code) for code in anatomy.values()]
+    regions = {f.site: SITES[f.site] for f in result.findings}
+    if len(regions) == 1:
+        ds.AnatomicRegionSequence = [code_item(code) for code in regions.values()]
     ds.update(copied(source, LOSSY))
     ds.update(spacing(source))
 
@@ -89,11 +83,6 @@ def _image_pixel(ds: Dataset, rgb: NDArray[np.uint8]) -> None:
     ds.PixelRepresentation = 0
     ds.PixelData = rgb.tobytes() + b"\x00" * (rgb.size % 2)
     ds["PixelData"].VR = "OB"
-
-
-def _side(result: Result) -> Laterality:
-    sides = {f.laterality for f in result.findings}
-    return sides.pop() if len(sides) == 1 else Laterality.UNKNOWN
 
 
 def _summary(result: Result) -> str:

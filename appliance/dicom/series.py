@@ -11,29 +11,43 @@ from datetime import datetime, timedelta, timezone
 
 from pydicom.dataset import Dataset
 
-from appliance.domain.identifiers import derived_uid
+from appliance.domain.identifiers import Site, derived_uid
 from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
 
+from .codes import BODY_PARTS
+from .contributing_equipment import contributing_equipment
+from .header import sides
 from .patient_study import text
 
 MANUFACTURER = "Osteon"
 MODEL_NAME = "Osteon"
 
+FIRST_SERIES_NUMBER = {"summary": 9400, "sc": 9500, "pr": 9600, "sr": 9700, "ko": 9800}
+"""High, so that our series stand behind the radiographs where a viewer sorts by number."""
+
+UNPAIRED = {Site.PELVIS, Site.SPINE}
+"""Laterality is absent for these, and empty where a paired part's side is unknown (DICOM PS3.3 C.7.3.1)."""
+
 Said = Result | StudyResult
 """What an object renders: the answer for a radiograph, or for its study."""
 
-FIRST_SERIES_NUMBER = {"sc": 9500, "sr": 9700}
-"""High, so that our series stand behind the radiographs where a viewer sorts by number."""
-
 
 def series_instance_uid(source: Dataset, result: Said, kind: str) -> str:
-    """One series of ours per kind, source series (none of a study's), software and pack."""
+    """One series of ours per kind, source series, software and pack: the same result, the same series.
+
+    What is said of a study as a whole stands in a series of its own.
+    """
+    if isinstance(result, StudyResult):
+        return document_series_uid(result.uid(kind))
     p = result.provenance
-    where = ""
-    if isinstance(result, Result):
-        where = text(source, "SeriesInstanceUID") or result.sop_instance_uid
+    where = text(source, "SeriesInstanceUID") or result.sop_instance_uid
     return derived_uid(result.study_instance_uid, where, p.pack_digest, p.software_version, kind, "series")
+
+
+def document_series_uid(sop_instance_uid: str) -> str:
+    """Series of the one document in it, known from the document's UID alone, as its successor needs it."""
+    return derived_uid(sop_instance_uid, "series")
 
 
 def series_number(source: Dataset, kind: str) -> int:
@@ -84,7 +98,7 @@ def stamp(ds: Dataset, source: Dataset, result: Said, kind: str, what: str) -> D
     ds.SeriesInstanceUID = series_instance_uid(source, result, kind)
     ds.SeriesNumber = series_number(source, kind)
     ds.SeriesDescription = series_description(result, what)
-    ds.InstanceNumber = instance_number(source)
+    ds.InstanceNumber = result.revision if isinstance(result, StudyResult) else instance_number(source)
     ds.Manufacturer = MANUFACTURER
     ds.ManufacturerModelName = MODEL_NAME
     ds.SoftwareVersions = [result.provenance.software_version[:64], result.provenance.model[:64]]
@@ -93,4 +107,22 @@ def stamp(ds: Dataset, source: Dataset, result: Said, kind: str, what: str) -> D
         setattr(ds, f"{moment}Date", at.strftime("%Y%m%d"))
         setattr(ds, f"{moment}Time", at.strftime("%H%M%S"))
     ds.ContentQualification = "RESEARCH"
+    if equipment := contributing_equipment(source):
+        ds.ContributingEquipmentSequence = equipment
     return ds
+
+
+def anatomy(source: Dataset, result: Result) -> Dataset:
+    """Body Part Examined and Laterality of an image's series: of what was found, since the header may be wrong.
+
+    A side is unknown where regions have different ones, and absent where they have none. Where nothing was found
+    the side that the source names is left.
+    """
+    made = Dataset()
+    sites = {f.site for f in result.findings}
+    named = {f.laterality for f in result.findings} or set(sides(source))
+    if len(sites) == 1:
+        made.BodyPartExamined = BODY_PARTS[next(iter(sites))]
+    if not sites or sites - UNPAIRED:
+        made.Laterality = next(iter(named)).value if len(named) == 1 else ""
+    return made

@@ -17,7 +17,7 @@ def spacing(source: Dataset) -> Dataset:
     """
     made = Dataset()
     try:
-        if source.get("PixelSpacing"):
+        if min((float(v) for v in source.get("PixelSpacing") or ()), default=0) > 0:
             described = all(source.get(keyword) for keyword in CALIBRATED)  # the type needs its description
             return copied(source, CALIBRATED if described else CALIBRATED[:1])
         on_detector = [float(v) for v in source.get("ImagerPixelSpacing") or ()]

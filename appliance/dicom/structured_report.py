@@ -1,36 +1,35 @@
-"""The answer as coded content: a Comprehensive 3D SR of template TID 1500, preliminary and unverified.
+"""The answer for a study as coded content: an SR of template TID 1500, preliminary and unverified.
 
-One planar ROI group per finding of each radiograph; where nothing could be analysed, the reason as text.
-highdicom builds the content tree; the header comes from `patient_study`, because highdicom wants a source without
-gaps.
+One planar ROI group per region and none without one, since viewers draw nothing of a report that has an image-level
+group. What is said of a radiograph as a whole, and why one was not analysed, stands under Qualitative
+Evaluations, inferred from its image. highdicom builds the content; the header comes from `patient_study`, because
+highdicom wants a source without gaps.
+
+The same content goes as Comprehensive 3D SR or, to an archive that takes none, as Comprehensive SR.
 
 References
 ----------
-DICOM PS3.16 TID 1500, TID 1410, TID 4019, TID 1004; PS3.3 A.35.13, C.17.2 (SR Document General), C.18.6.
+DICOM PS3.16 TID 1500, TID 1600, TID 1410, TID 4019, TID 1004; PS3.3 A.35.3, A.35.13, C.17.2, C.18.6; IHE AI Results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 import numpy as np
 from highdicom.sr import (
     AlgorithmIdentification,
     CodeContentItem,
-    CodedConcept,
-    Comprehensive3DSR,
     ContainerContentItem,
+    ContentItem,
     ContentSequence,
-    DeviceObserverIdentifyingAttributes,
     FindingSite,
     GraphicTypeValues,
     ImageContentItem,
     ImageRegion,
+    LanguageOfContentItemAndDescendants,
     Measurement,
-    MeasurementReport,
-    MeasurementsAndQualitativeEvaluations,
-    ObservationContext,
-    ObserverContext,
     PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
     RelationshipTypeValues,
@@ -41,120 +40,129 @@ from highdicom.sr import (
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
-from pydicom.uid import UID, ComputedRadiographyImageStorage
+from pydicom.uid import UID, Comprehensive3DSRStorage, ComprehensiveSRStorage
 
-from appliance.domain.finding import Answer, Box, Finding
+from appliance.domain.finding import Answer, Box
 from appliance.domain.identifiers import derived_uid
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 
 from . import codes
+from .document import Reference, concept, evidence, observer, reference, requests
 from .part10 import with_file_meta
-from .patient_study import TYPE_2, copied, patient_study, text
-from .series import MANUFACTURER, MODEL_NAME, series_instance_uid, series_number, stamp
+from .patient_study import patient_study, text
+from .series import MANUFACTURER, document_series_uid, stamp
+from .tracking import Tracked, tracked
 
-QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")  # TID 1500 row 12
-DEVICE = Code("121007", "DCM", "Device")
-IMAGING_MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
+SOP_CLASSES: Final = {"comprehensive_3d": Comprehensive3DSRStorage, "comprehensive": ComprehensiveSRStorage}
+"""By the profile of a destination, what says most first."""
 
-ORDER = (
-    "AccessionNumber", "IssuerOfAccessionNumberSequence", "PlacerOrderNumberImagingServiceRequest",
-    "FillerOrderNumberImagingServiceRequest", "RequestedProcedureID", "RequestedProcedureDescription",
-    "RequestedProcedureCodeSequence",
-)  # fmt: skip
+CONTAINS = RelationshipTypeValues.CONTAINS
 
 
-def structured_report(study: StudyResult, sources: Mapping[str, Dataset]) -> Dataset:
-    """SR for `study`, with the patient, study and order of the newest of `sources`; `part10_bytes` writes it.
+def structured_report(
+    study: StudyResult, sources: Mapping[str, Dataset], sop_class: str = Comprehensive3DSRStorage
+) -> Dataset:
+    """SR for `study`, with the patient, study and order of `sources`; `part10_bytes` writes it.
 
     Parameters
     ----------
     sources
-        The radiographs' data sets without pixels, by SOP Instance UID; one for each result of `study`.
+        The radiographs of `study.results`, by SOP Instance UID.
+    sop_class
+        One of `SOP_CLASSES`; of another class than the first it is another instance in the same series.
     """
-    evidence = {r.sop_instance_uid: _evidence(sources[r.sop_instance_uid], r) for r in study.results}
-    source = sources[study.results[-1].sop_instance_uid]
-    report = Comprehensive3DSR(
-        evidence=list(evidence.values()),
-        content=_content(evidence, study),
-        series_instance_uid=series_instance_uid(source, study, "sr"),
-        series_number=series_number(source, "sr"),
-        sop_instance_uid=study.uid("sr"),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        is_complete=True,
-        is_final=False,
-        is_verified=False,
-    )
-    ds = Dataset()
-    ds.update(report)
-    del ds.ContributingEquipmentSequence  # highdicom on itself, with the time of day
-    ds.update(patient_study(source))
-    stamp(ds, source, study, "sr", "report")
-    ds.InstanceNumber = study.revision
+    images = {r.sop_instance_uid: reference(sources[r.sop_instance_uid]) for r in study.results}
+    newest = sources[study.results[-1].sop_instance_uid]
+    ds = patient_study(newest)
+    stamp(ds, newest, study, "sr", "report")
+    ds.SOPClassUID = sop_class
+    ds.SOPInstanceUID = report_uid(study.uid("sr"), sop_class)
     ds.StudyInstanceUID = study.study_instance_uid
-    requests = _requests(source, study)
-    if requests:
-        ds.ReferencedRequestSequence = requests
+    ds.Modality = "SR"
+    ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag = "COMPLETE", "UNVERIFIED", "PRELIMINARY"
+    ds.PerformedProcedureCodeSequence = []
+    ds.ReferencedPerformedProcedureStepSequence = []
+    ds.CurrentRequestedProcedureEvidenceSequence = evidence(study.study_instance_uid, images.values())
+    if asked := requests(study, sources):
+        ds.ReferencedRequestSequence = asked
+    if before := study.predecessor_uid("sr"):
+        earlier = Reference(
+            sop_class_uid=sop_class,
+            series_instance_uid=document_series_uid(before),
+            sop_instance_uid=report_uid(before, sop_class),
+        )
+        ds.PredecessorDocumentsSequence = evidence(study.study_instance_uid, [earlier])
+    ds.update(_content(study, sources, images))
     return with_file_meta(ds)
 
 
-def _evidence(source: Dataset, result: Result) -> Dataset:
-    """What highdicom needs of the source, with nothing missing."""
-    ds = Dataset()
-    for keyword in TYPE_2:
-        setattr(ds, keyword, "")
-    ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.SOPClassUID = UID(text(source, "SOPClassUID") or ComputedRadiographyImageStorage)
-    ds.SOPInstanceUID = UID(result.sop_instance_uid)
-    ds.StudyInstanceUID = UID(result.study_instance_uid)
-    ds.SeriesInstanceUID = UID(
-        text(source, "SeriesInstanceUID") or derived_uid(result.sop_instance_uid, "unknown series")
+def report_uid(sop_instance_uid: str, sop_class: str) -> str:
+    """UID of the report `sop_instance_uid` in `sop_class`; it is a Comprehensive 3D SR's own."""
+    return sop_instance_uid if sop_class == Comprehensive3DSRStorage else derived_uid(sop_instance_uid, "comprehensive")
+
+
+def _content(
+    study: StudyResult, sources: Mapping[str, Dataset], images: Mapping[str, Reference]
+) -> ContainerContentItem:
+    """The root container (TID 1500)."""
+    root = ContainerContentItem(name=concept(codes.IMAGING_MEASUREMENT_REPORT), template_id="1500")
+    procedure = CodeContentItem(
+        name=concept(codes.PROCEDURE_REPORTED),
+        value=concept(codes.PLAIN_RADIOGRAPHY),
+        relationship_type=RelationshipTypeValues.HAS_CONCEPT_MOD,
     )
-    ds.Rows, ds.Columns = (int(text(source, k) or 0) for k in ("Rows", "Columns"))
-    return ds
-
-
-def _content(evidence: Mapping[str, Dataset], study: StudyResult) -> Dataset:
+    language = LanguageOfContentItemAndDescendants(concept(codes.ENGLISH))
+    context = [*language, *observer(study.provenance), procedure]
+    root.ContentSequence = ContentSequence([*context, _library(images.values())])
     groups = [
-        _group(evidence[r.sop_instance_uid], r, number, finding)
-        for r in study.results
-        for number, finding in enumerate(r.findings, 1)
+        _group(sources[result.sop_instance_uid], images[result.sop_instance_uid], result, region)
+        for result in study.results
+        for region in tracked(result)
     ]
-    nothing = MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(uid=UID(study.uid("nothing")), identifier="-")
-    )
-    report = MeasurementReport(
-        observation_context=_observer(study),
-        procedure_reported=codes.PLAIN_RADIOGRAPHY,
-        imaging_measurements=groups or [nothing],
-        title=IMAGING_MEASUREMENT_REPORT,
-    )
-    root: Dataset = report[0]
-    if not groups:  # TID 1500 is content with Qualitative Evaluations alone, highdicom is not
-        root.ContentSequence.pop()
-    root.ContentSequence.append(_evaluations(evidence, study))
+    if groups:
+        measured = (item for group in groups for item in group)
+        root.ContentSequence.append(_container(codes.IMAGING_MEASUREMENTS, measured))
+    root.ContentSequence.append(_container(codes.QUALITATIVE_EVALUATIONS, _evaluations(study, images)))
     return root
 
 
-def _observer(study: StudyResult) -> ObservationContext:
-    device = DeviceObserverIdentifyingAttributes(
-        uid=derived_uid("device", study.provenance.pack_digest),
-        name=MODEL_NAME,
-        manufacturer_name=MANUFACTURER,
-        model_name=MODEL_NAME,
-        serial_number=study.provenance.pack_digest[:16],
-    )
-    return ObservationContext(
-        observer_device_context=ObserverContext(observer_type=_concept(DEVICE), observer_identifying_attributes=device)
+def _container(name: Code, items: Iterable[ContentItem]) -> ContainerContentItem:
+    container = ContainerContentItem(name=concept(name), relationship_type=CONTAINS)
+    container.ContentSequence = ContentSequence(items)
+    return container
+
+
+def _library(images: Iterable[Reference]) -> ContainerContentItem:
+    """TID 1600: every radiograph of the study that was read or should have been."""
+    entries = []
+    for image in images:
+        entry = _image(image, CONTAINS)
+        if image.sop_class_uid in codes.MODALITIES:
+            modality = CodeContentItem(
+                name=concept(codes.MODALITY),
+                value=concept(codes.MODALITIES[image.sop_class_uid]),
+                relationship_type=RelationshipTypeValues.HAS_ACQ_CONTEXT,
+            )
+            entry.ContentSequence = ContentSequence([modality])
+        entries.append(entry)
+    return _container(codes.IMAGE_LIBRARY, [_container(codes.IMAGE_LIBRARY_GROUP, entries)])
+
+
+def _image(image: Reference, relationship: RelationshipTypeValues) -> ImageContentItem:
+    return ImageContentItem(
+        name=concept(codes.SOURCE_IMAGE),
+        referenced_sop_class_uid=image.sop_class_uid,
+        referenced_sop_instance_uid=image.sop_instance_uid,
+        relationship_type=relationship,
     )
 
 
 def _group(
-    evidence: Dataset, result: Result, number: int, finding: Finding
+    source: Dataset, image: Reference, result: Result, region: Tracked
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
     """TID 1410 for one finding."""
-    p = result.provenance
+    p, finding = result.provenance, region.finding
     algorithm = AlgorithmIdentification(
         name=p.pack_name + (" (SYNTHETIC)" if p.pack_is_synthetic else ""),
         version=p.pack_version,
@@ -164,17 +172,16 @@ def _group(
             f"software {p.software_version}",
             f"computed on {p.compute}",
             f"doubt >= {finding.doubt:g}, suspected >= {finding.positive:g}",
+            f"focus {finding.focus:.2f}",
         ],
     )
+    rows, columns = (int(text(source, keyword) or 0) for keyword in ("Rows", "Columns"))
     return PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(
-            uid=UID(result.uid(f"finding {number}")),
-            identifier=f"{number} {finding.laterality.label} {finding.site.label}".replace("  ", " "),
-        ),
+        tracking_identifier=TrackingIdentifier(uid=UID(region.uid), identifier=region.identifier),
         referenced_region=ImageRegion(
             graphic_type=GraphicTypeValues.POLYLINE,
-            graphic_data=_outline(finding.box, evidence.Rows, evidence.Columns),
-            source_image=SourceImageForRegion(evidence.SOPClassUID, evidence.SOPInstanceUID),
+            graphic_data=_outline(finding.box, rows, columns),
+            source_image=SourceImageForRegion(image.sop_class_uid, image.sop_instance_uid),
         ),
         finding_type=codes.FRACTURE,
         algorithm_id=algorithm,
@@ -193,70 +200,40 @@ def _outline(box: Box, rows: int, columns: int) -> NDArray[np.float64]:
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]], np.float64)
 
 
-def _evaluations(evidence: Mapping[str, Dataset], study: StudyResult) -> ContainerContentItem:
-    """The answer for the study and its sentences (TID 1500 rows 12 to 14)."""
-    container = ContainerContentItem(
-        name=_concept(QUALITATIVE_EVALUATIONS), relationship_type=RelationshipTypeValues.CONTAINS
-    )
-    container.ContentSequence = ContentSequence()
+def _evaluations(study: StudyResult, images: Mapping[str, Reference]) -> Iterator[ContentItem]:
+    """The answer for the study, then for each radiograph, and the sentences with the images that they are about."""
     if study.answer is not Answer.NOT_ANALYSED:
-        container.ContentSequence.append(
-            CodeContentItem(
-                name=_concept(codes.FRACTURE),
-                value=_concept(codes.PRESENCES[study.answer]),
-                relationship_type=RelationshipTypeValues.CONTAINS,
-            )
-        )
-    for sentence in _sentences(study):
-        container.ContentSequence.append(
-            TextContentItem(
-                name=_concept(codes.COMMENT),
-                value=sentence,
-                relationship_type=RelationshipTypeValues.CONTAINS,
-            )
-        )
+        yield _presence(study.answer)
     for result in study.results:
-        if not result.findings:  # else the regions refer to the image
-            image = evidence[result.sop_instance_uid]
-            container.ContentSequence.append(
-                ImageContentItem(
-                    name=_concept(codes.SOURCE_IMAGE),
-                    referenced_sop_class_uid=image.SOPClassUID,
-                    referenced_sop_instance_uid=image.SOPInstanceUID,
-                    relationship_type=RelationshipTypeValues.CONTAINS,
-                )
-            )
-    return container
-
-
-def _sentences(study: StudyResult) -> list[str]:
-    said = [SECOND_READER]
+        if result.answer is not Answer.NOT_ANALYSED:
+            yield _inferred(_presence(result.answer), [images[result.sop_instance_uid]])
+    yield _comment(SECOND_READER)
+    about: dict[str, list[Reference]] = {}
     for result in study.results:
-        if result.not_analysed is not None:
-            said.append(f"Not analysed: {result.not_analysed.reason} [{result.not_analysed.code}]")
-        said += [f"Region located but not analysed: {r.site.label}" for r in result.unread_regions]
-    said += study.caveats
-    p = study.provenance
-    return [*dict.fromkeys(said), f"Model {p.model}, software {p.software_version}"]
+        for sentence in _sentences(result):
+            about.setdefault(sentence, []).append(images[result.sop_instance_uid])
+    for sentence, those in about.items():
+        yield _inferred(_comment(sentence), those)
 
 
-def _concept(code: Code) -> CodedConcept:
-    return CodedConcept.from_code(code)
+def _presence(answer: Answer) -> CodeContentItem:
+    return CodeContentItem(
+        name=concept(codes.FRACTURE), value=concept(codes.PRESENCES[answer]), relationship_type=CONTAINS
+    )
 
 
-def _requests(source: Dataset, study: StudyResult) -> list[Dataset]:
-    """Referenced Request Sequence from the source's Request Attributes (DICOM PS3.3 C.17.2)."""
-    items = copied(source, ("RequestAttributesSequence",)).get("RequestAttributesSequence") or []
-    order = copied(source, ORDER[:4])
-    made = []
-    for item in items:
-        request = copied(item, ORDER)
-        for element in order:
-            request.setdefault(element.tag, element)
-        for keyword in ORDER:
-            if keyword not in request and keyword != "IssuerOfAccessionNumberSequence":
-                setattr(request, keyword, [] if keyword.endswith("Sequence") else "")
-        request.StudyInstanceUID = study.study_instance_uid
-        request.ReferencedStudySequence = []
-        made.append(request)
-    return made
+def _comment(sentence: str) -> TextContentItem:
+    return TextContentItem(name=concept(codes.COMMENT), value=sentence, relationship_type=CONTAINS)
+
+
+def _inferred(item: ContentItem, images: Iterable[Reference]) -> ContentItem:
+    item.ContentSequence = ContentSequence([_image(image, RelationshipTypeValues.INFERRED_FROM) for image in images])
+    return item
+
+
+def _sentences(result: Result) -> Iterator[str]:
+    if result.not_analysed is not None:
+        yield f"Not analysed: {result.not_analysed.reason} [{result.not_analysed.code}]"
+    yield from dict.fromkeys(f"Region located but not analysed: {r.site.label}" for r in result.unread_regions)
+    yield from result.caveats
+    yield f"Model {result.provenance.model}, software {result.provenance.software_version}"

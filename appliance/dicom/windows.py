@@ -44,6 +44,11 @@ def voi_lut_of(ds: Dataset) -> Dataset | None:
     return _for_bone(items) if items else None
 
 
+def is_negative(ds: Dataset) -> bool:
+    """Whether the smallest value is meant to be white (DICOM PS3.3 C.7.6.3.1.2, C.8.11.3.1.2)."""
+    return ds.get("PhotometricInterpretation") == "MONOCHROME1" or ds.get("PresentationLUTShape") == "INVERSE"
+
+
 def percentile_window(exposed: NDArray[Any], slope: float, intercept: float) -> Window:
     """Window over the percentiles of stored values that were exposed; every value has the same weight."""
     low, high = np.percentile(exposed, EXPOSED_PERCENTILES) if exposed.size else (0.0, 1.0)

@@ -18,10 +18,13 @@ from pydicom.dataset import Dataset
 from appliance.analysis.overlay import overlay
 from appliance.analysis.pipeline import Analysis
 from appliance.config import DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
+from appliance.dicom.key_objects import key_objects
 from appliance.dicom.part10 import part10_bytes
+from appliance.dicom.presentation_state import is_presentable, presentation_state
 from appliance.dicom.secondary_capture import secondary_capture
-from appliance.dicom.structured_report import structured_report
+from appliance.dicom.structured_report import SOP_CLASSES, report_uid, structured_report
 from appliance.domain.finding import Answer
+from appliance.domain.radiograph import Window
 from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
 from appliance.errors import OsteonError, Rejected, Transient
@@ -30,7 +33,7 @@ from appliance.storage.ledger import Outgoing
 
 from .bugs import bug
 
-OF_A_STUDY = ("sr",)
+OF_A_STUDY = ("sr", "ko")
 """Kinds of DICOM objects that are made once per study; the others are made for each radiograph."""
 
 PICTURE_PX = 512
@@ -44,15 +47,18 @@ def of_radiograph(
     source: Dataset,
     analysis: Analysis,
     grey: NDArray[np.uint8] | None,
+    window: Window | None,
     destinations: Sequence[DestinationConfig],
     put: Put,
 ) -> list[Outgoing]:
-    """What is said of one radiograph, and to whom. One that was not analysed has no overlay."""
+    """What is said of one radiograph, and to whom. One not analysed has no overlay, one sent as RGB no GSPS."""
     result = analysis.result
 
     @cache
     def content(kind: str) -> bytes:
-        assert grey is not None, kind
+        assert grey is not None and window is not None, kind
+        if kind == "pr":
+            return part10_bytes(presentation_state(source, result, window))
         return part10_bytes(secondary_capture(source, result, overlay(grey, result, analysis.heats)))
 
     if result.answer is Answer.NOT_ANALYSED:
@@ -62,7 +68,7 @@ def of_radiograph(
         for destination in destinations
         if isinstance(destination, DicomDestination)
         for kind in destination.objects
-        if kind not in OF_A_STUDY
+        if kind not in OF_A_STUDY and (kind != "pr" or is_presentable(source))
     ]
 
 
@@ -83,7 +89,7 @@ def of_study(
     source = sources[study.results[-1].sop_instance_uid]
 
     @cache
-    def content(_kind: str, destination: DestinationConfig | None) -> bytes:
+    def content(kind: str, destination: Hl7Destination | FhirDestination | str) -> bytes:
         if isinstance(destination, Hl7Destination):
             return oru.oru_r01(
                 study,
@@ -96,14 +102,21 @@ def of_study(
             )
         if isinstance(destination, FhirDestination):
             return fhir.transaction(study, source, patient_system=destination.patient_system)
-        return part10_bytes(structured_report(study, sources))
+        if kind == "ko":
+            return part10_bytes(key_objects(study, sources))
+        return part10_bytes(structured_report(study, sources, destination))
 
     made = []
     for destination in destinations:
-        for kind in _kinds_of_study(destination):
+        for kind in _kinds_of_study(destination, study.answer):
             identifier = oru.control_id(study) if kind == "oru" else study.uid(kind)
-            # the objects for two archives are the same bytes
-            profile = None if isinstance(destination, DicomDestination) else destination
+            profile: Hl7Destination | FhirDestination | str
+            if isinstance(destination, DicomDestination):
+                # what two archives get is the same bytes but for the report's class
+                profile = SOP_CLASSES[destination.sr]
+                identifier = report_uid(identifier, profile) if kind == "sr" else identifier
+            else:
+                profile = destination
             made.append(_outgoing(destination, kind, identifier, put, content, kind, profile))
     return made
 
@@ -119,9 +132,11 @@ def picture(result: Result, analysis: Analysis, grey: NDArray[np.uint8] | None) 
     return file.getvalue()
 
 
-def _kinds_of_study(destination: DestinationConfig) -> Iterator[str]:
+def _kinds_of_study(destination: DestinationConfig, answer: Answer) -> Iterator[str]:
+    """What a destination gets; key objects are the positive radiographs."""
     if isinstance(destination, DicomDestination):
-        yield from (kind for kind in destination.objects if kind in OF_A_STUDY)
+        kinds = (kind for kind in destination.objects if kind in OF_A_STUDY)
+        yield from (kind for kind in kinds if kind != "ko" or answer is Answer.POSITIVE)
     else:
         yield "oru" if isinstance(destination, Hl7Destination) else "fhir"
 

@@ -86,7 +86,9 @@ class Analyser:
             result = dataclasses.replace(result, revision=latest.revision + 1, predecessor=latest.predecessor)
         analysis = dataclasses.replace(reading.analysis, result=result)
         lease = self._queue.renew(lease)
-        made = of_radiograph(reading.source, analysis, reading.grey, self._destinations, self._spool.put)
+        made = of_radiograph(
+            reading.source, analysis, reading.grey, reading.window, self._destinations, self._spool.put
+        )
         overlay = picture(result, analysis, reading.grey)
         picture_digest = self._spool.put(overlay) if overlay else ""
         reason = result.not_analysed

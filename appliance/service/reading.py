@@ -16,7 +16,7 @@ from appliance.config import Analyse
 from appliance.dicom.patient_study import identity_digest
 from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset, read_dataset
 from appliance.domain.finding import NotAnalysed
-from appliance.domain.radiograph import Header, Radiograph, StoredValues
+from appliance.domain.radiograph import Header, Radiograph, StoredValues, Window
 from appliance.errors import Rejected
 from appliance.preprocessing.reference import displayed
 
@@ -54,11 +54,14 @@ class Reading:
     ----------
     grey
         (H, W) uint8 as a viewer shows the radiograph; None if there are no usable pixels.
+    window
+        By which it shows it; None as above.
     """
 
     source: Dataset
     analysis: Analysis
     grey: NDArray[np.uint8] | None = field(default=None, repr=False)
+    window: Window | None = None
 
 
 class Reader:
@@ -97,7 +100,8 @@ class Reader:
             result = self._pipeline.not_analysed(examined.header, examined.reason)
             return Reading(source=examined.source, analysis=Analysis(result=result))
         analysis = self._pipeline.analyse(examined.radiograph)
-        return Reading(source=examined.source, analysis=analysis, grey=displayed(examined.radiograph.stored))
+        stored = examined.radiograph.stored
+        return Reading(source=examined.source, analysis=analysis, grey=displayed(stored), window=stored.window)
 
     def source(self, load: Callable[[], bytes], calling_ae_title: str = "") -> Dataset:
         """The data set without pixels of the instance that `load` gives; they are not decoded. Raises as `examine`."""

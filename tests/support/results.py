@@ -51,10 +51,11 @@ def result(source: Dataset, *findings: Finding, caveats: tuple[str, ...] = ()) -
     )
 
 
-def study(*results: Result) -> StudyResult:
+def study(*results: Result, **changes: object) -> StudyResult:
     """The first report of the study of `results`."""
     last = results[-1]
-    return StudyResult(study_instance_uid=last.study_instance_uid, created_at=last.created_at, results=results)
+    made = StudyResult(study_instance_uid=last.study_instance_uid, created_at=last.created_at, results=results)
+    return replace(made, **changes)  # type: ignore[arg-type]  # the caller's names are the fields'
 
 
 def unanalysed(source: Dataset) -> Result:

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing,
     ExplicitVRLittleEndian,
 )
 
@@ -134,14 +135,193 @@ def _broken() -> Dataset:
     return pydicom.dcmread(io.BytesIO(spoiled))
 
 
+def changed(name: str, *dropped: str, **values: object) -> Dataset:
+    """The DX instance without some attributes, and with others; None makes one empty."""
+    ds = source(name)
+    for keyword in dropped:
+        del ds[keyword]
+    for keyword, value in values.items():
+        setattr(ds, keyword, value)
+    return with_meta(ds)
+
+
+def item(**values: object) -> Dataset:
+    """Item of a sequence."""
+    ds = Dataset()
+    for keyword, value in values.items():
+        setattr(ds, keyword, value)
+    return ds
+
+
+EMPTY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName", "ImageLaterality", "Manufacturer", "SeriesNumber",
+)  # fmt: skip
+
+
+def _identities() -> Dataset:
+    """Every attribute of patient and study that a RIS may set."""
+    ds = changed(
+        "identities",
+        OtherPatientIDsSequence=[item(PatientID="X-1", IssuerOfPatientID="OTHER", TypeOfPatientID="TEXT")],
+        IssuerOfPatientIDQualifiersSequence=[
+            item(UniversalEntityID="1.2.3.4", UniversalEntityIDType="ISO"),
+        ],
+        OtherPatientNames="Weiss^Anna",
+        PatientComments="none",
+        EthnicGroup="?",
+        PatientAge="055Y",
+        PatientSize="1.70",
+        PatientWeight="70",
+        PhysiciansOfRecord="Record^Rita",
+        NameOfPhysiciansReadingStudy=["Reader^Rolf", "Reader^Renate"],
+        RequestingService="Trauma",
+        AdmissionID="A-9",
+        ReasonForVisit="fall",
+        PatientState="stable",
+        TimezoneOffsetFromUTC="-0330",
+        ProcedureCodeSequence=[item(CodeValue="XR1", CodingSchemeDesignator="99HOSP", CodeMeaning="Wrist")],
+        ReferringPhysicianIdentificationSequence=[
+            item(
+                PersonIdentificationCodeSequence=[
+                    item(CodeValue="17", CodingSchemeDesignator="99HOSP", CodeMeaning="Müller")
+                ],
+                InstitutionName="Hospital",
+            )
+        ],
+        PatientIdentityRemoved="YES",
+        DeidentificationMethod="by hand",
+    )
+    ds.StationName, ds.ManufacturerModelName, ds.DeviceSerialNumber = "ROOM1", "X-1", "4711"
+    ds.SoftwareVersions = ["1", "2"]
+    return ds
+
+
+def _gateway() -> Dataset:
+    """Came through other equipment, of which one item is not whole."""
+    whole = item(
+        Manufacturer="Gate",
+        PurposeOfReferenceCodeSequence=[
+            item(CodeValue="109103", CodingSchemeDesignator="DCM", CodeMeaning="Modifying Equipment")
+        ],
+    )
+    return changed("gateway", ContributingEquipmentSequence=[whole, item(ManufacturerModelName="?")])
+
+
+def _hollow() -> Dataset:
+    """Sequences without what their items must hold."""
+    return changed(
+        "hollow",
+        ProcedureCodeSequence=[item(CodeMeaning="Wrist"), item()],
+        IssuerOfAccessionNumberSequence=[item()],
+        OtherPatientIDsSequence=[],
+        ReferencedStudySequence=[item(ReferencedSOPClassUID="1.2.840.10008.3.1.2.3.1")],
+        RequestAttributesSequence=[item(ScheduledProcedureStepID="S")],
+        AdmittingDiagnosesCodeSequence=[item(CodeValue="1", CodingSchemeDesignator="99X")],
+    )
+
+
+def _malformed() -> Dataset:
+    """More values that are none of their VR."""
+    ds = changed("malformed", PatientAge="007Y", PatientSize="1.701", TimezoneOffsetFromUTC="CET")
+    ds.BodyPartExamined = "WRIST"
+    content = io.BytesIO()
+    pydicom.dcmwrite(content, ds, enforce_file_format=True)
+    spoiled = content.getvalue()
+    for good, bad in ((b"007Y", b"7 yr"), (b"1.701", b"1,701"), (b"WRIST ", b"Wrist ")):
+        spoiled = spoiled.replace(good, bad)
+    return pydicom.dcmread(io.BytesIO(spoiled))
+
+
+def _modality_lut() -> Dataset:
+    lut = item(LUTExplanation="exposure", ModalityLUTType="OD", LUTDescriptor=[4096, 0, 16])
+    lut.add_new("LUTData", "OW", np.linspace(0, 65535, 4096).astype("<u2").tobytes())
+    return changed("modality lut", "WindowCenter", "WindowWidth", ModalityLUTSequence=[lut])
+
+
+def _voi_lut() -> Dataset:
+    lut = item(LUTExplanation="BONE", LUTDescriptor=[4096, 0, 12])
+    lut.add_new("LUTData", "OW", (np.sqrt(np.linspace(0, 1, 4096)) * 4095).astype("<u2").tobytes())
+    return changed("voi lut", "WindowCenter", "WindowWidth", VOILUTSequence=[lut])
+
+
+def _shuttered() -> Dataset:
+    return changed(
+        "shuttered",
+        ShutterShape="RECTANGULAR",
+        ShutterLeftVerticalEdge=5,
+        ShutterRightVerticalEdge=45,
+        ShutterUpperHorizontalEdge=6,
+        ShutterLowerHorizontalEdge=55,
+        ShutterPresentationValue=0,
+    )
+
+
+def _for_processing() -> Dataset:
+    ds = source("processing")
+    ds.SOPClassUID, ds.PresentationIntentType = DigitalXRayImageStorageForProcessing, "FOR PROCESSING"
+    return with_meta(ds)
+
+
+def _cr_without_side() -> Dataset:
+    ds = _cr()
+    del ds.Laterality
+    ds.Modality = "CR"
+    return with_meta(ds)
+
+
+def _gbk() -> Dataset:
+    ds = source("gbk")
+    ds.SpecificCharacterSet = "GB18030"
+    ds.PatientName, ds.ReferringPhysicianName, ds.StudyDescription = "王^小东", "", "腕"
+    return ds
+
+
 def variants() -> dict[str, Dataset]:
     """Sources by what is particular about them, read from bytes."""
-    return {
-        "dx": received(source()),
-        "cr": received(_cr()),
-        "monochrome1": received(_monochrome1()),
-        "gaps": received(_gaps()),
-        "japanese": received(_japanese()),
-        "utf8": received(_utf8()),
-        "broken": _broken(),
+    written = {
+        "dx": source(),
+        "cr": _cr(),
+        "cr without side": _cr_without_side(),
+        "for processing": _for_processing(),
+        "monochrome1": _monochrome1(),
+        "monochrome1 inverse": changed(
+            "mono1 inverse", PhotometricInterpretation="MONOCHROME1", PresentationLUTShape="INVERSE"
+        ),
+        "gaps": _gaps(),
+        "empty": changed("empty", **dict.fromkeys(EMPTY)),
+        "no manufacturer": changed("no manufacturer", "Manufacturer", "StudyDescription"),
+        "no orientation": changed("no orientation", "PatientOrientation"),
+        "no order": changed("no order", "RequestAttributesSequence", "IssuerOfAccessionNumberSequence"),
+        "latin1": changed("latin1", PatientName="MÜLLER^JÖRG"),
+        "no character set": changed(
+            "no character set", "SpecificCharacterSet", PatientName="A^B", ReferringPhysicianName="C^D"
+        ),
+        "gbk": _gbk(),
+        "japanese": _japanese(),
+        "utf8": _utf8(),
+        "identities": _identities(),
+        "gateway": _gateway(),
+        "hollow": _hollow(),
+        "broken": None,
+        "malformed": None,
+        "no window": changed("no window", "WindowCenter", "WindowWidth"),
+        "windows": changed(
+            "windows",
+            WindowCenter=[1500, 1200],
+            WindowWidth=[2800, 1000],
+            WindowCenterWidthExplanation=["NORMAL", "BONE"],
+        ),
+        "sigmoid": changed("sigmoid", VOILUTFunction="SIGMOID"),
+        "rescaled": changed("rescaled", RescaleSlope="0.5", RescaleIntercept="-100", RescaleType="US"),
+        "signed": changed("signed", PixelRepresentation=1),
+        "modality lut": _modality_lut(),
+        "voi lut": _voi_lut(),
+        "shuttered": _shuttered(),
+        "pixel spacing": changed("pixel spacing", PixelSpacing=[0.14, 0.15]),
+        "imager spacing": changed("imager spacing", ImagerPixelSpacing=[0.15, 0.15]),
+        "lossy": changed("lossy", LossyImageCompression="01", LossyImageCompressionRatio="12"),
+        "pelvis": changed("pelvis", "ImageLaterality", BodyPartExamined="PELVIS"),
     }
+    spoiled = {"broken": _broken, "malformed": _malformed}
+    return {name: received(ds) if ds is not None else spoiled[name]() for name, ds in written.items()}

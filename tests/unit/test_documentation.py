@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.config import read_configuration
+from provisioning.conformance import statement
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -30,3 +31,8 @@ def test_every_code_of_the_receiver_is_explained() -> None:
     assert len(codes) > 15
     explained = set(re.findall(r"`([a-z_]+)`", (DOCS / "connecting.md").read_text()))
     assert codes <= explained, codes - explained
+
+
+def test_the_conformance_statement_is_what_the_code_says() -> None:
+    how = "python -m provisioning.conformance > docs/dicom-conformance-statement.md"
+    assert (DOCS / "dicom-conformance-statement.md").read_text() == statement(), how

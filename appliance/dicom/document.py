@@ -1,0 +1,111 @@
+"""What a report and a key object selection have in common: who observes, on what evidence, at whose request.
+
+References
+----------
+DICOM PS3.3 C.17.2 (SR Document General), C.17.6.2 (Key Object Document); PS3.16 TID 1002 (Observer Context).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from highdicom.sr import CodedConcept, DeviceObserverIdentifyingAttributes, ObserverContext
+from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
+from pydicom.uid import ComputedRadiographyImageStorage
+
+from appliance.domain.identifiers import derived_uid
+from appliance.domain.result import Provenance
+from appliance.domain.study import StudyResult
+
+from .codes import DEVICE
+from .patient_study import copied, text
+from .series import MANUFACTURER, MODEL_NAME
+
+ORDER = (
+    "AccessionNumber", "IssuerOfAccessionNumberSequence", "PlacerOrderNumberImagingServiceRequest",
+    "FillerOrderNumberImagingServiceRequest", "RequestedProcedureID", "RequestedProcedureDescription",
+    "RequestedProcedureCodeSequence",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """An instance of the study that a document speaks of."""
+
+    sop_class_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+
+
+def reference(ds: Dataset) -> Reference:
+    """The instance `ds`; a radiograph that lacks its class or series still gets its answer."""
+    sop_instance_uid = text(ds, "SOPInstanceUID")
+    return Reference(
+        sop_class_uid=text(ds, "SOPClassUID") or ComputedRadiographyImageStorage,
+        series_instance_uid=text(ds, "SeriesInstanceUID") or derived_uid(sop_instance_uid, "unknown series"),
+        sop_instance_uid=sop_instance_uid,
+    )
+
+
+def evidence(study_instance_uid: str, references: Iterable[Reference]) -> list[Dataset]:
+    """Hierarchical SOP Instance Reference Macro (DICOM PS3.3 table C.17-3) of instances of one study."""
+    by_series: dict[str, list[Reference]] = {}
+    for each in references:
+        by_series.setdefault(each.series_instance_uid, []).append(each)
+    study = Dataset()
+    study.StudyInstanceUID = study_instance_uid
+    study.ReferencedSeriesSequence = []
+    for series_instance_uid, instances in by_series.items():
+        series = Dataset()
+        series.SeriesInstanceUID = series_instance_uid
+        series.ReferencedSOPSequence = [sop_reference(each.sop_class_uid, each.sop_instance_uid) for each in instances]
+        study.ReferencedSeriesSequence.append(series)
+    return [study]
+
+
+def sop_reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    """SOP Instance Reference Macro (DICOM PS3.3 table 10-11)."""
+    item = Dataset()
+    item.ReferencedSOPClassUID = sop_class_uid
+    item.ReferencedSOPInstanceUID = sop_instance_uid
+    return item
+
+
+def observer(provenance: Provenance) -> ObserverContext:
+    """The appliance with its pack as the observer."""
+    return ObserverContext(
+        observer_type=concept(DEVICE),
+        observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
+            uid=derived_uid("device", provenance.pack_digest),
+            name=MODEL_NAME,
+            manufacturer_name=MANUFACTURER,
+            model_name=MODEL_NAME,
+            serial_number=provenance.pack_digest[:16],
+        ),
+    )
+
+
+def concept(code: Code) -> CodedConcept:
+    """`code` as highdicom's content items take it."""
+    return CodedConcept.from_code(code)
+
+
+def requests(study: StudyResult, sources: Mapping[str, Dataset]) -> list[Dataset]:
+    """Referenced Request Sequence from the radiographs' Request Attributes, each request once."""
+    made: dict[str, Dataset] = {}
+    for result in study.results:
+        source = sources[result.sop_instance_uid]
+        order = copied(source, ORDER[:4])
+        for item in copied(source, ("RequestAttributesSequence",)).get("RequestAttributesSequence", ()):
+            request = copied(item, ORDER)
+            for element in order:
+                request.setdefault(element.tag, element)
+            for keyword in ORDER:
+                if keyword not in request and keyword != "IssuerOfAccessionNumberSequence":
+                    setattr(request, keyword, [] if keyword.endswith("Sequence") else "")
+            request.StudyInstanceUID = study.study_instance_uid
+            request.ReferencedStudySequence = []
+            made.setdefault(request.to_json(), request)
+    return list(made.values())

@@ -1,0 +1,109 @@
+"""Every DICOM object that is made of a radiograph and its study, and what validators say of it."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.uid import ComprehensiveSRStorage
+
+from appliance.dicom.codes import REJECTED_FOR_QUALITY
+from appliance.dicom.document import reference
+from appliance.dicom.header import sides
+from appliance.dicom.key_objects import key_objects, rejection_note
+from appliance.dicom.part10 import part10_bytes
+from appliance.dicom.presentation_state import is_presentable, presentation_state
+from appliance.dicom.secondary_capture import secondary_capture
+from appliance.dicom.structured_report import structured_report
+from appliance.domain.finding import Box
+from appliance.domain.identifiers import Laterality, Site
+from appliance.domain.radiograph import Window
+from appliance.domain.result import Predecessor, Result
+from tests.support.peers import Peer
+from tests.support.results import PROVENANCE, finding, result, study, unanalysed
+
+SIDE_UNKNOWN = (
+    "Warning - </Laterality(0020,0060)> - is only permitted to be empty when actually unknown; should be absent (not "
+    "empty) if an unpaired body part, and have a value if a paired body part"
+)
+"""What dciodvfy says of every empty Laterality, and it is empty where the side is unknown."""
+
+DIFFERENT_ENTITIES = {"AccessionNumber", "IssuerOfAccessionNumberSequence"}
+"""dcentvfy takes these for attributes of a series in every image, because Request Attributes may hold them."""
+
+Said = set[str]
+
+
+def answered(source: Dataset) -> Result:
+    """One region of each answer, on the side that the source names."""
+    pelvis = source.get("BodyPartExamined") == "PELVIS"
+    where = {
+        "site": Site.PELVIS if pelvis else Site.WRIST,
+        "laterality": Laterality.UNKNOWN if pelvis else next(sides(source), Laterality.UNKNOWN),
+    }
+    low = Box(x0=1, y0=1, x1=20, y1=20)
+    others = [finding(0.4, box=low, **where), finding(0.1, box=Box(x0=25, y0=2, x1=49, y1=30), **where)]
+    return result(source, finding(**where), *others, caveats=("a cast was seen",))
+
+
+def objects(source: Dataset, window: Window | None = None) -> dict[str, Dataset]:
+    """By kind; the second revision of the report, and the third, in which nothing was analysed."""
+    given = answered(source)
+    sources = {given.sop_instance_uid: source}
+    first, second, third = (
+        study(
+            r,
+            revision=n,
+            predecessor=Predecessor(revision=n - 1, pack_digest=PROVENANCE.pack_digest) if n > 1 else None,
+        )
+        for n, r in enumerate((given, given, unanalysed(source)), 1)
+    )
+    rgb = np.random.default_rng(3).integers(0, 256, (61, 51, 3), np.uint8)
+    made = {
+        "sc": secondary_capture(source, given, rgb),
+        "sr": structured_report(first, sources),
+        "sr comprehensive": structured_report(first, sources, ComprehensiveSRStorage),
+        "sr revised": structured_report(second, sources),
+        "sr not analysed": structured_report(third, sources),
+        "ko": key_objects(first, sources),
+    }
+    if is_presentable(source):
+        made["pr"] = presentation_state(source, given, window or Window(center=2048, width=4096))
+    made["rejection"] = rejection_note(
+        first,
+        sources,
+        [reference(ds) for ds in made.values()],
+        REJECTED_FOR_QUALITY,
+        at=datetime(2026, 1, 3, tzinfo=UTC),
+        words="made with a pack that was withdrawn",
+    )
+    return made
+
+
+def written(folder: Path, made: dict[str, Dataset]) -> dict[str, Path]:
+    """Files of `made`."""
+    paths = {kind: folder / f"{kind.replace(' ', '_')}.dcm" for kind in made}
+    for kind, path in paths.items():
+        path.write_bytes(part10_bytes(made[kind]))
+    return paths
+
+
+def dciodvfy(peer: Peer, path: Path) -> Said:
+    """Errors and warnings on one object."""
+    return _complaints(peer("dciodvfy"), "-new", str(path))
+
+
+def dcentvfy(peer: Peer, *paths: Path) -> Said:
+    """Errors and warnings on what objects of one patient say of the same things."""
+    said = _complaints(peer("dcentvfy"), *map(str, paths))
+    known = {f"Different information entities for attribute - Element=<{keyword}>" for keyword in DIFFERENT_ENTITIES}
+    return {line for line in said if not any(k in line for k in known)}
+
+
+def _complaints(*command: str) -> Said:
+    run = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=120)
+    lines = (run.stdout + run.stderr).splitlines()
+    return {line for line in lines if line.startswith(("Error", "Warning", "Fatal", "Abort"))}

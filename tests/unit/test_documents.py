@@ -1,0 +1,298 @@
+"""Report, presentation state and key objects: what they say, of which image, and in whose place they stand."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    ComprehensiveSRStorage,
+    DigitalXRayImageStorageForPresentation,
+)
+
+from appliance.dicom.codes import BODY_PARTS, OF_INTEREST, REJECTED_FOR_QUALITY
+from appliance.dicom.document import Reference, reference
+from appliance.dicom.key_objects import key_objects, rejection_note
+from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
+from appliance.dicom.presentation_state import REGIONS, WORDS, is_presentable, presentation_state
+from appliance.dicom.series import anatomy
+from appliance.dicom.structured_report import structured_report
+from appliance.dicom.tracking import tracked
+from appliance.domain.finding import Box
+from appliance.domain.identifiers import Laterality, Site, derived_uid
+from appliance.domain.radiograph import Window
+from appliance.domain.result import Predecessor, Result
+from appliance.domain.study import StudyResult
+from tests.support.peers import Peer
+from tests.support.results import PROVENANCE, finding, result, study, unanalysed
+from tests.support.sources import changed, item, received, variants
+
+VARIANTS = variants()
+LOW = Box(x0=1, y0=46, x1=20, y1=59)
+
+
+def views(*names: str) -> list[Dataset]:
+    """Radiographs of one study, two series."""
+    made = []
+    for number, name in enumerate(names):
+        ds = changed(name, StudyInstanceUID=derived_uid("views"), SeriesInstanceUID=derived_uid("views", number % 2))
+        made.append(received(ds))
+    return made
+
+
+@pytest.fixture
+def sources() -> dict[str, Dataset]:
+    return {ds.SOPInstanceUID: ds for ds in views("pa", "lateral", "oblique")}
+
+
+@pytest.fixture
+def three(sources: dict[str, Dataset]) -> StudyResult:
+    """A positive view, one in doubt with a caveat, and one that was not analysed."""
+    pa, lateral, oblique = sources.values()
+    doubt = result(lateral, finding(0.4), caveats=("a cast was seen",))
+    return study(result(pa, finding(), finding(0.1, box=LOW)), doubt, unanalysed(oblique))
+
+
+def dumped(peer: Peer, folder: Path, ds: Dataset) -> str:
+    """The content tree with UIDs, by DCMTK."""
+    file = folder / "document.dcm"
+    file.write_bytes(part10_bytes(ds))
+    return subprocess.run([peer("dsrdump"), "+Pl", "+Pu", file], capture_output=True, text=True, check=True).stdout
+
+
+def after(said: str, line: str) -> str:
+    """What is said next after `line`."""
+    return said.split(line, 1)[1].splitlines()[1]
+
+
+def test_one_report_speaks_of_every_view(
+    three: StudyResult, sources: dict[str, Dataset], peer: Peer, tmp_path: Path
+) -> None:
+    pa, lateral, oblique = sources
+    said = dumped(peer, tmp_path, structured_report(three, sources))
+    library = said.split("Image Library Group")[1].split("Imaging Measurements")[0]
+    assert all(uid in library for uid in sources)
+    assert said.count('"Measurement Group"') == said.count("SCOORD:") == 3
+    regions = said.split("Imaging Measurements")[1].split("Qualitative Evaluations")[0]
+    assert (regions.count(pa), regions.count(lateral), regions.count(oblique)) == (2, 1, 0)
+    assert oblique in after(said, "Not analysed: this pack has no engine for ribs [unsupported_site]")
+    assert lateral in after(said, "a cast was seen")
+    assert '"doubt >= 0.3, suspected >= 0.7"' in said
+
+
+def test_every_view_is_evidence_in_its_series(three: StudyResult, sources: dict[str, Dataset]) -> None:
+    (evidence,) = structured_report(three, sources).CurrentRequestedProcedureEvidenceSequence
+    named = {
+        (series.SeriesInstanceUID, instance.ReferencedSOPInstanceUID)
+        for series in evidence.ReferencedSeriesSequence
+        for instance in series.ReferencedSOPSequence
+    }
+    assert named == {(ds.SeriesInstanceUID, uid) for uid, ds in sources.items()}
+    assert len(evidence.ReferencedSeriesSequence) == 2
+
+
+@pytest.mark.parametrize("sop_class", [Comprehensive3DSRStorage, ComprehensiveSRStorage])
+def test_a_revision_names_the_report_that_it_takes_the_place_of(
+    sop_class: str, three: StudyResult, sources: dict[str, Dataset]
+) -> None:
+    first = structured_report(three, sources, sop_class)
+    before = Predecessor(revision=1, pack_digest=PROVENANCE.pack_digest)
+    second = structured_report(replace(three, revision=2, predecessor=before), sources, sop_class)
+    (named,) = second.PredecessorDocumentsSequence
+    (series,) = named.ReferencedSeriesSequence
+    (instance,) = series.ReferencedSOPSequence
+    assert named.StudyInstanceUID == first.StudyInstanceUID
+    assert series.SeriesInstanceUID == first.SeriesInstanceUID
+    assert instance.ReferencedSOPInstanceUID == first.SOPInstanceUID != second.SOPInstanceUID
+    assert instance.ReferencedSOPClassUID == sop_class == second.SOPClassUID
+    assert "PredecessorDocumentsSequence" not in first
+    assert (first.InstanceNumber, second.InstanceNumber) == (1, 2)
+
+
+def test_the_report_has_the_same_content_in_either_class(three: StudyResult, sources: dict[str, Dataset]) -> None:
+    best, next_best = (
+        dataset_from_bytes(part10_bytes(structured_report(three, sources, c)))
+        for c in (Comprehensive3DSRStorage, ComprehensiveSRStorage)
+    )
+    assert best.ContentSequence == next_best.ContentSequence
+    different = {e.keyword for e in best if next_best[e.tag] != e}
+    assert different == {"SOPClassUID", "SOPInstanceUID"}
+
+
+def test_a_region_keeps_its_name_through_revisions_packs_and_corrected_sides() -> None:
+    source = VARIANTS["dx"]
+    given = result(source, finding(box=LOW), finding(0.1))
+    other_pack = replace(PROVENANCE, pack_digest="f" * 64)
+    turned = (finding(0.2, laterality=Laterality.RIGHT), finding(0.1, box=LOW, laterality=Laterality.RIGHT))
+    again = replace(result(source, *turned), provenance=other_pack)
+    first, second = ({t.finding.box: t.uid for t in tracked(r)} for r in (given, again))
+    assert first == second and len(set(first.values())) == 2
+    same_place = [t.uid for t in tracked(result(source, finding(), finding(0.1)))]
+    assert len(set(same_place)) == 2
+
+
+def test_each_request_of_the_study_is_named_once(three: StudyResult, sources: dict[str, Dataset]) -> None:
+    assert [r.RequestedProcedureID for r in structured_report(three, sources).ReferencedRequestSequence] == ["RP1"]
+    last = list(sources.values())[-1]
+    last.RequestAttributesSequence = [item(RequestedProcedureID="RP2")]
+    named = structured_report(three, sources).ReferencedRequestSequence
+    assert [r.RequestedProcedureID for r in named] == ["RP1", "RP2"]
+
+
+def state(source: Dataset, given: Result | None = None) -> Dataset:
+    return presentation_state(source, given or result(source), Window(center=2048, width=4096))
+
+
+@pytest.mark.parametrize(
+    ("variant", "shape"), [("dx", "IDENTITY"), ("monochrome1", "INVERSE"), ("monochrome1 inverse", "INVERSE")]
+)
+def test_a_presentation_state_has_the_polarity_of_its_image(variant: str, shape: str) -> None:
+    assert state(VARIANTS[variant]).PresentationLUTShape == shape
+
+
+def test_boxes_and_words_can_be_switched_off_one_by_one() -> None:
+    source = VARIANTS["dx"]
+    made = state(source, result(source, finding(), finding(0.4), finding(0.1)))
+    assert [layer.GraphicLayer for layer in made.GraphicLayerSequence] == [REGIONS, WORDS]
+    regions, words = made.GraphicAnnotationSequence
+    styles = [o.LineStyleSequence[0].LineDashingStyle for o in regions.GraphicObjectSequence]
+    assert styles == ["SOLID", "DASHED", "SOLID"]
+    assert [o.UnformattedTextValue for o in words.TextObjectSequence] == [
+        "1 left wrist: fracture suspected, 87%",
+        "2 left wrist: fracture in doubt, 40%",
+        "3 left wrist: no fracture found, 10%",
+    ]
+    assert "GraphicObjectSequence" not in words and "TextObjectSequence" not in regions
+
+
+def test_words_stay_inside_the_image_and_off_the_box() -> None:
+    source = VARIANTS["dx"]
+    for box in (Box(x0=0, y0=0, x1=50, y1=10), Box(x0=49, y0=59, x1=50, y1=60), Box(x0=10, y0=30, x1=20, y1=60)):
+        _, words = state(source, result(source, finding(box=box))).GraphicAnnotationSequence
+        (label,) = words.TextObjectSequence
+        (x0, y0), (x1, y1) = label.BoundingBoxTopLeftHandCorner, label.BoundingBoxBottomRightHandCorner
+        assert 0 <= x0 < x1 <= 50 and 0 <= y0 < y1 <= 60
+        assert y1 <= box.y0 or y0 >= box.y1
+
+
+def test_a_big_endian_lut_is_turned() -> None:
+    little = VARIANTS["voi lut"]
+    big = copy.deepcopy(little)
+    big.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.2"
+    lut = big.VOILUTSequence[0]
+    lut["LUTData"].value = bytes(bytearray(lut.LUTData)[i ^ 1] for i in range(len(lut.LUTData)))
+    one, other = (state(ds).SoftcopyVOILUTSequence[0].VOILUTSequence[0].LUTData for ds in (little, big))
+    assert one == other
+
+
+def test_a_radiograph_in_colours_gets_no_grayscale_presentation_state() -> None:
+    source = copy.deepcopy(VARIANTS["dx"])
+    assert is_presentable(source)
+    source.PhotometricInterpretation = "RGB"
+    assert not is_presentable(source)
+
+
+def test_pixels_that_are_not_square_are_shown_so() -> None:
+    assert state(VARIANTS["dx"]).DisplayedAreaSelectionSequence[0].PresentationPixelAspectRatio == [1, 1]
+    (area,) = state(VARIANTS["pixel spacing"]).DisplayedAreaSelectionSequence
+    assert area.PresentationPixelAspectRatio == [1400, 1500]
+
+
+def test_key_objects_are_the_positive_views(three: StudyResult, sources: dict[str, Dataset]) -> None:
+    made = key_objects(three, sources)
+    (title,) = made.ConceptNameCodeSequence
+    assert (title.CodeValue, title.CodingSchemeDesignator) == (OF_INTEREST.value, "DCM")
+    images = [
+        i.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for i in made.ContentSequence if i.ValueType == "IMAGE"
+    ]
+    assert images == [three.results[0].sop_instance_uid]
+    assert made.SOPInstanceUID == three.uid("ko")
+
+
+def test_a_study_without_a_positive_view_has_no_key_objects(sources: dict[str, Dataset]) -> None:
+    first = next(iter(sources.values()))
+    with pytest.raises(ValueError, match="positive"):
+        key_objects(study(result(first, finding(0.4))), sources)
+
+
+def test_a_rejection_note_names_what_it_takes_back(three: StudyResult, sources: dict[str, Dataset]) -> None:
+    taken_back = [reference(structured_report(three, sources)), reference(next(iter(sources.values())))]
+    at = datetime(2026, 1, 3, 9, 0, tzinfo=UTC)
+    made = rejection_note(three, sources, taken_back, REJECTED_FOR_QUALITY, at=at, words="a faulty pack")
+    again = rejection_note(three, sources, taken_back[::-1], REJECTED_FOR_QUALITY, at=at, words="a faulty pack")
+    assert made.ConceptNameCodeSequence[0].CodeValue == "113001"
+    assert [(i.ValueType) for i in made.ContentSequence[-2:]] == ["COMPOSITE", "IMAGE"]
+    assert made.SOPInstanceUID == again.SOPInstanceUID
+    (evidence,) = made.CurrentRequestedProcedureEvidenceSequence
+    assert len(evidence.ReferencedSeriesSequence) == 2
+    for reason, rejected in ((OF_INTEREST, taken_back), (REJECTED_FOR_QUALITY, [])):
+        with pytest.raises(ValueError, match="rejection note"):
+            rejection_note(three, sources, rejected, reason, at=at, words="")
+
+
+def test_a_source_whose_bytes_are_gone_is_still_reported_on() -> None:
+    gone = Dataset()
+    gone.SOPInstanceUID, gone.StudyInstanceUID = derived_uid("gone"), derived_uid("study")
+    made = structured_report(study(result(gone)), {gone.SOPInstanceUID: gone})
+    assert reference(gone) == Reference(
+        sop_class_uid="1.2.840.10008.5.1.4.1.1.1",
+        series_instance_uid=derived_uid(gone.SOPInstanceUID, "unknown series"),
+        sop_instance_uid=gone.SOPInstanceUID,
+    )
+    assert made.PatientID == ""
+
+
+def test_the_acquisition_equipment_is_named() -> None:
+    source = VARIANTS["identities"]
+    (equipment,) = state(source).ContributingEquipmentSequence
+    assert equipment.PurposeOfReferenceCodeSequence[0].CodeValue == "109101"
+    assert (equipment.Manufacturer, equipment.StationName, equipment.DeviceSerialNumber) == (
+        "Testroom",
+        "ROOM1",
+        "4711",
+    )
+    gateway, room = state(VARIANTS["gateway"]).ContributingEquipmentSequence
+    assert (gateway.Manufacturer, room.Manufacturer) == ("Gate", "Testroom")
+    assert "ContributingEquipmentSequence" not in state(VARIANTS["no manufacturer"])
+
+
+def test_everything_of_patient_and_study_is_copied() -> None:
+    source = VARIANTS["identities"]
+    made = dataset_from_bytes(part10_bytes(state(source)))
+    ours = {"SpecificCharacterSet", "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions"}
+    of_patient_and_study = [
+        e.keyword for e in source if e.tag.group in (0x0008, 0x0010, 0x0032, 0x0038) and e.keyword in made
+    ]
+    for keyword in ("OtherPatientIDsSequence", "IssuerOfPatientIDQualifiersSequence", "PatientState", "AdmissionID"):
+        assert keyword in of_patient_and_study
+    series = {"SOPClassUID", "SOPInstanceUID", "Modality", "ContentDate", "ContentTime"}
+    for keyword in set(of_patient_and_study) - ours - series:
+        assert made[keyword].value == source[keyword].value, keyword
+
+
+def test_items_that_are_not_whole_are_left_out() -> None:
+    made = state(VARIANTS["hollow"])
+    for keyword in ("ProcedureCodeSequence", "OtherPatientIDsSequence", "ReferencedStudySequence"):
+        assert keyword not in made
+
+
+@pytest.mark.parametrize("site", list(Site))
+def test_body_part_and_side_are_those_of_what_was_found(site: Site) -> None:
+    source = VARIANTS["pelvis"]
+    made = anatomy(source, result(source, finding(site=site)))
+    assert made.BodyPartExamined == BODY_PARTS[site]
+    assert made.get("Laterality") == (None if site in (Site.PELVIS, Site.SPINE) else "L")
+
+
+def test_a_side_is_unknown_where_regions_have_different_ones() -> None:
+    source = VARIANTS["dx"]
+    both = result(source, finding(), finding(laterality=Laterality.RIGHT))
+    assert anatomy(source, both).Laterality == ""
+    assert anatomy(source, unanalysed(source)).Laterality == "L"
+    assert source.SOPClassUID == DigitalXRayImageStorageForPresentation
