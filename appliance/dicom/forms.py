@@ -94,23 +94,28 @@ def in_form(content: bytes, form: Form) -> bytes:
 
 def uid_in_form(sop_instance_uid: str, own: Form, form: Form) -> str:
     """The SOP Instance UID that the object has in `form`."""
-    return sop_instance_uid if form.sop_class_uid == own.sop_class_uid else _other_uid(sop_instance_uid)
+    same = form.sop_class_uid == own.sop_class_uid
+    return sop_instance_uid if same else report_uid(sop_instance_uid, form.sop_class_uid)
 
 
-def _other_uid(sop_instance_uid: str) -> str:
-    return derived_uid(sop_instance_uid, "comprehensive")
+def report_uid(sop_instance_uid: str, sop_class: str) -> str:
+    """UID of the report `sop_instance_uid` in `sop_class`; it is a Comprehensive 3D SR's own."""
+    return sop_instance_uid if sop_class == Comprehensive3DSRStorage else derived_uid(sop_instance_uid, "comprehensive")
 
 
 def _as_comprehensive(ds: Dataset) -> None:
     """Class and UID are all that differs where there are no 3D coordinates; what it replaces went likewise."""
     ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = ComprehensiveSRStorage
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID(_other_uid(ds.SOPInstanceUID))
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID(
+        report_uid(ds.SOPInstanceUID, ComprehensiveSRStorage)
+    )
     for study in ds.get("PredecessorDocumentsSequence", []):
         for series in study.ReferencedSeriesSequence:
             for item in series.ReferencedSOPSequence:
                 if item.ReferencedSOPClassUID == Comprehensive3DSRStorage:
                     item.ReferencedSOPClassUID = ComprehensiveSRStorage
-                    item.ReferencedSOPInstanceUID = UID(_other_uid(item.ReferencedSOPInstanceUID))
+                    before = report_uid(item.ReferencedSOPInstanceUID, ComprehensiveSRStorage)
+                    item.ReferencedSOPInstanceUID = UID(before)
 
 
 def _has_3d(ds: Dataset) -> bool:

@@ -18,17 +18,19 @@ from pydicom.dataset import Dataset
 from appliance.analysis.overlay import overlay
 from appliance.analysis.pipeline import Analysis
 from appliance.config import DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
+from appliance.dicom.forms import report_uid
 from appliance.dicom.key_objects import key_objects
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.presentation_state import is_presentable, presentation_state
 from appliance.dicom.secondary_capture import secondary_capture
-from appliance.dicom.structured_report import SOP_CLASSES, report_uid, structured_report
+from appliance.dicom.structured_report import SOP_CLASSES, structured_report
 from appliance.domain.finding import Answer
 from appliance.domain.radiograph import Window
 from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
 from appliance.errors import OsteonError, Rejected, Transient
 from appliance.reporting import fhir, oru
+from appliance.reporting.order import ORDER, is_flagged, priority_update
 from appliance.storage.ledger import Outgoing
 
 from .bugs import bug
@@ -91,25 +93,21 @@ def of_study(
     @cache
     def content(kind: str, destination: Hl7Destination | FhirDestination | str) -> bytes:
         if isinstance(destination, Hl7Destination):
-            return oru.oru_r01(
-                study,
-                source,
-                sending_application=destination.sending_application,
-                sending_facility=destination.sending_facility,
-                receiving_application=destination.receiving_application,
-                receiving_facility=destination.receiving_facility,
-                version=destination.version,
+            return (
+                priority_update(study, source, destination)
+                if kind == ORDER
+                else oru.oru_r01(study, source, destination)
             )
         if isinstance(destination, FhirDestination):
-            return fhir.transaction(study, source, patient_system=destination.patient_system)
+            return fhir.transaction(study, source, destination)
         if kind == "ko":
             return part10_bytes(key_objects(study, sources))
         return part10_bytes(structured_report(study, sources, destination))
 
     made = []
     for destination in destinations:
-        for kind in _kinds_of_study(destination, study.answer):
-            identifier = oru.control_id(study) if kind == "oru" else study.uid(kind)
+        for kind in _kinds_of_study(destination, study):
+            identifier = oru.control_id(study, kind) if kind in ("oru", ORDER) else study.uid(kind)
             profile: Hl7Destination | FhirDestination | str
             if isinstance(destination, DicomDestination):
                 # what two archives get is the same bytes but for the report's class
@@ -132,13 +130,17 @@ def picture(result: Result, analysis: Analysis, grey: NDArray[np.uint8] | None) 
     return file.getvalue()
 
 
-def _kinds_of_study(destination: DestinationConfig, answer: Answer) -> Iterator[str]:
+def _kinds_of_study(destination: DestinationConfig, study: StudyResult) -> Iterator[str]:
     """What a destination gets; key objects are the positive radiographs."""
     if isinstance(destination, DicomDestination):
         kinds = (kind for kind in destination.objects if kind in OF_A_STUDY)
-        yield from (kind for kind in kinds if kind != "ko" or answer is Answer.POSITIVE)
+        yield from (kind for kind in kinds if kind != "ko" or study.answer is Answer.POSITIVE)
+    elif isinstance(destination, Hl7Destination):
+        yield "oru"
+        if is_flagged(study, destination):
+            yield ORDER
     else:
-        yield "oru" if isinstance(destination, Hl7Destination) else "fhir"
+        yield "fhir"
 
 
 def _outgoing(

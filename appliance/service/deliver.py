@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.config import Configuration, DestinationConfig, DicomDestination, Hl7Destination
 from appliance.dicom.pacs import Pacs
+from appliance.dicom.tls import client_context
 from appliance.errors import Fault, Transient
 from appliance.ports import Outlet
 from appliance.reporting.fhir_destination import FhirDestination
@@ -29,9 +30,11 @@ def outlet_of(config: DestinationConfig) -> Outlet:
     """The peer that a table of the configuration describes."""
     if isinstance(config, DicomDestination):
         return Pacs(config)
+    tls = client_context(config.tls, config.name) if config.tls else None
+    server_name = config.tls.server_name if config.tls else None
     if isinstance(config, Hl7Destination):
-        return OneByOne(MllpDestination(config.name, config.host, config.port, config.timeout_s))
-    return OneByOne(FhirDestination(config.name, config.base_url, config.bearer, config.timeout_s))
+        return OneByOne(MllpDestination(config.name, config.host, config.port, config.timeout_s, tls, server_name))
+    return OneByOne(FhirDestination(config.name, config.base_url, config.bearer, config.timeout_s, tls, server_name))
 
 
 class DeliverRole:

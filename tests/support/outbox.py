@@ -12,7 +12,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from sqlalchemy import select
 
-from appliance.config import DestinationConfig
+from appliance.config import DestinationConfig, Hl7Destination
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.secondary_capture import secondary_capture
 from appliance.domain.job import Backoff, Event
@@ -52,10 +52,8 @@ def picture(ds: Dataset) -> Artefact:
 def message(ds: Dataset) -> Artefact:
     """The ORU for the study of a radiograph."""
     said = study(result(ds, finding()))
-    names = dict.fromkeys(
-        ("sending_application", "sending_facility", "receiving_application", "receiving_facility"), "X"
-    )
-    return Artefact(kind="oru", identifier=control_id(said), content=oru_r01(said, ds, **names))
+    ris = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1)
+    return Artefact(kind="oru", identifier=control_id(said), content=oru_r01(said, ds, ris))
 
 
 class Outbox:
