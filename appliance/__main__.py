@@ -238,6 +238,34 @@ def queue_release(to: str, config_path: Path | None) -> None:
 
 
 @main.command()
+@click.argument("uid")
+@click.option("--reason", required=True, help="Why, for people; it goes along, so name no patient.")
+@click.option(
+    "--because",
+    type=click.Choice(["quality", "safety", "worklist"]),
+    default="quality",
+    show_default=True,
+    help="Title of the rejection note: quality, patient safety, or an incorrect worklist entry (wrong patient).",
+)
+@config_option
+def withdraw(uid: str, reason: str, because: str, config_path: Path | None) -> None:
+    """Take back every answer on the study UID (or of which UID is a radiograph or an answer)."""
+    from appliance.dicom import codes
+    from appliance.service.withdrawal import withdraw as take_back
+    from appliance.storage.database import open_database
+
+    titles = {
+        "quality": codes.REJECTED_FOR_QUALITY,
+        "safety": codes.REJECTED_FOR_PATIENT_SAFETY,
+        "worklist": codes.INCORRECT_WORKLIST_ENTRY,
+    }
+    config = _configuration(config_path)
+    done = take_back(config, open_database(config.database), uid, reason, titles[because])
+    where = ", ".join(done.revoked_at) or "nowhere, since nothing had left"
+    out.print(f"{done.dropped} deliveries are dropped; taken back at: {escape(where)}")
+
+
+@main.command()
 @config_option
 def check(config_path: Path | None) -> None:
     """Check the configuration and print it with every default; each error with its key, all at once."""

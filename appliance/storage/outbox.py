@@ -6,12 +6,14 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, exists, or_, select, update
 
 from appliance.domain.job import Event, State, next_state
+from appliance.errors import Rejected
 
 from .database import now, readers
-from .tables import deliveries
+from .ledger import Outgoing, queue_deliveries
+from .tables import deliveries, results, studies
 
 UNSENT: dict[str, Any] = {"stored_at": None, "proven_at": None, "transaction_uid": ""}
 """Columns of a delivery that is to be sent, whatever became of it before."""
@@ -19,6 +21,13 @@ UNSENT: dict[str, Any] = {"stored_at": None, "proven_at": None, "transaction_uid
 
 OTHERWISE = "delivered_otherwise"
 """Code of what went in another form than the best one, since the peer does not take that."""
+
+
+REVOCATIONS = ("rejection", "oru_withdrawal", "fhir_withdrawal")
+"""Kinds that take back what others have said; they are not taken back themselves."""
+
+WITHDRAWN = "withdrawn"
+"""Code of what was taken back."""
 
 
 def in_order() -> ColumnElement[bool]:
@@ -85,3 +94,66 @@ def _proven(row: Row[Any], moment: datetime) -> dict[str, Any]:
     code, reason = proven_words(row, "committed")
     state = next_state(State(row.state), Event.CONFIRM)
     return {"state": state, "code": code, "reason": reason, "proven_at": moment, "finished_at": moment}
+
+
+def study_of(engine: Engine, uid: str) -> tuple[int, str]:
+    """Id and UID of the study that is `uid`, or has a radiograph or an answer of that UID.
+
+    Raises
+    ------
+    Rejected
+        ``nothing_answered``.
+    """
+    of_radiograph = select(results.c.study_instance_uid).where(results.c.sop_instance_uid == uid)
+    is_answer = or_(deliveries.c.identifier == uid, deliveries.c.sent_uid == uid)
+    of_answer = select(deliveries.c.study_instance_uid).where(is_answer)
+    named = studies.c.study_instance_uid
+    query = select(studies.c.id, named).where(or_(named == uid, named.in_(of_radiograph), named.in_(of_answer)))
+    with readers(engine).connect() as c:
+        row = c.execute(query).first()
+    if row is None:
+        raise Rejected("nothing_answered", "nothing was answered under that UID: see osteon queue find UID")
+    return row.id, row.study_instance_uid
+
+
+def went_out(engine: Engine, study_instance_uid: str) -> list[Row[Any]]:
+    """Deliveries of a study that their peers have, or may have since they are on the wire, and that stand."""
+    with readers(engine).connect() as c:
+        return list(c.execute(_went_out(study_instance_uid)))
+
+
+def _went_out(study_instance_uid: str) -> Select[Any]:
+    d = deliveries.c
+    has = or_(d.state.in_([State.DONE, State.LEASED]), d.stored_at.is_not(None))
+    of_study = and_(d.study_instance_uid == study_instance_uid, d.code != WITHDRAWN, d.kind.not_in(REVOCATIONS))
+    return select(deliveries).where(of_study, has, d.digest != "").order_by(d.id)
+
+
+def record_withdrawal(
+    engine: Engine,
+    study_id: int,
+    study_instance_uid: str,
+    revoked: Collection[int],
+    outgoing: Iterable[Outgoing],
+    reason: str,
+) -> int | None:
+    """Drop what has not left, mark what is revoked, and queue the revocations; how many were dropped.
+
+    None, and nothing is written, if more than `revoked` has left by now.
+    """
+    d = deliveries.c
+    said = {"code": WITHDRAWN, "reason": f"withdrawn: {reason}"}
+    open_states = [State.QUEUED, State.LEASED, State.PARKED]
+    with engine.begin() as c:
+        if {row.id for row in c.execute(_went_out(study_instance_uid))} != set(revoked):
+            return None
+        c.execute(update(deliveries).where(d.id.in_(list(revoked)), d.state == State.DONE).values(**said))
+        pending = update(deliveries).where(
+            d.study_instance_uid == study_instance_uid, d.state.in_(open_states), d.kind.not_in(REVOCATIONS)
+        )
+        ended = {"state": State.DROPPED, "finished_at": now(), "lease_owner": None}
+        dropped = c.execute(pending.values(**said, **ended)).rowcount
+        report = update(studies).where(studies.c.id == study_id, studies.c.state.in_(open_states))
+        c.execute(report.values(**said, **ended))
+        queue_deliveries(c, outgoing, study_instance_uid)
+    return dropped
