@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import build_context, evt
+from pynetdicom.dimse_messages import N_EVENT_REPORT_RSP
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from appliance.errors import Transient
@@ -81,11 +82,15 @@ def request_commitment(
             reports.append(CommitmentReport.from_dataset(event.event_information))
         except ValueError:
             return 0x0115, None  # invalid argument value, DICOM PS3.7 C.5.3
-        came.set()
         return 0x0000, None
 
+    def answered(event: evt.Event) -> None:
+        if reports and isinstance(event.message, N_EVENT_REPORT_RSP):  # to release sooner would cut it off
+            came.set()
+
     contexts = [build_context(StorageCommitmentPushModel)]
-    with associated(peer, contexts, handlers=[(evt.EVT_N_EVENT_REPORT, take)]) as association:
+    handlers = [(evt.EVT_N_EVENT_REPORT, take), (evt.EVT_DIMSE_SENT, answered)]
+    with associated(peer, contexts, handlers=handlers) as association:
         if not association.is_established:
             raise Transient(
                 "no_commitment", f"{peer} takes no storage commitment from us: allow it, or use another proof"

@@ -79,11 +79,12 @@ class OneByOne:
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """What a courier has in hand: the leases that are not settled yet, and the studies of which something waits."""
+    """What a courier has in hand: leases not settled yet, studies of which something waits, and what is to be proven."""
 
     held: dict[int, Lease]
     rows: dict[int, Row[Any]]
     waiting: set[str] = field(default_factory=set)
+    unproven: list[int] = field(default_factory=list)
 
     def part(self, *, stored: bool) -> _Load:
         """Only what the peer has, or has not."""
@@ -133,6 +134,8 @@ class Courier:
         for number, lease in load.held.items():
             open_ = {} if load.rows[number].stored_at is None else {"not_before": now() + PROOF_AGAIN}
             self._queue.put_back(lease, **open_)
+        if load.unproven:  # all at the same moment, since the proof of all is one question
+            self._queue.defer(now() + PROOF_AFTER, deliveries.c.id.in_(load.unproven))
         return settled
 
     def _delivered(self, load: _Load) -> Iterator[tuple[int, Outcome]]:
@@ -186,23 +189,24 @@ class Courier:
             log.error("%s is parked: %s", what, outcome.reason)
             self._queue.failed(lease, Rejected(outcome.code, outcome.reason), for_good=True)
         else:
-            self._end(lease, row, outcome)
+            self._end(load, lease, outcome)
             if lease.attempts > 1 or self._was_away:
                 self._queue.hurry(self._mine, deliveries.c.stored_at.is_(None))  # the peer is back
                 self._was_away = False
 
-    def _end(self, lease: Lease, row: Row[Any], outcome: Outcome) -> None:
+    def _end(self, load: _Load, lease: Lease, outcome: Outcome) -> None:
         moment = now()
         code, reason = outcome.code, outcome.reason
         values: dict[str, Any] = {}
         if outcome.is_proven:
             values = {"proven_at": moment}
-            code, reason = proven_words(row, reason)
+            code, reason = proven_words(load.rows[lease.job_id], reason)
         if outcome.sent_as:
             values |= {"stored_at": moment, "sent_class_uid": outcome.sent_as[0], "sent_uid": outcome.sent_as[1]}
         if outcome.fate is Fate.UNPROVEN:
             due = {"attempts": 0, "not_before": moment + PROOF_AFTER}
             self._queue.put_back(lease, code=outcome.code, reason=outcome.reason, **values, **due)
+            load.unproven.append(lease.job_id)
             return
         event = Event.DROP if outcome.fate is Fate.LEFT_OUT else Event.FINISH
         with self._queue.ending(lease, event, code, reason, **values):

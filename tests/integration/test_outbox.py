@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 from pynetdicom import AE, evt
+from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from appliance.config import Configuration
 from appliance.domain.job import Backoff, Event
@@ -200,8 +203,9 @@ def receive(tmp_path: Path) -> ReceiveRole:
 
 
 def test_delivered_is_what_orthanc_commits_to_on_an_association_of_its_own(
-    receive: ReceiveRole, peer: Peer, tmp_path: Path
+    receive: ReceiveRole, peer: Peer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     with (
         orthanc(peer("Orthanc"), tmp_path / "orthanc", receive._receiver.port) as there,
         Outbox(tmp_path, profile(there.port, proof="commitment")) as outbox,
@@ -214,4 +218,54 @@ def test_delivered_is_what_orthanc_commits_to_on_an_association_of_its_own(
         outbox.carry_until(done=3)
         assert {row.code for row in outbox.rows} == {"in_pacs"}
         assert all(row.proven_at and row.reason == "committed" for row in outbox.rows)
+        assert "PACS reports on storage commitment: 3 of our answers" in caplog.text
         assert set(there.instances) == set(uids(*films)), "what it did not commit to was sent again"
+
+
+@pytest.mark.parametrize("failure_reason", [None, 0x0112, 0x0119])
+def test_a_report_may_come_on_the_association_of_the_request(
+    failure_reason: int | None, free_port: int, tmp_path: Path
+) -> None:
+    """As few archives do it; DCMTK and Orthanc do not."""
+    stored: list[str] = []
+
+    def act(event: evt.Event) -> tuple[int, None]:
+        report = Dataset()
+        report.TransactionUID = event.action_information.TransactionUID
+        asked = event.action_information.ReferencedSOPSequence
+        if failure_reason is None:
+            report.ReferencedSOPSequence = asked
+        else:
+            report.FailedSOPSequence = asked
+            for item in report.FailedSOPSequence:
+                item.FailureReason = failure_reason
+        event_type = 1 if failure_reason is None else 2
+        arguments = (report, event_type, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
+        # after the response to the request
+        threading.Timer(0.2, event.assoc.send_n_event_report, arguments).start()
+        return 0x0000, None
+
+    def store(event: evt.Event) -> int:
+        stored.append(event.request.AffectedSOPInstanceUID)
+        return 0x0000
+
+    ae = AE("PACS")
+    for service in (SecondaryCaptureImageStorage, StorageCommitmentPushModel):
+        ae.add_supported_context(service)
+    handlers = [(evt.EVT_C_STORE, store), (evt.EVT_N_ACTION, act)]
+    server = ae.start_server(("127.0.0.1", free_port), block=False, evt_handlers=handlers)
+    with Outbox(tmp_path, profile(free_port, proof="commitment")) as outbox:
+        for number in range(2):
+            outbox.answer(film(number), ("pacs", picture(film(number))))
+        outbox.carry()
+        assert all(row.stored_at for row in outbox.rows)
+        wait_until(outbox.carry, "the report")
+        rows = outbox.rows
+        if failure_reason is None:
+            assert all(row.state == "done" and row.proven_at for row in rows)
+        elif failure_reason == 0x0119:
+            assert [(row.state, row.code) for row in rows] == [("parked", "not_committed")] * 2
+        else:
+            assert [(row.state, row.code, row.stored_at) for row in rows] == [("queued", "not_committed", None)] * 2
+            wait_until(lambda: outbox.carry() and len(stored) == 4, "both to be sent again")
+    server.shutdown()
