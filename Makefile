@@ -7,7 +7,7 @@ TESTABLE := $(VENV)/.testable
 # the release that the training was tested with; a build for the CPU does
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test check kernels test-gpu benchmark fuzz clean
+.PHONY: demo test release check kernels test-gpu benchmark fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/osteon demo
@@ -16,6 +16,11 @@ test: $(TESTABLE)
 	-tests/peers/install.sh
 	-test -e $(VENV)/.systemd || { $(BIN)/pip install --quiet --editable '.[systemd]' && touch $(VENV)/.systemd; }
 	$(BIN)/pytest
+
+release: $(TESTABLE)
+	tests/peers/install.sh
+	tests/release/install.sh
+	$(BIN)/pytest -m release tests/release
 
 check: $(TESTABLE)
 	$(BIN)/ruff format --check .
@@ -55,4 +60,4 @@ $(TESTABLE): $(INSTALLED)
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo kernels/*.fatbin *.egg-info .pytest_cache .mypy_cache .ruff_cache tests/peers/node_modules
+	rm -rf $(VENV) demo kernels/*.fatbin *.egg-info .pytest_cache .mypy_cache .ruff_cache tests/peers/node_modules tests/release/node_modules tests/release/ohif
