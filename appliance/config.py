@@ -272,7 +272,9 @@ class Hl7Destination(Section):
     )
     flagged: tuple[Literal["positive", "doubt"], ...] = Field(("positive",), description="Answers that are flagged")
     priority: str = Field("S", pattern=r"^[A-Z]{1,2}$", description="Of a flagged order: HL7 table 0485, S is stat")
-    link: str | None = Field(None, pattern=r"^https?://", description="Address of the study in the site's viewer")
+    link: str | None = Field(
+        None, pattern=r"^https?://", max_length=110, description="Address of the study in the site's viewer"
+    )
     codes: Codes = Field(Codes(), description="The site's own codes")
     observations: Observations = Field(Observations(), description="Which observations are sent, and as what")
     map: FieldMap = Field((), description="Fields that the site wants otherwise: SEG-n and a template")

@@ -28,7 +28,7 @@ LONGEST_PAUSE_S = 3600.0
 STATUSES: dict[int, tuple[type[OsteonError], str]] = {
     400: (Rejected, "it cannot make sense of it; see its log"),
     401: (Transient, "it does not accept our token or certificate; renew it, it is tried again"),
-    403: (Transient, "we are not allowed to write; grant it, it is tried again"),
+    403: (Rejected, "we are not allowed to write; grant it and retry"),
     404: (Rejected, "there is no such place, or a patient or study that we refer to; check base_url"),
     405: (Rejected, "it takes no transactions there; check base_url"),
     408: (Transient, "it timed out; it is tried again"),

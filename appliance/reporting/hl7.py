@@ -37,8 +37,11 @@ CODECS = {
 
 TIMESTAMP = "%Y%m%d%H%M%S%z"
 
-LONGEST_ST = 199
-"""HL7 v2.5.1 section 2.A.75: longer text is TX."""
+LONGEST_ESCAPE = 3
+"""Characters that one character is at most."""
+
+LONGEST_TEXT = 199
+"""Of ST (HL7 v2.5.1 section 2.A.74). TX may be longer, but receivers, and hl7apy, take its lines for ST."""
 
 
 def escape(value: str) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from textwrap import wrap
 
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
@@ -27,7 +28,7 @@ from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 from appliance.field_map import filled
 
-from .hl7 import LONGEST_ST, TIMESTAMP, Segment, escape, identifier, message_of
+from .hl7 import LONGEST_ESCAPE, LONGEST_TEXT, TIMESTAMP, Segment, escape, identifier, message_of
 from .requests import PLACER, requested
 from .segments import control_id as control_id
 from .segments import fill, header, patient
@@ -72,7 +73,7 @@ def oru_withdrawal(study: StudyResult, source: Dataset, profile: Hl7Destination,
         As `oru_r01`.
     """
     said = f"WITHDRAWN: {reason}" if reason else "WITHDRAWN"
-    withdrawn = [Observation(name="impression", group="0.0", kind="TX", value=escape(said))]
+    withdrawn = [_text("impression", "0.0", said, "TX")]
     withdrawn += [
         Observation(name=o.name, group=o.group, kind=o.kind, value=o.value, units=o.units)
         for o in _observations(study, source, profile)
@@ -133,7 +134,7 @@ def _observations(study: StudyResult, source: Dataset, profile: Hl7Destination) 
     for number, result in enumerate(study.results, 1):
         yield from _radiograph(str(number), result, profile)
     for number, sentence in enumerate(_sentences(study), 1):
-        yield Observation(name="impression", group=f"{STUDY}.{number}", kind="TX", value=escape(sentence))
+        yield _text("impression", f"{STUDY}.{number}", sentence, "TX")
     yield _text("model", STUDY, study.provenance.model)
     yield Observation(name="revision", group=STUDY, kind="NM", value=str(study.revision))
     if profile.link:
@@ -149,12 +150,12 @@ def _radiograph(group: str, result: Result, profile: Hl7Destination) -> Iterator
     yield _text("radiograph", group, result.sop_instance_uid)
     if result.not_analysed is not None:
         reason = f"{result.not_analysed.reason} [{result.not_analysed.code}]"
-        yield Observation(name="not_analysed", group=group, kind="TX", value=escape(reason))
+        yield _text("not_analysed", group, reason, "TX")
     for number, finding in enumerate(result.findings, 1):
         yield from _finding(f"{group}.{number}", finding, profile)
     for number, region in enumerate(result.unread_regions, len(result.findings) + 1):
         reason = f"region located but not analysed: {region.site.label}"
-        yield Observation(name="not_analysed", group=f"{group}.{number}", kind="TX", value=escape(reason))
+        yield _text("not_analysed", f"{group}.{number}", reason, "TX")
 
 
 def _finding(group: str, finding: Finding, profile: Hl7Destination) -> Iterator[Observation]:
@@ -188,9 +189,12 @@ def _code(profile: Hl7Destination, name: str, code: Code) -> str:
     return own or f"{code.value}^{escape(code.meaning)}^{code.scheme_designator}"
 
 
-def _text(name: str, group: str, value: str) -> Observation:
+def _text(name: str, group: str, value: str, kind: str = "ST") -> Observation:
+    """Text for a table (ST) or for a person (TX); long text is TX in lines, as repetitions of OBX-5."""
     escaped = escape(value)
-    return Observation(name=name, group=group, kind="ST" if len(escaped) <= LONGEST_ST else "TX", value=escaped)
+    if len(escaped) > LONGEST_TEXT:
+        kind, escaped = "TX", "~".join(map(escape, wrap(value, LONGEST_TEXT // LONGEST_ESCAPE)))
+    return Observation(name=name, group=group, kind=kind, value=escaped)
 
 
 def _sentences(study: StudyResult) -> list[str]:

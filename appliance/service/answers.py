@@ -93,11 +93,8 @@ def of_study(
     @cache
     def content(kind: str, destination: Hl7Destination | FhirDestination | str) -> bytes:
         if isinstance(destination, Hl7Destination):
-            return (
-                priority_update(study, source, destination)
-                if kind == ORDER
-                else oru.oru_r01(study, source, destination)
-            )
+            render = priority_update if kind == ORDER else oru.oru_r01
+            return render(study, source, destination)
         if isinstance(destination, FhirDestination):
             return fhir.transaction(study, source, destination)
         if kind == "ko":

@@ -79,7 +79,7 @@ class OneByOne:
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """What a courier has in hand: leases not settled yet, studies of which something waits, and what is to be proven."""
+    """What a courier has in hand: leases not settled yet, studies of which something waits, what is to be proven."""
 
     held: dict[int, Lease]
     rows: dict[int, Row[Any]]

@@ -23,19 +23,20 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from appliance.dicom.dimse_status import status_from_code
+from appliance.dicom.dimse_status import SendStatus, status_from_code
 from appliance.dicom.forms import Form, form_of, in_form
 from appliance.dicom.pacs import Pacs
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.secondary_capture import secondary_capture
+from appliance.dicom.sender import send_files
 from appliance.dicom.structured_report import structured_report
 from appliance.errors import Away, Transient
 from appliance.ports import Artefact, Fate, Sent
 from tests.support.certificates import Authority
 from tests.support.pacs import delivered, kept, orthanc, profile, scripted_scp, storescp
 from tests.support.peers import Peer
-from tests.support.results import finding, result, study
-from tests.support.sources import variants
+from tests.support.results import finding, result, study, unanalysed
+from tests.support.sources import source, variants
 
 SOURCE = variants()["utf8"]
 RESULT = result(SOURCE, finding(), finding(0.4), finding(0.1), caveats=("a cast was seen",))
@@ -299,6 +300,35 @@ def test_tls_with_a_certificate_of_ours_where_the_pacs_asks_for_one(peer: Peer, 
         with pytest.raises(Away):
             delivered(Pacs(profile(free_port)), answers())
     assert len(kept(folder)) == 2
+
+
+def test_files_go_out_as_they_are_whatever_they_hold(peer: Peer, free_port: int, tmp_path: Path) -> None:
+    files, folder = tmp_path / "files", tmp_path / "kept"
+    files.mkdir(), folder.mkdir()
+    plain = source("plain")
+    squeezed = source("squeezed")
+    squeezed.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    squeezed.PixelData = pydicom.encaps.encapsulate([b"no codestream at all"])
+    squeezed["PixelData"].VR = "OB"
+    report = structured_report(study(unanalysed(plain)), {str(plain.SOPInstanceUID): plain})
+    for name, ds in (("plain", plain), ("squeezed", squeezed), ("report", report)):
+        (files / name).write_bytes(part10_bytes(ds))
+    (files / "text").write_text("no DICOM")
+    paths = [files / n for n in ("plain", "text", "squeezed", "report", "absent")]
+    with storescp(peer("storescp"), free_port, folder, "+xa"):
+        said: dict[str, SendStatus] = {
+            path.name: status
+            for path, status in send_files(
+                paths, host="127.0.0.1", port=free_port, called_ae_title="PACS", calling_ae_title="OSTEON"
+            )
+        }
+    assert {name: s.fate for name, s in said.items()} == {
+        "plain": "stored", "squeezed": "stored", "report": "stored", "text": "rejected", "absent": "rejected",
+    }  # fmt: skip
+    for ds in (plain, squeezed):
+        received = pydicom.dcmread(kept(folder)[ds.SOPInstanceUID])
+        assert received.file_meta.TransferSyntaxUID == ds.file_meta.TransferSyntaxUID
+        assert received.PixelData == ds.PixelData
 
 
 # Proof and identity, by Orthanc -------------------------------------------------------------------
