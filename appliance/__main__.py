@@ -269,17 +269,20 @@ def withdraw(uid: str, reason: str, because: str, config_path: Path | None) -> N
 @config_option
 def check(config_path: Path | None) -> None:
     """Check the configuration and print it with every default; each error with its key, all at once."""
+    from appliance.service.deliver import outlet_of
     from appliance.service.engines import pack_of
     from provisioning.listening import problems
 
     config = _configuration(config_path)
+    for destination in config.destinations:
+        outlet_of(destination)  # whose certificates are read
     if found := problems(config):
         raise ConfigurationError(_config_path(config_path), found)
     pack = pack_of(config)
     values = config.model_dump(mode="json")
-    for destination in values["destinations"]:
-        if destination.get("bearer"):
-            destination["bearer"] = "********"
+    for shown in values["destinations"]:
+        if shown.get("bearer"):
+            shown["bearer"] = "********"
     out.print_json(json.dumps(values))
     out.print(f"pack {pack.name} {pack.version} {pack.digest[:12]} ({pack.kind}): {', '.join(pack.classifiers)}")
     out.print("[green]the configuration can be used[/]")

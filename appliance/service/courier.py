@@ -7,6 +7,7 @@ nothing else. Nothing is given up by the clock.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -93,7 +94,15 @@ class _Load:
 
 
 class Courier:
-    """Carries the answers for one destination."""
+    """Carries the answers for one destination.
+
+    Attributes
+    ----------
+    done
+        Answers that were delivered since it began.
+    moved_at
+        When it last did something (monotonic).
+    """
 
     def __init__(self, engine: Engine, queue: Queue, spool: FileSpool, outlet: Outlet) -> None:
         self._engine, self._queue, self._spool = engine, queue, spool
@@ -102,9 +111,11 @@ class Courier:
         self._was_away = False
         self.outlet = outlet
         self.done = 0
+        self.moved_at = time.monotonic()
 
     def step(self) -> bool:
         """Carry what is due, and ask for the proof of what is stored; False if nothing came of it."""
+        self.moved_at = time.monotonic()
         if self._gate.is_shut(self.outlet.name):
             return False
         leases = self._queue.lease(self._mine, in_order(), most=self.outlet.most)
@@ -169,6 +180,7 @@ class Courier:
 
     def _may_go(self, load: _Load, number: int) -> bool:
         """Whether its turn has come: nothing of its study waits, nobody took it back, the gate is open."""
+        self.moved_at = time.monotonic()
         if load.rows[number].study_instance_uid in load.waiting or self._gate.is_shut(self.outlet.name):
             return False
         try:
@@ -179,6 +191,7 @@ class Courier:
         return True
 
     def _settle(self, load: _Load, number: int, outcome: Outcome) -> None:
+        self.moved_at = time.monotonic()
         lease, row = load.held.pop(number), load.rows[number]
         what = f"delivery {number} to {self.outlet.name}"
         if outcome.fate is Fate.LATER:

@@ -47,7 +47,6 @@ class DeliverRole:
         Queue(engine, deliveries, owner(self.name)).release()
         spool = FileSpool(config.spool_dir)
         self._stop = threading.Event()
-        self._last_step: dict[str, float] = {}
         self._couriers = []
         self._threads = []
         for outlet in map(outlet_of, config.destinations):
@@ -60,7 +59,6 @@ class DeliverRole:
 
     def _carry(self, courier: Courier) -> None:
         while not self._stop.is_set():
-            self._last_step[courier.outlet.name] = time.monotonic()
             try:
                 busy = courier.step()
             except (SQLAlchemyError, Transient) as error:
@@ -78,10 +76,10 @@ class DeliverRole:
         Fault
             ``courier_died`` or ``courier_hangs``.
         """
-        for thread in self._threads:
+        for thread, courier in zip(self._threads, self._couriers, strict=True):
             if not thread.is_alive() and not self._stop.is_set():
                 raise Fault("courier_died", f"the courier to {thread.name} ended: see the log")
-            if time.monotonic() - self._last_step.get(thread.name, time.monotonic()) > 2 * LEASE_S:
+            if time.monotonic() - courier.moved_at > 2 * LEASE_S:
                 raise Fault("courier_hangs", f"the courier to {thread.name} has not moved for {2 * LEASE_S:.0f} s")
         return False
 

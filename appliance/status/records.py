@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Table, func, literal, or_, select
 
 from appliance.domain.finding import Answer
 from appliance.domain.job import State
 from appliance.domain.result import Result
 from appliance.storage.notices import Notice, Subject
-from appliance.storage.outbox import OTHERWISE
+from appliance.storage.outbox import OTHERWISE, UNPROVEN
 from appliance.storage.tables import analyses, deliveries, instances, notices, results, studies
 
 from .health import without_identity
@@ -132,6 +132,7 @@ def last_errors(c: Connection) -> dict[str, tuple[str, str]]:
     failing = (
         select(func.max(deliveries.c.id))
         .where(deliveries.c.state.in_([State.QUEUED, State.LEASED, State.PARKED]), deliveries.c.code != "")
+        .where(or_(deliveries.c.state == State.PARKED, deliveries.c.code.not_in(UNPROVEN)))
         .group_by(deliveries.c.destination)
     )
     query = select(deliveries.c.destination, deliveries.c.code, deliveries.c.reason).where(deliveries.c.id.in_(failing))
@@ -234,7 +235,7 @@ def _sent(destination: str, rows: list[Any]) -> Sent:
         done=sum(r.state == State.DONE for r in rows),
         total=len(rows),
         parked=sum(r.state == State.PARKED for r in rows),
-        code=next((r.code for r in rows if r.state != State.DONE and r.code), ""),
+        code=next((r.code for r in rows if r.state != State.DONE and r.code not in ("", *UNPROVEN)), ""),
         proven_at=max(r.proven_at for r in rows) if rows and all(r.proven_at for r in rows) else None,
         is_probable=any(r.state == State.DONE and r.code == "already_there" for r in rows),
     )

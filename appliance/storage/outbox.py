@@ -23,6 +23,9 @@ OTHERWISE = "delivered_otherwise"
 """Code of what went in another form than the best one, since the peer does not take that."""
 
 
+UNPROVEN = ("delivered", OTHERWISE, "already_there")
+"""Codes of what is stored; while it waits for its proof they are no errors."""
+
 REVOCATIONS = ("rejection", "oru_withdrawal", "fhir_withdrawal")
 """Kinds that take back what others have said; they are not taken back themselves."""
 

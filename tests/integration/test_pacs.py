@@ -30,7 +30,7 @@ from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.secondary_capture import secondary_capture
 from appliance.dicom.sender import send_files
 from appliance.dicom.structured_report import structured_report
-from appliance.errors import Away, Transient
+from appliance.errors import Away, Fault, Transient
 from appliance.ports import Artefact, Fate, Sent
 from tests.support.certificates import Authority
 from tests.support.pacs import delivered, kept, orthanc, profile, scripted_scp, storescp
@@ -329,6 +329,14 @@ def test_files_go_out_as_they_are_whatever_they_hold(peer: Peer, free_port: int,
         received = pydicom.dcmread(kept(folder)[ds.SOPInstanceUID])
         assert received.file_meta.TransferSyntaxUID == ds.file_meta.TransferSyntaxUID
         assert received.PixelData == ds.PixelData
+
+
+def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Fault, match=r"tls\.ca of pacs cannot be used: /absent\.crt"):
+        Pacs(profile(1, tls={"ca": "/absent.crt"}))
+    ours = Authority(tmp_path).issue("osteon")
+    with pytest.raises(Fault, match=r"tls\.certificate or tls\.key of pacs cannot be used"):
+        Pacs(profile(1, tls={"certificate": ours.key, "key": ours.certificate}))
 
 
 # Proof and identity, by Orthanc -------------------------------------------------------------------

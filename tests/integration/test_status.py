@@ -232,8 +232,14 @@ def test_the_page_says_what_the_peer_vouches_for_and_what_went_in_another_form(
         with engine.begin() as c:
             c.execute(update(deliveries).values(code=code, reason="", **peer_has))
         assert words in client.get("/").text
+    with engine.begin() as c:
+        c.execute(
+            update(deliveries).values(state="queued", code="delivered", reason="stored (0x0000)", stored_at=now())
+        )
+    assert "stored (0x0000)" not in client.get("/").text, "what waits for its proof is no error"
     at = now()
     with engine.begin() as c:
+        c.execute(update(deliveries).values(state="done"))
         reason = "stored (0x0000); as Comprehensive SR Storage, since it takes no Comprehensive 3D SR Storage"
         c.execute(update(deliveries).values(code="delivered_otherwise", reason=reason, proven_at=at))
     page = client.get("/").text
