@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, Table, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination
+from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
 from appliance.domain.job import Event, ImpossibleTransition, State
 from appliance.errors import Rejected
 from appliance.storage.database import open_database, readers
@@ -131,9 +131,9 @@ def reroute(config: Configuration, name: str, to: str) -> State:
 
 def takes(destination: DestinationConfig, kind: str) -> bool:
     """Whether artefacts of that kind go to destinations of that kind."""
-    if isinstance(destination, DicomDestination):
-        return kind in DICOM_KINDS
-    return kind.startswith("fhir") is isinstance(destination, FhirDestination) and kind not in DICOM_KINDS
+    if kind.split()[0] in DICOM_KINDS:  # without the page
+        return isinstance(destination, DicomDestination)
+    return isinstance(destination, FhirDestination if kind.startswith("fhir") else Hl7Destination)
 
 
 def hold(config: Configuration, to: str, reason: str) -> None:

@@ -135,7 +135,8 @@ class Pacs:
         )
 
     def _not_taken(self, parcel: _Parcel) -> Outcome:
-        kind, name = parcel.artefact.kind, UID(parcel.forms[0].sop_class_uid).name
+        kind = parcel.artefact.kind.split()[0]  # without the page
+        name = UID(parcel.forms[0].sop_class_uid).name
         if kind not in (*PICTURES, "rejection") and any(k in PICTURES for k in self._config.objects):
             reason = f"{self.name} takes no {name}: the pictures say what it says"
             return Outcome(fate=Fate.LEFT_OUT, code="not_taken", reason=reason)
