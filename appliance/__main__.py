@@ -123,7 +123,7 @@ def send(files: tuple[Path, ...], peer: str, called: str, calling: str) -> None:
     paths, failures = radiograph_files(list(files)), 0
     sending = send_files(paths, host=host, port=int(port), called_ae_title=called, calling_ae_title=calling)
     for path, status in track(sending, total=len(paths), description="C-STORE", console=out):
-        if status.fate != "stored":
+        if not status.is_there:
             failures += 1
             out.print(f"[red]not stored:[/] {escape(f'{path}: {status.words}')}")
     out.print(f"{len(paths) - failures} of {len(paths)} stored")
@@ -203,21 +203,86 @@ def queue_drop(job: str, reason: str, config_path: Path | None) -> None:
     out.print(f"{job} is {drop(_configuration(config_path), job, reason)}")
 
 
+@queue.command("reroute")
+@click.argument("job")
+@click.option("--to", required=True, help="A destination of the same kind, by its name.")
+@config_option
+def queue_reroute(job: str, to: str, config_path: Path | None) -> None:
+    """Send a delivery (JOB) that waits or is parked to another destination instead."""
+    from provisioning.queues import reroute
+
+    out.print(f"{job} is {reroute(_configuration(config_path), job, to)}, for {to}")
+
+
+@queue.command("hold")
+@click.option("--to", default="*", show_default=True, help="A destination by its name; * for all.")
+@click.option("--reason", required=True, help="Why; it stands on the status page.")
+@config_option
+def queue_hold(to: str, reason: str, config_path: Path | None) -> None:
+    """Let no answer leave until `osteon queue release`; everything goes on being received, read and kept."""
+    from provisioning.queues import hold
+
+    hold(_configuration(config_path), to, reason)
+    out.print(f"nothing leaves for {escape(to)}")
+
+
+@queue.command("release")
+@click.option("--to", default="*", show_default=True, help="The name that is held; * for the hold of all.")
+@config_option
+def queue_release(to: str, config_path: Path | None) -> None:
+    """Take back an `osteon queue hold`."""
+    from provisioning.queues import release
+
+    release(_configuration(config_path), to)
+    out.print(f"what waits for {escape(to)} leaves, unless something else holds it")
+
+
+@main.command()
+@click.argument("uid")
+@click.option("--reason", required=True, help="Why, for people; it goes along, so name no patient.")
+@click.option(
+    "--because",
+    type=click.Choice(["quality", "safety", "worklist"]),
+    default="quality",
+    show_default=True,
+    help="Title of the rejection note: quality, patient safety, or an incorrect worklist entry (wrong patient).",
+)
+@config_option
+def withdraw(uid: str, reason: str, because: str, config_path: Path | None) -> None:
+    """Take back every answer on the study UID (or of which UID is a radiograph or an answer)."""
+    from appliance.dicom import codes
+    from appliance.service.withdrawal import withdraw as take_back
+    from appliance.storage.database import open_database
+
+    titles = {
+        "quality": codes.REJECTED_FOR_QUALITY,
+        "safety": codes.REJECTED_FOR_PATIENT_SAFETY,
+        "worklist": codes.INCORRECT_WORKLIST_ENTRY,
+    }
+    config = _configuration(config_path)
+    done = take_back(config, open_database(config.database), uid, reason, titles[because])
+    where = ", ".join(done.revoked_at) or "nowhere, since nothing had left"
+    out.print(f"{done.dropped} deliveries are dropped; taken back at: {escape(where)}")
+
+
 @main.command()
 @config_option
 def check(config_path: Path | None) -> None:
     """Check the configuration and print it with every default; each error with its key, all at once."""
+    from appliance.service.deliver import outlet_of
     from appliance.service.engines import pack_of
     from provisioning.listening import problems
 
     config = _configuration(config_path)
+    for destination in config.destinations:
+        outlet_of(destination)  # whose certificates are read
     if found := problems(config):
         raise ConfigurationError(_config_path(config_path), found)
     pack = pack_of(config)
     values = config.model_dump(mode="json")
-    for destination in values["destinations"]:
-        if destination.get("bearer"):
-            destination["bearer"] = "********"
+    for shown in values["destinations"]:
+        if shown.get("bearer"):
+            shown["bearer"] = "********"
     out.print_json(json.dumps(values))
     out.print(f"pack {pack.name} {pack.version} {pack.digest[:12]} ({pack.kind}): {', '.join(pack.classifiers)}")
     out.print("[green]the configuration can be used[/]")

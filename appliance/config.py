@@ -176,7 +176,7 @@ class ClientTls(Section):
 
 
 class DicomDestination(Section):
-    """A PACS that takes Secondary Capture and SR."""
+    """A PACS that takes Secondary Capture and SR, and what it makes of them."""
 
     kind: Literal["dicom"]
     name: str = Field(min_length=1, max_length=64)
@@ -193,6 +193,21 @@ class DicomDestination(Section):
         "comprehensive_3d", description="SOP class of the report; a few archives take Comprehensive SR only"
     )
     timeout_s: float = Field(30.0, gt=0, le=60)
+    transfer_syntaxes: tuple[Literal["compressed", "explicit", "implicit"], ...] = Field(
+        ("compressed", "explicit", "implicit"), min_length=1, description="Encodings to offer, best first"
+    )
+    max_pdu_bytes: int = Field(131072, ge=4096, le=1 << 20, description="Largest PDU that we send or take")
+    objects_at_a_time: int = Field(20, ge=1, le=200, description="Objects on one association")
+    tls: ClientTls | None = Field(None, description="Connect with TLS")
+    existing: Literal["accept", "verify", "hold"] = Field(
+        "accept", description="An object that the peer says it has (0x0111): delivered, looked for, or for a person"
+    )
+    proof: Literal["none", "find", "commitment"] = Field(
+        "none", description="Delivered only when C-FIND shows the object, or storage commitment vouches for it"
+    )
+    recheck_identity: bool = Field(
+        False, description="Ask by C-FIND whose the study is before anything is sent; hold what has another identity"
+    )
 
 
 Coded = Annotated[

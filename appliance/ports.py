@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .domain.radiograph import StoredValues
+from .errors import OsteonError, Rejected
 from .preprocessing.recipe import Prepared
 
 
@@ -27,6 +30,16 @@ class Artefact:
     kind: str
     identifier: str
     content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """An artefact that a PACS says it has, as which class and instance, and the transaction in which proof is asked."""
+
+    artefact: Artefact
+    sop_class_uid: str
+    sop_instance_uid: str
+    transaction_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +74,7 @@ class Preprocessor(Protocol):
 
 
 class Destination(Protocol):
-    """A peer that takes artefacts."""
+    """A peer that takes artefacts one after the other."""
 
     name: str
 
@@ -74,5 +87,85 @@ class Destination(Protocol):
             The peer is away or asks to come again.
         Rejected
             The peer refused for good.
+        """
+        ...
+
+
+class Fate(StrEnum):
+    """What became of an artefact at a peer.
+
+    `TAKEN`: it is delivered. `UNPROVEN`: the peer says that it has it, and proof is asked for. `LATER`: back off and
+    try again. `REFUSED`: a person has to look. `LEFT_OUT`: the peer takes no such thing, and another artefact says it.
+    """
+
+    TAKEN = "taken"
+    UNPROVEN = "unproven"
+    LATER = "later"
+    REFUSED = "refused"
+    LEFT_OUT = "left_out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one artefact at a peer, as it is recorded.
+
+    Attributes
+    ----------
+    code
+        Stable snake_case name, as in `appliance.errors.OsteonError`.
+    reason
+        In words, without patients' data.
+    sent_as
+        SOP Class and SOP Instance UID under which a PACS has it; None of anything else.
+    is_proven
+        Whether the peer was asked and vouches for it.
+    """
+
+    fate: Fate
+    code: str
+    reason: str
+    sent_as: tuple[str, str] | None = None
+    is_proven: bool = False
+
+    @classmethod
+    def of_error(cls, error: OsteonError) -> Outcome:
+        """`REFUSED` for what is rejected, `LATER` for anything else."""
+        fate = Fate.REFUSED if isinstance(error, Rejected) else Fate.LATER
+        return cls(fate=fate, code=error.code, reason=error.reason)
+
+
+class Outlet(Protocol):
+    """A peer that takes many artefacts at a time, each with an outcome of its own.
+
+    Attributes
+    ----------
+    most
+        Artefacts at a time.
+    """
+
+    name: str
+    most: int
+
+    def deliver(
+        self, artefacts: Mapping[int, Artefact], may_go: Callable[[int], bool]
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Send in the order of `artefacts` what `may_go` still allows when its turn comes; each outcome as it is known.
+
+        What is not yielded was not tried.
+
+        Raises
+        ------
+        Transient
+            Before anything was tried; `Away` if the peer itself is not there.
+        """
+        ...
+
+    def prove(self, sent: Mapping[int, Sent]) -> Iterator[tuple[int, Outcome]]:
+        """Ask for proof of what was `UNPROVEN`; what is not yielded is still open, and the peer may tell later.
+
+        Raises
+        ------
+        Transient
+            It cannot be asked now.
         """
         ...

@@ -27,17 +27,22 @@ from pydicom.uid import (
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
 )
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import (
+    StorageCommitmentPushModel,
+    StudyRootQueryRetrieveInformationModelFind,
+    Verification,
+)
 
 from appliance.config import Configuration
 from appliance.dicom import codes
+from appliance.dicom.dimse_status import FAMILIES, STATUSES
 from appliance.dicom.key_objects import key_objects
 from appliance.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from appliance.dicom.patient_study import TYPE_2, TYPE_3
+from appliance.dicom.peer import LONGEST_PDU
 from appliance.dicom.presentation_state import presentation_state
 from appliance.dicom.receiver import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SOP_CLASS_NOT_SUPPORTED, SUCCESS
 from appliance.dicom.secondary_capture import secondary_capture
-from appliance.dicom.sender import FAMILIES, LONGEST_PDU, STATUSES
 from appliance.dicom.structured_report import structured_report
 from appliance.dicom.study_summary import study_summary
 from appliance.dicom.tls import CIPHERS
@@ -72,9 +77,13 @@ RECEIVED_STATUSES = {
 
 FATES = {
     "stored": "delivered",
+    "exists": "by `existing`: probably delivered, looked for by C-FIND, or for a person",
     "transient": "sent again, later and later",
     "rejected": "not sent again; a person is told",
 }
+
+SERVICES_USED = (StorageCommitmentPushModel, StudyRootQueryRetrieveInformationModelFind)
+"""Of an archive, by profile: whether it has an object, and whose the study is."""
 
 UNLISTED = {"PixelData", "StudyInstanceUID", *TYPE_2, *TYPE_3}
 """Of patient and study, which are listed once."""
@@ -93,6 +102,7 @@ def statement() -> str:
             [
                 *((uid.name, uid, "", "yes") for uid in (UID(Verification), *RADIOGRAPHS)),
                 *((uid.name, uid, "yes", "") for uid in dict.fromkeys(sop_classes.values())),
+                *((uid.name, uid, "yes", "") for uid in map(UID, SERVICES_USED)),
             ]
         ),
         receive=defaults.receive,

@@ -182,7 +182,7 @@ def _send(inputs: list[tuple[str, Path]], config: Configuration, console: Consol
             names, host=receive.host, port=receive.port, called_ae_title=receive.ae_title, calling_ae_title="DEMO"
         )
         for path, status in sending:
-            if status.fate != "stored":
+            if not status.is_there:
                 console.print(f"[yellow]not stored:[/] {escape(f'{names[path]}: {status.words}')}")
             else:
                 uid = str(dcmread(path, stop_before_pixels=True, force=True).SOPInstanceUID)

@@ -9,16 +9,21 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Table, or_, select
+from sqlalchemy.exc import IntegrityError
 
-from appliance.config import Configuration
+from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
 from appliance.domain.job import Event, ImpossibleTransition, State
 from appliance.errors import Rejected
 from appliance.storage.database import open_database, readers
+from appliance.storage.gate import EVERY, Gate
+from appliance.storage.outbox import UNSENT
 from appliance.storage.queue import Queue
 from appliance.storage.tables import analyses, deliveries, instances, results, studies
 
 TABLES = {"analysis": analyses, "study": studies, "delivery": deliveries}
 SETTLED = (State.DONE, State.DROPPED)
+DICOM_KINDS = frozenset({"sc", "summary", "sr", "pr", "ko", "rejection"})
+"""Kinds of artefacts that a PACS takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +108,53 @@ def drop(config: Configuration, name: str, reason: str) -> State:
     return _command(open_database(config.database), name, Event.DROP, reason)
 
 
-def _command(engine: Engine, name: str, event: Event, reason: str) -> State:
+def reroute(config: Configuration, name: str, to: str) -> State:
+    """Send a delivery to another destination of the same kind instead, at once."""
     table, job_id = _parse(name)
+    destination = next((d for d in config.destinations if d.name == to), None)
+    if table is not deliveries or destination is None:
+        raise Rejected("no_such_destination", f"a delivery goes to a destination of the configuration, not {to!r}")
+    engine = open_database(config.database)
+    with readers(engine).connect() as c:
+        row = c.execute(select(deliveries.c.kind, deliveries.c.state).where(deliveries.c.id == job_id)).first()
+    if row is None:
+        raise _absent(name)
+    if row.state in SETTLED:
+        raise Rejected("impossible", f"{name} is {row.state}: only what still waits can go elsewhere")
+    if not takes(destination, row.kind):
+        raise Rejected("other_kind", f"{to} takes no {row.kind}: name a destination of the same kind")
     try:
-        return Queue(engine, table, "command").command(job_id, event, reason)
+        return _command(engine, name, Event.RETRY, f"rerouted to {to}", destination=to)
+    except IntegrityError:
+        raise Rejected("already_there", f"the same answer has a delivery to {to} already: drop {name}") from None
+
+
+def takes(destination: DestinationConfig, kind: str) -> bool:
+    """Whether artefacts of that kind go to destinations of that kind."""
+    if kind.split()[0] in DICOM_KINDS:  # without the page
+        return isinstance(destination, DicomDestination)
+    return isinstance(destination, FhirDestination if kind.startswith("fhir") else Hl7Destination)
+
+
+def hold(config: Configuration, to: str, reason: str) -> None:
+    """Let nothing leave for a destination, or for all (`gate.EVERY`), until `release`."""
+    if to != EVERY and to not in [d.name for d in config.destinations]:
+        raise Rejected("no_such_destination", f"the configuration has no destination {to!r}")
+    Gate(open_database(config.database)).shut(to, reason)
+
+
+def release(config: Configuration, to: str) -> None:
+    """Take a hold back."""
+    if not Gate(open_database(config.database)).open(to):
+        raise Rejected("not_held", f"nothing is held for {to!r}")
+
+
+def _command(engine: Engine, name: str, event: Event, reason: str, **others: Any) -> State:
+    table, job_id = _parse(name)
+    if table is deliveries and event is Event.RETRY:
+        others |= UNSENT
+    try:
+        return Queue(engine, table, "command").command(job_id, event, reason, **others)
     except KeyError:
         raise _absent(name) from None
     except ImpossibleTransition as error:

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from pynetdicom.pdu_primitives import A_ASSOCIATE
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from appliance.config import Receive
 
@@ -27,6 +27,9 @@ SPARE = 8
 
 SPARE_ALL = 32
 """Likewise, from everybody together."""
+
+SERVICES: Final = (Verification, StorageCommitmentPushModel)
+"""What is taken beside storage: C-ECHO, and a PACS's reports on what it has of ours (DICOM PS3.4 annex J)."""
 
 BUSY: Final = {"result": 2, "source": 3, "diagnostic": 2}
 """Rejected for now, by presentation, local limit exceeded: DICOM PS3.8 table 9-21."""
@@ -90,7 +93,7 @@ class Admission:
         """What is offered: of the proposed abstract syntaxes those that we take, each with its transfer syntaxes."""
         offered = {
             abstract: syntaxes
-            if abstract == Verification
+            if abstract in SERVICES
             else taken(abstract, syntaxes, companions=self._config.companions)
             for abstract, syntaxes in proposals(request).items()
         }

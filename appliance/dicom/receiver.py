@@ -28,6 +28,7 @@ from appliance.storage.notices import Notice, Subject
 from appliance.storage.spool import FileSpool, Incoming
 
 from .admission import Admission, Places, Refusal, plain_address, proposals
+from .commitment import CommitmentReport
 from .listener import Listener
 from .part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from .series import MANUFACTURER
@@ -39,6 +40,7 @@ SUCCESS = 0x0000
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 OUT_OF_RESOURCES = 0xA700
 CANNOT_UNDERSTAND = 0xC000
+PROCESSING_FAILURE, INVALID_ARGUMENT = 0x0110, 0x0115
 """Status codes of the Storage service, DICOM PS3.4 table B.2-1 and PS3.7 annex C."""
 
 CLOSING_S = 5.0
@@ -144,6 +146,8 @@ class Receiver:
         Whether a SOP Instance UID is that of an answer of ours.
     note
         Takes down what was turned away.
+    reported
+        Takes down what a PACS vouches for; of how many of our answers.
 
     Raises
     ------
@@ -158,9 +162,10 @@ class Receiver:
         keep: Callable[[Received], bool],
         is_answer: Callable[[str], bool],
         note: Callable[[Notice], None],
+        reported: Callable[[CommitmentReport], int],
     ) -> None:
         self._config, self._spool = config, spool
-        self._keep, self._is_answer, self._note = keep, is_answer, note
+        self._keep, self._is_answer, self._note, self._reported = keep, is_answer, note, reported
         self._listeners: list[Listener] = []
         self._admission = Admission(config)
         self.received = 0
@@ -183,7 +188,11 @@ class Receiver:
     def _listen(self, ae: AE, port: int, key: str) -> int:
         config = self._config
         tls = server_context(config.tls) if config.tls and key == "receive.tls.port" else None
-        handlers: list[evt.EventHandlerType] = [(evt.EVT_C_STORE, self._store), (evt.EVT_ACCEPTED, self._accepted)]
+        handlers: list[evt.EventHandlerType] = [
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_N_EVENT_REPORT, self._report),
+            (evt.EVT_ACCEPTED, self._accepted),
+        ]
         try:
             listener = Listener(
                 ae,
@@ -277,6 +286,21 @@ class Receiver:
             raise Transient("spool_failed", "what was kept is not in the spool any more")
         self.received += is_new
         return Answer(status=SUCCESS)
+
+    def _report(self, event: evt.Event) -> tuple[int, None]:
+        calling = str(event.assoc.requestor.ae_title).strip()
+        try:
+            report = CommitmentReport.from_dataset(event.event_information)
+        except Exception as error:  # noqa: BLE001  whatever the library makes of hostile bytes
+            log.warning("%s sent an event report that cannot be read (%s)", calling, type(error).__name__)
+            return INVALID_ARGUMENT, None
+        try:
+            count = self._reported(report)
+        except Exception as error:  # noqa: BLE001  ours, not the peer's: it reports again, or is asked again
+            log.error("a report of storage commitment cannot be written down: %s", type(error).__name__)
+            return PROCESSING_FAILURE, None
+        log.info("%s reports on storage commitment: %d of our answers", calling, count)
+        return SUCCESS, None
 
     def _is_ours(self, uid: str) -> bool:
         return uid.startswith(OURS_ROOT) and self._is_answer(uid)

@@ -43,12 +43,12 @@ from pydicom.sr.coding import Code
 from pydicom.uid import UID, Comprehensive3DSRStorage, ComprehensiveSRStorage
 
 from appliance.domain.finding import Answer, Box
-from appliance.domain.identifiers import derived_uid
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 
 from . import codes
 from .document import Reference, concept, evidence, observer, reference, requests
+from .forms import report_uid
 from .part10 import with_file_meta
 from .patient_study import patient_study, text
 from .series import MANUFACTURER, document_series_uid, stamp
@@ -95,11 +95,6 @@ def structured_report(
         ds.PredecessorDocumentsSequence = evidence(study.study_instance_uid, [earlier])
     ds.update(_content(study, sources, images))
     return with_file_meta(ds)
-
-
-def report_uid(sop_instance_uid: str, sop_class: str) -> str:
-    """UID of the report `sop_instance_uid` in `sop_class`; it is a Comprehensive 3D SR's own."""
-    return sop_instance_uid if sop_class == Comprehensive3DSRStorage else derived_uid(sop_instance_uid, "comprehensive")
 
 
 def _content(

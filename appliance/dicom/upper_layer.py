@@ -10,6 +10,7 @@ What the library (3.0.4) lets through is put right around it, here and in `liste
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import select
 import socket
@@ -21,13 +22,14 @@ from typing import TYPE_CHECKING, Protocol
 from pynetdicom import _config
 from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
-from pynetdicom.dimse_messages import C_ECHO_RQ, C_STORE_RQ, DIMSEMessage
+from pynetdicom.dimse_messages import C_ECHO_RQ, C_STORE_RQ, N_EVENT_REPORT_RQ, DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import A_ASSOCIATE, P_DATA
 from pynetdicom.presentation import build_context
 from pynetdicom.service_class import StorageServiceClass
+from pynetdicom.sop_class import StorageCommitmentPushModel
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
 from .admission import Refusal, plain_address
@@ -46,6 +48,9 @@ PDU_S = 30.0
 
 SLOW_S, LEAST_BYTES_S = 60.0, 4096
 """After so long a message must have come at this rate, as in `PDU_S`: a byte now and then would hold it for days."""
+
+EVENT_BYTES = 1 << 20
+"""Event Information names some thousand objects at most, in 150 bytes each (DICOM PS3.4 table J.3-2)."""
 
 P_DATA_TF = 0x04
 """DICOM PS3.8 section 9.3.5."""
@@ -73,6 +78,22 @@ class Arrival(Protocol):
     def discard(self) -> None:
         """Leave nothing behind, unless it was kept."""
         ...
+
+
+class EventInformation:
+    """The `Arrival` of an N-EVENT-REPORT, which fits into memory."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def write(self, fragment: memoryview) -> None:
+        """Take a fragment."""
+        self.content += fragment
+        if len(self.content) > EVENT_BYTES:
+            raise Violation("malformed_message", "its event information is longer than any can be")
+
+    def discard(self) -> None:
+        """Nothing is left behind."""
 
 
 class IncomingAssociation(Association):
@@ -105,6 +126,9 @@ class IncomingAssociation(Association):
             build_context(abstract, syntaxes) for abstract, syntaxes in listener.admission.contexts(request).items()
         ]
         self.requestor.address_info = AddressInformation.from_tuple(peer)
+        for context in self.acceptor.supported_contexts:
+            if context.abstract_syntax == StorageCommitmentPushModel:
+                context.scu_role = context.scp_role = True  # who reports proposes to be its SCP (DICOM PS3.4 J.3.3)
         for event, bound in listener._handlers.items():
             if event.is_intervention:
                 self.bind(event, *bound)
@@ -354,10 +378,15 @@ class _Provider(DULServiceProvider):
         elif not is_complete and isinstance(message, C_STORE_RQ):
             self.assoc.arrival = self.assoc.listener.begin(self.assoc, context, message.command_set)
             self._message = message
+        elif not is_complete and isinstance(message, N_EVENT_REPORT_RQ):
+            self.assoc.arrival, self._message = EventInformation(), message
         else:
-            raise Violation("malformed_message", "it sent a message that is neither a C-STORE nor a C-ECHO request")
+            reason = "it sent a message that is neither a C-STORE nor a C-ECHO request, nor an event report"
+            raise Violation("malformed_message", reason)
 
     def _complete(self, message: DIMSEMessage) -> None:
+        if isinstance(self.assoc.arrival, EventInformation):
+            message.data_set = io.BytesIO(self.assoc.arrival.content)
         primitive = message.message_to_primitive()
         if not primitive.is_valid_request:
             raise Violation("malformed_message", "its command set is incomplete")

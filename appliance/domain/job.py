@@ -28,6 +28,7 @@ class Event(StrEnum):
     FAIL = "fail"
     EXPIRE = "expire"
     GIVE_UP = "give_up"
+    CONFIRM = "confirm"
     RETRY = "retry"
     DROP = "drop"
 
@@ -35,6 +36,8 @@ class Event(StrEnum):
 TABLE: dict[tuple[State, Event], State] = {
     (State.QUEUED, Event.LEASE): State.LEASED,
     (State.QUEUED, Event.DROP): State.DROPPED,
+    (State.QUEUED, Event.CONFIRM): State.DONE,  # somebody else heard that it is done
+    (State.LEASED, Event.CONFIRM): State.DONE,  # likewise; its holder finds the lease lost
     (State.QUEUED, Event.RETRY): State.QUEUED,  # at once instead of after its back-off
     (State.LEASED, Event.FINISH): State.DONE,
     (State.LEASED, Event.DECLINE): State.NOT_ANALYSED,

@@ -19,12 +19,13 @@ from pydicom.dataset import Dataset
 from appliance.analysis.overlay import overlay, thumbnail
 from appliance.analysis.pipeline import Analysis
 from appliance.config import DestinationConfig, DicomDestination, Hl7Destination
+from appliance.dicom.forms import report_uid
 from appliance.dicom.image_pixel import Compression
 from appliance.dicom.key_objects import key_objects
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.presentation_state import is_presentable, presentation_state
 from appliance.dicom.secondary_capture import sc_uid, secondary_capture
-from appliance.dicom.structured_report import SOP_CLASSES, report_uid, structured_report
+from appliance.dicom.structured_report import SOP_CLASSES, structured_report
 from appliance.dicom.study_summary import page_kinds, page_uid, study_summary
 from appliance.domain.finding import Answer
 from appliance.domain.radiograph import Window

@@ -10,33 +10,31 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.config import Configuration, DestinationConfig, DicomDestination, Hl7Destination
-from appliance.dicom.sender import StoreDestination
+from appliance.dicom.pacs import Pacs
 from appliance.dicom.tls import client_context
 from appliance.errors import Fault, Transient
-from appliance.ports import Destination
+from appliance.ports import Outlet
 from appliance.reporting.fhir_destination import FhirDestination
 from appliance.reporting.mllp import MllpDestination
 from appliance.storage.queue import LEASE_S, Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import deliveries
 
-from .handlers import Courier
+from .courier import Courier, OneByOne
 from .worker import PAUSE_S, POLL_S, owner
 
 log = logging.getLogger(__name__)
 
 
-def destination_of(config: DestinationConfig) -> Destination:
+def outlet_of(config: DestinationConfig) -> Outlet:
     """The peer that a table of the configuration describes."""
     if isinstance(config, DicomDestination):
-        return StoreDestination(
-            config.name, config.host, config.port, config.called_ae_title, config.calling_ae_title, config.timeout_s
-        )
+        return Pacs(config)
     tls = client_context(config.tls, config.name) if config.tls else None
     server_name = config.tls.server_name if config.tls else None
     if isinstance(config, Hl7Destination):
-        return MllpDestination(config.name, config.host, config.port, config.timeout_s, tls, server_name)
-    return FhirDestination(config.name, config.base_url, config.bearer, config.timeout_s, tls, server_name)
+        return OneByOne(MllpDestination(config.name, config.host, config.port, config.timeout_s, tls, server_name))
+    return OneByOne(FhirDestination(config.name, config.base_url, config.bearer, config.timeout_s, tls, server_name))
 
 
 class DeliverRole:
@@ -49,24 +47,22 @@ class DeliverRole:
         Queue(engine, deliveries, owner(self.name)).release()
         spool = FileSpool(config.spool_dir)
         self._stop = threading.Event()
-        self._last_step: dict[str, float] = {}
         self._couriers = []
         self._threads = []
-        for destination in map(destination_of, config.destinations):
-            queue = Queue(engine, deliveries, f"{owner(self.name)}/{destination.name}")
-            courier = Courier(engine, queue, spool, destination)
+        for outlet in map(outlet_of, config.destinations):
+            queue = Queue(engine, deliveries, f"{owner(self.name)}/{outlet.name}")
+            courier = Courier(engine, queue, spool, outlet)
             self._couriers.append(courier)
-            thread = threading.Thread(target=self._carry, args=(courier,), name=destination.name, daemon=True)
+            thread = threading.Thread(target=self._carry, args=(courier,), name=outlet.name, daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def _carry(self, courier: Courier) -> None:
         while not self._stop.is_set():
-            self._last_step[courier.destination.name] = time.monotonic()
             try:
                 busy = courier.step()
             except (SQLAlchemyError, Transient) as error:
-                log.error("the courier to %s cannot work now: %s", courier.destination.name, type(error).__name__)
+                log.error("the courier to %s cannot work now: %s", courier.outlet.name, type(error).__name__)
                 self._stop.wait(PAUSE_S)
             else:
                 if not busy:
@@ -80,15 +76,15 @@ class DeliverRole:
         Fault
             ``courier_died`` or ``courier_hangs``.
         """
-        for thread in self._threads:
+        for thread, courier in zip(self._threads, self._couriers, strict=True):
             if not thread.is_alive() and not self._stop.is_set():
                 raise Fault("courier_died", f"the courier to {thread.name} ended: see the log")
-            if time.monotonic() - self._last_step.get(thread.name, time.monotonic()) > 2 * LEASE_S:
+            if time.monotonic() - courier.moved_at > 2 * LEASE_S:
                 raise Fault("courier_hangs", f"the courier to {thread.name} has not moved for {2 * LEASE_S:.0f} s")
         return False
 
     def detail(self) -> str:
-        counts = ", ".join(f"{c.destination.name} {c.done}" for c in self._couriers)
+        counts = ", ".join(f"{c.outlet.name} {c.done}" for c in self._couriers)
         return f"delivered since start: {counts}" if counts else "no destinations are configured"
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What the analyse and deliver roles do with a job, and what becomes of it when that fails."""
+"""What the analyse role does with a radiograph, and what becomes of it when that fails."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from appliance.config import DestinationConfig, Study
 from appliance.domain.job import Event, Lease
 from appliance.errors import Fault, OsteonError, Rejected, Transient
-from appliance.ports import Artefact, Destination
-from appliance.storage.ledger import delivery, instance_of, latest_answer, record_result
+from appliance.storage.ledger import instance_of, latest_answer, record_result
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool, SpoolDamaged
-from appliance.storage.tables import deliveries
 from engines.runner import RunnerError
 from kernels.operations import KernelError
 
@@ -125,47 +123,3 @@ class Kept:
 
     def __call__(self) -> bytes:
         return self.spool.get(self.digest)
-
-
-class Courier:
-    """Brings the answers for one destination there, one after the other; a deaf one holds up nobody else."""
-
-    def __init__(self, engine: Engine, queue: Queue, spool: FileSpool, destination: Destination) -> None:
-        self._engine, self._queue, self._spool = engine, queue, spool
-        self.destination = destination
-        self.done = 0
-
-    def step(self) -> bool:
-        """Send the oldest answer that is due; False if there is none."""
-        mine = deliveries.c.destination == self.destination.name
-        leases = self._queue.lease(mine)
-        for lease in leases:
-            if self._deliver(lease) and lease.attempts > 1:
-                self._queue.hurry(mine)  # the peer is back
-        return bool(leases)
-
-    def _deliver(self, lease: Lease) -> bool:
-        """Send one answer; whether the peer took it."""
-        try:
-            (note,) = self.destination.send([self._artefact(lease)])
-            with self._queue.ending(lease, Event.FINISH, "delivered", note):
-                self.done += 1
-        except Rejected as error:
-            log.error("delivery %d to %s is parked: %s", lease.job_id, self.destination.name, error)
-            self._queue.failed(lease, error, for_good=True)
-        except Transient as error:
-            log.warning("delivery %d to %s waits: %s", lease.job_id, self.destination.name, error)
-            self._queue.failed(lease, error)
-        except SQLAlchemyError:
-            raise  # the courier's loop waits; the lease gives the job back
-        except Exception as error:  # noqa: BLE001  the one broad handler of this role: a bug costs one delivery
-            self._queue.failed(lease, bug(error, f"delivery {lease.job_id}"))
-        else:
-            return True
-        return False
-
-    def _artefact(self, lease: Lease) -> Artefact:
-        row = delivery(self._engine, lease.job_id)
-        if not row.digest:
-            raise Rejected("never_made", "this answer could not be made: retry its analysis after an upgrade")
-        return Artefact(kind=row.kind, identifier=row.identifier, content=self._spool.get(row.digest))

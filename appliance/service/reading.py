@@ -24,7 +24,8 @@ from .isolation import Isolated
 
 PIXEL_DATA = 0x7FE00010
 
-_HEADER_ALONE = NotAnalysed(code="header_alone", reason="its pixels are not asked for")
+HEADER_ALONE = NotAnalysed(code="header_alone", reason="its pixels are not asked for")
+"""The reason with which `examine` decodes nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ class Reader:
 
     def source(self, load: Callable[[], bytes], calling_ae_title: str = "") -> Dataset:
         """The data set without pixels of the instance that `load` gives; they are not decoded. Raises as `examine`."""
-        return self._examine(load, calling_ae_title, self._pipeline.rules, _HEADER_ALONE).source
+        return self._examine(load, calling_ae_title, self._pipeline.rules, HEADER_ALONE).source
 
     def close(self) -> None:
         """End the reading process."""

@@ -8,9 +8,13 @@ from functools import partial
 from sqlalchemy import Engine
 
 from appliance.config import Configuration
+from appliance.dicom.commitment import CommitmentReport
+from appliance.dicom.pacs import not_committed
 from appliance.dicom.receiver import Receiver
+from appliance.ports import Fate
 from appliance.storage.ledger import is_answer, keep_instance
 from appliance.storage.notices import Notebook
+from appliance.storage.outbox import record_commitment
 from appliance.storage.retention import prune
 from appliance.storage.spool import FileSpool
 
@@ -30,7 +34,15 @@ class ReceiveRole:
         self._notebook = Notebook()
         self._pruned_at = -PRUNE_EVERY_S
         keep, ours = partial(keep_instance, engine), partial(is_answer, engine)
-        self._receiver = Receiver(config.receive, self._spool, keep, ours, self._notebook.note)
+        self._receiver = Receiver(config.receive, self._spool, keep, ours, self._notebook.note, self._reported)
+
+    def _reported(self, report: CommitmentReport) -> int:
+        """A PACS reports on its own association what it has of ours."""
+        failed = {}
+        for uid, reason in report.failed.items():
+            outcome = not_committed(reason)
+            failed[uid] = (outcome.code, outcome.reason, outcome.fate is Fate.REFUSED)
+        return record_commitment(self._engine, report.transaction_uid, report.committed, failed)
 
     def step(self) -> bool:
         """Write down what was turned away, and make room and order; True while there is more to remove."""

@@ -61,6 +61,7 @@ def create_app(engine: Engine, config: Configuration, pack: Pack | str, version:
                     "stuck": records.stuck_jobs(c),
                     "declined": records.not_analysed(c),
                     "errors": records.last_errors(c),
+                    "substitutes": records.last_substitutes(c),
                     "turned_away": records.last_notices(c, Subject.ASSOCIATION),
                     "strangers": records.last_notices(c, Subject.STRANGER),
                     "not_for_us": records.last_notices(c, Subject.INSTANCE),

@@ -17,6 +17,7 @@ from appliance.config import Configuration
 from appliance.dicom.tls import not_after
 from appliance.domain.job import State
 from appliance.gpu import GpuFigures, figures_left
+from appliance.storage.gate import Gate, Hold
 from appliance.storage.tables import analyses, deliveries, roles, studies
 
 ROLES = ("receive", "analyse", "deliver", "status")
@@ -112,6 +113,7 @@ class Facts:
     analyses: Backlog = Backlog(name="analyses", counts={})
     studies: Backlog = Backlog(name="studies", counts={})
     destinations: tuple[Backlog, ...] = ()
+    holds: tuple[Hold, ...] = ()
     disk_free_bytes: int | None = None
     disk_reserve_bytes: int = 0
     certificates: tuple[Certificate, ...] = ()
@@ -134,6 +136,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
             jobs = c.execute(_backlog_of(analyses)).all()
             reports = c.execute(_backlog_of(studies, since=studies.c.not_before)).all()
             sent = c.execute(_backlog_of(deliveries, deliveries.c.destination)).all()
+        holds = tuple(Gate(engine).holds())
     except DBAPIError as error:
         return replace(seen, database_error=type(error.orig).__name__)
     configured = [d.name for d in config.destinations]
@@ -143,6 +146,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         roles=tuple(_role(name, beats.get(name), at) for name in ROLES),
         analyses=_backlog("analyses", jobs),
         studies=_backlog("studies", reports),
+        holds=holds,
         destinations=tuple(
             _backlog(name, [row for row in sent if row.destination == name], name in configured) for name in names
         ),

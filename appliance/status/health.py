@@ -12,11 +12,15 @@ from datetime import datetime
 from enum import StrEnum
 
 from appliance.gpu import GpuFigures
+from appliance.storage.gate import EVERY, Hold
 
 from .facts import MEGABYTE, Backlog, Certificate, Facts, RoleState, RoleStatus
 
 LATE_S = 300.0
 """A radiograph or an answer that waits longer than this is worth a look."""
+
+DEEP = 500
+"""More than a busy hospital makes in an hour: a queue of that length does not go down by itself."""
 
 RENEW_DAYS = 30
 """A certificate is renewed in this time before it runs out, as the ACME clients do."""
@@ -66,12 +70,14 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
         _disk(facts),
     ]
     found += [_role_condition(r, readable) for r in facts.roles]
-    found.append(_flow(facts.analyses, facts.at, readable, "radiograph", "analysis", "role.analyse", "queue.analyses"))
-    found.append(_flow(facts.studies, facts.at, readable, "report", "study", "role.analyse", "queue.studies"))
-    found += [
-        _flow(d, facts.at, readable, "answer", "delivery", "role.deliver", f"destination.{d.name}")
-        for d in facts.destinations
-    ]
+    analyse = ("role.analyse",)
+    found.append(_flow(facts.analyses, facts.at, readable, "radiograph", "analysis", analyse, "queue.analyses"))
+    found.append(_flow(facts.studies, facts.at, readable, "report", "study", analyse, "queue.studies"))
+    found += [_hold(hold) for hold in facts.holds]
+    for d in facts.destinations:
+        shut = [f"gate.{hold.destination}" for hold in facts.holds if hold.destination in (EVERY, d.name)]
+        needs = ("role.deliver", *shut)
+        found.append(_flow(d, facts.at, readable, "answer", "delivery", needs, f"destination.{d.name}"))
     found += [_certificate(certificate, facts.at) for certificate in facts.certificates]
     found += _gpu(facts.gpu) if facts.gpu else []
     return tuple(found)
@@ -170,6 +176,19 @@ def _disk(facts: Facts) -> Condition:
     return Condition(name="disk", ok=ok, severity=Severity.ERROR, sentence=sentence)
 
 
+def _hold(hold: Hold) -> Condition:
+    """A gate that is shut: what waits behind it is late for that reason and no other."""
+    whom = "any destination" if hold.destination == EVERY else hold.destination
+    return Condition(
+        name=f"gate.{hold.destination}",
+        ok=False,
+        severity=Severity.WARNING,
+        sentence=f"nothing leaves for {whom} since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.reason}; "
+        "`osteon queue release` lets it go",
+        depends_on=("database",),
+    )
+
+
 def _certificate(certificate: Certificate, at: datetime) -> Condition:
     """One file of certificates: an ERROR when it has run out, since then peers with TLS are turned away."""
     severity, ok = Severity.WARNING, False
@@ -187,8 +206,10 @@ def _certificate(certificate: Certificate, at: datetime) -> Condition:
     return Condition(name=f"certificate.{certificate.key}", ok=ok, severity=severity, sentence=sentence)
 
 
-def _flow(queue: Backlog, at: datetime, readable: bool, noun: str, command: str, role: str, name: str) -> Condition:
-    """One queue: nothing parked, nothing late."""
+def _flow(
+    queue: Backlog, at: datetime, readable: bool, noun: str, command: str, needs: tuple[str, ...], name: str
+) -> Condition:
+    """One queue: nothing parked, nothing late, and not too many at a time."""
     wrong = []
     if queue.waiting and not queue.is_known:
         wrong.append(f"{_count(queue.waiting, noun)} waiting for a peer that the configuration does not name any more")
@@ -196,6 +217,8 @@ def _flow(queue: Backlog, at: datetime, readable: bool, noun: str, command: str,
         wrong.append(f"{_count(queue.parked, noun)} parked: `osteon queue show {command}:ID` says why")
     if queue.age_s(at) > LATE_S:
         wrong.append(f"{_count(queue.waiting, noun)} waiting, the oldest for {duration(queue.age_s(at))}")
+    elif queue.waiting > DEEP:
+        wrong.append(f"{_count(queue.waiting, noun)} waiting: more come than leave")
     label = "analyses" if command == "analysis" else queue.name
     if not readable:
         sentence = f"{label}: unknown while the database cannot be read"
@@ -209,7 +232,7 @@ def _flow(queue: Backlog, at: datetime, readable: bool, noun: str, command: str,
         severity=Severity.WARNING,
         sentence=sentence,
         # what is parked needs a person whether the role runs or not; what is late follows from a role that does not
-        depends_on=("database",) if queue.parked or not queue.is_known else ("database", role),
+        depends_on=("database",) if queue.parked or not queue.is_known else ("database", *needs),
     )
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, literal, select
+from sqlalchemy import ColumnElement, Connection, Table, func, literal, or_, select
 
 from appliance.domain.finding import Answer
 from appliance.domain.job import State
 from appliance.domain.result import Result
 from appliance.storage.notices import Notice, Subject
+from appliance.storage.outbox import OTHERWISE, UNPROVEN
 from appliance.storage.tables import analyses, deliveries, instances, notices, results, studies
 
 from .health import without_identity
@@ -35,13 +36,23 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """How far the answers for one destination have come: `done` of `total`, and `code` of what holds them up."""
+    """How far the answers for one destination have come: `done` of `total`, and `code` of what holds them up.
+
+    Attributes
+    ----------
+    proven_at
+        When the peer had vouched for all of them; None if it was not asked, or has not for some.
+    is_probable
+        Whether the peer's word for one of them is only that it had it already.
+    """
 
     destination: str
     done: int
     total: int
     parked: int
     code: str
+    proven_at: datetime | None = None
+    is_probable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,10 +132,23 @@ def last_errors(c: Connection) -> dict[str, tuple[str, str]]:
     failing = (
         select(func.max(deliveries.c.id))
         .where(deliveries.c.state.in_([State.QUEUED, State.LEASED, State.PARKED]), deliveries.c.code != "")
+        .where(or_(deliveries.c.state == State.PARKED, deliveries.c.code.not_in(UNPROVEN)))
         .group_by(deliveries.c.destination)
     )
     query = select(deliveries.c.destination, deliveries.c.code, deliveries.c.reason).where(deliveries.c.id.in_(failing))
     return {row.destination: (row.code, without_identity(row.reason)) for row in c.execute(query)}
+
+
+def last_substitutes(c: Connection) -> dict[str, str]:
+    """By destination: what it did not take of the newest answers, and what went in its place."""
+    other = deliveries.c.code.in_([OTHERWISE, "not_taken"]) & deliveries.c.state.in_([State.DONE, State.DROPPED])
+    newest = select(func.max(deliveries.c.id)).where(other).group_by(deliveries.c.destination, deliveries.c.kind)
+    query = select(deliveries.c.destination, deliveries.c.kind, deliveries.c.reason).where(deliveries.c.id.in_(newest))
+    found: dict[str, str] = {}
+    for row in c.execute(query.order_by(deliveries.c.id)):
+        said = f"{row.kind}: {without_identity(row.reason)}"
+        found[row.destination] = f"{found[row.destination]}; {said}" if row.destination in found else said
+    return found
 
 
 def last_notices(c: Connection, subject: Subject, most: int = LAST) -> tuple[Noticed, ...]:
@@ -162,7 +186,8 @@ def _newest_results(c: Connection, analysis_ids: list[int]) -> dict[int, tuple[i
 def _deliveries_of(c: Connection, study_instance_uids: set[str]) -> dict[str, list[Any]]:
     """By study: what is delivered of its radiographs and its reports, without what was superseded."""
     d = deliveries.c
-    columns = (d.result_id, d.study_instance_uid, d.destination, d.state, d.code, d.finished_at, d.study_result_id)
+    of = (d.result_id, d.study_result_id, d.study_instance_uid, d.destination)
+    columns = (*of, d.state, d.code, d.finished_at, d.proven_at)
     by_study: dict[str, list[Any]] = {}
     for row in c.execute(select(*columns).where(d.study_instance_uid.in_(study_instance_uids)).order_by(d.id)):
         by_study.setdefault(row.study_instance_uid, []).append(row)
@@ -175,7 +200,8 @@ def _listed(
     result_id, result = found or (0, None)
     of_study = deliveries_of.get(result.study_instance_uid, []) if result else []
     report_id = max((r.study_result_id or 0 for r in of_study), default=0)
-    rows = [r for r in of_study if r.result_id == result_id or (r.study_result_id == report_id and report_id)]
+    mine = [r for r in of_study if r.result_id == result_id or (r.study_result_id == report_id and report_id)]
+    rows = [r for r in mine if r.state != State.DROPPED or r.code != "not_taken"]  # another answer says the same
     ended = [r.finished_at for r in rows if r.state == State.DONE and r.finished_at]
     complete = rows and len(ended) == len(rows) and result is not None and result.study_instance_uid not in unsettled
     declined = Answer.NOT_ANALYSED if row.state == State.NOT_ANALYSED else None
@@ -209,7 +235,9 @@ def _sent(destination: str, rows: list[Any]) -> Sent:
         done=sum(r.state == State.DONE for r in rows),
         total=len(rows),
         parked=sum(r.state == State.PARKED for r in rows),
-        code=next((r.code for r in rows if r.state != State.DONE and r.code), ""),
+        code=next((r.code for r in rows if r.state != State.DONE and r.code not in ("", *UNPROVEN)), ""),
+        proven_at=max(r.proven_at for r in rows) if rows and all(r.proven_at for r in rows) else None,
+        is_probable=any(r.state == State.DONE and r.code == "already_there" for r in rows),
     )
 
 

@@ -203,7 +203,7 @@ def record_result(
         "created_at": result.created_at,
     }
     key = c.execute(insert(results).values(**values)).inserted_primary_key
-    _queue_deliveries(c, outgoing, result.study_instance_uid, result_id=key[0] if key else None)
+    queue_deliveries(c, outgoing, result.study_instance_uid, result_id=key[0] if key else None)
     _queue_study(c, result.study_instance_uid, settling or Study(settle_s=0))
 
 
@@ -303,7 +303,7 @@ def record_study_result(
         "created_at": study.created_at,
     }
     key = c.execute(insert(study_results).values(**values)).inserted_primary_key
-    _queue_deliveries(c, outgoing, study.study_instance_uid, study_result_id=key[0] if key else None)
+    queue_deliveries(c, outgoing, study.study_instance_uid, study_result_id=key[0] if key else None)
 
 
 def _supersede(c: Connection, which: ColumnElement[bool], revision: int) -> None:
@@ -316,7 +316,8 @@ def _supersede(c: Connection, which: ColumnElement[bool], revision: int) -> None
     )
 
 
-def _queue_deliveries(c: Connection, outgoing: Iterable[Outgoing], study_instance_uid: str, **of: int | None) -> None:
+def queue_deliveries(c: Connection, outgoing: Iterable[Outgoing], study_instance_uid: str, **of: int | None) -> None:
+    """Write the deliveries of a result, of a study's or of none, as `of` says."""
     moment = now()
     for o in outgoing:
         c.execute(

@@ -89,31 +89,38 @@ class Queue:
         return Lease(job_id=lease.job_id, owner=lease.owner, until=until, attempts=lease.attempts)
 
     @contextmanager
-    def ending(self, lease: Lease, event: Event, code: str = "", reason: str = "") -> Iterator[Connection]:
-        """Transaction that ends a job by FINISH or DECLINE together with whatever else is written in it."""
+    def ending(
+        self, lease: Lease, event: Event, code: str = "", reason: str = "", **values: Any
+    ) -> Iterator[Connection]:
+        """Transaction that ends a job by FINISH, DECLINE or DROP together with whatever else is written in it."""
         with self._engine.begin() as c:
             self._mine(c, lease)
             yield c
-            self._move(c, lease.job_id, event, code=code, reason=reason, finished_at=now(), lease_owner=None)
+            values |= {"code": code, "reason": reason, "finished_at": now(), "lease_owner": None}
+            self._move(c, lease.job_id, event, **values)
 
-    def failed(self, lease: Lease, error: OsteonError, *, for_good: bool = False) -> None:
-        """Give a job back after `error`: to be tried again after its back-off, or parked for a person.
+    def failed(self, lease: Lease, error: OsteonError, *, for_good: bool = False, **values: Any) -> datetime:
+        """Give a job back after `error`: to be tried again after its back-off, or parked for a person; until when.
 
         A job that somebody else has by now is left to him.
         """
         event = Event.GIVE_UP if for_good else Event.FAIL
+        until = self._backoff.after(lease.attempts, now())
         with self._engine.begin() as c:
-            if not self._is_mine(c, lease):
-                return
-            self._move(
-                c,
-                lease.job_id,
-                event,
-                code=error.code,
-                reason=error.reason,
-                not_before=self._backoff.after(lease.attempts, now()),
-                lease_owner=None,
-            )
+            if self._is_mine(c, lease):
+                values |= {"code": error.code, "reason": error.reason, "not_before": until, "lease_owner": None}
+                self._move(c, lease.job_id, event, **values)
+        return until
+
+    def put_back(self, lease: Lease, **values: Any) -> None:
+        """Give a job back that did not fail, as if it had not been leased; with `values` in other columns.
+
+        A job that somebody else has by now is left to him.
+        """
+        with self._engine.begin() as c:
+            if self._is_mine(c, lease):
+                values = {"attempts": lease.attempts - 1, "lease_owner": None} | values
+                self._move(c, lease.job_id, Event.FAIL, **values)
 
     def is_last(self, lease: Lease) -> bool:
         """Whether this was the last attempt that a job has which ends without an answer."""
@@ -126,12 +133,19 @@ class Queue:
         with self._engine.begin() as c:
             c.execute(waiting.values(not_before=now()))
 
+    def defer(self, until: datetime, *where: ColumnElement[bool]) -> None:
+        """Nothing that waits is due before `until`: its peer is away."""
+        t = self._table
+        sooner = update(t).where(t.c.state == State.QUEUED, t.c.not_before < until, *where)
+        with self._engine.begin() as c:
+            c.execute(sooner.values(not_before=until))
+
     def release(self, *where: ColumnElement[bool]) -> int:
         """Take back every lease, at the start of a role of which there is one; how many there were."""
         return self._expire(None, *where)
 
-    def command(self, job_id: int, event: Event, reason: str) -> State:
-        """A person's RETRY or DROP.
+    def command(self, job_id: int, event: Event, reason: str, **others: Any) -> State:
+        """A person's RETRY or DROP, with `others` in other columns.
 
         Raises
         ------
@@ -141,7 +155,7 @@ class Queue:
             If the job's state has no such event.
         """
         with self._engine.begin() as c:
-            values: dict[str, Any] = {"reason": reason, "not_before": now(), "finished_at": None}
+            values: dict[str, Any] = others | {"reason": reason, "not_before": now(), "finished_at": None}
             if event is Event.RETRY:
                 values |= {"attempts": 0, "code": "", "lease_owner": None}
             else:

@@ -128,11 +128,29 @@ deliveries = Table(
     Column("identifier", String(128), nullable=False, index=True),
     Column("digest", String(64), nullable=False),
     *_job_columns(),
+    Column("sent_class_uid", String(64), nullable=False, default=""),
+    Column("sent_uid", String(64), nullable=False, default="", index=True),
+    Column("transaction_uid", String(64), nullable=False, default="", index=True),
+    Column("stored_at", Instant),
+    Column("proven_at", Instant),
     UniqueConstraint("result_id", "destination", "kind"),
     UniqueConstraint("study_result_id", "destination", "kind"),
     Index(None, "destination", "state", "not_before"),
 )
-"""Each is of a radiograph's result or of a study's, one of the two."""
+"""Each is of a radiograph's result or of a study's, one of the two; a withdrawal of neither.
+
+A PACS has it as `sent_uid` of `sent_class_uid` since `stored_at`; `transaction_uid` is the storage commitment that was
+asked for, `proven_at` when the PACS vouched for it.
+"""
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("destination", String(64), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+)
+"""Destinations to which nothing leaves, by name; see `appliance.storage.gate`."""
 
 roles = Table(
     "roles",

@@ -12,8 +12,7 @@ from sqlalchemy import Engine, func, insert, select, update
 
 from appliance.domain.job import Backoff, Event, ImpossibleTransition, State
 from appliance.errors import Transient
-from appliance.ports import Artefact
-from appliance.service.handlers import Courier, Kept
+from appliance.service.handlers import Kept
 from appliance.storage.database import now, open_database, readers
 from appliance.storage.ledger import Outgoing, Received, keep_instance, latest_answer, record_result
 from appliance.storage.queue import Queue
@@ -220,47 +219,6 @@ def test_a_newer_result_takes_the_place_of_what_waits(engine: Engine, queue: Que
     assert latest is not None
     assert (latest.revision, latest.source_digest) == (2, "b")
     assert latest_answer(engine, "2.25.0") is None
-
-
-class Peer:
-    """A destination that takes everything but what it is told to refuse, and counts."""
-
-    name = "pacs"
-
-    def __init__(self, *refused: str) -> None:
-        self.refused = refused
-        self.got: list[str] = []
-
-    def send(self, artefacts: list[Artefact]) -> list[str]:
-        for artefact in artefacts:
-            self.got.append(artefact.identifier)
-            if artefact.identifier in self.refused:
-                raise Transient("ae", "come again")
-        return ["stored"] * len(artefacts)
-
-
-def test_what_a_peer_refuses_is_sent_again_and_nothing_else(engine: Engine, tmp_path: Path) -> None:
-    spool = FileSpool(tmp_path / "spool")
-    keep_instance(engine, received(1))
-    analysing = Queue(engine, analyses, "analyse")
-    (lease,) = analysing.lease()
-    digest = spool.put(b"answer")
-    made = [Outgoing(destination="pacs", kind=k, identifier=k, digest=digest) for k in ("a", "bad", "b")]
-    made.append(Outgoing(destination="pacs", kind="n", identifier="n", digest="", refused=Transient("bug", "not made")))
-    with analysing.ending(lease, Event.FINISH) as c:
-        record_result(c, lease.job_id, result(source()), made)
-    queue = Queue(engine, deliveries, "deliver", backoff=Backoff(first_s=3600, longest_s=3600))
-    peer = Peer("bad")
-    courier = Courier(engine, queue, spool, peer)
-    while courier.step():
-        pass
-    assert peer.got == ["a", "bad", "b"]
-    queue.command(4, Event.RETRY, "")
-    assert courier.step()
-    assert peer.got == ["a", "bad", "b"], "an answer that was never made must not be sent as nothing"
-    with engine.connect() as c:
-        states = [row.state for row in c.execute(select(deliveries.c.state).order_by(deliveries.c.id))]
-    assert states == ["done", "queued", "done", "parked"]
 
 
 def test_what_comes_next_can_be_seen_and_stays_free(engine: Engine, queue: Queue, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from appliance.errors import Transient
 from appliance.gpu import GpuFigures, leave_figures
 from appliance.status.app import create_app
 from appliance.storage.database import now, open_database, readers
+from appliance.storage.gate import Gate
 from appliance.storage.ledger import Outgoing, Received, beat, keep_instance, record_result
 from appliance.storage.notices import Notebook, Notice, Subject
 from appliance.storage.queue import Queue
@@ -234,3 +235,43 @@ def test_a_gpus_figures_are_shown_while_they_are_fresh(client: FlaskClient, conf
     assert "the GPU is slowed down by heat (92 °C)" in client.get("/").text
     leave_figures(config.state_dir, GpuFigures(temperature_c=92), now() - timedelta(minutes=1))
     assert "osteon_gpu" not in client.get("/metrics").text
+
+
+def test_the_page_says_what_the_peer_vouches_for_and_what_went_in_another_form(
+    client: FlaskClient, engine: Engine
+) -> None:
+    one_answered(engine)
+    peer_has = {"state": "done", "finished_at": now(), "stored_at": now()}
+    for code, words in (("already_there", "1/1, probably"), ("delivered", "1/1")):
+        with engine.begin() as c:
+            c.execute(update(deliveries).values(code=code, reason="", **peer_has))
+        assert words in client.get("/").text
+    with engine.begin() as c:
+        c.execute(
+            update(deliveries).values(state="queued", code="delivered", reason="stored (0x0000)", stored_at=now())
+        )
+    assert "stored (0x0000)" not in client.get("/").text, "what waits for its proof is no error"
+    at = now()
+    with engine.begin() as c:
+        c.execute(update(deliveries).values(state="done"))
+        reason = "stored (0x0000); as Comprehensive SR Storage, since it takes no Comprehensive 3D SR Storage"
+        c.execute(update(deliveries).values(code="delivered_otherwise", reason=reason, proven_at=at))
+    page = client.get("/").text
+    assert f"1/1, there at {at:%H:%M}" in page and reason in page
+
+
+def test_what_a_peer_does_not_take_and_another_answer_says_is_no_answer_that_is_missing(
+    client: FlaskClient, engine: Engine
+) -> None:
+    one_answered(engine)
+    with engine.begin() as c:
+        c.execute(update(deliveries).values(state="dropped", code="not_taken", reason="pacs takes no SR: the pictures"))
+    page = client.get("/").text
+    assert "pacs takes no SR" in page and "0/1" not in page
+
+
+def test_a_hold_is_said(client: FlaskClient, engine: Engine) -> None:
+    Gate(engine).shut("*", "phase shadow")
+    assert "nothing leaves for any destination" in client.get("/").text
+    Gate(engine).open("*")
+    assert "nothing leaves" not in client.get("/").text

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import select
 
 from appliance.config import Receive
+from appliance.dicom.commitment import CommitmentReport
 from appliance.dicom.receiver import Receiver
 from appliance.storage.database import open_database
 from appliance.storage.ledger import is_answer, keep_instance
@@ -28,6 +29,7 @@ class Receiving:
         self.spool = FileSpool(folder / "spool")
         self.notices: list[Notice] = []
         self.answers: set[str] = set()
+        self.reports: list[CommitmentReport] = []
         before = set(threading.enumerate())
         self.keep: Callable[..., bool] = partial(keep_instance, self.engine)
         self.receiver = Receiver(
@@ -36,9 +38,14 @@ class Receiving:
             lambda received: self.keep(received),
             lambda uid: uid in self.answers or is_answer(self.engine, uid),
             self.notices.append,
+            self._reported,
         )
         self._own = {*before, *(t for t in threading.enumerate() if t.name == "listener")}
         self.port = getattr(self.receiver, "port", 0)
+
+    def _reported(self, report: CommitmentReport) -> int:
+        self.reports.append(report)
+        return len(report.committed)
 
     def close(self) -> None:
         """Stop, and let go of everything."""

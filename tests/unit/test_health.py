@@ -8,6 +8,7 @@ import pytest
 from appliance.gpu import GpuFigures
 from appliance.status.facts import ROLES, Backlog, Certificate, Facts, RoleState, RoleStatus
 from appliance.status.health import (
+    DEEP,
     LATE_S,
     Condition,
     Severity,
@@ -18,6 +19,7 @@ from appliance.status.health import (
     problems,
     without_identity,
 )
+from appliance.storage.gate import Hold
 
 AT = datetime(2026, 1, 2, 10, 15, tzinfo=UTC)
 FINE = Facts(
@@ -106,6 +108,25 @@ def test_what_waits_too_long_is_said_but_does_not_make_it_unready(seconds: float
 def test_what_is_late_because_its_role_is_away_is_not_said_twice() -> None:
     facts = replace(FINE, destinations=(waiting("ris", LATE_S * 2),))
     assert names(problems(conditions(with_role(facts, "deliver", RoleState.MISSING)))) == ["role.deliver"]
+
+
+@pytest.mark.parametrize("name", ["*", "pacs"])
+def test_a_gate_that_is_shut_is_said_and_what_waits_behind_it_is_not(name: str) -> None:
+    hold = Hold(destination=name, reason="phase shadow", since=AT)
+    found = conditions(replace(FINE, destinations=(waiting("pacs", LATE_S + 60),), holds=(hold,)))
+    (problem,) = problems(found)
+    assert problem.name == f"gate.{name}" and "phase shadow" in problem.sentence
+    assert is_ready(found)
+    late = conditions(
+        replace(FINE, destinations=(waiting("ris", LATE_S + 60),), holds=(replace(hold, destination="pacs"),))
+    )
+    assert names(problems(late)) == ["gate.pacs", "destination.ris"]
+
+
+def test_a_queue_that_grows_is_said_before_it_is_late() -> None:
+    deep = waiting("pacs", LATE_S - 1, queued=DEEP + 1)
+    (problem,) = problems(conditions(replace(FINE, destinations=(deep,))))
+    assert problem.name == "destination.pacs" and f"{DEEP + 1} answers waiting" in problem.sentence
 
 
 def test_a_report_that_could_not_be_made_is_said() -> None:

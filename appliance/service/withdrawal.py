@@ -1,0 +1,134 @@
+"""Takes the answers of a study back: what has not left is dropped, and what has left is revoked where it went.
+
+A PACS gets a rejection note (IHE Imaging Object Change Management), a RIS its observations as wrong, a FHIR server its
+resources as entered in error; each is a delivery like any other, with its order, its back-off and its proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
+from sqlalchemy import Engine, Row
+
+from appliance.config import Configuration, DestinationConfig, DicomDestination, Hl7Destination
+from appliance.dicom.document import Reference
+from appliance.dicom.key_objects import rejection_note
+from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
+from appliance.domain.study import StudyResult
+from appliance.errors import Rejected, Transient
+from appliance.reporting import fhir, oru
+from appliance.storage.database import now, readers
+from appliance.storage.ledger import Outgoing, Part, latest_study_result, parts_of
+from appliance.storage.outbox import record_withdrawal, study_of, went_out
+from appliance.storage.spool import FileSpool, SpoolDamaged
+
+from .isolation import Isolated
+from .reading import HEADER_ALONE, examine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """What was done: deliveries that never leave, and where something is revoked."""
+
+    dropped: int
+    revoked_at: tuple[str, ...]
+
+
+def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title: Code) -> Withdrawn:
+    """Take back what was said of a study, which is named by its UID, that of a radiograph of it, or of an answer.
+
+    Every report speaks of the whole study, so that all of it is taken back.
+
+    Parameters
+    ----------
+    reason
+        For people, on every revocation and on the status page; without identity.
+    title
+        Of the rejection note, one of `appliance.dicom.codes.REJECTIONS`.
+
+    Raises
+    ------
+    Rejected
+        Nothing was answered under that UID, or what the revocation is made from is not kept any more.
+    Transient
+        ``on_the_move``: something left meanwhile; try again.
+    """
+    study_id, study_instance_uid = study_of(engine, uid)
+    spool = FileSpool(config.spool_dir)
+    gone = went_out(engine, study_instance_uid)
+    made: list[Outgoing] = []
+    if gone:
+        parts = parts_of(engine, study_id)
+        with readers(engine).connect() as c:
+            last = latest_study_result(c, study_instance_uid)
+        study = last[1] if last else _unreported(study_instance_uid, parts)
+        try:
+            sources = _sources(config, spool, parts)
+            for destination in config.destinations:
+                rows = [row for row in gone if row.destination == destination.name]
+                made += _revocations(destination, study, sources, rows, spool, reason, title) if rows else ()
+        except SpoolDamaged as error:
+            why = "what its answers were made from is not kept any more (retention): take them back where they went"
+            raise Rejected("not_kept", why) from error
+    dropped = record_withdrawal(engine, study_id, study_instance_uid, {row.id for row in gone}, made, reason)
+    if dropped is None:
+        raise Transient("on_the_move", "an answer left just now: say it again")
+    return Withdrawn(dropped=dropped, revoked_at=tuple(o.destination for o in made))
+
+
+def _revocations(
+    destination: DestinationConfig,
+    study: StudyResult,
+    sources: Mapping[str, Dataset],
+    rows: list[Row[Any]],
+    spool: FileSpool,
+    reason: str,
+    title: Code,
+) -> Iterator[Outgoing]:
+    """What one destination gets to take back `rows`, which it has."""
+    source = sources[study.results[-1].sop_instance_uid]
+    if isinstance(destination, DicomDestination):
+        rejected = [_reference(row, dataset_from_bytes(spool.get(row.digest))) for row in rows]
+        note = rejection_note(study, sources, rejected, title, at=now(), words=reason)
+        kind, identifier, content = "rejection", str(note.SOPInstanceUID), part10_bytes(note)
+    elif isinstance(destination, Hl7Destination):
+        kind, identifier = "oru_withdrawal", oru.control_id(study, "oru withdrawal")
+        content = oru.oru_withdrawal(study, source, destination, reason)
+    else:
+        kind, identifier = "fhir_withdrawal", fhir.bundle_identifier(study, "fhir withdrawal")
+        content = fhir.withdrawal(study, source, destination, reason)
+    yield Outgoing(destination=destination.name, kind=kind, identifier=identifier, digest=spool.put(content))
+
+
+def _reference(row: Row[Any], ds: Dataset) -> Reference:
+    """The object as the PACS has it, which may be in another form than it lies here."""
+    return Reference(
+        sop_class_uid=row.sent_class_uid or str(ds.SOPClassUID),
+        series_instance_uid=str(ds.SeriesInstanceUID),
+        sop_instance_uid=row.sent_uid or row.identifier,
+    )
+
+
+def _sources(config: Configuration, spool: FileSpool, parts: list[Part]) -> dict[str, Dataset]:
+    """Radiographs without pixels by SOP Instance UID, parsed in a process that may die."""
+    reading = Isolated(examine)
+    try:
+        return {
+            part.result.sop_instance_uid: reading(
+                partial(spool.get, part.digest), part.calling_ae_title, config.analyse, HEADER_ALONE
+            ).source
+            for part in parts
+        }
+    finally:
+        reading.close()
+
+
+def _unreported(study_instance_uid: str, parts: list[Part]) -> StudyResult:
+    """A study whose pictures left before it was reported on."""
+    results = tuple(part.result for part in parts)
+    return StudyResult(study_instance_uid=study_instance_uid, created_at=now(), results=results)

@@ -1,0 +1,56 @@
+"""While the gate is shut nothing leaves the box, whatever the deliver role has to do."""
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from appliance.storage.database import readers
+from appliance.storage.tables import roles
+from tests.support.outbox import Outbox, film, message, picture
+from tests.support.site import Site, wait_until
+
+
+def test_nothing_leaves_while_the_gate_is_shut_and_everything_when_it_opens(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        for server in servers:
+            server.setblocking(False)
+        pacs, ris, fhir = (server.getsockname()[1] for server in servers)
+        destinations = [
+            {
+                "kind": "dicom",
+                "name": "pacs",
+                "host": "127.0.0.1",
+                "port": pacs,
+                "called_ae_title": "PACS",
+                "timeout_s": 1,
+            },
+            {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": ris, "timeout_s": 1},
+            {"kind": "fhir", "name": "fhir", "base_url": f"http://127.0.0.1:{fhir}/", "timeout_s": 1},
+        ]
+        site, outbox = (
+            stack.enter_context(Site(tmp_path, destinations)),
+            stack.enter_context(Outbox(tmp_path / "state")),
+        )
+        ds = film(1)
+        outbox.answer(ds, ("pacs", picture(ds)), ("ris", message(ds)), ("fhir", message(ds)))
+        outbox.gate.shut("*", "phase shadow")
+        site.start("deliver")
+
+        def beat() -> object:
+            with readers(site.engine).connect() as c:
+                return c.execute(select(roles.c.beat_at).where(roles.c.role == "deliver")).scalar_one()
+
+        first = beat()
+        wait_until(lambda: beat() != first, "the role to beat again, which takes it 3 s")
+        for server in servers:
+            with pytest.raises(BlockingIOError):
+                server.accept()
+        assert [(row.state, row.attempts) for row in outbox.rows] == [("queued", 0)] * 3
+        outbox.gate.open("*")
+        wait_until(lambda: all(row.code for row in outbox.rows), "every courier to have been there")
+        for server in servers:
+            server.accept()[0].close()

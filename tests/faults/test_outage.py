@@ -1,0 +1,69 @@
+"""A weekend without PACS and RIS: both come back, everything is there once and in order, and nobody else waited."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pydicom
+from sqlalchemy import func, select, update
+
+from appliance.storage.database import now, readers
+from appliance.storage.tables import deliveries
+from tests.support.outbox import Outbox, film, message, picture
+from tests.support.peers import NodePeer, Peer, running, wait_for_port
+from tests.support.site import Site, free_ports, wait_until
+
+
+def test_a_weekend_without_pacs_and_ris(
+    tmp_path: Path, peer: Peer, node_peer: Callable[..., NodePeer], campaign: bool
+) -> None:
+    count = 2000 if campaign else 200
+    films = [film(n, study_number=n // 2) for n in range(count)]
+    pacs, archive = tmp_path / "pacs", tmp_path / "archive"
+    pacs.mkdir(), archive.mkdir()
+    pacs_port, archive_port, ris_port = free_ports(3)
+    destinations = [
+        {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": pacs_port, "called_ae_title": "PACS"},
+        {"kind": "dicom", "name": "archive", "host": "127.0.0.1", "port": archive_port, "called_ae_title": "PACS"},
+        {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": ris_port, "timeout_s": 5},
+    ]
+    log = tmp_path / "order.txt"
+    to_log = ("--exec-on-reception", f"echo #f >> {log}", "--exec-sync")
+    with Site(tmp_path, destinations) as site, Outbox(tmp_path / "state") as outbox:
+        for number, ds in enumerate(films):
+            said = [("pacs", picture(ds)), ("archive", picture(ds))]
+            outbox.answer(ds, *said, *([("ris", message(ds))] if number % 2 else []))
+
+        def states(destination: str) -> dict[str, int]:
+            query = select(deliveries.c.state, func.count()).where(deliveries.c.destination == destination)
+            with readers(site.engine).connect() as c:
+                return dict(c.execute(query.group_by(deliveries.c.state)).tuples().all())
+
+        with running(peer("storescp"), "-aet", "PACS", "-od", str(archive), "+B", str(archive_port)) as process:
+            wait_for_port(archive_port, process)
+            site.start("deliver")
+            wait_until(lambda: states("archive") == {"done": count}, "the archive, which is there, to have everything")
+        assert states("pacs") == {"queued": count} and states("ris") == {"queued": count // 2}
+        with readers(site.engine).connect() as c:
+            tried = c.execute(
+                select(func.max(deliveries.c.attempts)).where(deliveries.c.destination == "pacs")
+            ).scalar()
+            waiting = select(func.count()).where(deliveries.c.destination == "pacs", deliveries.c.attempts > 0)
+            assert tried and c.execute(waiting).scalar() == 1, "one delivery finds out for all that the PACS is back"
+
+        ris = node_peer("mllp_receiver.js", "", "--port", str(ris_port))
+        command = (peer("storescp"), "-aet", "PACS", "-od", str(pacs), "+B", *to_log, str(pacs_port))
+        with running(*command) as process:
+            wait_for_port(pacs_port, process)
+            with site.engine.begin() as c:  # Monday: the longest back-off is ten minutes
+                first = select(func.min(deliveries.c.id)).group_by(deliveries.c.destination)
+                c.execute(update(deliveries).where(deliveries.c.id.in_(first)).values(not_before=now()))
+            wait_until(lambda: states("pacs") == {"done": count}, "the PACS to have everything", 60 + count / 10)
+            wait_until(lambda: states("ris") == {"done": count // 2}, "the RIS to have everything", 60 + count / 10)
+
+        received = [pydicom.dcmread(pacs / name, stop_before_pixels=True) for name in log.read_text().split()]
+        assert [ds.SOPInstanceUID for ds in received] == [picture(ds).identifier for ds in films]
+        assert len(list(archive.iterdir())) == count
+        rows = outbox.rows
+        told = [ris.received()["id"] for _ in range(count // 2)]
+        assert told == [row.identifier for row in rows if row.destination == "ris"]
+        assert site.stop("deliver") == 0

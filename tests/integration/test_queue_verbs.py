@@ -1,0 +1,78 @@
+"""What a person can do about deliveries: take them elsewhere, hold them, let them go."""
+
+from pathlib import Path
+
+import pytest
+from pydicom.uid import SecondaryCaptureImageStorage
+
+from appliance.config import Configuration
+from appliance.domain.job import State
+from appliance.errors import Rejected
+from provisioning.queues import hold, release, reroute, retry
+from tests.support.outbox import Outbox, film, message, picture
+from tests.support.pacs import profile, scripted_scp
+
+
+@pytest.fixture
+def config(tmp_path: Path, free_port: int) -> Configuration:
+    hl7 = {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": 1}
+    fhir = {"kind": "fhir", "name": "fhir", "base_url": "http://127.0.0.1:1/"}
+    archives = [profile(1).model_dump(), profile(free_port, name="other").model_dump()]
+    return Configuration.model_validate({"state_dir": tmp_path, "destinations": [*archives, hl7, fhir]})
+
+
+def test_a_delivery_goes_to_another_destination_of_its_kind(config: Configuration, free_port: int) -> None:
+    with Outbox(config.state_dir, *config.destinations) as outbox:
+        outbox.answer(film(1), ("pacs", picture(film(1))), ("ris", message(film(1))))
+        assert not outbox.carry("pacs")
+        for name, to, code in [
+            ("delivery:1", "ris", "other_kind"),
+            ("delivery:1", "fhir", "other_kind"),
+            ("delivery:2", "other", "other_kind"),
+            ("delivery:2", "fhir", "other_kind"),
+            ("delivery:1", "nowhere", "no_such_destination"),
+            ("analysis:1", "other", "no_such_destination"),
+            ("delivery:9", "other", "no_such_job"),
+        ]:
+            with pytest.raises(Rejected) as caught:
+                reroute(config, name, to)
+            assert caught.value.code == code
+        assert reroute(config, "delivery:1", "other") is State.QUEUED
+        with scripted_scp(free_port, [0], [SecondaryCaptureImageStorage]) as calls:
+            outbox.carry_until("other", done=1, queued=1)
+        assert calls == [picture(film(1)).identifier]
+        with pytest.raises(Rejected, match="only what still waits"):
+            reroute(config, "delivery:1", "pacs")
+
+
+def test_an_answer_does_not_go_to_one_destination_twice(config: Configuration) -> None:
+    with Outbox(config.state_dir, *config.destinations) as outbox:
+        outbox.answer(film(1), ("pacs", picture(film(1))), ("other", picture(film(1))))
+        with pytest.raises(Rejected, match="already"):
+            reroute(config, "delivery:1", "other")
+        assert [row.destination for row in outbox.rows] == ["pacs", "other"]
+
+
+def test_what_is_tried_again_is_sent_again(config: Configuration, free_port: int) -> None:
+    with Outbox(config.state_dir, *config.destinations) as outbox:
+        outbox.answer(film(1), ("other", picture(film(1))))
+        with scripted_scp(free_port, [0, 0x0111], [SecondaryCaptureImageStorage]) as calls:
+            outbox.carry_until("other", done=1)
+            assert retry(config, "delivery:1") is State.QUEUED
+            assert outbox.rows[0].stored_at is None
+            outbox.carry_until("other", done=1)
+        assert len(calls) == 2 and len(set(calls)) == 1
+
+
+def test_hold_and_release(config: Configuration, free_port: int) -> None:
+    with Outbox(config.state_dir, *config.destinations) as outbox:
+        outbox.answer(film(1), ("other", picture(film(1))))
+        with scripted_scp(free_port, [0], [SecondaryCaptureImageStorage]) as calls:
+            hold(config, "other", "the archive moves")
+            assert not outbox.carry("other") and calls == []
+            with pytest.raises(Rejected, match="not_held"):
+                release(config, "*")
+            release(config, "other")
+            outbox.carry_until("other", done=1)
+    with pytest.raises(Rejected, match="no_such_destination"):
+        hold(config, "nowhere", "?")

@@ -1,0 +1,98 @@
+"""Answers that are taken back: by a rejection note in an archive, and nothing of theirs leaves any more."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.uid import KeyObjectSelectionDocumentStorage, SecondaryCaptureImageStorage
+
+from appliance.config import Configuration
+from appliance.dicom.codes import INCORRECT_WORKLIST_ENTRY
+from appliance.errors import Rejected
+from appliance.service.withdrawal import withdraw
+from tests.support.outbox import Outbox, film, message, picture
+from tests.support.pacs import orthanc, profile, scripted_scp
+from tests.support.peers import Peer
+
+REASON = "the radiograph is somebody else's"
+
+
+def configured(folder: Path, *destinations: object) -> Configuration:
+    return Configuration.model_validate({"state_dir": folder, "destinations": destinations})
+
+
+def taken_back(config: Configuration, outbox: Outbox, uid: str) -> tuple[int, tuple[str, ...]]:
+    done = withdraw(config, outbox.engine, uid, REASON, INCORRECT_WORKLIST_ENTRY)
+    return done.dropped, done.revoked_at
+
+
+def test_what_has_left_is_rejected_in_the_archive_and_what_has_not_never_leaves(peer: Peer, tmp_path: Path) -> None:
+    first, second, other = film(1), film(2, study_number=1), film(3)
+    with orthanc(peer("Orthanc"), tmp_path / "orthanc") as there:
+        pacs, away = profile(there.port, proof="find", objects_at_a_time=2), profile(1, name="away")
+        config = configured(tmp_path, pacs.model_dump(), away.model_dump())
+        with Outbox(tmp_path, *config.destinations) as outbox:
+            for ds in (first, second, other):
+                outbox.answer(ds, ("pacs", picture(ds)), ("away", picture(ds)))
+            outbox.carry_until("pacs", done=3, queued=3)
+            assert taken_back(config, outbox, str(first.SOPInstanceUID)) == (2, ("pacs",))
+            rows = {(row.destination, row.identifier): (row.state, row.code) for row in outbox.rows}
+            for ds in (first, second):
+                assert rows["pacs", picture(ds).identifier] == ("done", "withdrawn")
+                assert rows["away", picture(ds).identifier] == ("dropped", "withdrawn")
+            assert rows["pacs", picture(other).identifier] == ("done", "in_pacs")
+            outbox.carry_until("pacs", done=4, queued=1, dropped=2)
+            note = outbox.rows[-1]
+            assert note.kind == "rejection" and note.proven_at, "a rejection is proven like any delivery"
+            address = f"http://127.0.0.1:{there.http_port}/instances/{there.instances[note.identifier]}/file"
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                content = answer.read()
+            with pytest.raises(Rejected, match="nothing_answered"):
+                taken_back(config, outbox, "1.2.3")
+            assert taken_back(config, outbox, str(first.StudyInstanceUID)) == (0, ()), "once is enough"
+    ds = pydicom.dcmread(io.BytesIO(content))
+    assert ds.SOPClassUID == KeyObjectSelectionDocumentStorage and ds.PatientID == first.PatientID
+    assert ds.ConceptNameCodeSequence[0].CodeValue == "113038"
+    evidence = ds.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    rejected = {i.ReferencedSOPInstanceUID for series in evidence for i in series.ReferencedSOPSequence}
+    assert rejected == {picture(first).identifier, picture(second).identifier}
+    path = tmp_path / "note.dcm"
+    path.write_bytes(content)
+    said = subprocess.run([peer("dsrdump"), "+Pl", str(path)], capture_output=True, text=True, check=True).stdout
+    assert REASON in said
+    judged = subprocess.run([peer("dciodvfy"), "-new", str(path)], capture_output=True, text=True, check=False)
+    assert "Error" not in judged.stderr
+
+
+def test_what_is_taken_back_before_it_left_needs_no_note(free_port: int, tmp_path: Path) -> None:
+    config = configured(tmp_path, profile(free_port).model_dump())
+    with (
+        Outbox(tmp_path, *config.destinations) as outbox,
+        scripted_scp(free_port, [], [SecondaryCaptureImageStorage]) as calls,
+    ):
+        outbox.answer(film(1), ("pacs", picture(film(1))))
+        assert taken_back(config, outbox, picture(film(1)).identifier) == (1, ())
+        assert not outbox.carry() and calls == []
+
+
+def test_a_ris_and_a_fhir_server_are_told_as_they_were(tmp_path: Path) -> None:
+    ris = {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": 1}
+    fhir = {"kind": "fhir", "name": "fhir", "base_url": "http://127.0.0.1:1/"}
+    config = configured(tmp_path, ris, fhir)
+    with Outbox(tmp_path, *config.destinations) as outbox:
+        ds = film(1)
+        outbox.answer(ds, ("ris", message(ds)), ("fhir", message(ds)))
+        with outbox.engine.begin() as c:
+            c.exec_driver_sql("UPDATE deliveries SET state = 'done', code = 'delivered'")
+        assert taken_back(config, outbox, str(ds.StudyInstanceUID)) == (0, ("ris", "fhir"))
+        oru, bundle = outbox.rows[2:]
+        assert (oru.kind, bundle.kind) == ("oru_withdrawal", "fhir_withdrawal")
+        observed = [s.split("|") for s in outbox.spool.get(oru.digest).decode().split("\r") if s.startswith("OBX")]
+        assert observed and {fields[11] for fields in observed} == {"W"}
+        assert REASON in outbox.spool.get(oru.digest).decode()
+        assert b"entered-in-error" in outbox.spool.get(bundle.digest)

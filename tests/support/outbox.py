@@ -1,0 +1,128 @@
+"""Deliveries in a real database and spool, as the analysis of radiographs leaves them, and couriers that carry them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+from sqlalchemy import select
+
+from appliance.config import DestinationConfig, Hl7Destination
+from appliance.dicom.part10 import part10_bytes
+from appliance.dicom.secondary_capture import secondary_capture
+from appliance.domain.job import Backoff, Event
+from appliance.ports import Artefact
+from appliance.reporting.oru import control_id, oru_r01
+from appliance.service.courier import Courier
+from appliance.service.deliver import outlet_of
+from appliance.storage.database import open_database, readers
+from appliance.storage.gate import Gate
+from appliance.storage.ledger import Outgoing, Received, keep_instance, record_result
+from appliance.storage.queue import Queue
+from appliance.storage.spool import FileSpool
+from appliance.storage.tables import analyses, deliveries
+from tests.support.results import finding, result, study
+from tests.support.site import wait_until
+from tests.support.sources import source
+
+SOON = Backoff(first_s=0.05, longest_s=0.2)
+
+
+def film(number: int = 0, study_number: int | None = None) -> Dataset:
+    """A radiograph of a study of its own, unless another is named."""
+    ds = copy.deepcopy(source())
+    ds.StudyInstanceUID = f"1.2.826.0.1.3680043.8.498.7.{number if study_number is None else study_number}"
+    ds.SeriesInstanceUID = f"1.2.826.0.1.3680043.8.498.8.{number}"
+    ds.SOPInstanceUID = f"1.2.826.0.1.3680043.8.498.9.{number}"
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    return ds
+
+
+def picture(ds: Dataset) -> Artefact:
+    """The Secondary Capture for a radiograph."""
+    made = secondary_capture(ds, result(ds, finding()), np.zeros((32, 24, 3), np.uint8))
+    return Artefact(kind="sc", identifier=str(made.SOPInstanceUID), content=part10_bytes(made))
+
+
+def message(ds: Dataset) -> Artefact:
+    """The ORU for the study of a radiograph."""
+    said = study(result(ds, finding()))
+    ris = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1)
+    return Artefact(kind="oru", identifier=control_id(said), content=oru_r01(said, ds, ris))
+
+
+class Outbox:
+    """A database and a spool in `folder`, with what is to leave for `destinations`."""
+
+    def __init__(self, folder: Path, *destinations: DestinationConfig, backoff: Backoff = SOON) -> None:
+        self.engine = open_database(f"sqlite:///{folder / 'osteon.db'}")
+        self.spool = FileSpool(folder / "spool")
+        self.gate = Gate(self.engine)
+        self.queue = Queue(self.engine, deliveries, "me", backoff=backoff)
+        self.couriers = {
+            d.name: Courier(
+                self.engine, Queue(self.engine, deliveries, d.name, backoff=backoff), self.spool, outlet_of(d)
+            )
+            for d in destinations
+        }
+
+    def __enter__(self) -> Outbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.dispose()
+
+    def answer(self, ds: Dataset, *made: tuple[str, Artefact]) -> None:
+        """A radiograph is received, analysed and answered: each destination gets its artefact."""
+        content = part10_bytes(ds)
+        keep_instance(
+            self.engine,
+            Received(
+                sop_instance_uid=str(ds.SOPInstanceUID),
+                sop_class_uid=str(ds.SOPClassUID),
+                transfer_syntax_uid=str(ds.file_meta.TransferSyntaxUID),
+                digest=self.spool.put(content),
+                size_bytes=len(content),
+                calling_ae_title="ROOM1",
+            ),
+        )
+        (lease,) = Queue(self.engine, analyses, "analyse").lease()
+        outgoing = [
+            Outgoing(destination=to, kind=a.kind, identifier=a.identifier, digest=self.spool.put(a.content))
+            for to, a in made
+        ]
+        with Queue(self.engine, analyses, "analyse").ending(lease, Event.FINISH) as c:
+            record_result(c, lease.job_id, replace(result(ds, finding())), outgoing)
+
+    def carry(self, name: str = "pacs") -> bool:
+        """One step of a courier."""
+        return self.couriers[name].step()
+
+    def carry_until(self, *names: str, **states: int) -> None:
+        """Steps of couriers until the deliveries are exactly so many by state."""
+
+        def is_so() -> bool:
+            for name in names or list(self.couriers):
+                self.carry(name)
+            return self.states == states
+
+        wait_until(is_so, f"deliveries to be {states}, not {self.states}: {[r.reason for r in self.rows]}")
+
+    @property
+    def rows(self) -> Sequence[Any]:
+        """Every delivery, oldest first."""
+        with readers(self.engine).connect() as c:
+            return c.execute(select(deliveries).order_by(deliveries.c.id)).all()
+
+    @property
+    def states(self) -> dict[str, int]:
+        """How many deliveries there are by state."""
+        found: dict[str, int] = {}
+        for row in self.rows:
+            found[row.state] = found.get(row.state, 0) + 1
+        return found
