@@ -128,6 +128,28 @@ class Analyse(Section):
     windows: tuple[PresetWindow, ...] = Field((), description="Windows for radiographs that bring none; the first fits")
 
 
+Colours = Literal["standard", "colour_blind"]
+
+
+class Picture(Section):
+    """How a destination's Secondary Captures look."""
+
+    layout: Literal["overlay", "beside", "grey"] = Field(
+        "overlay", description="Heat on the radiograph; that beside the radiograph as it is; or box alone, MONOCHROME2"
+    )
+    colours: Colours = Field("standard", description="Colours of the heat map")
+    compression: Literal["none", "jpeg"] = Field("none", description="jpeg: JPEG Baseline, lossy, for narrow lines")
+    longest_px: int | None = Field(
+        None, ge=256, le=20000, description="The radiograph in the picture is made smaller until it is at most so long"
+    )
+    not_analysed: bool = Field(False, description="A picture, too, of what was not analysed, with the reason")
+
+    @property
+    def rendered(self) -> Picture:
+        """What of it the pixels depend on."""
+        return self.model_copy(update={"not_analysed": False})
+
+
 class Study(Section):
     """When a study is reported on as a whole; what is said of each radiograph leaves at once."""
 
@@ -159,9 +181,11 @@ class DicomDestination(Section):
     port: Port
     called_ae_title: AeTitle
     calling_ae_title: AeTitle = "OSTEON"
-    objects: tuple[Literal["sc", "pr", "sr", "ko"], ...] = Field(
-        ("sc", "sr"), description="Secondary Capture, presentation state, report, key objects (positive radiographs)"
+    objects: tuple[Literal["sc", "pr", "summary", "sr", "ko"], ...] = Field(
+        ("sc", "summary", "sr"),
+        description="Overlay, presentation state, study at a glance, report, key objects (positive radiographs)",
     )
+    picture: Picture = Picture()
     sr: Literal["comprehensive_3d", "comprehensive"] = Field(
         "comprehensive_3d", description="SOP class of the report; a few archives take Comprehensive SR only"
     )

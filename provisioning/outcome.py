@@ -21,7 +21,7 @@ from appliance.domain.study import StudyResult
 from appliance.storage.ledger import latest_study_result
 from appliance.storage.tables import analyses, deliveries, instances, results
 
-from .rendering import png_from_secondary_capture, text_from_structured_report
+from .rendering import contact_sheet, png_from_secondary_capture, text_from_structured_report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,19 +93,27 @@ def _newest_result(analysis_id: int) -> Select[tuple[int, str]]:
 
 
 def render(folder: Path, rows: list[Row], console: Console) -> None:
-    """Pictures and texts of what the PACS got, under the numbers of the table."""
+    """Pictures and texts of what the PACS got, under the numbers of the table, and one picture of all pictures."""
     (folder / "pictures").mkdir()
+    (folder / "summaries").mkdir()
     (folder / "reports").mkdir()
+    named: list[tuple[str, Path]] = []
     with bars(console) as progress:
         for number, row in enumerate(progress.track(rows, description="pictures"), 1):
             if row.result is None:
                 continue
             overlay = folder / "pacs" / f"{row.result.uid('sc')}.dcm"
             if overlay.exists():
-                png_from_secondary_capture(dcmread(overlay), folder / "pictures" / f"{number:02}.png")
+                picture = folder / "pictures" / f"{number:02}.png"
+                png_from_secondary_capture(dcmread(overlay), picture)
+                named.append((f"{number:02} {row.name}", picture))
+            summary = folder / "pacs" / f"{row.study.uid('summary')}.dcm" if row.study else None
+            if summary and summary.exists():
+                png_from_secondary_capture(dcmread(summary), folder / "summaries" / f"{number:02}.png")
             report = folder / "pacs" / f"{row.study.uid('sr')}.dcm" if row.study else None
             if report and report.exists():
                 (folder / "reports" / f"{number:02}.txt").write_text(text_from_structured_report(dcmread(report)))
+    contact_sheet(named, folder / "contact_sheet.png")
 
 
 COLOURS = {Answer.POSITIVE: "red", Answer.DOUBT: "yellow", Answer.NEGATIVE: "green", Answer.NOT_ANALYSED: "dim"}

@@ -19,6 +19,7 @@ from appliance.service.engines import pipeline_of
 from appliance.service.reading import Reader, Reading
 
 from .pictures import content_of, radiograph_files, spread
+from .rendering import contact_sheet
 
 
 def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | None, console: Console) -> None:
@@ -29,6 +30,7 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
     for name in ("file", "site", "answer", "probability", "focus", "ms"):
         table.add_column(name, justify="right" if name in ("probability", "focus", "ms") else "left")
     records: list[dict[str, object]] = []
+    pictures: list[tuple[str, Path]] = []
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     for number, file in enumerate(track(files, description="reading", console=console)):
@@ -44,9 +46,11 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
             picture = f"{number:04}_{file.stem}.png"
             result, heats = reading.analysis.result, reading.analysis.heats
             Image.fromarray(overlay(reading.grey, result, heats)).save(folder / picture)
+            pictures.append((file.stem, folder / picture))
         records.append({"file": file.name, "picture": picture, "result": json.loads(reading.analysis.result.to_json())})
     reader.close()
     if folder:
+        contact_sheet(pictures, folder / "contact_sheet.png")
         (folder / "results.json").write_text(json.dumps(records, indent=1))
     console.print(table)
 

@@ -1,34 +1,40 @@
 """The picture that a radiologist sees: heat and region over the radiograph, and above it what they mean.
 
-The band is added rows, so nothing covers anatomy. Heat is blended inside its own extent only, at the received
-resolution. There is no patient's data in it.
+The band is added rows, so nothing covers anatomy. A radiograph is made smaller before anything is drawn on it, so
+that lines and words keep their size. There is no patient's data in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from appliance.domain.finding import Answer, Box, Finding
+from appliance.config import Colours, Picture
+from appliance.domain.finding import Answer, Box
 from appliance.domain.result import Result
 from appliance.ports import Heat
-from kernels.reference import blend, sample
+from appliance.preprocessing.recipe import fitted_size
 
-from .band import COLOURS, band, font
+from .band import band, card, text_px, width_for_text, without_colour
+from .heat import colours_of, draw_heats
+from .regions import draw_regions
 
-Window = tuple[int, int, int, int]
-"""x0, y0, x1, y1 in whole px of the image."""
+AS_RECEIVED = Picture()
 
 
-def overlay(grey: NDArray[np.uint8], result: Result, heats: Sequence[Heat] = ()) -> NDArray[np.uint8]:
-    """(band + H, W, 3) uint8 from the radiograph `grey` (H, W) uint8 as displayed.
+def overlay(
+    grey: NDArray[np.uint8] | None, result: Result, heats: Sequence[Heat] = (), look: Picture = AS_RECEIVED
+) -> NDArray[np.uint8]:
+    """(band + h, w, 3) uint8 from the radiograph `grey` (H, W) uint8 as displayed; (band + h, w) if `look` is grey.
 
     Parameters
     ----------
+    grey
+        None where there are no usable pixels: the picture is a card with the reason.
     heats
         None, or one per finding in the order of `result.findings`. The map of a negative finding is not
         drawn: each is scaled to its own maximum, so it would show red where nothing was found.
@@ -38,107 +44,81 @@ def overlay(grey: NDArray[np.uint8], result: Result, heats: Sequence[Heat] = ())
     ValueError
         If `heats` are of another number than the findings.
     """
+    in_colour = look.layout != "grey"
+    if grey is None:
+        picture = card(result)
+        return picture if in_colour else without_colour(picture)
+    film = _film(grey, result, heats, look.longest_px)
+    height, width = film.grey.shape
+    left = width + max(4, width // 100) if look.layout == "beside" else 0
+    size = text_px(height, left + width)
+    legend = colours_of(look.colours) if film.heats and in_colour else None
+    above = band(result, width_for_text(left + width, size), size, legend)
+    rows = above.shape[0]
+    picture = np.zeros((rows + height, *above.shape[1 : 3 if in_colour else 2]), np.uint8)
+    picture[:rows] = above if in_colour else without_colour(above)
+    if left:
+        _put(picture[rows:, :width], film.grey)
+    _draw(picture[rows:, left : left + width], film, size, look.colours)
+    return picture
+
+
+def thumbnail(grey: NDArray[np.uint8], result: Result, heats: Sequence[Heat], longest_px: int) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8: the radiograph with heat and regions, without words, at most `longest_px` long."""
+    film = _film(grey, result, heats, longest_px)
+    picture = np.zeros((*film.grey.shape, 3), np.uint8)
+    _draw(picture, film, text_px(*film.grey.shape), "standard")
+    return picture
+
+
+def shown_shape(height: int, width: int, longest_px: int | None) -> tuple[int, int]:
+    """(h, w) of a radiograph in its picture."""
+    if longest_px is None or max(height, width) <= longest_px:
+        return height, width
+    return fitted_size(height, width, longest_px)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Film:
+    """A radiograph at the size of its picture; boxes and the heats that are shown in px of that."""
+
+    grey: NDArray[np.uint8]
+    regions: tuple[tuple[Answer, Box], ...]
+    heats: tuple[Heat, ...]
+
+
+def _film(grey: NDArray[np.uint8], result: Result, heats: Sequence[Heat], longest_px: int | None) -> _Film:
     if heats and len(heats) != len(result.findings):
         raise ValueError(f"{len(heats)} heat maps for {len(result.findings)} findings")
-    pairs = zip(result.findings, heats, strict=False)
-    shown = [heat for finding, heat in pairs if finding.answer is not Answer.NEGATIVE]
-    width = grey.shape[1]
-    image = np.repeat(grey[..., None], 3, axis=2)
-    _draw_heats(image, grey, shown)
-    for number, finding in enumerate(result.findings, 1):
-        _draw_region(image, finding, number if len(result.findings) > 1 else None)
-    return np.concatenate([band(result, width, with_legend=bool(shown)), image])
-
-
-def _draw_heats(image: NDArray[np.uint8], grey: NDArray[np.uint8], heats: Sequence[Heat]) -> None:
     height, width = grey.shape
-    for heat in heats:
-        x0, y0, x1, y1 = window = _window(heat.within, height, width)
-        if x0 >= x1 or y0 >= y1:
-            continue
-        field = _sampled(heat, window)
-        for other in heats:  # where extents overlap, the hotter map shows
-            if other is not heat and _meet(other.within, window):
-                np.maximum(field, _sampled(other, window), out=field)
-        for rows in _strips(y0, y1):
-            part = field[rows.start - y0 : rows.stop - y0]
-            image[rows, x0:x1] = blend(grey[rows, x0:x1], part)
+    h, w = shown_shape(height, width, longest_px)
 
+    def scaled(at: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        x0, y0, x1, y1 = at
+        return x0 * w / width, y0 * h / height, x1 * w / width, y1 * h / height
 
-def _strips(start: int, stop: int, length: int = 32) -> Iterator[slice]:
-    """Few rows at a time, so that the intermediate floats stay in the processor's cache."""
-    for first in range(start, stop, length):
-        yield slice(first, min(first + length, stop))
-
-
-def _sampled(heat: Heat, window: Window) -> NDArray[np.float32]:
-    x0, y0, x1, y1 = window
-    left, top, right, bottom = heat.extent
-    field = sample(heat.cells, y1 - y0, x1 - x0, (left - x0, top - y0, right - x0, bottom - y0))
-    left, top, right, bottom = (round(v) for v in heat.within)  # beyond it is what the network never saw
-    field[: max(top - y0, 0)] = field[max(bottom - y0, 0) :] = 0
-    field[:, : max(left - x0, 0)] = field[:, max(right - x0, 0) :] = 0
-    return field
-
-
-def _window(within: tuple[float, float, float, float], height: int, width: int) -> Window:
-    x0, y0, x1, y1 = within
-    return (
-        max(int(np.floor(x0)), 0),
-        max(int(np.floor(y0)), 0),
-        min(int(np.ceil(x1)), width),
-        min(int(np.ceil(y1)), height),
+    if (h, w) != (height, width):
+        grey = np.asarray(Image.fromarray(grey).resize((w, h), Image.Resampling.HAMMING, reducing_gap=3.0))
+    corners = ((f.answer, scaled(f.box.as_tuple())) for f in result.findings)
+    pairs = zip(result.findings, heats, strict=False)
+    return _Film(
+        grey=grey,
+        regions=tuple((answer, Box(x0=x0, y0=y0, x1=x1, y1=y1)) for answer, (x0, y0, x1, y1) in corners),
+        heats=tuple(
+            replace(heat, extent=scaled(heat.extent), within=scaled(heat.within))
+            for finding, heat in pairs
+            if finding.answer is not Answer.NEGATIVE
+        ),
     )
 
 
-def _meet(within: tuple[float, float, float, float], window: Window) -> bool:
-    return within[0] < window[2] and window[0] < within[2] and within[1] < window[3] and window[1] < within[3]
+def _draw(panel: NDArray[np.uint8], film: _Film, size_px: int, colours: Colours) -> None:
+    _put(panel, film.grey)
+    if panel.ndim == 3:
+        draw_heats(panel, film.grey, film.heats, colours)
+    draw_regions(panel, film.regions, size_px)
 
 
-def _draw_region(image: NDArray[np.uint8], finding: Finding, number: int | None) -> None:
-    """Solid for suspected, dashed for doubt, thin for nothing found; a number where there are several."""
-    height, width = image.shape[:2]
-    thick = max(2, round(width / 400))
-    line = 1 if finding.answer is Answer.NEGATIVE else thick
-    dash = 6 * thick if finding.answer is Answer.DOUBT else None
-    colour = COLOURS[finding.answer]
-    corners = _corners(finding.box, height, width)
-    for (xa, ya), (xb, yb) in pairwise(corners):
-        for start, stop in _dashes(abs(xb - xa) + abs(yb - ya), dash):
-            sx, sy = np.sign(xb - xa), np.sign(yb - ya)
-            xs = sorted((xa + sx * start, xa + sx * stop))
-            ys = sorted((ya + sy * start, ya + sy * stop))
-            _paint(image, xs, ys, line, colour)
-    if number is not None:
-        _draw_number(image, corners[0], number, colour)
-
-
-def _corners(box: Box, height: int, width: int) -> list[tuple[int, int]]:
-    x0, x1 = (int(np.clip(round(x), 0, width - 1)) for x in (box.x0, box.x1))
-    y0, y1 = (int(np.clip(round(y), 0, height - 1)) for y in (box.y0, box.y1))
-    return [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]
-
-
-def _dashes(length: int, dash: int | None) -> Iterator[tuple[int, int]]:
-    if dash is None:
-        yield 0, length
-        return
-    for start in range(0, length, 2 * dash):
-        yield start, min(start + dash, length)
-
-
-def _paint(image: NDArray[np.uint8], xs: list[int], ys: list[int], line: int, colour: tuple[int, int, int]) -> None:
-    half = line // 2
-    rows = slice(max(ys[0] - half, 0), ys[1] - half + line)
-    columns = slice(max(xs[0] - half, 0), xs[1] - half + line)
-    image[rows, columns] = colour
-
-
-def _draw_number(image: NDArray[np.uint8], at: tuple[int, int], number: int, colour: tuple[int, int, int]) -> None:
-    size = max(12, round(image.shape[1] / 45))
-    tag = Image.new("RGB", (round(size * 1.1), round(size * 1.2)), colour)
-    ImageDraw.Draw(tag).text((tag.width / 2, tag.height / 2), str(number), (0, 0, 0), font(size), "mm")
-    x, y = at
-    y = max(y - tag.height, 0)
-    place = image[y : y + tag.height, x : x + tag.width]
-    place[:] = np.asarray(tag)[: place.shape[0], : place.shape[1]]
+def _put(panel: NDArray[np.uint8], grey: NDArray[np.uint8]) -> None:
+    for channel in np.moveaxis(panel, 2, 0) if panel.ndim == 3 else (panel,):  # faster than one broadcast
+        channel[:] = grey

@@ -17,13 +17,13 @@ IMPLEMENTATION_CLASS_UID = derived_uid("implementation")
 IMPLEMENTATION_VERSION_NAME = "OSTEON"
 
 
-def with_file_meta(ds: Dataset) -> Dataset:
+def with_file_meta(ds: Dataset, transfer_syntax_uid: UID = ExplicitVRLittleEndian) -> Dataset:
     """`ds` with the File Meta Information of an object that we made (DICOM PS3.10 section 7.1)."""
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
     meta.MediaStorageSOPClassUID = UID(ds.SOPClassUID)
     meta.MediaStorageSOPInstanceUID = UID(ds.SOPInstanceUID)
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = transfer_syntax_uid
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     ds.file_meta = meta

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
+from appliance.analysis.overlay import AS_RECEIVED, shown_shape
+from appliance.config import Picture
 from appliance.domain.finding import Answer
 from appliance.domain.result import SECOND_READER, Result
 
 from .codes import SITES, SOURCE_IMAGE, code_item
-from .part10 import with_file_meta
+from .image_pixel import JPEG_QUALITY, with_pixels
 from .patient_study import copied, patient_study, text
 from .series import anatomy, stamp
 from .spacing import spacing
@@ -27,32 +29,41 @@ LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompr
 """Once lossy, always lossy: what is derived says so too (DICOM PS3.3 C.7.6.1.1.5)."""
 
 
-def secondary_capture(source: Dataset, result: Result, rgb: NDArray[np.uint8]) -> Dataset:
-    """SC of `rgb` (H, W, 3) uint8, with the patient and study of `source`; `part10_bytes` writes it.
+def secondary_capture(
+    source: Dataset, result: Result, pixels: NDArray[np.uint8], look: Picture = AS_RECEIVED
+) -> Dataset:
+    """SC of what `overlay` made in that `look`, with the patient and study of `source`; `part10_bytes` writes it.
 
     Raises
     ------
     ValueError
-        If `rgb` is of another shape or type.
+        If `pixels` are of another shape or type than that of a picture.
     """
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-        raise ValueError(f"the overlay must be (H, W, 3) uint8, not {rgb.shape} {rgb.dtype}")
     ds = patient_study(source)
     ds.update(copied(source, ("RequestAttributesSequence", "PatientOrientation")))
     stamp(ds, source, result, "sc", "heat map")
     ds.SOPClassUID = SecondaryCaptureImageStorage
-    ds.SOPInstanceUID = result.uid("sc")
+    ds.SOPInstanceUID = sc_uid(result, look)
     ds.StudyInstanceUID = result.study_instance_uid
     ds.Modality = "OT"
     ds.update(anatomy(source, result))
     ds.ConversionType = "WSD"
     ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture = ds.ContentDate, ds.ContentTime
-    _general_image(ds, source, result)
-    _image_pixel(ds, rgb)
-    return with_file_meta(ds)
+    _general_image(ds, source, result, look)
+    return with_pixels(ds, pixels, look.compression)
 
 
-def _general_image(ds: Dataset, source: Dataset, result: Result) -> None:
+def sc_uid(result: Result, look: Picture = AS_RECEIVED) -> str:
+    """SOP Instance UID: what looks different is another object, whatever archives exchange later."""
+    return result.uid(_kind(look))
+
+
+def _kind(look: Picture) -> str:
+    rendered = look.rendered
+    return "sc" if rendered == AS_RECEIVED else f"sc {rendered.model_dump_json()}"
+
+
+def _general_image(ds: Dataset, source: Dataset, result: Result, look: Picture) -> None:
     ds.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     # the band names no patient, but the source's pixels are underneath it (DICOM PS3.3 C.7.6.1)
     for keyword in ("BurnedInAnnotation", "RecognizableVisualFeatures"):
@@ -61,7 +72,9 @@ def _general_image(ds: Dataset, source: Dataset, result: Result) -> None:
     if "PatientOrientation" not in ds:
         ds.PatientOrientation = None
     ds.ImageComments = f"{SECOND_READER}. {_summary(result)}. Model {result.provenance.model}"
-    ds.DerivationDescription = "Heat map, region and answer of a neural network over the windowed radiograph"
+    if before := result.predecessor_uid(_kind(look)):
+        ds.ImageComments += f". Revision {result.revision}, takes the place of {before}"
+    ds.DerivationDescription = _derivation(result, look)
     reference = Dataset()
     reference.ReferencedSOPClassUID = text(source, "SOPClassUID")
     reference.ReferencedSOPInstanceUID = result.sop_instance_uid
@@ -71,18 +84,23 @@ def _general_image(ds: Dataset, source: Dataset, result: Result) -> None:
     if len(regions) == 1:
         ds.AnatomicRegionSequence = [code_item(code) for code in regions.values()]
     ds.update(copied(source, LOSSY))
-    ds.update(spacing(source))
+    if result.not_analysed is None:  # its radiograph was decoded, and may be measured in
+        height, width = int(source.Rows), int(source.Columns)
+        h, w = shown_shape(height, width, look.longest_px)
+        ds.update(spacing(source, (height / h, width / w)))
 
 
-def _image_pixel(ds: Dataset, rgb: NDArray[np.uint8]) -> None:
-    ds.SamplesPerPixel = 3
-    ds.PhotometricInterpretation = "RGB"
-    ds.PlanarConfiguration = 0
-    ds.Rows, ds.Columns = rgb.shape[:2]
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
-    ds.PixelRepresentation = 0
-    ds.PixelData = rgb.tobytes() + b"\x00" * (rgb.size % 2)
-    ds["PixelData"].VR = "OB"
+def _derivation(result: Result, look: Picture) -> str:
+    """Text of at most 1024 characters (VR ST)."""
+    said = {"overlay": "Heat map, region", "beside": "The radiograph, and beside it heat map, region", "grey": "Region"}
+    parts = [f"{said[look.layout]} and answer of a neural network over the windowed radiograph"]
+    if result.not_analysed is not None:
+        parts = ["Why a neural network gave no answer for the radiograph"]
+    if look.longest_px is not None:
+        parts.append(f"resampled to at most {look.longest_px} pixels")
+    if look.compression == "jpeg":
+        parts.append(f"JPEG baseline, quality {JPEG_QUALITY} of 100")
+    return "; ".join(parts)
 
 
 def _summary(result: Result) -> str:

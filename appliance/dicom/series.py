@@ -34,7 +34,7 @@ Said = Result | StudyResult
 
 
 def series_instance_uid(source: Dataset, result: Said, kind: str) -> str:
-    """One series of ours per kind, source series, software and pack: the same result, the same series.
+    """One series of ours per kind, source series, site, side, software and pack: the same result, the same series.
 
     What is said of a study as a whole stands in a series of its own.
     """
@@ -42,7 +42,9 @@ def series_instance_uid(source: Dataset, result: Said, kind: str) -> str:
         return document_series_uid(result.uid(kind))
     p = result.provenance
     where = text(source, "SeriesInstanceUID") or result.sop_instance_uid
-    return derived_uid(result.study_instance_uid, where, p.pack_digest, p.software_version, kind, "series")
+    part = anatomy(source, result)  # belongs to the series, so that all of it shows the same
+    what = (text(part, "BodyPartExamined"), text(part, "Laterality") if "Laterality" in part else "unpaired")
+    return derived_uid(result.study_instance_uid, where, *what, p.pack_digest, p.software_version, kind, "series")
 
 
 def document_series_uid(sop_instance_uid: str) -> str:

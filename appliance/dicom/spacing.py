@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydicom.dataset import Dataset
 
 from .patient_study import UNREADABLE, copied
@@ -9,8 +11,8 @@ from .patient_study import UNREADABLE, copied
 CALIBRATED = ("PixelSpacing", "PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription")
 
 
-def spacing(source: Dataset) -> Dataset:
-    """The attributes by which an image on the pixel grid of `source` can be measured in.
+def spacing(source: Dataset, px: tuple[float, float] = (1.0, 1.0)) -> Dataset:
+    """The attributes by which an image can be measured in whose pixels are `px` (down, across) of `source`.
 
     Pixel Spacing where the source has it, or Imager Pixel Spacing over the magnification; without a magnification
     the detector's spacing, which viewers show as such. Empty if the source says nothing usable.
@@ -19,7 +21,10 @@ def spacing(source: Dataset) -> Dataset:
     try:
         if min((float(v) for v in source.get("PixelSpacing") or ()), default=0) > 0:
             described = all(source.get(keyword) for keyword in CALIBRATED)  # the type needs its description
-            return copied(source, CALIBRATED if described else CALIBRATED[:1])
+            made = copied(source, CALIBRATED if described else CALIBRATED[:1])
+            if px != (1.0, 1.0):
+                made.PixelSpacing = _scaled(made.PixelSpacing, px)
+            return made
         on_detector = [float(v) for v in source.get("ImagerPixelSpacing") or ()]
         magnification = float(source.get("EstimatedRadiographicMagnificationFactor") or 0)
     except UNREADABLE:
@@ -27,9 +32,13 @@ def spacing(source: Dataset) -> Dataset:
     if len(on_detector) != 2 or min(on_detector) <= 0:
         return made
     if magnification >= 1:
-        made.PixelSpacing = [f"{v / magnification:.6g}" for v in on_detector]
+        made.PixelSpacing = _scaled([v / magnification for v in on_detector], px)
         made.PixelSpacingCalibrationType = "GEOMETRY"
         made.PixelSpacingCalibrationDescription = f"Imager Pixel Spacing, magnification {magnification:.4g}"
     else:
-        made.NominalScannedPixelSpacing = [f"{v:.6g}" for v in on_detector]
+        made.NominalScannedPixelSpacing = _scaled(on_detector, px)
     return made
+
+
+def _scaled(spacing_mm: Sequence[float], px: tuple[float, float]) -> list[str]:
+    return [f"{float(mm) * n:.6g}" for mm, n in zip(spacing_mm, px, strict=True)]

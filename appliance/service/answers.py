@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from appliance.analysis.overlay import overlay
+from appliance.analysis.overlay import overlay, thumbnail
 from appliance.analysis.pipeline import Analysis
-from appliance.config import DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
+from appliance.config import DestinationConfig, DicomDestination, Hl7Destination
+from appliance.dicom.image_pixel import Compression
 from appliance.dicom.key_objects import key_objects
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.presentation_state import is_presentable, presentation_state
-from appliance.dicom.secondary_capture import secondary_capture
+from appliance.dicom.secondary_capture import sc_uid, secondary_capture
 from appliance.dicom.structured_report import SOP_CLASSES, report_uid, structured_report
+from appliance.dicom.study_summary import page_kinds, page_uid, study_summary
 from appliance.domain.finding import Answer
 from appliance.domain.radiograph import Window
 from appliance.domain.result import Result
@@ -34,14 +37,20 @@ from appliance.storage.ledger import Outgoing
 
 from .bugs import bug
 
-OF_A_STUDY = ("sr", "ko")
-"""Kinds of DICOM objects that are made once per study; the others are made for each radiograph."""
-
 PICTURE_PX = 512
 """Longer side of the overlay that is kept for the summary of the study."""
 
 Put = Callable[[bytes], str]
 """Keeps bytes in the spool and returns their digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One artefact that a destination gets: what it is, how the peer knows it, and how it is made."""
+
+    kind: str
+    identifier: str
+    made: Callable[[], bytes]
 
 
 def of_radiograph(
@@ -52,31 +61,32 @@ def of_radiograph(
     destinations: Sequence[DestinationConfig],
     put: Put,
 ) -> list[Outgoing]:
-    """What is said of one radiograph, and to whom. One not analysed has no overlay, one sent as RGB no GSPS."""
+    """What is said of one radiograph, and to whom; of one that was not analysed where that is asked for."""
     result = analysis.result
+    is_analysed = result.answer is not Answer.NOT_ANALYSED
 
-    @cache
-    def content(kind: str) -> bytes:
-        assert grey is not None and window is not None, kind
-        if kind == "pr":
-            return part10_bytes(presentation_state(source, result, window))
-        return part10_bytes(secondary_capture(source, result, overlay(grey, result, analysis.heats)))
+    def forms(destination: DestinationConfig) -> Iterator[Form]:
+        if not isinstance(destination, DicomDestination):
+            return
+        look = destination.picture
+        if "sc" in destination.objects and (is_analysed or look.not_analysed):
 
-    if result.answer is Answer.NOT_ANALYSED:
-        return []
-    return [
-        _outgoing(destination, kind, result.uid(kind), put, content, kind)
-        for destination in destinations
-        if isinstance(destination, DicomDestination)
-        for kind in destination.objects
-        if kind not in OF_A_STUDY and (kind != "pr" or is_presentable(source))
-    ]
+            def capture() -> bytes:
+                pixels = overlay(grey, result, analysis.heats, look)
+                return part10_bytes(secondary_capture(source, result, pixels, look))
+
+            yield Form("sc", sc_uid(result, look), capture)
+        # what was sent as RGB has nothing that a presentation state could window
+        if "pr" in destination.objects and is_analysed and window is not None and is_presentable(source):
+            yield Form("pr", result.uid("pr"), lambda: part10_bytes(presentation_state(source, result, window)))
+
+    return list(_outgoing(forms, destinations, put))
 
 
 def of_study(
     study: StudyResult,
     sources: Mapping[str, Dataset],
-    pictures: Mapping[str, NDArray[np.uint8]],  # noqa: ARG001  for the summary
+    pictures: Mapping[str, NDArray[np.uint8]],
     destinations: Sequence[DestinationConfig],
     put: Put,
 ) -> list[Outgoing]:
@@ -90,71 +100,67 @@ def of_study(
     source = sources[study.results[-1].sop_instance_uid]
 
     @cache
-    def content(kind: str, destination: Hl7Destination | FhirDestination | str) -> bytes:
-        if isinstance(destination, Hl7Destination):
-            render = priority_update if kind == ORDER else oru.oru_r01
-            return render(study, source, destination)
-        if isinstance(destination, FhirDestination):
-            return fhir.transaction(study, source, destination)
-        if kind == "ko":
-            return part10_bytes(key_objects(study, sources))
-        return part10_bytes(structured_report(study, sources, destination))
+    def pages(compression: Compression) -> tuple[Dataset, ...]:
+        return study_summary(study, sources, pictures, compression)
 
-    made = []
-    for destination in destinations:
-        for kind in _kinds_of_study(destination, study):
-            identifier = oru.control_id(study, kind) if kind in ("oru", ORDER) else study.uid(kind)
-            profile: Hl7Destination | FhirDestination | str
-            if isinstance(destination, DicomDestination):
-                # what two archives get is the same bytes but for the report's class
-                profile = SOP_CLASSES[destination.sr]
-                identifier = report_uid(identifier, profile) if kind == "sr" else identifier
-            else:
-                profile = destination
-            made.append(_outgoing(destination, kind, identifier, put, content, kind, profile))
-    return made
+    def forms(destination: DestinationConfig) -> Iterator[Form]:
+        if isinstance(destination, DicomDestination):
+            yield from objects(destination)
+        elif isinstance(destination, Hl7Destination):
+            yield Form("oru", oru.control_id(study), lambda: oru.oru_r01(study, source, destination))
+            if is_flagged(study, destination):
+                update = oru.control_id(study, ORDER)
+                yield Form(ORDER, update, lambda: priority_update(study, source, destination))
+        else:
+            yield Form("fhir", study.uid("fhir"), lambda: fhir.transaction(study, source, destination))
+
+    def objects(destination: DicomDestination) -> Iterator[Form]:
+        if "summary" in destination.objects:
+            how = destination.picture.compression
+            for number, kind in enumerate(page_kinds(study)):
+                yield Form(kind, page_uid(study, kind, how), partial(lambda n: part10_bytes(pages(how)[n]), number))
+        if "sr" in destination.objects:
+            sop_class = SOP_CLASSES[destination.sr]
+            uid = report_uid(study.uid("sr"), sop_class)
+            yield Form("sr", uid, lambda: part10_bytes(structured_report(study, sources, sop_class)))
+        if "ko" in destination.objects and study.answer is Answer.POSITIVE:
+            yield Form("ko", study.uid("ko"), lambda: part10_bytes(key_objects(study, sources)))
+
+    return list(_outgoing(forms, destinations, put))
 
 
 def picture(result: Result, analysis: Analysis, grey: NDArray[np.uint8] | None) -> bytes | None:
-    """The overlay as a small PNG for the summary of the study; None of what was not analysed."""
-    if grey is None or result.answer is Answer.NOT_ANALYSED:
+    """The radiograph with heat and regions as a small PNG for the summary of the study; None if it has no pixels."""
+    if grey is None:
         return None
-    image = Image.fromarray(overlay(grey, result, analysis.heats))
-    image.thumbnail((PICTURE_PX, PICTURE_PX), reducing_gap=2.0)
     file = io.BytesIO()
-    image.save(file, "PNG", compress_level=1)
+    Image.fromarray(thumbnail(grey, result, analysis.heats, PICTURE_PX)).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
-def _kinds_of_study(destination: DestinationConfig, study: StudyResult) -> Iterator[str]:
-    """What a destination gets; key objects are the positive radiographs."""
-    if isinstance(destination, DicomDestination):
-        kinds = (kind for kind in destination.objects if kind in OF_A_STUDY)
-        yield from (kind for kind in kinds if kind != "ko" or study.answer is Answer.POSITIVE)
-    elif isinstance(destination, Hl7Destination):
-        yield "oru"
-        if is_flagged(study, destination):
-            yield ORDER
-    else:
-        yield "fhir"
-
-
 def _outgoing(
-    destination: DestinationConfig,
-    kind: str,
-    identifier: str,
-    put: Put,
-    content: Callable[..., bytes],
-    *arguments: object,
-) -> Outgoing:
-    refused: OsteonError | None = None
-    digest = ""
-    try:
-        digest = put(content(*arguments))
-    except Rejected as error:
-        refused = error
-    except Transient:
-        raise
-    except Exception as error:  # noqa: BLE001  what one form cannot say must not cost the others
-        refused = bug(error, f"{kind} for {destination.name}")
-    return Outgoing(destination=destination.name, kind=kind, identifier=identifier, digest=digest, refused=refused)
+    forms: Callable[[DestinationConfig], Iterator[Form]], destinations: Sequence[DestinationConfig], put: Put
+) -> Iterator[Outgoing]:
+    """Each form, made and kept; what two archives get under one UID is made once."""
+    kept: dict[str, str] = {}
+    for destination in destinations:
+        for form in forms(destination):
+            refused: OsteonError | None = None
+            digest = kept.get(form.identifier, "")
+            try:
+                digest = digest or put(form.made())
+            except Rejected as error:
+                refused = error
+            except Transient:
+                raise
+            except Exception as error:  # noqa: BLE001  what one form cannot say must not cost the others
+                refused = bug(error, f"{form.kind} for {destination.name}")
+            if isinstance(destination, DicomDestination):
+                kept[form.identifier] = digest
+            yield Outgoing(
+                destination=destination.name,
+                kind=form.kind,
+                identifier=form.identifier,
+                digest=digest,
+                refused=refused,
+            )

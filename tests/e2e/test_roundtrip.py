@@ -35,14 +35,14 @@ def test_a_radiograph_goes_in_and_answers_come_out(
             site.start("receive", "analyse", "deliver")
             storescu(peer, site.port, *films)
             site.wait_for("analyses", done=2)
-            site.wait_for("deliveries", done=8)
+            site.wait_for("deliveries", done=10)
 
     objects = [dcmread(p) for p in pacs.iterdir()]
-    assert sorted(ds.Modality for ds in objects) == ["OT", "OT", "SR", "SR"]
+    assert sorted(ds.Modality for ds in objects) == ["OT", "OT", "OT", "OT", "SR", "SR"]
     for film in films:
         source = dcmread(film)
         answers = [ds for ds in objects if ds.StudyInstanceUID == source.StudyInstanceUID]
-        assert len(answers) == 2
+        assert len(answers) == 3
         for ds in answers:
             assert (ds.PatientID, ds.AccessionNumber) == (source.PatientID, source.AccessionNumber)
             assert ds.SeriesInstanceUID != source.SeriesInstanceUID

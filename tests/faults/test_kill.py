@@ -13,7 +13,7 @@ from tests.support.peers import Peer
 from tests.support.send import storescu
 from tests.support.site import Site, wait_until
 
-DESTINATIONS = 4  # SC, SR, ORU, Bundle
+ANSWERS = 5  # SC, summary, SR, ORU, Bundle
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,10 @@ def site(tmp_path: Path, hospital: Hospital) -> Iterator[Site]:
 def everything_arrived(site: Site, hospital: Hospital, films: list[Path]) -> None:
     """Every film is analysed once, and each of its answers is at its destination once."""
     site.wait_for("analyses", done=len(films))
-    site.wait_for("deliveries", done=len(films) * DESTINATIONS)
+    site.wait_for("deliveries", done=len(films) * ANSWERS)
     objects = [dcmread(p, stop_before_pixels=True) for p in hospital.pacs.folder.glob("*.dcm")]
     studies = {str(dcmread(p, stop_before_pixels=True).StudyInstanceUID) for p in films}
-    assert sorted(ds.Modality for ds in objects) == sorted([*(["SR"] * len(films)), *(["OT"] * len(films))])
+    assert sorted(ds.Modality for ds in objects) == sorted([*(["SR"] * len(films)), *(["OT", "OT"] * len(films))])
     assert {str(ds.StudyInstanceUID) for ds in objects} == studies
     assert len(list(hospital.ris.folder.glob("*.hl7"))) == len(films)
     # what was killed between the peer's answer and the commit is sent again, as the same object, and nothing else

@@ -109,7 +109,7 @@ def test_two_views_make_one_report_and_a_late_one_its_revision(
     first = report(engine)
     assert first and [r.sop_instance_uid for r in first.results] == ["1.2.3.9.1", "1.2.3.9.2"]
     assert (first.revision, first.predecessor) == (1, None)
-    assert sent(engine) == [("sr", "queued", ""), ("oru", "queued", "")]
+    assert sent(engine) == [("summary", "queued", ""), ("sr", "queued", ""), ("oru", "queued", "")]
     assert not reporter.step()
 
     received(engine, spool, views[2])
@@ -119,8 +119,10 @@ def test_two_views_make_one_report_and_a_late_one_its_revision(
     assert second and [r.sop_instance_uid for r in second.results] == ["1.2.3.9.1", "1.2.3.9.2", "1.2.3.9.3"]
     assert second.revision == 2 and second.predecessor_uid("sr") == first.uid("sr") != second.uid("sr")
     assert sent(engine) == [
+        ("summary", "dropped", "superseded"),
         ("sr", "dropped", "superseded"),
         ("oru", "dropped", "superseded"),
+        ("summary", "queued", ""),
         ("sr", "queued", ""),
         ("oru", "queued", ""),
     ]
@@ -200,7 +202,7 @@ def test_bytes_that_are_gone_cost_no_report(engine: Engine, spool: FileSpool, re
         if path.is_file():
             path.unlink()
     assert reporter.step()
-    assert sent(engine) == [("sr", "queued", ""), ("oru", "queued", "")]
+    assert sent(engine) == [("summary", "queued", ""), ("sr", "queued", ""), ("oru", "queued", "")]
 
 
 def test_a_positive_study_updates_its_order_where_the_site_flags_so(engine: Engine, spool: FileSpool) -> None:

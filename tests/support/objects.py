@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 
+from appliance.config import Picture
 from appliance.dicom.codes import REJECTED_FOR_QUALITY
 from appliance.dicom.document import reference
 from appliance.dicom.header import sides
@@ -18,6 +20,7 @@ from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.presentation_state import is_presentable, presentation_state
 from appliance.dicom.secondary_capture import secondary_capture
 from appliance.dicom.structured_report import structured_report
+from appliance.dicom.study_summary import study_summary
 from appliance.domain.finding import Box
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.radiograph import Window
@@ -62,8 +65,15 @@ def objects(source: Dataset, window: Window | None = None) -> dict[str, Dataset]
         for n, r in enumerate((given, given, unanalysed(source)), 1)
     )
     rgb = np.random.default_rng(3).integers(0, 256, (61, 51, 3), np.uint8)
+    before = Predecessor(revision=1, pack_digest=PROVENANCE.pack_digest)
+    grey, jpeg = Picture(layout="grey"), Picture(layout="beside", compression="jpeg", longest_px=256)
     made = {
         "sc": secondary_capture(source, given, rgb),
+        "sc grey": secondary_capture(source, given, rgb[..., 0], grey),
+        "sc jpeg": secondary_capture(source, given, rgb, jpeg),
+        "sc not analysed": secondary_capture(source, replace(unanalysed(source), revision=2, predecessor=before), rgb),
+        "summary": study_summary(first, sources, {given.sop_instance_uid: rgb})[0],
+        "summary jpeg": study_summary(second, sources, {given.sop_instance_uid: rgb}, "jpeg")[0],
         "sr": structured_report(first, sources),
         "sr comprehensive": structured_report(first, sources, ComprehensiveSRStorage),
         "sr revised": structured_report(second, sources),
@@ -75,7 +85,7 @@ def objects(source: Dataset, window: Window | None = None) -> dict[str, Dataset]
     made["rejection"] = rejection_note(
         first,
         sources,
-        [reference(ds) for ds in made.values()],
+        [reference(made[kind]) for kind in ("sc", "sr", "sr comprehensive", "ko")],
         REJECTED_FOR_QUALITY,
         at=datetime(2026, 1, 3, tzinfo=UTC),
         words="made with a pack that was withdrawn",

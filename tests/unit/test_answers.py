@@ -205,7 +205,7 @@ def test_the_secondary_capture_shows_the_pixels_and_its_source() -> None:
     assert SECOND_READER in made.ImageComments
 
 
-@pytest.mark.parametrize("rgb", [RGB[..., 0], RGB.astype(np.uint16), RGB[..., :2]])
+@pytest.mark.parametrize("rgb", [RGB[0, 0], RGB.astype(np.uint16), RGB[..., :2]])
 def test_a_picture_of_another_shape_is_refused(rgb: np.ndarray) -> None:
     with pytest.raises(ValueError, match="uint8"):
         secondary_capture(VARIANTS["dx"], result(VARIANTS["dx"]), rgb)

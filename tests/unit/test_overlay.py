@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from appliance.analysis.band import band, font
-from appliance.analysis.overlay import overlay
+from appliance.analysis.band import band, text_px, width_for_text
+from appliance.analysis.overlay import overlay, thumbnail
+from appliance.analysis.text import font
+from appliance.config import Picture
 from appliance.domain.finding import Box, NotAnalysed
 from appliance.domain.result import SECOND_READER
 from appliance.ports import Heat
-from kernels.reference import blend, sample
+from kernels.reference import blend, colour_map, sample
 from tests.support.results import finding, result, unanalysed
 from tests.support.sources import source
 
@@ -29,7 +31,7 @@ def heat(box: Box = BOX) -> Heat:
 
 
 def picture(image: np.ndarray, overlaid: np.ndarray) -> np.ndarray:
-    return overlaid[overlaid.shape[0] - image.shape[0] :]
+    return overlaid[overlaid.shape[0] - image.shape[0] :, : image.shape[1]]
 
 
 def inner(box: Box, margin: int = 3) -> tuple[slice, slice]:
@@ -59,7 +61,7 @@ def test_heat_is_what_the_reference_blends_over_the_whole_image() -> None:
 def test_where_two_heat_maps_meet_the_hotter_one_shows() -> None:
     image = grey()
     other = Box(x0=100, y0=120, x1=190, y1=230)
-    heats = [heat(), Heat(cells=np.full((3, 3), 0.9, np.float32), extent=other.as_tuple(), within=other.as_tuple())]
+    heats = [heat(), Heat(cells=np.full((3, 3), 0.85, np.float32), extent=other.as_tuple(), within=other.as_tuple())]
     findings = [finding(0.9, box=BOX), finding(0.8, box=other)]
     shown = picture(image, overlay(image, result(SOURCE, *findings), heats))
     fields = [sample(h.cells, *image.shape, h.extent) for h in heats]
@@ -89,7 +91,8 @@ def test_boxes_are_solid_dashed_and_thin() -> None:
     drawn = {
         p: picture(image, overlay(image, result(SOURCE, finding(p, box=box)))).any(axis=2) for p in (0.9, 0.4, 0.1)
     }
-    top = {p: shown[200, 210:590] for p, shown in drawn.items()}
+    top = {p: shown[199, 210:590] for p, shown in drawn.items()}
+    assert not any(shown[200:500, 200:600].any() for shown in drawn.values()), "a line lies inside the region"
     assert top[0.9].all()
     assert top[0.4].any() and not top[0.4].all()
     assert top[0.1].all()
@@ -103,23 +106,108 @@ def test_the_number_of_heat_maps_must_be_that_of_the_findings() -> None:
         overlay(grey(), result(SOURCE), [heat(), heat()])
 
 
-@pytest.mark.parametrize("width", [1, 97, 373, 2048, 3000])
+@pytest.mark.parametrize("shape", [(1, 1), (60, 97), (200, 163), (3000, 373), (2500, 2048), (1000, 4000)])
 @pytest.mark.parametrize("kind", ["positive", "several", "unanalysed"])
-def test_the_band_is_as_wide_as_the_image_whatever_its_width(width: int, kind: str) -> None:
+@pytest.mark.parametrize("layout", ["overlay", "beside", "grey"])
+def test_a_film_of_any_shape_is_whole_under_a_band_whose_words_fit(
+    shape: tuple[int, int], kind: str, layout: str
+) -> None:
+    box = Box(x0=0, y0=0, x1=shape[1], y1=shape[0])
     given = {
-        "positive": result(SOURCE),
-        "several": result(SOURCE, finding(), finding(0.4), finding(0.1), caveats=("a " * 60, "x" * 70)),
+        "positive": result(SOURCE, finding(box=box)),
+        "several": result(SOURCE, *(finding(p, box=box) for p in (0.87, 0.4, 0.1)), caveats=("a " * 60, "x" * 70)),
         "unanalysed": unanalysed(SOURCE),
     }[kind]
-    made = band(given, width, with_legend=kind != "unanalysed")
-    assert made.shape[1:] == (width, 3)
-    assert made.dtype == np.uint8
+    image = np.full(shape, 77, np.uint8)
+    made = overlay(image, given, (), Picture(layout=layout))
+    assert made.dtype == np.uint8 and made.ndim == (2 if layout == "grey" else 3)
+    assert made.shape[1] >= width_for_text(shape[1], text_px(*shape))
+    shown = picture(image, made)
+    assert shown.shape[:2] == shape
+    if kind == "unanalysed":
+        assert (shown == 77).all()
 
 
-@pytest.mark.parametrize("width", [373, 2048])
-def test_the_band_is_slim(width: int) -> None:
+@pytest.mark.parametrize("shape", [(454, 373), (2500, 2048)])
+def test_the_band_is_slim(shape: tuple[int, int]) -> None:
     plain = replace(result(SOURCE), unread_regions=())
-    assert band(plain, width, with_legend=True).shape[0] <= 0.28 * width
+    size = text_px(*shape)
+    assert band(plain, width_for_text(shape[1], size), size, colour_map()).shape[0] <= 0.2 * shape[0]
+
+
+def test_a_film_is_smaller_under_words_of_the_same_size() -> None:
+    image, mapped = grey(1200, 1000), heat(Box(x0=200, y0=300, x1=700, y1=900))
+    given = result(SOURCE, finding(box=Box(x0=200, y0=300, x1=700, y1=900)))
+    small = overlay(image, given, [mapped], Picture(longest_px=600))
+    rows = small.shape[0] - 600
+    assert small.shape[1] == 500
+    assert rows == band(given, 500, text_px(600, 500), colour_map()).shape[0]
+    slope = np.add.outer(np.arange(1200) // 10, np.arange(1000) // 10).astype(np.uint8)
+    shown = picture(np.empty((600, 500)), overlay(slope, given, [], Picture(longest_px=600)))
+    middle = (slice(170, 430), slice(120, 330))
+    np.testing.assert_allclose(shown[..., 1][middle], slope[::2, ::2][middle], atol=1)
+    framed = picture(np.empty((600, 500)), small)
+    assert (framed[149, 110:340] == framed[149, 110]).all(), "the frame is not where the region came to lie"
+
+
+def test_beside_it_the_radiograph_stays_as_it_is() -> None:
+    image = grey()
+    given = result(SOURCE, finding(box=BOX))
+    both = overlay(image, given, [heat()], Picture(layout="beside"))
+    panels = both[both.shape[0] - image.shape[0] :]
+    assert (panels[:, : image.shape[1]] == image[..., None]).all()
+    alone = picture(image, overlay(image, given, [heat()]))
+    left = image.shape[1] + 4
+    np.testing.assert_array_equal(panels[inner(BOX)[0], left + 45 : left + 135], alone[inner(BOX)[0], 45:135])
+
+
+def test_without_colour_there_is_no_heat_and_the_frame_stands_out_from_bone() -> None:
+    bone = np.full((600, 500), 255, np.uint8)
+    box = Box(x0=100, y0=100, x1=400, y1=500)
+    mapped = Heat(cells=np.ones((3, 3), np.float32), extent=box.as_tuple(), within=box.as_tuple())
+    shown = picture(bone, overlay(bone, result(SOURCE, finding(box=box)), [mapped], Picture(layout="grey")))
+    assert (shown[inner(box)] == 255).all()
+    assert {0, 255} <= set(shown[90:101, 250].tolist())
+
+
+def test_the_other_colours_are_those_of_the_other_map() -> None:
+    image, mapped = grey(), heat()
+    shown = picture(image, overlay(image, result(SOURCE, finding(box=BOX)), [mapped], Picture(colours="colour_blind")))
+    expected = blend(image, sample(mapped.cells, *image.shape, mapped.extent), colours=colour_map("sunset"))
+    assert np.abs(shown[inner(BOX)].astype(int) - expected[inner(BOX)]).max() <= 1
+
+
+def test_every_heat_over_every_grey_is_what_the_reference_blends() -> None:
+    image = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 300, axis=1)
+    box = Box(x0=0, y0=0, x1=300, y1=256)
+    mapped = Heat(
+        cells=np.tile(np.linspace(0, 1, 300, dtype=np.float32), (2, 1)), extent=box.as_tuple(), within=box.as_tuple()
+    )
+    shown = picture(image, overlay(image, result(SOURCE, finding(box=box)), [mapped]))
+    difference = np.abs(shown.astype(int) - blend(image, sample(mapped.cells, 256, 300, mapped.extent)))
+    assert difference[8:-8, 8:-8].max() <= 1
+
+
+def test_a_number_covers_nothing_of_its_region() -> None:
+    image = np.full((400, 300), 90, np.uint8)
+    boxes = [Box(x0=60, y0=110, x1=140, y1=200), Box(x0=150, y0=4, x1=280, y1=300), Box(x0=40, y0=4, x1=120, y1=90)]
+    shown = picture(image, overlay(image, result(SOURCE, *(finding(0.1, box=b) for b in boxes))))
+    for box in boxes:
+        assert (shown[int(box.y0) : int(box.y1), int(box.x0) : int(box.x1)] == 90).all(), box
+
+
+def test_a_thumbnail_is_the_picture_without_words() -> None:
+    image = grey(1000, 800)
+    small = thumbnail(image, result(SOURCE, finding(box=BOX)), [heat()], 500)
+    assert small.shape == (500, 400, 3)
+    assert np.ptp(small[40:80, 30:60].astype(int), axis=2).max() > 20
+
+
+def test_what_cannot_be_shown_is_a_card_with_the_reason() -> None:
+    one = overlay(None, unanalysed(SOURCE))
+    other = overlay(None, replace(unanalysed(SOURCE), not_analysed=NotAnalysed(code="broken", reason="broken")))
+    assert one.shape[2] == 3 and not np.array_equal(one, other)
+    assert overlay(None, unanalysed(SOURCE), (), Picture(layout="grey")).ndim == 2
 
 
 def test_what_must_be_said_fits_a_narrow_image_in_one_line() -> None:

@@ -1,0 +1,183 @@
+"""Secondary Captures in every look that a destination may ask for: valid, read by DCMTK, objects of their own."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.uid import JPEGBaseline8Bit
+
+from appliance.analysis.overlay import overlay
+from appliance.analysis.pipeline import Analysis
+from appliance.config import DicomDestination, Picture
+from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
+from appliance.dicom.secondary_capture import secondary_capture
+from appliance.domain.finding import Box
+from appliance.domain.result import Predecessor
+from appliance.ports import Heat
+from appliance.service.answers import of_radiograph
+from tests.support.peers import Peer
+from tests.support.results import finding, result, unanalysed
+from tests.support.sources import source, variants
+
+LOOKS = {
+    f"{layout}, {compression}, {longest_px}": Picture(layout=layout, compression=compression, longest_px=longest_px)
+    for layout, compression, longest_px in itertools.product(
+        ("overlay", "beside", "grey"), ("none", "jpeg"), (None, 256)
+    )
+}
+BOX = Box(x0=60, y0=100, x1=240, y1=380)
+HEAT = Heat(cells=np.random.default_rng(2).random((7, 5), np.float32), extent=BOX.as_tuple(), within=BOX.as_tuple())
+
+
+def film(rows: int = 500, columns: int = 400) -> np.ndarray:
+    """Smooth, as radiographs are."""
+    return (np.add.outer(np.arange(rows), np.arange(columns)) * 255 // (rows + columns)).astype(np.uint8)
+
+
+def large(ds: Dataset, rows: int = 500, columns: int = 400) -> Dataset:
+    ds = copy.deepcopy(ds)
+    ds.Rows, ds.Columns, ds.ImagerPixelSpacing = rows, columns, [0.1, 0.2]
+    return ds
+
+
+def sc(ds: Dataset, look: Picture) -> Dataset:
+    given = result(ds, finding(box=BOX))
+    return secondary_capture(ds, given, overlay(film(), given, [HEAT], look), look)
+
+
+@pytest.fixture(params=LOOKS)
+def look(request: pytest.FixtureRequest) -> Picture:
+    return LOOKS[request.param]
+
+
+def test_dciodvfy_finds_neither_error_nor_warning(look: Picture, peer: Peer, tmp_path: Path) -> None:
+    for name in ("dx", "cr", "monochrome1", "japanese", "utf8"):
+        file = tmp_path / f"{name}.dcm"
+        file.write_bytes(part10_bytes(sc(large(variants()[name]), look)))
+        judged = subprocess.run([peer("dciodvfy"), file], capture_output=True, text=True, errors="replace")
+        said = (judged.stdout + judged.stderr).splitlines()
+        assert "SCImage" in said
+        assert [line for line in said if line.startswith(("Error", "Warning"))] == []
+
+
+def test_dcmtk_shows_what_was_drawn(look: Picture, peer: Peer, tmp_path: Path) -> None:
+    ds = large(source())
+    given = result(ds, finding(box=BOX))
+    drawn = overlay(film(), given, [HEAT], look)
+    file = tmp_path / "sc.dcm"
+    file.write_bytes(part10_bytes(secondary_capture(ds, given, drawn, look)))
+    subprocess.run([peer("dcmj2pnm"), "--write-raw-pnm", file, tmp_path / "sc.pnm"], check=True, capture_output=True)
+    with Image.open(tmp_path / "sc.pnm") as image:
+        assert image.mode == ("L" if look.layout == "grey" else "RGB")
+        shown = np.asarray(image).astype(int)
+    difference = np.abs(shown - drawn)
+    if look.compression == "none":
+        assert difference.max() == 0
+    else:  # JPEG errs at the edges of letters; the film itself must come through
+        assert difference[-20:, 10:50].max() <= 3
+        assert np.percentile(difference, 95) <= 12
+
+
+def test_each_look_is_an_object_of_its_own_and_the_plain_one_has_the_plain_uid() -> None:
+    ds = large(source())
+    assert len({sc(ds, look).SOPInstanceUID for look in LOOKS.values()}) == len(LOOKS)
+    assert sc(ds, Picture(not_analysed=True)).SOPInstanceUID == result(ds).uid("sc")
+
+
+def test_a_revision_names_the_object_of_its_look_that_it_takes_the_place_of(look: Picture) -> None:
+    ds = large(source())
+    first = result(ds, finding(box=BOX))
+    digest = first.provenance.pack_digest
+    second = dataclasses.replace(first, revision=2, predecessor=Predecessor(revision=1, pack_digest=digest))
+    drawn = [overlay(film(), given, [HEAT], look) for given in (first, second)]
+    assert not np.array_equal(*drawn), "the band says the revision"
+    before, after = (secondary_capture(ds, given, p, look) for given, p in zip((first, second), drawn, strict=True))
+    assert before.SOPInstanceUID != after.SOPInstanceUID
+    assert after.ImageComments.endswith(f"takes the place of {before.SOPInstanceUID}")
+    assert "place of" not in before.ImageComments
+
+
+def test_lossy_compression_is_said_beside_what_the_source_says_of_its_own() -> None:
+    ds = large(source())
+    ds.LossyImageCompression, ds.LossyImageCompressionRatio = "01", "10"
+    ds.LossyImageCompressionMethod = "ISO_15444_1"
+    made = sc(ds, Picture(compression="jpeg"))
+    assert made.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
+    assert made.PhotometricInterpretation == "YBR_FULL_422"
+    assert list(made.LossyImageCompressionMethod) == ["ISO_15444_1", "ISO_10918_1"]
+    assert made.LossyImageCompressionRatio[0] == 10 and 1 < made.LossyImageCompressionRatio[1] < 100
+    assert "quality 92" in made.DerivationDescription
+    assert sc(ds, Picture()).LossyImageCompressionMethod == "ISO_15444_1"
+
+
+def test_what_is_smaller_has_larger_pixels() -> None:
+    made = sc(large(source()), Picture(longest_px=256))
+    assert made.NominalScannedPixelSpacing == [
+        pytest.approx(0.1 * 500 / 256, 1e-5),
+        pytest.approx(0.2 * 400 / 205, 1e-5),
+    ]
+
+
+def test_the_same_look_gives_the_same_bytes(look: Picture) -> None:
+    ds = large(source())
+    assert part10_bytes(sc(ds, look)) == part10_bytes(sc(ds, look))
+
+
+@pytest.mark.parametrize("grey", [film(), None])
+def test_what_was_not_analysed_has_a_picture_where_that_is_asked_for(
+    grey: np.ndarray | None, peer: Peer, tmp_path: Path
+) -> None:
+    ds = large(source())
+    kept: list[bytes] = []
+
+    def put(content: bytes) -> str:
+        kept.append(content)
+        return str(len(kept))
+
+    def pacs(name: str, **picture: object) -> DicomDestination:
+        look = Picture(**picture)  # type: ignore[arg-type]  # the caller's names are the fields'
+        return DicomDestination(
+            kind="dicom", name=name, host="h", port=1, called_ae_title="P", objects=("sc",), picture=look
+        )
+
+    destinations = [pacs("none"), pacs("some", not_analysed=True), pacs("grey", not_analysed=True, layout="grey")]
+    made = of_radiograph(ds, Analysis(result=unanalysed(ds)), grey, None, destinations, put)
+    assert [m.destination for m in made] == ["some", "grey"]
+    assert not any(m.refused for m in made)
+    assert [str(dataset_from_bytes(content).SOPInstanceUID) for content in kept] == [m.identifier for m in made]
+    for number, content in enumerate(kept):
+        file = tmp_path / f"{number}.dcm"
+        file.write_bytes(content)
+        judged = subprocess.run([peer("dciodvfy"), file], capture_output=True, text=True, errors="replace")
+        assert [line for line in (judged.stdout + judged.stderr).splitlines() if line.startswith("Error")] == []
+        assert "Spacing" not in str(dataset_from_bytes(content))
+
+
+def test_one_rendering_serves_all_that_want_the_same() -> None:
+    ds = large(source())
+    given = result(ds, finding(box=BOX))
+    kept: list[bytes] = []
+
+    def put(content: bytes) -> str:
+        kept.append(content)
+        return str(hash(content))
+
+    destinations = [
+        DicomDestination(kind="dicom", name=name, host="h", port=1, called_ae_title="P", objects=("sc",), picture=look)
+        for name, look in (
+            ("a", Picture()),
+            ("b", Picture(not_analysed=True)),
+            ("c", Picture(compression="jpeg")),
+        )
+    ]
+    made = of_radiograph(ds, Analysis(result=given, heats=(HEAT,)), film(), None, destinations, put)
+    assert made[0].digest == made[1].digest != made[2].digest
+    assert len(kept) == 2
