@@ -36,7 +36,7 @@ def tensorrt() -> Any:
     for name in ("tensorrt", "tensorrt_rtx"):
         try:
             return import_module(name)
-        except ImportError:
+        except (ImportError, OSError):  # or a library of its own is missing
             continue
     raise PlanError("neither tensorrt nor tensorrt_rtx is installed: pip install 'osteon[gpu]'")
 

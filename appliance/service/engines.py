@@ -10,6 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 import engines.packs
 from appliance.analysis.classifier import Classifier, Kernels
 from appliance.analysis.localiser import Localiser
@@ -17,11 +20,13 @@ from appliance.analysis.pipeline import Pipeline
 from appliance.compute import Compute, choose_compute, on_cpu
 from appliance.config import Configuration
 from appliance.domain.identifiers import Site
+from appliance.domain.radiograph import StoredValues, Window
 from appliance.domain.result import Provenance
 from appliance.errors import Fault
 from appliance.gpu import card
 from appliance.ports import Preprocessor
-from appliance.preprocessing.recipe import DIGEST
+from appliance.preprocessing.recipe import DIGEST, IMAGE_PX, REGION_PX, fitted_size
+from appliance.preprocessing.reference import ReferencePreprocessor
 from appliance.storage.database import now
 from engines.build import build_plans
 from engines.goldens import check_goldens
@@ -36,6 +41,9 @@ from kernels.device import Gpu
 from kernels.operations import KernelError
 
 log = logging.getLogger(__name__)
+
+GREY_LEVELS = 6
+"""Of 255, how far stage 1 may be off: one before equalisation can be a few after it, where the histogram is steep."""
 
 SHIPPED = Path(engines.packs.__file__).parent
 """Folder of the packs that ship with Osteon."""
@@ -191,8 +199,39 @@ def on_gpu(
     target = target_of(card().compute_capability)
     plans = {b.onnx: b.file for pack in packs for b in build_plans(pack, target, config.plans_dir)}
     gpu = Gpu()
+    preprocessor = DaliPreprocessor(device, config.analyse.threads, gpu if device == "gpu" else None)
+    check_preprocessor(preprocessor)
     return Hardware(
-        preprocessor=DaliPreprocessor(device, config.analyse.threads, gpu if device == "gpu" else None),
+        preprocessor=preprocessor,
         runner_of=cache(lambda file: TensorRtRunner(plans[file], gpu)),
         kernels=CudaKernels(gpu, fatbin=fatbin),
     )
+
+
+def check_preprocessor(preprocessor: Preprocessor) -> None:
+    """Stage 1 of a ramp, as the reference makes it but for the outermost pixels; goldens only speak of networks.
+
+    Raises
+    ------
+    Fault
+        ``preprocessing_differs``.
+    """
+    rows, columns = 700, 600
+    pixels = np.add.outer(np.arange(rows), np.arange(columns)).astype(np.uint16)
+    stored = StoredValues(pixels=pixels, window=Window(center=rows, width=2 * rows), invert=True)
+    boxes = np.array([[0, 0, columns, rows], [90.5, 300, 250, 421.25]], np.float32)
+    made, expected = (_stage_one(p, stored, boxes) for p in (preprocessor, ReferencePreprocessor()))
+    for m, e in zip(made, expected, strict=True):
+        worst = int(np.abs(m.astype(int) - e)[2:-2, 2:-2].max())
+        if worst > GREY_LEVELS:
+            raise Fault("preprocessing_differs", f"stage 1 is off its definition by {worst} grey levels of 255 here")
+
+
+def _stage_one(preprocessor: Preprocessor, stored: StoredValues, boxes: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
+    """What the networks see of each of `boxes`, and of the whole; without the padding."""
+    prepared = preprocessor.prepare(stored)
+    height, width = stored.pixels.shape
+    sizes = [fitted_size(height, width, IMAGE_PX)]
+    sizes += [fitted_size(y1 - y0, x1 - x0, REGION_PX) for x0, y0, x1, y1 in boxes.astype(float)]
+    images = [prepared.image, *preprocessor.regions(stored, prepared.table, boxes)]
+    return [image[:h, :w] for image, (h, w) in zip(images, sizes, strict=True)]

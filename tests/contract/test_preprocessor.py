@@ -1,5 +1,7 @@
 """The `Preprocessor` port: DALI on the CPU against the NumPy reference, and the reference against OpenCV."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -8,10 +10,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from appliance.domain.radiograph import StoredValues, VoiFunction, Window
+from appliance.errors import Fault
 from appliance.ports import Preprocessor
 from appliance.preprocessing.dali import DaliPreprocessor
-from appliance.preprocessing.recipe import equalisation_table, fitted_size
+from appliance.preprocessing.recipe import Prepared, equalisation_table, fitted_size
 from appliance.preprocessing.reference import ReferencePreprocessor, displayed
+from appliance.service.engines import check_preprocessor
 
 SHAPES = [(1, 1), (2, 509), (373, 454), (600, 601), (1501, 1013), (512, 512)]
 BORDER_PX = 2
@@ -201,3 +205,29 @@ def test_a_graph_that_died_is_built_anew() -> None:
     with pytest.raises(IndexError, match="no longer valid"):
         own._image._pipeline.run(pixels=[np.zeros((2, 2), np.uint16)])  # dies: not what the graph takes
     np.testing.assert_array_equal(own.prepare(values).image, before)
+
+
+def brighter(image: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
+    return np.clip(image.astype(int) + by, 0, 255).astype(np.uint8)
+
+
+class Off:
+    """Stage 1 as another version of a library might make it: film or regions brighter."""
+
+    def __init__(self, film: int, regions: int) -> None:
+        self._film, self._regions, self._right = film, regions, ReferencePreprocessor()
+
+    def prepare(self, stored: StoredValues) -> Prepared:
+        made = self._right.prepare(stored)
+        return replace(made, image=brighter(made.image, self._film))
+
+    def regions(self, stored: StoredValues, table: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return brighter(self._right.regions(stored, table, boxes), self._regions)
+
+
+def test_a_stage_one_that_is_off_is_noticed_at_start(dali: DaliPreprocessor) -> None:
+    check_preprocessor(dali)
+    check_preprocessor(Off(0, 0))
+    for off in (Off(9, 0), Off(-9, 0), Off(0, 9)):
+        with pytest.raises(Fault, match="grey levels"):
+            check_preprocessor(off)
