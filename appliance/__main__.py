@@ -90,7 +90,7 @@ def run(role: str, config_path: Path | None) -> None:
 
 
 @main.command()
-@click.option("--radiographs", type=EXISTING, help="Folder of DICOM, JPEG or PNG; default: twelve phantoms.")
+@click.option("--radiographs", type=EXISTING, help="Folder of DICOM, JPEG or PNG; default: phantoms.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many, evenly spread over the folder.")
 @click.option("--out", "folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
 @click.option("--keep", is_flag=True, help="Leave the status page up until Ctrl-C.")
@@ -314,6 +314,30 @@ def pack_sign(folder: Path, key: Path) -> None:
         out.print(f"wrote {sign(folder, key)}")
     except PackError as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.group()
+def hl7() -> None:
+    """What the RIS gets."""
+
+
+@hl7.command("preview")
+@click.argument("destination")
+@click.argument("files", nargs=-1, type=EXISTING)
+@click.option(
+    "--message",
+    type=click.Choice(["report", "revision", "withdrawal", "order"]),
+    default="report",
+    show_default=True,
+    help="The report, its second revision, its withdrawal, or the order's priority update.",
+)
+@click.option("--raw", is_flag=True, help="As it is on the wire, one segment a line.")
+@config_option
+def hl7_preview(destination: str, files: tuple[Path, ...], message: str, raw: bool, config_path: Path | None) -> None:
+    """Show the message that DESTINATION would get for a phantom's study, or for FILES; nothing is sent."""
+    from provisioning.hl7_preview import preview
+
+    preview(_configuration(config_path), destination, list(files), message, raw, out)  # type: ignore[arg-type]
 
 
 @main.group()

@@ -8,8 +8,19 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from . import field_map
 from .errors import Fault
 
 
@@ -107,6 +118,9 @@ class Analyse(Section):
     trusted_keys: tuple[Path, ...] = Field(
         (), description="Ed25519 public keys (PEM); if there are any, only packs signed with one of them are used"
     )
+    compute: Literal["auto", "gpu", "cpu"] = Field(
+        "auto", description="auto takes the GPU where driver, packages and card are there; gpu refuses to start without"
+    )
     threads: int = Field(2, ge=1, le=64, description="Threads of one inference on the CPU")
     attempts: int = Field(3, ge=1, le=20, description="A radiograph that kills its analysis so often is parked")
     for_processing: bool = Field(
@@ -146,6 +160,21 @@ class Study(Section):
     longest_s: float = Field(900.0, ge=0, le=86400, description="At the latest, even if radiographs keep coming")
 
 
+class ClientTls(Section):
+    """TLS towards a peer (DICOM PS3.15 B.12)."""
+
+    ca: Path | None = Field(None, description="Who may have signed the peer's certificate, PEM; default: the system's")
+    certificate: Path | None = Field(None, description="Our certificate and its chain, PEM, if the peer asks for one")
+    key: Path | None = Field(None, description="Our private key, PEM, without a pass phrase")
+    server_name: str | None = Field(None, description="The name in the peer's certificate; default: host")
+
+    @model_validator(mode="after")
+    def _is_a_pair(self) -> ClientTls:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key come together")
+        return self
+
+
 class DicomDestination(Section):
     """A PACS that takes Secondary Capture and SR."""
 
@@ -166,19 +195,115 @@ class DicomDestination(Section):
     timeout_s: float = Field(30.0, gt=0, le=60)
 
 
+Coded = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=r"^[^|~&\\\x00-\x1f]+\^[^|~&\\\x00-\x1f]*\^[^|~&^\\\x00-\x1f]+$")
+]
+"""``code^text^coding system``: HL7 v2.5.1 section 2.A.13, CWE."""
+
+
+class Codes(Section):
+    """The site's own codes, ``code^text^coding system``; what is left out is coded in SNOMED CT and DICOM."""
+
+    positive: Coded | None = None
+    doubt: Coded | None = None
+    negative: Coded | None = None
+    left: Coded | None = None
+    right: Coded | None = None
+    ankle: Coded | None = None
+    wrist: Coded | None = None
+    knee: Coded | None = None
+    shoulder: Coded | None = None
+    pelvis: Coded | None = None
+    spine: Coded | None = None
+    elbow: Coded | None = None
+    forearm: Coded | None = None
+    lower_leg: Coded | None = None
+    femur: Coded | None = None
+    humerus: Coded | None = None
+    hand: Coded | None = None
+    foot: Coded | None = None
+
+
+Observed = Literal[""] | Coded
+"""OBX-3, or nothing where the site does not want the observation."""
+
+
+class Observations(Section):
+    """OBX-3 of each observation, ``code^text^coding system``; empty: the observation is left out."""
+
+    answer: Observed = "ANSWER^Fracture^99OSTEON"
+    probability: Observed = "PROBABILITY^Probability of a fracture^99OSTEON"
+    site: Observed = "SITE^Site^99OSTEON"
+    side: Observed = "SIDE^Laterality^99OSTEON"
+    focus: Observed = "FOCUS^Focus of the heat map^99OSTEON"
+    not_analysed: Observed = "NOT-ANALYSED^Reason for no answer^99OSTEON"
+    radiograph: Observed = "RADIOGRAPH^SOP Instance UID^99OSTEON"
+    impression: Observed = "IMPRESSION^Impression^99OSTEON"
+    model: Observed = "MODEL^Model^99OSTEON"
+    revision: Observed = "REVISION^Revision^99OSTEON"
+    link: Observed = "LINK^Link to the study^99OSTEON"
+    accession_number: Observed = "121022^Accession Number^DCM"
+    study_instance_uid: Observed = "113014^DICOM Study^DCM"
+
+
+def _field_map(given: Any) -> Any:
+    if not isinstance(given, dict) or not all(isinstance(template, str) for template in given.values()):
+        raise ValueError('must be a table of fields and templates, such as "OBR-18" = "{accession_number}"')
+    if found := field_map.problems(given):
+        raise ValueError("; ".join(found))
+    return tuple(given.items())
+
+
+FieldMap = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_field_map), PlainSerializer(dict)]
+"""Fields and templates; as pairs, for a destination can be looked up by its value."""
+
+
 class Hl7Destination(Section):
-    """A RIS that takes ORU^R01 over MLLP."""
+    """A RIS that takes ORU^R01 over MLLP, and what it makes of it."""
 
     kind: Literal["hl7"]
     name: str = Field(min_length=1, max_length=64)
     host: str
     port: Port
-    version: Literal["2.5.1"] = "2.5.1"
-    sending_application: str = "OSTEON"
-    sending_facility: str = ""
-    receiving_application: str = ""
-    receiving_facility: str = ""
+    tls: ClientTls | None = Field(None, description="Connect with TLS")
+    version: Literal["2.3.1", "2.4", "2.5.1"] = Field("2.5.1", description="MSH-12")
+    character_set: Literal["UNICODE UTF-8", "ASCII", "8859/1", "8859/2", "8859/5", "8859/7", "8859/9", "8859/15"] = (
+        Field("UNICODE UTF-8", description="MSH-18, and the bytes of the message")
+    )
+    sending_application: str = Field("OSTEON", description="MSH-3")
+    sending_facility: str = Field("", description="MSH-4")
+    receiving_application: str = Field("", description="MSH-5")
+    receiving_facility: str = Field("", description="MSH-6")
+    service: Coded = Field("OSTEON-FX^Fracture second reading by AI^99OSTEON", description="OBR-4")
+    acknowledgement: Literal["original", "accept", "both"] = Field(
+        "original", description="AA delivers; or, in enhanced mode, CA; or CA and then AA on the same connection"
+    )
+    revised_status: Literal["P", "C"] = Field("P", description="OBR-25 and OBX-11 from revision 2 on")
+    flag: Literal["oru", "orm", "omi", "none"] = Field(
+        "oru", description="How the worklist is flagged: OBX-8, or a priority update by ORM^O01 or OMI^O23"
+    )
+    flagged: tuple[Literal["positive", "doubt"], ...] = Field(("positive",), description="Answers that are flagged")
+    priority: str = Field("S", pattern=r"^[A-Z]{1,2}$", description="Of a flagged order: HL7 table 0485, S is stat")
+    link: str | None = Field(
+        None, pattern=r"^https?://", max_length=110, description="Address of the study in the site's viewer"
+    )
+    codes: Codes = Field(Codes(), description="The site's own codes")
+    observations: Observations = Field(Observations(), description="Which observations are sent, and as what")
+    map: FieldMap = Field((), description="Fields that the site wants otherwise: SEG-n and a template")
     timeout_s: float = Field(30.0, gt=0, le=60)
+
+    @field_validator("link")
+    @classmethod
+    def _names_no_patient(cls, link: str | None) -> str | None:
+        if link and (found := field_map.template_problems(link, field_map.LINK_VALUES)):
+            raise ValueError("; ".join(found))
+        return link
+
+    @model_validator(mode="after")
+    def _flag_fits_the_version(self) -> Hl7Destination:
+        if self.flag == "omi" and self.version != "2.5.1":
+            raise ValueError('flag "omi" needs version 2.5.1 (OMI^O23 came with 2.5); "orm" does for earlier ones')
+        return self
 
 
 class FhirDestination(Section):
@@ -188,7 +313,15 @@ class FhirDestination(Section):
     name: str = Field(min_length=1, max_length=64)
     base_url: str = Field(pattern=r"^https?://")
     bearer: str | None = Field(None, repr=False)
-    patient_system: str | None = None
+    tls: ClientTls | None = Field(None, description="Who signed the server's certificate, and ours if it asks for one")
+    patient_system: str | None = Field(None, description="URI of your patient numbers; else the source's issuer's")
+    patient: Literal["create", "reference"] = Field(
+        "create", description="A patient whom the server does not know is made, or the transaction fails"
+    )
+    imaging_study: Literal["create", "reference"] = Field("create", description="The same for the study")
+    revised_status: Literal["preliminary", "amended"] = Field("preliminary", description="Status from revision 2 on")
+    flag: Literal["task", "none"] = Field("none", description="A Task for whoever makes the worklist")
+    flagged: tuple[Literal["positive", "doubt"], ...] = Field(("positive",), description="Answers that are flagged")
     timeout_s: float = Field(30.0, gt=0, le=60)
 
 

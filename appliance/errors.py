@@ -35,5 +35,9 @@ class Transient(OsteonError):
     """Back off and retry: a peer is away, a disk is full, a lock is held."""
 
 
+class Away(Transient):
+    """The peer itself is not there: whatever else is for it need not be tried before it is."""
+
+
 class Fault(OsteonError):
     """Stop the role: systemd restarts it and the lease gives the job back."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from appliance.config import Tls
+from appliance.config import ClientTls, Tls
 from appliance.errors import Fault
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -25,21 +25,46 @@ def server_context(config: Tls) -> ssl.SSLContext:
     Fault
         ``tls`` if a file, which is named, cannot be used, or the key is not the certificate's.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(CIPHERS)
+    context = _context(ssl.PROTOCOL_TLS_SERVER)
     # RFC 9325 sections 3.3, 3.4 and 3.5; associations are long and few, resumption would save nothing
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 0
-    with _naming("certificate", config.certificate):
+    with _naming("receive.tls.certificate", config.certificate):
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(config.certificate)  # so that what fails next is
-    with _naming("key", config.key):
+    with _naming("receive.tls.key", config.key):
         context.load_cert_chain(config.certificate, config.key, password=lambda: b"")
     if config.client_ca:
-        with _naming("client_ca", config.client_ca):
+        with _naming("receive.tls.client_ca", config.client_ca):
             context.load_verify_locations(config.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def client_context(config: ClientTls, name: str) -> ssl.SSLContext:
+    """The client's side towards the destination `name`: its certificate is checked, and the name in it.
+
+    Raises
+    ------
+    Fault
+        ``tls`` if a file, which is named, cannot be used.
+    """
+    context = _context(ssl.PROTOCOL_TLS_CLIENT)
+    if config.ca:
+        with _naming(f"tls.ca of {name}", config.ca):
+            context.load_verify_locations(config.ca)
+    else:
+        context.load_default_certs()
+    if config.certificate and config.key:
+        with _naming(f"tls.certificate or tls.key of {name}", config.certificate):
+            context.load_cert_chain(config.certificate, config.key, password=lambda: b"")
+    return context
+
+
+def _context(protocol: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
     return context
 
 
@@ -49,7 +74,7 @@ def _naming(key: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:  # ssl.SSLError is one
         why = words(error) if isinstance(error, ssl.SSLError) else error.strerror
-        raise Fault("tls", f"receive.tls.{key} cannot be used: {path}: {why}") from error
+        raise Fault("tls", f"{key} cannot be used: {path}: {why}") from error
 
 
 def words(error: ssl.SSLError) -> str:

@@ -1,195 +1,212 @@
 """The answer as HL7 v2 ORU^R01 for the RIS: preliminary, with our own filler number and service code.
 
-The segments are written here, then read and validated by hl7apy: the text is under our control to the byte,
-and a second party has checked it.
+One order for the study, the same for every revision. Its observations are grouped by OBX-4: ``0`` for the study,
+``2`` for its second radiograph, ``2.1`` for that radiograph's first region.
 
 References
 ----------
-HL7 v2.5.1 ch. 2 (delimiters, escapes, MSH), ch. 3 (PID), ch. 4 (ORC), ch. 7 (OBR, OBX, ORU^R01);
-tables 0085, 0123, 0211, 0301. IHE Radiology TF-2, transaction RAD-28, for the study's UID in an OBX.
+HL7 v2.5.1 ch. 4.5.1 (ORC), 7.3.1 and 7.4 (ORU^R01, OBR, OBX); tables 0078, 0085, 0123.
+IHE Radiology TF-2, transaction RAD-28, for the study's UID in an OBX.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from textwrap import wrap
 
-from hl7apy.consts import VALIDATION_LEVEL
-from hl7apy.exceptions import HL7apyException
-from hl7apy.parser import parse_message
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
-from pydicom.valuerep import PersonName
 
+from appliance.config import Hl7Destination
 from appliance.dicom.codes import PRESENCES, SIDES, SITES
-from appliance.dicom.patient_study import copied, text
+from appliance.dicom.patient_study import text
 from appliance.dicom.series import examined_at, local_time
 from appliance.domain.finding import Answer, Finding
-from appliance.domain.identifiers import derived_uuid
-from appliance.domain.result import SECOND_READER
+from appliance.domain.identifiers import Laterality
+from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
-from appliance.errors import Rejected
+from appliance.field_map import filled
 
-ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}  # 2.7.1
+from .hl7 import LONGEST_ESCAPE, LONGEST_TEXT, TIMESTAMP, Segment, escape, identifier, message_of
+from .requests import PLACER, requested
+from .segments import control_id as control_id
+from .segments import fill, header, patient
+from .values import filler_number
 
-LONGEST_NAME_COMPONENT = 64
-"""A valid DICOM name has no longer one (PS3.5 section 6.2, PN); what is longer is cut, never the message."""
-
-SERVICE = "OSTEON-FX^Fracture second reading by AI^99OSTEON"
-SYSTEMS = {"SCT": "SCT", "DCM": "DCM"}
-ABNORMAL = {Answer.POSITIVE: "A", Answer.DOUBT: "", Answer.NEGATIVE: "N"}  # table 0078
-
-
-TIMESTAMP = "%Y%m%d%H%M%S%z"
+NO_UNIT = "1^no units^UCUM"
+WRONG = "W"  # OBX-11, table 0085: post original as wrong
+STUDY = "0"
 
 
-def control_id(study: StudyResult) -> str:
-    """MSH-10: at most 20 characters, and the same for the same result."""
-    return derived_uuid(study.uid("oru")).replace("-", "")[:20]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One OBX: `name` is a field of `appliance.config.Observations`, `value` is escaped."""
+
+    name: str
+    group: str
+    kind: str
+    value: str
+    units: str = ""
+    flag: str = ""
 
 
-def oru_r01(
-    study: StudyResult,
-    source: Dataset,
-    *,
-    sending_application: str,
-    sending_facility: str,
-    receiving_application: str,
-    receiving_facility: str,
-    version: str = "2.5.1",
-) -> bytes:
-    """The message in UTF-8, each segment ended by CR, without MLLP framing; `source` is the newest radiograph's.
+def oru_r01(study: StudyResult, source: Dataset, profile: Hl7Destination) -> bytes:
+    """The message in the profile's character set, each segment ended by CR, without MLLP framing.
 
     Raises
     ------
     Rejected
-        ``oru_invalid``: hl7apy finds that the message breaks the standard.
+        ``oru_invalid``: hl7apy finds that the message breaks the standard. ``oru_characters``: the profile's
+        character set cannot carry one of the source's numbers.
     """
-    # MSH-7's offset is that of every time in the message which states none (HL7 v2.5.1 section 2.14.9.7)
-    at = local_time(source, study).strftime(TIMESTAMP)
-    mode = "T" if study.provenance.pack_is_synthetic else "P"  # MSH-11, table 0103: training, production
-    names = (sending_application, sending_facility, receiving_application, receiving_facility)
-    parties = [escape(name) for name in names]
-    segments = [
-        ["MSH", "^~\\&", *parties, at, "", "ORU^R01^ORU_R01", control_id(study), mode, version]
-        + [""] * 5
-        + ["UNICODE UTF-8"],
-        _pid(source),
-        *_order(source, study, at),
-        *_observations(source, study, at, "CWE" if version >= "2.5" else "CE"),
+    status = profile.revised_status if study.revision > 1 else "P"
+    return _oru(study, source, profile, "oru", status, status, list(_observations(study, source, profile)))
+
+
+def oru_withdrawal(study: StudyResult, source: Dataset, profile: Hl7Destination, reason: str = "") -> bytes:
+    """The message that takes `oru_r01` of the same study back: every observation again, as wrong.
+
+    Raises
+    ------
+    Rejected
+        As `oru_r01`.
+    """
+    said = f"WITHDRAWN: {reason}" if reason else "WITHDRAWN"
+    withdrawn = [_text("impression", "0.0", said, "TX")]
+    withdrawn += [
+        Observation(name=o.name, group=o.group, kind=o.kind, value=o.value, units=o.units)
+        for o in _observations(study, source, profile)
     ]
-    message = "".join("|".join(fields).rstrip("|") + "\r" for fields in segments)
-    try:
-        parse_message(message.rstrip("\r"), validation_level=VALIDATION_LEVEL.STRICT).validate()
-    except HL7apyException as error:
-        raise Rejected(
-            "oru_invalid",
-            f"the HL7 message would break the standard ({type(error).__name__}): "
-            "look for an over-long identifier in the radiograph's header",
-        ) from None
-    return message.encode()
+    # OBR-25 stays preliminary: a corrected or cancelled order would say something of the examination
+    return _oru(study, source, profile, "oru withdrawal", "P", WRONG, withdrawn)
 
 
-def escape(value: str) -> str:
-    """`value` as text of one component: delimiters escaped, line ends and control characters to spaces."""
-    printable = "".join(c if c.isprintable() else " " for c in value)
-    return "".join(ESCAPES.get(c, c) for c in printable).strip()
-
-
-def _pid(source: Dataset) -> list[str]:
-    sex = text(source, "PatientSex")
-    birth = text(source, "PatientBirthDate")
-    return [
-        "PID", "1", "", _patient_id(source), "", _names(source) or "^^^^^^U", "",
-        birth if len(birth) == 8 and birth.isdecimal() else "",
-        sex if sex in ("M", "F", "O") else "U",
-    ]  # fmt: skip
-
-
-def _patient_id(source: Dataset) -> str:
-    """PID-3, CX: identifier, assigning authority, identifier type.
-
-    It is required. Without one in the source stands the study's UID, which is no other patient's number.
-    """
-    if not text(source, "PatientID"):
-        return f"{text(source, 'StudyInstanceUID')}^^^OSTEON^U"
-    universal, kind = "", ""
-    for item in copied(source, ("IssuerOfPatientIDQualifiersSequence",)).get("IssuerOfPatientIDQualifiersSequence", []):
-        universal, kind = text(item, "UniversalEntityID"), text(item, "UniversalEntityIDType")
-    authority = "&".join(map(escape, (text(source, "IssuerOfPatientID"), universal, kind))).rstrip("&")
-    return f"{escape(text(source, 'PatientID'))}^^^{authority}^MR"
-
-
-def _names(source: Dataset) -> str:
-    """PID-5, XPN: one repetition per group of the DICOM name, with its representation (table 4000)."""
-    name = PersonName(text(source, "PatientName"))
-    groups = zip(str(name).split("=")[:3], "AIP", strict=False)
-    return "~".join(_xpn(group, code) for group, code in groups if group.strip("^ "))
-
-
-def _xpn(group: str, representation: str) -> str:
-    parts = [escape(part[:LONGEST_NAME_COMPONENT]) for part in group.split("^")[:5]]
-    family, given, middle, prefix, suffix = parts + [""] * (5 - len(parts))
-    return f"{family}^{given}^{middle}^{suffix}^{prefix}^^L^{representation}"
-
-
-def _order(source: Dataset, study: StudyResult, at: str) -> tuple[list[str], list[str]]:
-    placer = escape(_placer(source))
-    filler = f"{derived_uuid(study.study_instance_uid, 'order').replace('-', '')[:20]}^OSTEON"
+def _oru(
+    study: StudyResult,
+    source: Dataset,
+    profile: Hl7Destination,
+    kind: str,
+    order_status: str,
+    status: str,
+    observations: list[Observation],
+) -> bytes:
+    at = local_time(source, study).strftime(TIMESTAMP)
+    placer = identifier(requested(source, PLACER), profile.character_set)
+    filler = f"{filler_number(study.study_instance_uid)}^OSTEON"
     observed = examined_at(source, study)
-    obr = ["OBR", "1", placer, filler, SERVICE, "", "", observed.strftime(TIMESTAMP) if observed else at]
-    obr += [""] * 10 + [escape(text(source, "AccessionNumber"))]  # OBR-18
-    obr += ["", "", "", at, "", "RAD", "P"]  # OBR-22, OBR-24, OBR-25
-    return ["ORC", "RE", placer, filler], obr
+    obr = ["OBR", "1", placer, filler, profile.service, "", "", observed.strftime(TIMESTAMP) if observed else at]
+    obr += [""] * 10 + [identifier(text(source, "AccessionNumber"), profile.character_set)]  # OBR-18
+    obr += ["", "", "", at, "", "RAD", order_status]  # OBR-22, OBR-24, OBR-25
+    segments: list[Segment] = [
+        header(study, source, profile, "ORU^R01^ORU_R01", kind),
+        patient(source, profile),
+        ["ORC", "RE", placer, filler],
+        obr,
+    ]
+    names = profile.observations.model_dump()
+    for o in observations:
+        if names[o.name]:
+            number = str(len(segments) - 3)
+            segments.append(
+                [
+                    "OBX",
+                    number,
+                    o.kind,
+                    names[o.name],
+                    o.group,
+                    o.value,
+                    o.units,
+                    "",
+                    o.flag,
+                    "",
+                    "",
+                    status,
+                    "",
+                    "",
+                    at,
+                ]
+            )
+    return message_of(fill(segments, study, source, profile), profile.character_set)
 
 
-def _placer(source: Dataset) -> str:
-    keyword = "PlacerOrderNumberImagingServiceRequest"
-    items = copied(source, ("RequestAttributesSequence",)).get("RequestAttributesSequence", [])
-    return next((text(item, keyword) for item in items if text(item, keyword)), text(source, keyword))
-
-
-def _observations(source: Dataset, study: StudyResult, at: str, coded: str) -> Iterator[list[str]]:
-    findings = [f for r in study.results for f in r.findings]
-    rows = [row for n, f in enumerate(findings, 1) for row in _finding(n, f, coded)]
-    rows += [("TX", "IMPRESSION^Impression^99OSTEON", *_whole(line)) for line in _sentences(study)]
-    for reason in dict.fromkeys(r.not_analysed for r in study.results if r.not_analysed):
-        words = f"{reason.reason} [{reason.code}]"
-        rows.append(("TX", "NOT-ANALYSED^Reason for no answer^99OSTEON", *_whole(words)))
-    rows.append(("ST", "MODEL^Model^99OSTEON", *_whole(study.provenance.model)))
-    accession = text(source, "AccessionNumber")
+def _observations(study: StudyResult, source: Dataset, profile: Hl7Destination) -> Iterator[Observation]:
+    for number, result in enumerate(study.results, 1):
+        yield from _radiograph(str(number), result, profile)
+    for number, sentence in enumerate(_sentences(study), 1):
+        yield _text("impression", f"{STUDY}.{number}", sentence, "TX")
+    yield _text("model", STUDY, study.provenance.model)
+    yield Observation(name="revision", group=STUDY, kind="NM", value=str(study.revision))
+    if profile.link:
+        uid = study.study_instance_uid
+        yield _text("link", STUDY, filled(profile.link, {"study_instance_uid": uid, "revision": str(study.revision)}))
+    accession = text(source, "AccessionNumber").strip()
     if accession:
-        rows.append(("ST", "121022^Accession Number^DCM", *_whole(accession)))
-    rows.append(("ST", "113014^DICOM Study^DCM", *_whole(study.study_instance_uid)))
-    for number, (kind, name, sub_id, value, units, flag) in enumerate(rows, 1):
-        row = ["OBX", str(number), kind, name, sub_id, value, units, "", flag, "", "", "P", "", "", at]
-        yield row  # OBX-11 P: preliminary, table 0085
+        yield _text("accession_number", STUDY, accession)
+    yield _text("study_instance_uid", STUDY, study.study_instance_uid)
 
 
-def _finding(number: int, finding: Finding, coded: str) -> Iterator[tuple[str, str, str, str, str, str]]:
-    n, unit = str(number), "1^no units^UCUM"
-    flag = ABNORMAL[finding.answer]
-    yield coded, "ANSWER^Fracture^99OSTEON", n, _coded(PRESENCES[finding.answer]), "", flag
-    yield "NM", "PROBABILITY^Probability of a fracture^99OSTEON", n, f"{finding.probability:.3f}", unit, ""
-    yield coded, "SITE^Site^99OSTEON", n, _coded(SITES[finding.site]), "", ""
-    if finding.laterality in SIDES:
-        yield coded, "SIDE^Laterality^99OSTEON", n, _coded(SIDES[finding.laterality]), "", ""
-    yield "NM", "FOCUS^Focus of the heat map^99OSTEON", n, f"{finding.focus:.3f}", unit, ""
+def _radiograph(group: str, result: Result, profile: Hl7Destination) -> Iterator[Observation]:
+    yield _text("radiograph", group, result.sop_instance_uid)
+    if result.not_analysed is not None:
+        reason = f"{result.not_analysed.reason} [{result.not_analysed.code}]"
+        yield _text("not_analysed", group, reason, "TX")
+    for number, finding in enumerate(result.findings, 1):
+        yield from _finding(f"{group}.{number}", finding, profile)
+    for number, region in enumerate(result.unread_regions, len(result.findings) + 1):
+        reason = f"region located but not analysed: {region.site.label}"
+        yield _text("not_analysed", f"{group}.{number}", reason, "TX")
 
 
-def _whole(value: str) -> tuple[str, str, str, str]:
-    """Sub-id, value, units and flag of what is about the whole radiograph."""
-    return "0", escape(value), "", ""
+def _finding(group: str, finding: Finding, profile: Hl7Destination) -> Iterator[Observation]:
+    coded = "CWE" if profile.version >= "2.5" else "CE"
+    answer, site, side = finding.answer, finding.site, finding.laterality
+    yield Observation(
+        name="answer",
+        group=group,
+        kind=coded,
+        value=_code(profile, answer.value, PRESENCES[answer]),
+        flag=_abnormal(answer, profile),
+    )
+    yield Observation(name="probability", group=group, kind="NM", value=f"{finding.probability:.3f}", units=NO_UNIT)
+    yield Observation(name="site", group=group, kind=coded, value=_code(profile, site.value, SITES[site]))
+    if side in SIDES:
+        name = "left" if side is Laterality.LEFT else "right"
+        yield Observation(name="side", group=group, kind=coded, value=_code(profile, name, SIDES[side]))
+    yield Observation(name="focus", group=group, kind="NM", value=f"{finding.focus:.3f}", units=NO_UNIT)
 
 
-def _coded(code: Code) -> str:
-    return f"{code.value}^{escape(code.meaning)}^{SYSTEMS[code.scheme_designator]}"
+def _abnormal(answer: Answer, profile: Hl7Destination) -> str:
+    """OBX-8, table 0078, where that is how the site's worklist is flagged."""
+    if profile.flag != "oru":
+        return ""
+    return "A" if answer in profile.flagged else "N" if answer is Answer.NEGATIVE else ""
+
+
+def _code(profile: Hl7Destination, name: str, code: Code) -> str:
+    """The site's own code, else ours."""
+    own: str | None = getattr(profile.codes, name)
+    return own or f"{code.value}^{escape(code.meaning)}^{code.scheme_designator}"
+
+
+def _text(name: str, group: str, value: str, kind: str = "ST") -> Observation:
+    """Text for a table (ST) or for a person (TX); long text is TX in lines, as repetitions of OBX-5."""
+    escaped = escape(value)
+    if len(escaped) > LONGEST_TEXT:
+        kind, escaped = "TX", "~".join(map(escape, wrap(value, LONGEST_TEXT // LONGEST_ESCAPE)))
+    return Observation(name=name, group=group, kind=kind, value=escaped)
 
 
 def _sentences(study: StudyResult) -> list[str]:
-    said = [SECOND_READER]
-    for result in study.results:
+    """What a person reads: whose word it is, every answer, and every caveat."""
+    said = [f"{SECOND_READER}; {study.answer.label}"]
+    several = len(study.results) > 1
+    for number, result in enumerate(study.results, 1):
+        view = f"radiograph {number}: " if several else ""
         for f in result.findings:
             where = f"{f.laterality.label} {f.site.label}".strip()
-            said.append(f"{where}: {f.answer.label}, probability {f.probability:.0%}")
-        said += [f"region located but not analysed: {r.site.label}" for r in result.unread_regions]
+            said.append(f"{view}{where}: {f.answer.label}, probability {f.probability:.0%}")
+        if result.not_analysed is not None:
+            said.append(f"{view}not analysed: {result.not_analysed.reason}")
+        said += [f"{view}region located but not analysed: {r.site.label}" for r in result.unread_regions]
     return said + list(study.caveats)

@@ -32,6 +32,7 @@ from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
 from appliance.errors import OsteonError, Rejected, Transient
 from appliance.reporting import fhir, oru
+from appliance.reporting.order import ORDER, is_flagged, priority_update
 from appliance.storage.ledger import Outgoing
 
 from .bugs import bug
@@ -106,10 +107,12 @@ def of_study(
         if isinstance(destination, DicomDestination):
             yield from objects(destination)
         elif isinstance(destination, Hl7Destination):
-            yield Form("oru", oru.control_id(study), lambda: _oru(study, source, destination))
+            yield Form("oru", oru.control_id(study, "oru"), lambda: oru.oru_r01(study, source, destination))
+            if is_flagged(study, destination):
+                update = partial(priority_update, study, source, destination)
+                yield Form(ORDER, oru.control_id(study, ORDER), update)
         else:
-            system = destination.patient_system
-            yield Form("fhir", study.uid("fhir"), lambda: fhir.transaction(study, source, patient_system=system))
+            yield Form("fhir", study.uid("fhir"), lambda: fhir.transaction(study, source, destination))
 
     def objects(destination: DicomDestination) -> Iterator[Form]:
         if "summary" in destination.objects:
@@ -161,15 +164,3 @@ def _outgoing(
                 digest=digest,
                 refused=refused,
             )
-
-
-def _oru(study: StudyResult, source: Dataset, destination: Hl7Destination) -> bytes:
-    return oru.oru_r01(
-        study,
-        source,
-        sending_application=destination.sending_application,
-        sending_facility=destination.sending_facility,
-        receiving_application=destination.receiving_application,
-        receiving_facility=destination.receiving_facility,
-        version=destination.version,
-    )

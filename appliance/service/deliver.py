@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.config import Configuration, DestinationConfig, DicomDestination, Hl7Destination
 from appliance.dicom.sender import StoreDestination
+from appliance.dicom.tls import client_context
 from appliance.errors import Fault, Transient
 from appliance.ports import Destination
 from appliance.reporting.fhir_destination import FhirDestination
@@ -31,9 +32,11 @@ def destination_of(config: DestinationConfig) -> Destination:
         return StoreDestination(
             config.name, config.host, config.port, config.called_ae_title, config.calling_ae_title, config.timeout_s
         )
+    tls = client_context(config.tls, config.name) if config.tls else None
+    server_name = config.tls.server_name if config.tls else None
     if isinstance(config, Hl7Destination):
-        return MllpDestination(config.name, config.host, config.port, config.timeout_s)
-    return FhirDestination(config.name, config.base_url, config.bearer, config.timeout_s)
+        return MllpDestination(config.name, config.host, config.port, config.timeout_s, tls, server_name)
+    return FhirDestination(config.name, config.base_url, config.bearer, config.timeout_s, tls, server_name)
 
 
 class DeliverRole:

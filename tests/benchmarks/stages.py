@@ -9,7 +9,7 @@ from functools import partial
 from time import perf_counter
 
 from appliance.analysis.overlay import overlay
-from appliance.config import Analyse, Configuration
+from appliance.config import Analyse, Configuration, FhirDestination, Hl7Destination
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.secondary_capture import secondary_capture
 from appliance.dicom.structured_report import structured_report
@@ -21,6 +21,9 @@ from provisioning.demonstration import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
 
 ROUNDS = 5
+
+RIS = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=2575)
+FHIR = FhirDestination(kind="fhir", name="fhir", base_url="http://127.0.0.1")
 
 
 def main() -> None:
@@ -51,7 +54,6 @@ def _one(film: bytes, reader: Reader) -> dict[str, float]:
     times = dict(result.timings_ms)
     times = {"read": total - sum(times.values())} | times
     assert reading.grey is not None
-    names = {f"{end}_{part}": "" for end in ("sending", "receiving") for part in ("application", "facility")}
 
     def timed(stage: str, work: object) -> object:
         assert callable(work)
@@ -66,8 +68,8 @@ def _one(film: bytes, reader: Reader) -> dict[str, float]:
     rgb = timed("overlay", lambda: overlay(grey, result, reading.analysis.heats))
     timed("sc", lambda: part10_bytes(secondary_capture(source, result, rgb)))  # type: ignore[arg-type]
     timed("sr", lambda: part10_bytes(structured_report(study, {result.sop_instance_uid: source})))
-    timed("oru", lambda: oru.oru_r01(study, source, **names))
-    timed("fhir", lambda: fhir.transaction(study, source))
+    timed("oru", lambda: oru.oru_r01(study, source, RIS))
+    timed("fhir", lambda: fhir.transaction(study, source, FHIR))
     times["all"] = sum(times.values())
     return times
 

@@ -1,5 +1,6 @@
 """Leases on a real SQLite file: who dies, who hangs, who comes late."""
 
+import pickle
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +13,7 @@ from sqlalchemy import Engine, func, insert, select, update
 from appliance.domain.job import Backoff, Event, ImpossibleTransition, State
 from appliance.errors import Transient
 from appliance.ports import Artefact
-from appliance.service.handlers import Courier
+from appliance.service.handlers import Courier, Kept
 from appliance.storage.database import now, open_database, readers
 from appliance.storage.ledger import Outgoing, Received, keep_instance, latest_answer, record_result
 from appliance.storage.queue import Queue
@@ -260,3 +261,18 @@ def test_what_a_peer_refuses_is_sent_again_and_nothing_else(engine: Engine, tmp_
     with engine.connect() as c:
         states = [row.state for row in c.execute(select(deliveries.c.state).order_by(deliveries.c.id))]
     assert states == ["done", "queued", "done", "parked"]
+
+
+def test_what_comes_next_can_be_seen_and_stays_free(engine: Engine, queue: Queue, tmp_path: Path) -> None:
+    assert queue.peek() is None
+    for number in (1, 2, 3):
+        keep_instance(engine, received(number))
+    assert queue.peek() == 1
+    (first,) = queue.lease()
+    assert (first.job_id, queue.peek()) == (1, 2)
+    assert [lease.job_id for lease in queue.lease(most=2)] == [2, 3]
+    assert queue.peek() is None
+    spool = FileSpool(tmp_path / "spool")
+    expected = Kept(spool, spool.put(b"an instance"))
+    assert Kept(spool, expected.digest) == expected != Kept(spool, "0" * 64)
+    assert pickle.loads(pickle.dumps(expected))() == b"an instance"

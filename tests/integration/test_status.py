@@ -15,6 +15,7 @@ from appliance.config import Configuration, DicomDestination
 from appliance.domain.job import Event
 from appliance.domain.result import Result
 from appliance.errors import Transient
+from appliance.gpu import GpuFigures, leave_figures
 from appliance.status.app import create_app
 from appliance.storage.database import now, open_database, readers
 from appliance.storage.ledger import Outgoing, Received, beat, keep_instance, record_result
@@ -220,3 +221,16 @@ def test_an_empty_appliance_says_what_to_do(client: FlaskClient) -> None:
 def test_without_a_usable_pack_the_page_says_why(engine: Engine, config: Configuration) -> None:
     text = create_app(readers(engine), config, "localiser.onnx was altered", "1").test_client().get("/").data.decode()
     assert "The pack cannot be used: localiser.onnx was altered" in text
+
+
+def test_a_gpus_figures_are_shown_while_they_are_fresh(client: FlaskClient, config: Configuration) -> None:
+    assert "osteon_gpu" not in client.get("/metrics").text
+    leave_figures(config.state_dir, GpuFigures(temperature_c=92, utilisation=0.12, throttled="heat"), now())
+    metrics = client.get("/metrics").text
+    assert "osteon_gpu_temperature_celsius 92.0" in metrics
+    assert "osteon_gpu_utilisation_ratio 0.12" in metrics
+    assert "osteon_gpu_throttled 1.0" in metrics
+    assert "osteon_gpu_ecc_errors" not in metrics  # what a card does not tell is not shown as zero
+    assert "the GPU is slowed down by heat (92 °C)" in client.get("/").text
+    leave_figures(config.state_dir, GpuFigures(temperature_c=92), now() - timedelta(minutes=1))
+    assert "osteon_gpu" not in client.get("/metrics").text

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 
 from appliance.domain.finding import Box, Finding, NotAnalysed, UnreadRegion
 from appliance.domain.identifiers import Laterality, Site
-from appliance.domain.result import Provenance, Result
+from appliance.domain.result import Predecessor, Provenance, Result
 from appliance.domain.study import StudyResult
 
 PROVENANCE = Provenance(
@@ -56,6 +56,12 @@ def study(*results: Result, **changes: object) -> StudyResult:
     last = results[-1]
     made = StudyResult(study_instance_uid=last.study_instance_uid, created_at=last.created_at, results=results)
     return replace(made, **changes)  # type: ignore[arg-type]  # the caller's names are the fields'
+
+
+def revised(given: StudyResult) -> StudyResult:
+    """The next report of the same study."""
+    before = Predecessor(revision=given.revision, pack_digest=given.provenance.pack_digest)
+    return replace(given, revision=given.revision + 1, predecessor=before)
 
 
 def unanalysed(source: Dataset) -> Result:

@@ -116,3 +116,47 @@ def test_only_this_machine_may_associate_until_somebody_is_listed(tmp_path: Path
     assert [str(p.address) for p in read_configuration(None).receive.peers] == ["127.0.0.0/8", "::1/128"]
     listed = read_configuration(written(tmp_path, '[[receive.peers]]\naddress = "192.0.2.7"\nae_title = "ROOM1"'))
     assert [(str(p.address), p.ae_title) for p in listed.receive.peers] == [("192.0.2.7/32", "ROOM1")]
+
+
+HL7 = '[[destinations]]\nkind = "hl7"\nname = "ris"\nhost = "127.0.0.1"\nport = 2575\n'
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            'map = {"OBR-18" = "{acession_number}"}',
+            "OBR-18: unknown name 'acession_number'; did you mean 'accession_number'?",
+        ),
+        ('map = {"OBR-18" = "{patient_id!r}"}', "OBR-18: unknown name 'patient_id'"),
+        ('map = {"OBR-18" = "{patient_id.real}"}', "OBR-18: unknown name 'patient_id.real'"),
+        ('map = {"OBR-18" = "{"}', "OBR-18: a brace stands alone"),
+        ('map = {"OBR-18" = "a\\rMSH|"}', "OBR-18: it holds a control character"),
+        ('map = {"OBR18" = "x", "ABC-1" = "y"}', "OBR18 is no field of MSH, PID, PV1, ORC, OBR, OBX or a Z segment"),
+        ('map = {"OBR18" = "x", "ABC-1" = "y"}', "ABC-1 is no field"),
+        ('map = {"OBR-3" = "{accession_number}"}', "OBR-3 cannot be set: with the filler number of the report"),
+        ('map = {"OBR-25" = "F"}', "OBR-25 cannot be set: ours are preliminary"),
+        ('map = {"MSH-18" = "UTF8"}', "MSH-18 cannot be set: set character_set instead"),
+        ('map = "OBR-3"', "must be a table of fields and templates"),
+        ('map = {"OBR-18" = 3}', "must be a table of fields and templates"),
+        ('link = "https://v/?id={patient_id}"', "unknown name 'patient_id'; there are study_instance_uid, revision"),
+        ('link = "https://v/?a={accession_number}"', "unknown name 'accession_number'"),
+        ('flag = "omi"\nversion = "2.4"', 'flag "omi" needs version 2.5.1'),
+        ('version = "2.5"', "Input should be '2.3.1', '2.4' or '2.5.1'"),
+        ('codes = {positve = "A^B^L"}', "destinations.0.codes.positve: unknown key; did you mean 'positive'?"),
+        ('codes = {positive = "A"}', "destinations.0.codes.positive"),
+        ('codes = {positive = "A|B^C^L"}', "destinations.0.codes.positive"),
+        ('observations = {focuss = ""}', "destinations.0.observations.focuss: unknown key; did you mean 'focus'?"),
+        ('tls = {certificate = "a"}', "certificate and key come together"),
+    ],
+)
+def test_what_is_wrong_with_a_sites_hl7_is_said(tmp_path: Path, lines: str, expected: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(expected)):
+        read_configuration(written(tmp_path, HL7 + lines))
+
+
+def test_a_map_is_kept_and_shown_as_it_was_written(tmp_path: Path) -> None:
+    lines = '[destinations.map]\n"OBR-18" = "{accession_number}"\n"PV1-2" = "R"\n'
+    (ris,) = read_configuration(written(tmp_path, HL7 + lines)).destinations
+    assert ris.model_dump()["map"] == {"OBR-18": "{accession_number}", "PV1-2": "R"}
+    assert {ris: "found by its value"}[ris]

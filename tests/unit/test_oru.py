@@ -1,132 +1,255 @@
-"""ORU^R01: preliminary, coded, deterministic, and no name can break out of its field."""
+"""ORU^R01: preliminary, coded, grouped, deterministic, and no name can break out of its field."""
 
 from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
+import hl7
 import pytest
 from hl7apy.parser import parse_message
 from pydicom.dataset import Dataset
 
+from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.result import Result
+from appliance.domain.study import StudyResult
 from appliance.errors import Rejected
-from appliance.reporting.oru import control_id, escape, oru_r01
-from tests.support.results import finding, result, study, unanalysed
+from appliance.reporting.hl7 import CODECS, escape
+from appliance.reporting.oru import control_id, oru_r01, oru_withdrawal
+from tests.support.hl7_rules import Message, field, violations
+from tests.support.profiles import hl7 as profile
+from tests.support.results import finding, result, revised, study, unanalysed
 from tests.support.sources import variants
 
 VARIANTS = variants()
-TIME = re.compile(r"\d{14}[+-]\d{4}")
+VERSIONS = ("2.3.1", "2.4", "2.5.1")
 
 
-def message(source: Dataset, given: Result, version: str = "2.5.1") -> str:
-    made = oru_r01(
-        study(given),
-        source,
-        sending_application="OSTEON",
-        sending_facility="XRAY",
-        receiving_application="RIS",
-        receiving_facility="HOSP",
-        version=version,
-    )
-    return made.decode()
+def message(source: Dataset, *given: Result, **settings: Any) -> Message:
+    return said(study(*given), source, **settings)
 
 
-def fields(text: str, segment: str) -> list[list[str]]:
-    """Fields of each such segment by their numbers; MSH counts its separator as MSH-1."""
-    found = [line.split("|") for line in text.split("\r") if line.startswith(segment)]
-    return [["MSH", "|", *row[1:]] if segment == "MSH" else row for row in found]
+def said(given: StudyResult, source: Dataset, **settings: Any) -> Message:
+    content = oru_r01(given, source, profile(**settings))
+    return Message(content.decode(CODECS[settings.get("character_set", "UNICODE UTF-8")]))
 
 
-@pytest.mark.parametrize("version", ["2.3.1", "2.4", "2.5", "2.5.1", "2.6"])
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("make", [result, unanalysed])
-def test_the_structure_is_that_of_the_standard(version: str, variant: str, make: object) -> None:
-    text = message(VARIANTS[variant], make(VARIANTS[variant]), version)  # type: ignore[operator]
-    names = " ".join(line[:3] for line in text.split("\r")[:-1])
-    assert re.fullmatch(r"MSH PID ORC OBR( OBX)+", names)
-    assert "\n" not in text
-    (msh,), (obr,) = fields(text, "MSH"), fields(text, "OBR")
-    assert msh[9] == "ORU^R01^ORU_R01" and msh[12] == version and msh[18] == "UNICODE UTF-8"
-    assert TIME.fullmatch(msh[7]) and 0 < len(msh[10]) <= 20
-    assert obr[25] == "P" and obr[3].endswith("^OSTEON") and "99OSTEON" in obr[4]
-    for number, obx in enumerate(fields(text, "OBX"), 1):
-        assert obx[1] == str(number) and obx[2] in ("CWE", "CE", "NM", "TX", "ST") and obx[11] == "P"
-        assert obx[2] != "NM" or re.fullmatch(r"[01]\.\d{3}", obx[5])
+def several(source: Dataset) -> list[Result]:
+    """Two radiographs of the study: one with three regions, one that was not analysed."""
+    other = replace(unanalysed(source), sop_instance_uid=f"{source.SOPInstanceUID}.1")
+    return [result(source, finding(), finding(0.4), finding(0.1), caveats=("a cast was seen",)), other]
 
 
-def test_findings_are_coded() -> None:
+MAKERS: dict[str, Callable[[Dataset], list[Result]]] = {
+    "positive": lambda ds: [result(ds)],
+    "several": several,
+    "no side": lambda ds: [result(ds, finding(site=Site.PELVIS, laterality=Laterality.UNKNOWN))],
+    "not analysed": lambda ds: [unanalysed(ds)],
+}
+
+
+@pytest.mark.parametrize(("number", "variant"), enumerate(VARIANTS))
+def test_every_source_makes_messages_that_keep_the_rules(number: int, variant: str) -> None:
+    source = VARIANTS[variant]
+    other = list(CODECS)[number % len(CODECS)]
+    for version, character_set in (("2.3.1", "UNICODE UTF-8"), ("2.4", other), ("2.5.1", other)):
+        made = message(source, *several(source), version=version, character_set=character_set)
+        assert violations(made.text) == []
+        assert made.value("MSH", 12) == version and made.value("MSH", 18) == character_set
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("make", MAKERS)
+def test_every_answer_makes_a_message_that_keeps_the_rules(version: str, make: str) -> None:
+    made = message(VARIANTS["dx"], *MAKERS[make](VARIANTS["dx"]), version=version)
+    assert violations(made.text) == []
+    assert made.value("OBR", 25) == "P" and {obx[11] for obx in made.all("OBX")} == {"P"}
+    assert made.value("OBR", 3).endswith("^OSTEON") and "99OSTEON" in made.value("OBR", 4)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_second_engine_reads_every_message(make: str) -> None:
+    source = VARIANTS["japanese"]
+    text = message(source, *MAKERS[make](source)).text
+    parsed = hl7.parse(text)
+    assert str(parsed).rstrip("\r") == text.rstrip("\r")
+    assert parsed["MSH.F9.R1.C3"] == "ORU_R01" and parsed.extract_field("PID", field_num=5, repeat_num=2) == "山田"
+    assert str(parsed.segments("OBX")[-1][3]) == "113014^DICOM Study^DCM"
+    assert parsed.unescape(parsed.extract_field("OBX", field_num=5)) == str(source.SOPInstanceUID)
+
+
+def test_each_region_of_each_radiograph_is_a_group() -> None:
     source = VARIANTS["dx"]
-    text = message(source, result(source, finding(), finding(0.4)))
-    said = [(obx[4], obx[3].split("^")[0], obx[5]) for obx in fields(text, "OBX")]
-    assert ("1", "ANSWER", "415684004^Suspected^SCT") in said
-    assert ("1", "PROBABILITY", "0.870") in said
-    assert ("1", "SITE", "74670003^Wrist joint^SCT") in said
-    assert ("1", "SIDE", "7771000^Left^SCT") in said
-    assert ("1", "FOCUS", "0.910") in said
-    assert ("2", "ANSWER", "121059^Presence Undetermined^DCM") in said
-    assert ("0", "113014", source.StudyInstanceUID) in said
-    assert ("0", "MODEL", "bones (SYNTHETIC) 1.2.0 0123456789ab") in said
+    made = message(source, *several(source))
+    expected = {
+        ("RADIOGRAPH", "1"): source.SOPInstanceUID,
+        ("ANSWER", "1.1"): "415684004^Suspected^SCT",
+        ("PROBABILITY", "1.1"): "0.870",
+        ("SITE", "1.1"): "74670003^Wrist joint^SCT",
+        ("SIDE", "1.1"): "7771000^Left^SCT",
+        ("FOCUS", "1.1"): "0.910",
+        ("ANSWER", "1.2"): "121059^Presence Undetermined^DCM",
+        ("ANSWER", "1.3"): "272519000^Absent^SCT",
+        ("NOT-ANALYSED", "1.4"): "region located but not analysed: hand",
+        ("RADIOGRAPH", "2"): f"{source.SOPInstanceUID}.1",
+        ("NOT-ANALYSED", "2"): "this pack has no engine for ribs [unsupported_site]",
+        ("IMPRESSION", "0.2"): "radiograph 1: left wrist: fracture suspected, probability 87%",
+        ("IMPRESSION", "0.7"): "a cast was seen",
+        ("MODEL", "0"): "bones (SYNTHETIC) 1.2.0 0123456789ab",
+        ("REVISION", "0"): "1",
+        ("121022", "0"): "ACC-77",
+        ("113014", "0"): source.StudyInstanceUID,
+    }
+    assert {key: made.observation(*key)[5] for key in expected} == expected
+    assert not [obx for obx in made.all("OBX") if obx[4].startswith("2.")]
 
 
-def test_the_order_is_named() -> None:
-    text = message(VARIANTS["dx"], result(VARIANTS["dx"]))
-    (obr,) = fields(text, "OBR")
-    zone = text.split("|")[6][14:]  # MSH-7's
-    assert obr[18] == "ACC-77" and obr[7] == f"20260102101112{zone}" and len(zone) == 5
+def test_a_region_without_a_side_has_none() -> None:
+    made = message(VARIANTS["dx"], *MAKERS["no side"](VARIANTS["dx"]))
+    assert "SIDE^" not in made.text and made.observation("SITE", "1.1")[5] == "12921003^Pelvis^SCT"
+
+
+@pytest.mark.parametrize(
+    ("settings", "flags"),
+    [
+        ({}, ["A", "", "N"]),
+        ({"flagged": ["positive", "doubt"]}, ["A", "A", "N"]),
+        ({"flagged": []}, ["", "", "N"]),
+        ({"flag": "none"}, ["", "", ""]),
+        ({"flag": "orm"}, ["", "", ""]),
+    ],
+)
+def test_what_is_flagged_is_the_sites_choice(settings: dict[str, Any], flags: list[str]) -> None:
+    made = message(VARIANTS["dx"], *several(VARIANTS["dx"]), **settings)
+    assert [field(made.observation("ANSWER", f"1.{n}"), 8) for n in (1, 2, 3)] == flags
+    assert {field(obx, 8) for obx in made.all("OBX") if not obx[3].startswith("ANSWER")} == {""}
+
+
+def test_the_order_is_named_and_ours_is_our_own() -> None:
+    made = message(VARIANTS["dx"], result(VARIANTS["dx"]))
+    zone = made.value("MSH", 7)[14:]
+    assert made.value("OBR", 18) == "ACC-77" and made.value("OBR", 7) == f"20260102101112{zone}" and len(zone) == 5
+    source = copy.deepcopy(VARIANTS["dx"])
+    source.RequestAttributesSequence[0].PlacerOrderNumberImagingServiceRequest = "PL^1"
+    source.RequestAttributesSequence[0].FillerOrderNumberImagingServiceRequest = "FI-1"
+    ordered = message(source, result(source))
+    assert ordered.value("ORC", 2) == ordered.value("OBR", 2) == "PL\\S\\1"
+    assert "FI-1" not in ordered.text and ordered.value("OBR", 3) == made.value("OBR", 3)
+
+
+def test_a_revision_is_the_same_order_in_another_message() -> None:
+    source = VARIANTS["dx"]
+    first = study(result(source))
+    pack = replace(result(source).provenance, pack_digest="f" * 64)
+    second = revised(study(replace(result(source), provenance=pack), *several(source)))
+    before, after = said(first, source), said(second, source)
+    assert before.value("OBR", 3) == after.value("OBR", 3) and before.value("MSH", 10) != after.value("MSH", 10)
+    assert after.value("OBR", 25) == "P" and after.observation("REVISION", "0")[5] == "2"
+    corrected = said(second, source, revised_status="C")
+    assert corrected.value("OBR", 25) == "C" and {obx[11] for obx in corrected.all("OBX")} == {"C"}
+    assert violations(corrected.text) == []
+    assert said(first, source, revised_status="C").value("OBR", 25) == "P"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_withdrawal_repeats_every_observation_as_wrong(version: str) -> None:
+    source = VARIANTS["dx"]
+    given, site = study(*several(source)), profile(version=version, link="https://viewer/?{study_instance_uid}")
+    made = Message(oru_withdrawal(given, source, site, "wrong patient | side").decode())
+    before = Message(oru_r01(given, source, site).decode())
+    assert violations(made.text) == []
+    assert made.value("OBR", 3) == before.value("OBR", 3) and made.value("MSH", 10) != before.value("MSH", 10)
+    assert made.value("OBR", 25) == "P" and {obx[11] for obx in made.all("OBX")} == {"W"}
+    assert made.observation("IMPRESSION", "0.0")[5] == "WITHDRAWN: wrong patient \\F\\ side"
+    assert {(o[3], o[4]) for o in before.all("OBX")} < {(o[3], o[4]) for o in made.all("OBX")}
+    assert {field(obx, 8) for obx in made.all("OBX")} == {""}
 
 
 def test_times_are_in_the_zone_of_the_source() -> None:
     ds = copy.deepcopy(VARIANTS["dx"])
     ds.TimezoneOffsetFromUTC = "+0200"
-    text = message(ds, result(ds))
-    (obr,) = fields(text, "OBR")
-    assert obr[7] == "20260102101112+0200" and text.split("|")[6].endswith("+0200")
+    made = message(ds, result(ds))
+    assert made.value("OBR", 7) == "20260102101112+0200" and made.value("MSH", 7).endswith("+0200")
 
 
 def test_the_reason_for_no_answer_is_given_and_nothing_is_coded() -> None:
-    text = message(VARIANTS["dx"], unanalysed(VARIANTS["dx"]))
+    text = message(VARIANTS["dx"], unanalysed(VARIANTS["dx"])).text
     assert "this pack has no engine for ribs [unsupported_site]" in text
     assert "ANSWER^" not in text and "PROBABILITY^" not in text
 
 
 def test_the_patient_is_identified() -> None:
-    (pid,) = fields(message(VARIANTS["dx"], result(VARIANTS["dx"])), "PID")
-    assert pid[3] == "PID-4711^^^HOSP^MR" and pid[5] == "Weiß^Änne^^^^^L^A"
-    assert pid[7] == "19700131" and pid[8] == "F"
+    made = message(VARIANTS["dx"], result(VARIANTS["dx"]))
+    assert made.value("PID", 3) == "PID-4711^^^HOSP^MR" and made.value("PID", 5) == "Weiß^Änne^^^^^L^A"
+    assert made.value("PID", 7) == "19700131" and made.value("PID", 8) == "F"
 
 
 def test_a_name_in_three_scripts_is_three_repetitions() -> None:
-    (pid,) = fields(message(VARIANTS["japanese"], result(VARIANTS["japanese"])), "PID")
-    assert [r.split("^")[0] for r in pid[5].split("~")] == ["Yamada", "山田", "やまだ"]
+    made = message(VARIANTS["japanese"], result(VARIANTS["japanese"]))
+    assert [r.split("^")[0] for r in made.value("PID", 5).split("~")] == ["Yamada", "山田", "やまだ"]
+    latin = message(VARIANTS["japanese"], result(VARIANTS["japanese"]), character_set="8859/1")
+    assert latin.value("PID", 5) == "Yamada^Tarou^^^^^L^A"
 
 
 def test_without_a_patient_id_no_other_patients_number_is_sent() -> None:
     source = VARIANTS["gaps"]
-    (pid,) = fields(message(source, result(source)), "PID")
-    assert pid[3] == f"{source.StudyInstanceUID}^^^OSTEON^U"
+    assert message(source, result(source)).value("PID", 3) == f"{source.StudyInstanceUID}^^^OSTEON^U"
 
 
+@pytest.mark.parametrize(("character_set", "name"), [
+    ("UNICODE UTF-8", "Łukasiewicz-Ångström^Žofie Ðorđe^^^Dr."),
+    ("ASCII", "?ukasiewicz-Angstrom^Zofie ?or?e^^^Dr."),
+    ("8859/1", "?ukasiewicz-Ångström^Zofie Ðor?e^^^Dr."),
+    ("8859/2", "Łukasiewicz-Angström^Žofie ?orđe^^^Dr."),
+    ("8859/15", "?ukasiewicz-Ångström^Žofie Ðor?e^^^Dr."),
+])  # fmt: skip
+def test_a_letter_that_cannot_be_written_loses_its_accent_or_shows_its_absence(character_set: str, name: str) -> None:
+    source = VARIANTS["utf8"]
+    assert message(source, result(source), character_set=character_set).value("PID", 5) == f"{name}^^L^A"
+
+
+def test_a_number_that_cannot_be_written_is_refused_rather_than_changed() -> None:
+    source = copy.deepcopy(VARIANTS["utf8"])
+    source.PatientID = "Ł-4711"
+    with pytest.raises(Rejected) as caught:
+        message(source, result(source), character_set="8859/1")
+    assert caught.value.code == "oru_characters" and "4711" not in str(caught.value)
+    assert message(source, result(source)).value("PID", 3).startswith("Ł-4711")
+
+
+def test_no_letter_turns_into_a_delimiter() -> None:
+    source = copy.deepcopy(VARIANTS["utf8"])
+    source.PatientName = "Full｜width＾＆～＼ligature ﬁ ½"
+    made = message(source, result(source), character_set="ASCII")
+    assert made.value("PID", 5).split("^")[0] == "Full?width????ligature fi 12" and violations(made.text) == []
+
+
+@pytest.mark.parametrize("character_set", ["UNICODE UTF-8", "8859/1"])
 @pytest.mark.parametrize("name", [
     "O|Neil~&^A\\B", "Bad\rMSH|^", "X" * 900, "A" * 70 + "^" + "B" * 70, "Größe\t^\x0b\x1cEnd",
-    "^^^^", "a^b^c^d^e^f^g",
+    "^^^^", "a^b^c^d^e^f^g", "\\X0D\\MSH", "a\u2028b\x85c", "\x1b$B", "=\udc80",
 ])  # fmt: skip
-def test_no_name_breaks_out_of_its_field(name: str) -> None:
+def test_no_name_breaks_out_of_its_field(name: str, character_set: str) -> None:
     source = variants()["utf8"]
     source.PatientName = name
-    text = message(source, result(source))
-    assert [line[:3] for line in text.split("\r")][:4] == ["MSH", "PID", "ORC", "OBR"]
-    (pid,) = fields(text, "PID")
+    made = message(source, result(source), character_set=character_set)
+    assert [s[0] for s in made.segments][:4] == ["MSH", "PID", "ORC", "OBR"]
+    assert violations(made.text) == []
+    (pid,) = made.all("PID")
     assert len(pid) == 9 and pid[8] == "F"
-    assert "\x0b" not in text and "\x1c" not in text
 
 
-def test_hl7apy_reads_an_escaped_name_back() -> None:
+def test_two_engines_read_an_escaped_name_back() -> None:
     source = variants()["utf8"]
     source.PatientName = "O'Neil & Sons|Ltd^A~B"
-    parsed = parse_message(message(source, result(source)).rstrip("\r"))
-    name = parsed.oru_r01_patient_result.oru_r01_patient.pid.pid_5
+    text = message(source, result(source)).text
+    name = parse_message(text.rstrip("\r")).oru_r01_patient_result.oru_r01_patient.pid.pid_5
     assert name.xpn_1.to_er7() == escape("O'Neil & Sons|Ltd") and name.xpn_2.to_er7() == escape("A~B")
+    parsed = hl7.parse(text)
+    assert parsed.unescape(parsed.extract_field("PID", field_num=5)) == "O'Neil & Sons|Ltd"
 
 
 def test_an_identifier_that_would_have_to_be_cut_is_refused() -> None:
@@ -137,7 +260,83 @@ def test_an_identifier_that_would_have_to_be_cut_is_refused() -> None:
     assert caught.value.code == "oru_invalid" and "999" not in str(caught.value)
 
 
+def test_long_text_arrives_whole_in_lines() -> None:
+    source = variants()["dx"]
+    caveat = ("the film is hard to read | " * 20).strip()
+    made = message(source, result(source, caveats=(caveat, "|" * 500)))
+    lines = made.observation("IMPRESSION", "0.4")[5].split("~")
+    assert len(lines) > 3 and " ".join(lines) == escape(caveat)
+    assert made.observation("IMPRESSION", "0.5")[5].replace("~", "") == "\\F\\" * 500
+    assert violations(made.text) == []
+
+
+def test_the_link_names_the_study_alone() -> None:
+    source = variants()["dx"]
+    made = message(source, result(source), link="https://viewer.example/?study={study_instance_uid}&rev={revision}")
+    link = made.observation("LINK", "0")
+    assert link[2] == "ST"
+    assert link[5] == f"https://viewer.example/?study={source.StudyInstanceUID}\\T\\rev=1"
+    assert "LINK" not in message(source, result(source)).text
+
+
 def test_the_same_result_gives_the_same_message() -> None:
     source = VARIANTS["dx"]
-    assert message(source, result(source)) == message(source, result(source))
-    assert control_id(study(result(source))) in message(source, result(source))
+    assert message(source, result(source)).text == message(source, result(source)).text
+    assert control_id(study(result(source))) == message(source, result(source)).value("MSH", 10)
+
+
+# The site's own map -------------------------------------------------------------------------------
+
+
+def test_the_site_can_have_its_own_codes_and_leave_observations_out() -> None:
+    made = message(
+        VARIANTS["dx"],
+        *several(VARIANTS["dx"]),
+        codes={"positive": "FX1^Fraktur wahrscheinlich^L", "wrist": "HG^Handgelenk^L", "left": "L^links^L"},
+        observations={"focus": "", "probability": "P^Wahrscheinlichkeit^L", "impression": ""},
+        service="KI-FX^KI-Zweitbefund^L",
+    )
+    assert made.observation("ANSWER", "1.1")[5] == "FX1^Fraktur wahrscheinlich^L"
+    assert made.observation("ANSWER", "1.2")[5] == "121059^Presence Undetermined^DCM"
+    assert made.observation("SITE", "1.1")[5] == "HG^Handgelenk^L"
+    assert made.observation("P", "1.1")[5] == "0.870" and made.value("OBR", 4) == "KI-FX^KI-Zweitbefund^L"
+    assert "FOCUS" not in made.text and "IMPRESSION" not in made.text
+    assert violations(made.text) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_site_can_map_fields(version: str) -> None:
+    source = copy.deepcopy(VARIANTS["dx"])
+    source.AdmissionID = "V|1"
+    made = message(
+        source,
+        result(source),
+        version=version,
+        map={
+            "MSH-8": "{{x}}",
+            "PV1-2": "R",
+            "PV1-19": "{admission_id}^^^HOSP",
+            "OBR-18": "",
+            "OBR-19": "{study_instance_uid}",
+            "OBR-20": "{accession_number}",
+            "OBX-16": "OSTEON^{model}",
+            "ZDS-1": "{study_instance_uid}^Osteon^Application^DICOM",
+        },
+    )
+    assert violations(made.text) == []
+    assert made.value("MSH", 8) == "{x}" and made.value("PV1", 19) == "V\\F\\1^^^HOSP"
+    assert (made.value("OBR", 18), made.value("OBR", 20)) == ("", "ACC-77")
+    assert {obx[16] for obx in made.all("OBX")} == {"OSTEON^bones (SYNTHETIC) 1.2.0 0123456789ab"}
+    assert made.value("ZDS", 1) == f"{source.StudyInstanceUID}^Osteon^Application^DICOM"
+
+
+def test_a_map_that_breaks_the_standard_is_found_before_anything_leaves() -> None:
+    with pytest.raises(Rejected) as caught:
+        message(VARIANTS["dx"], result(VARIANTS["dx"]), map={"PID-8": "^^^^^^^^^x"})
+    assert caught.value.code == "oru_invalid" and "map" in caught.value.reason
+
+
+@pytest.mark.parametrize("digits", [re.compile(r"^[0-9a-f]{15}\^OSTEON$")])
+def test_the_filler_number_keeps_to_the_length_of_its_field(digits: re.Pattern[str]) -> None:
+    made = message(VARIANTS["dx"], result(VARIANTS["dx"]))
+    assert digits.fullmatch(made.value("OBR", 3)) and len(made.value("OBR", 3)) == 22

@@ -1,0 +1,124 @@
+"""HL7 v2 as bytes: what is escaped, how characters are written, and who else has checked a message.
+
+The segments are written by this house, then read and validated by hl7apy: the text is under our control to the
+byte, and a second party has seen it.
+
+References
+----------
+HL7 v2.5.1 ch. 2.7 (escapes), 2.14.9.18 and table 0211 (character sets).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from hl7apy.consts import VALIDATION_LEVEL
+from hl7apy.exceptions import HL7apyException
+from hl7apy.parser import parse_message, parse_segment
+
+from appliance.errors import Rejected
+
+Segment = list[str]
+"""Name of the segment, then its fields: field n at n, of MSH at n - 1, since MSH-1 is the separator itself."""
+
+ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}  # 2.7.1
+
+CODECS = {
+    "UNICODE UTF-8": "utf-8",
+    "ASCII": "ascii",
+    "8859/1": "iso8859-1",
+    "8859/2": "iso8859-2",
+    "8859/5": "iso8859-5",
+    "8859/7": "iso8859-7",
+    "8859/9": "iso8859-9",
+    "8859/15": "iso8859-15",
+}
+"""MSH-18 and the codec of its bytes."""
+
+TIMESTAMP = "%Y%m%d%H%M%S%z"
+
+LONGEST_ESCAPE = 3
+"""Characters that one character is at most."""
+
+LONGEST_TEXT = 199
+"""Of ST (HL7 v2.5.1 section 2.A.74). TX may be longer, but receivers, and hl7apy, take its lines for ST."""
+
+
+def escape(value: str) -> str:
+    """`value` as text of one component: delimiters escaped, line ends and control characters to spaces."""
+    printable = "".join(c if c.isprintable() else " " for c in value)
+    return "".join(ESCAPES.get(c, c) for c in printable).strip()
+
+
+def identifier(value: str, character_set: str) -> str:
+    """`value` as `escape` writes it, which must arrive to the letter: another number is another patient.
+
+    Raises
+    ------
+    Rejected
+        ``oru_characters``: the destination's character set has not got one of its letters.
+    """
+    try:
+        value.encode(CODECS[character_set])
+    except UnicodeEncodeError:
+        raise Rejected(
+            "oru_characters",
+            f"a number in the radiograph's header has letters that {character_set} has not; "
+            "set another character_set for this destination",
+        ) from None
+    return escape(value)
+
+
+def carries(value: str, character_set: str) -> bool:
+    """Whether `value` can be written in the character set with nothing but accents lost."""
+    return "?" not in encoded(value.replace("?", ""), character_set).decode(CODECS[character_set])
+
+
+def encoded(text: str, character_set: str) -> bytes:
+    """The bytes: a letter that the character set has not got loses its accent, else becomes ``?``."""
+    codec = CODECS[character_set]
+    return "".join(_nearest(c, codec) for c in text).encode(codec)
+
+
+def _nearest(character: str, codec: str) -> str:
+    bases = (b for b in unicodedata.normalize("NFKD", character) if not unicodedata.combining(b))
+    # letters and digits alone: the full-width "|" would become a delimiter
+    for candidate in (character, "".join(b for b in bases if b.isalnum())):
+        try:
+            candidate.encode(codec)
+        except UnicodeEncodeError:
+            continue
+        if candidate:
+            return candidate
+    return "?"
+
+
+def message_of(segments: list[Segment], character_set: str) -> bytes:
+    """The message, each segment ended by CR, without MLLP framing.
+
+    Raises
+    ------
+    Rejected
+        ``oru_invalid``: hl7apy finds that the message breaks the standard.
+    """
+    text = "".join("|".join(fields).rstrip("|") + "\r" for fields in segments)
+    content = encoded(text, character_set)
+    try:
+        _validate(content.decode(CODECS[character_set]).rstrip("\r"))
+    except HL7apyException as error:
+        raise Rejected(
+            "oru_invalid",
+            f"the HL7 message would break the standard ({type(error).__name__}): look for an over-long identifier "
+            "in the radiograph's header, or at the destination's map",
+        ) from None
+    return content
+
+
+def _validate(text: str) -> None:
+    header, *lines = text.split("\r")
+    event, version = header.split("|")[8], header.split("|")[11]
+    if event.startswith("ORM"):  # hl7apy asks for all segments of ORM^O01's choice at once: each by itself then
+        for line in lines:
+            parse_segment(line, version=version, validation_level=VALIDATION_LEVEL.STRICT).validate()
+    else:
+        parse_message(text, validation_level=VALIDATION_LEVEL.STRICT).validate()

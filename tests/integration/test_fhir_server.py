@@ -1,0 +1,194 @@
+"""FHIR transactions, to a server on the definitions of 4.0.1: what it holds after them, and how it can fail."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydicom.dataset import Dataset
+
+from appliance.config import ClientTls
+from appliance.dicom.tls import client_context
+from appliance.domain.study import StudyResult
+from appliance.errors import Away, OsteonError, Rejected, Transient
+from appliance.ports import Artefact
+from appliance.reporting.fhir import FhirDestination, transaction, withdrawal
+from tests.support.certificates import Authority
+from tests.support.peers import NodePeer
+from tests.support.profiles import fhir as profile
+from tests.support.results import finding, result, revised, study, unanalysed
+from tests.support.sources import variants
+
+SOURCE = variants()["utf8"]
+STUDY = study(result(SOURCE, finding(), finding(0.4), finding(0.1), caveats=("a cast was seen",)))
+START = Callable[..., NodePeer]
+
+
+def bundle(given: StudyResult = STUDY, source: Dataset = SOURCE, **settings: Any) -> Artefact:
+    return Artefact(kind="fhir", identifier="bundle", content=transaction(given, source, profile(**settings)))
+
+
+def taken_back(given: StudyResult = STUDY, **settings: Any) -> Artefact:
+    content = withdrawal(given, SOURCE, profile(**settings), "wrong patient")
+    return Artefact(kind="fhir", identifier="withdrawal", content=content)
+
+
+def fhir(
+    port: int, bearer: str | None = None, tls: ssl.SSLContext | None = None, timeout_s: float = 20
+) -> FhirDestination:
+    return FhirDestination("FHIR", f"http{'s' * bool(tls)}://127.0.0.1:{port}/R4", bearer, timeout_s, tls)
+
+
+def raised(destination: FhirDestination, artefacts: list[Artefact]) -> OsteonError:
+    with pytest.raises((Transient, Rejected)) as caught:
+        destination.send(artefacts)
+    for private in ("Łukasiewicz", "Žofie", "4711", "1970", "ACC-77"):
+        assert private not in str(caught.value)
+    return caught.value
+
+
+def held(port: int, kind: str) -> list[Any]:
+    """Every resource of that type that the server has."""
+    answer = httpx.get(f"http://127.0.0.1:{port}/R4/{kind}", params={"_count": 100}, trust_env=False).json()
+    return [entry["resource"] for entry in answer.get("entry", [])]
+
+
+def test_the_server_finds_no_defect_and_a_repeat_makes_nothing_new(node_peer: START) -> None:
+    server = node_peer("fhir_server.js")
+    everything = bundle(flag="task")
+    assert fhir(server.port).send([everything]) == ["accepted: 9 created, 0 already there or updated"]
+    assert server.received()["defects"] == []
+    assert fhir(server.port).send([everything]) == ["accepted: 0 created, 9 already there or updated"]
+    kinds = {"Patient": 1, "Device": 1, "ImagingStudy": 1, "Observation": 3, "DiagnosticReport": 1, "Provenance": 1}
+    assert {kind: len(held(server.port, kind)) for kind in (*kinds, "Task")} == kinds | {"Task": 1}
+
+
+def test_every_variant_of_the_source_is_valid_r4(node_peer: START) -> None:
+    server = node_peer("fhir_server.js")
+    for name, ds in variants().items():
+        for given in (result(ds), unanalysed(ds)):
+            fhir(server.port).send([bundle(study(given), ds, flag="task")])
+            assert server.received()["defects"] == [], name
+
+
+def test_a_revision_is_the_same_report_with_what_is_said_now(node_peer: START) -> None:
+    server = node_peer("fhir_server.js")
+    fhir(server.port).send([bundle()])
+    (before,) = held(server.port, "DiagnosticReport")
+    view = replace(
+        unanalysed(variants()["cr"]), study_instance_uid=STUDY.study_instance_uid, created_at=STUDY.created_at
+    )
+    later = revised(study(result(SOURCE, finding(0.2), finding(0.1), finding(0.1)), view))
+    assert fhir(server.port).send([bundle(later, revised_status="amended")])
+    (after,) = held(server.port, "DiagnosticReport")
+    assert after["id"] == before["id"] and after["meta"]["versionId"] != before["meta"]["versionId"]
+    assert (before["status"], after["status"]) == ("preliminary", "amended")
+    assert after["identifier"] == before["identifier"] and after["conclusion"] != before["conclusion"]
+    observations = held(server.port, "Observation")
+    assert len(observations) == 4 and len(after["result"]) == 4
+    assert {r["reference"].split("/")[1] for r in before["result"]} < {o["id"] for o in observations}
+    told = [p for p in held(server.port, "Provenance") if len(p["entity"]) == 2]
+    assert told[0]["entity"][1]["what"]["identifier"]["value"] == f"urn:oid:{STUDY.uid('fhir')}"
+
+
+def test_a_late_delivery_of_the_first_revision_is_not_told_apart_by_us_but_is_the_same_report(node_peer: START) -> None:
+    server = node_peer("fhir_server.js")
+    fhir(server.port).send([bundle(revised(STUDY)), bundle()])
+    assert len(held(server.port, "DiagnosticReport")) == 1
+
+
+def test_a_withdrawal_takes_report_observations_and_task_back(node_peer: START) -> None:
+    server = node_peer("fhir_server.js")
+    fhir(server.port).send([bundle(flag="task"), taken_back(flag="task")])
+    assert server.received()["defects"] == server.received()["defects"] == []
+    said = [r for kind in ("DiagnosticReport", "Observation", "Task") for r in held(server.port, kind)]
+    assert len(said) == 5 and {r["status"] for r in said} == {"entered-in-error"}
+    observations = held(server.port, "Observation")
+    assert not any("valueCodeableConcept" in o or "interpretation" in o or "component" in o for o in observations)
+    (report,) = held(server.port, "DiagnosticReport")
+    assert report["conclusion"] == "Withdrawn: wrong patient" and "suspected" not in json.dumps(report)
+    assert held(server.port, "Patient") and held(server.port, "ImagingStudy")  # those are not ours to take back
+
+
+def test_patient_and_study_can_be_referred_to_instead(node_peer: START) -> None:
+    server = node_peer("fhir_server.js")
+    settings = {"patient": "reference", "imaging_study": "reference"}
+    error = raised(fhir(server.port), [bundle(**settings)])
+    assert isinstance(error, Rejected) and error.code == "fhir_412"
+    fhir(server.port).send([bundle()])
+    (patient,) = held(server.port, "Patient")
+    assert fhir(server.port).send([bundle(revised(STUDY), **settings)])
+    (report,) = held(server.port, "DiagnosticReport")
+    assert report["subject"]["reference"] == f"Patient/{patient['id']}"
+    assert report["imagingStudy"][0]["reference"].startswith("ImagingStudy/")
+
+
+def test_the_token_is_sent(node_peer: START) -> None:
+    server = node_peer("fhir_server.js", "", "--token", "secret")
+    assert fhir(server.port, "secret").send([bundle()])
+    error = raised(fhir(server.port, "stale"), [bundle()])
+    assert error.code == "fhir_401" and "stale" not in str(error)
+
+
+def test_each_failure_is_told_apart(node_peer: START) -> None:
+    expected = {
+        "500": Transient, "502": Transient, "503": Away, "401": Transient, "408": Transient, "409": Transient,
+        "425": Transient, "429": Away, "400": Rejected, "403": Rejected, "404": Rejected, "410": Rejected,
+        "412": Rejected, "413": Rejected, "422": Rejected, "418": Rejected, "drop": Away, "half": Away,
+        "html": Transient, "short": Transient, "entry:409": Transient, "entry:412": Rejected, "entry:422": Rejected,
+        "entry:500": Transient, "entry:": Transient,
+    }  # fmt: skip
+    server = node_peer("fhir_server.js", ",".join(expected))
+    got = {word: type(raised(fhir(server.port), [bundle()])) for word in expected}
+    assert got == expected
+
+
+def test_a_failed_entry_is_named(node_peer: START) -> None:
+    error = raised(fhir(node_peer("fhir_server.js", "entry:422").port), [bundle()])
+    assert error.code == "fhir_422" and "entry 8, Provenance" in str(error)
+
+
+@pytest.mark.parametrize("word", ["429:30", "503:30"])
+def test_a_server_that_asks_for_time_gets_it(word: str, node_peer: START) -> None:
+    server = node_peer("fhir_server.js", word)
+    destination = fhir(server.port)
+    raised(destination, [bundle()])
+    error = raised(destination, [bundle()])
+    assert isinstance(error, Away) and error.code == "fhir_asked_to_wait"
+    assert fhir(server.port).send([bundle()])  # it was not asked in between: the plan's next word would have been used
+
+
+def test_an_answer_that_does_not_come_is_away(node_peer: START) -> None:
+    error = raised(fhir(node_peer("fhir_server.js", "delay:3000").port, timeout_s=0.5), [bundle()])
+    assert isinstance(error, Away) and error.code == "fhir_unreachable"
+
+
+def test_an_invalid_bundle_is_refused_by_the_server(node_peer: START) -> None:
+    spoiled = json.loads(bundle().content)
+    del next(e for e in spoiled["entry"] if e["resource"]["resourceType"] == "DiagnosticReport")["resource"]["code"]
+    server = node_peer("fhir_server.js")
+    artefact = Artefact(kind="fhir", identifier="spoiled", content=json.dumps(spoiled).encode())
+    assert type(raised(fhir(server.port), [artefact])) is Rejected
+
+
+def test_no_server_is_away(free_port: int) -> None:
+    error = raised(fhir(free_port), [bundle()])
+    assert isinstance(error, Away) and error.code == "fhir_unreachable"
+
+
+def test_both_sides_show_certificates(tmp_path: Path, node_peer: START) -> None:
+    ca = Authority(tmp_path)
+    theirs, ours = ca.issue("fhir"), ca.issue("osteon")
+    server = node_peer("fhir_server.js", "", "--tls", f"{theirs.key},{theirs.certificate},{ca.certificate}")
+    config = ClientTls(ca=ca.certificate, certificate=ours.certificate, key=ours.key)
+    assert fhir(server.port, tls=client_context(config, "fhir")).send([bundle()])
+    anonymous = fhir(server.port, tls=client_context(ClientTls(ca=ca.certificate), "fhir"))
+    assert isinstance(raised(anonymous, [bundle()]), Away)
+    stranger = client_context(ClientTls(ca=Authority(tmp_path, "other").certificate), "fhir")
+    assert isinstance(raised(fhir(server.port, tls=stranger), [bundle()]), Away)

@@ -1,0 +1,243 @@
+"""HL7 over MLLP, to a receiver on another parser, and what each of its misbehaviours is taken for."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.config import ClientTls
+from appliance.dicom.tls import client_context
+from appliance.errors import Away, OsteonError, Rejected, Transient
+from appliance.ports import Artefact
+from appliance.reporting.mllp import MllpDestination
+from appliance.reporting.order import priority_update
+from appliance.reporting.oru import control_id, oru_r01, oru_withdrawal
+from tests.support.certificates import Authority
+from tests.support.hl7_rules import violations
+from tests.support.peers import NodePeer
+from tests.support.profiles import hl7
+from tests.support.results import finding, result, study, unanalysed
+from tests.support.sources import variants
+
+SOURCE = variants()["utf8"]
+STUDY = study(result(SOURCE, finding(), finding(0.4), finding(0.1), caveats=("a cast was seen",)), unanalysed(SOURCE))
+START = Callable[..., NodePeer]
+
+
+def oru(**settings: Any) -> Artefact:
+    content = oru_r01(STUDY, SOURCE, hl7(**settings))
+    return Artefact(kind="oru", identifier=control_id(STUDY), content=content)
+
+
+def update() -> Artefact:
+    """A second message, with a control id of its own."""
+    content = priority_update(STUDY, SOURCE, hl7(flag="orm"))
+    return Artefact(kind="order", identifier=control_id(STUDY, "order"), content=content)
+
+
+def ris(port: int, timeout_s: float = 5, tls: ssl.SSLContext | None = None) -> MllpDestination:
+    return MllpDestination("RIS", "127.0.0.1", port, timeout_s, tls)
+
+
+def raised(destination: MllpDestination, artefacts: list[Artefact]) -> OsteonError:
+    with pytest.raises((Transient, Rejected)) as caught:
+        destination.send(artefacts)
+    for private in ("Łukasiewicz", "Žofie", "4711", "1970", "ACC-77"):
+        assert private not in str(caught.value)
+    return caught.value
+
+
+def test_the_ris_reads_what_was_sent(node_peer: START) -> None:
+    receiver = node_peer("mllp_receiver.js")
+    assert ris(receiver.port).send([oru()]) == ["acknowledged (AA)"]
+    got = receiver.received()
+    assert got["framed"] and got["isUtf8"] and got["text"].encode() == oru().content
+    assert got["type"] == "ORU^R01^ORU_R01" and got["id"] == oru().identifier and got["obr25"] == "P"
+    assert got["family"] == "Łukasiewicz-Ångström"
+    assert ["NM", "PROBABILITY^Probability of a fracture^99OSTEON", "0.870", "P"] in got["observations"]
+
+
+@pytest.mark.parametrize("character_set", ["UNICODE UTF-8", "ASCII", "8859/1", "8859/2", "8859/15"])
+@pytest.mark.parametrize("version", ["2.3.1", "2.4", "2.5.1"])
+def test_another_parser_reads_every_profile(version: str, character_set: str, node_peer: START) -> None:
+    receiver = node_peer("mllp_receiver.js")
+    profile = hl7(version=version, character_set=character_set, flag="omi" if version == "2.5.1" else "orm")
+    messages = [
+        oru_r01(STUDY, SOURCE, profile),
+        oru_withdrawal(STUDY, SOURCE, profile, "wrong patient"),
+        priority_update(STUDY, SOURCE, profile),
+    ]
+    for content in messages:
+        ris(receiver.port).send([Artefact(kind="oru", identifier="-", content=content)])
+        got = receiver.received()
+        assert got["unchanged"] and got["declared"] == character_set
+        assert [name for name in got["segments"] if name] == [
+            line[:3] for line in content.decode("latin-1").split("\r")[:-1]
+        ]
+        if character_set in ("UNICODE UTF-8", "8859/1", "ASCII"):
+            assert violations(got["text"]) == []
+            family = {"ASCII": "?ukasiewicz-Angstrom", "8859/1": "?ukasiewicz-Ångström"}
+            assert got["family"] == family.get(character_set, "Łukasiewicz-Ångström")
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    ["AA", "CA", "split", "split:7:2", "late", "delay:100", "noise", "lf", "crlf", "bigack", "latin1", "early", "dup"],
+)
+def test_an_acknowledgement_counts_however_it_comes(behaviour: str, node_peer: START) -> None:
+    notes = ris(node_peer("mllp_receiver.js", behaviour).port).send([oru(), update()])
+    assert [note.split(" ")[0] for note in notes] == ["acknowledged"] * 2
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind", "code"),
+    [
+        ("AE", Transient, "mllp_error"),
+        ("CE", Transient, "mllp_error"),
+        ("AR207", Transient, "mllp_error"),
+        ("CR206", Transient, "mllp_error"),
+        ("AR", Rejected, "mllp_refused"),
+        ("CR", Rejected, "mllp_refused"),
+        ("drop", Transient, None),
+        ("rst", Away, "mllp_unreachable"),
+        ("half", Transient, "mllp_closed"),
+        ("wrongid", Transient, "mllp_mismatch"),
+        ("noid", Transient, "mllp_mismatch"),
+        ("split:50+wrongid", Transient, "mllp_mismatch"),
+        ("nomsa", Transient, "mllp_garbage"),
+        ("badcode", Transient, "mllp_garbage"),
+        ("nostart", Transient, "mllp_garbage"),
+        ("garbage", Transient, "mllp_garbage"),
+        ("utf16", Transient, "mllp_garbage"),
+        ("endless", Transient, "mllp_garbage"),
+    ],
+)
+def test_anything_else_is_not_delivered(
+    behaviour: str, kind: type[OsteonError], code: str | None, node_peer: START
+) -> None:
+    error = raised(ris(node_peer("mllp_receiver.js", behaviour).port), [oru()])
+    assert isinstance(error, kind)
+    assert code is None or error.code == code
+
+
+@pytest.mark.parametrize("behaviour", ["silent", "noframe", "noend", "delay:2000"])
+def test_silence_ends_with_the_timeout(behaviour: str, node_peer: START) -> None:
+    error = raised(ris(node_peer("mllp_receiver.js", behaviour).port, timeout_s=0.5), [oru()])
+    assert isinstance(error, Transient) and error.code == "mllp_timeout"
+
+
+def test_a_peer_that_closes_after_each_message_gets_the_next_on_a_new_connection(node_peer: START) -> None:
+    destination = ris(node_peer("mllp_receiver.js", "closeafter,closeafter").port)
+    assert destination.send([oru()]) == destination.send([update()]) == ["acknowledged (AA)"]
+
+
+def test_the_next_message_waits_for_the_acknowledgement_of_the_first(node_peer: START) -> None:
+    receiver = node_peer("mllp_receiver.js", "silent")
+    raised(ris(receiver.port, timeout_s=0.5), [oru(), update()])
+    assert receiver.received()["id"] == oru().identifier
+    assert ris(receiver.port).send([update()])
+    assert receiver.received()["id"] == update().identifier  # the first connection brought no second message
+
+
+def test_a_trickle_does_not_outlast_the_timeout() -> None:
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def trickle() -> None:
+            connection, _ = server.accept()
+            with connection:
+                while not stop.wait(0.05):
+                    connection.sendall(b"\x0b")
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        try:
+            error = raised(ris(server.getsockname()[1], timeout_s=0.4), [oru()])
+        finally:
+            stop.set()
+            thread.join()
+    assert error.code == "mllp_timeout"
+
+
+def test_no_ris_is_away(free_port: int) -> None:
+    error = raised(ris(free_port), [oru()])
+    assert isinstance(error, Away) and error.code == "mllp_unreachable"
+
+
+# Enhanced mode ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("acknowledgement", "behaviour", "note"),
+    [
+        ("accept", "CA", "acknowledged (CA)"),
+        ("both", "CA+then:AA", "acknowledged (AA)"),
+        ("both", "CA+thenlate:AA", "acknowledged (AA)"),
+        ("both", "split:11+CA+then:AA", "acknowledged (AA)"),
+        ("both", "AA", "acknowledged (AA)"),
+    ],
+)
+def test_the_acknowledgements_that_were_asked_for_end_the_wait(
+    acknowledgement: str, behaviour: str, note: str, node_peer: START
+) -> None:
+    receiver = node_peer("mllp_receiver.js", behaviour)
+    assert ris(receiver.port).send([oru(acknowledgement=acknowledgement)]) == [note]
+    fields = receiver.received()["text"].split("|")
+    assert fields[14:16] == (["AL", "AL"] if acknowledgement == "both" else ["AL", "NE"])
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind", "code"),
+    [
+        ("CA", Transient, "mllp_timeout"),
+        ("CA+closeafter", Transient, "mllp_closed"),
+        ("CE", Transient, "mllp_error"),
+        ("CR", Rejected, "mllp_refused"),
+        ("CA+then:AE", Transient, "mllp_error"),
+        ("CA+then:AR", Rejected, "mllp_refused"),
+        ("CA+thenlate:AR", Rejected, "mllp_refused"),
+    ],
+)
+def test_an_accept_acknowledgement_alone_is_not_enough_where_both_are_asked_for(
+    behaviour: str, kind: type[OsteonError], code: str, node_peer: START
+) -> None:
+    destination = ris(node_peer("mllp_receiver.js", behaviour).port, timeout_s=0.7)
+    error = raised(destination, [oru(acknowledgement="both")])
+    assert type(error) is kind and error.code == code
+
+
+# TLS ----------------------------------------------------------------------------------------------
+
+
+def test_a_message_goes_over_tls_with_certificates_on_both_sides(tmp_path: Path, node_peer: START) -> None:
+    ca = Authority(tmp_path)
+    theirs, ours = ca.issue("ris"), ca.issue("osteon")
+    files = f"{theirs.key},{theirs.certificate},{ca.certificate}"
+    receiver = node_peer("mllp_receiver.js", "", "--tls", files)
+    config = ClientTls(ca=ca.certificate, certificate=ours.certificate, key=ours.key)
+    assert ris(receiver.port, tls=client_context(config, "ris")).send([oru(), update()]) == ["acknowledged (AA)"] * 2
+    assert receiver.received()["framed"]
+    nobody = client_context(ClientTls(ca=ca.certificate), "ris")
+    assert isinstance(raised(ris(receiver.port, tls=nobody), [oru()]), Away)
+
+
+@pytest.mark.parametrize("wrong", ["another authority", "out of date", "another name", "plain"])
+def test_a_peer_that_is_not_who_it_should_be_gets_nothing(wrong: str, tmp_path: Path, node_peer: START) -> None:
+    ca = Authority(tmp_path)
+    other = Authority(tmp_path, "other")
+    theirs = ca.issue("ris", timedelta(days=-1 if wrong == "out of date" else 90))
+    arguments = [] if wrong == "plain" else ["--tls", f"{theirs.key},{theirs.certificate}"]
+    receiver = node_peer("mllp_receiver.js", "", *arguments)
+    config = ClientTls(ca=(other if wrong == "another authority" else ca).certificate)
+    name = "elsewhere.example" if wrong == "another name" else None
+    context = client_context(config, "ris")
+    error = raised(MllpDestination("RIS", "127.0.0.1", receiver.port, 1, context, name), [oru()])
+    assert isinstance(error, Transient) and error.code in ("mllp_tls", "mllp_timeout", "mllp_unreachable")
+    assert wrong == "plain" or error.code == "mllp_tls"

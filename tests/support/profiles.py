@@ -1,0 +1,21 @@
+"""Destinations as a site would write them into its configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from appliance.config import FhirDestination, Hl7Destination
+
+
+def hl7(**settings: Any) -> Hl7Destination:
+    """A RIS; `settings` are keys of its table."""
+    own = {"sending_facility": "XRAY", "receiving_application": "RIS", "receiving_facility": "HOSP"}
+    where = {"kind": "hl7", "name": "RIS", "host": "127.0.0.1", "port": 2575}
+    return Hl7Destination.model_validate(where | own | settings)
+
+
+def fhir(**settings: Any) -> FhirDestination:
+    """A FHIR server; `settings` are keys of its table."""
+    return FhirDestination.model_validate(
+        {"kind": "fhir", "name": "FHIR", "base_url": "http://127.0.0.1/R4"} | settings
+    )

@@ -1,0 +1,142 @@
+"""`docs/hl7-fhir-interface.md` says what the code does: no more, no less."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.dataset import Dataset
+
+from appliance.config import FhirDestination, Hl7Destination, Observations, read_configuration
+from appliance.dicom.codes import PRESENCES, SIDES, SITES
+from appliance.domain.identifiers import Laterality
+from appliance.errors import Transient
+from appliance.field_map import LINK_VALUES, OURS, VALUES
+from appliance.reporting.fhir import transaction, withdrawal
+from appliance.reporting.fhir_destination import STATUSES
+from appliance.reporting.order import priority_update
+from appliance.reporting.oru import oru_r01
+from appliance.reporting.segments import ACKNOWLEDGEMENTS
+from tests.support.hl7_rules import Message, field
+from tests.support.profiles import fhir, hl7
+from tests.support.results import finding, result, revised, study, unanalysed
+from tests.support.sources import variants
+
+TEXT = (Path(__file__).parents[2] / "docs" / "hl7-fhir-interface.md").read_text()
+
+
+def table(heading: str, number: int = 0) -> list[list[str]]:
+    """Rows of a table below a heading, without its head."""
+    section = re.split(r"^#+ ", TEXT.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    found = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)[number].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in found]
+
+
+def ordered() -> Dataset:
+    """A source that has everything that a message can have."""
+    source = copy.deepcopy(variants()["dx"])
+    source.RequestAttributesSequence[0].PlacerOrderNumberImagingServiceRequest = "PL-1"
+    return source
+
+
+SOURCE = ordered()
+GIVEN = study(result(SOURCE, finding(), finding(0.1), caveats=("a cast was seen",)), unanalysed(SOURCE))
+PROFILE = {"acknowledgement": "both", "link": "https://viewer.example/{study_instance_uid}"}
+
+
+def used(*messages: bytes) -> set[str]:
+    """Fields that are not empty in at least one of the messages."""
+    segments = [s for m in messages for s in Message(m.decode()).segments]
+    return {f"{s[0]}-{n}" for s in segments for n in range(1, len(s)) if field(s, n)} - {"MSH-1"}
+
+
+def test_every_field_of_the_report_is_told() -> None:
+    assert used(oru_r01(GIVEN, SOURCE, hl7(**PROFILE))) == {row[0] for row in table("The report: ORU^R01")}
+
+
+def test_every_field_of_the_order_update_is_told() -> None:
+    messages = [priority_update(GIVEN, SOURCE, hl7(flag=flag)) for flag in ("orm", "omi")]
+    told = {row[0] for row in table("The flag on the worklist: ORM^O01 or OMI^O23")}
+    assert {f for f in used(*messages) if f.split("-")[0] not in ("MSH", "PID")} | {"MSH-9"} == told
+
+
+def test_every_observation_is_told_with_its_default() -> None:
+    told = {row[0].strip("`"): row[1].strip("`") for row in table("Its observations")}
+    assert told == Observations().model_dump()
+    sent = {obx[3] for obx in Message(oru_r01(GIVEN, SOURCE, hl7(**PROFILE)).decode()).all("OBX")}
+    assert sent == set(told.values())
+
+
+def test_every_code_is_told() -> None:
+    sides = {"left": SIDES[Laterality.LEFT], "right": SIDES[Laterality.RIGHT]}
+    codes = {a.value: c for a, c in PRESENCES.items()} | sides | {s.value: c for s, c in SITES.items()}
+    told = {row[0].strip("`"): row[1].strip("`") for row in table("Its codes")}
+    assert told == {name: f"{c.value}^{c.meaning}^{c.scheme_designator}" for name, c in codes.items()}
+
+
+def test_every_name_of_a_template_is_told() -> None:
+    assert {row[0].strip("`"): row[1] for row in table("The site's own map")} == VALUES
+    fixed = re.search(r"These cannot be set: ([^.]*)\.", TEXT)
+    assert fixed and re.findall(r"[A-Z]{3}-\d+", fixed[1]) == sorted(
+        OURS, key=lambda f: (f.split("-")[0], int(f.split("-")[1]))
+    )
+    assert "`link` may name " + " and ".join(f"`{name}`" for name in LINK_VALUES) in TEXT.replace("\n", " ")
+
+
+def test_every_mode_and_code_of_acknowledgement_is_told() -> None:
+    modes = {
+        row[0].strip("`"): (row[1].strip("`"), row[2].strip("`")) for row in table("Transport and acknowledgement")
+    }
+    assert modes == ACKNOWLEDGEMENTS
+    source = (Path(__file__).parents[2] / "appliance/reporting/mllp.py").read_text()
+    assert {row[1].strip("`") for row in table("Transport and acknowledgement", 1)} == set(
+        re.findall(r'"(mllp_[a-z]+)"', source)
+    )
+
+
+def elements(value: Any, path: str) -> Iterator[str]:
+    for key in value:
+        yield f"{path}.{key}"
+
+
+def test_every_entry_and_element_of_the_bundle_is_told() -> None:
+    found: set[str] = set()
+    requests: dict[str, str] = {}
+    for source in variants().values():
+        for given in (study(result(source, finding(), caveats=("x",))), revised(study(unanalysed(source)))):
+            for made in (transaction(given, source, fhir(flag="task")), withdrawal(given, source, fhir(flag="task"))):
+                for entry in json.loads(made)["entry"]:
+                    kind = entry["resource"].pop("resourceType")
+                    found.update(elements(entry["resource"], kind))
+                    requests.setdefault(kind, "create" if entry["request"]["method"] == "POST" else "update")
+    assert {row[0] for row in table("Their elements")} == found
+    told = {row[0].strip("`"): row[1].split()[1].rstrip(";,") for row in table("Its entries")}
+    assert told == requests
+
+
+def test_every_status_is_told() -> None:
+    told = {row[0]: row[1] for row in table("What its answers are taken for")}
+    expected = {
+        str(status): f"{'tried again' if issubclass(error, Transient) else 'parked'}: {remedy}"
+        for status, (error, remedy) in STATUSES.items()
+    }
+    assert told == expected | {"other 5xx": "tried again", "any other": "parked"}
+
+
+@pytest.mark.parametrize(("number", "section"), [(0, Hl7Destination), (1, FhirDestination)])
+def test_every_setting_is_told(number: int, section: Any) -> None:
+    told = [name for row in table("Settings", number) for name in re.findall(r"`([a-z_]+)`", row[0])]
+    assert sorted(told) == sorted(section.model_fields)
+
+
+def test_the_configuration_that_is_shown_can_be_used(tmp_path: Path) -> None:
+    (snippet,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+    (tmp_path / "osteon.toml").write_text(snippet)
+    (ris,) = read_configuration(tmp_path / "osteon.toml").destinations
+    assert isinstance(ris, Hl7Destination)
+    assert Message(oru_r01(GIVEN, SOURCE, ris).decode()).value("ZDS", 1).startswith(GIVEN.study_instance_uid)
