@@ -27,7 +27,7 @@ def test_dcmtk_stores_every_object(variant: str, peer: Peer, tmp_path: Path, fre
     paths = written(tmp_path, objects(VARIANTS[variant]))
     archive = tmp_path / "archive"
     archive.mkdir()
-    with running(peer("storescp"), "-aet", "PACS", "-od", str(archive), "+B", str(free_port)) as storescp:
+    with running(peer("storescp"), "-aet", "PACS", "-od", str(archive), "+B", "+xa", str(free_port)) as storescp:
         wait_for_port(free_port, storescp)
         stored(free_port, list(paths.values()))
     kept = {ds.SOPInstanceUID: ds for ds in map(pydicom.dcmread, archive.iterdir())}

@@ -1,7 +1,8 @@
-"""OHIF in a browser shows what was stored in Orthanc: the Secondary Capture, and the region of the report."""
+"""OHIF in a browser shows what was stored in Orthanc: heat map and summary, and the region of the report."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,14 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from pydicom.dataset import Dataset
+from pydicom import dcmread
 
 from appliance.config import Analyse, Configuration, DicomDestination
-from appliance.dicom.part10 import dataset_from_bytes
 from appliance.dicom.sender import send_files
-from appliance.service.answers import of_radiograph, of_study
+from appliance.domain.identifiers import derived_uid
+from appliance.service.answers import of_radiograph, of_study, picture
 from appliance.service.engines import pipeline_of
 from appliance.service.reading import Reader
+from appliance.storage.ledger import Outgoing
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.orthanc import DICOMWEB, Orthanc, orthanc
 from tests.support.peers import Peer
@@ -38,34 +40,45 @@ def installed() -> None:
         pytest.fail("run tests/release/install.sh")
 
 
-def answers(folder: Path, image: Path) -> dict[str, Dataset]:
-    """Everything that is made of one radiograph by the pack of phantoms, by kind."""
-    kept: dict[str, bytes] = {}
+def answers(folder: Path, images: list[Path]) -> list[Path]:
+    """Files of everything that is made of the radiographs of one study by the pack of phantoms."""
+    made: list[Outgoing] = []
 
     def put(content: bytes) -> str:
-        kept[str(len(kept))] = content
-        return str(len(kept) - 1)
+        path = folder / f"answer-{len(list(folder.glob('answer-*')))}.dcm"
+        path.write_bytes(content)
+        return str(path)
 
     profile = DicomDestination(
-        kind="dicom", name="pacs", host="127.0.0.1", port=1, called_ae_title="PACS", objects=("sc", "pr", "sr", "ko")
+        kind="dicom",
+        name="pacs",
+        host="127.0.0.1",
+        port=1,
+        called_ae_title="PACS",
+        objects=("sc", "pr", "summary", "sr", "ko"),
     )
     reader = Reader(pipeline_of(Configuration(analyse=Analyse(pack="phantom"))))
-    reading = reader.read(reader.examine(partial(image.read_bytes)))
+    results, sources, pictures = [], {}, {}
+    for image in images:
+        reading = reader.read(reader.examine(partial(image.read_bytes)))
+        result = reading.analysis.result
+        made += of_radiograph(reading.source, reading.analysis, reading.grey, reading.window, [profile], put)
+        small = picture(result, reading.analysis, reading.grey)
+        assert small is not None
+        results.append(result)
+        sources[result.sop_instance_uid] = reading.source
+        pictures[result.sop_instance_uid] = np.asarray(Image.open(io.BytesIO(small)).convert("RGB"))
     reader.close()
-    result = reading.analysis.result
-    made = of_radiograph(reading.source, reading.analysis, reading.grey, reading.window, [profile], put)
-    made += of_study(study(result), {result.sop_instance_uid: reading.source}, {}, [profile], put)
-    for each in made:
-        assert each.refused is None, each
-        (folder / f"{each.kind}.dcm").write_bytes(kept[each.digest])
-    return {each.kind: dataset_from_bytes(kept[each.digest]) for each in made}
+    made += of_study(study(*results), sources, pictures, [profile], put)
+    assert all(each.refused is None for each in made), made
+    return [Path(each.digest) for each in made]
 
 
-def looked_at(archive: Orthanc, peer: Peer, folder: Path, made: dict[str, Dataset], *kinds: str) -> Seen:
-    """What OHIF shows of each kind's series; its picture is in `folder`."""
+def looked_at(archive: Orthanc, peer: Peer, folder: Path, study_uid: str, series: dict[str, str]) -> Seen:
+    """What OHIF shows of each series, by name; its picture is in `folder`."""
     command = ["node", str(HERE / "ohif.js"), "--archive", f"http://127.0.0.1:{archive.http_port}"]
-    command += ["--study", made[kinds[0]].StudyInstanceUID, "--chromium", peer("chromium"), "--out", str(folder)]
-    command += [f"{kind}={made[kind].SeriesInstanceUID}" for kind in kinds]
+    command += ["--study", study_uid, "--chromium", peer("chromium"), "--out", str(folder)]
+    command += [f"{name}={uid}" for name, uid in series.items()]
     run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=500)
     return {seen["name"]: seen for seen in map(json.loads, run.stdout.splitlines())}
 
@@ -78,22 +91,30 @@ def reddish(picture: Path) -> float:
     return float(((middle[..., 0] > 120) & (middle[..., 0] > middle[..., 2] + 60)).mean())
 
 
-def test_ohif_shows_the_heat_map_and_the_region(peer: Peer, tmp_path: Path) -> None:
+def test_ohif_shows_the_heat_map_the_summary_and_the_region(peer: Peer, tmp_path: Path) -> None:
     installed()
-    image = tmp_path / "radiograph.dcm"
-    source = instance_from_phantom(phantom("wrist", 70, True))
-    source.save_as(image, enforce_file_format=True)
-    made = answers(tmp_path, image)
-    assert made.keys() == {"sc", "pr", "sr", "ko"}, "the pack of phantoms sees no fracture in this one"
+    uid, images = derived_uid("release", "viewer"), []
+    for seed, fracture in ((70, True), (71, False)):
+        images.append(tmp_path / f"radiograph-{seed}.dcm")
+        source = instance_from_phantom(
+            phantom("wrist", seed, fracture), patient_id="P1", accession_number="A1", study_instance_uid=uid
+        )
+        source.save_as(images[-1], enforce_file_format=True)
+    paths = answers(tmp_path, images)
+    made = [dcmread(path) for path in (images[0], *paths)]
+    assert [ds.Modality for ds in made[1:]] == ["OT", "PR", "OT", "PR", "OT", "SR", "KO"]
+    series = {"radiograph": made[0], "sc": made[1], "summary": made[5], "sr": made[6]}
     with orthanc(peer, tmp_path, DICOMWEB) as archive:
-        paths = [image, *(tmp_path / f"{kind}.dcm" for kind in made)]
-        sent = send_files(paths, host="127.0.0.1", port=archive.port, called_ae_title="PACS", calling_ae_title="OSTEON")
+        sent = send_files(
+            [*images, *paths], host="127.0.0.1", port=archive.port, called_ae_title="PACS", calling_ae_title="OSTEON"
+        )
         assert all(status.code == 0 for _, status in sent)
-        seen = looked_at(archive, peer, tmp_path, {**made, "radiograph": source}, "radiograph", "sc", "sr")
+        seen = looked_at(archive, peer, tmp_path, uid, {k: ds.SeriesInstanceUID for k, ds in series.items()})
     if keep := os.environ.get("OSTEON_PICTURES"):
-        for kind in seen:
-            shutil.copy(tmp_path / f"{kind}.png", Path(keep) / f"ohif-{kind}.png")
+        for name in seen:
+            shutil.copy(tmp_path / f"{name}.png", Path(keep) / f"ohif-{name}.png")
     assert all(each["failed"] == [] for each in seen.values()), seen
-    assert reddish(tmp_path / "sc.png") > reddish(tmp_path / "radiograph.png") + 0.002
+    for name in ("sc", "summary"):
+        assert reddish(tmp_path / f"{name}.png") > reddish(tmp_path / "radiograph.png") + 0.002
     assert set(seen["sr"]["drawn"]) & {"path", "polyline", "polygon", "line"}
     assert re.search(r"Certainty of Finding: \d+\.\d+ %", seen["sr"]["text"])
