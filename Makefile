@@ -7,7 +7,7 @@ TESTABLE := $(VENV)/.testable
 # the release that the training was tested with; a build for the CPU does
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test release check kernels test-gpu benchmark fuzz clean
+.PHONY: demo test release check kernels test-gpu benchmark benchmark-gpu fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/osteon demo
@@ -31,16 +31,19 @@ check: $(TESTABLE)
 kernels: $(TESTABLE)
 	$(BIN)/python -m kernels.build
 
-GPU_TESTS := tests/contract/test_kernels.py tests/contract/on_a_gpu.py
+GPU_TESTS := $(addprefix tests/contract/,test_kernels.py test_runners.py on_a_gpu.py parity_on_a_gpu.py)
 SANITIZER := compute-sanitizer --error-exitcode=1 --target-processes=all
 
 test-gpu: kernels
-	$(BIN)/pip install --quiet --editable '.[gpu]'
+	$(BIN)/python -c 'import pycuda, pynvml, tensorrt_rtx' || $(BIN)/pip install --quiet --editable '.[gpu]'
 	$(BIN)/pytest $(GPU_TESTS) --backends=reference,host,cuda
 	command -v compute-sanitizer || { echo 'not run: compute-sanitizer is not installed' >&2; exit 0; }; \
 	for tool in memcheck racecheck; do \
-	    $(SANITIZER) --tool=$$tool $(BIN)/pytest $(GPU_TESTS) -k 'cuda or gpu' --backends=cuda || exit 1; \
+	    $(SANITIZER) --tool=$$tool $(BIN)/pytest tests/contract/test_kernels.py tests/contract/on_a_gpu.py -k 'cuda or gpu' --backends=cuda || exit 1; \
 	done
+
+benchmark-gpu: kernels
+	$(BIN)/python -m tests.benchmarks.gpu
 
 fuzz: $(TESTABLE)
 	$(BIN)/pytest --campaign tests/faults/test_fuzz_network.py tests/faults/test_fuzz_instances.py

@@ -90,7 +90,7 @@ def run(role: str, config_path: Path | None) -> None:
 
 
 @main.command()
-@click.option("--radiographs", type=EXISTING, help="Folder of DICOM, JPEG or PNG; default: twelve phantoms.")
+@click.option("--radiographs", type=EXISTING, help="Folder of DICOM, JPEG or PNG; default: phantoms.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many, evenly spread over the folder.")
 @click.option("--out", "folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
 @click.option("--keep", is_flag=True, help="Leave the status page up until Ctrl-C.")

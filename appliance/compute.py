@@ -5,7 +5,23 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
+
+from engines.plan import PlanError, tensorrt
+from kernels.build import FATBIN
+
+from .errors import Fault
+from .gpu import GpuCard, NoGpu, card
+
+Wanted = Literal["auto", "gpu", "cpu"]
+
+DRIVER = 580
+"""The oldest driver that runs CUDA 13, which DALI's and TensorRT's wheels are built for (CUDA 13.0 release notes)."""
+
+COMPUTE_CAPABILITY = (8, 0)
+"""The oldest that `kernels.build.ARCHITECTURES` has machine code for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,25 +31,63 @@ class Compute:
     Attributes
     ----------
     device
-        ``"cpu"``.
+        ``"cpu"`` or ``"gpu"``.
     name
         For people and for the result's provenance.
     reason
         Why it was chosen.
     """
 
-    device: str
+    device: Literal["cpu", "gpu"]
     name: str
     reason: str
 
 
-def choose_compute() -> Compute:
-    """The CPU, whose engines are the definition of what a pack computes."""
+def choose_compute(wanted: Wanted = "auto") -> Compute:
+    """What `wanted` comes to on this machine.
+
+    Raises
+    ------
+    Fault
+        ``no_gpu`` if a GPU is wanted and cannot be had, with the remedy.
+    """
+    if wanted == "cpu":
+        return on_cpu("analyse.compute is cpu")
+    try:
+        found, engine = _usable()
+    except NoGpu as error:
+        if wanted == "gpu":
+            raise Fault("no_gpu", f"analyse.compute is gpu, and it cannot be used: {error}") from error
+        return on_cpu(f"no GPU is used: {error}")
     return Compute(
-        device="cpu",
-        name=f"cpu ({_cpu_model()}, {os.cpu_count()} threads)",
-        reason="this version runs on the CPU",
+        device="gpu",
+        name=f"gpu ({found.name}, driver {found.driver}, {engine})",
+        reason="analyse.compute is gpu" if wanted == "gpu" else "driver, packages and GPU are there",
     )
+
+
+def on_cpu(reason: str) -> Compute:
+    """The CPU, whose engines are the definition of what a pack computes."""
+    return Compute(device="cpu", name=f"cpu ({_cpu_model()}, {os.cpu_count()} threads)", reason=reason)
+
+
+def _usable() -> tuple[GpuCard, str]:
+    """The GPU and what runs plans on it, if all is there that is needed; `NoGpu` says what is not."""
+    found = card()
+    if int(found.driver.partition(".")[0]) < DRIVER:
+        raise NoGpu(f"driver {found.driver} is too old for CUDA 13: install {DRIVER} or newer and start the box again")
+    if found.compute_capability < COMPUTE_CAPABILITY:
+        oldest, this = (".".join(map(str, c)) for c in (COMPUTE_CAPABILITY, found.compute_capability))
+        raise NoGpu(f"{found.name} has compute capability {this}, and {oldest} is the oldest that is supported")
+    if find_spec("pycuda") is None:
+        raise NoGpu("pycuda is not installed: pip install 'osteon[gpu]'")
+    try:
+        trt = tensorrt()
+    except PlanError as error:
+        raise NoGpu(str(error)) from error
+    if not FATBIN.is_file():
+        raise NoGpu(f"{FATBIN.name} is not there: make kernels, or install a package that has it")
+    return found, f"{trt.__name__} {trt.__version__}"
 
 
 def _cpu_model() -> str:

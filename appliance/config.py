@@ -118,6 +118,9 @@ class Analyse(Section):
     trusted_keys: tuple[Path, ...] = Field(
         (), description="Ed25519 public keys (PEM); if there are any, only packs signed with one of them are used"
     )
+    compute: Literal["auto", "gpu", "cpu"] = Field(
+        "auto", description="auto takes the GPU where driver, packages and card are there; gpu refuses to start without"
+    )
     threads: int = Field(2, ge=1, le=64, description="Threads of one inference on the CPU")
     attempts: int = Field(3, ge=1, le=20, description="A radiograph that kills its analysis so often is parked")
     for_processing: bool = Field(

@@ -15,6 +15,7 @@ class Built(NamedTuple):
     """A network's plan, and whether it was there already."""
 
     network: str
+    onnx: Path
     file: Path
     was_there: bool
 
@@ -54,7 +55,7 @@ def build_plans(pack: Pack, target: str, folder: Path, *, half: bool = False) ->
                 file.write(content)
                 os.fsync(file.fileno())
             unfinished.replace(plan)
-        yield Built(network, plan, was_there)
+        yield Built(network, onnx, plan, was_there)
 
 
 def _in_half(model: bytes) -> bytes:

@@ -17,6 +17,10 @@ LARGEST_BATCH = 16
 """As many regions as one inference takes; 1 is what the plan is tuned for."""
 
 
+SETTINGS = "ieee"
+"""What else decides a plan's arithmetic, for its name: products of float32 are not rounded to TF32's 10 bits."""
+
+
 class PlanError(Exception):
     """TensorRT is not there, or cannot build the network; the message says which."""
 
@@ -38,9 +42,15 @@ def tensorrt() -> Any:
 
 
 def plan_key(model: bytes, target: str) -> str:
-    """Name of the plan of an ONNX `model` for `target`: package, version, target and the digest of the network."""
+    """Name of the plan of an ONNX `model` for `target`: package, version, target, settings, digest of the network."""
     trt = tensorrt()
-    return f"{trt.__name__}-{trt.__version__}-{target}-{hashlib.sha256(model).hexdigest()[:16]}"
+    return f"{trt.__name__}-{trt.__version__}-{target}-{SETTINGS}-{hashlib.sha256(model).hexdigest()[:16]}"
+
+
+def target_of(compute_capability: tuple[int, int]) -> str:
+    """The target for a GPU on this machine: its own where TensorRT-RTX knows it, else whatever is here."""
+    own = "sm{}{}".format(*compute_capability)
+    return own if own in TARGETS and hasattr(tensorrt(), "ComputeCapability") else "here"
 
 
 def build_plan(model: bytes, target: str) -> bytes:
@@ -70,6 +80,7 @@ def build_plan(model: bytes, target: str) -> bytes:
         reasons = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
         raise PlanError(f"{trt.__name__} does not take the network: {reasons}")
     config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)
     _aim(trt, config, target)
     profile = builder.create_optimization_profile()
     for i in range(network.num_inputs):

@@ -1,14 +1,32 @@
-"""One checked interface over inference engines: names, dtypes and shapes are checked here, `_run` is theirs."""
+"""One checked interface over inference engines: names, dtypes and shapes are checked here, `_run` is theirs.
+
+A tensor lies where its engine computes. What else runs there takes it as it is, by ``__cuda_array_interface__``;
+`numpy.asarray` brings it to the host, once everything before it has ended.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Tensors = dict[str, NDArray[np.float32]]
+
+
+class Tensor(Protocol):
+    """An array, wherever it lies."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def __array__(self, /) -> NDArray[Any]: ...
 
 
 class RunnerError(Exception):
@@ -22,7 +40,7 @@ class TensorSpec:
     name: str
     shape: tuple[int | None, ...]
 
-    def check(self, tensors: Tensors) -> None:
+    def check(self, tensors: Mapping[str, Tensor]) -> None:
         """Raise `RunnerError` unless `tensors` has this one with that dtype and shape."""
         if self.name not in tensors:
             raise RunnerError(f"tensor {self.name!r} is missing; there is {sorted(tensors)}")
@@ -41,30 +59,59 @@ class Runner(ABC):
     ----------
     inputs, outputs
         What `run` takes and gives.
+    most
+        The largest batch that it takes at once; None where there is no such limit.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    most: int | None = None
 
     def run(self, tensors: Tensors) -> Tensors:
-        """Infer a batch.
+        """Infer a batch, and bring the outputs to the host.
 
         Raises
         ------
         RunnerError
             On a wrong input, a failure of the engine, or an output that is not finite.
         """
+        parts = [{n: host_tensor(n, made[n]) for n in made} for made in self.infer(tensors)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def infer(self, tensors: Tensors) -> Iterator[Mapping[str, Tensor]]:
+        """Infer a batch in parts of at most `most`, and leave the outputs where they are until the next part.
+
+        Raises
+        ------
+        RunnerError
+            On a wrong input, or a failure of the engine.
+        """
         for spec in self.inputs:
             spec.check(tensors)
-        result = self._run(tensors)
-        for spec in self.outputs:
-            spec.check(result)
-            if not np.isfinite(result[spec.name]).all():
-                raise RunnerError(f"output {spec.name!r} is not finite")
-        return result
+        length = len(next(iter(tensors.values())))
+        step = self.most or max(length, 1)
+        for start in range(0, max(length, 1), step):
+            made = self._run({s.name: tensors[s.name][start : start + step] for s in self.inputs})
+            for spec in self.outputs:
+                spec.check(made)
+            yield made
 
     @abstractmethod
-    def _run(self, tensors: Tensors) -> Tensors: ...
+    def _run(self, tensors: Tensors) -> Mapping[str, Tensor]: ...
+
+
+def host_tensor(name: str, tensor: Tensor) -> NDArray[np.float32]:
+    """`tensor` on the host.
+
+    Raises
+    ------
+    RunnerError
+        If it is not finite.
+    """
+    array = np.asarray(tensor)
+    if not np.isfinite(array).all():
+        raise RunnerError(f"output {name!r} is not finite")
+    return array
 
 
 def worst_difference(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> float:

@@ -48,6 +48,10 @@ class Operations(ABC):
         """(N, h, w): see `reference.normalise`."""
         return self._give(self._normalised(self._taken("maps", maps, np.float32, 3)))
 
+    def evidence(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, h, w): see `reference.evidence`; nothing comes back between the two kernels."""
+        return self._give(self._combine(activations, self._channel_weights(gradients)))
+
     def gradcam(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, h, w): see `reference.gradcam`; nothing comes back between the three kernels."""
         return self._give(self._normalised(self._combine(activations, self._channel_weights(gradients))))

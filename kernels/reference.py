@@ -57,9 +57,14 @@ def normalise(maps: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.divide(maps, peaks, out=np.zeros_like(maps), where=peaks > FLAT)
 
 
+def evidence(activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, h, w) float32 >= 0 from activations and gradients (N, K, h, w): Grad-CAM that is not yet normalised."""
+    return combine(activations, channel_weights(gradients))
+
+
 def gradcam(activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, h, w) float32 in [0, 1] from activations and gradients (N, K, h, w)."""
-    return normalise(combine(activations, channel_weights(gradients)))
+    return normalise(evidence(activations, gradients))
 
 
 def sample(

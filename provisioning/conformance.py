@@ -44,6 +44,7 @@ from appliance.dicom.presentation_state import presentation_state
 from appliance.dicom.receiver import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SOP_CLASS_NOT_SUPPORTED, SUCCESS
 from appliance.dicom.secondary_capture import secondary_capture
 from appliance.dicom.structured_report import structured_report
+from appliance.dicom.study_summary import study_summary
 from appliance.dicom.tls import CIPHERS
 from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS
 from appliance.dicom.upper_layer import PDU_BYTES
@@ -57,6 +58,7 @@ TEMPLATE = Path(__file__).parent / "templates" / "dicom-conformance-statement.md
 
 WHAT = {
     "Secondary Capture": ("the radiograph with heat map, region and answer", "`sc`"),
+    "Study summary": ("the study at a glance: every radiograph with its answer, eight to a page", "`summary`"),
     "Grayscale Softcopy Presentation State": (
         "boxes and words in two layers, over the radiograph as it was read",
         "`pr`",
@@ -99,7 +101,7 @@ def statement() -> str:
         overview=_rows(
             [
                 *((uid.name, uid, "", "yes") for uid in (UID(Verification), *RADIOGRAPHS)),
-                *((uid.name, uid, "yes", "") for uid in sop_classes.values()),
+                *((uid.name, uid, "yes", "") for uid in dict.fromkeys(sop_classes.values())),
                 *((uid.name, uid, "yes", "") for uid in map(UID, SERVICES_USED)),
             ]
         ),
@@ -172,18 +174,21 @@ def _objects(name: str) -> Iterator[tuple[str, Dataset, Dataset]]:
     """Title, object and radiograph."""
     source = _radiograph(name)
     result = _result(name, source)
+    is_first = name == "A"
     study = StudyResult(
         study_instance_uid=result.study_instance_uid,
         created_at=result.created_at,
         results=(result,),
-        revision=2,
-        predecessor=Predecessor(revision=1, pack_digest=result.provenance.pack_digest),
+        revision=2 if is_first else 3,
+        predecessor=Predecessor(revision=1 if is_first else 2, pack_digest=result.provenance.pack_digest),
     )
     sources = {result.sop_instance_uid: source}
-    height, width = (71, 51) if name == "A" else (61, 62)
+    height, width = (71, 51) if is_first else (61, 62)
     rgb = np.zeros((height, width, 3), np.uint8)
     window = Window(center=2000 + len(result.provenance.pack_name), width=3000 + result.findings[0].box.x1)
     yield "Secondary Capture", secondary_capture(source, result, rgb), source
+    (page,) = study_summary(study, sources, {} if is_first else {result.sop_instance_uid: rgb})
+    yield "Study summary", page, source
     yield "Grayscale Softcopy Presentation State", presentation_state(source, result, window), source
     yield "Comprehensive 3D SR", structured_report(study, sources), source
     yield "Comprehensive SR", structured_report(study, sources, ComprehensiveSRStorage), source
@@ -246,6 +251,7 @@ def _result(name: str, source: Dataset) -> Result:
             compute=name,
         ),
         findings=(finding,),
+        caveats=() if is_first else ("a caveat",),
     )
 
 

@@ -29,7 +29,7 @@ from appliance.storage.tables import analyses, deliveries, roles, studies
 
 from .outcome import Row, Sent, bars, render, rows_of, table_of
 from .peers import DemonstrationHospital
-from .phantoms import instance_from_phantom, phantom
+from .phantoms import VIEWS, instance_from_phantom, phantom
 from .pictures import content_of, radiograph_files, spread
 
 SITES = (Site.ANKLE, Site.WRIST, Site.KNEE, Site.SHOULDER, Site.PELVIS, Site.SPINE)
@@ -45,7 +45,8 @@ def demonstrate(
     Parameters
     ----------
     radiographs
-        Folder of DICOM files, JPEG or PNG, read by the real pack; None: twelve phantoms, read by the phantom pack.
+        Folder of DICOM files, JPEG or PNG, read by the real pack; None: sixteen phantoms of twelve studies, read by the
+        phantom pack.
     limit
         At most so many radiographs, evenly spread over the folder.
     keep
@@ -97,6 +98,8 @@ def _inputs(folder: Path, radiographs: Path | None, limit: int | None, console: 
             for fracture in (True, False):
                 name = f"{site.label}, {'fracture' if fracture else 'no fracture'}"
                 made.append((name, partial(_phantom, site, fracture)))
+                if fracture and VIEWS[site.value] > 1:
+                    made.append((f"{name}, second view", partial(_phantom, site, fracture, view=1)))
     else:
         files = spread(radiograph_files([radiographs]), limit)
         made += [(file.name, partial(content_of, file)) for file in files]
@@ -112,8 +115,8 @@ def _inputs(folder: Path, radiographs: Path | None, limit: int | None, console: 
             yield name, path
 
 
-def _phantom(site: Site, fracture: bool) -> bytes:
-    return part10_bytes(instance_from_phantom(phantom(site.value, int(fracture), fracture)))
+def _phantom(site: Site, fracture: bool, view: int = 0) -> bytes:
+    return part10_bytes(instance_from_phantom(phantom(site.value, int(fracture), fracture, view)))
 
 
 def _free_port() -> int:

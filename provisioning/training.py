@@ -142,7 +142,7 @@ def train_phantom(out: Path, cache: Path = CACHE, *, threads: int = 2) -> None:
     learned = dataset.fold == LEARN_ONLY
     locating = _trained(
         cache / "phantom-localiser.pt",
-        lambda: plain_localiser(len(PHANTOM_SITES), PHANTOM_LOCALISER),
+        lambda: plain_localiser(len(PHANTOM_SITES), PHANTOM_LOCALISER, len(FLAGS)),
         lambda _: None,
         lambda n, kept: train_localiser(
             n, dataset, np.flatnonzero(learned), Schedule(steps=1300, batch=16), Augmentation(scale=0.15), kept
@@ -153,12 +153,17 @@ def train_phantom(out: Path, cache: Path = CACHE, *, threads: int = 2) -> None:
         lambda: plain_fractures(len(PHANTOM_SITES), PHANTOM_CLASSIFIER),
         lambda _: None,
         lambda n, kept: train_classifiers(
-            n, dataset, dataset.regions_of(learned), Schedule(steps=5000), PHANTOM_CHANGES, kept
+            n,
+            dataset,
+            dataset.regions_of(learned),
+            Schedule(steps=1600, learning_rate=3e-3),
+            PHANTOM_CHANGES,
+            kept,
         ),
     )
     spec = PackSpec(
         name="phantom",
-        version="0.1.0",
+        version="0.2.0",
         kind="synthetic",
         description="SYNTHETIC: localiser and classifiers for six sites of phantoms, for tests and demonstrations.",
         preprocessing=DaliPreprocessor.digest,

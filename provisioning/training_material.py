@@ -96,9 +96,12 @@ def _folds(rows: Sequence[Row]) -> NDArray[np.int8]:
     return folds(groups, traits, FOLDS, FOLD_SEED)
 
 
-def phantoms(cache: Path, *, train: int = 200, held_out: int = 40) -> Dataset:
-    """Fresh phantoms: `train` per site to learn from, `held_out` each to calibrate on and to test on."""
-    from provisioning.phantoms import phantom  # drawing phantoms is not needed to train on films
+def phantoms(cache: Path, *, train: int = 240, held_out: int = 40) -> Dataset:
+    """Fresh phantoms: `train` per site to learn from, `held_out` each to calibrate on and to test on.
+
+    Every patient gives one film; where a site has two views, half of the broken and half of the whole ones show each.
+    """
+    from provisioning.phantoms import VIEWS, phantom  # drawing phantoms is not needed to train on films
 
     stored = cache / f"phantoms-{train}-{held_out}-folds.npz"
     if stored.exists():
@@ -108,13 +111,15 @@ def phantoms(cache: Path, *, train: int = 200, held_out: int = 40) -> Dataset:
     def films() -> Iterator[Film]:
         for number, fold in enumerate(wanted):
             for index, site in enumerate(PHANTOM_SITES):
-                drawn = phantom(site, seed=DEMONSTRATION_SEEDS * 10 + number, fracture=number % 2 == 0)
+                seed, view = DEMONSTRATION_SEEDS * 10 + number, number // 2 % VIEWS[site]
+                drawn = phantom(site, seed, fracture=number % 2 == 0, view=view)
                 yield Film(
                     stored=StoredValues(pixels=drawn.pixels, window=drawn.window, invert=drawn.invert),
                     boxes=_boxes([drawn.region]),
                     sites=[index],
                     fractures=_boxes([] if drawn.fracture is None else [drawn.fracture]),
                     fold=fold,
+                    flags=tuple(bool(getattr(drawn, flag)) for flag in FLAGS),
                 )
 
     dataset = prepared(films(), len(wanted) * len(PHANTOM_SITES), PHANTOM_SITES, "phantoms")

@@ -125,17 +125,10 @@ def made_by(provenance: Provenance, at: datetime, revision: int) -> Line:
 
 def _headline(finding: Finding) -> str:
     where = f"{finding.laterality.label} {finding.site.label}".strip().upper()
-    sure = _percent(finding.probability)
+    sure = finding.percent
     if finding.answer is Answer.NEGATIVE:
         sure = f"(probability of one {sure})"  # a bare "3%" would read as how sure the negative is
     return f"{where}: {finding.answer.label.upper()} {sure}"
-
-
-def _percent(probability: float) -> str:
-    """Whole per cent, but never 0 % or 100 %, which no calibrated probability is."""
-    if probability < 0.01:
-        return "<1%"
-    return ">99%" if probability > 0.99 else f"{probability:.0%}"
 
 
 def _legend(size: int, colours: NDArray[np.uint8]) -> Image.Image:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.preprocessing.recipe import REGION_PX
 from engines.pack import ClassifierSpec
-from engines.runner import Runner
-from kernels import reference as kernels
+from engines.runner import Runner, host_tensor
+from kernels import reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,28 +32,47 @@ class Evidence:
     cell_px: float
 
 
-class Classifier:
-    """The engine of one site."""
+class Kernels(Protocol):
+    """Grad-CAM where the engine computes: `kernels.reference` or what is tested against it."""
 
-    def __init__(self, runner: Runner, spec: ClassifierSpec) -> None:
-        self._runner = runner
+    def evidence(self, activations: Any, gradients: Any) -> NDArray[np.float32]:
+        """(N, h, w) float32 >= 0 on the host; see `kernels.reference.evidence`."""
+        ...
+
+
+class Classifier:
+    """The engine of one site.
+
+    Parameters
+    ----------
+    kernels
+        They take the runner's outputs where these lie.
+    """
+
+    def __init__(self, runner: Runner, spec: ClassifierSpec, kernels: Kernels = reference) -> None:
+        self._runner, self._kernels = runner, kernels
         self.spec = spec
 
     def evidence(self, regions: NDArray[np.uint8], fitted: Sequence[tuple[int, int]]) -> list[Evidence]:
         """One `Evidence` for each of `regions` (R, 256, 256) uint8, of which `fitted` (h, w) px are no padding."""
-        out = self._runner.run({"region": regions[:, None].astype(np.float32)})
-        maps = kernels.combine(out["activations"], kernels.channel_weights(out["gradients"]))
-        cell_px = REGION_PX / maps.shape[1]
-        return [
-            Evidence(
-                probability=self.spec.probability(float(logit)), heat=_on_region(cells, size, cell_px), cell_px=cell_px
-            )
-            for logit, cells, size in zip(out["logit"], maps, fitted, strict=True)
-        ]
+        found: list[Evidence] = []
+        for out in self._runner.infer({"region": regions[:, None].astype(np.float32)}):
+            maps = host_tensor("evidence", self._kernels.evidence(out["activations"], out["gradients"]))
+            cell_px = REGION_PX / maps.shape[1]
+            sizes = fitted[len(found) : len(found) + len(maps)]
+            found += [
+                Evidence(
+                    probability=self.spec.probability(float(logit)),
+                    heat=_on_region(cells, size, cell_px),
+                    cell_px=cell_px,
+                )
+                for logit, cells, size in zip(host_tensor("logit", out["logit"]), maps, sizes, strict=True)
+            ]
+        return found
 
 
 def _on_region(cells: NDArray[np.float32], fitted: tuple[int, int], cell_px: float) -> NDArray[np.float32]:
     """The cells that lie on the fitted region, normalised; a cell that straddles its edge counts by its share."""
     rows, columns = (np.clip(side / cell_px - np.arange(len(cells)), 0, 1).astype(np.float32) for side in fitted)
     shared = cells * np.outer(rows, columns)
-    return kernels.normalise(shared[None, rows > 0][:, :, columns > 0])[0]
+    return reference.normalise(shared[None, rows > 0][:, :, columns > 0])[0]

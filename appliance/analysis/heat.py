@@ -1,19 +1,15 @@
-"""Heat over grey at the size of a picture: what `kernels.reference` defines, at the speed of a table."""
+"""Heat over grey at the size of a picture: what `kernels.reference` defines, a few rows and one colour at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.config import Colours
 from appliance.ports import Heat
-from kernels.reference import blend, colour_map, sample
-
-STEPS, PARTS = 255, 16
-"""The colour map's steps, and the heats of each that the table tells apart: within 1 level of `blend`, 2 next to 0."""
+from kernels.reference import OPACITY, colour_map, sample
 
 STRIP_ROWS = 32
 """Few rows at a time, so that what is computed on the way stays in the processor's cache."""
@@ -29,8 +25,7 @@ def colours_of(kind: Colours) -> NDArray[np.uint8]:
 
 def draw_heats(panel: NDArray[np.uint8], grey: NDArray[np.uint8], heats: Sequence[Heat], kind: Colours) -> None:
     """Blend `heats`, in px of `grey` (H, W), over it into `panel` (H, W, 3); where they meet, the hottest shows."""
-    table = _table(kind)
-    pixels = panel.view("V3")[..., 0]
+    table = [np.ascontiguousarray(channel, np.float32) for channel in colours_of(kind).T]
     fields = [_Field(heat, *grey.shape) for heat in heats]
     for field in fields:
         x0, y0, x1, y1 = field.window
@@ -39,23 +34,31 @@ def draw_heats(panel: NDArray[np.uint8], grey: NDArray[np.uint8], heats: Sequenc
         others = [other for other in fields if other is not field and other.meets(field)]
         for top in range(y0, y1, STRIP_ROWS):
             rows, columns = slice(top, min(top + STRIP_ROWS, y1)), slice(x0, x1)
-            level = field.at(rows, columns)
+            heat = field.at(rows, columns)
             for other in others:
-                np.maximum(level, other.at(rows, columns), out=level)
-            index = level.astype(np.intp)
-            index <<= 8
-            index += grey[rows, columns]
-            pixels[rows, columns] = table.take(index, mode="clip")
+                np.maximum(heat, other.at(rows, columns), out=heat)
+            index = np.rint(heat * np.float32(255)).astype(np.intp)
+            alpha = np.sqrt(heat, out=heat)
+            alpha *= np.float32(OPACITY)
+            below = grey[rows, columns].astype(np.float32)
+            above = np.empty_like(below)
+            for c in range(3):
+                table[c].take(index, out=above, mode="clip")
+                above -= below
+                above *= alpha
+                above += below
+                above += np.float32(0.5)
+                panel[rows, columns, c] = above
 
 
 class _Field:
-    """A map as two matrices, whose product is its bilinear samples in parts of a colour step."""
+    """A map as two matrices, whose product is its bilinear samples."""
 
     def __init__(self, heat: Heat, height: int, width: int) -> None:
         h = heat.cells.shape[0]
         left, top, right, bottom = heat.extent
         self._down = sample(np.eye(h, dtype=np.float32), height, h, (0, top, h, bottom))
-        self._across = sample(heat.cells, h, width, (left, 0, right, h)) * np.float32(STEPS * PARTS)
+        self._across = sample(heat.cells, h, width, (left, 0, right, h))
         x0, y0, x1, y1 = (round(border) for border in heat.within)  # beyond is what the network never saw
         self.window: Window = (max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
         self._down[: max(y0, 0)] = self._down[max(y1, 0) :] = 0
@@ -69,13 +72,3 @@ class _Field:
         """Whether the two share pixels."""
         (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = self.window, other.window
         return ax0 < bx1 and bx0 < ax1 and ay0 < by1 and by0 < ay1
-
-
-@lru_cache(maxsize=2)
-def _table(kind: Colours) -> NDArray[np.void]:
-    """What `blend` makes of every part of a step (at its middle; of none at zero) and every grey level."""
-    heat = np.linspace(0, 1, STEPS * PARTS + 1, dtype=np.float32) + np.float32(0.5 / (STEPS * PARTS))
-    heat[0], heat[-1] = 0, 1
-    levels = np.broadcast_to(heat[:, None], (heat.size, 256))
-    grey = np.broadcast_to(np.arange(256, dtype=np.uint8), levels.shape)
-    return np.ascontiguousarray(blend(grey, levels, colours=colours_of(kind))).view("V3").reshape(-1)

@@ -10,6 +10,7 @@ from time import perf_counter
 
 import numpy as np
 
+from appliance.compute import Compute, on_cpu
 from appliance.config import Analyse
 from appliance.domain.finding import Answer, Box, Finding, NotAnalysed, UnreadRegion
 from appliance.domain.identifiers import Site
@@ -51,6 +52,7 @@ class Pipeline:
     provenance: Provenance
     rules: Analyse
     now: Callable[[], datetime]
+    compute: Compute = field(default_factory=lambda: on_cpu("nothing else was asked for"))
     _timings: dict[str, float] = field(default_factory=dict, init=False)
 
     def analyse(self, radiograph: Radiograph) -> Analysis:

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import ComputedRadiographyImageStorage
 
-from appliance.domain.identifiers import derived_uid
+from appliance.domain.identifiers import derived_uid, is_valid_uid
 from appliance.domain.result import Provenance
 from appliance.domain.study import StudyResult
 
@@ -42,10 +42,13 @@ class Reference:
 def reference(ds: Dataset) -> Reference:
     """The instance `ds`; a radiograph that lacks its class or series still gets its answer."""
     sop_instance_uid = text(ds, "SOPInstanceUID")
+    sop_class_uid, series_instance_uid = (text(ds, keyword) for keyword in ("SOPClassUID", "SeriesInstanceUID"))
+    if not is_valid_uid(sop_class_uid):
+        sop_class_uid = ComputedRadiographyImageStorage
+    if not is_valid_uid(series_instance_uid):
+        series_instance_uid = derived_uid(sop_instance_uid, "unknown series")
     return Reference(
-        sop_class_uid=text(ds, "SOPClassUID") or ComputedRadiographyImageStorage,
-        series_instance_uid=text(ds, "SeriesInstanceUID") or derived_uid(sop_instance_uid, "unknown series"),
-        sop_instance_uid=sop_instance_uid,
+        sop_class_uid=sop_class_uid, series_instance_uid=series_instance_uid, sop_instance_uid=sop_instance_uid
     )
 
 

@@ -52,7 +52,8 @@ def with_pixels(ds: Dataset, pixels: NDArray[np.uint8], compression: Compression
         ds.PixelData = pixels.tobytes() + b"\x00" * (pixels.size % 2)
         ds["PixelData"].VR = "OB"
         return with_file_meta(ds, ExplicitVRLittleEndian)
-    stream = bytes(imagecodecs.jpeg8_encode(pixels, level=JPEG_QUALITY, subsampling="422" if in_colour else None))
+    subsampling = "422" if in_colour else None
+    stream = bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(pixels), level=JPEG_QUALITY, subsampling=subsampling))
     if in_colour:
         ds.PhotometricInterpretation = "YBR_FULL_422"
     ds.PixelData = encapsulate([stream], has_bot=False)

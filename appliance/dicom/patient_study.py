@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from pydicom import config
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
@@ -53,11 +55,14 @@ TYPE_3 = (
 )  # fmt: skip
 """Copied where the source has them (DICOM PS3.3 C.7.1.1, C.7.2.1, C.7.2.2).
 
-Not copied are what an animal has, sizes that belong to one exposure, photographs, and the calendars of other eras,
-which are pairs that a gap would break.
+Not copied are what an animal has, sizes that belong to one exposure, photographs, and a responsible person and the
+calendars of other eras, which are pairs that a gap would break.
 """
 
-UNREADABLE = (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError)
+UNREADABLE = (
+    ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError, RecursionError, TypeError,
+    ValueError, struct.error, BytesLengthException,
+)  # fmt: skip
 """What pydicom raises on an element whose bytes are no value of its VR, or are nested without end."""
 
 FORMAL = ("DA", "TM", "DT", "AS", "CS", "UI")

@@ -115,7 +115,10 @@ def _annotations(result: Result, shown: Dataset, rows: int, columns: int) -> Ite
         outline = _outline(box, answer, rows, columns)
         outline.TrackingID, outline.TrackingUID = region.identifier, region.uid
         regions.GraphicObjectSequence.append(outline)
-        said = f"{region.identifier}: {answer.label}, {region.finding.probability:.0%}"
+        sure = region.finding.percent
+        if answer is Answer.NEGATIVE:  # a bare "3%" would read as how sure the negative is
+            sure = f"probability of one {sure}"
+        said = f"{region.identifier}: {answer.label}, {sure}"
         words.TextObjectSequence.append(_label(said, box, rows, columns))
     return iter((regions, words))
 

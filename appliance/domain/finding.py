@@ -105,6 +105,13 @@ class Finding:
             return Answer.POSITIVE
         return Answer.DOUBT if self.probability >= self.doubt else Answer.NEGATIVE
 
+    @property
+    def percent(self) -> str:
+        """The probability in whole per cent, but never 0 % or 100 %, which no calibrated one is."""
+        if self.probability < 0.01:
+            return "<1%"
+        return ">99%" if self.probability > 0.99 else f"{self.probability:.0%}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadRegion:

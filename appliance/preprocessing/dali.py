@@ -1,4 +1,4 @@
-"""Stage 1 as one DALI graph; the device is a parameter and `pixels.gpu()` the only line that differs.
+"""Stage 1 as one DALI graph; the device is a parameter, and where the pixels come from the only line that differs.
 
 Stored values are resized before the window: half the time of the other order, and the averaging happens before the
 clamp. A DALI pipeline is dead after any error: it is built anew (10 to 35 ms); a second error is a fault of the role.
@@ -15,6 +15,7 @@ from nvidia.dali import Pipeline, fn, math, types
 
 from appliance.domain.radiograph import StoredValues
 from appliance.errors import Fault
+from kernels.device import Buffer, DeviceArray, Gpu
 
 from .recipe import DIGEST, IMAGE_PX, REGION_PX, Prepared, equalisation_table, fitted_size, windowing
 
@@ -31,11 +32,10 @@ _VECTORS = ("size", "roi_start", "roi_end")
 
 def graph(device: Literal["cpu", "gpu"], side_px: int) -> tuple[Any, Any]:
     """Nodes (grey, equalised), each (side_px, side_px, 1) uint8, of the graph that both devices run."""
-    pixels = fn.external_source(name="pixels", dtype=types.UINT16, ndim=3, layout="HWC", no_copy=True)
+    x = fn.external_source(name="pixels", device=device, dtype=types.UINT16, ndim=3, layout="HWC", no_copy=True)
     # scalars and sizes stay on the CPU in both modes: DALI takes named arguments from there only
     a, b, sigmoid, inverted = (fn.external_source(name=n, dtype=types.FLOAT, ndim=0) for n in _SCALARS)
     size, roi_start, roi_end = (fn.external_source(name=n, dtype=types.FLOAT, ndim=1) for n in _VECTORS)
-    x = pixels.gpu() if device == "gpu" else pixels
     x = fn.resize(
         x,
         size=size,
@@ -62,12 +62,19 @@ def graph(device: Literal["cpu", "gpu"], side_px: int) -> tuple[Any, Any]:
     )
 
 
+Pixels = NDArray[np.uint16] | DeviceArray
+"""(H, W, 1), on the host or on the GPU."""
+
+
 class _Graph:
     """A built pipeline for one output size."""
 
     def __init__(self, device: Literal["cpu", "gpu"], side_px: int, batch: int, threads: int) -> None:
         self._device, self._side_px, self._batch, self._threads = device, side_px, batch, threads
-        self._pipeline = self._built()
+        try:
+            self._pipeline = self._built()
+        except _DALI_ERRORS as error:
+            raise Fault("dali_failed", f"DALI cannot use the {device}: {_last_line(error)}") from error
 
     def _built(self) -> Pipeline:
         pipeline = Pipeline(
@@ -82,14 +89,16 @@ class _Graph:
         pipeline.build()
         return pipeline
 
-    def __call__(self, stored: StoredValues, boxes: NDArray[np.float32]) -> tuple[NDArray[np.uint8], ...]:
+    def __call__(
+        self, stored: StoredValues, pixels: Pixels, boxes: NDArray[np.float32]
+    ) -> tuple[NDArray[np.uint8], ...]:
+        """(n, side_px, side_px) grey and equalised; `pixels` are those of `stored`, where the graph takes them."""
         a, b, sigmoid = windowing(stored)
         n = len(boxes)
         sizes = [fitted_size(y1 - y0, x1 - x0, self._side_px) for x0, y0, x1, y1 in boxes.astype(float)]
-        pixels = stored.pixels[..., None]
         scalars = np.array((a, b, sigmoid, stored.invert), np.float32)
         inputs = {
-            "pixels": [pixels] * n,
+            "pixels": [pixels] * n,  # the same memory for each region
             **{name: [value] * n for name, value in zip(_SCALARS, scalars, strict=True)},
             "size": [np.array(s, np.float32) for s in sizes],
             "roi_start": [box[[1, 0]] for box in boxes],
@@ -123,18 +132,21 @@ class DaliPreprocessor:
         ``"cpu"`` or ``"gpu"``.
     threads
         DALI's worker threads; one image uses one thread in the resize.
+    gpu
+        Takes a radiograph to the GPU, once for all of its regions; needed with ``"gpu"``.
     """
 
     digest = DIGEST
 
-    def __init__(self, device: Literal["cpu", "gpu"] = "cpu", threads: int = 2) -> None:
+    def __init__(self, device: Literal["cpu", "gpu"] = "cpu", threads: int = 2, gpu: Gpu | None = None) -> None:
+        self._on_gpu = _OnGpu(gpu) if gpu else None
         self._image = _Graph(device, IMAGE_PX, 1, threads)
         self._region = _Graph(device, REGION_PX, REGIONS_AT_ONCE, threads)
 
     def prepare(self, stored: StoredValues) -> Prepared:
         """Stage 1 for one radiograph."""
         h, w = stored.pixels.shape
-        grey, equalised = self._image(stored, np.array([[0, 0, w, h]], np.float32))
+        grey, equalised = self._image(stored, self._pixels(stored), np.array([[0, 0, w, h]], np.float32))
         fitted_h, fitted_w = fitted_size(h, w, IMAGE_PX)
         table = equalisation_table(grey[0, :fitted_h, :fitted_w])
         return Prepared(image=equalised[0], table=table, scale=IMAGE_PX / max(h, w))
@@ -144,8 +156,31 @@ class DaliPreprocessor:
         out = np.zeros((len(boxes), REGION_PX, REGION_PX), np.uint8)
         for start in range(0, len(boxes), REGIONS_AT_ONCE):
             some = boxes[start : start + REGIONS_AT_ONCE].astype(np.float32)
-            greys, _ = self._region(stored, some)
+            greys, _ = self._region(stored, self._pixels(stored), some)
             for r, (grey, (x0, y0, x1, y1)) in enumerate(zip(greys, some.astype(float), strict=True), start):
                 h, w = fitted_size(y1 - y0, x1 - x0, REGION_PX)
                 out[r, :h, :w] = table[grey[:h, :w]]
         return out
+
+    def _pixels(self, stored: StoredValues) -> Pixels:
+        return self._on_gpu(stored.pixels) if self._on_gpu else stored.pixels[..., None]
+
+
+class _OnGpu:
+    """The radiograph in hand, in memory that grows to the largest one."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self._gpu, self._buffer = gpu, gpu.buffer("pixels", 0)
+        self._held: tuple[NDArray[np.uint16], DeviceArray] | None = None
+
+    def __call__(self, pixels: NDArray[np.uint16]) -> DeviceArray:
+        if self._held is None or self._held[0] is not pixels:
+            self._held = (pixels, self._room(pixels.nbytes).filled(pixels[..., None]))
+            self._gpu.wait()  # DALI reads on a stream of its own
+        return self._held[1]
+
+    def _room(self, size_bytes: int) -> Buffer:
+        if size_bytes > self._buffer.size_bytes:
+            self._buffer.free()
+            self._buffer = self._gpu.buffer("pixels", size_bytes)
+        return self._buffer

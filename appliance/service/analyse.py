@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from appliance.config import Configuration
+from appliance.gpu import GpuFigures, figures, leave_figures
+from appliance.storage.database import now
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, studies
@@ -23,7 +25,7 @@ class AnalyseRole:
     idle_s = POLL_S
 
     def __init__(self, config: Configuration, engine: Engine) -> None:
-        self._pipeline = pipeline_of(config)
+        self._pipeline, self._state_dir = pipeline_of(config), config.state_dir
         queue = Queue(engine, analyses, owner(self.name), most_attempts=config.analyse.attempts)
         queue.release()
         spool = FileSpool(config.spool_dir)
@@ -39,7 +41,19 @@ class AnalyseRole:
 
     def detail(self) -> str:
         made_by = self._pipeline.provenance
-        return f"pack {made_by.model} on {made_by.compute}, {self._analyser.done} analysed since start"
+        on = f"{made_by.compute}: {self._pipeline.compute.reason}"
+        gpu = self._gpu().sentence()
+        return f"pack {made_by.model} on {on}; {self._analyser.done} analysed since start" + (
+            f"; GPU {gpu}" * bool(gpu)
+        )
+
+    def _gpu(self) -> GpuFigures:
+        """How the GPU is, left for the status role too; nothing where none is used."""
+        if self._pipeline.compute.device == "cpu":
+            return GpuFigures()
+        seen = figures()
+        leave_figures(self._state_dir, seen, now())
+        return seen
 
     def close(self) -> None:
         self._reader.close()

@@ -108,10 +108,10 @@ def of_study(
         if isinstance(destination, DicomDestination):
             yield from objects(destination)
         elif isinstance(destination, Hl7Destination):
-            yield Form("oru", oru.control_id(study), lambda: oru.oru_r01(study, source, destination))
+            yield Form("oru", oru.control_id(study, "oru"), lambda: oru.oru_r01(study, source, destination))
             if is_flagged(study, destination):
-                uid = oru.control_id(study, ORDER)
-                yield Form(ORDER, uid, lambda: priority_update(study, source, destination))
+                update = partial(priority_update, study, source, destination)
+                yield Form(ORDER, oru.control_id(study, ORDER), update)
         else:
             yield Form("fhir", study.uid("fhir"), lambda: fhir.transaction(study, source, destination))
 

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import engines.packs
-from appliance.analysis.classifier import Classifier
+from appliance.analysis.classifier import Classifier, Kernels
 from appliance.analysis.localiser import Localiser
 from appliance.analysis.pipeline import Pipeline
-from appliance.compute import choose_compute
+from appliance.compute import Compute, choose_compute, on_cpu
 from appliance.config import Configuration
 from appliance.domain.identifiers import Site
 from appliance.domain.result import Provenance
 from appliance.errors import Fault
+from appliance.gpu import card
+from appliance.ports import Preprocessor
 from appliance.preprocessing.recipe import DIGEST
 from appliance.storage.database import now
+from engines.build import build_plans
 from engines.goldens import check_goldens
 from engines.pack import MANIFEST, Pack, PackError, joined, read_pack
+from engines.plan import PlanError, target_of
+from engines.runner import Runner, RunnerError
 from engines.signature import check_signature
+from kernels import reference
+from kernels.build import FATBIN
+from kernels.cuda import CudaKernels
+from kernels.device import Gpu
+from kernels.operations import KernelError
+
+log = logging.getLogger(__name__)
 
 SHIPPED = Path(engines.packs.__file__).parent
 """Folder of the packs that ship with Osteon."""
@@ -70,44 +86,113 @@ def known_sites(pack: Pack) -> Pack:
     return pack
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What computes stages 1 to 3.
+
+    Attributes
+    ----------
+    runner_of
+        The engine of an ONNX file, the same one each time.
+    """
+
+    preprocessor: Preprocessor
+    runner_of: Callable[[Path], Runner]
+    kernels: Kernels
+
+
 def pipeline_of(config: Configuration) -> Pipeline:
     """Preprocessing and the engines of the configured packs, loaded, checked against its goldens and ready.
 
     Raises
     ------
     Fault
-        ``pack`` if the pack is refused, or its networks do not compute on this machine what was measured.
+        ``pack`` if the pack is refused, or its networks do not compute on this machine what was measured; ``no_gpu`` or
+        ``gpu_failed`` if the configuration insists on a GPU that cannot be used.
     """
-    # seconds to import, and the page needs neither to describe a pack
-    from appliance.preprocessing.dali import DaliPreprocessor
-    from engines.onnxruntime_runner import OnnxRuntimeRunner
-
-    packs, threads = packs_of(config), config.analyse.threads
-
-    @cache
-    def runner_of(file: Path) -> OnnxRuntimeRunner:
-        return OnnxRuntimeRunner(file, threads)
-
+    packs, compute = packs_of(config), choose_compute(config.analyse.compute)
+    if compute.device == "gpu":
+        try:
+            return pipeline_on(on_gpu(config, packs), config, packs, compute)
+        except (Fault, KernelError, PackError, PlanError, RunnerError) as error:
+            if config.analyse.compute == "gpu":
+                raise Fault("gpu_failed", f"{compute.name}: {error}") from error
+            compute = on_cpu(f"{compute.name} was tried at start: {error}")
     try:
-        for pack in packs:
-            check_goldens(pack, runner_of)
+        return pipeline_on(_on_cpu(config), config, packs, compute)
     except PackError as error:
         raise Fault("pack", str(error)) from error
-    pack = joined(packs)
-    localiser = Localiser(runner_of(pack.localiser.file), pack.localiser)
-    classifiers = {Site(site): Classifier(runner_of(spec.file), spec) for site, spec in pack.classifiers.items()}
+
+
+def pipeline_on(hardware: Hardware, config: Configuration, packs: Sequence[Pack], compute: Compute) -> Pipeline:
+    """The pipeline on `hardware`, which `compute` tells of.
+
+    Raises
+    ------
+    PackError
+        If a network does not reproduce its golden outputs there.
+    """
+    for each in packs:
+        check_goldens(each, hardware.runner_of)
+    log.info("%s: %s", compute.name, compute.reason)
+    pack, runner_of = joined(packs), hardware.runner_of
     return Pipeline(
-        preprocessor=DaliPreprocessor("cpu", threads),
-        localiser=localiser,
-        classifiers=classifiers,
+        preprocessor=hardware.preprocessor,
+        localiser=Localiser(runner_of(pack.localiser.file), pack.localiser),
+        classifiers={
+            Site(site): Classifier(runner_of(spec.file), spec, hardware.kernels)
+            for site, spec in pack.classifiers.items()
+        },
         provenance=Provenance(
             software_version=version("osteon"),
             pack_name=pack.name,
             pack_version=pack.version,
             pack_digest=pack.digest,
             pack_is_synthetic=pack.is_synthetic,
-            compute=choose_compute().name,
+            compute=compute.name,
         ),
         rules=config.analyse,
         now=now,
+        compute=compute,
+    )
+
+
+def _on_cpu(config: Configuration) -> Hardware:
+    # seconds to import, and the page needs neither to describe a pack
+    from appliance.preprocessing.dali import DaliPreprocessor
+    from engines.onnxruntime_runner import OnnxRuntimeRunner
+
+    threads = config.analyse.threads
+    return Hardware(
+        preprocessor=DaliPreprocessor("cpu", threads),
+        runner_of=cache(lambda file: OnnxRuntimeRunner(file, threads)),
+        kernels=reference,
+    )
+
+
+def on_gpu(
+    config: Configuration, packs: Sequence[Pack], device: Literal["cpu", "gpu"] = "gpu", fatbin: Path = FATBIN
+) -> Hardware:
+    """The GPU, in the thread that calls, until the process ends; plans that are not there are built.
+
+    Parameters
+    ----------
+    device
+        On which DALI computes.
+
+    Raises
+    ------
+    Fault, KernelError, PlanError, RunnerError
+        If DALI, the kernels or TensorRT cannot use it.
+    """
+    from appliance.preprocessing.dali import DaliPreprocessor
+    from engines.tensorrt_runner import TensorRtRunner
+
+    target = target_of(card().compute_capability)
+    plans = {b.onnx: b.file for pack in packs for b in build_plans(pack, target, config.plans_dir)}
+    gpu = Gpu()
+    return Hardware(
+        preprocessor=DaliPreprocessor(device, config.analyse.threads, gpu if device == "gpu" else None),
+        runner_of=cache(lambda file: TensorRtRunner(plans[file], gpu)),
+        kernels=CudaKernels(gpu, fatbin=fatbin),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +17,7 @@ from appliance.storage.ledger import instance_of, latest_answer, record_result
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool, SpoolDamaged
 from engines.runner import RunnerError
+from kernels.operations import KernelError
 
 from .answers import of_radiograph, picture
 from .bugs import bug
@@ -61,7 +62,7 @@ class Analyser:
         except Transient as error:
             log.warning("analysis %d waits: %s", lease.job_id, error)
             self._queue.failed(lease, error)
-        except RunnerError as error:
+        except (RunnerError, KernelError) as error:
             raise Fault("engine_failed", str(error)) from error
         except (Fault, SQLAlchemyError):
             raise  # the worker loop decides; the lease gives the job back
@@ -72,7 +73,7 @@ class Analyser:
 
     def _answer(self, lease: Lease) -> None:
         row = instance_of(self._engine, lease.job_id)
-        examined = self._reader.examine(partial(self._spool.get, row.digest), row.calling_ae_title)
+        examined = self._reader.examine(Kept(self._spool, row.digest), row.calling_ae_title)
         if examined.header.sop_instance_uid != row.sop_instance_uid:
             raise Rejected("uid_differs", "its SOP Instance UID is not that of its C-STORE: check the sender")
         latest = latest_answer(self._engine, row.sop_instance_uid)
@@ -80,6 +81,7 @@ class Analyser:
             raise Rejected("superseded", f"what came after it is answered: revision {latest.revision}")
         if latest and latest.source_digest == examined.digest and latest.analysis_id != lease.job_id:
             raise Rejected("unchanged", f"pixels and identity are those of revision {latest.revision}: answered")
+        self._look_ahead()
         reading = self._reader.read(examined)
         result = reading.analysis.result
         if latest:
@@ -103,3 +105,21 @@ class Analyser:
                 picture_digest=picture_digest,
                 settling=self._settling,
             )
+
+    def _look_ahead(self) -> None:
+        """Have the next radiograph decoded while this one is inferred and rendered; it is not ours yet."""
+        job_id = self._queue.peek()
+        if job_id is not None:
+            row = instance_of(self._engine, job_id)
+            self._reader.expect(Kept(self._spool, row.digest), row.calling_ae_title)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Loads an instance from the spool; two that load the same one are equal."""
+
+    spool: FileSpool
+    digest: str
+
+    def __call__(self) -> bytes:
+        return self.spool.get(self.digest)

@@ -16,6 +16,7 @@ import pickle
 import resource
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import DupFd
 from pathlib import Path
@@ -57,6 +58,7 @@ class Isolated(Generic[T]):
     def __init__(self, function: Callable[..., T], *, limit_s: int = LIMIT_S, limit_bytes: int = LIMIT_BYTES) -> None:
         self._function, self._limits = function, (limit_s, limit_bytes)
         self._memory = os.memfd_create("osteon")
+        self._expected: tuple[object, ...] | None = None
         self._start()
 
     def __call__(self, *arguments: object) -> T:
@@ -71,12 +73,14 @@ class Isolated(Generic[T]):
         Transient
             ``decoder_killed``: somebody else ended it.
         """
-        if not self._process.is_alive():  # between two calls, so this one is not to blame
+        begun = self._begun(arguments)
+        if begun is None and not self._process.is_alive():  # between two calls, so this one is not to blame
             self._connection.close()
             self._start()
         try:
-            self._connection.send(arguments)
-            pickled, sizes = self._connection.recv()
+            if begun is None:
+                self._connection.send(arguments)
+            pickled, sizes = begun or self._connection.recv()
         except (EOFError, OSError):
             self._bury(self._limits[0])
         outcome = pickle.loads(pickled, buffers=_taken(self._memory, sizes))
@@ -84,8 +88,34 @@ class Isolated(Generic[T]):
             raise outcome
         return outcome
 
+    def expect(self, *arguments: object) -> None:
+        """Begin a call before it is made: the next one finds it done or under way, if its arguments are equal."""
+        if self._expected is None and self._process.is_alive():
+            with suppress(OSError):  # it dies now; the call itself will tell
+                self._connection.send(arguments)
+                self._expected = arguments
+
+    def _begun(self, arguments: tuple[object, ...]) -> tuple[bytes, list[int]] | None:
+        """What came of the call that was expected, if this is it; whatever became of another is no matter of this."""
+        expected, self._expected = self._expected, None
+        if expected is None:
+            return None
+        try:
+            outcome: tuple[bytes, list[int]] = self._connection.recv()
+        except (EOFError, OSError):
+            if expected == arguments:
+                self._bury(self._limits[0])
+            self._process.join(self._limits[0])
+            return None
+        if expected == arguments:
+            return outcome
+        os.ftruncate(self._memory, 0)
+        return None
+
     def close(self) -> None:
         """End the process."""
+        if self._expected is not None:  # nobody waits for that
+            self._process.kill()
         self._connection.close()
         self._process.join(self._limits[0])
         os.close(self._memory)

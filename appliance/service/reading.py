@@ -94,6 +94,10 @@ class Reader:
             raise Rejected(examined.reason.code, examined.reason.reason)
         return examined
 
+    def expect(self, load: Callable[[], bytes], calling_ae_title: str) -> None:
+        """The next call of `examine` is for this instance, most likely: the other process can begin."""
+        self._examine.expect(load, calling_ae_title, self._pipeline.rules)
+
     def read(self, examined: Examined) -> Reading:
         """Stages 1 to 3, or the reason why not."""
         if examined.radiograph is None:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from appliance.config import Configuration
 from appliance.dicom.tls import not_after
 from appliance.domain.job import State
+from appliance.gpu import GpuFigures, figures_left
 from appliance.storage.gate import Gate, Hold
 from appliance.storage.tables import analyses, deliveries, roles, studies
 
@@ -102,6 +103,8 @@ class Facts:
         Why the database could not be read; empty when it could.
     disk_free_bytes
         On the disk of the spool; None when that could not be found out.
+    gpu
+        None where the analyse role uses none.
     """
 
     at: datetime
@@ -114,6 +117,7 @@ class Facts:
     disk_free_bytes: int | None = None
     disk_reserve_bytes: int = 0
     certificates: tuple[Certificate, ...] = ()
+    gpu: GpuFigures | None = None
 
 
 def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
@@ -124,6 +128,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         disk_free_bytes=_disk_free_bytes(config.state_dir),
         disk_reserve_bytes=config.receive.reserve_mb * MEGABYTE,
         certificates=_certificates(config),
+        gpu=figures_left(config.state_dir, at, BEAT_WITHIN_S),
     )
     try:
         with engine.connect() as c:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from appliance.gpu import GpuFigures
 from appliance.storage.gate import EVERY, Hold
 
 from .facts import MEGABYTE, Backlog, Certificate, Facts, RoleState, RoleStatus
@@ -78,6 +79,7 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
         needs = ("role.deliver", *shut)
         found.append(_flow(d, facts.at, readable, "answer", "delivery", needs, f"destination.{d.name}"))
     found += [_certificate(certificate, facts.at) for certificate in facts.certificates]
+    found += _gpu(facts.gpu) if facts.gpu else []
     return tuple(found)
 
 
@@ -136,6 +138,26 @@ def _role_condition(r: RoleStatus, readable: bool) -> Condition:
         sentence = f"{r.role} has not been heard{ago or ' yet'}: `systemctl status {unit}` says why"
     ok = readable and r.state is RoleState.ALIVE
     return Condition(name=f"role.{r.role}", ok=ok, severity=severity, sentence=sentence, depends_on=("database",))
+
+
+def _gpu(seen: GpuFigures) -> list[Condition]:
+    warm = "" if seen.temperature_c is None else f" ({seen.temperature_c} °C)"
+    slow = f"the GPU is slowed down by {seen.throttled}{warm}: see to its air and its power"
+    faulty = f"the GPU's memory had {seen.ecc_errors} errors that it could not correct: have the card replaced"
+    return [
+        Condition(
+            name="gpu.clocks",
+            ok=not seen.throttled,
+            severity=Severity.WARNING,
+            sentence=slow if seen.throttled else f"the GPU runs at its own clocks{warm}",
+        ),
+        Condition(
+            name="gpu.memory",
+            ok=not seen.ecc_errors,
+            severity=Severity.WARNING,
+            sentence=faulty if seen.ecc_errors else "the GPU's memory has no errors",
+        ),
+    ]
 
 
 def _disk(facts: Facts) -> Condition:

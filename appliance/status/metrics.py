@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from appliance.config import Configuration
 from appliance.domain.job import State
 from appliance.domain.result import Result
+from appliance.gpu import GpuFigures
 from appliance.storage.database import now
 from appliance.storage.notices import Subject
 from appliance.storage.tables import analyses, notices, results
@@ -62,6 +63,7 @@ class OsteonCollector(Collector):
             age.add_metric([destination.name], destination.age_s(facts.at))
         yield sent
         yield age
+        yield from _of_gpu(facts.gpu) if facts.gpu else ()
         yield from self._from_results()
         yield from self._of_intake()
 
@@ -128,3 +130,18 @@ class OsteonCollector(Collector):
         for stage, ms in result.timings_ms:
             self._stages[stage][0] += 1.0
             self._stages[stage][1] += ms / 1e3
+
+
+def _of_gpu(seen: GpuFigures) -> Iterator[Metric]:
+    """What the card tells."""
+    told = {
+        "temperature_celsius": ("Temperature of the GPU.", seen.temperature_c),
+        "memory_used_bytes": ("Memory of the GPU in use.", seen.memory_used_bytes),
+        "memory_total_bytes": ("Memory of the GPU.", seen.memory_total_bytes),
+        "utilisation_ratio": ("Share of the last second in which a kernel ran.", seen.utilisation),
+        "throttled": ("Whether heat or power holds the clocks down.", float(bool(seen.throttled))),
+        "ecc_errors": ("Memory errors that could not be corrected, since the driver was loaded.", seen.ecc_errors),
+    }
+    for name, (sentence, value) in told.items():
+        if value is not None:
+            yield GaugeMetricFamily(f"osteon_gpu_{name}", sentence, value)

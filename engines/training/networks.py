@@ -230,12 +230,12 @@ class LocaliserNetwork(nn.Module):
         return self.heat(joined), functional.softplus(self.box(joined)) * (IMAGE_PX / 8), flags
 
 
-def plain_localiser(sites: int, widths: tuple[int, int, int, int, int]) -> LocaliserNetwork:
+def plain_localiser(sites: int, widths: tuple[int, int, int, int, int], flags: int) -> LocaliserNetwork:
     """A small residual localiser without a past, for phantoms."""
     a, b, c, d, e = widths
     first = ConvBlock(1, a, stride=2, activation=nn.ReLU())
     stages = nn.Sequential(first, _stage(a, b), _stage(b, c)), _stage(c, d), _stage(d, e)
-    return LocaliserNetwork(sites, stages, (c, d, e), c)
+    return LocaliserNetwork(sites, stages, (c, d, e), c, flags)
 
 
 def lite_localiser(sites: int, flags: int) -> LocaliserNetwork:

@@ -1,6 +1,6 @@
 """Phantom radiographs: drawn anatomy in realistic DX instances, where the truth is known to the pixel."""
 
 from .instance import instance_from_phantom
-from .phantom import Phantom, phantom
+from .phantom import VIEWS, Phantom, phantom
 
-__all__ = ["Phantom", "instance_from_phantom", "phantom"]
+__all__ = ["VIEWS", "Phantom", "instance_from_phantom", "phantom"]

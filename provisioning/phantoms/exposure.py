@@ -1,47 +1,75 @@
-"""From attenuation to what a detector hands over: exposure, collimation, marker, noise, 12 or 14 bits."""
+"""From attenuation to what a detector hands over: scatter, exposure, collimation, marker, noise, 12 or 14 bits."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from scipy import ndimage
 
 from .rendering import Field
 
-QUANTA = (4000.0, 16000.0)
+QUANTA = (2500.0, 16000.0)
 """Detected quanta per pixel in air: the noise of the logarithm has a standard deviation of 1 / sqrt(quanta)."""
 
 HEEL = 0.06
 """Fall of the exposure from one edge of the film to the other, as the logarithm of a share."""
 
-COLLIMATED = (0.0, 0.035)
-"""Width of the dark border on each side, as a share of the film's side."""
+SCATTER = (0.05, 0.35)
+"""Scattered over primary quanta behind the grid, for limbs and trunks (Barnes, RadioGraphics 1991)."""
+SCATTER_SPREAD = 0.09
+"""Of the film's side: how far scattered quanta land from where they would have."""
+TRUNK = 1.5
+"""Mean attenuation of a trunk here."""
+THUMBNAIL = 16
+"""Pixels of the film per pixel of the scatter, which has no detail."""
 
-MARKER = 0.045
+COLLIMATED = 0.11
+"""Widest dark border of one side, as a share of the film's; most are far narrower."""
+LEAVES_DEG = 2.5
+TURNED = 0.4
+"""Share of films on which the collimator's leaves are not parallel to the detector, and by how much at most."""
+LEAK = 0.02
+"""Stored value behind the leaves, as a share of full scale: never quite black."""
+
+MARKER = (0.03, 0.052)
 """Height of the lead letter as a share of the film's height."""
+RINGED = 0.35
+"""Share of markers with a ring around the letter."""
 
 LEAD = 2.2
 """Attenuation of the lead letter: beyond any bone here."""
 
 
 def stored_values(
-    whole: Field, fracture: Field | None, letter: str, bits_stored: int, rng: np.random.Generator
+    whole: Field,
+    added: Field | None,
+    letter: str,
+    letter_left: bool,
+    keep: tuple[int, int, int, int],
+    bits_stored: int,
+    rng: np.random.Generator,
 ) -> tuple[NDArray[np.uint16], float, float]:
     """Pixels (H, W) uint16 in which bone is bright, and window center and width that show them well.
 
     Parameters
     ----------
     whole
-        (H, W) float32, attenuation of the unbroken patient: it alone sets the exposure.
-    fracture
-        (H, W) float32, what a fracture adds to it; None: nothing is broken.
+        (H, W) float32, attenuation of the unbroken patient without metal: it alone sets the exposure and the scatter.
+    added
+        (H, W) float32, what a fracture and metal add to it; None: nothing.
     letter
-        The lead marker's; empty: no marker.
+        The lead marker's.
+    letter_left
+        The marker has to lie on the viewer's left, as a body's right side does; else it may lie on either side.
+    keep
+        x0, y0, x1, y1 of what the radiographer left open, px.
     """
     height, width = whole.shape
-    field = whole.copy() if fracture is None else whole + fracture
-    if letter:
-        _lay_marker(field, letter, rng)
+    field = whole + added if added is not None else whole.copy()
+    veil = scatter(whole, rng)
+    field = veiled(field, veil)
+    _lay_marker(field, letter, rng, left=letter_left)
     angle = rng.uniform(0, 2 * np.pi)
     slope_x, slope_y = HEEL * np.cos(angle) / width, HEEL * np.sin(angle) / height
     field += np.float32(slope_x) * (np.arange(width, dtype=np.float32) - width / 2)
@@ -49,37 +77,63 @@ def stored_values(
     quanta = rng.uniform(*QUANTA)
     field += rng.standard_normal(field.shape, np.float32) * np.exp(field / 2) / np.float32(np.sqrt(quanta))
 
-    low, high = -0.05, float(np.quantile(whole[::8, ::8], 0.998)) * 1.12
+    low, high = np.quantile(veiled(whole[::8, ::8], veil[::8, ::8]), (0.002, 0.998))
+    low -= 0.05
+    high += 0.1 * (high - low)
     top = 2**bits_stored - 1
     gain, offset = rng.uniform(0.68, 0.9) * top / (high - low), rng.uniform(0.04, 0.1) * top
     values = (field - np.float32(low)) * np.float32(gain) + np.float32(offset)
-    values *= _shutter(height, width, rng)
+    open_share = _shutter(height, width, keep, rng)
+    values = values * open_share + np.float32(LEAK * top) * (1 - open_share)
     window_low, window_high = offset, offset + gain * (high - low)
     pixels = np.clip(np.rint(values), 0, top).astype(np.uint16)
     return pixels, round((window_low + window_high) / 2), round((window_high - window_low) * 1.04)
 
 
-def _shutter(height: int, width: int, rng: np.random.Generator) -> Field:
-    """(H, W) float32, 1 in the exposed field, falling to 0 over a few pixels at the collimator's leaves."""
-    sides = rng.uniform(*COLLIMATED, 4)
+def scatter(whole: Field, rng: np.random.Generator) -> Field:
+    """Scattered quanta on each pixel, (H, W) float32, in those that arrive beside the patient; more of a thick body."""
+    height, width = whole.shape
+    coarse = whole[::THUMBNAIL, ::THUMBNAIL]
+    thickness = min(float(coarse.mean()) / TRUNK, 1.0)
+    ratio = (SCATTER[0] + (SCATTER[1] - SCATTER[0]) * thickness) * rng.uniform(0.7, 1)
+    veil = ndimage.gaussian_filter(np.exp(-coarse), SCATTER_SPREAD * max(height, width) / THUMBNAIL, mode="constant")
+    veil = np.asarray(Image.fromarray(veil).resize((width, height), Image.Resampling.BILINEAR), np.float32)
+    return np.asarray(np.float32(ratio) * veil, np.float32)
 
-    def profile(length: int, first: float, last: float) -> Field:
-        at = np.arange(length, dtype=np.float32) + 0.5
-        return np.asarray(np.clip(np.minimum(at - first * length, length * (1 - last) - at) / 4, 0, 1), np.float32)
 
-    return profile(height, sides[0], sides[1])[:, None] * profile(width, sides[2], sides[3])
+def veiled(attenuation: Field, veil: Field) -> Field:
+    """The attenuation that is measured when scattered quanta join the primary ones: contrast is flatter."""
+    return np.asarray(-np.log(np.exp(-attenuation) + veil), np.float32)
 
 
-def _lay_marker(field: Field, letter: str, rng: np.random.Generator) -> None:
+def _shutter(height: int, width: int, keep: tuple[int, int, int, int], rng: np.random.Generator) -> Field:
+    """(H, W) float32, 1 in the exposed field, falling to 0 over a few pixels at the leaves; 1 all over `keep`."""
+    x0, y0, x1, y1 = keep
+    corners = np.array([(x0, y0), (x1, y0), (x0, y1), (x1, y1)], np.float32)
+    turn = np.deg2rad(rng.uniform(-LEAVES_DEG, LEAVES_DEG)) if rng.random() < TURNED else 0.0
+    y, x = np.ogrid[:height, :width]
+    opened = np.full((height, width), 1e6, np.float32)
+    for normal_deg, side in ((0, width), (90, height), (180, width), (270, height)):
+        inwards = np.array([np.cos(np.deg2rad(normal_deg) + turn), np.sin(np.deg2rad(normal_deg) + turn)], np.float32)
+        edge = min(0.0, (width - 1) * float(inwards[0])) + min(0.0, (height - 1) * float(inwards[1]))
+        leaf = edge + side * COLLIMATED * float(rng.beta(0.7, 2.5)) + side * abs(np.sin(turn)) / 2
+        leaf = min(leaf, float((corners @ inwards).min()) - 6)
+        opened = np.minimum(opened, x * inwards[0] + y * inwards[1] - np.float32(leaf))
+    return np.asarray(np.clip(opened / 4, 0, 1), np.float32)
+
+
+def _lay_marker(field: Field, letter: str, rng: np.random.Generator, *, left: bool) -> None:
     """Put a lead letter into a corner, in place."""
     height, width = field.shape
-    size = int(MARKER * height)
+    size = int(rng.uniform(*MARKER) * height)
     canvas = Image.new("L", (size, size))
     ImageDraw.Draw(canvas).text(
-        (size / 2, size / 2), letter, fill=255, font=ImageFont.load_default(size=size * 0.95), anchor="mm"
+        (size / 2, size / 2), letter, fill=255, font=ImageFont.load_default(size=size * 0.8), anchor="mm"
     )
+    if rng.random() < RINGED:
+        ImageDraw.Draw(canvas).ellipse([1, 1, size - 2, size - 2], outline=200, width=max(2, size // 14))
     soft = canvas.rotate(rng.uniform(-12, 12), Image.Resampling.BILINEAR).filter(ImageFilter.GaussianBlur(0.8))
-    x = int(width * (0.07 if rng.random() < 0.5 else 0.93)) - size // 2
-    y = int(height * rng.uniform(0.07, 0.14)) - size // 2
+    x = int(width * (0.14 if rng.random() < 0.5 or left else 0.86)) - size // 2
+    y = int(height * rng.uniform(0.13, 0.24)) - size // 2
     x, y = max(0, min(x, width - size)), max(0, min(y, height - size))
     field[y : y + size, x : x + size] += np.asarray(soft, np.float32) * np.float32(LEAD / 255)

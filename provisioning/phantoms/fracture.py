@@ -3,6 +3,7 @@
 The line is known before it is drawn, so the truth is exact: the box is that of the pixels that the line darkens.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
-from .anatomy import Anatomy, Bone
+from .anatomy import Anatomy, Bone, Points
 from .pose import Pose
 from .rendering import Field
 
@@ -24,6 +25,17 @@ STEP_REACH = 0.045  # of the region's width: a step has faded at three times thi
 CROP_PX = 256  # side of the region as the classifier sees it: the line is made to survive that
 WIDTH_PX = (1.2, 2.2)  # in that crop
 DARKNESS = (0.6, 0.9)  # share of the bone's attenuation that the gap takes away
+
+
+INSET = 0.1  # of the region's shorter side: no place is nearer to its edge, however the patient lies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a skeleton breaks, in every view: a bone's name and a share of its shaft."""
+
+    bone: str
+    share: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +52,8 @@ class Fracture:
         (2,) unit vector of the line.
     jags
         (33,) float64, in widths of the line: how far it strays from straight; 0 at both ends.
+    region
+        The site's on the film, px: the line ends where it ends.
     """
 
     bone: Bone
@@ -53,24 +67,43 @@ class Fracture:
     step_px: float
     longest_px: float
     reach_px: float
+    region: tuple[int, int, int, int]
 
 
-def plan(anatomy: Anatomy, pose: Pose, region: tuple[int, int, int, int], rng: np.random.Generator) -> Fracture:
-    """Choose a bone that can break, and a place and a direction on it, with the centre inside `region`."""
-    candidates = [bone for bone in anatomy.bones if bone.breaks is not None]
+def place(views: Sequence[Anatomy], rng: np.random.Generator) -> Place:
+    """Choose a place that lies on bone and well within the region of every view."""
+    candidates = [bone for bone in views[0].bones if bone.breaks is not None]
     weights = np.sqrt([np.ptp(bone.outline[:, 0]) * np.ptp(bone.outline[:, 1]) for bone in candidates])
-    sides_px = (region[2] - region[0], region[3] - region[1])
-    region_px, crop_px = min(sides_px), max(sides_px)  # the crop that the classifier sees fits the longer side
-    x0, y0, x1, y1 = region
-    inset = 0.03 * region_px
     while True:
         bone = candidates[int(rng.choice(len(candidates), p=weights / weights.sum()))]
         assert bone.breaks is not None
-        ends = pose.pixels_from_mm(np.asarray(bone.shaft, np.float32)).astype(np.float64)
-        along = ends[1] - ends[0]
-        centre = ends[0] + along * rng.uniform(*bone.breaks)
-        if x0 + inset < centre[0] < x1 - inset and y0 + inset < centre[1] < y1 - inset:
-            break
+        chosen = Place(bone=bone.name, share=float(rng.uniform(*bone.breaks)))
+        if all(seen(chosen, view) for view in views):
+            return chosen
+
+
+def seen(chosen: Place, view: Anatomy) -> bool:
+    """Whether the place is on bone and well within the region of that view."""
+    bone, (x0, y0, x1, y1) = view.bone(chosen.bone), view.region_mm
+    x, y = bone.at(chosen.share)
+    inset = INSET * min(x1 - x0, y1 - y0)
+    within = x0 + inset < x < x1 - inset and y0 + inset < y < y1 - inset
+    return bool(within and _inside(bone.outline, x, y) and not any(_inside(hole, x, y) for hole in bone.holes))
+
+
+def _inside(outline: Points, x: float, y: float) -> bool:
+    """Whether a ray to the right crosses the outline an odd number of times."""
+    (ax, ay), (bx, by) = outline.T, np.roll(outline, -1, 0).T
+    rows = np.flatnonzero((ay > y) != (by > y))
+    return bool((ax[rows] + (y - ay[rows]) * (bx - ax)[rows] / (by - ay)[rows] > x).sum() % 2)
+
+
+def plan(bone: Bone, share: float, pose: Pose, region: tuple[int, int, int, int], rng: np.random.Generator) -> Fracture:
+    """Choose a line through a share of a bone's shaft, for one view."""
+    sides_px = (region[2] - region[0], region[3] - region[1])
+    region_px, crop_px = min(sides_px), max(sides_px)  # the crop that the classifier sees fits the longer side
+    ends = pose.pixels_from_mm(np.asarray([bone.at(share), *bone.shaft], np.float32)).astype(np.float64)
+    centre, along = ends[0], ends[2] - ends[1]
     across = np.arctan2(along[0], -along[1]) + np.deg2rad(rng.uniform(-OBLIQUITY_DEG, OBLIQUITY_DEG))
     if rng.random() < 0.5:
         across += np.pi
@@ -88,6 +121,7 @@ def plan(anatomy: Anatomy, pose: Pose, region: tuple[int, int, int, int], rng: n
         share=float(rng.uniform(0.6, 0.9)),
         step_px=float(rng.uniform(0.8, 1.8)) * width_px * (1 if rng.random() < 0.5 else -1) if stepped else 0.0,
         longest_px=LENGTH[1] * region_px,
+        region=region,
         reach_px=STEP_REACH * region_px,
     )
 
@@ -140,7 +174,7 @@ def _jagged(rng: np.random.Generator) -> Line:
 
 def _line(bone: Field, fracture: Fracture) -> Line | None:
     """(33, 2) points of the line, from cortex to cortex, or from one cortex into the bone."""
-    back, ahead = (_exit(bone, fracture.centre_px, fracture.direction * sign, fracture.longest_px) for sign in (-1, 1))
+    back, ahead = (_exit(bone, fracture, sign) for sign in (-1, 1))
     if back is None or ahead is None:
         return None
     start, stop = -back, ahead
@@ -156,12 +190,14 @@ def _line(bone: Field, fracture: Fracture) -> Line | None:
     return np.asarray(fracture.centre_px + t * fracture.direction + stray * normal)
 
 
-def _exit(bone: Field, start: Line, direction: Line, longest: float) -> float | None:
-    """How far from `start` the bone ends in this direction; None when `start` is not in the bone."""
-    distances = np.arange(0, longest * 1.6, 1.0)
-    at = start + distances[:, None] * direction
+def _exit(bone: Field, fracture: Fracture, sign: int) -> float | None:
+    """How far from its centre the bone, or the region, ends along the line; None when the centre is not in bone."""
+    distances = np.arange(0, fracture.longest_px * 1.6, 1.0)
+    at = fracture.centre_px + distances[:, None] * fracture.direction * sign
     height, width = bone.shape
-    on_film = (at[:, 0] >= 0) & (at[:, 0] < width) & (at[:, 1] >= 0) & (at[:, 1] < height)
+    stray = 3 * fracture.width_px
+    low, high = np.array(fracture.region[:2]) + stray, np.array(fracture.region[2:]) - stray
+    on_film = ((at >= low) & (at < high)).all(1)
     x = np.clip(at[:, 0], 0, width - 1).astype(int)
     y = np.clip(at[:, 1], 0, height - 1).astype(int)
     inside = on_film & (bone[y, x] > 1e-3)

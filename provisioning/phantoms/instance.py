@@ -14,6 +14,8 @@ from appliance.domain.identifiers import derived_uid
 
 from .phantom import Phantom
 
+YEAR = 2026  # of every study
+
 BODY_PARTS = {
     "ankle": ("ANKLE", "70258002", "Ankle joint"),
     "wrist": ("WRIST", "74670003", "Wrist joint"),
@@ -32,13 +34,8 @@ VIEWS = {
 }
 """View Position and its SNOMED CT code (DICOM PS3.16 CID 4010)."""
 
-ORIENTATIONS = {
-    "AP": ("L", "F"),
-    "PA": ("L", "H"),  # the wrist: fingers up, and they point to the feet in the anatomical position
-    "LL": ("A", "F"),
-    "RL": ("P", "F"),
-}
-"""Patient Orientation of the rows and of the columns (DICOM PS3.3 C.7.6.1.1.1), as the anatomies are drawn."""
+ROWS_TOWARDS = {"AP": "L", "PA": "L", "LL": "A", "RL": "P"}
+"""Patient Orientation of the rows (DICOM PS3.3 C.7.6.1.1.1), as the anatomies are drawn."""
 
 
 def instance_from_phantom(
@@ -52,7 +49,7 @@ def instance_from_phantom(
     """The instance with its file meta, Explicit VR Little Endian.
 
     The same arguments give the same UIDs, so that sending twice is sending one object; another patient, accession
-    number or study gives others.
+    number or study gives others. The views of one patient are one study.
 
     References
     ----------
@@ -63,7 +60,7 @@ def instance_from_phantom(
     patient_id = f"PH-{number}" if patient_id is None else patient_id
     accession_number = f"A{number}" if accession_number is None else accession_number
     study = study_instance_uid or derived_uid("phantom", number, patient_id, accession_number, "study")
-    key = ("phantom", number, patient_id, accession_number, study, int(computed_radiography))
+    key = ("phantom", number, patient_id, accession_number, study, phantom.view, int(computed_radiography))
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -74,7 +71,7 @@ def instance_from_phantom(
     ds.StudyInstanceUID = study
     ds.SeriesInstanceUID = derived_uid(*key, "series")
     ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.StudyDate = ds.SeriesDate = ds.ContentDate = ds.AcquisitionDate = "20260101"
+    ds.StudyDate = ds.SeriesDate = ds.ContentDate = ds.AcquisitionDate = f"{YEAR}0101"
     ds.StudyTime = ds.SeriesTime = ds.ContentTime = ds.AcquisitionTime = "101112"
     ds.Modality = "CR" if computed_radiography else "DX"
     ds.Manufacturer, ds.ManufacturerModelName = "OSTEON", "PHANTOM"
@@ -84,11 +81,12 @@ def instance_from_phantom(
     ds.StudyDescription = f"XR {body_part} (PHANTOM)"
     ds.SeriesDescription = f"{meaning} {phantom.view_position}"
     ds.PatientName, ds.PatientID = f"PHANTOM^{body_part}", patient_id
-    ds.PatientBirthDate, ds.PatientSex = "19700101", "O"
+    ds.PatientBirthDate, ds.PatientSex = f"{YEAR - phantom.age_years}0101", "O"
     ds.AccessionNumber = accession_number
-    ds.StudyID, ds.SeriesNumber, ds.InstanceNumber = "1", "1", "1"
+    ds.StudyID, ds.SeriesNumber, ds.InstanceNumber = "1", f"{phantom.view + 1}", "1"
     ds.BodyPartExamined, ds.ViewPosition = body_part, phantom.view_position
-    ds.PatientOrientation = list(ORIENTATIONS[phantom.view_position])
+    downwards = "H" if phantom.site == "wrist" else "F"  # fingers up, and they point to the feet
+    ds.PatientOrientation = [ROWS_TOWARDS[phantom.view_position], downwards]
     ds.BurnedInAnnotation = "NO"
     ds.WindowCenter, ds.WindowWidth = f"{phantom.window.center:g}", f"{phantom.window.width:g}"
     ds.ImagerPixelSpacing = [f"{phantom.spacing_mm:g}"] * 2

@@ -9,9 +9,9 @@ import numpy as np
 
 from .anatomy import Anatomy, Points
 
-SCALE = (0.94, 1.07)
-TURN_DEG = 7.0
-SHIFT = 0.02  # of the film's side
+SCALE = (0.98, 1.04)  # enlargement: how far from the detector
+TURN_DEG = 8.0
+SHIFT = 0.035  # of the film's side
 ASPECT = 0.04
 BEND_MM = 0.011  # of the film's longer side
 SIDE_PX = (900, 1400)
@@ -68,15 +68,15 @@ class Pose:
         return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-def pose(anatomy: Anatomy, rng: np.random.Generator, *, left: bool) -> Pose:
-    """Lay the patient down; `left` mirrors the anatomy."""
+def pose(anatomy: Anatomy, rng: np.random.Generator, *, left: bool, size: float) -> Pose:
+    """Lay a patient of that size down; `left` mirrors the anatomy."""
     spacing_mm = round(anatomy.spacing_mm * float(rng.uniform(0.95, 1.05)), 3)
     film_px = np.asarray(anatomy.film_mm) / spacing_mm * rng.uniform(0.98, 1.02, 2)
     width_px, height_px = (int(np.clip(side, *SIDE_PX)) for side in film_px)
     turn = np.deg2rad(rng.uniform(-TURN_DEG, TURN_DEG))
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     stretch = 1 + rng.uniform(-ASPECT, ASPECT) / 2
-    scale = rng.uniform(*SCALE) / spacing_mm
+    scale = size * rng.uniform(*SCALE) / spacing_mm
     mirror = -1.0 if left else 1.0
     matrix = rotation @ np.diag([scale * stretch * mirror, scale / stretch])
     side_mm = max(anatomy.film_mm)

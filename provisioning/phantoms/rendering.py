@@ -24,6 +24,7 @@ MARGIN_PX = 24  # grid pixels beyond the film, so that its edge is no edge of a 
 CORTEX_PER_MM = 0.034  # attenuation beyond soft tissue's
 SPONGIOSA_PER_MM = 0.0075
 TISSUE_PER_MM = 0.0085
+FAT_MM, FAT_LESS = 4.5, 0.16  # thickness under the skin, and how much less than muscle it attenuates
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ def bone_layer(bone: Bone, pose: Pose, trabeculae: Field) -> Layer | None:
     hard = np.clip(share - np.float32(ends[0] @ along), 0, 1)
     cortex = bone.cortex_mm[0] + hard * np.float32(bone.cortex_mm[1] - bone.cortex_mm[0])
 
-    outer = _chord(depth, bone.radius_mm)
-    inner = _chord(np.maximum(depth - cortex, 0), np.maximum(bone.radius_mm - cortex, 0.3))
+    outer = chord(depth, bone.radius_mm)
+    inner = chord(np.maximum(depth - cortex, 0), np.maximum(bone.radius_mm - cortex, 0.3))
     inner = np.minimum(inner, outer)
     texture = trabeculae[gy + MARGIN_PX : gy + MARGIN_PX + h, gx + MARGIN_PX : gx + MARGIN_PX + w]
     shell = (outer - inner) * CORTEX_PER_MM
@@ -94,8 +95,11 @@ def tissue_field(tissues: tuple[Tissue, ...], pose: Pose) -> Field:
         if found is not None:
             gx, gy, depth = found
             depth = np.maximum(depth, 0) * np.float32(step / pose.px_per_mm)
-            path = _chord(depth, tissue.radius_mm) * (TISSUE_PER_MM * tissue.density)
-            paste(total, gx, gy, path)
+            path = chord(depth, tissue.radius_mm)
+            if tissue.density > 0:
+                muscle = chord(np.maximum(depth - FAT_MM, 0), tissue.radius_mm)
+                path = path * (1 - FAT_LESS) + muscle * FAT_LESS
+            paste(total, gx, gy, np.asarray(path * (TISSUE_PER_MM * tissue.density), np.float32))
     height, width = grid_shape(pose)
     return enlarged(np.maximum(total, 0), 3)[:height, :width]
 
@@ -109,9 +113,21 @@ def paste(total: Field, x0: int, y0: int, part: Field) -> None:
         total[top:bottom, left:right] += part[top - y0 : bottom - y0, left - x0 : right - x0]
 
 
-def _chord(depth: Field, radius: Field | float) -> Field:
+def chord(depth: Field, radius: Field | float) -> Field:
+    """How much of a tube of that radius a beam crosses at that depth behind its edge."""
     short = np.minimum(depth, radius)
     return np.asarray(2 * np.sqrt(short * (2 * radius - short)), np.float32)
+
+
+def signed_depth(outline: Points, pose: Pose, step: int) -> Field:
+    """(h, w) float32, mm behind the outline, negative outside it; a pixel is `step` grid pixels wide."""
+    height, width = (-(-side // step) for side in grid_shape(pose))
+    side_px = step * STEP_PX
+    canvas = Image.new("L", (width, height))
+    ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in pose.pixels_from_mm(outline) / side_px], fill=1)
+    inside = np.asarray(canvas, bool)
+    edges = ndimage.distance_transform_edt(np.pad(inside, 1, "edge"))[1:-1, 1:-1] if inside.any() else 0 * inside
+    return np.asarray((edges - ndimage.distance_transform_edt(~inside)) * (side_px / pose.px_per_mm), np.float32)
 
 
 def _depth(outline: Points, holes: tuple[Points, ...], pose: Pose, step: int) -> tuple[int, int, Field] | None:

@@ -1,14 +1,20 @@
-"""What a healthy film is full of and a reader must not take for a fracture: trabeculae, vessels, nutrient canals."""
+"""What a healthy film is full of and a reader must not take for a fracture.
+
+Trabeculae, vessels, nutrient canals, gas in the bowel.
+"""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
-from .anatomy import Bone
+from .anatomy import Bone, Tissue
+from .anatomy.shapes import ellipse
 from .pose import Pose
-from .rendering import MARGIN_PX, STEP_PX, Field, Layer, grid_shape
+from .rendering import MARGIN_PX, STEP_PX, Field, Layer, enlarged, grid_shape
 
 TRABECULAR_PX = (0.8, 3.2)  # grid pixels across and along the fibres, which follow the long axis of the film
+
+MOTTLE = 0.018  # standard deviation of soft tissue's attenuation, each of two grains
 
 
 def trabeculae(pose: Pose, rng: np.random.Generator) -> Field:
@@ -22,6 +28,16 @@ def trabeculae(pose: Pose, rng: np.random.Generator) -> Field:
     field = fibres / fibres.std() + 0.6 * struts / struts.std() + 0.7 * clouds / clouds.std()
     field *= np.float32(0.16) / field.std()
     return np.asarray(np.tile(field, (-(-h // 256), -(-w // 256)))[:h, :w], np.float32)
+
+
+def mottle(pose: Pose, rng: np.random.Generator) -> Field:
+    """Muscle bellies and fat between them: a factor of soft tissue, (h, w) float32 about 1."""
+    h, w = (-(-side // 8) for side in grid_shape(pose))
+    fine, coarse = (
+        ndimage.gaussian_filter(rng.standard_normal((h, w), np.float32), spread) for spread in ((3, 1.2), (12, 6))
+    )
+    factor = 1 + np.float32(MOTTLE) * (fine / fine.std() + coarse / coarse.std())
+    return enlarged(np.asarray(factor, np.float32), 8)[: grid_shape(pose)[0], : grid_shape(pose)[1]]
 
 
 def vessels(pose: Pose, rng: np.random.Generator) -> Field:
@@ -53,3 +69,14 @@ def carve_nutrient_canal(layer: Layer, bone: Bone, pose: Pose, rng: np.random.Ge
     canal = np.asarray(canvas.filter(ImageFilter.GaussianBlur(1.0)), np.float32) / 255
     left = 1 - np.float32(rng.uniform(0.15, 0.3)) * canal
     return Layer(layer.x0, layer.y0, np.asarray(layer.attenuation * left, np.float32))
+
+
+def bowel_gas(box_mm: tuple[float, float, float, float], rng: np.random.Generator) -> tuple[Tissue, ...]:
+    """Bubbles of gas in that box."""
+    x0, y0, x1, y1 = box_mm
+    bubbles = []
+    for _ in range(int(rng.integers(3, 14))):
+        across, along = rng.uniform(4, 17, 2)
+        outline = ellipse(rng.uniform(x0, x1), rng.uniform(y0, y1), across, along, rng.uniform(0, 90))
+        bubbles.append(Tissue(outline=outline, radius_mm=float(across), density=-float(rng.uniform(0.25, 0.6))))
+    return tuple(bubbles)

@@ -11,9 +11,12 @@ import numpy as np
 import pycuda.driver
 import pytest
 from numpy.typing import NDArray
+from nvidia.dali import types
+from nvidia.dali.backend import TensorGPU
 
 from kernels import reference
 from kernels.cuda import Capacity, CudaKernels
+from kernels.device import Gpu
 from kernels.operations import KernelError
 from tests.support.kernel_cases import check_maps, fatbin_of_today, grey, heats, maps, same
 
@@ -21,17 +24,22 @@ SMALL = Capacity(maps=3, channels=7, cells=20, heats=3, pixels=5000)
 
 
 @pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CudaKernels]:
-    with CudaKernels(SMALL, fatbin_of_today(tmp_path_factory.mktemp("fatbin"))) as on_gpu:
-        yield on_gpu
+def gpu() -> Iterator[Gpu]:
+    with Gpu() as taken:
+        yield taken
+
+
+@pytest.fixture(scope="module")
+def kernels(gpu: Gpu, tmp_path_factory: pytest.TempPathFactory) -> CudaKernels:
+    return CudaKernels(gpu, SMALL, fatbin_of_today(tmp_path_factory.mktemp("fatbin")))
 
 
 class OnDevice:
     """What TensorRT or DALI hand over: memory of theirs, written on the kernels' stream."""
 
-    def __init__(self, array: NDArray[Any], kernels: CudaKernels, **changes: Any) -> None:
+    def __init__(self, array: NDArray[Any], gpu: Gpu, **changes: Any) -> None:
         self.memory = pycuda.driver.mem_alloc(array.nbytes)
-        pycuda.driver.memcpy_htod_async(self.memory, array, kernels.stream)
+        pycuda.driver.memcpy_htod_async(self.memory, array, gpu.stream)
         self.__cuda_array_interface__ = {
             "data": (int(self.memory) + changes.pop("beside", 0), True),
             "shape": array.shape,
@@ -40,19 +48,26 @@ class OnDevice:
         } | changes
 
 
-def test_what_lies_on_the_gpu_is_used_where_it_is(kernels: CudaKernels) -> None:
+def test_what_lies_on_the_gpu_is_used_where_it_is(gpu: Gpu, kernels: CudaKernels) -> None:
     activations, gradients = maps((3, 7, 4, 5), "noise")
-    made = kernels.gradcam(OnDevice(activations, kernels), OnDevice(gradients, kernels))  # type: ignore[arg-type]
+    made = kernels.gradcam(OnDevice(activations, gpu), OnDevice(gradients, gpu))  # type: ignore[arg-type]
     same(made, kernels.gradcam(activations, gradients))
-    evidence = OnDevice(np.array([[[1, 2, 4]]], np.float32), kernels)
+    evidence = OnDevice(np.array([[[1, 2, 4]]], np.float32), gpu)
     for _ in range(2):  # and is not written on
         same(kernels.normalise(evidence), np.array([[[0.25, 0.5, 1]]], np.float32))  # type: ignore[arg-type]
 
 
+def test_dali_takes_what_lies_there(gpu: Gpu) -> None:
+    pixels = gpu.buffer("pixels", 12).filled(np.arange(6, dtype=np.uint16).reshape(2, 3, 1))
+    taken = TensorGPU(pixels, "HWC", 0)
+    assert (taken.shape(), taken.layout(), taken.data_ptr()) == ([2, 3, 1], "HWC", pixels.pointer)
+    assert taken.dtype == types.UINT16
+
+
 @pytest.mark.parametrize("changes", [{"beside": 4}, {"strides": (80, 4)}])
-def test_what_lies_there_otherwise_is_refused(kernels: CudaKernels, changes: dict[str, Any]) -> None:
+def test_what_lies_there_otherwise_is_refused(gpu: Gpu, kernels: CudaKernels, changes: dict[str, Any]) -> None:
     with pytest.raises(KernelError, match="dense and aligned"):
-        kernels.channel_weights(OnDevice(np.zeros((1, 1, 4, 4), np.float32), kernels, **changes))  # type: ignore[arg-type]
+        kernels.channel_weights(OnDevice(np.zeros((1, 1, 4, 4), np.float32), gpu, **changes))  # type: ignore[arg-type]
 
 
 def test_the_largest_batch_fits_and_no_larger_one(kernels: CudaKernels) -> None:
@@ -82,18 +97,19 @@ def test_one_thread_owns_the_gpu(kernels: CudaKernels) -> None:
     assert "another thread" in said[0]
 
 
-def test_the_stream_can_be_given_to_others(kernels: CudaKernels) -> None:
-    assert isinstance(kernels.stream.handle, int)
-    assert kernels.stream.handle
+def test_the_stream_can_be_given_to_others(gpu: Gpu) -> None:
+    assert isinstance(gpu.stream.handle, int)
+    assert gpu.stream.handle
 
 
 def test_what_was_closed_can_be_opened_again(kernels: CudaKernels, tmp_path: Path) -> None:
     image = grey(9, 9)
-    with CudaKernels(SMALL, fatbin_of_today(tmp_path)) as again:
+    with Gpu() as second:
+        again = CudaKernels(second, SMALL, fatbin_of_today(tmp_path))
         same(again.overlay(image, heats("beyond", 9, 9)), kernels.overlay(image, heats("beyond", 9, 9)))
     same(kernels.overlay(image, []), reference.overlay(image, []))
 
 
-def test_a_fatbin_that_is_missing_is_said_so(tmp_path: Path) -> None:
+def test_a_fatbin_that_is_missing_is_said_so(gpu: Gpu, tmp_path: Path) -> None:
     with pytest.raises(KernelError, match="make kernels"):
-        CudaKernels(SMALL, tmp_path / "gradcam.fatbin")
+        CudaKernels(gpu, SMALL, tmp_path / "gradcam.fatbin")

@@ -19,6 +19,7 @@ import pytest
 from kernels import reference
 from kernels.build import SOURCE, host_library
 from kernels.cuda import CudaKernels
+from kernels.device import Gpu
 from kernels.host.library import HostKernels
 from kernels.operations import KernelError
 from tests.support import kernel_cases
@@ -66,8 +67,8 @@ def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if request.param == "reference":
         yield reference
     elif request.param == "cuda":
-        with CudaKernels(fatbin=fatbin_of_today(tmp_path_factory.mktemp("fatbin"))) as on_gpu:
-            yield on_gpu
+        with Gpu() as gpu:
+            yield CudaKernels(gpu, fatbin=fatbin_of_today(tmp_path_factory.mktemp("fatbin")))
     else:
         yield HostKernels(request.getfixturevalue("library"), backward=request.param.endswith("backward"))
 

@@ -1,5 +1,6 @@
 """Leases on a real SQLite file: who dies, who hangs, who comes late."""
 
+import pickle
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,9 +12,11 @@ from sqlalchemy import Engine, func, insert, select, update
 
 from appliance.domain.job import Backoff, Event, ImpossibleTransition, State
 from appliance.errors import Transient
+from appliance.service.handlers import Kept
 from appliance.storage.database import now, open_database, readers
 from appliance.storage.ledger import Outgoing, Received, keep_instance, latest_answer, record_result
 from appliance.storage.queue import Queue
+from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, deliveries, instances, results
 from tests.support.results import result
 from tests.support.sources import source
@@ -216,3 +219,18 @@ def test_a_newer_result_takes_the_place_of_what_waits(engine: Engine, queue: Que
     assert latest is not None
     assert (latest.revision, latest.source_digest) == (2, "b")
     assert latest_answer(engine, "2.25.0") is None
+
+
+def test_what_comes_next_can_be_seen_and_stays_free(engine: Engine, queue: Queue, tmp_path: Path) -> None:
+    assert queue.peek() is None
+    for number in (1, 2, 3):
+        keep_instance(engine, received(number))
+    assert queue.peek() == 1
+    (first,) = queue.lease()
+    assert (first.job_id, queue.peek()) == (1, 2)
+    assert [lease.job_id for lease in queue.lease(most=2)] == [2, 3]
+    assert queue.peek() is None
+    spool = FileSpool(tmp_path / "spool")
+    expected = Kept(spool, spool.put(b"an instance"))
+    assert Kept(spool, expected.digest) == expected != Kept(spool, "0" * 64)
+    assert pickle.loads(pickle.dumps(expected))() == b"an instance"

@@ -203,3 +203,19 @@ def test_bytes_that_are_gone_cost_no_report(engine: Engine, spool: FileSpool, re
             path.unlink()
     assert reporter.step()
     assert sent(engine) == [("summary", "queued", ""), ("sr", "queued", ""), ("oru", "queued", "")]
+
+
+def test_a_positive_study_updates_its_order_where_the_site_flags_so(engine: Engine, spool: FileSpool) -> None:
+    ris = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1, flag="omi", character_set="8859/1")
+    queue = Queue(engine, studies, "me", most_attempts=3)
+    reporter = Reporter(engine, queue, spool, HeaderReader(), (ris,))  # type: ignore[arg-type]
+    for number, probability in ((1, 0.1), (2, 0.87)):
+        ds = view(number, study=f"1.2.3.{number}")
+        received(engine, spool, ds)
+        answered(engine, result(ds, finding(probability)))
+        assert reporter.step()
+    assert [kind for kind, _, _ in sent(engine)] == ["oru", "oru", "order"]
+    with engine.connect() as c:
+        row = c.execute(select(deliveries).where(deliveries.c.kind == "order")).one()
+    text = spool.get(row.digest).decode()
+    assert text.split("|")[9] == row.identifier and "\rORC|XO||" in text and "\rTQ1|1||||||||S\r" in text

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import copy
+import json
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import highdicom
+import numpy as np
 import pytest
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import (
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
@@ -17,11 +23,15 @@ from pydicom.uid import (
 )
 
 from appliance.dicom.codes import BODY_PARTS, OF_INTEREST, REJECTED_FOR_QUALITY
+from appliance.dicom.contributing_equipment import DESCRIBED
 from appliance.dicom.document import Reference, reference
 from appliance.dicom.key_objects import key_objects, rejection_note
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
+from appliance.dicom.patient_study import TYPE_2, TYPE_3
 from appliance.dicom.presentation_state import REGIONS, WORDS, is_presentable, presentation_state
+from appliance.dicom.secondary_capture import secondary_capture
 from appliance.dicom.series import anatomy
+from appliance.dicom.shutter import EDGES
 from appliance.dicom.structured_report import structured_report
 from appliance.dicom.tracking import tracked
 from appliance.domain.finding import Box
@@ -29,6 +39,7 @@ from appliance.domain.identifiers import Laterality, Site, derived_uid
 from appliance.domain.radiograph import Window
 from appliance.domain.result import Predecessor, Result
 from appliance.domain.study import StudyResult
+from tests.support.objects import answered
 from tests.support.peers import Peer
 from tests.support.results import PROVENANCE, finding, result, study, unanalysed
 from tests.support.sources import changed, item, received, variants
@@ -166,7 +177,7 @@ def test_boxes_and_words_can_be_switched_off_one_by_one() -> None:
     assert [o.UnformattedTextValue for o in words.TextObjectSequence] == [
         "1 left wrist: fracture suspected, 87%",
         "2 left wrist: fracture in doubt, 40%",
-        "3 left wrist: no fracture found, 10%",
+        "3 left wrist: no fracture found, probability of one 10%",
     ]
     assert "GraphicObjectSequence" not in words and "TextObjectSequence" not in regions
 
@@ -296,3 +307,56 @@ def test_a_side_is_unknown_where_regions_have_different_ones() -> None:
     assert anatomy(source, both).Laterality == ""
     assert anatomy(source, unanalysed(source)).Laterality == "L"
     assert source.SOPClassUID == DigitalXRayImageStorageForPresentation
+
+
+BROKEN = sorted(
+    {
+        *TYPE_2, *TYPE_3, *DESCRIBED, *(edge for edges in EDGES.values() for edge in edges),
+        "SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "SpecificCharacterSet", "ImageLaterality",
+        "Laterality", "BodyPartExamined", "PatientOrientation", "RequestAttributesSequence", "ShutterShape",
+        "ContributingEquipmentSequence", "PixelSpacing", "ImagerPixelSpacing", "BurnedInAnnotation", "RescaleType",
+        "EstimatedRadiographicMagnificationFactor", "LossyImageCompressionRatio", "PresentationLUTShape",
+        "AnatomicRegionSequence",
+    }
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\xff\xfe\xfd\x80/\\^=\x1b$B", b"\\\\\\", b" "], ids=["bytes", "separators", "blank"]
+)
+@pytest.mark.parametrize("keyword", BROKEN)
+def test_an_attribute_of_garbage_breaks_no_object(keyword: str, garbage: bytes) -> None:
+    source = received(changed("garbage", ShutterShape="RECTANGULAR"))
+    tag = Tag(keyword)
+    source[tag] = RawDataElement(tag, dictionary_VR(tag), len(garbage), garbage, 0, False, True)
+    given = answered(source)
+    of_study = study(given), {given.sop_instance_uid: source}
+    rgb = np.zeros((60, 50, 3), np.uint8)
+    for made in (key_objects(*of_study), state(source, given), secondary_capture(source, given, rgb)):
+        read = dataset_from_bytes(part10_bytes(made))
+        assert read.StudyInstanceUID == source.StudyInstanceUID
+        assert str(read)
+
+
+NOT_COPIED = {
+    # of animals
+    "StrainDescription", "StrainNomenclature", "StrainStockSequence", "StrainAdditionalInformation",
+    "StrainCodeSequence", "GeneticModificationsSequence", "PatientSpeciesDescription", "PatientSpeciesCodeSequence",
+    "PatientBreedDescription", "PatientBreedCodeSequence", "BreedRegistrationSequence", "PatientSexNeutered",
+    # pairs that a gap would break, photographs, and sizes that belong to one exposure
+    "PatientBirthDateInAlternativeCalendar", "PatientDeathDateInAlternativeCalendar", "PatientAlternativeCalendar",
+    "ResponsiblePerson", "ResponsiblePersonRole", "ResponsibleOrganization",
+    "ReferencedPatientPhotoSequence", "MeasuredAPDimension", "MeasuredLateralDimension",
+    # dciodvfy knows them in no image
+    "RequestingService", "RequestingServiceCodeSequence",
+    # written by its own name
+    "StudyInstanceUID",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["patient", "general-study", "patient-study"])
+def test_what_is_not_copied_of_a_module_is_named(module: str) -> None:
+    """Against the Standard's tables as highdicom carries them."""
+    tables = Path(highdicom.__file__).parent / "_standard" / "module_attribute_map.json"
+    attributes = {a["keyword"] for a in json.loads(tables.read_text())[module] if not a["path"]}
+    assert attributes and attributes <= {*TYPE_2, *TYPE_3} | NOT_COPIED

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from appliance.gpu import GpuFigures
 from appliance.status.facts import ROLES, Backlog, Certificate, Facts, RoleState, RoleStatus
 from appliance.status.health import (
     DEEP,
@@ -187,3 +188,22 @@ def test_identity_is_cut_out_of_a_peers_words(text: str) -> None:
 def test_an_address_is_no_identity() -> None:
     text = "RIS at 192.0.2.11:2575: the connection failed (Connection refused)"
     assert without_identity(text) == text
+
+
+@pytest.mark.parametrize(
+    ("seen", "broken", "said"),
+    [
+        (None, [], ""),
+        (GpuFigures(), [], ""),
+        (GpuFigures(temperature_c=83, ecc_errors=0), [], ""),
+        (GpuFigures(temperature_c=92, throttled="heat"), ["gpu.clocks"], "slowed down by heat (92 °C)"),
+        (GpuFigures(throttled="power"), ["gpu.clocks"], "slowed down by power"),
+        (GpuFigures(ecc_errors=2), ["gpu.memory"], "had 2 errors"),
+    ],
+)
+def test_a_gpu_that_suffers_is_a_warning(seen: GpuFigures | None, broken: list[str], said: str) -> None:
+    found = conditions(replace(FINE, gpu=seen))
+    assert names(problems(found)) == broken
+    assert is_ready(found)
+    assert said in " ".join(c.sentence for c in problems(found))
+    assert any(c.name.startswith("gpu.") for c in found) == (seen is not None)

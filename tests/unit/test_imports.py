@@ -9,7 +9,7 @@ import engines
 import kernels
 import provisioning
 
-ABSENT = ("pycuda", "tensorrt", "tensorrt_rtx", "systemd", "torch")
+ABSENT = ("pycuda", "pynvml", "tensorrt", "tensorrt_rtx", "systemd", "torch")
 TRAINING = ("engines.training", "provisioning.training", "provisioning.training_material")
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance.analysis.overlay import _draw_heats
+from appliance.analysis.heat import draw_heats
 from appliance.ports import Heat
 from kernels import reference as kernels
 from tests.support.kernel_cases import LAYOUTS, heats
@@ -82,7 +82,7 @@ def test_the_overlay_is_what_the_appliance_draws() -> None:
     for layout in LAYOUTS:
         shown = [Heat(cells=h.cells, extent=h.extent, within=h.within) for h in heats(layout, *grey.shape)]
         drawn = np.repeat(grey[..., None], 3, axis=2)
-        _draw_heats(drawn, grey, shown)
+        draw_heats(drawn, grey, shown, "standard")
         made = kernels.overlay(grey, shown)
         assert made.shape == drawn.shape and made.dtype == drawn.dtype
         # the same positions from other origins: a heat between two colours may take the other

@@ -12,9 +12,12 @@ from pydicom.dataset import Dataset
 from scipy import ndimage
 
 from appliance.domain.identifiers import is_valid_uid
-from provisioning.phantoms import Phantom, instance_from_phantom, phantom
+from provisioning.phantoms import VIEWS, Phantom, instance_from_phantom, phantom
+from provisioning.phantoms.anatomy import ANATOMIES
+from provisioning.phantoms.exposure import LEAK, scatter, veiled
 
 SITES = ("ankle", "wrist", "knee", "shoulder", "pelvis", "spine")
+IN_TWO_VIEWS = ("ankle", "wrist", "knee", "spine")
 REACH = 0.17  # of the region's shorter side: as far from the line as a step may still move bone
 
 
@@ -108,6 +111,111 @@ def test_films_come_in_both_polarities_both_depths_and_both_sides() -> None:
     assert {(p.laterality, p.view_position) for p in films} == {("L", "LL"), ("R", "RL")}
 
 
+@pytest.mark.parametrize("site", IN_TWO_VIEWS)
+def test_two_views_show_one_skeleton(site: str) -> None:
+    """The same bones, each at its height: within a tenth of the film, which a bent joint takes."""
+    first, second = ANATOMIES[site]
+    assert [bone.name for bone in first.bones] == [bone.name for bone in second.bones]
+    for a, b in zip(first.bones, second.bones, strict=True):
+        if a.breaks is not None:
+            assert a.breaks == b.breaks
+            for share in a.breaks:
+                assert abs(a.at(share)[1] - b.at(share)[1]) < 0.1 * first.film_mm[1], (a.name, share)
+
+
+@pytest.mark.parametrize("site", IN_TWO_VIEWS)
+@pytest.mark.parametrize("seed", range(5))
+def test_two_views_are_one_study_of_one_patient_broken_at_one_place(site: str, seed: int) -> None:
+    views = [phantom(site, seed, True, view) for view in range(2)]
+    a, b = (instance_from_phantom(p) for p in views)
+    for keyword in ("StudyInstanceUID", "PatientID", "PatientBirthDate", "AccessionNumber", "ImageLaterality"):
+        assert a[keyword].value == b[keyword].value, keyword
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "ViewPosition", "SeriesNumber", "PixelData"):
+        assert a[keyword].value != b[keyword].value, keyword
+    assert a.ViewCodeSequence[0].CodeValue != b.ViewCodeSequence[0].CodeValue
+    assert (views[0].hardware, views[0].cast) == (views[1].hardware, views[1].cast)
+    heights = []
+    for p in views:
+        assert p.fracture is not None
+        (_, y0, _, y1), (_, top, _, bottom) = p.fracture, p.region
+        heights.append(((y0 + y1) / 2 - top) / (bottom - top))
+    assert abs(heights[0] - heights[1]) < 0.16
+
+
+def test_what_a_patient_carries_tells_nothing_of_a_fracture() -> None:
+    pairs = [(phantom(site, seed, False), phantom(site, seed, True)) for site in SITES for seed in range(40, 48)]
+    assert all((whole.hardware, whole.cast) == (broken.hardware, broken.cast) for whole, broken in pairs)
+    assert 4 <= sum(whole.hardware for whole, _ in pairs) <= 22
+    assert 1 <= sum(whole.cast for whole, _ in pairs) <= 12
+    assert not any(whole.cast for whole, _ in pairs if whole.site in ("shoulder", "pelvis", "spine"))
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_metal_is_white_and_leaves_the_fracture_free(site: str) -> None:
+    films = [phantom(site, seed, False) for seed in range(16)]
+    carriers = [whole.seed for whole in films if whole.hardware][:2]
+    bare = next(whole.seed for whole in films if not whole.hardware)
+    assert carriers
+    for view in range(VIEWS[site]):
+        assert _white(phantom(site, bare, False, view)) < 0.001
+        for seed in carriers:
+            whole, broken = phantom(site, seed, False, view), phantom(site, seed, True, view)
+            assert _white(whole) > 0.001
+            assert broken.fracture is not None
+            x0, y0, x1, y1 = broken.fracture
+            lost = (_bright_bone(whole) - _bright_bone(broken))[y0:y1, x0:x1]
+            assert ndimage.gaussian_filter(lost, 1).max() > 0.02, (seed, view)
+
+
+def _white(p: Phantom) -> float:
+    """Share of the region beyond the window's white end, noise taken away."""
+    x0, y0, x1, y1 = p.region
+    top = p.window.center + (-1 if p.invert else 1) * p.window.width / 2
+    smooth = ndimage.median_filter(p.pixels[y0:y1, x0:x1], 5)
+    return float(((smooth < top) if p.invert else (smooth > top)).mean())
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_the_leaves_stay_outside_the_region(site: str) -> None:
+    shut = []
+    for seed in range(8):
+        p = phantom(site, seed, False)
+        open_field = ndimage.uniform_filter(_bright_bone(p), 5) > 1.3 * LEAK
+        x0, y0, x1, y1 = p.region
+        assert open_field[y0:y1, x0:x1].all(), seed
+        shut.append(not open_field.all())
+    assert sum(shut) >= 4
+
+
+def test_scatter_takes_contrast_where_little_of_the_beam_is_left() -> None:
+    """Beside air, bone gets the scatter of the air's side as well: the same step shows less there."""
+    whole = np.full((320, 320), 0.2, np.float32)
+    whole[:, 160:] = 2.0
+    veil = scatter(whole, np.random.default_rng(1))
+    assert (veil > 0).all()
+    shown = veiled(whole + np.float32(0.2), veil) - veiled(whole, veil)
+    in_air, in_bone = shown[160, 80], shown[160, 176]
+    assert 0 < in_bone < 0.9 * in_air < 0.2
+
+
+def test_patients_differ_in_age_size_mineral_and_build() -> None:
+    films = [phantom("knee", seed, False) for seed in range(16)]
+    heights_mm = [(p.region[3] - p.region[1]) * p.spacing_mm for p in films]
+    assert max(heights_mm) > 1.2 * min(heights_mm)
+    assert min(p.age_years for p in films) < 25 < 60 < max(p.age_years for p in films)
+    assert len({p.pixels.shape for p in films}) == len(films)
+
+
+def test_a_body_has_its_right_sides_marker_on_the_viewers_left() -> None:
+    """A letter is small and stands out from what is around it, as nothing else does beside the iliac crests."""
+    for seed in range(6):
+        small = _bright_bone(phantom("pelvis", seed, False))[::4, ::4]
+        height, width = small.shape
+        band = (small - ndimage.median_filter(small, 21))[int(0.1 * height) : int(0.28 * height)]
+        left, right = (ndimage.uniform_filter(b, 2).max() for b in (band[:, : width // 3], band[:, -width // 3 :]))
+        assert left > 0.2 and left > 2 * right, seed
+
+
 def test_unpaired_sites_have_no_side() -> None:
     assert [phantom(site, 3, False).laterality for site in ("pelvis", "spine")] == ["", ""]
 
@@ -117,6 +225,8 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         phantom("elbow", 1, False)
     with pytest.raises(ValueError, match="-1"):
         phantom("wrist", -1, False)
+    with pytest.raises(ValueError, match="1 views"):
+        phantom("pelvis", 1, False, view=1)
 
 
 @pytest.mark.parametrize("computed_radiography", [False, True])

@@ -92,3 +92,11 @@ def test_uids_name_source_pack_kind_and_revision() -> None:
 
 def test_a_synthetic_model_says_so_in_its_name() -> None:
     assert "SYNTHETIC" in PROVENANCE.model
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [(0.0, "<1%"), (0.0099, "<1%"), (0.01, "1%"), (0.5, "50%"), (0.99, "99%"), (0.991, ">99%"), (1.0, ">99%")],
+)
+def test_no_probability_is_called_0_or_100_per_cent(probability: float, said: str) -> None:
+    assert finding(probability).percent == said

@@ -1,20 +1,28 @@
-"""The six sites, drawn in millimetres; `ANATOMIES` is the table of them."""
+"""The six sites, drawn in millimetres; `ANATOMIES` is the table of them.
+
+A site has one or two views. Two views are two projections of one skeleton: the same names, the same lengths along the
+limb, and the shaft of a bone begins and ends at the same heights, so that a share of it is the same place.
+"""
 
 from .ankle import ANKLE
+from .ankle_frontal import ANKLE_FRONTAL
 from .knee import KNEE
+from .knee_lateral import KNEE_LATERAL
 from .pelvis import PELVIS
 from .shapes import Anatomy, Bone, Points, Tissue
 from .shoulder import SHOULDER
 from .spine import SPINE
+from .spine_lateral import SPINE_LATERAL
 from .wrist import WRIST
+from .wrist_lateral import WRIST_LATERAL
 
-ANATOMIES: dict[str, Anatomy] = {
-    "ankle": ANKLE,
-    "wrist": WRIST,
-    "knee": KNEE,
-    "shoulder": SHOULDER,
-    "pelvis": PELVIS,
-    "spine": SPINE,
+ANATOMIES: dict[str, tuple[Anatomy, ...]] = {
+    "ankle": (ANKLE, ANKLE_FRONTAL),
+    "wrist": (WRIST, WRIST_LATERAL),
+    "knee": (KNEE, KNEE_LATERAL),
+    "shoulder": (SHOULDER,),
+    "pelvis": (PELVIS,),
+    "spine": (SPINE, SPINE_LATERAL),
 }
 
 __all__ = ["ANATOMIES", "Anatomy", "Bone", "Points", "Tissue"]

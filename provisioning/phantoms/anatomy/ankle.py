@@ -129,4 +129,5 @@ ANKLE = Anatomy(
         ),
     ),
     view_position="RL",
+    limb=True,
 )  # fmt: skip

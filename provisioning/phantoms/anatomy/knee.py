@@ -113,4 +113,5 @@ KNEE = Anatomy(
         ),
     ),
     view_position="AP",
+    limb=True,
 )  # fmt: skip

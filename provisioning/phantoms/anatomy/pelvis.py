@@ -192,10 +192,8 @@ PELVIS = Anatomy(
             ]),
             radius_mm=95,
         ),
-        Tissue(outline=ellipse(46, -88, 20, 11, 30), radius_mm=14, density=-0.5),
-        Tissue(outline=ellipse(-30, -104, 12, 8, -20), radius_mm=10, density=-0.5),
-        Tissue(outline=ellipse(4, -12, 13, 17, 0), radius_mm=12, density=-0.45),
     ),
     view_position="AP",
     paired=False,
+    bowel_mm=(-70, -140, 70, 10),
 )  # fmt: skip

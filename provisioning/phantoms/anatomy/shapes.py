@@ -45,6 +45,11 @@ class Bone:
     density: float = 1.0
     holes: tuple[Points, ...] = ()
 
+    def at(self, share: float) -> Points:
+        """The (2,) float64 point of `shaft` at that share of its length, mm."""
+        start, stop = np.asarray(self.shaft, np.float64)
+        return np.asarray(start + (stop - start) * share)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tissue:
@@ -71,6 +76,10 @@ class Anatomy:
         Whether the site has a left and a right, and so a laterality.
     view_position
         DICOM PS3.3 C.8.11.5.1.1, for the right side.
+    bowel_mm
+        The box in which there is gas, another in every patient; None: no bowel here.
+    limb
+        Something that a cast goes around.
     """
 
     film_mm: tuple[float, float]
@@ -80,6 +89,12 @@ class Anatomy:
     tissues: tuple[Tissue, ...]
     view_position: str
     paired: bool = True
+    bowel_mm: tuple[float, float, float, float] | None = None
+    limb: bool = False
+
+    def bone(self, name: str) -> Bone:
+        """The bone of that name."""
+        return next(bone for bone in self.bones if bone.name == name)
 
 
 def curve(points: Sequence[Xy], steps: int = 6) -> Points:

@@ -117,10 +117,8 @@ SPINE = Anatomy(
             (-120, -90)]), radius_mm=30, density=-0.7),
         Tissue(outline=curve([(100, -200), (36, -190), (34, -140), (50, -116), (84, -100),
             (120, -94)]), radius_mm=30, density=-0.7),
-        Tissue(outline=ellipse(74, -6, 12, 20, 12), radius_mm=12, density=-0.5),
-        Tissue(outline=ellipse(-70, 46, 12, 17, -10), radius_mm=12, density=-0.5),
-        Tissue(outline=ellipse(60, 74, 15, 9, -30), radius_mm=10, density=-0.4),
     ),
     view_position="AP",
     paired=False,
+    bowel_mm=(-105, -20, 105, 140),
 )  # fmt: skip

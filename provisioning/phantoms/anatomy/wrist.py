@@ -112,4 +112,5 @@ WRIST = Anatomy(
         ),
     ),
     view_position="PA",
+    limb=True,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A libcuda.so.1 for machines without a GPU, and PyCUDA built against it."""
+"""A libcuda.so.1 and a libnvidia-ml.so.1 for machines without a GPU, and PyCUDA built against the former."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ HOST = SOURCE.parent / "host"
 PYCUDA = "pycuda==2026.1"
 WHEELS = Path.home() / ".cache/osteon/wheels"
 """A build takes minutes; its wheel, and those that it needs, are kept here."""
+
+TENSORRT = HERE / "site"
+"""To be put on the path: a `tensorrt` for machines without a GPU, whose plans run over the libcuda.so.1."""
 
 SITECONF = """\
 USE_SHIPPED_BOOST = True
@@ -64,6 +67,13 @@ def driver(folder: Path) -> Path:
         ["g++", *flags, "-Wl,-soname,libcuda.so.1", "-o", out, HERE / "libcuda.cpp", folder / "stubs.o"], check=True
     )
     (folder / "libcuda.so").symlink_to(out.name)
+    return folder
+
+
+def nvml(folder: Path) -> Path:
+    """`folder`, with libnvidia-ml.so.1 in it: libnvidia-ml.c."""
+    out = folder / "libnvidia-ml.so.1"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", out, HERE / "libnvidia-ml.c"], check=True)
     return folder
 
 

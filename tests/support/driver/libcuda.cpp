@@ -2,7 +2,8 @@
 // is in order because everything happens at once, and the kernels are gradcam.cu's on the CPU. The names, signatures
 // and error codes are cuda.h's own; every other function of cuda.h answers that this is a stub (__init__.py).
 //
-// CUDA_FAILS names a function, as libcuda exports it, that fails as it would on a GPU.
+// CUDA_FAILS names a function, as libcuda exports it, that fails as it would on a GPU; CUDA_ROOM is the largest piece of
+// memory, in bytes, that the GPU still has.
 #include <cuda.h>
 
 #include "cuda_on_host.h"
@@ -10,6 +11,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 #define FAILS(error)                                                                                                   \
     if (const char *name = getenv("CUDA_FAILS"); name && !strcmp(name, __func__)) return error
@@ -86,6 +88,7 @@ CUresult cuStreamSynchronize(CUstream) { FAILS(CUDA_ERROR_ILLEGAL_ADDRESS); retu
 
 CUresult cuMemAlloc(CUdeviceptr *pointer, size_t bytes) {
     FAILS(CUDA_ERROR_OUT_OF_MEMORY);
+    if (const char *room = getenv("CUDA_ROOM"); room && bytes > strtoull(room, nullptr, 10)) return CUDA_ERROR_OUT_OF_MEMORY;
     *pointer = (CUdeviceptr)aligned_alloc(256, (bytes + 255) / 256 * 256);
     return CUDA_SUCCESS;
 }
@@ -101,6 +104,21 @@ CUresult cuMemcpyHtoDAsync(CUdeviceptr to, const void *from, size_t bytes, CUstr
 CUresult cuMemcpyDtoHAsync(void *to, CUdeviceptr from, size_t bytes, CUstream on) {
     memcpy(to, (void *)from, bytes);
     return on == (CUstream)&stream ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult cuMemcpyDtoDAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream on) {
+    memcpy((void *)to, (void *)from, bytes);
+    return on == (CUstream)&stream ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult cuEventCreate(CUevent *created, unsigned) { *created = (CUevent) new timespec; return CUDA_SUCCESS; }
+CUresult cuEventDestroy(CUevent event) { delete (timespec *)event; return CUDA_SUCCESS; }
+CUresult cuEventRecord(CUevent event, CUstream) { clock_gettime(CLOCK_MONOTONIC, (timespec *)event); return CUDA_SUCCESS; }
+CUresult cuEventSynchronize(CUevent) { return CUDA_SUCCESS; }
+CUresult cuEventElapsedTime(float *ms, CUevent from, CUevent to) {
+    const timespec &a = *(timespec *)from, &b = *(timespec *)to;
+    *ms = (b.tv_sec - a.tv_sec) * 1e3f + (b.tv_nsec - a.tv_nsec) / 1e6f;
+    return CUDA_SUCCESS;
 }
 
 CUresult cuLaunchKernel(CUfunction function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,

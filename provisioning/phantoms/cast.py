@@ -1,0 +1,35 @@
+"""A plaster cast: a shell around the limb, wound in turns, in every view; told of nobody's fracture."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from .anatomy import Tissue
+from .pose import Pose
+from .rendering import Field, chord, enlarged, grid_shape, signed_depth
+
+PREVALENCE = 0.2
+"""Of limbs, as for metal."""
+THICKNESS_MM = (4.0, 7.5)
+PADDING_MM = 3.0
+"""Wool between skin and plaster."""
+PLASTER_PER_MM = 0.02
+"""More than twice soft tissue's: gypsum has calcium in it."""
+TURN_MM = 9.0
+"""Between one turn of the bandage and the next."""
+COARSE = 3  # grid pixels per pixel of this shell, as for soft tissue
+
+
+def shell(limb: Tissue, pose: Pose, rng: np.random.Generator) -> Field:
+    """Attenuation of a cast around that tissue, (h, w) float32 on the grid."""
+    depth = signed_depth(limb.outline, pose, COARSE)
+    inner, outer = depth + PADDING_MM, depth + PADDING_MM + rng.uniform(*THICKNESS_MM)
+    radius = limb.radius_mm + PADDING_MM
+    path = chord(np.maximum(outer, 0), radius + (outer - inner).mean()) - chord(np.maximum(inner, 0), radius)
+    noise = ndimage.gaussian_filter(rng.standard_normal(path.shape, np.float32), 3)
+    y = np.arange(path.shape[0], dtype=np.float32)[:, None] + 2.5 * noise / noise.std()
+    period = TURN_MM * pose.px_per_mm / (2 * COARSE)
+    turns = 1 + 0.08 * np.sin(2 * np.pi * y / period) + 0.05 * noise / noise.std()
+    height, width = grid_shape(pose)
+    return np.asarray(enlarged(np.asarray(path * turns * PLASTER_PER_MM, np.float32), COARSE)[:height, :width])

@@ -1,0 +1,232 @@
+"""What a GPU makes of it: ``python -m tests.benchmarks.gpu``, on a machine that has one.
+
+Milliseconds per stage for one radiograph of 10 megapixels beside the CPU's, inference by batch, radiographs a second,
+each kernel's bandwidth against a copy on the device, and the same networks in PyTorch with pytorch-grad-cam, if both
+are installed (``pip install torch grad-cam``) and PyTorch sees the GPU.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from time import perf_counter
+
+import click
+import numpy as np
+
+from appliance.analysis.pipeline import Pipeline
+from appliance.compute import Compute
+from appliance.config import Analyse, Configuration
+from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset
+from appliance.domain.radiograph import Radiograph
+from appliance.gpu import card
+from appliance.preprocessing.reference import displayed
+from appliance.service.engines import Hardware, on_gpu, packs_of, pipeline_of, pipeline_on
+from engines.plan import LARGEST_BATCH, tensorrt
+from engines.runner import Runner
+from kernels.cuda import CudaKernels
+from kernels.device import Gpu
+from kernels.operations import LAYER
+from provisioning.phantoms import instance_from_phantom, phantom
+from tests.support.kernel_cases import fatbin_of_today, heats
+
+TEN_MEGAPIXELS = (3700, 2800)
+"""Rows and columns of a detector of 43 x 35 cm at 0.12 mm, a little more than 10 million."""
+
+
+@click.command()
+@click.option("--pack", default="fracatlas", show_default=True)
+@click.option(
+    "--rounds", default=50, show_default=True, help="Of each measurement; as many again go before, uncounted."
+)
+def main(pack: str, rounds: int) -> None:
+    """Print every table."""
+    config = Configuration(analyse=Analyse(pack=pack, compute="cpu"))
+    with tempfile.TemporaryDirectory() as folder:
+        config = config.model_copy(update={"state_dir": Path(folder)})
+        hardware, compute = _gpu(config, Path(folder))
+        packs = packs_of(config)
+        start = perf_counter()
+        on_the_gpu = pipeline_on(hardware, config, packs, compute)
+        print(f"{compute.name}: ready after {perf_counter() - start:.1f} s, its plans compiled for the first time")
+        film = _film()
+        _stages({"GPU": on_the_gpu, "CPU": pipeline_of(config)}, film, rounds)
+        kernels = hardware.kernels
+        assert isinstance(kernels, CudaKernels)
+        _overlay(kernels, film, rounds)
+        _batches(hardware.runner_of(next(iter(packs[0].classifiers.values())).file), kernels, rounds)
+        _bandwidth(kernels, rounds)
+        _pytorch(rounds)
+
+
+def _gpu(config: Configuration, folder: Path) -> tuple[Hardware, Compute]:
+    seen, trt = card(), tensorrt()
+    name = f"{seen.name}, driver {seen.driver}, {trt.__name__} {trt.__version__}"
+    stands_in = trt.__version__ == "0"
+    if stands_in:
+        name = "NO GPU: tests.support.driver stands in, and every figure is meaningless"
+    hardware = on_gpu(config, packs_of(config), "cpu" if stands_in else "gpu", fatbin_of_today(folder))
+    return hardware, Compute(device="gpu", name=name, reason="it is measured")
+
+
+def _film() -> Radiograph:
+    """A phantom, tiled to the size of a large detector."""
+    ds = instance_from_phantom(phantom("wrist", 3, True))
+    rows, columns = TEN_MEGAPIXELS
+    pixels = np.tile(ds.pixel_array, (-(-rows // ds.Rows), -(-columns // ds.Columns)))[:rows, :columns]
+    ds.Rows, ds.Columns, ds.PixelData = rows, columns, pixels.tobytes()
+    return radiograph_from_dataset(ds, header_from_dataset(ds, ""))
+
+
+def _stages(pipelines: dict[str, Pipeline], film: Radiograph, rounds: int) -> None:
+    """From decoded pixels in host memory to probabilities and maps in host memory."""
+    print(f"\n{film.shape[0]} x {film.shape[1]} px, one at a time: median (worst) ms, n = {rounds}")
+    for name, pipeline in pipelines.items():
+        spent: dict[str, list[float]] = defaultdict(list)
+        count = 0
+        for number in range(2 * rounds):
+            # another array each time, as another radiograph is: or nothing would be taken to the GPU again
+            stored = _again(film)
+            start = perf_counter()
+            result = pipeline.analyse(stored).result
+            total = (perf_counter() - start) * 1e3
+            count = len(result.findings) + len(result.unread_regions)
+            if number >= rounds:
+                for stage, ms in (*result.timings_ms, ("all", total)):
+                    spent[stage].append(ms)
+        stages = "   ".join(f"{s} {statistics.median(ms):.1f} ({max(ms):.1f})" for s, ms in spent.items())
+        print(f"{name}, {count} regions: {stages}   {1e3 / statistics.fmean(spent['all']):.0f} radiographs/s")
+
+
+def _again(film: Radiograph) -> Radiograph:
+    return replace(film, stored=replace(film.stored, pixels=film.stored.pixels.copy()))
+
+
+def _overlay(kernels: CudaKernels, film: Radiograph, rounds: int) -> None:
+    """From the displayed radiograph in host memory to the coloured one there."""
+    grey = displayed(film.stored)
+    ms = _median_ms(lambda: kernels.overlay(grey, heats("whole", *grey.shape)), rounds)
+    print(f"overlay, up and down again: {ms:.1f} ms")
+
+
+def _batches(runner: Runner, kernels: CudaKernels, rounds: int) -> None:
+    print("\none site's engine with its gradient, and Grad-CAM: ms per batch of regions, per region")
+    batch = 1
+    while batch <= LARGEST_BATCH:
+        regions = np.random.default_rng(batch).uniform(0, 255, (batch, 1, 256, 256)).astype(np.float32)
+
+        def once(regions: np.ndarray = regions) -> None:
+            for part in runner.infer({"region": regions}):
+                kernels.evidence(part["activations"], part["gradients"])  # type: ignore[arg-type]
+                np.asarray(part["logit"])
+
+        ms = _median_ms(once, rounds)
+        print(f"{batch:4}  {ms:7.2f}  {ms / batch:7.2f}")
+        batch *= 2
+
+
+def _median_ms(work: Callable[[], object], rounds: int) -> float:
+    spent = []
+    for number in range(2 * rounds):
+        start = perf_counter()
+        work()
+        if number >= rounds:
+            spent.append((perf_counter() - start) * 1e3)
+    return statistics.median(spent)
+
+
+def _bandwidth(kernels: CudaKernels, rounds: int) -> None:
+    """Bytes that a kernel must read and write, over its time on the GPU's own clock; a copy reads and writes each."""
+    gpu: Gpu = kernels._gpu
+    height, width = TEN_MEGAPIXELS
+    maps, channels, cells = 16, 1280, 16
+    features = np.random.default_rng(1).standard_normal((maps, channels, cells, cells)).astype(np.float32)
+    there = gpu.buffer("features", features.nbytes).filled(features)
+    elsewhere = gpu.buffer("copy", features.nbytes)
+    weights = kernels._channel_weights(there)  # type: ignore[arg-type]
+    grey = gpu.buffer("image", height * width).filled(np.zeros((height, width), np.uint8))
+    layers = kernels._take("layers", np.zeros(0, LAYER))
+    no_cells, colours = (
+        kernels._take("cells", np.zeros(0, np.float32)),
+        kernels._take("colours", np.zeros((256, 4), np.uint8)),
+    )
+    rgb = kernels._made("rgb", (height, width, 3), np.uint8)
+    counts = tuple(np.int32(n) for n in (0, width, height * width))
+
+    def copy() -> None:
+        gpu.driver.memcpy_dtod_async(elsewhere.pointer, there.pointer, features.nbytes, gpu.stream)
+
+    def overlay() -> None:
+        grid = (-(-height * width // 2048), 1, 1)
+        kernels._run("overlay", grid, (128, 1, 1), grey, layers, no_cells, colours, rgb, *counts, np.float32(0.55))
+
+    works: dict[str, tuple[Callable[[], object], int]] = {
+        "copy": (copy, 2 * features.nbytes),
+        "channel_weights": (lambda: kernels._channel_weights(there), features.nbytes),  # type: ignore[arg-type]
+        "combine": (lambda: kernels._combine(there, weights), features.nbytes),  # type: ignore[arg-type]
+        "overlay": (overlay, 4 * height * width),
+    }
+    print(f"\n{features.nbytes / 1e6:.0f} MB of features, {height} x {width} px: GB/s, share of the copy's")
+    rates: dict[str, float] = {}
+    for name, (work, moved) in works.items():
+        rates[name] = moved / _median_device_ms(gpu, work, rounds) / 1e6
+        print(f"{name:<16} {rates[name]:8.0f}  {rates[name] / rates['copy']:6.0%}")
+
+
+def _median_device_ms(gpu: Gpu, work: Callable[[], object], rounds: int) -> float:
+    spent = []
+    for number in range(2 * rounds):
+        before, after = gpu.driver.Event(), gpu.driver.Event()
+        before.record(gpu.stream)
+        work()
+        after.record(gpu.stream)
+        after.synchronize()
+        if number >= rounds:
+            spent.append(float(after.time_since(before)))
+    return statistics.median(spent)
+
+
+def _pytorch(rounds: int) -> None:
+    """The fracture network of the pack fracatlas, its weights blank: the time does not depend on them."""
+    try:
+        torch, cams = import_module("torch"), import_module("pytorch_grad_cam")
+    except ImportError as error:
+        print(f"\nPyTorch with pytorch-grad-cam: not run ({error})")
+        return
+    if not torch.cuda.is_available():
+        print("\nPyTorch with pytorch-grad-cam: not run (PyTorch sees no GPU)")
+        return
+    from engines.training.networks import SiteHead, lite_fractures
+
+    network = lite_fractures(1).eval().cuda()
+
+    class Whole(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.head = network, SiteHead(network, 0)
+
+        def forward(self, region: object) -> object:
+            return self.head(network.activations(region)).reshape(-1, 1)
+
+    print("\nPyTorch with pytorch-grad-cam: ms per batch of regions, per region")
+    with cams.GradCAM(model=Whole().eval().cuda(), target_layers=[network.trunk]) as cam:
+        batch = 1
+        while batch <= LARGEST_BATCH:
+            regions = torch.rand(batch, 1, 256, 256) * 255
+
+            def once(regions: object = regions) -> None:
+                cam(input_tensor=regions)
+                torch.cuda.synchronize()
+
+            ms = _median_ms(once, rounds)
+            print(f"{batch:4}  {ms:7.2f}  {ms / batch:7.2f}")
+            batch *= 2
+
+
+if __name__ == "__main__":
+    main()

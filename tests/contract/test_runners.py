@@ -1,0 +1,105 @@
+"""The `Runner` interface: the same assertions for ONNX Runtime, which is the definition, and for TensorRT on a GPU.
+
+``--backends=reference,cuda`` chooses; a back end that was named and cannot start fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from appliance.preprocessing.recipe import DIGEST
+from appliance.service.engines import SHIPPED
+from engines.build import build_plans, networks
+from engines.goldens import check_goldens
+from engines.onnxruntime_runner import OnnxRuntimeRunner
+from engines.pack import read_pack
+from engines.runner import Runner, RunnerError, Tensors, worst_difference
+from engines.tensorrt_runner import TensorRtRunner
+from kernels.device import Gpu
+
+BACKENDS = {"reference": ["reference"], "host": [], "cuda": ["cuda"]}
+PACK = read_pack(SHIPPED / "phantom", DIGEST)
+RunnerOf = Callable[[Path], Runner]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "runner_of" in metafunc.fixturenames:
+        named = metafunc.config.getoption("--backends").split(",")
+        metafunc.parametrize("runner_of", [b for n in named for b in BACKENDS[n]], indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def runner_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerOf]:
+    if request.param == "reference":
+        yield OnnxRuntimeRunner
+        return
+    plans = {b.onnx: b.file for b in build_plans(PACK, "here", tmp_path_factory.mktemp("plans"))}
+    with Gpu() as gpu:
+        yield lambda file: TensorRtRunner(plans[file], gpu, largest_batch=4)
+
+
+@pytest.fixture(scope="module")
+def site() -> str:
+    return next(iter(PACK.classifiers))
+
+
+def regions(count: int) -> Tensors:
+    noise = np.random.default_rng(count).uniform(0, 255, (count, 1, 256, 256))
+    return {"region": noise.astype(np.float32)}
+
+
+def test_golden_outputs_are_reproduced(runner_of: RunnerOf) -> None:
+    worst = check_goldens(PACK, runner_of)
+    assert list(worst) == list(networks(PACK))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 11])
+def test_any_number_of_regions_is_what_each_is_alone(runner_of: RunnerOf, site: str, count: int) -> None:
+    runner, given = runner_of(PACK.classifiers[site].file), regions(count)
+    expected = OnnxRuntimeRunner(PACK.classifiers[site].file).run(given)
+    together = runner.run(given)
+    assert together.keys() == expected.keys()
+    for name in expected:
+        assert together[name].dtype == np.float32
+        assert worst_difference(expected[name], together[name]) < 1e-3
+        alone = runner.run({"region": given["region"][-1:]})[name]
+        assert worst_difference(alone, together[name][-1:]) < 1e-3
+
+
+def test_parts_are_where_the_engine_computes_and_come_in_order(runner_of: RunnerOf, site: str) -> None:
+    runner, given = runner_of(PACK.classifiers[site].file), regions(7)
+    seen = [np.asarray(part["logit"]).copy() for part in runner.infer(given)]
+    assert [len(part) for part in seen] == ([7] if runner.most is None else [4, 3])
+    np.testing.assert_array_equal(np.concatenate(seen), runner.run(given)["logit"])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"film": np.zeros((1, 1, 256, 256), np.float32)},
+        {"region": np.zeros((1, 1, 256, 256), np.float64)},
+        {"region": np.zeros((1, 1, 255, 256), np.float32)},
+        {"region": np.zeros((1, 256, 256), np.float32)},
+    ],
+)
+def test_what_is_no_batch_of_regions_is_refused(runner_of: RunnerOf, site: str, given: Tensors) -> None:
+    with pytest.raises(RunnerError, match="region"):
+        runner_of(PACK.classifiers[site].file).run(given)
+
+
+def test_what_is_no_number_is_refused(runner_of: RunnerOf, site: str) -> None:
+    with pytest.raises(RunnerError, match="not finite"):
+        runner_of(PACK.classifiers[site].file).run({"region": np.full((1, 1, 256, 256), np.nan, np.float32)})
+
+
+def test_two_engines_do_not_share_their_memory(runner_of: RunnerOf) -> None:
+    first, second = (runner_of(c.file) for c in list(PACK.classifiers.values())[:2])
+    given = regions(2)
+    parts = list(first.infer(given))
+    second.run(regions(3))
+    np.testing.assert_array_equal(np.asarray(parts[0]["logit"]), first.run(given)["logit"])

@@ -1,0 +1,124 @@
+"""Which hardware is chosen, and what is said of it: nvidia-ml-py itself over an NVML that answers as it is told to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.compute import choose_compute
+from appliance.errors import Fault
+from appliance.gpu import GpuFigures, figures, figures_left, leave_figures
+from kernels.build import FATBIN
+from tests.support import driver
+
+CHOOSE = """
+import dataclasses, json, pathlib, sys
+import appliance.compute
+appliance.compute.find_spec = lambda name: name  # PyCUDA is built in CI alone
+appliance.compute.FATBIN = pathlib.Path(sys.executable)  # likewise the kernels: any file that is there
+print(json.dumps(dataclasses.asdict(appliance.compute.choose_compute(sys.argv[1]))))
+"""
+ASK = "import dataclasses, json, appliance.gpu as g; print(json.dumps(dataclasses.asdict(g.figures())))"
+
+
+@pytest.fixture(scope="module")
+def nvml(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment of a process that finds an NVML."""
+    return os.environ | {"LD_LIBRARY_PATH": str(driver.nvml(tmp_path_factory.mktemp("nvml")))}
+
+
+def told(environment: dict[str, str], program: str, *arguments: str) -> Any:
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else done.stderr
+
+
+@pytest.mark.parametrize("wanted", ["auto", "gpu"])
+def test_a_gpu_that_can_be_used_is_used(nvml: dict[str, str], wanted: str) -> None:
+    chosen = told(nvml, CHOOSE, wanted)
+    assert chosen["device"] == "gpu"
+    assert chosen["name"].startswith("gpu (NVIDIA GeForce RTX 4090, driver 580.95.05, tensorrt")
+    assert chosen["reason"]
+
+
+@pytest.mark.parametrize(
+    ("card", "remedy"),
+    [
+        ({"NVML_DRIVER": "550.163.01"}, "driver 550.163.01 is too old for CUDA 13: install 580 or newer"),
+        ({"NVML_CARDS": "0"}, "knows no GPU"),
+        ({"NVML_CAPABILITY": "75"}, "compute capability 7.5, and 8.0 is the oldest"),
+        ({"NVML_FAILS": "nvmlInitWithFlags"}, "driver does not answer"),
+        ({"NVML_FAILS": "nvmlDeviceGetName"}, "cannot describe the GPU"),
+    ],
+)
+def test_one_that_cannot_is_not_and_it_is_said_why(nvml: dict[str, str], card: dict[str, str], remedy: str) -> None:
+    chosen = told(nvml | card, CHOOSE, "auto")
+    assert chosen["device"] == "cpu"
+    assert remedy in chosen["reason"]
+    refused = told(nvml | card, CHOOSE, "gpu")
+    assert "Fault: analyse.compute is gpu, and it cannot be used" in refused
+    assert remedy in refused
+
+
+def test_the_cpu_is_used_where_it_is_asked_for(nvml: dict[str, str]) -> None:
+    chosen = told(nvml, CHOOSE, "cpu")
+    assert (chosen["device"], chosen["reason"]) == ("cpu", "analyse.compute is cpu")
+
+
+def test_kernels_that_were_not_built_are_said_so(nvml: dict[str, str]) -> None:
+    if FATBIN.is_file():
+        pytest.skip("not run: the kernels are built on this machine")
+    assert "make kernels" in told(nvml, CHOOSE.replace("appliance.compute.FATBIN", "_"), "auto")["reason"]
+
+
+def test_without_a_driver_the_reason_says_what_to_install() -> None:
+    try:
+        reason = choose_compute("auto").reason
+        with pytest.raises(Fault, match="install it"):
+            choose_compute("gpu")
+    except Fault:
+        pytest.skip("not run: this machine has a driver")
+    assert figures() == GpuFigures()
+    assert "driver does not answer" in reason
+
+
+def test_the_figures_are_nvmls(nvml: dict[str, str]) -> None:
+    seen = GpuFigures(**told(nvml | {"NVML_REASONS": "0x44"}, ASK))
+    assert seen == GpuFigures(
+        temperature_c=54,
+        memory_used_bytes=3_100_000_000,
+        memory_total_bytes=25_757_220_864,
+        utilisation=0.12,
+        throttled="heat",
+        ecc_errors=2,
+    )
+    assert seen.sentence() == "54 °C, 3.1 of 25.8 GB, 12% busy, slowed down by heat, 2 uncorrected memory errors"
+    assert GpuFigures(**told(nvml | {"NVML_REASONS": "0x1"}, ASK)).throttled == ""  # idle
+    assert GpuFigures(**told(nvml | {"NVML_REASONS": "0x4"}, ASK)).throttled == "power"
+
+
+@pytest.mark.parametrize(
+    ("function", "unknown"),
+    [("nvmlDeviceGetTotalEccErrors", "ecc_errors"), ("nvmlDeviceGetMemoryInfo", "memory_used_bytes")],
+)
+def test_what_a_card_does_not_tell_is_unknown(nvml: dict[str, str], function: str, unknown: str) -> None:
+    seen = told(nvml | {"NVML_FAILS": function}, ASK)
+    assert seen[unknown] is None
+    assert seen["temperature_c"] == 54
+
+
+def test_figures_are_left_and_grow_old(tmp_path: Path) -> None:
+    at, seen = datetime(2026, 11, 25, 9, tzinfo=UTC), GpuFigures(temperature_c=61, utilisation=0.5)
+    assert figures_left(tmp_path, at, 15) is None
+    leave_figures(tmp_path, seen, at)
+    assert figures_left(tmp_path, at + timedelta(seconds=15), 15) == seen
+    assert figures_left(tmp_path, at + timedelta(seconds=16), 15) is None
+    (tmp_path / "gpu.json").write_text("{")
+    assert figures_left(tmp_path, at, 15) is None

@@ -1,0 +1,113 @@
+"""Pictures at archives of other people: DCMTK keeps each as it is, Orthanc keeps it and shows what was drawn."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pydicom.uid import ExplicitVRLittleEndian
+
+from appliance.analysis.overlay import overlay, thumbnail
+from appliance.config import Picture
+from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
+from appliance.dicom.secondary_capture import secondary_capture
+from appliance.dicom.sender import StoreDestination
+from appliance.dicom.study_summary import study_summary
+from appliance.domain.finding import Box
+from appliance.ports import Artefact, Heat
+from tests.support.peers import Peer, running, wait_for_port
+from tests.support.results import finding, result, study
+from tests.support.site import free_ports
+from tests.support.sources import source
+
+BOX = Box(x0=60, y0=100, x1=240, y1=380)
+HEAT = Heat(cells=np.random.default_rng(2).random((7, 5), np.float32), extent=BOX.as_tuple(), within=BOX.as_tuple())
+FILM = (np.add.outer(np.arange(500), np.arange(400)) * 255 // 900).astype(np.uint8)
+SOURCE = source(rows=500, columns=400)
+RESULT = result(SOURCE, finding(box=BOX))
+LOOKS = (
+    Picture(),
+    Picture(compression="jpeg"),
+    Picture(layout="beside", compression="jpeg"),
+    Picture(layout="grey"),
+    Picture(layout="grey", compression="jpeg"),
+)
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, np.ndarray]:
+    """Pictures by the SOP Instance UID of their objects."""
+    return {str(ds.SOPInstanceUID): pixels for ds, pixels in _objects()}
+
+
+@pytest.fixture(scope="module")
+def artefacts() -> list[Artefact]:
+    return [Artefact(kind="sc", identifier=str(ds.SOPInstanceUID), content=part10_bytes(ds)) for ds, _ in _objects()]
+
+
+def _objects() -> list[tuple[pydicom.Dataset, np.ndarray]]:
+    made = []
+    for look in LOOKS:
+        pixels = overlay(FILM, RESULT, [HEAT], look)
+        made.append((secondary_capture(SOURCE, RESULT, pixels, look), pixels))
+    uid = RESULT.sop_instance_uid
+    pictures = {uid: thumbnail(FILM, RESULT, [HEAT], 512)}
+    (plain,) = study_summary(study(RESULT), {uid: SOURCE}, pictures)
+    (packed,) = study_summary(study(RESULT), {uid: SOURCE}, pictures, "jpeg")
+    page = np.frombuffer(plain.PixelData, np.uint8, plain.Rows * plain.Columns * 3).reshape(plain.Rows, -1, 3)
+    return [*made, (plain, page), (packed, page)]
+
+
+def test_dcmtk_keeps_every_picture_as_it_is(
+    artefacts: list[Artefact], peer: Peer, free_port: int, tmp_path: Path
+) -> None:
+    command = (peer("storescp"), "+B", "+xa", "-aet", "PACS", "-od", str(tmp_path), str(free_port))
+    with running(*command) as storescp:
+        wait_for_port(free_port, storescp)
+        notes = StoreDestination("PACS", "127.0.0.1", free_port, "PACS", "OSTEON", 10).send(artefacts)
+    assert notes == ["stored (0x0000)"] * len(artefacts)
+    kept = {ds.SOPInstanceUID: ds for ds in (pydicom.dcmread(p) for p in tmp_path.iterdir())}
+    for artefact in artefacts:
+        sent = dataset_from_bytes(artefact.content)
+        assert kept[artefact.identifier] == sent
+        assert kept[artefact.identifier].file_meta.TransferSyntaxUID == sent.file_meta.TransferSyntaxUID
+
+
+def test_orthanc_shows_what_was_drawn(
+    artefacts: list[Artefact], drawn: dict[str, np.ndarray], peer: Peer, tmp_path: Path
+) -> None:
+    port, web = free_ports(2)
+    settings = {
+        "StorageDirectory": str(tmp_path / "db"),
+        "IndexDirectory": str(tmp_path / "db"),
+        "DicomPort": port,
+        "HttpPort": web,
+        "DicomAet": "PACS",
+        "AuthenticationEnabled": False,
+        "DicomAlwaysAllowStore": True,
+        "Plugins": [],
+    }
+    (tmp_path / "orthanc.json").write_text(json.dumps(settings))
+    with running(peer("Orthanc"), str(tmp_path / "orthanc.json")) as orthanc:
+        wait_for_port(port, orthanc)
+        StoreDestination("PACS", "127.0.0.1", port, "PACS", "OSTEON", 10).send(artefacts)
+        with httpx.Client(base_url=f"http://127.0.0.1:{web}", trust_env=False) as client:
+            shown = {}
+            for instance in client.get("/instances").json():
+                uid = client.get(f"/instances/{instance}/content/0008-0018").text.strip("\x00 ")
+                png = client.get(f"/instances/{instance}/preview", headers={"Accept": "image/png"}).content
+                with Image.open(io.BytesIO(png)) as image:
+                    shown[uid] = np.asarray(image).astype(int)
+    assert set(shown) == set(drawn)
+    syntaxes = {a.identifier: dataset_from_bytes(a.content).file_meta.TransferSyntaxUID for a in artefacts}
+    for uid, pixels in drawn.items():
+        assert shown[uid].shape == pixels.shape
+        difference = np.abs(shown[uid] - pixels)
+        plain = syntaxes[uid] == ExplicitVRLittleEndian
+        assert difference.max() == 0 if plain else 0 < np.percentile(difference, 95) <= 12, uid

@@ -1,0 +1,205 @@
+"""TensorRT without a GPU, as far as engines/plan.py and tensorrt_runner.py use it: a plan is the network itself, and
+ONNX Runtime computes it on the addresses that it is given, which over libcuda.cpp are the host's.
+
+Names and signatures are TensorRT-RTX's own (tests/integration/test_tensorrt_runner.py compares them). TENSORRT_FAILS
+names a function that fails as TensorRT does, without an exception.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import os
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+__version__ = "0"
+MAGIC = b"stand-in"
+
+
+def _fails(name: str) -> bool:
+    return os.environ.get("TENSORRT_FAILS") == name
+
+
+class NetworkDefinitionCreationFlag(enum.IntEnum):
+    STRONGLY_TYPED = 1
+
+
+class BuilderFlag(enum.Enum):
+    TF32 = 7
+
+
+class TensorIOMode(enum.Enum):
+    INPUT = 1
+    OUTPUT = 2
+
+
+class DataType(enum.Enum):
+    FLOAT = 0
+    HALF = 1
+
+
+class DynamicShapesKernelSpecializationStrategy(enum.Enum):
+    EAGER = 1
+
+
+class CudaGraphStrategy(enum.Enum):
+    WHOLE_GRAPH_CAPTURE = 1
+
+
+class Logger:
+    ERROR = 1
+
+    def __init__(self, min_severity: int) -> None: ...
+
+
+def _session(model: bytes) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+
+class INetworkDefinition:
+    model = b""
+
+    @property
+    def num_inputs(self) -> int:
+        return len(_session(self.model).get_inputs())
+
+    def get_input(self, index: int) -> Any:
+        return _session(self.model).get_inputs()[index]
+
+
+class OnnxParser:
+    num_errors = 1
+
+    def __init__(self, network: INetworkDefinition, logger: Logger) -> None:
+        self._network = network
+
+    def parse(self, model: bytes) -> bool:
+        self._network.model = model
+        return not _fails("parse")
+
+    def get_error(self, index: int) -> ParserError:
+        return ParserError()
+
+
+class ParserError:
+    def desc(self) -> str:
+        return "the parser's own words"
+
+
+class IOptimizationProfile:
+    def set_shape(self, input: str, min: tuple[int, ...], opt: tuple[int, ...], max: tuple[int, ...]) -> None:  # noqa: A002
+        self.most = max[0]
+
+
+class IBuilderConfig:
+    def clear_flag(self, flag: BuilderFlag) -> None: ...
+
+    def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
+        self.profile = profile
+        return 0
+
+
+class Builder:
+    def __init__(self, logger: Logger) -> None: ...
+
+    def create_network(self, flags: int) -> INetworkDefinition:
+        return INetworkDefinition()
+
+    def create_builder_config(self) -> IBuilderConfig:
+        return IBuilderConfig()
+
+    def create_optimization_profile(self) -> IOptimizationProfile:
+        return IOptimizationProfile()
+
+    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> bytes | None:
+        return None if _fails("build_serialized_network") else MAGIC + bytes([config.profile.most]) + network.model
+
+
+class IRuntimeCache:
+    held = b""
+
+    def deserialize(self, blob: bytes) -> bool:
+        self.held = blob if blob.startswith(MAGIC) else b""
+        return bool(self.held)
+
+    def serialize(self) -> bytes:
+        return self.held or MAGIC + b"compiled"
+
+
+class IRuntimeConfig:
+    dynamic_shapes_kernel_specialization_strategy: Any = None
+    cuda_graph_strategy: Any = None
+
+    def create_runtime_cache(self) -> IRuntimeCache:
+        return IRuntimeCache()
+
+    def set_runtime_cache(self, cache: IRuntimeCache) -> bool:
+        return True
+
+
+class Runtime:
+    def __init__(self, logger: Logger) -> None: ...
+
+    def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
+        if _fails("deserialize_cuda_engine") or not serialized_engine.startswith(MAGIC):
+            return None
+        return ICudaEngine(serialized_engine[len(MAGIC)], serialized_engine[len(MAGIC) + 1 :])
+
+
+class ICudaEngine:
+    def __init__(self, most: int, model: bytes) -> None:
+        self.most, self.session = most, _session(model)
+        self.inputs = {t.name: t for t in self.session.get_inputs()}
+        self.tensors = self.inputs | {t.name: t for t in self.session.get_outputs()}
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self.tensors)
+
+    def get_tensor_name(self, index: int) -> str:
+        return list(self.tensors)[index]
+
+    def get_tensor_mode(self, name: str) -> TensorIOMode:
+        return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT
+
+    def get_tensor_dtype(self, name: str) -> DataType:
+        return DataType.HALF if _fails("get_tensor_dtype") else DataType.FLOAT
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return tuple(n if isinstance(n, int) else -1 for n in self.tensors[name].shape)
+
+    def create_runtime_config(self) -> IRuntimeConfig:
+        return IRuntimeConfig()
+
+    def create_execution_context(self, runtime_config: IRuntimeConfig) -> IExecutionContext | None:
+        return None if _fails("create_execution_context") else IExecutionContext(self)
+
+
+class IExecutionContext:
+    def __init__(self, engine: ICudaEngine) -> None:
+        self.engine, self.shapes, self.addresses = engine, dict[str, tuple[int, ...]](), dict[str, int]()
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self.shapes[name] = shape
+        return 1 <= shape[0] <= self.engine.most and shape[1:] == self.engine.get_tensor_shape(name)[1:]
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        self.addresses[name] = memory
+        return name in self.engine.tensors
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        if _fails("execute_async_v3"):
+            return False
+        names = [name for name in self.engine.tensors if name not in self.engine.inputs]
+        feed = {name: self._at(name, self.shapes[name]) for name in self.engine.inputs}
+        for name, made in zip(names, self.engine.session.run(names, feed), strict=True):
+            self._at(name, made.shape)[...] = made
+        return True
+
+    def _at(self, name: str, shape: tuple[int, ...]) -> Any:
+        memory = (ctypes.c_float * prod(shape)).from_address(self.addresses[name])
+        return np.frombuffer(memory, np.float32).reshape(shape)
