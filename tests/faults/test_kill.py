@@ -121,7 +121,7 @@ def test_a_pacs_that_is_away_delays_its_own_deliveries_only(tmp_path: Path, film
         wait_until(lambda: len(hospital.ris.arrivals) == 2, "both messages in the RIS")
         wait_until(lambda: site.rows("deliveries")[0].code, "the PACS to be tried")
         waiting = [row for row in site.rows("deliveries") if row.destination == "pacs"]
-        assert len(waiting) == 4
+        assert len(waiting) == 6
         assert {row.state for row in waiting} <= {"queued", "leased"}
         assert "PACS" in waiting[0].reason
     hospital.close()

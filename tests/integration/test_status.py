@@ -224,19 +224,6 @@ def test_without_a_usable_pack_the_page_says_why(engine: Engine, config: Configu
     assert "The pack cannot be used: localiser.onnx was altered" in text
 
 
-def test_a_gpus_figures_are_shown_while_they_are_fresh(client: FlaskClient, config: Configuration) -> None:
-    assert "osteon_gpu" not in client.get("/metrics").text
-    leave_figures(config.state_dir, GpuFigures(temperature_c=92, utilisation=0.12, throttled="heat"), now())
-    metrics = client.get("/metrics").text
-    assert "osteon_gpu_temperature_celsius 92.0" in metrics
-    assert "osteon_gpu_utilisation_ratio 0.12" in metrics
-    assert "osteon_gpu_throttled 1.0" in metrics
-    assert "osteon_gpu_ecc_errors" not in metrics  # what a card does not tell is not shown as zero
-    assert "the GPU is slowed down by heat (92 °C)" in client.get("/").text
-    leave_figures(config.state_dir, GpuFigures(temperature_c=92), now() - timedelta(minutes=1))
-    assert "osteon_gpu" not in client.get("/metrics").text
-
-
 def test_the_page_says_what_the_peer_vouches_for_and_what_went_in_another_form(
     client: FlaskClient, engine: Engine
 ) -> None:
@@ -275,3 +262,16 @@ def test_a_hold_is_said(client: FlaskClient, engine: Engine) -> None:
     assert "nothing leaves for any destination" in client.get("/").text
     Gate(engine).open("*")
     assert "nothing leaves" not in client.get("/").text
+
+
+def test_a_gpus_figures_are_shown_while_they_are_fresh(client: FlaskClient, config: Configuration) -> None:
+    assert "osteon_gpu" not in client.get("/metrics").text
+    leave_figures(config.state_dir, GpuFigures(temperature_c=92, utilisation=0.12, throttled="heat"), now())
+    metrics = client.get("/metrics").text
+    assert "osteon_gpu_temperature_celsius 92.0" in metrics
+    assert "osteon_gpu_utilisation_ratio 0.12" in metrics
+    assert "osteon_gpu_throttled 1.0" in metrics
+    assert "osteon_gpu_ecc_errors" not in metrics  # what a card does not tell is not shown as zero
+    assert "the GPU is slowed down by heat (92 °C)" in client.get("/").text
+    leave_figures(config.state_dir, GpuFigures(temperature_c=92), now() - timedelta(minutes=1))
+    assert "osteon_gpu" not in client.get("/metrics").text
