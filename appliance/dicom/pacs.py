@@ -12,13 +12,13 @@ from typing import Literal
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
-from pynetdicom.association import Association
 
 from appliance.config import DicomDestination
 from appliance.errors import Rejected, Transient
 from appliance.ports import Artefact, Fate, Outcome, Sent
 
 from .commitment import Reference, request_commitment
+from .dimse_status import SendStatus
 from .forms import Encoding, Form, form_of, forms, in_form, uid_in_form
 from .part10 import dataset_from_bytes
 from .peer import DicomPeer
@@ -86,10 +86,15 @@ class Pacs:
             accepted = accepted_forms(association)
             for number, parcel in parcels.items():
                 form = next((form for form in parcel.forms if form in accepted), None)
-                if form is not None and not association.is_established:
+                if not may_go(number):
+                    continue
+                if form is None:
+                    yield number, self._not_taken(parcel)
+                    continue
+                status = store_bytes(association, in_form(parcel.artefact.content, form))
+                yield number, self._judged_store(parcel, form, status)
+                if status.code is None:  # no answer: the association is over, and what follows was not tried
                     return
-                if may_go(number):
-                    yield number, self._store(association, parcel, form) if form else self._not_taken(parcel)
 
     def prove(self, sent: Mapping[int, Sent]) -> Iterator[tuple[int, Outcome]]:
         """Ask for each object by C-FIND, or for all by storage commitment, whose report may come later.
@@ -111,9 +116,8 @@ class Pacs:
                 else:
                     yield number, _later("not_found", "it was stored, and C-FIND does not find it: see the PACS's log")
 
-    def _store(self, association: Association, parcel: _Parcel, form: Form) -> Outcome:
+    def _judged_store(self, parcel: _Parcel, form: Form, status: SendStatus) -> Outcome:
         own = form_of(parcel.artefact.content)
-        status = store_bytes(association, in_form(parcel.artefact.content, form))
         if status.fate == "transient":
             return _later("store_transient", f"{self.name}, {parcel.artefact.kind}: {status.words}")
         if status.fate == "rejected" or (status.fate == "exists" and self._config.existing == "hold"):
