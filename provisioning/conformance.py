@@ -46,7 +46,7 @@ from appliance.dicom.secondary_capture import secondary_capture
 from appliance.dicom.structured_report import structured_report
 from appliance.dicom.study_summary import study_summary
 from appliance.dicom.tls import CIPHERS
-from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS
+from appliance.dicom.transfer_syntaxes import ACCEPTED, KEPT, RADIOGRAPHS
 from appliance.dicom.upper_layer import PDU_BYTES
 from appliance.domain.finding import Box, Finding
 from appliance.domain.identifiers import Laterality, Site, derived_uid
@@ -100,7 +100,7 @@ def statement() -> str:
     return environment.from_string(TEMPLATE.read_text()).render(
         overview=_rows(
             [
-                *((uid.name, uid, "", "yes") for uid in (UID(Verification), *RADIOGRAPHS)),
+                *((uid.name, uid, "", "yes") for uid in (UID(Verification), *KEPT)),
                 *((uid.name, uid, "yes", "") for uid in dict.fromkeys(sop_classes.values())),
                 *((uid.name, uid, "yes", "") for uid in map(UID, SERVICES_USED)),
             ]

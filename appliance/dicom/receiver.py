@@ -33,7 +33,7 @@ from .listener import Listener
 from .part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from .series import MANUFACTURER
 from .tls import server_context
-from .transfer_syntaxes import RADIOGRAPHS
+from .transfer_syntaxes import KEPT, RADIOGRAPHS
 from .upper_layer import PDU_BYTES, IncomingAssociation, Violation
 
 SUCCESS = 0x0000
@@ -237,7 +237,7 @@ class Receiver:
         if storage_class != context.abstract_syntax:
             comment = "SOP Class is not that of its context"
             return _Arrival(Answer(status=SOP_CLASS_NOT_SUPPORTED, comment=comment), None, most_bytes)
-        if storage_class not in RADIOGRAPHS or self._is_ours(uid):
+        if storage_class not in KEPT or self._is_ours(uid):
             return _Arrival(Answer(status=SUCCESS), None, most_bytes)
         self._look()
         meta = create_file_meta(

@@ -24,6 +24,7 @@ from pydicom.uid import (
     JPEGLosslessSV1,
     JPEGLSLossless,
     JPEGLSNearLossless,
+    KeyObjectSelectionDocumentStorage,
     RLELossless,
 )
 
@@ -33,6 +34,9 @@ RADIOGRAPHS: Final = (
     DigitalXRayImageStorageForProcessing,
 )
 """The storage classes of plain radiographs (DICOM PS3.4 B.5)."""
+
+KEPT: Final = (*RADIOGRAPHS, KeyObjectSelectionDocumentStorage)
+"""What is kept: radiographs, and key objects, by which an archive says that it rejects some (`dicom.rejection`)."""
 
 UNCOMPRESSED: Final = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
 
@@ -66,7 +70,7 @@ def is_companion(abstract_syntax: str) -> bool:
     """
     is_standard = abstract_syntax.startswith(_STANDARD_ROOT)
     is_storage = abstract_syntax.startswith(_STANDARD_STORAGE) if is_standard else True
-    return is_storage and abstract_syntax not in RADIOGRAPHS
+    return is_storage and abstract_syntax not in KEPT
 
 
 def taken(abstract_syntax: str, proposed: Sequence[str], *, companions: bool) -> list[str]:
@@ -76,6 +80,8 @@ def taken(abstract_syntax: str, proposed: Sequence[str], *, companions: bool) ->
     """
     if abstract_syntax in RADIOGRAPHS:
         return [syntax for syntax in ACCEPTED if syntax in proposed]
+    if abstract_syntax in KEPT:
+        return [syntax for syntax in UNCOMPRESSED if syntax in proposed]
     if companions and is_companion(abstract_syntax):
         plain = [syntax for syntax in UNCOMPRESSED if syntax in proposed]
         return plain + [syntax for syntax in proposed if syntax not in plain]

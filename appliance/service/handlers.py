@@ -6,14 +6,17 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.config import DestinationConfig, Study
+from appliance.dicom.rejection import rejection_from_dataset
+from appliance.dicom.transfer_syntaxes import RADIOGRAPHS
 from appliance.domain.job import Event, Lease
 from appliance.errors import Fault, OsteonError, Rejected, Transient
-from appliance.storage.ledger import instance_of, latest_answer, record_result
+from appliance.storage.ledger import instance_of, latest_answer, record_result, reject
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool, SpoolDamaged
 from engines.runner import RunnerError
@@ -73,6 +76,9 @@ class Analyser:
 
     def _answer(self, lease: Lease) -> None:
         row = instance_of(self._engine, lease.job_id)
+        if row.sop_class_uid not in RADIOGRAPHS:
+            self._reject(lease, row)
+            return
         examined = self._reader.examine(Kept(self._spool, row.digest), row.calling_ae_title)
         if examined.header.sop_instance_uid != row.sop_instance_uid:
             raise Rejected("uid_differs", "its SOP Instance UID is not that of its C-STORE: check the sender")
@@ -105,6 +111,16 @@ class Analyser:
                 picture_digest=picture_digest,
                 settling=self._settling,
             )
+
+    def _reject(self, lease: Lease, row: Row[Any]) -> None:
+        """What an archive rejects is answered no more; key objects that reject nothing are not for us."""
+        source = self._reader.source(Kept(self._spool, row.digest), row.calling_ae_title)
+        rejection = rejection_from_dataset(source)
+        if rejection is None:
+            raise Rejected("not_a_radiograph", "key objects that reject no radiograph")
+        reason = f"{row.calling_ae_title} rejects it: {rejection.title.meaning}"
+        with self._queue.ending(lease, Event.DECLINE, "rejection_note", rejection.title.meaning) as connection:
+            reject(connection, rejection.sop_instance_uids, reason, self._settling)
 
     def _look_ahead(self) -> None:
         """Have the next radiograph decoded while this one is inferred and rendered; it is not ours yet."""

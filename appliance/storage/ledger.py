@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +20,9 @@ from appliance.errors import OsteonError
 
 from .database import now, readers
 from .tables import analyses, deliveries, instances, results, roles, studies, study_results
+
+REJECTED = "source_rejected"
+"""Code of what is not done any more, since an archive has rejected the radiograph that it is about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,10 +244,12 @@ def settled() -> ColumnElement[bool]:
 
 
 def parts_of(engine: Engine, study_id: int) -> list[Part]:
-    """The radiographs of a study with their latest results, newest last."""
+    """The radiographs of a study that no archive has rejected, with their latest results, newest last."""
     in_study = select(studies.c.study_instance_uid).where(studies.c.id == study_id).scalar_subquery()
+    standing = results.c.rejected_at.is_(None)
     with engine.connect() as c:
-        rows = c.execute(_parts().where(results.c.study_instance_uid == in_study).order_by(results.c.id)).all()
+        query = _parts().where(results.c.study_instance_uid == in_study, standing)
+        rows = c.execute(query.order_by(results.c.id)).all()
     latest = {row.sop_instance_uid: row for row in rows}
     return [
         Part(
@@ -304,6 +309,34 @@ def record_study_result(
     }
     key = c.execute(insert(study_results).values(**values)).inserted_primary_key
     queue_deliveries(c, outgoing, study.study_instance_uid, study_result_id=key[0] if key else None)
+
+
+def reject(c: Connection, sop_instance_uids: Collection[str], reason: str, settling: Study) -> None:
+    """An archive takes radiographs back: what is pending about them stays here, and reports leave them out.
+
+    What has left already is for a person to withdraw.
+    """
+    moment = now()
+    ended = {"state": State.DROPPED, "code": REJECTED, "reason": reason, "finished_at": moment, "lease_owner": None}
+    droppable = [state for state, event in TABLE if event is Event.DROP]
+    rejected = results.c.sop_instance_uid.in_(sop_instance_uids)
+    of_instances = select(instances.c.id).where(instances.c.sop_instance_uid.in_(sop_instance_uids))
+    analysis = analyses.c.instance_id.in_(of_instances)
+    c.execute(update(analyses).where(analysis, analyses.c.state.in_(droppable)).values(**ended))
+    c.execute(update(results).where(rejected, results.c.rejected_at.is_(None)).values(rejected_at=moment))
+    in_studies = set(c.execute(select(results.c.study_instance_uid).where(rejected)).scalars())
+    of_reports = deliveries.c.study_result_id.is_not(None) & deliveries.c.study_instance_uid.in_(in_studies)
+    about = or_(deliveries.c.result_id.in_(select(results.c.id).where(rejected)), of_reports)
+    c.execute(update(deliveries).where(about, deliveries.c.state.in_(droppable)).values(**ended))
+    for study_instance_uid in in_studies:
+        standing = select(results.c.id).where(
+            results.c.study_instance_uid == study_instance_uid, results.c.rejected_at.is_(None)
+        )
+        if c.execute(standing.limit(1)).first():
+            _queue_study(c, study_instance_uid, settling)
+        else:
+            of_study = studies.c.study_instance_uid == study_instance_uid
+            c.execute(update(studies).where(of_study, studies.c.state.in_(droppable)).values(**ended))
 
 
 def _supersede(c: Connection, which: ColumnElement[bool], revision: int) -> None:

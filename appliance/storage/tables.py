@@ -92,6 +92,7 @@ results = Table(
     Column("record", Text, nullable=False),
     Column("source_digest", String(64), nullable=False, default=""),
     Column("picture_digest", String(64), nullable=False, default=""),
+    Column("rejected_at", Instant),
     Column("created_at", Instant, nullable=False),
 )
 
