@@ -41,7 +41,11 @@ def test_a_weekend_without_pacs_and_ris(
         with running(peer("storescp"), "-aet", "PACS", "-od", str(archive), "+B", str(archive_port)) as process:
             wait_for_port(archive_port, process)
             site.start("deliver")
-            wait_until(lambda: states("archive") == {"done": count}, "the archive, which is there, to have everything")
+            wait_until(
+                lambda: states("archive") == {"done": count},
+                "the archive, which is there, to have all",
+                60 + count / 10,
+            )
         assert states("pacs") == {"queued": count} and states("ris") == {"queued": count // 2}
         with readers(site.engine).connect() as c:
             tried = c.execute(
