@@ -15,12 +15,13 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from appliance.analysis.overlay import overlay, thumbnail
 from appliance.config import Picture
+from appliance.dicom.pacs import Pacs
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.secondary_capture import secondary_capture
-from appliance.dicom.sender import StoreDestination
 from appliance.dicom.study_summary import study_summary
 from appliance.domain.finding import Box
 from appliance.ports import Artefact, Heat
+from tests.support.pacs import delivered, profile
 from tests.support.peers import Peer, running, wait_for_port
 from tests.support.results import finding, result, study
 from tests.support.site import free_ports
@@ -70,8 +71,8 @@ def test_dcmtk_keeps_every_picture_as_it_is(
     command = (peer("storescp"), "+B", "+xa", "-aet", "PACS", "-od", str(tmp_path), str(free_port))
     with running(*command) as storescp:
         wait_for_port(free_port, storescp)
-        notes = StoreDestination("PACS", "127.0.0.1", free_port, "PACS", "OSTEON", 10).send(artefacts)
-    assert notes == ["stored (0x0000)"] * len(artefacts)
+        outcomes = delivered(Pacs(profile(free_port)), artefacts)
+    assert [o.reason for o in outcomes.values()] == ["stored (0x0000)"] * len(artefacts)
     kept = {ds.SOPInstanceUID: ds for ds in (pydicom.dcmread(p) for p in tmp_path.iterdir())}
     for artefact in artefacts:
         sent = dataset_from_bytes(artefact.content)
@@ -96,7 +97,7 @@ def test_orthanc_shows_what_was_drawn(
     (tmp_path / "orthanc.json").write_text(json.dumps(settings))
     with running(peer("Orthanc"), str(tmp_path / "orthanc.json")) as orthanc:
         wait_for_port(port, orthanc)
-        StoreDestination("PACS", "127.0.0.1", port, "PACS", "OSTEON", 10).send(artefacts)
+        delivered(Pacs(profile(port)), artefacts)
         with httpx.Client(base_url=f"http://127.0.0.1:{web}", trust_env=False) as client:
             shown = {}
             for instance in client.get("/instances").json():
