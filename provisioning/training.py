@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +50,7 @@ CLASSIFIED = ("ankle", "wrist", "knee", "pelvis")
 
 LOCALISER_STEPS = (500, 300, 300)  # batches of each cycle of the learning rate
 PHANTOM_LOCALISER = (8, 16, 24, 32, 32)  # 0.08 million weights
+PHANTOM_FLAGS = ("cast",)  # metal was not learned by so small a localiser: an AUROC of 0.51
 PHANTOM_CLASSIFIER = (8, 16, 24, 32)  # 0.06 million weights
 FILM_CHANGES = Augmentation(
     quarter_turns=True, rotation_deg=15, scale=0.35, shift=0.1, gamma=0.5, contrast=0.3, noise=6
@@ -139,10 +140,12 @@ def train_phantom(out: Path, cache: Path = CACHE, *, threads: int = 2) -> None:
     torch.set_num_threads(threads)
     cache = cache.expanduser()
     dataset = phantoms(cache)
+    told = np.isin(dataset.flags, PHANTOM_FLAGS)
+    dataset = replace(dataset, flags=dataset.flags[told], flagged=dataset.flagged[:, told])
     learned = dataset.fold == LEARN_ONLY
     locating = _trained(
         cache / "phantom-localiser.pt",
-        lambda: plain_localiser(len(PHANTOM_SITES), PHANTOM_LOCALISER, len(FLAGS)),
+        lambda: plain_localiser(len(PHANTOM_SITES), PHANTOM_LOCALISER, len(PHANTOM_FLAGS)),
         lambda _: None,
         lambda n, kept: train_localiser(
             n, dataset, np.flatnonzero(learned), Schedule(steps=1300, batch=16), Augmentation(scale=0.15), kept

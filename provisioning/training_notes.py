@@ -42,5 +42,8 @@ and test, use different seeds; the demonstration's are in none of them.
 
 The classifiers of 0.2.0 were trained briefly: the run was begun as one of 1,600 batches and ended as one of 1,050, its
 learning rate lowered faster from the 700th on, for want of processor time; `osteon train phantom` trains all 1,600.
+The localiser also learned to tell metal, in vain (AUROC 0.51 [0.42, 0.60]); that output was left out of the pack.
 
-@@@"""
+Through the whole pipeline, on 72 phantoms of seeds that nobody had looked at (30000 to 30011): the site right in 72, 34
+of 36 fractures positive (1 doubt, 1 negative), 36 of 36 whole bones negative, 8 of 8 casts said, none said of 64
+others."""
