@@ -153,6 +153,27 @@ holds = Table(
 )
 """Destinations to which nothing leaves, by name; see `appliance.storage.gate`."""
 
+reports_received = Table(
+    "reports_received",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sending_application", String(227), nullable=False),
+    Column("sending_facility", String(227), nullable=False),
+    Column("control_id", String(199), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("accession_number", String(64), nullable=False, index=True),
+    Column("study_instance_uid", String(64), nullable=False, index=True),
+    Column("result_status", String(1), nullable=False),
+    Column("matched_study_instance_uid", String(64), nullable=False, default=""),
+    Column("received_at", Instant, nullable=False),
+    Column("pruned_at", Instant),
+    UniqueConstraint("sending_application", "control_id", "digest"),
+)
+"""Radiologists' reports that came over HL7, each message in the spool until it is pruned.
+
+`matched_study_instance_uid` is of a study of ours; empty where none was known when the report came.
+"""
+
 roles = Table(
     "roles",
     metadata,
