@@ -464,7 +464,8 @@ def read_configuration(path: Path | None) -> Configuration:
 
 def _sentence(error: Any) -> str:
     """One problem: path of the key, what is wrong, and the nearest key that exists."""
-    parts = [p for p in error["loc"] if p not in ("dicom", "hl7", "fhir")]
+    of_kind = error["loc"][:1] == ("destinations",)  # its third step is the kind
+    parts = [p for n, p in enumerate(error["loc"]) if not (of_kind and n == 2 and p in ("dicom", "hl7", "fhir"))]
     path = ".".join(map(str, parts)) or "file"
     if error["type"] != "extra_forbidden":
         return f"{path}: {error['msg']}"
@@ -477,7 +478,7 @@ def _keys(location: tuple[Any, ...]) -> list[str]:
     kinds: dict[object, type[BaseModel]] = {"dicom": DicomDestination, "hl7": Hl7Destination, "fhir": FhirDestination}
     section: type[BaseModel] = Configuration
     for step in location:
-        if step in kinds:
+        if step in kinds and location[0] == "destinations":
             section = kinds[step]
         elif isinstance(step, str) and step in section.model_fields:
             annotation = section.model_fields[step].annotation

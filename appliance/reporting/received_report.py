@@ -11,6 +11,7 @@ IHE Radiology TF-2, transaction RAD-28, for the study's UID in an OBX.
 
 from __future__ import annotations
 
+import re
 import uuid
 
 from appliance.domain.identifiers import is_valid_uid
@@ -44,6 +45,9 @@ LONGEST_CONTROL_ID, LONGEST_NAME, LONGEST_ACCESSION_NUMBER = 199, 227, 64
 
 LONGEST_MSA_TEXT = 80
 """MSA-3 (2.15.8.3)."""
+
+_EVENT = re.compile(r"[A-Z][0-9]{2}")
+"""MSH-9.2, table 0003."""
 
 STUDY, ACCESSION_NUMBER = "113014", "121022"
 """OBX-3: DICOM PS3.16 annex D, DICOM Study and Accession Number."""
@@ -106,12 +110,22 @@ def acknowledgement(message: bytes, refusal: OsteonError | None = None) -> bytes
     if _field(header, 14) in ("AL", "ER", "SU") and _field(header, 15) in ("", "NE"):  # 2.9.3: the accept one alone
         code = "C" + code[1]
     text = escape(refusal.reason)[:LONGEST_MSA_TEXT] if refusal else ""
-    event = "ACK^R01^ACK" if _field(header, 8).split("^")[1:2] == ["R01"] else "ACK"
+    _, event, *_ = [*_field(header, 8).split("^"), "", ""]
     names = [_echo(header, n, LONGEST_NAME) for n in (4, 5, 2, 3)]  # theirs and ours change places
     moment, own_id = now().strftime(TIMESTAMP), uuid.uuid4().hex[:20]
     processing = _first(header, 10) if _first(header, 10) in ("D", "P", "T") else "P"
     made = [
-        ["MSH", "^~\\&", *names, moment, "", event, own_id, processing, version],
+        [
+            "MSH",
+            "^~\\&",
+            *names,
+            moment,
+            "",
+            f"ACK^{event if _EVENT.fullmatch(event) else ''}^ACK",
+            own_id,
+            processing,
+            version,
+        ],
         ["MSA", code, _echo(header, 9, LONGEST_CONTROL_ID), text],
     ]
     if refusal and version >= CODED_ERRORS_SINCE:
