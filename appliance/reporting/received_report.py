@@ -154,7 +154,8 @@ def _check(header: Segment) -> None:
 
 def _header(message: bytes) -> Segment:
     """MSH, a character a byte, so that what is sent back is what came; empty if there is none."""
-    return _segments(message.decode("latin-1"))[0] if message.startswith(BEGINNING) else []
+    line = re.split(rb"[\r\n]", message, maxsplit=1)[0]
+    return line.decode("latin-1").split("|") if message.startswith(BEGINNING) else []
 
 
 def _segments(text: str) -> list[Segment]:
@@ -173,5 +174,5 @@ def _first(segment: Segment, number: int) -> str:
 
 def _echo(header: Segment, number: int, longest: int) -> str:
     """A field as it came, if it may go into a message of ours."""
-    value = _field(header, number)
+    value = header[number] if number < len(header) else ""
     return value if len(value) <= longest and not any(ord(c) < 0x20 or ord(c) == 0x7F for c in value) else ""

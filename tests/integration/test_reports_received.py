@@ -16,13 +16,19 @@ from typing import Any
 
 import hl7
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from hl7.client import MLLPClient
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.parser import parse_message
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import Row, insert, select, update
 
 from appliance.config import Configuration, Receive, Retention
-from appliance.errors import Fault, Transient
+from appliance.errors import Fault, Rejected, Transient
+from appliance.reporting.received_report import ANSWERS, report_of
+from appliance.reporting.received_report import acknowledgement as acknowledged
 from appliance.service.receive import ReceiveRole
 from appliance.service.reports import ReportInbox
 from appliance.status.app import create_app
@@ -30,7 +36,8 @@ from appliance.storage.database import now, open_database, readers
 from appliance.storage.notices import Notebook
 from appliance.storage.retention import prune_reports
 from appliance.storage.spool import FileSpool
-from appliance.storage.tables import notices, reports_received, studies
+from appliance.storage.tables import metadata, notices, reports_received, studies
+from provisioning.listening import problems
 from tests.integration.test_status import PACK
 from tests.support.certificates import Authority
 
@@ -381,6 +388,49 @@ def test_the_message_goes_after_its_days_and_the_row_stays(inbox: Callable[..., 
     assert verdict(box.send(report("OLD")))[0] == "AA"
     assert box.spool.has(box.rows[0].digest) and box.rows[0].pruned_at is None
     assert prune_reports(box.engine, box.spool, keep) == 1
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.lists(st.binary(max_size=20), max_size=20).map(lambda fields: b"MSH|^~\\&|" + b"|".join(fields)),
+        st.builds(
+            lambda at, piece: report().encode()[:at] + piece + report().encode()[at + len(piece) :],
+            st.integers(0, len(report())),
+            st.binary(max_size=8),
+        ),
+    )
+)
+def test_whatever_comes_is_read_or_refused_and_answered_within_one_frame(message: bytes) -> None:
+    refusal = None
+    try:
+        report_of(message)
+    except Rejected as error:
+        refusal = error
+        assert error.code in ANSWERS
+    answer = acknowledged(message, refusal)
+    lines = answer.split(b"\r")
+    assert [line[:3] for line in lines] in ([b"MSH", b"MSA", b""], [b"MSH", b"MSA", b"ERR", b""])
+    assert not any(c < 0x20 for line in lines for c in line)
+    assert lines[1].split(b"|")[1] in ((b"AA", b"CA") if refusal is None else (b"AE", b"AR", b"CE", b"CR"))
+
+
+def test_the_check_says_that_nobody_can_send() -> None:
+    def found(**listen: Any) -> list[str]:
+        config = Configuration.model_validate({"receive": {"hl7": listen}})
+        return [problem.partition(":")[0] for problem in problems(config)]
+
+    assert found() == []
+    assert found(host="0.0.0.0") == ["receive.hl7.peers"]
+    assert found(host="0.0.0.0", peers=["192.0.2.11"]) == []
+    assert found(host="192.0.2.1", peers=["192.0.2.11"]) == ["receive.hl7.host"]
+
+
+def test_the_table_is_what_the_migration_makes(inbox: Callable[..., Inbox]) -> None:
+    with inbox().engine.connect() as c:
+        differences = compare_metadata(MigrationContext.configure(c), metadata)
+    assert [d for d in differences if "reports_received" in str(d)] == []
 
 
 def test_the_role_listens_and_the_page_and_metrics_tell(tmp_path: Path) -> None:
