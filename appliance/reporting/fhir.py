@@ -268,7 +268,7 @@ def _of_radiograph(context: _Context, number: int, result: Result) -> Iterator[J
         yield _observation(context, result, 1, said) | {"dataAbsentReason": absent}
     for region, finding in enumerate(result.findings, 1):
         where = f"{finding.laterality.label} {finding.site.label}".strip()
-        said = f"{view}{where}: {finding.answer.label}, probability {finding.probability:.0%}"
+        said = f"{view}{where}: {finding.answer.label}, probability {finding.percent}"
         observation = _observation(context, result, region, said) | _found(finding)
         observation["component"] += _components(finding)
         yield observation

@@ -205,7 +205,7 @@ def _sentences(study: StudyResult) -> list[str]:
         view = f"radiograph {number}: " if several else ""
         for f in result.findings:
             where = f"{f.laterality.label} {f.site.label}".strip()
-            said.append(f"{view}{where}: {f.answer.label}, probability {f.probability:.0%}")
+            said.append(f"{view}{where}: {f.answer.label}, probability {f.percent}")
         if result.not_analysed is not None:
             said.append(f"{view}not analysed: {result.not_analysed.reason}")
         said += [f"{view}region located but not analysed: {r.site.label}" for r in result.unread_regions]

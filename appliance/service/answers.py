@@ -113,7 +113,7 @@ def of_study(
                 update = partial(priority_update, study, source, destination)
                 yield Form(ORDER, oru.control_id(study, ORDER), update)
         else:
-            yield Form("fhir", study.uid("fhir"), lambda: fhir.transaction(study, source, destination))
+            yield Form("fhir", fhir.bundle_identifier(study), lambda: fhir.transaction(study, source, destination))
 
     def objects(destination: DicomDestination) -> Iterator[Form]:
         if "summary" in destination.objects:

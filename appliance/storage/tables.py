@@ -87,12 +87,13 @@ results = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("analysis_id", ForeignKey("analyses.id"), nullable=False, index=True),
-    Column("sop_instance_uid", String(64), nullable=False),
+    Column("sop_instance_uid", String(64), nullable=False, index=True),
     Column("study_instance_uid", String(64), nullable=False, index=True),
     Column("record", Text, nullable=False),
     Column("source_digest", String(64), nullable=False, default=""),
     Column("picture_digest", String(64), nullable=False, default=""),
-    Column("rejected_at", Instant),
+    Column("patient_digest", String(64), nullable=False, default=""),
+    Column("taken_back_at", Instant),
     Column("created_at", Instant, nullable=False),
 )
 

@@ -1,6 +1,8 @@
 """While the gate is shut nothing leaves the box, whatever the deliver role has to do."""
 
+import shlex
 import socket
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from sqlalchemy import select
 from appliance.storage.database import readers
 from appliance.storage.tables import roles
 from tests.support.outbox import Outbox, film, message, picture
+from tests.support.peers import Peer, running
 from tests.support.site import Site, wait_until
 
 
@@ -54,3 +57,36 @@ def test_nothing_leaves_while_the_gate_is_shut_and_everything_when_it_opens(tmp_
         wait_until(lambda: all(row.code for row in outbox.rows), "every courier to have been there")
         for server in servers:
             server.accept()[0].close()
+
+
+def test_not_one_packet_leaves_a_network_of_its_own_while_the_gate_is_shut(tmp_path: Path, peer: Peer) -> None:
+    destinations = [
+        {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": 9, "called_ae_title": "PACS", "timeout_s": 1},
+        {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": 9, "timeout_s": 1},
+        {"kind": "fhir", "name": "fhir", "base_url": "http://127.0.0.1:9/", "timeout_s": 1},
+    ]
+    with Site(tmp_path, destinations) as site, Outbox(tmp_path / "state") as outbox:
+        ds = film(1)
+        outbox.answer(ds, ("pacs", picture(ds)), ("ris", message(ds)), ("fhir", message(ds)))
+        outbox.gate.shut("*", "phase shadow")
+        deliver = [sys.executable, "-m", "appliance", "run", "deliver", "--config", str(site.config)]
+        inside = f"{peer('ip')} link set lo up && exec {shlex.join(deliver)}"
+
+        def beat() -> object:
+            with readers(site.engine).connect() as c:
+                return c.execute(select(roles.c.beat_at).where(roles.c.role == "deliver")).scalar()
+
+        with running(peer("unshare"), "--net", "sh", "-c", inside) as process:
+
+            def packets() -> int:
+                table = Path(f"/proc/{process.pid}/net/dev").read_text().splitlines()[2:]
+                assert [line.split(":")[0].strip() for line in table] == ["lo"], "the one way out"
+                return int(table[0].split(":")[1].split()[1])
+
+            wait_until(beat, "the role to be up")
+            first = beat()
+            wait_until(lambda: beat() != first, "the role to beat again, which takes it 3 s")
+            assert packets() == 0
+            outbox.gate.open("*")
+            wait_until(lambda: all(row.code for row in outbox.rows), "every courier to have tried")
+            assert packets() > 0

@@ -14,6 +14,8 @@ need chromium chromium
 need node nodejs
 need npm npm
 need curl curl
+need ip iproute2
+need unshare util-linux
 need systemd-analyze systemd
 need systemd-nspawn systemd-container
 need pkg-config pkg-config
