@@ -201,6 +201,8 @@ def _sentences(study: StudyResult) -> list[str]:
     """What a person reads: whose word it is, every answer, and every caveat."""
     said = [f"{SECOND_READER}; {study.answer.label}"]
     several = len(study.results) > 1
+    if several:
+        said[0] += "; radiographs are numbered in order of analysis"
     for number, result in enumerate(study.results, 1):
         view = f"radiograph {number}: " if several else ""
         for f in result.findings:
