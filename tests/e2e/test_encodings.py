@@ -39,7 +39,7 @@ def reader(pipeline: Pipeline) -> Iterator[Reader]:
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("encodings") / "original.dcm"
-    instance_from_phantom(phantom("wrist", 3, True)).save_as(path, enforce_file_format=True)
+    instance_from_phantom(phantom("wrist", 8, True)).save_as(path, enforce_file_format=True)
     return path
 
 

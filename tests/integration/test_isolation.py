@@ -39,6 +39,7 @@ def behave(how: str) -> str:
             os.kill(os.getpid(), signal.SIGTERM)
             return "still there"
         case "hung up":
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
             os.kill(os.getpid(), signal.SIGHUP)
         case "exit":
             os._exit(3)

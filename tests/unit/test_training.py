@@ -243,7 +243,7 @@ def test_a_pack_of_untrained_networks_is_accepted_by_the_loader(tmp_path: Path, 
     folder = tmp_path / "tiny"
     fractures = plain_fractures(2, (4, 4, 4, 8))
     evidence = examined(ready(fractures), dataset, np.flatnonzero(dataset.fold != LEARN_ONLY))
-    localiser = lite_localiser(2, 1) if flags else plain_localiser(2, (4, 4, 4, 4, 4))
+    localiser = lite_localiser(2, 1) if flags else plain_localiser(2, (4, 4, 4, 4, 4), 0)
     write_pack(spec, dataset, localiser, fractures, evidence, folder)
     pack = read_pack(folder, "abc")
     assert pack.is_synthetic and set(pack.classifiers) == {"wrist"}
