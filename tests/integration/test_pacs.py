@@ -26,7 +26,7 @@ from pydicom.uid import (
 
 from appliance.dicom.codes import INCORRECT_WORKLIST_ENTRY
 from appliance.dicom.dimse_status import SendStatus, status_from_code
-from appliance.dicom.document import Reference
+from appliance.dicom.document import reference
 from appliance.dicom.forms import Form, form_of, in_form
 from appliance.dicom.key_objects import rejection_note
 from appliance.dicom.pacs import Pacs
@@ -411,7 +411,7 @@ def test_an_answer_is_never_filed_under_another_identity_than_its_study_has(
 
 def test_a_rejection_note_goes_where_the_study_is_somebody_else_s(peer: Peer, tmp_path: Path) -> None:
     ours = dataset_from_bytes(answers()[0].content)
-    rejected = [Reference(*(str(uid) for uid in (ours.SOPClassUID, ours.SeriesInstanceUID, ours.SOPInstanceUID)))]
+    rejected = [reference(ours)]
     sources = {RESULT.sop_instance_uid: SOURCE}
     at = datetime(2026, 1, 5, tzinfo=UTC)
     note = rejection_note(study(RESULT), sources, rejected, INCORRECT_WORKLIST_ENTRY, at=at, words="mixed up")
