@@ -261,8 +261,15 @@ def withdraw(uid: str, reason: str, because: str, config_path: Path | None) -> N
     }
     config = _configuration(config_path)
     done = take_back(config, open_database(config.database), uid, reason, titles[because])
-    where = ", ".join(done.revoked_at) or "nowhere, since nothing had left"
+    nowhere = "nowhere" if done.left_at else "nowhere, since nothing had left"
+    where = ", ".join(done.revoked_at) or nowhere
     out.print(f"{done.dropped} deliveries are dropped; taken back at: {escape(where)}")
+    if done.left_at:
+        names = ", ".join(done.left_at)
+        out.print(
+            f"[yellow]not taken back at: {escape(names)}, no destination any more; take it back there by hand, "
+            "or configure it again and repeat this[/]"
+        )
 
 
 @main.command()
@@ -271,7 +278,7 @@ def check(config_path: Path | None) -> None:
     """Check the configuration and print it with every default; each error with its key, all at once."""
     from appliance.service.deliver import outlet_of
     from appliance.service.engines import pack_of
-    from provisioning.listening import problems
+    from provisioning.listening import doubts, problems
 
     config = _configuration(config_path)
     for destination in config.destinations:
@@ -285,6 +292,8 @@ def check(config_path: Path | None) -> None:
             shown["bearer"] = "********"
     out.print_json(json.dumps(values))
     out.print(f"pack {pack.name} {pack.version} {pack.digest[:12]} ({pack.kind}): {', '.join(pack.classifiers)}")
+    for doubt in doubts(config):
+        out.print(f"[yellow]{escape(doubt)}[/]")
     out.print("[green]the configuration can be used[/]")
 
 

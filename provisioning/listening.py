@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import socket
+from ipaddress import ip_address
 from typing import Any
 
-from appliance.config import Configuration
+from appliance.config import Configuration, DicomDestination
 from appliance.dicom.tls import server_context
 from appliance.errors import Fault
 
@@ -30,6 +31,31 @@ def problems(config: Configuration) -> list[str]:
     if receive.hl7 and not _is_loopback(receive.hl7.host) and all(p.is_loopback for p in receive.hl7.peers):
         found.append(f"receive.hl7.peers: nobody else may send, although we listen on {receive.hl7.host}")
     return found
+
+
+def doubts(config: Configuration) -> list[str]:
+    """Why reports of storage commitment may not come; an archive that sends them from elsewhere is the exception."""
+    receive, found = config.receive, []
+    for destination in config.destinations:
+        if not isinstance(destination, DicomDestination) or destination.proof != "commitment":
+            continue
+        ours = destination.calling_ae_title
+        if ours not in (receive.ae_title, *receive.also_called):
+            found.append(
+                f"{destination.name}: reports of commitment to {ours} are rejected: add it to receive.also_called"
+            )
+        if not _may_associate(config, destination.host):
+            found.append(f"{destination.name}: {destination.host} may not associate to report: add it to receive.peers")
+    return found
+
+
+def _may_associate(config: Configuration, host: str) -> bool:
+    """Whether one of the addresses of `host` is a peer's; of a name that means nothing here nobody can tell."""
+    try:
+        addresses = [ip_address(found[4][0]) for found in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)]
+    except (OSError, ValueError):
+        return True
+    return any(address in peer.address for address in addresses for peer in config.receive.peers)
 
 
 def _why_not(host: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Table, or_, select
+from sqlalchemy import ColumnElement, Engine, Table, false, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
@@ -16,9 +16,9 @@ from appliance.domain.job import Event, ImpossibleTransition, State
 from appliance.errors import Rejected
 from appliance.storage.database import open_database, readers
 from appliance.storage.gate import EVERY, Gate
-from appliance.storage.outbox import UNSENT
+from appliance.storage.outbox import UNSENT, WITHDRAWN
 from appliance.storage.queue import Queue
-from appliance.storage.tables import analyses, deliveries, instances, results, studies
+from appliance.storage.tables import analyses, deliveries, instances, results, studies, study_results
 
 TABLES = {"analysis": analyses, "study": studies, "delivery": deliveries}
 SETTLED = (State.DONE, State.DROPPED)
@@ -124,7 +124,8 @@ def reroute(config: Configuration, name: str, to: str) -> State:
     if not takes(destination, row.kind):
         raise Rejected("other_kind", f"{to} takes no {row.kind}: name a destination of the same kind")
     try:
-        return _command(engine, name, Event.RETRY, f"rerouted to {to}", destination=to)
+        new = {"destination": to, "attempts": 0, "sent_class_uid": "", "sent_uid": ""}
+        return _command(engine, name, Event.RETRY, f"rerouted to {to}", **new)
     except IntegrityError:
         raise Rejected("already_there", f"the same answer has a delivery to {to} already: drop {name}") from None
 
@@ -152,13 +153,44 @@ def release(config: Configuration, to: str) -> None:
 def _command(engine: Engine, name: str, event: Event, reason: str, **others: Any) -> State:
     table, job_id = _parse(name)
     if table is deliveries and event is Event.RETRY:
-        others |= UNSENT
+        others = UNSENT | {"refuted": 0} | _still_to_be_said(engine, name, others.get("destination")) | others
     try:
         return Queue(engine, table, "command").command(job_id, event, reason, **others)
     except KeyError:
         raise _absent(name) from None
     except ImpossibleTransition as error:
         raise Rejected("impossible", f"{name}: {error}") from error
+
+
+def _still_to_be_said(engine: Engine, name: str, to: str | None) -> dict[str, Any]:
+    """Columns of a delivery that may go out again: that it was tried stays on record, for a withdrawal.
+
+    Raises
+    ------
+    Rejected
+        ``withdrawn``; ``outdated`` if a later answer for the same has a delivery to the same destination.
+    """
+    d = deliveries.c
+    with readers(engine).connect() as c:
+        row = c.execute(select(deliveries).where(d.id == _parse(name)[1])).first()
+        if row is None:
+            raise _absent(name)
+        if row.code == WITHDRAWN:
+            raise Rejected(WITHDRAWN, f"{name} was taken back: analyse the radiograph again for a new answer")
+        is_later: ColumnElement[bool] = false()  # of a revocation
+        if row.result_id is not None:
+            film = select(results.c.sop_instance_uid).where(results.c.id == row.result_id).scalar_subquery()
+            newer = select(results.c.id).where(results.c.sop_instance_uid == film, results.c.id > row.result_id)
+            is_later = d.result_id.in_(newer)
+        elif row.study_result_id is not None:
+            s = study_results.c
+            study = select(s.study_id).where(s.id == row.study_result_id).scalar_subquery()
+            is_later = d.study_result_id.in_(select(s.id).where(s.study_id == study, s.id > row.study_result_id))
+        query = select(d.id).where(is_later, d.destination == (to or row.destination)).order_by(d.id.desc())
+        later = c.execute(query).scalar()
+    if later is not None:
+        raise Rejected("outdated", f"{name} would go after a later answer for the same, delivery:{later}: drop it")
+    return {"attempts": min(row.attempts, 1)}
 
 
 def _parse(name: str) -> tuple[Table, int]:

@@ -27,7 +27,7 @@ from .sender import accepted_forms, store_association, store_bytes
 from .tls import client_context
 
 PICTURES = ("sc", "summary")
-"""Kinds that every PACS can show, and that say what the others say."""
+"""Kinds that every PACS can show."""
 
 CONFLICTS = frozenset({0x0119, 0x0122})
 """Class-instance conflict, SOP class not supported: failure reasons that another try does not mend (PS3.3 C.14.1.1)."""
@@ -141,15 +141,21 @@ class Pacs:
     def _not_taken(self, parcel: _Parcel) -> Outcome:
         kind = parcel.artefact.kind.split()[0]  # without the page
         name = UID(parcel.forms[0].sop_class_uid).name
-        if kind not in (*PICTURES, "rejection") and any(k in PICTURES for k in self._config.objects):
-            reason = f"{self.name} takes no {name}: the pictures say what it says"
+        if kind not in (*PICTURES, "rejection") and "summary" in self._config.objects:
+            reason = f"{self.name} takes no {name}: the summary, which is always made, says what it says"
             return Outcome(fate=Fate.LEFT_OUT, code="not_taken", reason=reason)
         reason = f"{self.name} takes no {name} in any encoding: allow it there, or leave {kind!r} out of its objects"
         return Outcome.of_error(Rejected("not_taken", reason))
 
     def _misfiled(self, parcels: Mapping[int, _Parcel]) -> list[tuple[int, Outcome]]:
         """What must not be filed now: its study has another identity at the PACS, or is not there."""
-        carried = {number: dataset_from_bytes(parcel.artefact.content) for number, parcel in parcels.items()}
+        carried = {
+            number: dataset_from_bytes(parcel.artefact.content)
+            for number, parcel in parcels.items()
+            if parcel.artefact.kind != "rejection"  # which is needed most where the study is another's
+        }
+        if not carried:
+            return []
         studies = dict.fromkeys(str(ds.StudyInstanceUID) for ds in carried.values())
         with querying(self._peer) as association:
             known = {study: identities(association, study) for study in studies}

@@ -22,7 +22,15 @@ from appliance.errors import Away, OsteonError, Rejected, Transient
 from appliance.ports import Artefact, Destination, Fate, Outcome, Outlet, Sent
 from appliance.storage.database import now
 from appliance.storage.gate import Gate
-from appliance.storage.outbox import UNSENT, begin_transaction, deliveries_of, in_order, proven_words
+from appliance.storage.outbox import (
+    MOST_REFUTED,
+    begin_transaction,
+    deliveries_of,
+    in_order,
+    proven_words,
+    sent_again,
+    unreported,
+)
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import deliveries
@@ -32,8 +40,8 @@ from .bugs import bug
 PROOF_AFTER = timedelta(seconds=1)
 """An archive files what it has stored; asking sooner would be asking twice."""
 
-PROOF_AGAIN = timedelta(seconds=60)
-"""After which a report of storage commitment that has not come is asked for again."""
+PROOF_AGAIN = (timedelta(minutes=1), timedelta(hours=1))
+"""What is unproven is asked for again when it has waited twice as long, after at least and at most so much."""
 
 SEND_AGAIN = timedelta(minutes=10)
 """So long an archive may take to find what it said it stored; then it is sent again."""
@@ -118,7 +126,8 @@ class Courier:
         self.moved_at = time.monotonic()
         if self._gate.is_shut(self.outlet.name):
             return False
-        leases = self._queue.lease(self._mine, in_order(), most=self.outlet.most)
+        is_stored = deliveries.c.stored_at.is_not(None)
+        leases = self._queue.lease(self._mine, in_order(), most=self.outlet.most, last=is_stored)
         if not leases:
             return False
         held = {lease.job_id: lease for lease in leases}
@@ -143,8 +152,7 @@ class Courier:
         except Exception as error:  # noqa: BLE001  the one broad handler of this role: a bug costs what is in hand
             self._fail(load, bug(error, f"deliveries {sorted(load.held)}"))
         for number, lease in load.held.items():
-            open_ = {} if load.rows[number].stored_at is None else {"not_before": now() + PROOF_AGAIN}
-            self._queue.put_back(lease, **open_)
+            self._queue.put_back(lease, **_open(load.rows[number]))
         if load.unproven:  # all at the same moment, since the proof of all is one question
             self._queue.defer(now() + PROOF_AFTER, deliveries.c.id.in_(load.unproven))
         return settled
@@ -161,7 +169,7 @@ class Courier:
     def _proved(self, load: _Load) -> Iterator[tuple[int, Outcome]]:
         first = min(load.held)
         transaction_uid = derived_uid("commitment", self.outlet.name, first, f"{now().timestamp()}")
-        begin_transaction(self._engine, load.held, transaction_uid)
+        begin_transaction(self._engine, self.outlet.name, load.held, transaction_uid)
         sent = {}
         for number in list(load.held):
             row = load.rows[number]
@@ -197,14 +205,17 @@ class Courier:
         if outcome.fate is Fate.LATER:
             log.warning("%s waits: %s", what, outcome.reason)
             load.waiting.add(row.study_instance_uid)
-            self._queue.failed(lease, Transient(outcome.code, outcome.reason), **_again(row, outcome))
+            again = _again(row, outcome)
+            is_enough = again.get("refuted", 0) >= MOST_REFUTED
+            self._queue.failed(lease, Transient(outcome.code, outcome.reason), for_good=is_enough, **again)
         elif outcome.fate is Fate.REFUSED:
             log.error("%s is parked: %s", what, outcome.reason)
             self._queue.failed(lease, Rejected(outcome.code, outcome.reason), for_good=True)
         else:
             self._end(load, lease, outcome)
             if lease.attempts > 1 or self._was_away:
-                self._queue.hurry(self._mine, deliveries.c.stored_at.is_(None))  # the peer is back
+                is_new = deliveries.c.refuted == 0
+                self._queue.hurry(self._mine, deliveries.c.stored_at.is_(None), is_new)  # the peer is back
                 self._was_away = False
 
     def _end(self, load: _Load, lease: Lease, outcome: Outcome) -> None:
@@ -251,4 +262,13 @@ class Courier:
 def _again(row: Row[Any], outcome: Outcome) -> dict[str, Any]:
     """Columns of what is to be sent again, since the PACS does not have it after all."""
     is_late = row.stored_at is not None and now() - row.stored_at > SEND_AGAIN
-    return UNSENT if outcome.code == "not_committed" or (outcome.code == "not_found" and is_late) else {}
+    return sent_again(row) if outcome.code == "not_committed" or (outcome.code == "not_found" and is_late) else {}
+
+
+def _open(row: Row[Any]) -> dict[str, Any]:
+    """Columns of what came to no outcome: not tried, or stored and without a report."""
+    if row.stored_at is None:
+        return {}
+    least, most = PROOF_AGAIN
+    moment = now()
+    return {"not_before": moment + min(max(moment - row.stored_at, least), most), "reason": unreported(row)}

@@ -32,10 +32,11 @@ from .reading import Headers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdrawn:
-    """What was done: deliveries that never leave, and where something is revoked."""
+    """What was done: deliveries that never leave, where something is revoked, and where nobody can any more."""
 
     dropped: int
     revoked_at: tuple[str, ...]
+    left_at: tuple[str, ...] = ()
 
 
 def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title: Code) -> Withdrawn:
@@ -77,7 +78,9 @@ def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title
     dropped = record_withdrawal(engine, study_id, study_instance_uid, {row.id for row in gone}, made, reason)
     if dropped is None:
         raise Transient("on_the_move", "an answer left just now: say it again")
-    return Withdrawn(dropped=dropped, revoked_at=tuple(o.destination for o in made))
+    known = {destination.name for destination in config.destinations}
+    left_at = tuple(dict.fromkeys(row.destination for row in gone if row.destination not in known))
+    return Withdrawn(dropped=dropped, revoked_at=tuple(o.destination for o in made), left_at=left_at)
 
 
 def _revocations(
@@ -89,7 +92,7 @@ def _revocations(
     reason: str,
     title: Code,
 ) -> Iterator[Outgoing]:
-    """What one destination gets to take back `rows`, which it has."""
+    """What one destination gets to take back `rows`, which it has or may have."""
     source = sources[study.results[-1].sop_instance_uid]
     if isinstance(destination, DicomDestination):
         rejected = [_reference(row, dataset_from_bytes(spool.get(row.digest))) for row in rows]

@@ -6,7 +6,7 @@ A row is known by its id in our database. Nothing that identifies a patient, an 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, literal, or_, select
@@ -14,11 +14,15 @@ from sqlalchemy import ColumnElement, Connection, Table, func, literal, or_, sel
 from appliance.domain.finding import Answer
 from appliance.domain.job import State
 from appliance.domain.result import Result
+from appliance.storage.database import now
 from appliance.storage.notices import Notice, Subject
-from appliance.storage.outbox import OTHERWISE, UNPROVEN
+from appliance.storage.outbox import NO_REPORT, OTHERWISE, UNPROVEN
 from appliance.storage.tables import analyses, deliveries, instances, notices, results, studies
 
 from .health import without_identity
+
+REPORT_COMES_IN = timedelta(minutes=10)
+"""A report of storage commitment that takes longer is missed on the page."""
 
 LAST = 25
 """Radiographs on the page."""
@@ -129,10 +133,11 @@ def not_analysed(c: Connection, most: int = LAST) -> tuple[Stuck, ...]:
 
 def last_errors(c: Connection) -> dict[str, tuple[str, str]]:
     """By destination: code and reason of the newest delivery that waits after a failure or is parked."""
+    is_unreported = deliveries.c.reason.contains(NO_REPORT) & (deliveries.c.stored_at < now() - REPORT_COMES_IN)
     failing = (
         select(func.max(deliveries.c.id))
         .where(deliveries.c.state.in_([State.QUEUED, State.LEASED, State.PARKED]), deliveries.c.code != "")
-        .where(or_(deliveries.c.state == State.PARKED, deliveries.c.code.not_in(UNPROVEN)))
+        .where(or_(deliveries.c.state == State.PARKED, deliveries.c.code.not_in(UNPROVEN), is_unreported))
         .group_by(deliveries.c.destination)
     )
     query = select(deliveries.c.destination, deliveries.c.code, deliveries.c.reason).where(deliveries.c.id.in_(failing))

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, delete, exists, insert, or_, select, update
 
-from appliance.domain.job import Event, State, next_state
+from appliance.domain.job import Backoff, Event, State, next_state
 from appliance.errors import Rejected
 
 from .database import now, readers
 from .ledger import Outgoing, queue_deliveries
-from .tables import deliveries, results, studies
+from .tables import commitments, deliveries, results, studies
 
 UNSENT: dict[str, Any] = {"stored_at": None, "proven_at": None, "transaction_uid": ""}
 """Columns of a delivery that is to be sent, whatever became of it before."""
 
+
+MOST_REFUTED = 5
+"""So often is sent again what a PACS does not have although it stored it; then a person has to look."""
+
+REPORTS_FOR = timedelta(days=30)
+"""So late may a report of storage commitment be."""
+
+NO_REPORT = "; no report of commitment since "
+"""Words on what is stored and unproven, before the moment at which it was stored."""
 
 OTHERWISE = "delivered_otherwise"
 """Code of what went in another form than the best one, since the peer does not take that."""
@@ -31,6 +40,12 @@ REVOCATIONS = ("rejection", "oru_withdrawal", "fhir_withdrawal")
 
 WITHDRAWN = "withdrawn"
 """Code of what was taken back."""
+
+NEVER_SENT = ("unreachable", "association_rejected", "no_find", "study_not_there", "identity_changed", "never_made")
+"""Codes of an attempt that ended before anything was sent."""
+
+NOT_KEPT = ("store_rejected", "mllp_refused", "not_dicom")
+"""Codes of an attempt that ended with the peer's refusal, or ours."""
 
 
 def in_order() -> ColumnElement[bool]:
@@ -51,9 +66,13 @@ def deliveries_of(engine: Engine, ids: Collection[int]) -> list[Row[Any]]:
         return list(c.execute(select(deliveries).where(deliveries.c.id.in_(ids)).order_by(deliveries.c.id)))
 
 
-def begin_transaction(engine: Engine, ids: Iterable[int], transaction_uid: str) -> None:
+def begin_transaction(engine: Engine, destination: str, ids: Iterable[int], transaction_uid: str) -> None:
     """Note under which Transaction UID proof is asked for, before it is: the report may come at once."""
+    moment = now()
+    asked = {"transaction_uid": transaction_uid, "destination": destination, "asked_at": moment}
     with engine.begin() as c:
+        c.execute(delete(commitments).where(commitments.c.asked_at < moment - REPORTS_FOR))
+        c.execute(insert(commitments).values(**asked))
         mine = update(deliveries).where(deliveries.c.id.in_(list(ids)))
         c.execute(mine.values(transaction_uid=transaction_uid))
 
@@ -63,34 +82,59 @@ def record_commitment(
 ) -> int:
     """Write down a report of storage commitment that came by itself; of how many deliveries.
 
+    What is committed may have been asked for again meanwhile; what is not, is believed in the last report alone.
+
     Parameters
     ----------
     failed
         By SOP Instance UID: code and reason, and whether it is for a person; else it is sent again.
     """
-    moment = now()
+    moment, d, asked = now(), deliveries.c, commitments.c
     with engine.begin() as c:
-        open_ = select(deliveries).where(
-            deliveries.c.transaction_uid == transaction_uid,
-            deliveries.c.state.in_([State.QUEUED, State.LEASED]),
-            deliveries.c.sent_uid.in_([*committed, *failed]),
+        is_last = d.transaction_uid == transaction_uid
+        open_ = (
+            select(deliveries)
+            .join(commitments, asked.destination == d.destination)
+            .where(
+                asked.transaction_uid == transaction_uid,
+                d.stored_at <= asked.asked_at,
+                d.state.in_([State.QUEUED, State.LEASED]),
+                or_(d.sent_uid.in_(list(committed)), and_(is_last, d.sent_uid.in_(list(failed)))),
+            )
         )
-        rows = c.execute(open_).all() if transaction_uid else []
+        rows = c.execute(open_).all()
         for row in rows:
             values: dict[str, Any] = {"lease_owner": None}
             if row.sent_uid in committed:
                 values |= _proven(row, moment)
             else:
                 code, reason, is_for_good = failed[row.sent_uid]
-                state = State.PARKED if is_for_good else State.QUEUED
-                values |= UNSENT | {"state": state, "code": code, "reason": reason, "not_before": moment}
+                again = sent_again(row)
+                is_enough = is_for_good or again["refuted"] >= MOST_REFUTED
+                state = State.PARKED if is_enough else State.QUEUED
+                values |= again | {"state": state, "code": code, "reason": reason}
             c.execute(update(deliveries).where(deliveries.c.id == row.id).values(**values))
     return len(rows)
 
 
 def proven_words(row: Row[Any], how: str) -> tuple[str, str]:
     """Code and reason of a delivery that the PACS vouches for; that it went in another form stays on record."""
-    return (row.code, f"{row.reason}; {how}") if row.code == OTHERWISE else ("in_pacs", how)
+    return (row.code, f"{_without_wait(row)}; {how}") if row.code == OTHERWISE else ("in_pacs", how)
+
+
+def unreported(row: Row[Any]) -> str:
+    """Reason of a delivery that is stored, and asked about without an answer."""
+    return f"{_without_wait(row)}{NO_REPORT}{row.stored_at:%Y-%m-%d %H:%M} UTC"
+
+
+def _without_wait(row: Row[Any]) -> str:
+    return str(row.reason.partition(NO_REPORT)[0])
+
+
+def sent_again(row: Row[Any]) -> dict[str, Any]:
+    """Columns of what the PACS does not have after all; each time it waits four times as long."""
+    refuted = row.refuted + 1
+    return UNSENT | {"refuted": refuted, "not_before": Backoff().after(2 * refuted, now())}
 
 
 def _proven(row: Row[Any], moment: datetime) -> dict[str, Any]:
@@ -120,14 +164,16 @@ def study_of(engine: Engine, uid: str) -> tuple[int, str]:
 
 
 def went_out(engine: Engine, study_instance_uid: str) -> list[Row[Any]]:
-    """Deliveries of a study that their peers have, or may have since they are on the wire, and that stand."""
+    """Deliveries of a study that their peers have, or may have since they were tried, and that stand."""
     with readers(engine).connect() as c:
         return list(c.execute(_went_out(study_instance_uid)))
 
 
 def _went_out(study_instance_uid: str) -> Select[Any]:
     d = deliveries.c
-    has = or_(d.state.in_([State.DONE, State.LEASED]), d.stored_at.is_not(None))
+    in_vain = or_(d.code == "not_taken", and_(d.attempts == 1, d.code.in_([*NEVER_SENT, *NOT_KEPT])))
+    is_there = or_(d.state.in_([State.DONE, State.LEASED]), d.stored_at.is_not(None), d.sent_uid != "")
+    has = or_(is_there, and_(d.attempts > 0, ~in_vain))
     of_study = and_(d.study_instance_uid == study_instance_uid, d.code != WITHDRAWN, d.kind.not_in(REVOCATIONS))
     return select(deliveries).where(of_study, has, d.digest != "").order_by(d.id)
 
@@ -136,21 +182,23 @@ def record_withdrawal(
     engine: Engine,
     study_id: int,
     study_instance_uid: str,
-    revoked: Collection[int],
-    outgoing: Iterable[Outgoing],
+    gone: Collection[int],
+    outgoing: Collection[Outgoing],
     reason: str,
 ) -> int | None:
-    """Drop what has not left, mark what is revoked, and queue the revocations; how many were dropped.
+    """Drop what has not left, mark what `outgoing` revokes, and queue that; how many were dropped.
 
-    None, and nothing is written, if more than `revoked` has left by now.
+    None, and nothing is written, if more than `gone` has left by now.
     """
     d = deliveries.c
     said = {"code": WITHDRAWN, "reason": f"withdrawn: {reason}"}
     open_states = [State.QUEUED, State.LEASED, State.PARKED]
     with engine.begin() as c:
-        if {row.id for row in c.execute(_went_out(study_instance_uid))} != set(revoked):
+        if {row.id for row in c.execute(_went_out(study_instance_uid))} != set(gone):
             return None
-        c.execute(update(deliveries).where(d.id.in_(list(revoked)), d.state == State.DONE).values(**said))
+        is_revoked = and_(d.id.in_(list(gone)), d.destination.in_([o.destination for o in outgoing]))
+        ended_before = d.state.in_([State.DONE, State.DROPPED])
+        c.execute(update(deliveries).where(is_revoked, ended_before).values(**said))
         pending = update(deliveries).where(
             d.study_instance_uid == study_instance_uid, d.state.in_(open_states), d.kind.not_in(REVOCATIONS)
         )

@@ -51,15 +51,16 @@ class Queue:
         self._most_attempts = most_attempts
         self._backoff = backoff or Backoff()
 
-    def lease(self, *where: ColumnElement[bool], most: int = 1) -> list[Lease]:
-        """Lease up to `most` due jobs that satisfy `where`, oldest first; each counts as an attempt."""
+    def lease(self, *where: ColumnElement[bool], most: int = 1, last: ColumnElement[bool] | None = None) -> list[Lease]:
+        """Lease up to `most` due jobs that satisfy `where`, oldest first and `last` after them; each is an attempt."""
         t, moment = self._table, now()
         self._expire(moment, *where)
         due = select(t.c.id, t.c.attempts).where(t.c.state == State.QUEUED, t.c.not_before <= moment, *where)
         if not self._any(due):
             return []
         with self._engine.begin() as c:
-            rows = c.execute(due.order_by(t.c.id).limit(most)).all()
+            order = [t.c.id] if last is None else [last, t.c.id]
+            rows = c.execute(due.order_by(*order).limit(most)).all()
             until = moment + timedelta(seconds=LEASE_S)
             for row in rows:
                 self._move(
@@ -108,8 +109,8 @@ class Queue:
         until = self._backoff.after(lease.attempts, now())
         with self._engine.begin() as c:
             if self._is_mine(c, lease):
-                values |= {"code": error.code, "reason": error.reason, "not_before": until, "lease_owner": None}
-                self._move(c, lease.job_id, event, **values)
+                said = {"code": error.code, "reason": error.reason, "not_before": until, "lease_owner": None}
+                self._move(c, lease.job_id, event, **said | values)
         return until
 
     def put_back(self, lease: Lease, **values: Any) -> None:
@@ -155,12 +156,12 @@ class Queue:
             If the job's state has no such event.
         """
         with self._engine.begin() as c:
-            values: dict[str, Any] = others | {"reason": reason, "not_before": now(), "finished_at": None}
+            values: dict[str, Any] = {"reason": reason, "not_before": now(), "finished_at": None}
             if event is Event.RETRY:
                 values |= {"attempts": 0, "code": "", "lease_owner": None}
             else:
                 values |= {"code": "dropped", "finished_at": now()}
-            return self._move(c, job_id, event, **values)
+            return self._move(c, job_id, event, **values | others)
 
     def _expire(self, moment: datetime | None, *where: ColumnElement[bool]) -> int:
         t = self._table

@@ -133,6 +133,7 @@ deliveries = Table(
     Column("sent_class_uid", String(64), nullable=False, default=""),
     Column("sent_uid", String(64), nullable=False, default="", index=True),
     Column("transaction_uid", String(64), nullable=False, default="", index=True),
+    Column("refuted", Integer, nullable=False, default=0, server_default="0"),
     Column("stored_at", Instant),
     Column("proven_at", Instant),
     UniqueConstraint("result_id", "destination", "kind"),
@@ -142,8 +143,17 @@ deliveries = Table(
 """Each is of a radiograph's result or of a study's, one of the two; a withdrawal of neither.
 
 A PACS has it as `sent_uid` of `sent_class_uid` since `stored_at`; `transaction_uid` is the storage commitment that was
-asked for, `proven_at` when the PACS vouched for it.
+asked for last, `proven_at` when the PACS vouched for it, `refuted` how often it did not have what it had stored.
 """
+
+commitments = Table(
+    "commitments",
+    metadata,
+    Column("transaction_uid", String(64), primary_key=True),
+    Column("destination", String(64), nullable=False),
+    Column("asked_at", Instant, nullable=False),
+)
+"""Requests for storage commitment: a report may come after the next one was asked for."""
 
 holds = Table(
     "holds",

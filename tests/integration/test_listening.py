@@ -9,7 +9,7 @@ from appliance.config import Configuration
 from appliance.errors import Fault
 from appliance.service.status import StatusRole
 from appliance.storage.database import open_database
-from provisioning.listening import problems
+from provisioning.listening import doubts, problems
 from tests.support.certificates import Authority
 from tests.support.receiving import Receiving
 
@@ -38,6 +38,21 @@ def test_nothing_is_wrong_with_the_defaults_nor_with_a_box_that_knows_its_peers(
 def test_what_is_wrong_is_found(receive: dict[str, Any], expected: str) -> None:
     (problem,) = found(**receive)
     assert problem.startswith(expected)
+
+
+def doubted(receive: dict[str, Any], **destination: Any) -> list[str]:
+    pacs = {"kind": "dicom", "name": "pacs", "host": "192.0.2.10", "port": 104, "called_ae_title": "PACS"}
+    values = {"receive": receive, "destinations": [pacs | {"proof": "commitment"} | destination]}
+    return doubts(Configuration.model_validate(values))
+
+
+def test_an_archive_must_be_let_in_to_report_on_commitment() -> None:
+    right = {"peers": [{"address": "192.0.2.0/24"}], "also_called": ["OTHER"]}
+    assert doubted(right) == doubted(right, calling_ae_title="OTHER") == doubted({}, proof="find") == []
+    (stranger,) = doubted({})
+    assert "192.0.2.10" in stranger and "receive.peers" in stranger
+    (misnamed,) = doubted(right, calling_ae_title="NOBODY")
+    assert "NOBODY" in misnamed and "receive.also_called" in misnamed
 
 
 def test_the_page_s_host_is_looked_at_too() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,8 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPu
 from appliance.config import Configuration
 from appliance.domain.job import Backoff, Event
 from appliance.service.receive import ReceiveRole
+from appliance.storage.database import now
+from appliance.storage.outbox import record_commitment
 from tests.support.outbox import Outbox, film, picture
 from tests.support.pacs import kept, orthanc, profile, scripted_scp, storescp
 from tests.support.peers import Peer
@@ -269,3 +274,104 @@ def test_a_report_may_come_on_the_association_of_the_request(
             assert [(row.state, row.code, row.stored_at) for row in rows] == [("queued", "not_committed", None)] * 2
             wait_until(lambda: outbox.carry() and len(stored) == 4, "both to be sent again")
     server.shutdown()
+
+
+@contextmanager
+def silent_archive(port: int) -> Iterator[tuple[list[str], list[Dataset]]]:
+    """Takes pictures and requests for commitment, and never reports; what it stored, what it was asked."""
+    stored: list[str] = []
+    asked: list[Dataset] = []
+
+    def store(event: evt.Event) -> int:
+        stored.append(event.request.AffectedSOPInstanceUID)
+        return 0x0000
+
+    def act(event: evt.Event) -> tuple[int, None]:
+        asked.append(event.action_information)
+        return 0x0000, None
+
+    ae = AE("PACS")
+    for service in (SecondaryCaptureImageStorage, StorageCommitmentPushModel):
+        ae.add_supported_context(service)
+    server = ae.start_server(
+        ("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, store), (evt.EVT_N_ACTION, act)]
+    )
+    try:
+        yield stored, asked
+    finally:
+        server.shutdown()
+
+
+def later(outbox: Outbox, seconds: float) -> None:
+    """So much time goes by for what waits."""
+    with outbox.engine.begin() as c:
+        c.exec_driver_sql(
+            "UPDATE deliveries SET not_before = not_before - ?, stored_at = stored_at - ?", (seconds, seconds)
+        )
+        c.exec_driver_sql("UPDATE commitments SET asked_at = asked_at - ?", (seconds,))
+
+
+def test_an_archive_that_never_reports_gets_what_is_new_first_and_is_asked_ever_later(
+    free_port: int, tmp_path: Path
+) -> None:
+    pacs = profile(free_port, proof="commitment", objects_at_a_time=2)
+    with Outbox(tmp_path, pacs) as outbox, silent_archive(free_port) as (stored, asked):
+        for number in range(2):
+            outbox.answer(film(number), ("pacs", picture(film(number))))
+        outbox.carry()
+        later(outbox, 10)
+        outbox.answer(film(2), ("pacs", picture(film(2))))
+        outbox.carry()
+        assert stored[2:] == uids(film(2)), "the oldest are due as well, and wait"
+        waits = []
+        for age in (0, 600, 7200):
+            later(outbox, age)
+            with outbox.engine.begin() as c:
+                c.exec_driver_sql("UPDATE deliveries SET not_before = 0")
+            outbox.carry()
+            row = outbox.rows[0]
+            waits.append((row.not_before - now()).total_seconds())
+            assert (row.state, row.code, row.attempts) == ("queued", "delivered", 0)
+            assert row.reason.count("no report of commitment since") == 1
+        assert 50 < waits[0] <= 60 < 590 < waits[1] < 700 < 3590 < waits[2] <= 3600
+        assert len(asked) == 3 + 1  # and once beside the new picture
+
+
+def test_a_late_report_of_an_earlier_request_counts(free_port: int, tmp_path: Path) -> None:
+    with Outbox(tmp_path, profile(free_port, proof="commitment")) as outbox, silent_archive(free_port) as (_, asked):
+        outbox.answer(film(1), ("pacs", picture(film(1))))
+        outbox.carry()
+        for number in (1, 2):
+            later(outbox, 3600)
+            outbox.carry()
+            assert len(asked) == number
+        first, last = (str(request.TransactionUID) for request in asked)
+        (uid,) = uids(film(1))
+        failed = {uid: ("not_committed", "the PACS does not vouch for it", False)}
+        assert first != last
+        assert record_commitment(outbox.engine, "1.2.3", [uid], {}) == 0, "a transaction of somebody else"
+        assert record_commitment(outbox.engine, first, [], failed) == 0, "that was then"
+        assert record_commitment(outbox.engine, first, [uid], {}) == 1
+        assert outbox.states == {"done": 1} and outbox.rows[0].code == "in_pacs"
+
+
+def test_what_the_pacs_never_commits_to_is_sent_ever_later_and_then_for_a_person(
+    free_port: int, tmp_path: Path
+) -> None:
+    with (
+        Outbox(tmp_path, profile(free_port, proof="commitment")) as outbox,
+        silent_archive(free_port) as (stored, asked),
+    ):
+        outbox.answer(film(1), ("pacs", picture(film(1))))
+        failed = {uids(film(1))[0]: ("not_committed", "the PACS does not vouch for it", False)}
+        waits = []
+        while outbox.states == {"queued": 1}:
+            outbox.carry()
+            later(outbox, 3600)
+            outbox.carry()
+            assert record_commitment(outbox.engine, str(asked[-1].TransactionUID), [], failed) == 1
+            waits.append((outbox.rows[0].not_before - now()).total_seconds())
+            assert outbox.rows[0].attempts == 0, "it did not fail to go"
+            later(outbox, 3600)
+        assert len(stored) == len(waits) == 5 and outbox.states == {"parked": 1}
+        assert waits[0] > 1 and all(longer > 2 * shorter for shorter, longer in pairwise(waits[:4]))

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import imagecodecs
@@ -23,8 +24,11 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+from appliance.dicom.codes import INCORRECT_WORKLIST_ENTRY
 from appliance.dicom.dimse_status import SendStatus, status_from_code
+from appliance.dicom.document import reference
 from appliance.dicom.forms import Form, form_of, in_form
+from appliance.dicom.key_objects import rejection_note
 from appliance.dicom.pacs import Pacs
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.secondary_capture import secondary_capture
@@ -164,9 +168,11 @@ def test_a_pacs_without_structured_reports_is_told_by_the_picture(free_port: int
     assert said[1].code == "not_taken" and "Comprehensive 3D SR Storage" in said[1].reason
 
 
-def test_a_report_that_no_picture_says_is_for_a_person(free_port: int) -> None:
+@pytest.mark.parametrize("objects", [["sr"], ["sc", "sr"]])
+def test_a_report_that_no_summary_says_is_for_a_person(objects: list[str], free_port: int) -> None:
+    """An overlay does not say it: what is not analysed may have none."""
     with scripted_scp(free_port, [], [VERIFICATION]):
-        said = delivered(Pacs(profile(free_port, objects=["sr"])), answers()[1:])
+        said = delivered(Pacs(profile(free_port, objects=objects)), answers()[1:])
     assert [(o.fate, o.code) for o in said.values()] == [(Fate.REFUSED, "not_taken")]
 
 
@@ -401,3 +407,19 @@ def test_an_answer_is_never_filed_under_another_identity_than_its_study_has(
         assert {o.code for o in said.values()} == {code}
         assert len(there.instances) - before == fates.count(Fate.TAKEN)
     assert not any(private in o.reason for o in said.values() for private in (*PRIVATE, "SOMEBODY-ELSE", "ANOTHER"))
+
+
+def test_a_rejection_note_goes_where_the_study_is_somebody_else_s(peer: Peer, tmp_path: Path) -> None:
+    ours = dataset_from_bytes(answers()[0].content)
+    rejected = [reference(ours)]
+    sources = {RESULT.sop_instance_uid: SOURCE}
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    note = rejection_note(study(RESULT), sources, rejected, INCORRECT_WORKLIST_ENTRY, at=at, words="mixed up")
+    with orthanc(peer("Orthanc"), tmp_path / "orthanc") as there:
+        filed(there, PatientID="SOMEBODY-ELSE")
+        said = delivered(Pacs(profile(there.port, recheck_identity=True)), [answers()[0], artefact("rejection", note)])
+        assert {n: (o.fate, o.code) for n, o in said.items()} == {
+            0: (Fate.REFUSED, "identity_changed"),
+            1: (Fate.TAKEN, "delivered"),
+        }
+        assert str(note.SOPInstanceUID) in there.instances

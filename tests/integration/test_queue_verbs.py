@@ -59,9 +59,32 @@ def test_what_is_tried_again_is_sent_again(config: Configuration, free_port: int
         with scripted_scp(free_port, [0, 0x0111], [SecondaryCaptureImageStorage]) as calls:
             outbox.carry_until("other", done=1)
             assert retry(config, "delivery:1") is State.QUEUED
-            assert outbox.rows[0].stored_at is None
+            assert outbox.rows[0].stored_at is None and outbox.rows[0].attempts == 1, "it was tried"
             outbox.carry_until("other", done=1)
         assert len(calls) == 2 and len(set(calls)) == 1
+
+
+def test_what_was_taken_back_or_outdated_is_not_sent_again(config: Configuration) -> None:
+    with Outbox(config.state_dir, *config.destinations) as outbox:
+        first, again = film(1), film(1)
+        again.PatientID = "CORRECTED"
+        outbox.answer(first, ("pacs", picture(first)), ("other", picture(first)))
+        outbox.answer(again, ("pacs", picture(again)))
+        outbox.answer(film(2), ("pacs", picture(film(2))))
+        with outbox.engine.begin() as c:
+            c.exec_driver_sql("UPDATE deliveries SET state = 'done', code = 'delivered'")
+            c.exec_driver_sql("UPDATE deliveries SET code = 'withdrawn' WHERE id = 4")
+        assert "a later answer for the same, delivery:3" in _refusal(config, "delivery:1")
+        assert "was taken back" in _refusal(config, "delivery:4")
+        assert outbox.states == {"done": 4}
+        for name in ("delivery:2", "delivery:3"):  # the only one for its destination; the latest
+            assert retry(config, name) is State.QUEUED
+
+
+def _refusal(config: Configuration, name: str) -> str:
+    with pytest.raises(Rejected) as caught:
+        retry(config, name)
+    return caught.value.reason
 
 
 def test_hold_and_release(config: Configuration, free_port: int) -> None:

@@ -238,6 +238,11 @@ def test_the_page_says_what_the_peer_vouches_for_and_what_went_in_another_form(
             update(deliveries).values(state="queued", code="delivered", reason="stored (0x0000)", stored_at=now())
         )
     assert "stored (0x0000)" not in client.get("/").text, "what waits for its proof is no error"
+    for age, is_said in ((1, False), (11, True)):
+        with engine.begin() as c:
+            reason = "stored (0x0000); no report of commitment since 10:42"
+            c.execute(update(deliveries).values(reason=reason, stored_at=now() - timedelta(minutes=age)))
+        assert (reason in client.get("/").text) is is_said
     at = now()
     with engine.begin() as c:
         c.execute(update(deliveries).values(state="done"))

@@ -96,3 +96,48 @@ def test_a_ris_and_a_fhir_server_are_told_as_they_were(tmp_path: Path) -> None:
         assert observed and {fields[11] for fields in observed} == {"W"}
         assert REASON in outbox.spool.get(oru.digest).decode()
         assert b"entered-in-error" in outbox.spool.get(bundle.digest)
+
+
+UNCERTAIN = [
+    ("queued", "store_transient", 1, True),
+    ("queued", "mllp_timeout", 3, True),
+    ("queued", "unreachable", 2, True),  # what the first attempt came to is not known
+    ("parked", "already_there", 1, True),
+    ("dropped", "dropped", 1, True),
+    ("dropped", "superseded", 1, True),
+    ("queued", "", 0, False),
+    ("queued", "unreachable", 1, False),
+    ("parked", "store_rejected", 1, False),
+    ("dropped", "not_taken", 2, False),
+    ("dropped", "superseded", 0, False),
+]
+
+
+@pytest.mark.parametrize(("state", "code", "attempts", "may_be_there"), UNCERTAIN)
+def test_what_may_have_arrived_is_taken_back_too(
+    state: str, code: str, attempts: int, may_be_there: bool, free_port: int, tmp_path: Path
+) -> None:
+    config = configured(tmp_path, profile(free_port).model_dump())
+    with Outbox(tmp_path, *config.destinations) as outbox:
+        outbox.answer(film(1), ("pacs", picture(film(1))))
+        with outbox.engine.begin() as c:
+            values = (state, code, attempts)
+            c.exec_driver_sql("UPDATE deliveries SET state = ?, code = ?, attempts = ?", values)
+        uid = str(film(1).StudyInstanceUID)
+        assert taken_back(config, outbox, uid)[1] == (("pacs",) if may_be_there else ())
+        assert taken_back(config, outbox, uid) == (0, ()), "once is enough"
+        assert outbox.rows[0].state == "dropped"
+
+
+def test_a_destination_that_is_gone_is_named(free_port: int, tmp_path: Path) -> None:
+    pacs = profile(free_port)
+    with Outbox(tmp_path, pacs) as outbox:
+        outbox.answer(film(1), ("pacs", picture(film(1))))
+        with scripted_scp(free_port, [0], [SecondaryCaptureImageStorage]):
+            outbox.carry_until(done=1)
+        uid = str(film(1).StudyInstanceUID)
+        done = withdraw(configured(tmp_path), outbox.engine, uid, REASON, INCORRECT_WORKLIST_ENTRY)
+        assert (done.dropped, done.revoked_at, done.left_at) == (0, (), ("pacs",))
+        assert outbox.rows[0].code == "delivered", "nobody there knows"
+        again = configured(tmp_path, pacs.model_dump())
+        assert taken_back(again, outbox, uid) == (0, ("pacs",)), "it is configured again"
