@@ -67,8 +67,23 @@ class Tls(Section):
     client_ca: Path | None = Field(None, description="Peers must show a certificate that one of these signed, PEM")
 
 
+class Hl7Listener(Section):
+    """Where a RIS sends its radiologists' reports: ORU^R01 over MLLP."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface")
+    port: Port = Field(2575, description="TCP port; 2575 is registered for HL7 (IANA)")
+    peers: tuple[Network, ...] = Field(
+        tuple(peer.address for peer in LOOPBACK), description="Who may send: addresses or networks; only this machine"
+    )
+    tls: bool = Field(False, description="MLLP over TLS, with certificate, key and client_ca of [receive.tls]")
+    connections: int = Field(10, ge=1, le=100, description="Connections at a time")
+    idle_s: float = Field(600.0, gt=0, le=86400, description="A connection without a message for so long is closed")
+    message_s: float = Field(30.0, gt=0, le=600, description="From the first byte of a message to its last")
+    message_mb: int = Field(10, ge=1, le=100, description="A message that is larger is not taken")
+
+
 class Receive(Section):
-    """The DICOM listener."""
+    """The DICOM listener, and the one for HL7."""
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface")
     port: Port = Field(11112, description="TCP port of the Storage SCP")
@@ -84,11 +99,18 @@ class Receive(Section):
     idle_s: float = Field(120.0, gt=0, le=3600, description="An association that is silent for longer is aborted")
     instance_mb: int = Field(1000, ge=1, description="An instance that is larger is not taken")
     reserve_mb: int = Field(500, ge=0, description="Answer 0xA700 when less than this is free on the spool's disk")
+    hl7: Hl7Listener | None = Field(None, description="Take radiologists' reports over HL7")
 
     @model_validator(mode="after")
     def _listens_somewhere(self) -> Receive:
         if not self.plain and self.tls is None:
             raise ValueError("nothing listens: plain is false and there is no [receive.tls]")
+        return self
+
+    @model_validator(mode="after")
+    def _hl7_has_a_certificate(self) -> Receive:
+        if self.hl7 and self.hl7.tls and self.tls is None:
+            raise ValueError("hl7.tls needs the certificate of [receive.tls]")
         return self
 
 
@@ -382,6 +404,7 @@ class Configuration(Section):
         ports = {"status.port": self.status.port}
         ports |= {"receive.port": receive.port} if receive.plain else {}
         ports |= {"receive.tls.port": receive.tls.port} if receive.tls else {}
+        ports |= {"receive.hl7.port": receive.hl7.port} if receive.hl7 else {}
         for port in {p for p in ports.values() if p}:
             if len(same := sorted(key for key, value in ports.items() if value == port)) > 1:
                 raise ValueError(f"{' and '.join(same)} are both {port}: each listener needs its own")
@@ -441,7 +464,8 @@ def read_configuration(path: Path | None) -> Configuration:
 
 def _sentence(error: Any) -> str:
     """One problem: path of the key, what is wrong, and the nearest key that exists."""
-    parts = [p for p in error["loc"] if p not in ("dicom", "hl7", "fhir")]
+    of_kind = error["loc"][:1] == ("destinations",)  # its third step is the kind
+    parts = [p for n, p in enumerate(error["loc"]) if not (of_kind and n == 2 and p in ("dicom", "hl7", "fhir"))]
     path = ".".join(map(str, parts)) or "file"
     if error["type"] != "extra_forbidden":
         return f"{path}: {error['msg']}"
@@ -454,7 +478,7 @@ def _keys(location: tuple[Any, ...]) -> list[str]:
     kinds: dict[object, type[BaseModel]] = {"dicom": DicomDestination, "hl7": Hl7Destination, "fhir": FhirDestination}
     section: type[BaseModel] = Configuration
     for step in location:
-        if step in kinds:
+        if step in kinds and location[0] == "destinations":
             section = kinds[step]
         elif isinstance(step, str) and step in section.model_fields:
             annotation = section.model_fields[step].annotation

@@ -6,6 +6,7 @@ that has the GPU leaves its figures in a file, since the role that shows them ma
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -117,11 +118,12 @@ def figures() -> GpuFigures:
 
 
 def leave_figures(folder: Path, seen: GpuFigures, at: datetime) -> None:
-    """Write what was `seen` for `figures_left`, whole or not at all."""
+    """Write what was `seen` for `figures_left`, whole or not at all; on a full disk not at all, for the page alone."""
     file = folder / FIGURES
     unfinished = file.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(json.dumps({"at": at.isoformat(), "figures": asdict(seen)}))
-    unfinished.replace(file)
+    with contextlib.suppress(OSError):
+        unfinished.write_text(json.dumps({"at": at.isoformat(), "figures": asdict(seen)}))
+        unfinished.replace(file)
 
 
 def figures_left(folder: Path, at: datetime, within_s: float) -> GpuFigures | None:

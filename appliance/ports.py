@@ -22,7 +22,7 @@ class Artefact:
     Attributes
     ----------
     kind
-        ``"sc"``, ``"sr"``, ``"oru"`` or ``"fhir"``.
+        What it is, as the deliveries name it: ``"sc"``, ``"sr"``, ``"oru"``, ``"fhir"``, ``"rejection"``, ...
     identifier
         SOP Instance UID, MSH-10 or Bundle identifier: the same result gives the same one.
     """

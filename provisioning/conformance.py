@@ -96,13 +96,14 @@ def statement() -> str:
     made = [(title, one, other) for (title, one, _), (_, other, _) in zip(first, second, strict=True)]
     radiograph = first[0][2]
     sop_classes = {title: UID(ds.SOPClassUID) for title, ds, _ in first}
+    provided = (UID(Verification), *KEPT)
+    used = (*dict.fromkeys(sop_classes.values()), *map(UID, SERVICES_USED))
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     return environment.from_string(TEMPLATE.read_text()).render(
         overview=_rows(
             [
-                *((uid.name, uid, "", "yes") for uid in (UID(Verification), *KEPT)),
-                *((uid.name, uid, "yes", "") for uid in dict.fromkeys(sop_classes.values())),
-                *((uid.name, uid, "yes", "") for uid in map(UID, SERVICES_USED)),
+                (uid.name, uid, "yes" * (uid in used), "yes" * (uid in provided))
+                for uid in dict.fromkeys((*provided, *used))
             ]
         ),
         receive=defaults.receive,

@@ -14,7 +14,9 @@ from appliance.errors import Fault
 def problems(config: Configuration) -> list[str]:
     """Each with its key; what only this machine can say: which files there are, which addresses are its own."""
     receive, found = config.receive, []
-    for key, host in (("receive.host", receive.host), ("status.host", config.status.host)):
+    hosts = {"receive.host": receive.host, "status.host": config.status.host}
+    hosts |= {"receive.hl7.host": receive.hl7.host} if receive.hl7 else {}
+    for key, host in hosts.items():
         if why := _why_not(host):
             found.append(f"{key}: cannot listen on {host!r}: {why}")
     if receive.tls:
@@ -26,6 +28,8 @@ def problems(config: Configuration) -> list[str]:
         found.append("receive.peers: nobody may associate; list who sends")
     elif not _is_loopback(receive.host) and all(peer.address.is_loopback for peer in receive.peers):
         found.append(f"receive.peers: only this machine may associate, although we listen on {receive.host}")
+    if receive.hl7 and not _is_loopback(receive.hl7.host) and all(p.is_loopback for p in receive.hl7.peers):
+        found.append(f"receive.hl7.peers: nobody else may send, although we listen on {receive.hl7.host}")
     return found
 
 

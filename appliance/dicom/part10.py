@@ -6,6 +6,7 @@ Nothing here reads a clock or draws a number: the same data set gives the same b
 from __future__ import annotations
 
 import io
+import struct
 
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -15,6 +16,8 @@ from appliance.domain.identifiers import derived_uid
 
 IMPLEMENTATION_CLASS_UID = derived_uid("implementation")
 IMPLEMENTATION_VERSION_NAME = "OSTEON"
+
+PIXEL_DATA = 0x7FE00010
 
 
 def with_file_meta(ds: Dataset, transfer_syntax_uid: UID = ExplicitVRLittleEndian) -> Dataset:
@@ -32,10 +35,22 @@ def with_file_meta(ds: Dataset, transfer_syntax_uid: UID = ExplicitVRLittleEndia
 
 
 def part10_bytes(ds: Dataset) -> bytes:
-    """The file of `ds`, whose File Meta Information must be complete (DICOM PS3.10 section 7)."""
+    """The file of `ds`, whose File Meta Information must be complete (DICOM PS3.10 section 7).
+
+    Native pixels that end the data set are appended by ourselves: pydicom copies them three times.
+    """
     file = io.BytesIO()
-    pydicom.dcmwrite(file, ds, enforce_file_format=True)
-    return file.getvalue()
+    is_plain = ds.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    if not is_plain or PIXEL_DATA not in ds or max(ds.keys()) != PIXEL_DATA or len(ds[PIXEL_DATA].value) % 2:
+        pydicom.dcmwrite(file, ds, enforce_file_format=True)
+        return file.getvalue()
+    rest = ds[:PIXEL_DATA]
+    rest.file_meta, rest.preamble = ds.file_meta, b"\x00" * 128
+    pydicom.dcmwrite(file, rest, enforce_file_format=True)
+    pixels = ds[PIXEL_DATA]
+    # the header of an element with a VR of OB or OW (PS3.5 section 7.1.2)
+    head = struct.pack("<HH2sHL", PIXEL_DATA >> 16, PIXEL_DATA & 0xFFFF, pixels.VR.encode(), 0, len(pixels.value))
+    return b"".join((file.getbuffer(), head, pixels.value))
 
 
 def dataset_from_bytes(content: bytes) -> Dataset:

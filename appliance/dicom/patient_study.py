@@ -112,9 +112,12 @@ def identity_digest(source: Dataset) -> str:
 
 
 def patient_digest(source: Dataset) -> str:
-    """SHA-256 over patient number and issuer as text: the same for radiographs of one patient."""
-    values = [text(source, keyword).strip() for keyword in ("PatientID", "IssuerOfPatientID")]
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    """SHA-256 of the patient's number, the same for radiographs of one patient; empty if there is none.
+
+    Without the issuer: an archive adds it to what comes from a room without one.
+    """
+    number = text(source, "PatientID").strip()
+    return hashlib.sha256(number.encode()).hexdigest() if number else ""
 
 
 def _tags(keywords: Iterable[str]) -> Iterator[BaseTag]:

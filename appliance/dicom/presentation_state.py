@@ -70,7 +70,7 @@ def presentation_state(source: Dataset, result: Result, window: Window) -> Datas
     ds.StudyInstanceUID = result.study_instance_uid
     ds.Modality = "PR"
     ds.update(anatomy(source, result))
-    ds.ContentLabel = "OSTEON"
+    ds.ContentLabel = f"OSTEON REV {result.revision}" if result.revision > 1 else "OSTEON"
     ds.ContentDescription = SECOND_READER
     ds.ContentCreatorName = "Osteon^Second reader"
     ds.PresentationCreationDate, ds.PresentationCreationTime = ds.ContentDate, ds.ContentTime

@@ -107,6 +107,5 @@ def _summary(result: Result) -> str:
     if result.not_analysed is not None:
         return f"{Answer.NOT_ANALYSED.label}: {result.not_analysed.reason}"
     return "; ".join(
-        f"{f.laterality.label} {f.site.label}".strip() + f": {f.answer.label}, {f.probability:.0%}"
-        for f in result.findings
+        f"{f.laterality.label} {f.site.label}".strip() + f": {f.answer.label}, {f.percent}" for f in result.findings
     )

@@ -36,7 +36,7 @@ Said = Result | StudyResult
 def series_instance_uid(source: Dataset, result: Said, kind: str) -> str:
     """One series of ours per kind, source series, site, side, software and pack: the same result, the same series.
 
-    What is said of a study as a whole stands in a series of its own.
+    A later revision has one of its own, which says so, as has what is said of a study as a whole.
     """
     if isinstance(result, StudyResult):
         return document_series_uid(result.uid(kind))
@@ -44,7 +44,9 @@ def series_instance_uid(source: Dataset, result: Said, kind: str) -> str:
     where = text(source, "SeriesInstanceUID") or result.sop_instance_uid
     part = anatomy(source, result)  # belongs to the series, so that all of it shows the same
     what = (text(part, "BodyPartExamined"), text(part, "Laterality") if "Laterality" in part else "unpaired")
-    return derived_uid(result.study_instance_uid, where, *what, p.pack_digest, p.software_version, kind, "series")
+    revision = (result.revision,) if result.revision > 1 else ()
+    parts = (*what, p.pack_digest, p.software_version, *revision)
+    return derived_uid(result.study_instance_uid, where, *parts, kind, "series")
 
 
 def document_series_uid(sop_instance_uid: str) -> str:
@@ -61,9 +63,11 @@ def series_number(source: Dataset, kind: str) -> int:
 
 
 def series_description(result: Said, what: str) -> str:
-    """At most 64 characters (VR LO); says what it is and, of a synthetic pack, that it is one."""
+    """At most 64 characters (VR LO): what it is, a revision after the first, and of a synthetic pack that it is one."""
     mark = "SYNTHETIC " if result.provenance.pack_is_synthetic else ""
-    return f"{mark}Osteon {what} - AI second reader, not for diagnosis"
+    revision = f" rev {result.revision}" if result.revision > 1 else ""
+    reader = "" if mark and revision else "AI second reader, "  # there is no room for all of it
+    return f"{mark}Osteon {what}{revision} - {reader}not for diagnosis"
 
 
 def instance_number(source: Dataset) -> int:

@@ -8,6 +8,7 @@ DICOM PS3.3 A.8.1 (Secondary Capture Image IOD), C.7.6.1 (General Image), C.8.6 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from appliance.domain.study import StudyResult
 from .codes import BODY_PARTS, SOURCE_IMAGE, code_item
 from .image_pixel import Compression, with_pixels
 from .patient_study import copied, patient_study, text
-from .series import UNPAIRED, stamp
+from .series import UNPAIRED, local_time, stamp
 
 KIND = "summary"
 
@@ -46,7 +47,8 @@ def study_summary(
         By SOP Instance UID: the radiographs' data sets without pixels, and their pictures (h, w, 3) uint8 as far as
         there are any.
     """
-    pages = summary_pages(study, {uid: _view(source) for uid, source in sources.items()}, pictures)
+    dated = replace(study, created_at=local_time(sources[study.results[-1].sop_instance_uid], study))
+    pages = summary_pages(dated, {uid: _view(source) for uid, source in sources.items()}, pictures)
     made = []
     for number, (kind, pixels) in enumerate(zip(page_kinds(study), pages, strict=True)):
         part = study.results[number * PER_PAGE : (number + 1) * PER_PAGE]

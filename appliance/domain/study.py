@@ -25,6 +25,8 @@ class StudyResult:
         The latest of each radiograph, newest last; that one names pack and software.
     predecessor
         The revision that this one takes the place of; None for the first.
+    notes
+        Sentences about the study that stand on every output beside the caveats of its radiographs.
     """
 
     study_instance_uid: str
@@ -32,6 +34,7 @@ class StudyResult:
     results: tuple[Result, ...]
     revision: int = 1
     predecessor: Predecessor | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.results:
@@ -55,8 +58,8 @@ class StudyResult:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Every sentence that one of the radiographs carries, once."""
-        return tuple(dict.fromkeys(c for r in self.results for c in r.caveats))
+        """Every sentence about the study or that one of the radiographs carries, once."""
+        return tuple(dict.fromkeys((*self.notes, *(c for r in self.results for c in r.caveats))))
 
     def uid(self, kind: str) -> str:
         """UID of the object of that `kind`: a function of study, pack, kind and revision."""

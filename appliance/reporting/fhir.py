@@ -88,8 +88,10 @@ def transaction(study: StudyResult, source: Dataset, profile: Profile) -> bytes:
     report = _report(context, observations)
     entries += [_updated(study, r) for r in (*observations, report)]
     entries.append(_provenance(context, report))
-    if profile.flag == "task" and study.answer in profile.flagged:
-        entries.append(_created(study, _task(context, source, report)))
+    if _has_task(study, profile):
+        task = _task(context, source, report)
+        task["status"] = "requested" if study.answer in profile.flagged else "cancelled"
+        entries.append(_updated(study, task) if study.revision > 1 else _created(study, task))
     return _bundle(study, "fhir", entries)
 
 
@@ -108,7 +110,7 @@ def withdrawal(study: StudyResult, source: Dataset, profile: Profile, reason: st
     ]
     report = _report(context, observations) | {"text": _narrative([said]), "conclusion": said}
     entries += [_updated(study, r) for r in (*observations, report)]
-    if profile.flag == "task" and study.answer in profile.flagged:
+    if _has_task(study, profile):
         entries.append(_updated(study, _task(context, source, report) | {"status": WITHDRAWN}))
     return _bundle(study, "fhir withdrawal", entries)
 
@@ -182,8 +184,9 @@ def _updated(study: StudyResult, resource: Json) -> Json:
 
 def _search(resource: Json) -> str:
     identifier = resource["identifier"][0]
-    system = f"{quote(identifier['system'], safe=':/')}|" if "system" in identifier else ""
-    return f"identifier={system}{quote(identifier['value'], safe=':')}"
+    system = quote(identifier.get("system", ""), safe=":/")
+    # without the bar a value would match under any system: another hospital's patient (R4 search.html#token)
+    return f"identifier={system}|{quote(identifier['value'], safe=':')}"
 
 
 def _reference(study: StudyResult, resource: Json) -> Json:
@@ -261,14 +264,14 @@ def _imaging_study(source: Dataset, result: StudyResult, subject: Json) -> Json:
 
 def _of_radiograph(context: _Context, number: int, result: Result) -> Iterator[Json]:
     """One observation for each region, or one that says why there is none."""
-    view = f"Radiograph {number}: " if len(context.study.results) > 1 else ""
+    view = f"Radiograph {number} in order of analysis: " if len(context.study.results) > 1 else ""
     if result.not_analysed is not None:
         said = f"{view}not analysed: {result.not_analysed.reason} [{result.not_analysed.code}]"
         absent = _concept(*NOT_PERFORMED) | {"text": result.not_analysed.reason}
         yield _observation(context, result, 1, said) | {"dataAbsentReason": absent}
     for region, finding in enumerate(result.findings, 1):
         where = f"{finding.laterality.label} {finding.site.label}".strip()
-        said = f"{view}{where}: {finding.answer.label}, probability {finding.probability:.0%}"
+        said = f"{view}{where}: {finding.answer.label}, probability {finding.percent}"
         observation = _observation(context, result, region, said) | _found(finding)
         observation["component"] += _components(finding)
         yield observation
@@ -360,8 +363,13 @@ def _provenance(context: _Context, report: Json) -> Json:
     return {"fullUrl": f"urn:uuid:{tag['code']}", "resource": provenance, "request": request}
 
 
+def _has_task(study: StudyResult, profile: Profile) -> bool:
+    """Whether this revision makes the Task, or an earlier one may have."""
+    return profile.flag == "task" and (study.answer in profile.flagged or study.revision > 1)
+
+
 def _task(context: _Context, source: Dataset, report: Json) -> Json:
-    """The wish that somebody reads the study first. It is made once: what became of it is not ours to say."""
+    """The wish that somebody reads the study first, one for all revisions."""
     uid = derived_uid(context.study.study_instance_uid, "fhir task")
     task: Json = {
         "resourceType": "Task",

@@ -10,6 +10,7 @@ HL7 v2.5.1 ch. 2.7 (escapes), 2.14.9.18 and table 0211 (character sets).
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from hl7apy.consts import VALIDATION_LEVEL
@@ -22,6 +23,9 @@ Segment = list[str]
 """Name of the segment, then its fields: field n at n, of MSH at n - 1, since MSH-1 is the separator itself."""
 
 ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}  # 2.7.1
+
+_DELIMITERS = {escaped: c for c, escaped in ESCAPES.items()}
+_ESCAPED = re.compile(r"\\[EFSTR]\\")
 
 CODECS = {
     "UNICODE UTF-8": "utf-8",
@@ -48,6 +52,11 @@ def escape(value: str) -> str:
     """`value` as text of one component: delimiters escaped, line ends and control characters to spaces."""
     printable = "".join(c if c.isprintable() else " " for c in value)
     return "".join(ESCAPES.get(c, c) for c in printable).strip()
+
+
+def unescape(value: str) -> str:
+    """What `escape` wrote, as it was; other escape sequences (2.7.2 to 2.7.7) stay as they are."""
+    return _ESCAPED.sub(lambda found: _DELIMITERS[found[0]], value)
 
 
 def identifier(value: str, character_set: str) -> str:

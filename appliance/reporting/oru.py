@@ -201,11 +201,13 @@ def _sentences(study: StudyResult) -> list[str]:
     """What a person reads: whose word it is, every answer, and every caveat."""
     said = [f"{SECOND_READER}; {study.answer.label}"]
     several = len(study.results) > 1
+    if several:
+        said[0] += "; radiographs are numbered in order of analysis"
     for number, result in enumerate(study.results, 1):
         view = f"radiograph {number}: " if several else ""
         for f in result.findings:
             where = f"{f.laterality.label} {f.site.label}".strip()
-            said.append(f"{view}{where}: {f.answer.label}, probability {f.probability:.0%}")
+            said.append(f"{view}{where}: {f.answer.label}, probability {f.percent}")
         if result.not_analysed is not None:
             said.append(f"{view}not analysed: {result.not_analysed.reason}")
         said += [f"{view}region located but not analysed: {r.site.label}" for r in result.unread_regions]

@@ -13,7 +13,7 @@ from appliance.storage.tables import analyses, studies
 
 from .engines import pipeline_of
 from .handlers import Analyser
-from .reading import Reader
+from .reading import Headers, Reader
 from .studies import Reporter
 from .worker import POLL_S, owner
 
@@ -29,11 +29,12 @@ class AnalyseRole:
         queue = Queue(engine, analyses, owner(self.name), most_attempts=config.analyse.attempts)
         queue.release()
         spool = FileSpool(config.spool_dir)
-        self._reader = Reader(self._pipeline)
-        self._analyser = Analyser(engine, queue, spool, self._reader, config.destinations, config.study)
+        self._reader, self._headers = Reader(self._pipeline), Headers(config.analyse)
+        readers = (self._reader, self._headers)
+        self._analyser = Analyser(engine, queue, spool, *readers, config.destinations, config.study)
         settled = Queue(engine, studies, owner(self.name), most_attempts=config.analyse.attempts)
         settled.release()
-        self._reporter = Reporter(engine, settled, spool, self._reader, config.destinations)
+        self._reporter = Reporter(engine, settled, spool, self._headers, config.destinations)
 
     def step(self) -> bool:
         reported = self._reporter.step()
@@ -57,3 +58,4 @@ class AnalyseRole:
 
     def close(self) -> None:
         self._reader.close()
+        self._headers.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import numpy as np
@@ -25,6 +25,7 @@ from appliance.dicom.key_objects import key_objects
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.presentation_state import is_presentable, presentation_state
 from appliance.dicom.secondary_capture import sc_uid, secondary_capture
+from appliance.dicom.series import local_time
 from appliance.dicom.structured_report import SOP_CLASSES, structured_report
 from appliance.dicom.study_summary import page_kinds, page_uid, study_summary
 from appliance.domain.finding import Answer
@@ -73,7 +74,8 @@ def of_radiograph(
         if "sc" in destination.objects and (is_analysed or look.not_analysed):
 
             def capture() -> bytes:
-                pixels = overlay(grey, result, analysis.heats, look)
+                dated = replace(result, created_at=local_time(source, result))  # as in the object's header
+                pixels = overlay(grey, dated, analysis.heats, look)
                 return part10_bytes(secondary_capture(source, result, pixels, look))
 
             yield Form("sc", sc_uid(result, look), capture)
@@ -113,7 +115,7 @@ def of_study(
                 update = partial(priority_update, study, source, destination)
                 yield Form(ORDER, oru.control_id(study, ORDER), update)
         else:
-            yield Form("fhir", study.uid("fhir"), lambda: fhir.transaction(study, source, destination))
+            yield Form("fhir", fhir.bundle_identifier(study), lambda: fhir.transaction(study, source, destination))
 
     def objects(destination: DicomDestination) -> Iterator[Form]:
         if "summary" in destination.objects:

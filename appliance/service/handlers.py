@@ -12,6 +12,7 @@ from sqlalchemy import Engine, Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.config import DestinationConfig, Study
+from appliance.dicom.patient_study import patient_digest
 from appliance.dicom.rejection import rejection_from_dataset
 from appliance.dicom.transfer_syntaxes import RADIOGRAPHS
 from appliance.domain.job import Event, Lease
@@ -24,7 +25,7 @@ from kernels.operations import KernelError
 
 from .answers import of_radiograph, picture
 from .bugs import bug
-from .reading import Reader
+from .reading import Headers, Reader
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +39,13 @@ class Analyser:
         queue: Queue,
         spool: FileSpool,
         reader: Reader,
+        headers: Headers,
         destinations: Sequence[DestinationConfig],
         settling: Study,
     ) -> None:
         self._engine, self._queue, self._spool = engine, queue, spool
-        self._reader, self._destinations, self._settling = reader, destinations, settling
+        self._reader, self._headers = reader, headers
+        self._destinations, self._settling = destinations, settling
         self.done = 0
 
     def step(self) -> bool:
@@ -109,12 +112,13 @@ class Analyser:
                 made,
                 source_digest=examined.digest,
                 picture_digest=picture_digest,
+                patient_digest=patient_digest(reading.source),
                 settling=self._settling,
             )
 
     def _reject(self, lease: Lease, row: Row[Any]) -> None:
         """What an archive rejects is answered no more; key objects that reject nothing are not for us."""
-        source = self._reader.source(Kept(self._spool, row.digest), row.calling_ae_title)
+        source = self._headers.source(Kept(self._spool, row.digest), row.calling_ae_title)
         rejection = rejection_from_dataset(source)
         if rejection is None:
             raise Rejected("not_a_radiograph", "key objects that reject no radiograph")

@@ -108,12 +108,24 @@ class Reader:
         stored = examined.radiograph.stored
         return Reading(source=examined.source, analysis=analysis, grey=displayed(stored), window=stored.window)
 
-    def source(self, load: Callable[[], bytes], calling_ae_title: str = "") -> Dataset:
-        """The data set without pixels of the instance that `load` gives; they are not decoded. Raises as `examine`."""
-        return self._examine(load, calling_ae_title, self._pipeline.rules, HEADER_ALONE).source
-
     def close(self) -> None:
         """End the reading process."""
+        self._examine.close()
+
+
+class Headers:
+    """Data sets without pixels, read in a process of its own that may die: it never waits for a decoder."""
+
+    def __init__(self, rules: Analyse) -> None:
+        self._rules = rules
+        self._examine = Isolated(examine)
+
+    def source(self, load: Callable[[], bytes], calling_ae_title: str = "") -> Dataset:
+        """The data set of the instance that `load` gives; raises as `Reader.examine`."""
+        return self._examine(load, calling_ae_title, self._rules, HEADER_ALONE).source
+
+    def close(self) -> None:
+        """End the process."""
         self._examine.close()
 
 

@@ -11,19 +11,22 @@ from appliance.config import Configuration
 from appliance.dicom.commitment import CommitmentReport
 from appliance.dicom.pacs import not_committed
 from appliance.dicom.receiver import Receiver
+from appliance.errors import Fault
 from appliance.ports import Fate
 from appliance.storage.ledger import is_answer, keep_instance
 from appliance.storage.notices import Notebook
 from appliance.storage.outbox import record_commitment
-from appliance.storage.retention import prune
+from appliance.storage.retention import prune, prune_reports
 from appliance.storage.spool import FileSpool
+
+from .reports import ReportInbox
 
 PRUNE_EVERY_S = 60.0
 """How often the spool is looked at."""
 
 
 class ReceiveRole:
-    """The Storage SCP under the worker loop."""
+    """The Storage SCP, and the port for reports where there is one, under the worker loop."""
 
     name = "receive"
     idle_s = 1.0
@@ -35,6 +38,13 @@ class ReceiveRole:
         self._pruned_at = -PRUNE_EVERY_S
         keep, ours = partial(keep_instance, engine), partial(is_answer, engine)
         self._receiver = Receiver(config.receive, self._spool, keep, ours, self._notebook.note, self._reported)
+        self._inbox: ReportInbox | None = None
+        if config.receive.hl7:
+            try:
+                self._inbox = ReportInbox(config.receive, engine, self._spool, self._notebook)
+            except Fault:
+                self._receiver.close()
+                raise
 
     def _reported(self, report: CommitmentReport) -> int:
         """A PACS reports on its own association what it has of ours."""
@@ -52,6 +62,8 @@ class ReceiveRole:
         self._spool.sweep()
         if prune(self._engine, self._spool, self._config.retention):
             return True
+        if prune_reports(self._engine, self._spool, self._config.retention):
+            return True
         self._pruned_at = time.monotonic()
         return False
 
@@ -62,7 +74,10 @@ class ReceiveRole:
         return (
             f"{receive.ae_title} listens on {receive.host}:{' and '.join(ports)}, "
             f"{self._receiver.received} received since start"
+            + (f"; reports by HL7 on {receive.hl7.host}:{self._inbox.port}" if receive.hl7 and self._inbox else "")
         )
 
     def close(self) -> None:
+        if self._inbox:
+            self._inbox.close()
         self._receiver.close()

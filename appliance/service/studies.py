@@ -18,7 +18,6 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.config import DestinationConfig
-from appliance.dicom.patient_study import patient_digest
 from appliance.domain.job import Event, Lease
 from appliance.domain.result import Predecessor
 from appliance.domain.study import StudyResult
@@ -30,7 +29,7 @@ from appliance.storage.spool import FileSpool, SpoolDamaged
 
 from .answers import of_study
 from .bugs import bug
-from .reading import Reader
+from .reading import Headers
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +42,11 @@ class Reporter:
         engine: Engine,
         queue: Queue,
         spool: FileSpool,
-        reader: Reader,
+        headers: Headers,
         destinations: Sequence[DestinationConfig],
     ) -> None:
         self._engine, self._queue, self._spool = engine, queue, spool
-        self._reader, self._destinations = reader, destinations
+        self._headers, self._destinations = headers, destinations
 
     def step(self) -> bool:
         """Report on the study that is due for longest; False if there is none."""
@@ -65,14 +64,15 @@ class Reporter:
         except (Fault, SQLAlchemyError):
             raise  # the worker loop decides; the lease gives the job back
         except OsteonError as error:
-            self._queue.failed(lease, error, for_good=self._queue.is_last(lease))
+            for_good = isinstance(error, Rejected) or self._queue.is_last(lease)
+            self._queue.failed(lease, error, for_good=for_good)
         except Exception as error:  # noqa: BLE001  the one broad handler of this role: a bug costs one study
             self._queue.failed(lease, bug(error, f"study {lease.job_id}"), for_good=self._queue.is_last(lease))
 
     def _answer(self, lease: Lease) -> None:
         parts = parts_of(self._engine, lease.job_id)
+        parts, notes = _of_one_patient(parts)
         sources = {part.result.sop_instance_uid: self._source(part) for part in parts}
-        parts = _of_one_patient(parts, sources)
         study_instance_uid = parts[-1].result.study_instance_uid
         with readers(self._engine).connect() as c:
             last = latest_study_result(c, study_instance_uid)
@@ -85,6 +85,7 @@ class Reporter:
             results=tuple(part.result for part in parts),
             revision=predecessor.revision + 1 if predecessor else 1,
             predecessor=predecessor,
+            notes=notes,
         )
         pictures = {part.result.sop_instance_uid: p for part in parts if (p := self._picture(part)) is not None}
         lease = self._queue.renew(lease)
@@ -93,9 +94,12 @@ class Reporter:
             record_study_result(c, lease.job_id, study, [part.result_id for part in parts], made)
 
     def _source(self, part: Part) -> Dataset:
-        """The radiograph's header; as much of it as its answers name, where its bytes are gone by retention."""
+        """The radiograph's header; as much of it as its answers name, where its bytes are gone by retention.
+
+        The newest radiograph's are there: it has just come.
+        """
         try:
-            return self._reader.source(partial(self._spool.get, part.digest), part.calling_ae_title)
+            return self._headers.source(partial(self._spool.get, part.digest), part.calling_ae_title)
         except SpoolDamaged:
             gone = Dataset()
             gone.SOPInstanceUID, gone.StudyInstanceUID = part.result.sop_instance_uid, part.result.study_instance_uid
@@ -110,11 +114,11 @@ class Reporter:
             return None
 
 
-def _of_one_patient(parts: list[Part], sources: dict[str, Dataset]) -> list[Part]:
-    """Those that name the patient whom the newest names: a report never speaks of two.
+def _of_one_patient(parts: list[Part]) -> tuple[list[Part], tuple[str, ...]]:
+    """Those of the patient whom the newest names, and a sentence if there are others: a report never speaks of two.
 
     Two patients under one Study Instance UID are a mistake somewhere; a correction that has come for one radiograph
-    of several is the usual one, and the others follow.
+    of several is the usual one, and the others follow. What names no patient is taken to be of the same.
 
     Raises
     ------
@@ -122,10 +126,9 @@ def _of_one_patient(parts: list[Part], sources: dict[str, Dataset]) -> list[Part
         ``no_radiographs``: there is nothing to report on.
     """
     if not parts:
-        raise Rejected("no_radiographs", "the study has no answered radiograph")
-    patients = {uid: patient_digest(source) for uid, source in sources.items()}
-    newest = patients[parts[-1].result.sop_instance_uid]
-    kept = [part for part in parts if patients[part.result.sop_instance_uid] == newest]
-    if len(kept) < len(parts):
-        log.warning("%d radiographs of a study name another patient: not in its report", len(parts) - len(kept))
-    return kept
+        raise Rejected("no_radiographs", "no radiograph of the study is answered and stands")
+    known = [part.patient_digest for part in parts if part.patient_digest]
+    kept = [part for part in parts if not known or part.patient_digest in ("", known[-1])]
+    if len(kept) == len(parts):
+        return kept, ()
+    return kept, (f"{len(parts) - len(kept)} of {len(parts)} radiographs name another patient: not part of this",)

@@ -27,8 +27,7 @@ from appliance.storage.ledger import Outgoing, Part, latest_study_result, parts_
 from appliance.storage.outbox import record_withdrawal, study_of, went_out
 from appliance.storage.spool import FileSpool, SpoolDamaged
 
-from .isolation import Isolated
-from .reading import HEADER_ALONE, examine
+from .reading import Headers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title
     gone = went_out(engine, study_instance_uid)
     made: list[Outgoing] = []
     if gone:
-        parts = parts_of(engine, study_id)
+        parts = list({p.result.sop_instance_uid: p for p in parts_of(engine, study_id, standing=False)}.values())
         with readers(engine).connect() as c:
             last = latest_study_result(c, study_instance_uid)
         study = last[1] if last else _unreported(study_instance_uid, parts)
@@ -119,16 +118,14 @@ def _reference(row: Row[Any], ds: Dataset) -> Reference:
 
 def _sources(config: Configuration, spool: FileSpool, parts: list[Part]) -> dict[str, Dataset]:
     """Radiographs without pixels by SOP Instance UID, parsed in a process that may die."""
-    reading = Isolated(examine)
+    headers = Headers(config.analyse)
     try:
         return {
-            part.result.sop_instance_uid: reading(
-                partial(spool.get, part.digest), part.calling_ae_title, config.analyse, HEADER_ALONE
-            ).source
+            part.result.sop_instance_uid: headers.source(partial(spool.get, part.digest), part.calling_ae_title)
             for part in parts
         }
     finally:
-        reading.close()
+        headers.close()
 
 
 def _unreported(study_instance_uid: str, parts: list[Part]) -> StudyResult:

@@ -64,6 +64,7 @@ def create_app(engine: Engine, config: Configuration, pack: Pack | str, version:
                     "substitutes": records.last_substitutes(c),
                     "turned_away": records.last_notices(c, Subject.ASSOCIATION),
                     "strangers": records.last_notices(c, Subject.STRANGER),
+                    "hl7_turned_away": records.last_notices(c, Subject.HL7),
                     "not_for_us": records.last_notices(c, Subject.INSTANCE),
                     "compute": records.newest_compute(c),
                 }

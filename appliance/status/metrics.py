@@ -17,7 +17,7 @@ from appliance.domain.result import Result
 from appliance.gpu import GpuFigures
 from appliance.storage.database import now
 from appliance.storage.notices import Subject
-from appliance.storage.tables import analyses, notices, results
+from appliance.storage.tables import analyses, notices, reports_received, results
 
 from .facts import RoleState, observe
 
@@ -70,9 +70,11 @@ class OsteonCollector(Collector):
     def _of_intake(self) -> Iterator[Metric]:
         """What was not analysed, by code; who was turned away, and what was accepted and not kept."""
         of_code = select(analyses.c.code, func.count()).where(analyses.c.state == State.NOT_ANALYSED)
+        of_status = select(reports_received.c.result_status, func.count()).group_by(reports_received.c.result_status)
         with self._lock:
             try:
                 with self._engine.connect() as c:
+                    reports = c.execute(of_status).tuples().all()
                     declined: dict[str, int] = dict(c.execute(of_code.group_by(analyses.c.code)).tuples().all())
                     rows = c.execute(select(notices.c.id, notices.c.subject, notices.c.code, notices.c.times)).all()
             except DBAPIError:
@@ -101,6 +103,10 @@ class OsteonCollector(Collector):
         for code, count in not_kept.items():
             companions.add_metric([code], count)
         yield companions
+        received = CounterMetricFamily("osteon_reports_received", "Radiologists' reports over HL7.", labels=["status"])
+        for status, count in reports:
+            received.add_metric([status], count)
+        yield received
 
     def _from_results(self) -> Iterator[Metric]:
         """Answers by site, and time per stage; only results that are new since the last scrape are read."""

@@ -70,10 +70,12 @@ class Answered:
 class Part:
     """A radiograph of a study: its latest result, and where its bytes and its overlay lie in the spool.
 
-    `picture_digest` is empty where there is no overlay; bytes and overlay may be gone by retention.
+    `picture_digest` is empty where there is no overlay; bytes and overlay may be gone by retention. `patient_digest` is
+    empty where the radiograph names no patient.
     """
 
     result_id: int
+    patient_digest: str
     result: Result
     digest: str
     calling_ae_title: str
@@ -179,11 +181,13 @@ def record_result(
     *,
     source_digest: str = "",
     picture_digest: str = "",
+    patient_digest: str = "",
     settling: Study | None = None,
 ) -> None:
     """Write `result` and its deliveries within the transaction that ends the analysis, and queue its study.
 
-    What earlier revisions still have to deliver is dropped: a corrected answer must not be followed by its predecessor.
+    What earlier revisions still have to deliver is dropped, with the reports that speak of them: a corrected answer
+    must not be followed by its predecessor. What has moved to another study is left out of its former one.
 
     Parameters
     ----------
@@ -191,11 +195,16 @@ def record_result(
         Tells whether the instance, when it comes again, is another one.
     picture_digest
         Of the overlay as PNG, for the summary of the study.
+    patient_digest
+        Of the patient whom the radiograph names; empty if it names none.
     settling
         When the study is to be reported on; None: at once.
     """
-    earlier = select(results.c.id).where(results.c.sop_instance_uid == result.sop_instance_uid)
-    _supersede(c, deliveries.c.result_id.in_(earlier), result.revision)
+    of_radiograph = results.c.sop_instance_uid == result.sop_instance_uid
+    _supersede(c, deliveries.c.result_id.in_(select(results.c.id).where(of_radiograph)), result.revision)
+    in_studies = set(c.execute(select(results.c.study_instance_uid).where(of_radiograph)).scalars())
+    reports = deliveries.c.study_result_id.is_not(None) & deliveries.c.study_instance_uid.in_(in_studies)
+    _supersede(c, reports, result.revision)
     values = {
         "analysis_id": analysis_id,
         "sop_instance_uid": result.sop_instance_uid,
@@ -203,11 +212,15 @@ def record_result(
         "record": result.to_json(),
         "source_digest": source_digest,
         "picture_digest": picture_digest,
+        "patient_digest": patient_digest,
         "created_at": result.created_at,
     }
     key = c.execute(insert(results).values(**values)).inserted_primary_key
     queue_deliveries(c, outgoing, result.study_instance_uid, result_id=key[0] if key else None)
-    _queue_study(c, result.study_instance_uid, settling or Study(settle_s=0))
+    settling = settling or Study(settle_s=0)
+    _queue_study(c, result.study_instance_uid, settling)
+    for former in in_studies - {result.study_instance_uid}:
+        _report_anew(c, former, settling, "superseded", "its radiographs are another study's now")
 
 
 def _queue_study(c: Connection, study_instance_uid: str, settling: Study) -> None:
@@ -243,24 +256,37 @@ def settled() -> ColumnElement[bool]:
     return ~came.where(untried, instances.c.received_at < studies.c.not_before).exists()
 
 
-def parts_of(engine: Engine, study_id: int) -> list[Part]:
-    """The radiographs of a study that no archive has rejected, with their latest results, newest last."""
+def parts_of(engine: Engine, study_id: int, *, standing: bool = True) -> list[Part]:
+    """The radiographs of a study with their results, newest last.
+
+    Parameters
+    ----------
+    standing
+        Only the newest result of each, and none that was taken back; else every result that there ever was.
+    """
     in_study = select(studies.c.study_instance_uid).where(studies.c.id == study_id).scalar_subquery()
-    standing = results.c.rejected_at.is_(None)
     with engine.connect() as c:
-        query = _parts().where(results.c.study_instance_uid == in_study, standing)
+        query = _parts().where(results.c.study_instance_uid == in_study)
+        query = query.where(_stands()) if standing else query
         rows = c.execute(query.order_by(results.c.id)).all()
-    latest = {row.sop_instance_uid: row for row in rows}
     return [
         Part(
             result_id=row.id,
+            patient_digest=row.patient_digest,
             result=Result.from_json(row.record),
             digest=row.digest,
             calling_ae_title=row.calling_ae_title,
             picture_digest=row.picture_digest,
         )
-        for row in sorted(latest.values(), key=lambda row: row.id)
+        for row in rows
     ]
+
+
+def _stands() -> ColumnElement[bool]:
+    """Whether a result is the newest of its radiograph, in whatever study, and was not taken back."""
+    later = results.alias()
+    newer = exists().where(later.c.sop_instance_uid == results.c.sop_instance_uid, later.c.id > results.c.id)
+    return results.c.taken_back_at.is_(None) & ~newer.correlate(results)
 
 
 def _parts() -> Select[Any]:
@@ -323,20 +349,30 @@ def reject(c: Connection, sop_instance_uids: Collection[str], reason: str, settl
     of_instances = select(instances.c.id).where(instances.c.sop_instance_uid.in_(sop_instance_uids))
     analysis = analyses.c.instance_id.in_(of_instances)
     c.execute(update(analyses).where(analysis, analyses.c.state.in_(droppable)).values(**ended))
-    c.execute(update(results).where(rejected, results.c.rejected_at.is_(None)).values(rejected_at=moment))
+    take_back(c, rejected)
     in_studies = set(c.execute(select(results.c.study_instance_uid).where(rejected)).scalars())
     of_reports = deliveries.c.study_result_id.is_not(None) & deliveries.c.study_instance_uid.in_(in_studies)
     about = or_(deliveries.c.result_id.in_(select(results.c.id).where(rejected)), of_reports)
     c.execute(update(deliveries).where(about, deliveries.c.state.in_(droppable)).values(**ended))
     for study_instance_uid in in_studies:
-        standing = select(results.c.id).where(
-            results.c.study_instance_uid == study_instance_uid, results.c.rejected_at.is_(None)
-        )
-        if c.execute(standing.limit(1)).first():
-            _queue_study(c, study_instance_uid, settling)
-        else:
-            of_study = studies.c.study_instance_uid == study_instance_uid
-            c.execute(update(studies).where(of_study, studies.c.state.in_(droppable)).values(**ended))
+        _report_anew(c, study_instance_uid, settling, REJECTED, reason)
+
+
+def take_back(c: Connection, which: ColumnElement[bool]) -> None:
+    """No report speaks of these results any more."""
+    c.execute(update(results).where(which, results.c.taken_back_at.is_(None)).values(taken_back_at=now()))
+
+
+def _report_anew(c: Connection, study_instance_uid: str, settling: Study, code: str, reason: str) -> None:
+    """A study that has lost a radiograph is reported on with what is left, or no more."""
+    standing = select(results.c.id).where(results.c.study_instance_uid == study_instance_uid, _stands())
+    if c.execute(standing.limit(1)).first():
+        _queue_study(c, study_instance_uid, settling)
+        return
+    ended = {"state": State.DROPPED, "code": code, "reason": reason, "finished_at": now(), "lease_owner": None}
+    droppable = [state for state, event in TABLE if event is Event.DROP]
+    of_study = studies.c.study_instance_uid == study_instance_uid
+    c.execute(update(studies).where(of_study, studies.c.state.in_(droppable)).values(**ended))
 
 
 def _supersede(c: Connection, which: ColumnElement[bool], revision: int) -> None:
@@ -369,12 +405,6 @@ def queue_deliveries(c: Connection, outgoing: Iterable[Outgoing], study_instance
                 created_at=moment,
             )
         )
-
-
-def delivery(engine: Engine, delivery_id: int) -> Row[Any]:
-    """One row of `deliveries`."""
-    with engine.connect() as c:
-        return c.execute(select(deliveries).where(deliveries.c.id == delivery_id)).one()
 
 
 def beat(engine: Engine, role: str, started_at: datetime, detail: str) -> None:

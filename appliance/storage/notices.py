@@ -29,6 +29,8 @@ class Subject(StrEnum):
     STRANGER = "stranger"
     """An association, or less, from an address that is not listed: counted without AE titles, which it may invent."""
     INSTANCE = "instance"
+    HL7 = "hl7"
+    """A message that was not taken, or a connection that was broken off, of a listed address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

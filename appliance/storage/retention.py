@@ -16,7 +16,7 @@ from appliance.domain.job import State
 
 from .database import now, readers
 from .spool import FileSpool
-from .tables import analyses, deliveries, instances, results, studies
+from .tables import analyses, deliveries, instances, reports_received, results, studies
 
 ENDED = (State.DONE, State.NOT_ANALYSED, State.DROPPED)
 """States in which nobody needs the bytes any more, unless a person asks to try again."""
@@ -69,4 +69,24 @@ def prune(engine: Engine, spool: FileSpool, config: Retention) -> int:
                 spool.remove(digest)
         c.execute(update(instances).where(instances.c.id.in_([r.id for r in rows])).values(pruned_at=now()))
     log.info("%d radiographs that were analysed and delivered are removed from the spool", len(rows))
+    return len(rows)
+
+
+def prune_reports(engine: Engine, spool: FileSpool, config: Retention) -> int:
+    """Remove radiologists' reports that came `config.days` ago, some at a time; how many. Their rows stay."""
+    old = (
+        select(reports_received.c.id, reports_received.c.digest)
+        .where(reports_received.c.pruned_at.is_(None))
+        .where(reports_received.c.received_at < now() - timedelta(days=config.days))
+        .limit(AT_A_TIME)
+    )
+    with readers(engine).connect() as c:
+        if c.execute(old.limit(1)).first() is None:
+            return 0
+    with engine.begin() as c:
+        rows = c.execute(old).all()
+        for row in rows:
+            spool.remove(row.digest)
+        gone = reports_received.c.id.in_([row.id for row in rows])
+        c.execute(update(reports_received).where(gone).values(pruned_at=now()))
     return len(rows)

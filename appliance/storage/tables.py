@@ -87,12 +87,13 @@ results = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("analysis_id", ForeignKey("analyses.id"), nullable=False, index=True),
-    Column("sop_instance_uid", String(64), nullable=False),
+    Column("sop_instance_uid", String(64), nullable=False, index=True),
     Column("study_instance_uid", String(64), nullable=False, index=True),
     Column("record", Text, nullable=False),
     Column("source_digest", String(64), nullable=False, default=""),
     Column("picture_digest", String(64), nullable=False, default=""),
-    Column("rejected_at", Instant),
+    Column("patient_digest", String(64), nullable=False, default=""),
+    Column("taken_back_at", Instant),
     Column("created_at", Instant, nullable=False),
 )
 
@@ -162,6 +163,27 @@ holds = Table(
     Column("since", Instant, nullable=False),
 )
 """Destinations to which nothing leaves, by name; see `appliance.storage.gate`."""
+
+reports_received = Table(
+    "reports_received",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sending_application", String(227), nullable=False),
+    Column("sending_facility", String(227), nullable=False),
+    Column("control_id", String(199), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("accession_number", String(64), nullable=False, index=True),
+    Column("study_instance_uid", String(64), nullable=False, index=True),
+    Column("result_status", String(1), nullable=False),
+    Column("matched_study_instance_uid", String(64), nullable=False, default=""),
+    Column("received_at", Instant, nullable=False),
+    Column("pruned_at", Instant),
+    UniqueConstraint("sending_application", "control_id", "digest"),
+)
+"""Radiologists' reports that came over HL7, each message in the spool until it is pruned.
+
+`matched_study_instance_uid` is of a study of ours; empty where none was known when the report came.
+"""
 
 roles = Table(
     "roles",

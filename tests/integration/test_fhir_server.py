@@ -116,6 +116,33 @@ def test_a_withdrawal_takes_report_observations_and_task_back(node_peer: START) 
     assert held(server.port, "Patient") and held(server.port, "ImagingStudy")  # those are not ours to take back
 
 
+def test_a_task_follows_the_revisions(node_peer: START) -> None:
+    server = node_peer("fhir_server.js")
+    negative = revised(study(result(SOURCE, finding(0.1))))
+    flagged = revised(replace(negative, results=STUDY.results))
+    for given, status in ((STUDY, "requested"), (negative, "cancelled"), (flagged, "requested")):
+        fhir(server.port).send([bundle(given, flag="task"), bundle(given, flag="task")])
+        assert [task["status"] for task in held(server.port, "Task")] == [status]
+    fhir(server.port).send([bundle(negative, flag="task"), taken_back(negative, flag="task")])
+    assert [task["status"] for task in held(server.port, "Task")] == ["entered-in-error"]
+
+
+def test_a_number_without_a_system_is_not_another_hospitals(node_peer: START) -> None:
+    server = node_peer("fhir_server.js")
+    fhir(server.port).send([bundle(patient_system="urn:oid:1.2.3")])
+    bare = variants()["utf8"]
+    bare.pop("IssuerOfPatientID", None)
+    bare.pop("IssuerOfPatientIDQualifiersSequence", None)
+    error = raised(fhir(server.port), [bundle(source=bare, patient="reference")])
+    assert isinstance(error, Rejected) and error.code == "fhir_412"
+    fhir(server.port).send([bundle(source=bare), bundle(source=bare)])
+    systems = [patient["identifier"][0].get("system") for patient in held(server.port, "Patient")]
+    assert len(systems) == 2 and set(systems) == {"urn:oid:1.2.3", None}
+    (report,) = held(server.port, "DiagnosticReport")
+    (ours,) = [p for p in held(server.port, "Patient") if "system" not in p["identifier"][0]]
+    assert report["subject"] == {"reference": f"Patient/{ours['id']}"}
+
+
 def test_patient_and_study_can_be_referred_to_instead(node_peer: START) -> None:
     server = node_peer("fhir_server.js")
     settings = {"patient": "reference", "imaging_study": "reference"}

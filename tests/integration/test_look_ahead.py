@@ -11,7 +11,7 @@ from appliance.dicom.part10 import part10_bytes
 from appliance.domain.job import State
 from appliance.service.engines import pipeline_of
 from appliance.service.handlers import Analyser, Kept
-from appliance.service.reading import Reader
+from appliance.service.reading import Headers, Reader
 from appliance.storage.database import open_database
 from appliance.storage.ledger import Received, keep_instance
 from appliance.storage.queue import Queue
@@ -38,14 +38,15 @@ def test_the_next_one_is_begun_and_then_taken(tmp_path: Path) -> None:
                 calling_ae_title="ROOM1",
             ),
         )
-    reader = Reader(pipeline_of(config))
-    analyser = Analyser(engine, Queue(engine, analyses, "me"), spool, reader, (), config.study)
+    reader, headers = Reader(pipeline_of(config)), Headers(config.analyse)
+    analyser = Analyser(engine, Queue(engine, analyses, "me"), spool, reader, headers, (), config.study)
     begun = []
     try:
         while analyser.step():
             begun.append(reader._examine._expected)
     finally:
         reader.close()
+        headers.close()
     expected = [(Kept(spool, digest), "ROOM1", config.analyse) for digest in digests[1:]]
     assert begun == [*expected, None]
     with engine.connect() as c:

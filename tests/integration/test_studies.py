@@ -10,6 +10,8 @@ from sqlalchemy import Engine, select, update
 
 from appliance.config import Analyse, DicomDestination, Hl7Destination, Study
 from appliance.dicom.part10 import part10_bytes
+from appliance.dicom.patient_study import patient_digest
+from appliance.domain.finding import Answer
 from appliance.domain.job import Event
 from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
@@ -79,11 +81,13 @@ def received(engine: Engine, spool: FileSpool, ds: Dataset) -> None:
     )
 
 
-def answered(engine: Engine, made: Result, settling: Study | None = None) -> None:
+def answered(engine: Engine, made: Result, settling: Study | None = None, patient: str = "P-1") -> None:
     queue = Queue(engine, analyses, "me")
     (lease,) = queue.lease()
+    named = Dataset()
+    named.PatientID = patient
     with queue.ending(lease, Event.FINISH) as c:
-        record_result(c, lease.job_id, made, [], settling=settling)
+        record_result(c, lease.job_id, made, [], settling=settling, patient_digest=patient_digest(named))
 
 
 def report(engine: Engine, study: str = "1.2.3.9") -> StudyResult | None:
@@ -187,12 +191,71 @@ def test_a_new_result_takes_the_study_out_of_whose_hands_it_is(engine: Engine, s
 
 
 def test_a_report_never_speaks_of_two_patients(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
-    for ds in (view(1, "P-1"), view(2, "P-2")):
+    for number, patient in enumerate(("P-1", "", "P-2"), 1):
+        ds = view(number, patient)
         received(engine, spool, ds)
-        answered(engine, result(ds))
+        answered(engine, result(ds), patient=patient)
     assert reporter.step()
     made = report(engine)
-    assert made and [r.sop_instance_uid for r in made.results] == ["1.2.3.9.2"]
+    assert made and [r.sop_instance_uid for r in made.results] == ["1.2.3.9.2", "1.2.3.9.3"], "one names nobody"
+    (note,) = said(engine, spool)
+    assert "1 of 3 radiographs name another patient" in note
+
+
+def said(engine: Engine, spool: FileSpool) -> list[str]:
+    """Texts of the messages for the RIS that are still to go."""
+    with engine.connect() as c:
+        due = (deliveries.c.kind == "oru") & (deliveries.c.state == "queued")
+        return [spool.get(row.digest).decode() for row in c.execute(select(deliveries).where(due))]
+
+
+def test_a_late_view_leaves_out_nothing_that_retention_has_removed(
+    engine: Engine, spool: FileSpool, reporter: Reporter
+) -> None:
+    received(engine, spool, view(1))
+    answered(engine, result(view(1), finding(0.9)))
+    assert reporter.step()
+    for path in spool._root.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    received(engine, spool, view(2))
+    answered(engine, result(view(2), finding(0.1)))
+    assert reporter.step()
+    made = report(engine)
+    assert made and len(made.results) == 2 and made.answer is Answer.POSITIVE
+    assert [(kind, state) for kind, state, _ in sent(engine)][3:] == [
+        ("summary", "queued"),
+        ("sr", "queued"),
+        ("oru", "queued"),
+    ]
+
+
+def test_a_correction_stops_the_report_of_what_it_corrects(
+    engine: Engine, spool: FileSpool, reporter: Reporter
+) -> None:
+    received(engine, spool, view(1))
+    answered(engine, result(view(1)))
+    assert reporter.step()
+    with engine.begin() as c:
+        c.execute(update(analyses).values(state="queued"))
+    answered(engine, result(view(1)), Study(settle_s=600), patient="P-9")
+    assert {(state, code) for _, state, code in sent(engine)} == {("dropped", "superseded")}
+
+
+def test_a_radiograph_that_has_moved_is_no_more_in_its_former_study(
+    engine: Engine, spool: FileSpool, reporter: Reporter
+) -> None:
+    for number in (1, 2):
+        received(engine, spool, view(number))
+        answered(engine, result(view(number)))
+    assert reporter.step()
+    moved = view(1, study="1.2.3.10")
+    received(engine, spool, moved)
+    answered(engine, result(moved))
+    assert reporter.step() and reporter.step()
+    former, present = report(engine), report(engine, "1.2.3.10")
+    assert former and [r.sop_instance_uid for r in former.results] == ["1.2.3.9.2"] and former.revision == 2
+    assert present and [r.sop_instance_uid for r in present.results] == ["1.2.3.9.1"]
 
 
 def test_bytes_that_are_gone_cost_no_report(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import Configuration, ConfigurationError, read_configuration
+from appliance.config import Configuration, ConfigurationError, Hl7Listener, read_configuration
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -94,6 +94,9 @@ def test_the_examples_destinations_are_right_once_uncommented(tmp_path: Path) ->
             'receive.tls = {port = 11112, certificate = "a", key = "b"}',
             "receive.port and receive.tls.port are both 11112",
         ),
+        ("receive.hl7 = {port = 11112}", "receive.hl7.port and receive.port are both 11112"),
+        ("receive.hl7 = {tls = true}", "hl7.tls needs the certificate of [receive.tls]"),
+        ('[receive.hl7]\npears = ["10.0.0.7"]', "did you mean 'peers'?"),
     ],
 )
 def test_what_is_wrong_with_the_listener_is_said(tmp_path: Path, lines: str, expected: str) -> None:
@@ -116,6 +119,15 @@ def test_only_this_machine_may_associate_until_somebody_is_listed(tmp_path: Path
     assert [str(p.address) for p in read_configuration(None).receive.peers] == ["127.0.0.0/8", "::1/128"]
     listed = read_configuration(written(tmp_path, '[[receive.peers]]\naddress = "192.0.2.7"\nae_title = "ROOM1"'))
     assert [(str(p.address), p.ae_title) for p in listed.receive.peers] == [("192.0.2.7/32", "ROOM1")]
+
+
+def test_the_examples_port_for_reports_is_the_default_once_uncommented(tmp_path: Path) -> None:
+    section = EXAMPLE.read_text().split("# [receive.hl7]", 1)[1].split("\n\n", 1)[0]
+    shown = "[receive.hl7]" + "\n".join(line.removeprefix("# ") for line in section.splitlines())
+    config = read_configuration(written(tmp_path, shown))
+    assert config.receive.hl7 == Hl7Listener()
+    assert section.count("# ") >= len(Hl7Listener.model_fields)
+    assert all(f"# {name} = " in section for name in Hl7Listener.model_fields)
 
 
 HL7 = '[[destinations]]\nkind = "hl7"\nname = "ris"\nhost = "127.0.0.1"\nport = 2575\n'

@@ -30,7 +30,7 @@ from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.patient_study import TYPE_2, TYPE_3
 from appliance.dicom.presentation_state import REGIONS, WORDS, is_presentable, presentation_state
 from appliance.dicom.secondary_capture import secondary_capture
-from appliance.dicom.series import anatomy
+from appliance.dicom.series import anatomy, series_description
 from appliance.dicom.shutter import EDGES
 from appliance.dicom.structured_report import structured_report
 from appliance.dicom.tracking import tracked
@@ -124,6 +124,7 @@ def test_a_revision_names_the_report_that_it_takes_the_place_of(
     assert instance.ReferencedSOPClassUID == sop_class == second.SOPClassUID
     assert "PredecessorDocumentsSequence" not in first
     assert (first.InstanceNumber, second.InstanceNumber) == (1, 2)
+    assert "rev" not in first.SeriesDescription and "report rev 2 -" in second.SeriesDescription
 
 
 def test_the_report_has_the_same_content_in_either_class(three: StudyResult, sources: dict[str, Dataset]) -> None:
@@ -165,6 +166,26 @@ def state(source: Dataset, given: Result | None = None) -> Dataset:
 )
 def test_a_presentation_state_has_the_polarity_of_its_image(variant: str, shape: str) -> None:
     assert state(VARIANTS[variant]).PresentationLUTShape == shape
+
+
+def test_a_revised_presentation_state_says_so() -> None:
+    source = VARIANTS["dx"]
+    before = Predecessor(revision=1, pack_digest=PROVENANCE.pack_digest)
+    first, second = state(source), state(source, replace(result(source), revision=2, predecessor=before))
+    assert (first.ContentLabel, second.ContentLabel) == ("OSTEON", "OSTEON REV 2")
+    assert "rev" not in first.SeriesDescription and "regions rev 2 -" in second.SeriesDescription
+    assert first.SeriesInstanceUID != second.SeriesInstanceUID
+
+
+@pytest.mark.parametrize("is_synthetic", [True, False])
+@pytest.mark.parametrize("revision", [1, 2, 9999])
+def test_a_description_has_room_for_everything(is_synthetic: bool, revision: int) -> None:
+    given = result(VARIANTS["dx"])
+    pack = replace(given.provenance, pack_is_synthetic=is_synthetic)
+    for what in ("key views", "heat map", "rejection"):
+        said = series_description(replace(given, provenance=pack, revision=revision), what)
+        assert len(said) <= 64 and said.endswith("not for diagnosis")
+        assert said.startswith("SYNTHETIC ") == is_synthetic
 
 
 def test_boxes_and_words_can_be_switched_off_one_by_one() -> None:

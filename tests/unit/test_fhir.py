@@ -89,6 +89,16 @@ def test_the_patient_is_created_only_if_unknown() -> None:
     assert entry["request"]["ifNoneExist"] == "identifier=urn:oid:1.2.3|PID-4711"
 
 
+def test_a_number_without_a_system_asks_for_one_without() -> None:
+    source = variants()["dx"]
+    del source.IssuerOfPatientID
+    source.pop("IssuerOfPatientIDQualifiersSequence", None)
+    entry = bundle(source, result(source))["entry"][0]
+    assert entry["request"]["ifNoneExist"] == "identifier=|PID-4711"
+    (report,) = resources(bundle(source, result(source), patient="reference"), "DiagnosticReport")
+    assert report["subject"] == {"reference": "Patient?identifier=|PID-4711"}
+
+
 def test_a_patient_without_a_number_is_not_created() -> None:
     made = bundle(VARIANTS["gaps"], result(VARIANTS["gaps"]))
     assert resources(made, "Patient") == []
@@ -164,7 +174,7 @@ def test_two_radiographs_have_observations_of_their_own() -> None:
     uids = [o["component"][0]["valueString"] for o in resources(made, "Observation")]
     assert uids == [source.SOPInstanceUID, source.SOPInstanceUID, f"{source.SOPInstanceUID}.1"]
     assert len({o["identifier"][0]["value"] for o in resources(made, "Observation")}) == 3
-    assert "Radiograph 2: not analysed" in resources(made, "Observation")[2]["text"]["div"]
+    assert "Radiograph 2 in order of analysis: not analysed" in resources(made, "Observation")[2]["text"]["div"]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +188,18 @@ def test_what_is_flagged_makes_a_task(settings: dict[str, Any], probability: flo
     assert len(found) == tasks
     for task in found:
         assert task["basedOn"][0]["identifier"]["value"] == "ACC-77" and task["intent"] == "proposal"
+
+
+@pytest.mark.parametrize(("probability", "status"), [(0.87, "requested"), (0.1, "cancelled")])
+def test_a_revision_says_whether_the_task_still_stands(probability: float, status: str) -> None:
+    source = VARIANTS["dx"]
+    (first,) = resources(bundle(source, result(source), flag="task"), "Task")
+    later = revised(study(result(source, finding(probability))))
+    assert resources(json.loads(transaction(later, source, profile())), "Task") == []
+    made = json.loads(transaction(later, source, profile(flag="task")))
+    (task,) = resources(made, "Task")
+    assert task["status"] == status and task["identifier"] == first["identifier"]
+    assert made["entry"][-1]["request"]["method"] == "PUT"
 
 
 def test_without_a_number_nobody_can_be_referred_to() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from appliance.config import FhirDestination, Hl7Destination, Observations, read_configuration
+from appliance.config import FhirDestination, Hl7Destination, Hl7Listener, Observations, read_configuration
 from appliance.dicom.codes import PRESENCES, SIDES, SITES
 from appliance.domain.identifiers import Laterality
 from appliance.errors import Transient
@@ -21,6 +21,7 @@ from appliance.reporting.fhir import transaction, withdrawal
 from appliance.reporting.fhir_destination import STATUSES
 from appliance.reporting.order import priority_update
 from appliance.reporting.oru import oru_r01
+from appliance.reporting.received_report import ANSWERS
 from appliance.reporting.segments import ACKNOWLEDGEMENTS
 from tests.support.hl7_rules import Message, field
 from tests.support.profiles import fhir, hl7
@@ -128,7 +129,13 @@ def test_every_status_is_told() -> None:
     assert told == expected | {"other 5xx": "tried again", "any other": "parked"}
 
 
-@pytest.mark.parametrize(("number", "section"), [(0, Hl7Destination), (1, FhirDestination)])
+def test_every_answer_to_a_report_is_told() -> None:
+    told = {row[0].strip("`"): (row[1].strip("`"), row[2]) for row in table("Reports that come in")}
+    assert told.pop("any other") == ("AE", "207")
+    assert told == {code: answer[:2] for code, answer in ANSWERS.items()}
+
+
+@pytest.mark.parametrize(("number", "section"), [(0, Hl7Destination), (1, FhirDestination), (2, Hl7Listener)])
 def test_every_setting_is_told(number: int, section: Any) -> None:
     told = [name for row in table("Settings", number) for name in re.findall(r"`([a-z_]+)`", row[0])]
     assert sorted(told) == sorted(section.model_fields)

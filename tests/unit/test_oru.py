@@ -14,7 +14,7 @@ from hl7apy.parser import parse_message
 from pydicom.dataset import Dataset
 
 from appliance.domain.identifiers import Laterality, Site
-from appliance.domain.result import Result
+from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected
 from appliance.reporting.hl7 import CODECS, escape
@@ -96,6 +96,7 @@ def test_each_region_of_each_radiograph_is_a_group() -> None:
         ("NOT-ANALYSED", "1.4"): "region located but not analysed: hand",
         ("RADIOGRAPH", "2"): f"{source.SOPInstanceUID}.1",
         ("NOT-ANALYSED", "2"): "this pack has no engine for ribs [unsupported_site]",
+        ("IMPRESSION", "0.1"): f"{SECOND_READER}; fracture suspected; radiographs are numbered in order of analysis",
         ("IMPRESSION", "0.2"): "radiograph 1: left wrist: fracture suspected, probability 87%",
         ("IMPRESSION", "0.7"): "a cast was seen",
         ("MODEL", "0"): "bones (SYNTHETIC) 1.2.0 0123456789ab",

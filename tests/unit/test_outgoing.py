@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from datetime import timedelta, timezone
 
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 
+from appliance.analysis.overlay import overlay
 from appliance.analysis.pipeline import Analysis
 from appliance.config import DicomDestination
 from appliance.dicom.part10 import dataset_from_bytes
@@ -82,6 +84,16 @@ def test_a_radiograph_sent_as_rgb_gets_no_presentation_state(spool: Spool) -> No
     source = copy.deepcopy(SOURCE)
     source.PhotometricInterpretation = "RGB"
     assert [o.kind for o in radiograph(spool, result(source), source=source)] == ["sc"]
+
+
+def test_the_time_in_a_picture_is_in_the_zone_of_its_header(spool: Spool) -> None:
+    source, given = copy.deepcopy(SOURCE), result(SOURCE)
+    source.TimezoneOffsetFromUTC = "+0530"
+    made = spool.object(radiograph(spool, given, archive(objects=["sc"]), source=source)[0])
+    local = replace(given, created_at=given.created_at.astimezone(timezone(timedelta(hours=5, minutes=30))))
+    there, here = (overlay(np.zeros((60, 50), np.uint8), dated) for dated in (local, given))
+    assert made.ContentTime == "154530" and np.array_equal(made.pixel_array, there)
+    assert not np.array_equal(there, here)
 
 
 def test_two_archives_get_the_report_in_the_class_that_each_takes(spool: Spool) -> None:

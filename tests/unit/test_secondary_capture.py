@@ -103,6 +103,8 @@ def test_a_revision_names_the_object_of_its_look_that_it_takes_the_place_of(look
     assert before.SOPInstanceUID != after.SOPInstanceUID
     assert after.ImageComments.endswith(f"takes the place of {before.SOPInstanceUID}")
     assert "place of" not in before.ImageComments
+    assert "rev" not in before.SeriesDescription and "heat map rev 2 -" in after.SeriesDescription
+    assert before.SeriesInstanceUID != after.SeriesInstanceUID, "a series has one description"
 
 
 def test_lossy_compression_is_said_beside_what_the_source_says_of_its_own() -> None:

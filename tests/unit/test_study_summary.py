@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +141,21 @@ def test_a_revision_is_another_object_and_the_same_study_the_same_bytes() -> Non
     assert second.SOPInstanceUID != once.SOPInstanceUID
     assert second.ImageComments.endswith(f"takes the place of {later.predecessor_uid('summary')}")
     assert "place of" not in once.ImageComments
+    assert "rev" not in once.SeriesDescription and "summary rev 2 -" in second.SeriesDescription
+
+
+def test_the_time_on_a_page_is_in_the_zone_of_its_header() -> None:
+    sources = views(3, source())
+    for ds in sources.values():
+        ds.TimezoneOffsetFromUTC = "+0530"
+        ds.SeriesNumber = ds.InstanceNumber = None
+        ds.ViewPosition = ""
+    study = study_of(sources)
+    (made,) = study_summary(study, sources, {})
+    zone = timezone(timedelta(hours=5, minutes=30))
+    (drawn,) = summary_pages(replace(study, created_at=study.created_at.astimezone(zone)), {}, {})
+    (elsewhere,) = summary_pages(study, {}, {})
+    assert made.ContentTime == "154700" and made.PixelData == drawn.tobytes() != elsewhere.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,10 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("studies", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_studies_state_not_before"), ["state", "not_before"], unique=False)
+    ended = {"state": "done", "attempts": 0, "not_before": 0.0, "code": "", "reason": "", "created_at": 0.0}
+    studies = sa.table("studies", *(sa.column(name) for name in ("study_instance_uid", *ended)))
+    for (answered,) in c.execute(sa.select(results.c.study_instance_uid).distinct()).all():
+        c.execute(sa.insert(studies).values(study_instance_uid=answered, **ended))
     op.create_table(
         "study_results",
         sa.Column("id", sa.Integer(), nullable=False),

@@ -22,12 +22,3 @@ def upgrade() -> None:
         sa.Column("since", sa.Float(53), nullable=False),
         sa.PrimaryKeyConstraint("destination", name=op.f("pk_holds")),
     )
-
-
-def downgrade() -> None:
-    op.drop_table("holds")
-    with op.batch_alter_table("deliveries", schema=None) as batch_op:
-        for name in ("sent_uid", "transaction_uid"):
-            batch_op.drop_index(batch_op.f(f"ix_deliveries_{name}"))
-        for name in ("sent_class_uid", "sent_uid", "transaction_uid", "stored_at", "proven_at"):
-            batch_op.drop_column(name)

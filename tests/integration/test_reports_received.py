@@ -1,0 +1,457 @@
+"""Radiologists' reports over HL7, from other implementations: acknowledged when they are durable, and once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import hl7
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hl7.client import MLLPClient
+from hl7apy.consts import VALIDATION_LEVEL
+from hl7apy.parser import parse_message
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Row, insert, select, update
+
+from appliance.config import Configuration, Receive, Retention
+from appliance.errors import Fault, Rejected, Transient
+from appliance.reporting.received_report import ANSWERS, report_of
+from appliance.reporting.received_report import acknowledgement as acknowledged
+from appliance.service.receive import ReceiveRole
+from appliance.service.reports import ReportInbox
+from appliance.status.app import create_app
+from appliance.storage.database import now, open_database, readers
+from appliance.storage.notices import Notebook
+from appliance.storage.retention import prune_reports
+from appliance.storage.spool import FileSpool
+from appliance.storage.tables import metadata, notices, reports_received, studies
+from provisioning.listening import problems
+from tests.integration.test_status import PACK
+from tests.support.certificates import Authority
+
+STUDY = "1.2.840.113619.2.5.1762583153"
+START, END = b"\x0b", b"\x1c\r"
+PRIVATE = ("Łukasiewicz", "4711", "ACC-77", STUDY)
+
+
+def report(
+    control_id: str = "R-1",
+    *,
+    header: str = "P|2.5.1||||||UNICODE UTF-8",
+    kind: str = "ORU^R01^ORU_R01",
+    obr: str = "OBR|1|PL-1|FIL-1|XR^Wrist^L||||||||||||||ACC-77|||||||F",
+    study: str = f"OBX|1|RP|113014^DICOM Study^DCM||{STUDY}^RIS^Application^DICOM||||||F",
+) -> str:
+    return "\r".join(
+        [
+            f"MSH|^~\\&|RIS|HOSPITAL|OSTEON|BOX|20260301101500||{kind}|{control_id}|{header}",
+            "PID|1||4711^^^H^MR||Łukasiewicz^Žofie||19700101|F",
+            obr,
+            study,
+            "OBX|2|TX|59776-5^Findings^LN||Fracture of the distal radius.||||||F",
+            "",
+        ]
+    )
+
+
+class Inbox:
+    """The real inbox in a folder, and what it leaves behind."""
+
+    def __init__(
+        self, folder: Path, secure: dict[str, Any] | None = None, reserve_mb: int = 0, **settings: Any
+    ) -> None:
+        self.engine = open_database(f"sqlite:///{folder / 'osteon.db'}")
+        self.spool = FileSpool(folder / "spool")
+        self.notebook = Notebook()
+        listen = {"port": 0} | settings
+        self.config = Receive.model_validate({"hl7": listen, "tls": secure, "reserve_mb": reserve_mb})
+        self._inbox = ReportInbox(self.config, self.engine, self.spool, self.notebook)
+        self.port = self._inbox.port
+
+    def send(self, message: str | bytes) -> hl7.Message:
+        with MLLPClient("127.0.0.1", self.port) as client:
+            return acknowledgement(client.send_message(message))
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), 10)
+
+    @property
+    def rows(self) -> list[Row[Any]]:
+        with self.engine.connect() as c:
+            return list(c.execute(select(reports_received).order_by(reports_received.c.id)))
+
+    @property
+    def turned_away(self) -> dict[tuple[str, str], int]:
+        self.notebook.write(self.engine)
+        with self.engine.connect() as c:
+            return {(n.subject, n.code): n.times for n in c.execute(select(notices))}
+
+    def close(self) -> None:
+        self._inbox.close()
+        self.engine.dispose()
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Iterator[Callable[..., Inbox]]:
+    opened: list[Inbox] = []
+
+    def start(**settings: Any) -> Inbox:
+        opened.append(Inbox(tmp_path, **settings))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+def acknowledgement(frame: bytes) -> hl7.Message:
+    """What another parser reads, once a third has found nothing against the standard."""
+    assert frame.startswith(START) and frame.endswith(END)
+    text = frame[1:-2].decode()
+    named = re.sub(r"\r(MSA\|..\|)(?=\|)", r"\r\1-", text.rstrip("\r"))  # of nothing, MSA-2 is empty
+    parse_message(named, validation_level=VALIDATION_LEVEL.STRICT).validate()
+    for private in PRIVATE:
+        assert private not in text
+    return hl7.parse(text)
+
+
+def verdict(answer: hl7.Message) -> tuple[str, str, str]:
+    """MSA-1, MSA-2 and the digits of ERR-3."""
+    errors = str(answer.segment("ERR")[3]).split("^")[0] if "ERR" in str(answer) else ""
+    return str(answer.segment("MSA")[1]), str(answer.segment("MSA")[2]), errors
+
+
+def frame_of(connection: socket.socket) -> bytes:
+    received = b""
+    while END not in received:
+        piece = connection.recv(4096)
+        assert piece, "closed without an acknowledgement"
+        received += piece
+    return received
+
+
+def test_a_report_is_kept_and_acknowledged(inbox: Callable[..., Inbox]) -> None:
+    box = inbox()
+    with box.engine.begin() as c:
+        c.execute(
+            insert(studies).values(
+                study_instance_uid=STUDY,
+                state="done",
+                attempts=0,
+                not_before=now(),
+                code="",
+                reason="",
+                created_at=now(),
+            )
+        )
+    answer = box.send(report())
+    assert verdict(answer) == ("AA", "R-1", "")
+    assert [str(answer.segment("MSH")[n]) for n in (3, 4, 5, 6)] == ["OSTEON", "BOX", "RIS", "HOSPITAL"]
+    (row,) = box.rows
+    assert box.spool.get(row.digest) == report().encode()
+    assert (row.sending_application, row.sending_facility, row.control_id) == ("RIS", "HOSPITAL", "R-1")
+    assert (row.accession_number, row.study_instance_uid, row.result_status) == ("ACC-77", STUDY, "F")
+    assert row.matched_study_instance_uid == STUDY
+    assert box.turned_away == {}
+
+
+def test_nothing_is_acknowledged_before_the_row_is_committed(inbox: Callable[..., Inbox]) -> None:
+    box = inbox()
+    answers: list[bytes] = []
+    with box.connect() as connection:
+        with box.engine.begin() as c:  # the write lock is somebody else's
+            c.execute(select(studies))
+            connection.sendall(START + report().encode() + END)
+            connection.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+        connection.settimeout(10)
+        answers.append(frame_of(connection))
+        assert len(box.rows) == 1
+    assert verdict(acknowledgement(answers[0]))[0] == "AA"
+
+
+def test_another_sender_is_read_in_pieces_and_reads_the_answers(inbox: Callable[..., Inbox], peer: Any) -> None:
+    box = inbox()
+    messages = [report("R-1"), report("R-2"), report("R-3", kind="ADT^A01^ADT_A01"), report("R-1")]
+    command = ["node", peer("mllp_sender.js"), str(box.port), "37"]
+    done = subprocess.run(command, input=json.dumps(messages), capture_output=True, text=True, timeout=60, check=True)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(a["code"], a["id"], a["error"].split("^")[0]) for a in answers] == [
+        ("AA", "R-1", ""),
+        ("AA", "R-2", ""),
+        ("AR", "R-3", "200"),
+        ("AA", "R-1", ""),
+    ]
+    assert {a["receiver"] for a in answers} == {"RIS"} and answers[0]["type"] == "ACK^R01^ACK"
+    assert [row.control_id for row in box.rows] == ["R-1", "R-2"]
+
+
+def test_two_messages_in_one_piece_and_noise_between_them(inbox: Callable[..., Inbox]) -> None:
+    box = inbox()
+    with box.connect() as connection:
+        half = START + b"MSH|^~\\&|RIS"  # given up by its sender
+        connection.sendall(START + report("A").encode() + END + b"\r\n" + half + START + report("B").encode() + END)
+        received = b""
+        while received.count(END) < 2:
+            received += connection.recv(4096)
+    first, second, _ = received.split(END)
+    assert verdict(acknowledgement(first + END)) == ("AA", "A", "")
+    assert verdict(acknowledgement(second + END)) == ("AA", "B", "")
+    assert len(box.rows) == 2
+
+
+def test_a_repeat_is_acknowledged_and_kept_once(inbox: Callable[..., Inbox]) -> None:
+    box = inbox()
+    changed = report(obr="OBR|1|PL-1|FIL-1|XR^Wrist^L||||||||||||||ACC-77|||||||C")
+    assert [verdict(box.send(m))[0] for m in (report(), report(), changed)] == ["AA"] * 3
+    assert [row.result_status for row in box.rows] == ["F", "C"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"study": f"ZDS|{STUDY}^RIS^Application^DICOM"}, ("ACC-77", STUDY, "F")),
+        ({"study": "ZDS|not a uid"}, ("ACC-77", "", "F")),
+        ({"obr": "OBR|1||FIL\\T\\1^RIS|XR^Wrist^L"}, ("FIL&1", STUDY, "")),
+        ({"obr": "OBR|1||FIL-1|XR|", "study": "OBX|1|ST|121022^Accession Number^DCM||ACC-9"}, ("ACC-9", "", "")),
+        ({"obr": "OBR|1" + "|" * 24 + "?"}, ("", STUDY, "")),
+    ],
+)
+def test_what_a_report_is_of(
+    fields: dict[str, str], expected: tuple[str, str, str], inbox: Callable[..., Inbox]
+) -> None:
+    box = inbox()
+    assert verdict(box.send(report(**fields)))[0] == "AA"
+    (row,) = box.rows
+    assert (row.accession_number, row.study_instance_uid, row.result_status) == expected
+    assert row.matched_study_instance_uid == ""
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (b"good morning", ("AE", "", "100")),
+        (report().encode("utf-16"), ("AE", "", "100")),
+        (report().replace("|", "$"), ("AE", "", "100")),
+        (report(obr="NTE|1"), ("AE", "R-1", "100")),
+        (report(""), ("AE", "", "101")),
+        (report("x" * 200), ("AE", "", "102")),
+        (report(header="P|2.5.1||||||ISO IR87"), ("AE", "R-1", "103")),
+        (report(kind="ADT^A04^ADT_A01"), ("AR", "R-1", "200")),
+        (report(kind=""), ("AR", "R-1", "200")),
+        (report(kind="ORU^R30^ORU_R30"), ("AR", "R-1", "201")),
+        (report(header="T|2.5.1"), ("AR", "R-1", "202")),
+        (report(header="P|3.0"), ("AR", "R-1", "203")),
+        (report(header="P|2.3.1"), ("AA", "R-1", "")),
+        (report(kind="ADT^A04", header="P|2.4"), ("AR", "R-1", "")),  # without ERR-3, which came with 2.5
+        (report(header="P|2.5.1|||AL|NE"), ("CA", "R-1", "")),
+        (report(header="P|2.5.1|||AL|AL"), ("AA", "R-1", "")),
+        (report(header="P|2.5.1").replace("\r", "\r\n"), ("AA", "R-1", "")),
+    ],
+)
+def test_what_each_message_is_answered(
+    message: str | bytes, expected: tuple[str, str, str], inbox: Callable[..., Inbox]
+) -> None:
+    box = inbox()
+    assert verdict(box.send(message)) == expected
+    assert len(box.rows) == expected[0].endswith("A")
+    assert verdict(box.send(report("NEXT")))[0] == "AA"
+    with box.engine.connect() as c:
+        box.notebook.write(box.engine)
+        for noted in c.execute(select(notices.c.reason)).scalars():
+            assert not any(private in noted for private in PRIVATE)
+
+
+def test_a_full_disk_and_a_low_one_ask_to_come_again(
+    inbox: Callable[..., Inbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    low = inbox(reserve_mb=10**9)
+    assert verdict(low.send(report())) == ("AE", "R-1", "207")
+    box = inbox()
+
+    def full(_: bytes) -> str:
+        raise Transient("disk_full", "the spool cannot keep it: No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(box.spool, "put", full)
+        assert verdict(box.send(report())) == ("AE", "R-1", "207")
+    assert box.rows == []
+    assert box.turned_away == {("hl7", "disk_full"): 1}
+    assert verdict(box.send(report()))[0] == "AA"
+
+
+def test_who_is_not_listed_is_not_heard(inbox: Callable[..., Inbox]) -> None:
+    box = inbox(peers=["192.0.2.1"])
+    with box.connect() as connection:
+        assert connection.recv(1) == b""
+    assert box.turned_away == {("stranger", "hl7_address_not_listed"): 1}
+
+
+def test_what_is_no_mllp_or_too_large_is_told_so_and_ended(inbox: Callable[..., Inbox]) -> None:
+    box = inbox(message_mb=1)
+    with box.connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: box\r\n\r\n")
+        assert verdict(acknowledgement(frame_of(connection)))[:2] == ("AE", "")
+        assert connection.recv(1) == b""
+    with box.connect() as connection:
+        connection.sendall(START + report().encode() + b"OBX|3|TX|||" + b"x" * 1_100_000)
+        assert verdict(acknowledgement(frame_of(connection))) == ("AE", "R-1", "207")
+        assert connection.recv(1) == b""
+    assert box.turned_away == {("hl7", "hl7_no_mllp"): 1, ("hl7", "hl7_too_large"): 1}
+    assert box.rows == []
+
+
+def test_silence_and_half_messages_end(inbox: Callable[..., Inbox]) -> None:
+    box = inbox(idle_s=0.3, message_s=0.3)
+    with box.connect() as silent, box.connect() as half:
+        half.sendall(START + b"MSH|")
+        assert silent.recv(1) == b""
+        assert half.recv(1) == b""
+    with box.connect() as dripping:
+        dripping.settimeout(0.05)
+        for _ in range(200):  # a byte in 50 ms is never silent
+            with contextlib.suppress(TimeoutError):
+                dripping.sendall(START)
+                if dripping.recv(1) == b"":
+                    break
+        else:
+            raise AssertionError("half a message may take for ever")
+    wait = threading.Event()
+    assert any(box.turned_away == {("hl7", "hl7_too_slow"): 2} or wait.wait(0.02) for _ in range(500))
+    with box.connect() as gone:
+        gone.sendall(START + b"MSH|")
+    assert verdict(box.send(report()))[0] == "AA"
+    assert any(("hl7", "hl7_cut") in box.turned_away or wait.wait(0.02) for _ in range(500))
+
+
+def test_connections_have_a_limit(inbox: Callable[..., Inbox]) -> None:
+    box = inbox(connections=2)
+    with box.connect() as one, box.connect() as two, box.connect() as three:
+        assert three.recv(1) == b""
+        for number, connection in enumerate((one, two)):
+            connection.sendall(START + report(f"R-{number}").encode() + END)
+            assert verdict(acknowledgement(frame_of(connection)))[0] == "AA"
+    assert box.turned_away == {("hl7", "hl7_too_many_connections"): 1}
+    wait = threading.Event()
+
+    def is_let_in() -> bool:
+        try:
+            return verdict(box.send(report()))[0] == "AA"
+        except (AssertionError, OSError):  # its place is not free yet
+            return False
+
+    assert any(is_let_in() or wait.wait(0.02) for _ in range(500))
+
+
+def test_a_report_comes_over_tls_from_who_has_a_certificate(inbox: Callable[..., Inbox], tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    ours, theirs = authority.issue("box"), authority.issue("ris")
+    box = inbox(secure={"certificate": ours.certificate, "key": ours.key, "client_ca": authority.certificate}, tls=True)
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    with pytest.raises(OSError), context.wrap_socket(box.connect(), server_hostname="localhost") as stranger:
+        assert stranger.recv(1)
+        raise AssertionError("it was let in without a certificate")
+    context.load_cert_chain(theirs.certificate, theirs.key)
+    with context.wrap_socket(box.connect(), server_hostname="localhost") as connection:
+        connection.sendall(START + report().encode() + END)
+        assert verdict(acknowledgement(frame_of(connection)))[0] == "AA"
+    assert box.turned_away == {("hl7", "hl7_tls_failed"): 1}
+
+
+def test_the_message_goes_after_its_days_and_the_row_stays(inbox: Callable[..., Inbox]) -> None:
+    box = inbox()
+    for control_id in ("OLD", "NEW"):
+        box.send(report(control_id))
+    old = reports_received.c.control_id == "OLD"
+    with box.engine.begin() as c:
+        c.execute(update(reports_received).where(old).values(received_at=now() - timedelta(days=31)))
+    keep = Retention(days=30)
+    assert prune_reports(box.engine, box.spool, keep) == 1
+    assert prune_reports(box.engine, box.spool, keep) == 0
+    assert [(r.control_id, box.spool.has(r.digest), r.pruned_at is None) for r in box.rows] == [
+        ("OLD", False, False),
+        ("NEW", True, True),
+    ]
+    assert verdict(box.send(report("OLD")))[0] == "AA"
+    assert box.spool.has(box.rows[0].digest) and box.rows[0].pruned_at is None
+    assert prune_reports(box.engine, box.spool, keep) == 1
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.lists(st.binary(max_size=20), max_size=20).map(lambda fields: b"MSH|^~\\&|" + b"|".join(fields)),
+        st.builds(
+            lambda at, piece: report().encode()[:at] + piece + report().encode()[at + len(piece) :],
+            st.integers(0, len(report())),
+            st.binary(max_size=8),
+        ),
+    )
+)
+def test_whatever_comes_is_read_or_refused_and_answered_within_one_frame(message: bytes) -> None:
+    refusal = None
+    try:
+        report_of(message)
+    except Rejected as error:
+        refusal = error
+        assert error.code in ANSWERS
+    answer = acknowledged(message, refusal)
+    lines = answer.split(b"\r")
+    assert [line[:3] for line in lines] in ([b"MSH", b"MSA", b""], [b"MSH", b"MSA", b"ERR", b""])
+    assert not any(c < 0x20 for line in lines for c in line)
+    assert lines[1].split(b"|")[1] in ((b"AA", b"CA") if refusal is None else (b"AE", b"AR", b"CE", b"CR"))
+
+
+def test_the_check_says_that_nobody_can_send() -> None:
+    def found(**listen: Any) -> list[str]:
+        config = Configuration.model_validate({"receive": {"hl7": listen}})
+        return [problem.partition(":")[0] for problem in problems(config)]
+
+    assert found() == []
+    assert found(host="0.0.0.0") == ["receive.hl7.peers"]
+    assert found(host="0.0.0.0", peers=["192.0.2.11"]) == []
+    assert found(host="192.0.2.1", peers=["192.0.2.11"]) == ["receive.hl7.host"]
+
+
+def test_the_table_is_what_the_migration_makes(inbox: Callable[..., Inbox]) -> None:
+    with inbox().engine.connect() as c:
+        differences = compare_metadata(MigrationContext.configure(c), metadata)
+    assert [d for d in differences if "reports_received" in str(d)] == []
+
+
+def test_the_role_listens_and_the_page_and_metrics_tell(tmp_path: Path) -> None:
+    config = Configuration.model_validate(
+        {"state_dir": tmp_path, "receive": {"port": 0, "reserve_mb": 0, "hl7": {"port": 0}}}
+    )
+    engine = open_database(config.database)
+    role = ReceiveRole(config, engine)
+    port = int(role.detail().rpartition(":")[2])
+    with MLLPClient("127.0.0.1", port) as client:
+        assert verdict(acknowledgement(client.send_message(report())))[0] == "AA"
+        assert verdict(acknowledgement(client.send_message(report(kind="ADT^A04^ADT_A01"))))[0] == "AR"
+    role.step()
+    client = create_app(readers(engine), config, PACK, "1").test_client()
+    page, metrics = client.get("/").text, client.get("/metrics").text
+    assert "reports alone are taken" in page
+    assert 'osteon_reports_received_total{status="F"} 1.0' in metrics
+    assert 'osteon_turned_away_total{code="hl7_message_type",who="hl7"} 1.0' in metrics
+    assert not any(private in page + metrics for private in PRIVATE)
+    taken = Configuration.model_validate({"state_dir": tmp_path, "receive": {"port": 0, "hl7": {"port": port}}})
+    with pytest.raises(Fault, match="cannot_listen"):
+        ReceiveRole(taken, engine)
+    role.close()
+    engine.dispose()
