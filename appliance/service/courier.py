@@ -27,6 +27,7 @@ from appliance.storage.outbox import (
     begin_transaction,
     deliveries_of,
     in_order,
+    note_sent,
     proven_words,
     sent_again,
     unreported,
@@ -230,11 +231,16 @@ class Courier:
         if outcome.fate is Fate.UNPROVEN:
             due = {"attempts": 0, "not_before": moment + PROOF_AFTER}
             self._queue.put_back(lease, code=outcome.code, reason=outcome.reason, **values, **due)
+            note_sent(self._engine, lease.job_id, values)
             load.unproven.append(lease.job_id)
             return
         event = Event.DROP if outcome.fate is Fate.LEFT_OUT else Event.FINISH
-        with self._queue.ending(lease, event, code, reason, **values):
-            self.done += outcome.fate is Fate.TAKEN
+        try:
+            with self._queue.ending(lease, event, code, reason, **values):
+                self.done += outcome.fate is Fate.TAKEN
+        except Transient as error:  # taken back while it was on the wire: the peer has it all the same
+            log.warning("delivery %d to %s: %s", lease.job_id, self.outlet.name, error)
+            note_sent(self._engine, lease.job_id, values)
 
     def _fail(self, load: _Load, error: OsteonError) -> None:
         log.warning("%d deliveries to %s wait: %s", len(load.held), self.outlet.name, error)

@@ -12,7 +12,7 @@ from appliance.domain.job import Backoff, Event, State, next_state
 from appliance.errors import Rejected
 
 from .database import now, readers
-from .ledger import Outgoing, queue_deliveries
+from .ledger import Outgoing, queue_deliveries, take_back
 from .tables import commitments, deliveries, results, studies
 
 UNSENT: dict[str, Any] = {"stored_at": None, "proven_at": None, "transaction_uid": ""}
@@ -75,6 +75,14 @@ def begin_transaction(engine: Engine, destination: str, ids: Iterable[int], tran
         c.execute(insert(commitments).values(**asked))
         mine = update(deliveries).where(deliveries.c.id.in_(list(ids)))
         c.execute(mine.values(transaction_uid=transaction_uid))
+
+
+def note_sent(engine: Engine, delivery_id: int, sent: Mapping[str, Any]) -> None:
+    """Write down as what and since when a peer has a delivery that was dropped while it was on the wire."""
+    if sent:
+        dropped = (deliveries.c.id == delivery_id) & (deliveries.c.state == State.DROPPED)
+        with engine.begin() as c:
+            c.execute(update(deliveries).where(dropped).values(**sent))
 
 
 def record_commitment(
@@ -206,5 +214,6 @@ def record_withdrawal(
         dropped = c.execute(pending.values(**said, **ended)).rowcount
         report = update(studies).where(studies.c.id == study_id, studies.c.state.in_(open_states))
         c.execute(report.values(**said, **ended))
+        take_back(c, results.c.study_instance_uid == study_instance_uid)
         queue_deliveries(c, outgoing, study_instance_uid)
     return dropped

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
@@ -18,6 +19,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPu
 
 from appliance.config import Configuration
 from appliance.domain.job import Backoff, Event
+from appliance.ports import Outcome
 from appliance.service.receive import ReceiveRole
 from appliance.storage.database import now
 from appliance.storage.outbox import record_commitment
@@ -375,3 +377,28 @@ def test_what_the_pacs_never_commits_to_is_sent_ever_later_and_then_for_a_person
             later(outbox, 3600)
         assert len(stored) == len(waits) == 5 and outbox.states == {"parked": 1}
         assert waits[0] > 1 and all(longer > 2 * shorter for shorter, longer in pairwise(waits[:4]))
+
+
+def test_what_is_dropped_on_the_wire_is_known_to_be_there_and_costs_the_others_nothing(
+    free_port: int, tmp_path: Path
+) -> None:
+    films = [film(1), film(2)]
+    with Outbox(tmp_path, profile(free_port), backoff=LONG) as outbox:
+        for ds in films:
+            outbox.answer(ds, ("pacs", picture(ds)))
+        outlet = outbox.couriers["pacs"].outlet
+        deliver = outlet.deliver
+
+        def dropped_meanwhile(*arguments: Any) -> Iterator[tuple[int, Outcome]]:
+            for number, outcome in deliver(*arguments):
+                if number == 1:
+                    outbox.queue.command(1, Event.DROP, "a person said so")
+                yield number, outcome
+
+        outlet.deliver = dropped_meanwhile  # type: ignore[method-assign]
+        with scripted_scp(free_port, [0, 0], SC) as calls:
+            assert outbox.carry()
+        assert calls == uids(*films)
+        first, second = outbox.rows
+        assert (first.state, second.state) == ("dropped", "done")
+        assert first.sent_uid == uids(films[0])[0] and first.stored_at

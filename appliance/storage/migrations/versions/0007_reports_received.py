@@ -32,7 +32,3 @@ def upgrade() -> None:
     with op.batch_alter_table("reports_received", schema=None) as batch_op:
         for name in ("accession_number", "study_instance_uid"):
             batch_op.create_index(batch_op.f(f"ix_reports_received_{name}"), [name], unique=False)
-
-
-def downgrade() -> None:
-    op.drop_table("reports_received")
