@@ -6,7 +6,7 @@ resources as entered in error; each is a delivery like any other, with its order
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,15 +15,15 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from sqlalchemy import Engine, Row
 
-from appliance.config import Configuration, DestinationConfig, DicomDestination, Hl7Destination
+from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
 from appliance.dicom.document import Reference
 from appliance.dicom.key_objects import rejection_note
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected, Transient
 from appliance.reporting import fhir, oru
-from appliance.storage.database import now, readers
-from appliance.storage.ledger import Outgoing, Part, latest_study_result, parts_of
+from appliance.storage.database import now
+from appliance.storage.ledger import Outgoing, Part, parts_of, reports_of
 from appliance.storage.outbox import record_withdrawal, study_of, went_out
 from appliance.storage.spool import FileSpool, SpoolDamaged
 
@@ -42,7 +42,8 @@ class Withdrawn:
 def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title: Code) -> Withdrawn:
     """Take back what was said of a study, which is named by its UID, that of a radiograph of it, or of an answer.
 
-    Every report speaks of the whole study, so that all of it is taken back.
+    Every report speaks of the whole study, so that all of it is taken back, from every patient of whom it was told. A
+    FHIR server has one report, which is the last one's.
 
     Parameters
     ----------
@@ -62,19 +63,18 @@ def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title
     spool = FileSpool(config.spool_dir)
     gone = went_out(engine, study_instance_uid)
     made: list[Outgoing] = []
-    if gone:
-        parts = list({p.result.sop_instance_uid: p for p in parts_of(engine, study_id, standing=False)}.values())
-        with readers(engine).connect() as c:
-            last = latest_study_result(c, study_instance_uid)
-        study = last[1] if last else _unreported(study_instance_uid, parts)
-        try:
-            sources = _sources(config, spool, parts)
-            for destination in config.destinations:
-                rows = [row for row in gone if row.destination == destination.name]
-                made += _revocations(destination, study, sources, rows, spool, reason, title) if rows else ()
-        except SpoolDamaged as error:
-            why = "what its answers were made from is not kept any more (retention): take them back where they went"
-            raise Rejected("not_kept", why) from error
+    headers = Headers(config.analyse)
+    try:
+        told = _told(engine, study_id, gone)
+        for destination in config.destinations:
+            there = [(each, rows) for each in told if (rows := each.sent_to(destination.name))]
+            for each, rows in there[-1:] if isinstance(destination, FhirDestination) else there:
+                made += _revocations(destination, each, rows, headers, spool, reason, title)
+    except SpoolDamaged as error:
+        why = "what its answers were made from is not kept any more (retention): take them back where they went"
+        raise Rejected("not_kept", why) from error
+    finally:
+        headers.close()
     dropped = record_withdrawal(engine, study_id, study_instance_uid, {row.id for row in gone}, made, reason)
     if dropped is None:
         raise Transient("on_the_move", "an answer left just now: say it again")
@@ -83,16 +83,56 @@ def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title
     return Withdrawn(dropped=dropped, revoked_at=tuple(o.destination for o in made), left_at=left_at)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What was told of one patient: the last report, the radiographs that it speaks of, and the deliveries."""
+
+    study: StudyResult
+    parts: tuple[Part, ...]
+    rows: tuple[Row[Any], ...]
+
+    def sent_to(self, destination: str) -> list[Row[Any]]:
+        return [row for row in self.rows if row.destination == destination]
+
+
+def _told(engine: Engine, study_id: int, gone: list[Row[Any]]) -> list[_Told]:
+    """By patient, since a correction may have come between two revisions; the one who was told of last is last."""
+    parts = {part.result_id: part for part in parts_of(engine, study_id, standing=False)}
+    reports = reports_of(engine, {row.study_result_id for row in gone if row.study_result_id is not None})
+    of_patient: dict[str, list[Row[Any]]] = {}
+    for row in gone:
+        newest = row.result_id if row.study_result_id is None else reports[row.study_result_id][1][-1]
+        rows = of_patient.pop(parts[newest].patient_digest, [])
+        of_patient[parts[newest].patient_digest] = [*rows, row]
+    made = []
+    for rows in of_patient.values():
+        if report_id := max((row.study_result_id or 0 for row in rows), default=0):
+            study, ids = reports[report_id]
+            shown = tuple(parts[i] for i in ids)
+        else:  # pictures that left before the study was reported on
+            latest = {parts[row.result_id].result.sop_instance_uid: parts[row.result_id] for row in rows}
+            shown = tuple(latest.values())
+            results = tuple(part.result for part in shown)
+            study = StudyResult(study_instance_uid=results[-1].study_instance_uid, created_at=now(), results=results)
+        made.append(_Told(study=study, parts=shown, rows=tuple(rows)))
+    return made
+
+
 def _revocations(
     destination: DestinationConfig,
-    study: StudyResult,
-    sources: Mapping[str, Dataset],
+    told: _Told,
     rows: list[Row[Any]],
+    headers: Headers,
     spool: FileSpool,
     reason: str,
     title: Code,
 ) -> Iterator[Outgoing]:
     """What one destination gets to take back `rows`, which it has or may have."""
+    study = told.study
+    sources = {
+        part.result.sop_instance_uid: headers.source(partial(spool.get, part.digest), part.calling_ae_title)
+        for part in told.parts
+    }
     source = sources[study.results[-1].sop_instance_uid]
     if isinstance(destination, DicomDestination):
         rejected = [_reference(row, dataset_from_bytes(spool.get(row.digest))) for row in rows]
@@ -114,21 +154,3 @@ def _reference(row: Row[Any], ds: Dataset) -> Reference:
         series_instance_uid=str(ds.SeriesInstanceUID),
         sop_instance_uid=row.sent_uid or row.identifier,
     )
-
-
-def _sources(config: Configuration, spool: FileSpool, parts: list[Part]) -> dict[str, Dataset]:
-    """Radiographs without pixels by SOP Instance UID, parsed in a process that may die."""
-    headers = Headers(config.analyse)
-    try:
-        return {
-            part.result.sop_instance_uid: headers.source(partial(spool.get, part.digest), part.calling_ae_title)
-            for part in parts
-        }
-    finally:
-        headers.close()
-
-
-def _unreported(study_instance_uid: str, parts: list[Part]) -> StudyResult:
-    """A study whose pictures left before it was reported on."""
-    results = tuple(part.result for part in parts)
-    return StudyResult(study_instance_uid=study_instance_uid, created_at=now(), results=results)

@@ -301,6 +301,15 @@ def latest_study_result(c: Connection, study_instance_uid: str) -> tuple[int, St
     return (row.id, _study_result(c, study_instance_uid, row)) if row else None
 
 
+def reports_of(engine: Engine, ids: Collection[int]) -> dict[int, tuple[StudyResult, list[int]]]:
+    """What was said of studies, by the ids of `study_results`, each with the ids of its results."""
+    columns = (*study_results.c, studies.c.study_instance_uid)
+    query = select(*columns).join(studies, study_results.c.study_id == studies.c.id)
+    with readers(engine).connect() as c:
+        rows = c.execute(query.where(study_results.c.id.in_(ids))).all()
+        return {row.id: (_study_result(c, row.study_instance_uid, row), json.loads(row.result_ids)) for row in rows}
+
+
 def _study_result(c: Connection, study_instance_uid: str, row: Row[Any]) -> StudyResult:
     ids = json.loads(row.result_ids)
     records = dict(c.execute(select(results.c.id, results.c.record).where(results.c.id.in_(ids))).tuples().all())

@@ -8,7 +8,8 @@ import pytest
 from pydicom.dataset import Dataset
 from sqlalchemy import Engine, select, update
 
-from appliance.config import Analyse, DicomDestination, Hl7Destination, Study
+from appliance.config import Analyse, Configuration, DicomDestination, Hl7Destination, Study
+from appliance.dicom.codes import INCORRECT_WORKLIST_ENTRY
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.patient_study import patient_digest
 from appliance.domain.finding import Answer
@@ -17,6 +18,7 @@ from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
 from appliance.service.reading import examine
 from appliance.service.studies import Reporter
+from appliance.service.withdrawal import withdraw
 from appliance.storage.database import now, open_database
 from appliance.storage.ledger import Received, keep_instance, latest_study_result, record_result
 from appliance.storage.queue import Queue
@@ -282,3 +284,29 @@ def test_a_positive_study_updates_its_order_where_the_site_flags_so(engine: Engi
         row = c.execute(select(deliveries).where(deliveries.c.kind == "order")).one()
     text = spool.get(row.digest).decode()
     assert text.split("|")[9] == row.identifier and "\rORC|XO||" in text and "\rTQ1|1||||||||S\r" in text
+
+
+def test_each_patient_who_was_told_of_is_told_of_the_withdrawal(
+    engine: Engine, spool: FileSpool, reporter: Reporter, tmp_path: Path
+) -> None:
+    """The radiograph was somebody else's, was corrected, and then all of it is taken back."""
+    for patient in ("WRONG", "RIGHT"):
+        received(engine, spool, view(1, patient))
+        answered(engine, result(view(1, patient)), patient=patient)
+        assert reporter.step()
+        with engine.begin() as c:
+            c.execute(update(deliveries).values(state="done", code="delivered"))
+    config = Configuration(state_dir=tmp_path, destinations=(DESTINATIONS[1],))
+    done = withdraw(config, engine, "1.2.3.9", "somebody else's radiograph", INCORRECT_WORKLIST_ENTRY)
+    assert done.revoked_at == ("ris", "ris")
+    with engine.connect() as c:
+        rows = c.execute(select(deliveries.c.digest).where(deliveries.c.kind == "oru_withdrawal")).all()
+    messages = [spool.get(row.digest).decode() for row in rows]
+    assert [m.split("\rPID|")[1].split("|")[2].split("^")[0] for m in messages] == ["WRONG", "RIGHT"]
+    assert len({m.split("|")[9] for m in messages}) == 2, "each has a control id of its own"
+
+    received(engine, spool, view(2, "RIGHT"))
+    answered(engine, result(view(2, "RIGHT")), patient="RIGHT")
+    assert reporter.step()
+    made = report(engine)
+    assert made and [r.sop_instance_uid for r in made.results] == ["1.2.3.9.2"], "what was withdrawn stays so"
