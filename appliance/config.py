@@ -218,6 +218,18 @@ class DicomDestination(Section):
     transfer_syntaxes: tuple[Literal["compressed", "explicit", "implicit"], ...] = Field(
         ("compressed", "explicit", "implicit"), min_length=1, description="Encodings to offer, best first"
     )
+    character_set: Literal[
+        "ISO_IR 192",
+        "ISO_IR 100",
+        "ISO_IR 101",
+        "ISO_IR 109",
+        "ISO_IR 110",
+        "ISO_IR 126",
+        "ISO_IR 127",
+        "ISO_IR 138",
+        "ISO_IR 144",
+        "ISO_IR 148",
+    ] = Field("ISO_IR 192", description="Specific Character Set of what is sent; letters that it lacks become ?")
     max_pdu_bytes: int = Field(131072, ge=4096, le=1 << 20, description="Largest PDU that we send or take")
     objects_at_a_time: int = Field(20, ge=1, le=200, description="Objects on one association")
     tls: ClientTls | None = Field(None, description="Connect with TLS")

@@ -35,6 +35,9 @@ Encoding = Literal["compressed", "explicit", "implicit"]
 
 PLAIN: dict[Encoding, UID] = {"explicit": ExplicitVRLittleEndian, "implicit": ImplicitVRLittleEndian}
 
+UTF_8 = "ISO_IR 192"
+"""Specific Character Set in which every answer is made."""
+
 EVERY_ENCODING: tuple[Encoding, ...] = ("compressed", "explicit", "implicit")
 
 
@@ -74,13 +77,19 @@ def forms(content: bytes, encodings: Sequence[Encoding] = EVERY_ENCODING) -> lis
     return [Form(c, s) for c in classes for s in syntaxes or [own.transfer_syntax_uid]]
 
 
-def in_form(content: bytes, form: Form) -> bytes:
-    """`content` as it is, or rewritten into another of its `forms`."""
+def in_form(content: bytes, form: Form, character_set: str = UTF_8) -> bytes:
+    """`content` as it is, or rewritten into another of its `forms`, or in another Specific Character Set.
+
+    A letter that `character_set` does not have becomes ``?``; UIDs stay, since the object says the same.
+    """
     own = form_of(content)
-    if form == own:
+    if form == own and character_set == UTF_8:
         return content
     ds = dataset_from_bytes(content)
-    if UID(own.transfer_syntax_uid).is_encapsulated:
+    if character_set != UTF_8:
+        ds.decode()
+        ds.SpecificCharacterSet = character_set
+    if UID(own.transfer_syntax_uid).is_encapsulated and form.transfer_syntax_uid != own.transfer_syntax_uid:
         _decompress(ds)
     if form.sop_class_uid != own.sop_class_uid:
         _as_comprehensive(ds)

@@ -91,7 +91,7 @@ class Pacs:
                 if form is None:
                     yield number, self._not_taken(parcel)
                     continue
-                status = store_bytes(association, in_form(parcel.artefact.content, form))
+                status = store_bytes(association, in_form(parcel.artefact.content, form, self._config.character_set))
                 yield number, self._judged_store(parcel, form, status)
                 if status.code is None:  # no answer: the association is over, and what follows was not tried
                     return

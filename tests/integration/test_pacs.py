@@ -137,6 +137,19 @@ def test_a_compressed_picture_goes_as_the_profile_and_the_pacs_want_it(
         assert np.array_equal(ds.pixel_array, dataset_from_bytes(plain.content).pixel_array)
 
 
+def test_text_goes_in_the_character_set_of_the_profile(peer: Peer, free_port: int, tmp_path: Path) -> None:
+    sent = answers()
+    with storescp(peer("storescp"), free_port, tmp_path):
+        outcomes = delivered(Pacs(profile(free_port, character_set="ISO_IR 100")), sent)
+    assert [outcome.fate for outcome in outcomes.values()] == [Fate.TAKEN] * len(sent)
+    for one in sent:
+        got, made = pydicom.dcmread(kept(tmp_path)[one.identifier]), dataset_from_bytes(one.content)
+        assert (made.SpecificCharacterSet, got.SpecificCharacterSet) == ("ISO_IR 192", "ISO_IR 100")
+        name = str(made.PatientName)
+        assert "Å" in name and str(got.PatientName) == name.encode("latin-1", "replace").decode("latin-1")
+        assert got.get("PixelData") == made.get("PixelData")
+
+
 def test_a_pacs_without_comprehensive_3d_sr_gets_a_comprehensive_one(free_port: int) -> None:
     (sr,) = (a for a in answers() if a.kind == "sr")
     with scripted_scp(free_port, [0x0000], [ComprehensiveSRStorage]) as calls:
