@@ -6,6 +6,7 @@ resources as entered in error; each is a delivery like any other, with its order
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,8 @@ from appliance.storage.outbox import record_withdrawal, study_of, went_out
 from appliance.storage.spool import FileSpool, SpoolDamaged
 
 from .reading import Headers
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +81,13 @@ def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title
     dropped = record_withdrawal(engine, study_id, study_instance_uid, {row.id for row in gone}, made, reason)
     if dropped is None:
         raise Transient("on_the_move", "an answer left just now: say it again")
+    revoked_at = tuple(o.destination for o in made)
+    log.warning(
+        "answers on study %d are withdrawn: %d dropped, revoked at %s", study_id, dropped, ", ".join(revoked_at)
+    )
     known = {destination.name for destination in config.destinations}
     left_at = tuple(dict.fromkeys(row.destination for row in gone if row.destination not in known))
-    return Withdrawn(dropped=dropped, revoked_at=tuple(o.destination for o in made), left_at=left_at)
+    return Withdrawn(dropped=dropped, revoked_at=revoked_at, left_at=left_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
