@@ -42,7 +42,7 @@ def test_orthanc_files_every_object_under_its_radiograph(variant: str, peer: Pee
     made = objects(source)
     radiograph = tmp_path / "radiograph.dcm"
     source.save_as(radiograph, enforce_file_format=True)
-    with orthanc(peer, tmp_path) as archive:
+    with orthanc(peer("Orthanc"), tmp_path / "orthanc") as archive:
         stored(archive.port, [radiograph, *written(tmp_path, made).values()])
         (patient,) = archive.get("/patients?expand")
         (study,) = archive.get("/studies?expand")

@@ -23,8 +23,9 @@ from appliance.ports import Outcome
 from appliance.service.receive import ReceiveRole
 from appliance.storage.database import now
 from appliance.storage.outbox import record_commitment
+from tests.support.orthanc import orthanc
 from tests.support.outbox import Outbox, film, picture
-from tests.support.pacs import kept, orthanc, profile, scripted_scp, storescp
+from tests.support.pacs import kept, profile, scripted_scp, storescp
 from tests.support.peers import Peer
 from tests.support.site import free_ports, wait_until
 

@@ -37,7 +37,8 @@ from appliance.dicom.structured_report import structured_report
 from appliance.errors import Away, Fault, Transient
 from appliance.ports import Artefact, Fate, Sent
 from tests.support.certificates import Authority
-from tests.support.pacs import delivered, kept, orthanc, profile, scripted_scp, storescp
+from tests.support.orthanc import orthanc
+from tests.support.pacs import delivered, kept, profile, scripted_scp, storescp
 from tests.support.peers import Peer
 from tests.support.results import finding, result, study, unanalysed
 from tests.support.sources import source, variants

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 import httpx
@@ -21,10 +20,10 @@ from appliance.dicom.secondary_capture import secondary_capture
 from appliance.dicom.study_summary import study_summary
 from appliance.domain.finding import Box
 from appliance.ports import Artefact, Heat
+from tests.support.orthanc import orthanc
 from tests.support.pacs import delivered, profile
 from tests.support.peers import Peer, running, wait_for_port
 from tests.support.results import finding, result, study
-from tests.support.site import free_ports
 from tests.support.sources import source
 
 BOX = Box(x0=60, y0=100, x1=240, y1=380)
@@ -83,27 +82,13 @@ def test_dcmtk_keeps_every_picture_as_it_is(
 def test_orthanc_shows_what_was_drawn(
     artefacts: list[Artefact], drawn: dict[str, np.ndarray], peer: Peer, tmp_path: Path
 ) -> None:
-    port, web = free_ports(2)
-    settings = {
-        "StorageDirectory": str(tmp_path / "db"),
-        "IndexDirectory": str(tmp_path / "db"),
-        "DicomPort": port,
-        "HttpPort": web,
-        "DicomAet": "PACS",
-        "AuthenticationEnabled": False,
-        "DicomAlwaysAllowStore": True,
-        "Plugins": [],
-    }
-    (tmp_path / "orthanc.json").write_text(json.dumps(settings))
-    with running(peer("Orthanc"), str(tmp_path / "orthanc.json")) as orthanc:
-        wait_for_port(port, orthanc)
-        delivered(Pacs(profile(port)), artefacts)
-        with httpx.Client(base_url=f"http://127.0.0.1:{web}", trust_env=False) as client:
+    with orthanc(peer("Orthanc"), tmp_path / "orthanc") as archive:
+        delivered(Pacs(profile(archive.port)), artefacts)
+        base = f"http://127.0.0.1:{archive.http_port}"
+        with httpx.Client(base_url=base, trust_env=False, headers={"Accept": "image/png"}) as client:
             shown = {}
-            for instance in client.get("/instances").json():
-                uid = client.get(f"/instances/{instance}/content/0008-0018").text.strip("\x00 ")
-                png = client.get(f"/instances/{instance}/preview", headers={"Accept": "image/png"}).content
-                with Image.open(io.BytesIO(png)) as image:
+            for uid, instance in archive.instances.items():
+                with Image.open(io.BytesIO(client.get(f"/instances/{instance}/preview").content)) as image:
                     shown[uid] = np.asarray(image).astype(int)
     assert set(shown) == set(drawn)
     syntaxes = {a.identifier: dataset_from_bytes(a.content).file_meta.TransferSyntaxUID for a in artefacts}

@@ -15,8 +15,9 @@ from appliance.config import Configuration
 from appliance.dicom.codes import INCORRECT_WORKLIST_ENTRY
 from appliance.errors import Rejected
 from appliance.service.withdrawal import withdraw
+from tests.support.orthanc import orthanc
 from tests.support.outbox import Outbox, film, message, picture
-from tests.support.pacs import orthanc, profile, scripted_scp
+from tests.support.pacs import profile, scripted_scp
 from tests.support.peers import Peer
 
 REASON = "the radiograph is somebody else's"

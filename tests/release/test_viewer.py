@@ -25,11 +25,13 @@ from appliance.service.engines import pipeline_of
 from appliance.service.reading import Reader
 from appliance.storage.ledger import Outgoing
 from provisioning.phantoms import instance_from_phantom, phantom
-from tests.support.orthanc import DICOMWEB, Orthanc, orthanc
+from tests.support.orthanc import Orthanc, orthanc
 from tests.support.peers import Peer
 from tests.support.results import study
 
 HERE = Path(__file__).parent
+DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+WEB = {"Enable": True, "Root": "/dicom-web/", "EnableWado": True}
 pytestmark = pytest.mark.release
 
 Seen = dict[str, dict[str, Any]]
@@ -104,7 +106,7 @@ def test_ohif_shows_the_heat_map_the_summary_and_the_region(peer: Peer, tmp_path
     made = [dcmread(path) for path in (images[0], *paths)]
     assert [ds.Modality for ds in made[1:]] == ["OT", "PR", "OT", "PR", "OT", "SR", "KO"]
     series = {"radiograph": made[0], "sc": made[1], "summary": made[5], "sr": made[6]}
-    with orthanc(peer, tmp_path, DICOMWEB) as archive:
+    with orthanc(peer("Orthanc"), tmp_path / "orthanc", Plugins=[str(DICOMWEB)], DicomWeb=WEB) as archive:
         sent = send_files(
             [*images, *paths], host="127.0.0.1", port=archive.port, called_ae_title="PACS", calling_ae_title="OSTEON"
         )
