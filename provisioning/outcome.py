@@ -18,7 +18,7 @@ from appliance.domain.finding import Answer
 from appliance.domain.job import State
 from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
-from appliance.storage.ledger import latest_study_result
+from appliance.storage.studies import latest_study_result
 from appliance.storage.tables import analyses, deliveries, instances, results
 
 from .rendering import contact_sheet, png_from_secondary_capture, text_from_structured_report

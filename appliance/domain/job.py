@@ -54,6 +54,11 @@ TABLE: dict[tuple[State, Event], State] = {
 """The transitions that exist; any other pair is a bug and raises `ImpossibleTransition`."""
 
 
+def states_that_can(event: Event) -> list[State]:
+    """The states in which `event` can happen."""
+    return [state for state, possible in TABLE if possible is event]
+
+
 class ImpossibleTransition(Exception):
     """The event cannot happen in that state."""
 

@@ -35,7 +35,7 @@ from appliance.domain.study import StudyResult
 from appliance.errors import OsteonError, Rejected, Transient
 from appliance.reporting import fhir, oru
 from appliance.reporting.order import ORDER, is_flagged, priority_update
-from appliance.storage.ledger import Outgoing
+from appliance.storage.outgoing import Outgoing
 
 from .bugs import bug
 

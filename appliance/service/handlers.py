@@ -17,9 +17,10 @@ from appliance.dicom.rejection import rejection_from_dataset
 from appliance.dicom.transfer_syntaxes import RADIOGRAPHS
 from appliance.domain.job import Event, Lease
 from appliance.errors import Fault, OsteonError, Rejected, Transient
-from appliance.storage.ledger import instance_of, latest_answer, record_result, reject
+from appliance.storage.ledger import instance_of, latest_answer, record_result
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool, SpoolDamaged
+from appliance.storage.studies import reject
 from engines.runner import RunnerError
 from kernels.operations import KernelError
 

@@ -23,9 +23,9 @@ from appliance.domain.result import Predecessor
 from appliance.domain.study import StudyResult
 from appliance.errors import Fault, OsteonError, Rejected, Transient
 from appliance.storage.database import now, readers
-from appliance.storage.ledger import Part, latest_study_result, parts_of, record_study_result, settled
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool, SpoolDamaged
+from appliance.storage.studies import Part, latest_study_result, parts_of, record_study_result, settled
 
 from .answers import of_study
 from .bugs import bug

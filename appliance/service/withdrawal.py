@@ -24,9 +24,10 @@ from appliance.domain.study import StudyResult
 from appliance.errors import Rejected, Transient
 from appliance.reporting import fhir, oru
 from appliance.storage.database import now
-from appliance.storage.ledger import Outgoing, Part, parts_of, reports_of
 from appliance.storage.outbox import record_withdrawal, study_of, went_out
+from appliance.storage.outgoing import Outgoing
 from appliance.storage.spool import FileSpool, SpoolDamaged
+from appliance.storage.studies import Part, parts_of, reports_of
 
 from .reading import Headers
 

@@ -12,7 +12,8 @@ from appliance.domain.job import Backoff, Event, State, next_state
 from appliance.errors import Rejected
 
 from .database import now, readers
-from .ledger import Outgoing, queue_deliveries, take_back
+from .outgoing import Outgoing, drop, queue_deliveries
+from .studies import take_back
 from .tables import commitments, deliveries, results, studies
 
 UNSENT: dict[str, Any] = {"stored_at": None, "proven_at": None, "transaction_uid": ""}
@@ -199,21 +200,16 @@ def record_withdrawal(
     None, and nothing is written, if more than `gone` has left by now.
     """
     d = deliveries.c
-    said = {"code": WITHDRAWN, "reason": f"withdrawn: {reason}"}
-    open_states = [State.QUEUED, State.LEASED, State.PARKED]
+    said = f"withdrawn: {reason}"
     with engine.begin() as c:
         if {row.id for row in c.execute(_went_out(study_instance_uid))} != set(gone):
             return None
         is_revoked = and_(d.id.in_(list(gone)), d.destination.in_([o.destination for o in outgoing]))
         ended_before = d.state.in_([State.DONE, State.DROPPED])
-        c.execute(update(deliveries).where(is_revoked, ended_before).values(**said))
-        pending = update(deliveries).where(
-            d.study_instance_uid == study_instance_uid, d.state.in_(open_states), d.kind.not_in(REVOCATIONS)
-        )
-        ended = {"state": State.DROPPED, "finished_at": now(), "lease_owner": None}
-        dropped = c.execute(pending.values(**said, **ended)).rowcount
-        report = update(studies).where(studies.c.id == study_id, studies.c.state.in_(open_states))
-        c.execute(report.values(**said, **ended))
+        c.execute(update(deliveries).where(is_revoked, ended_before).values(code=WITHDRAWN, reason=said))
+        pending = and_(d.study_instance_uid == study_instance_uid, d.kind.not_in(REVOCATIONS))
+        dropped = drop(c, deliveries, pending, WITHDRAWN, said)
+        drop(c, studies, studies.c.id == study_id, WITHDRAWN, said)
         take_back(c, results.c.study_instance_uid == study_instance_uid)
         queue_deliveries(c, outgoing, study_instance_uid)
     return dropped

@@ -12,7 +12,7 @@ from appliance.dicom.key_objects import key_objects, rejection_note
 from appliance.dicom.part10 import part10_bytes
 from appliance.domain.study import StudyResult
 from appliance.storage.database import readers
-from appliance.storage.ledger import latest_study_result
+from appliance.storage.studies import latest_study_result
 from appliance.storage.tables import deliveries, results
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.peers import Peer

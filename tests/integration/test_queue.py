@@ -14,7 +14,8 @@ from appliance.domain.job import Backoff, Event, ImpossibleTransition, State
 from appliance.errors import Transient
 from appliance.service.handlers import Kept
 from appliance.storage.database import now, open_database, readers
-from appliance.storage.ledger import Outgoing, Received, keep_instance, latest_answer, record_result
+from appliance.storage.ledger import Received, keep_instance, latest_answer, record_result
+from appliance.storage.outgoing import Outgoing
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, deliveries, instances, results

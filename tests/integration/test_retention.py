@@ -14,7 +14,8 @@ from appliance.errors import Rejected
 from appliance.service.receive import PRUNE_EVERY_S, ReceiveRole
 from appliance.storage import retention
 from appliance.storage.database import now, open_database
-from appliance.storage.ledger import Outgoing, Received, is_answer, keep_instance, record_result
+from appliance.storage.ledger import Received, is_answer, keep_instance, record_result
+from appliance.storage.outgoing import Outgoing
 from appliance.storage.queue import Queue
 from appliance.storage.retention import prune
 from appliance.storage.spool import FileSpool

@@ -19,8 +19,9 @@ from appliance.gpu import GpuFigures, leave_figures
 from appliance.status.app import create_app
 from appliance.storage.database import now, open_database, readers
 from appliance.storage.gate import Gate
-from appliance.storage.ledger import Outgoing, Received, beat, keep_instance, record_result
+from appliance.storage.ledger import Received, beat, keep_instance, record_result
 from appliance.storage.notices import Notebook, Notice, Subject
+from appliance.storage.outgoing import Outgoing
 from appliance.storage.queue import Queue
 from appliance.storage.tables import analyses, deliveries, notices, roles
 from engines.pack import ClassifierSpec, LocaliserSpec, Pack

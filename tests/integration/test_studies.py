@@ -20,9 +20,10 @@ from appliance.service.reading import examine
 from appliance.service.studies import Reporter
 from appliance.service.withdrawal import withdraw
 from appliance.storage.database import now, open_database
-from appliance.storage.ledger import Received, keep_instance, latest_study_result, record_result
+from appliance.storage.ledger import Received, keep_instance, record_result
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
+from appliance.storage.studies import latest_study_result
 from appliance.storage.tables import analyses, deliveries, studies
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.results import finding, result

@@ -23,7 +23,7 @@ from appliance.domain.identifiers import derived_uid
 from appliance.service.answers import of_radiograph, of_study, picture
 from appliance.service.engines import pipeline_of
 from appliance.service.reading import Reader
-from appliance.storage.ledger import Outgoing
+from appliance.storage.outgoing import Outgoing
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.orthanc import Orthanc, orthanc
 from tests.support.peers import Peer

@@ -22,7 +22,8 @@ from appliance.service.courier import Courier
 from appliance.service.deliver import outlet_of
 from appliance.storage.database import open_database, readers
 from appliance.storage.gate import Gate
-from appliance.storage.ledger import Outgoing, Received, keep_instance, record_result
+from appliance.storage.ledger import Received, keep_instance, record_result
+from appliance.storage.outgoing import Outgoing
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, deliveries

@@ -18,7 +18,7 @@ from appliance.dicom.part10 import dataset_from_bytes
 from appliance.domain.radiograph import Window
 from appliance.domain.result import Result
 from appliance.service.answers import of_radiograph, of_study
-from appliance.storage.ledger import Outgoing
+from appliance.storage.outgoing import Outgoing
 from tests.support.results import finding, result, study, unanalysed
 from tests.support.sources import variants
 
