@@ -27,7 +27,7 @@ from rich.progress import track
 from appliance.analysis.geometry import iou
 from appliance.analysis.overlay import overlay
 from appliance.config import Configuration
-from appliance.domain.finding import Answer, Box, Finding
+from appliance.domain.finding import Answer, Box, Finding, percent
 from appliance.errors import Rejected
 from appliance.service.engines import pack_of, pipeline_of
 from appliance.service.reading import Reader, Reading
@@ -267,7 +267,7 @@ def _shown(case: Case, picture: bytes) -> dict[str, object]:
         "fracture, and none was found" if case.is_fractured else f"no fracture, and the answer was {case.answer.label}"
     )
     return {"picture": _as_uri(picture, "jpeg"), "line": case.film + 2, "site": case.site, "says": says,
-            "probability": f"{case.probability:.2f}", "flags": case.flags}  # fmt: skip
+            "probability": percent(case.probability), "flags": case.flags}  # fmt: skip
 
 
 def _thumbnail(reading: Reading) -> bytes:

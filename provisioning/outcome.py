@@ -133,6 +133,6 @@ def table_of(rows: list[Row], synthetic: bool) -> Table:
             continue
         for k, f in enumerate(row.result.findings):
             answer = f"[{COLOURS[f.answer]}]{f.answer.label}[/]"
-            numbers = (f"{f.probability:.3f}", f"{f.focus:.2f}", seconds if k == 0 else "")
+            numbers = (f.percent, f"{f.focus:.2f}", seconds if k == 0 else "")
             table.add_row(*(first if k == 0 else ("", "")), f.site.label, answer, *numbers)
     return table

@@ -64,4 +64,4 @@ def _add_rows(table: Table, file: Path, reading: Reading) -> None:
         )
     for k, f in enumerate(result.findings):
         name, ms = (escape(file.name), milliseconds) if k == 0 else ("", "")
-        table.add_row(name, f.site.label, f.answer.label, f"{f.probability:.3f}", f"{f.focus:.2f}", ms)
+        table.add_row(name, f.site.label, f.answer.label, f.percent, f"{f.focus:.2f}", ms)

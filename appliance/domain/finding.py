@@ -35,6 +35,13 @@ class Answer(StrEnum):
         return ("not_analysed", "negative", "doubt", "positive").index(self.value)
 
 
+def percent(probability: float) -> str:
+    """A probability in whole per cent, but never 0 % or 100 %, which no calibrated one is."""
+    if probability < 0.01:
+        return "<1%"
+    return ">99%" if probability > 0.99 else f"{probability:.0%}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
     """Rectangle in px of the received image; x to the right, y down, edges at pixel borders, x0 < x1, y0 < y1."""
@@ -107,10 +114,8 @@ class Finding:
 
     @property
     def percent(self) -> str:
-        """The probability in whole per cent, but never 0 % or 100 %, which no calibrated one is."""
-        if self.probability < 0.01:
-            return "<1%"
-        return ">99%" if self.probability > 0.99 else f"{self.probability:.0%}"
+        """The probability as people read it."""
+        return percent(self.probability)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

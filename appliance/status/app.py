@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from appliance.config import Configuration
+from appliance.domain.finding import percent
 from appliance.domain.result import SECOND_READER
 from appliance.storage.database import now
 from appliance.storage.notices import Subject
@@ -41,7 +42,7 @@ def create_app(engine: Engine, config: Configuration, pack: Pack | str, version:
         The pack in use, or the sentence that says why there is none.
     """
     app = Flask(__name__)
-    app.jinja_env.filters["duration"] = health.duration
+    app.jinja_env.filters |= {"duration": health.duration, "percent": percent}
     registry = CollectorRegistry()
     registry.register(OsteonCollector(engine, config))
 

@@ -61,7 +61,7 @@ def case(site: str, fractured: bool, probability: float | None) -> Case:
 
 def test_a_region_that_was_not_found_counts_against_the_pack(tmp_path: Path) -> None:
     """Four fractures: two found, one thought whole, one not located. Sensitivity is 50 %, not 67 %."""
-    cases = [case("wrist", True, p) for p in (0.95, 0.9, 0.01, None)] + [case("wrist", False, p) for p in (0.1, 0.99)]
+    cases = [case("wrist", True, p) for p in (0.95, 0.9, 0.01, None)] + [case("wrist", False, p) for p in (0.1, 0.998)]
     assert cases[3].answer is Answer.NEGATIVE
     made = Evaluation(cases=cases, films=6)
     from appliance.preprocessing.recipe import DIGEST
@@ -76,3 +76,4 @@ def test_a_region_that_was_not_found_counts_against_the_pack(tmp_path: Path) -> 
     assert page.count("data:image/jpeg") == 2
     assert "no hardware or cast" in page
     assert "Line 5 of the manifest, wrist: fracture, and none was found" in page
+    assert "(probability 1%)" in page and "(probability &gt;99%)" in page

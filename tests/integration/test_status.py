@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, delete, update
 
 from appliance.config import Configuration, DicomDestination
+from appliance.domain.finding import Finding
 from appliance.domain.job import Event
 from appliance.domain.result import Result
 from appliance.errors import Transient
@@ -25,7 +26,7 @@ from appliance.storage.outgoing import Outgoing
 from appliance.storage.queue import Queue
 from appliance.storage.tables import analyses, deliveries, notices, roles
 from engines.pack import ClassifierSpec, LocaliserSpec, Pack
-from tests.support.results import result
+from tests.support.results import finding, result
 from tests.support.sources import source
 
 PACK = Pack(
@@ -81,14 +82,14 @@ def received(sop_instance_uid: str) -> Received:
     )
 
 
-def one_answered(engine: Engine) -> None:
+def one_answered(engine: Engine, *findings: Finding) -> None:
     """A radiograph analysed, whose answer the PACS refuses with the patient's name in its words."""
     keep_instance(engine, received("1.2.826.0.1.99"))
     queue = Queue(engine, analyses, "me")
     (lease,) = queue.lease()
     sc = Outgoing(destination="pacs", kind="sc", identifier="1.2.826.0.1.100", digest="e" * 64)
     with queue.ending(lease, Event.FINISH) as c:
-        answer = result(source())
+        answer = result(source(), *findings)
         record_result(c, lease.job_id, answer, [sc])
     sending = Queue(engine, deliveries, "me")
     error = Transient("refused", f"the peer says: {PATIENT} 1.2.826.0.1.100.7.8 is unknown <script>alert(1)</script>")
@@ -140,6 +141,14 @@ def test_the_page_tells_all_but_identity(client: FlaskClient, engine: Engine) ->
     assert 'osteon_deliveries{destination="pacs",state="queued"} 1.0' in metrics
     assert 'osteon_answers_total{answer="positive",site="wrist"} 1.0' in metrics
     assert 'osteon_role_up{role="analyse"} 1.0' in metrics
+
+
+def test_a_probability_is_written_as_on_the_pictures(client: FlaskClient, engine: Engine) -> None:
+    one_answered(engine, finding(0.999), finding(0.444), finding(0.001))
+    page = client.get("/").text
+    for said in ("&gt;99%", "44%", "&lt;1%"):
+        assert f"left wrist <b>{said}</b>" in page
+    assert "20% / 60%" in page, "the operating points, to be compared with them"
 
 
 def test_answers_for_a_destination_that_was_renamed_are_not_forgotten(engine: Engine, config: Configuration) -> None:
