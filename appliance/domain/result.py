@@ -83,6 +83,11 @@ class Result:
         """The gravest answer of the regions."""
         return max((f.answer for f in self.findings), key=lambda a: a.severity, default=Answer.NOT_ANALYSED)
 
+    @property
+    def statements(self) -> int:
+        """How much is said of the radiograph: one for each region, or the reason why there is none."""
+        return len(self.findings) or 1
+
     def uid(self, kind: str) -> str:
         """UID of the object of that `kind` made from this result: a function of source, pack, kind and revision."""
         return derived_uid(self.sop_instance_uid, self.provenance.pack_digest, kind, self.revision)

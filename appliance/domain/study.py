@@ -27,6 +27,8 @@ class StudyResult:
         The revision that this one takes the place of; None for the first.
     notes
         Sentences about the study that stand on every output beside the caveats of its radiographs.
+    unsaid
+        What an earlier report told and no result says any more: SOP Instance UID and number of the region.
     """
 
     study_instance_uid: str
@@ -35,6 +37,7 @@ class StudyResult:
     revision: int = 1
     predecessor: Predecessor | None = None
     notes: tuple[str, ...] = ()
+    unsaid: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.results:

@@ -86,7 +86,8 @@ def transaction(study: StudyResult, source: Dataset, profile: Profile) -> bytes:
         o for number, result in enumerate(study.results, 1) for o in _of_radiograph(context, number, result)
     ]
     report = _report(context, observations)
-    entries += [_updated(study, r) for r in (*observations, report)]
+    said = f"Revision {study.revision} says this no more"
+    entries += [_updated(study, r) for r in (*observations, *_unsaid(context, said), report)]
     entries.append(_provenance(context, report))
     if _has_task(study, profile):
         task = _task(context, source, report)
@@ -109,10 +110,17 @@ def withdrawal(study: StudyResult, source: Dataset, profile: Profile, reason: st
         _taken_back(o, said) for n, result in enumerate(study.results, 1) for o in _of_radiograph(context, n, result)
     ]
     report = _report(context, observations) | {"text": _narrative([said]), "conclusion": said}
-    entries += [_updated(study, r) for r in (*observations, report)]
+    entries += [_updated(study, r) for r in (*observations, *_unsaid(context, said), report)]
     if _has_task(study, profile):
         entries.append(_updated(study, _task(context, source, report) | {"status": WITHDRAWN}))
     return _bundle(study, "fhir withdrawal", entries)
+
+
+def _unsaid(context: _Context, said: str) -> Iterator[Json]:
+    """The observations of earlier revisions that nothing takes the place of; made, where the server never had them."""
+    for sop_instance_uid, region in context.study.unsaid:
+        observation = _observation(context, sop_instance_uid, region, said, context.study.provenance.model)
+        yield _taken_back(observation, said) | {"status": WITHDRAWN}
 
 
 def _taken_back(observation: Json, said: str) -> Json:
@@ -264,21 +272,22 @@ def _imaging_study(source: Dataset, result: StudyResult, subject: Json) -> Json:
 
 def _of_radiograph(context: _Context, number: int, result: Result) -> Iterator[Json]:
     """One observation for each region, or one that says why there is none."""
+    uid, model = result.sop_instance_uid, result.provenance.model
     view = f"Radiograph {number} in order of analysis: " if len(context.study.results) > 1 else ""
     if result.not_analysed is not None:
         said = f"{view}not analysed: {result.not_analysed.reason} [{result.not_analysed.code}]"
         absent = _concept(*NOT_PERFORMED) | {"text": result.not_analysed.reason}
-        yield _observation(context, result, 1, said) | {"dataAbsentReason": absent}
+        yield _observation(context, uid, 1, said, model) | {"dataAbsentReason": absent}
     for region, finding in enumerate(result.findings, 1):
         where = f"{finding.laterality.label} {finding.site.label}".strip()
         said = f"{view}{where}: {finding.answer.label}, probability {finding.percent}"
-        observation = _observation(context, result, region, said) | _found(finding)
+        observation = _observation(context, uid, region, said, model) | _found(finding)
         observation["component"] += _components(finding)
         yield observation
 
 
-def _observation(context: _Context, result: Result, region: int, said: str) -> Json:
-    uid = derived_uid(result.sop_instance_uid, "fhir region", region)  # of no revision and no pack
+def _observation(context: _Context, sop_instance_uid: str, region: int, said: str, model: str) -> Json:
+    uid = derived_uid(sop_instance_uid, "fhir region", region)  # of no revision and no pack
     return {
         "resourceType": "Observation",
         "text": _narrative([said, SECOND_READER]),
@@ -289,10 +298,10 @@ def _observation(context: _Context, result: Result, region: int, said: str) -> J
         "subject": context.subject,
         "effectiveDateTime": context.effective,
         "note": [{"text": SECOND_READER}],
-        "method": {"text": f"neural network {result.provenance.model}"},
+        "method": {"text": f"neural network {model}"},
         "device": context.device,
         "derivedFrom": [context.imaging_study],
-        "component": [_component("RADIOGRAPH", "SOP Instance UID", {"valueString": result.sop_instance_uid})],
+        "component": [_component("RADIOGRAPH", "SOP Instance UID", {"valueString": sop_instance_uid})],
     }
 
 

@@ -25,7 +25,7 @@ from appliance.errors import Fault, OsteonError, Rejected, Transient
 from appliance.storage.database import now, readers
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool, SpoolDamaged
-from appliance.storage.studies import Part, latest_study_result, parts_of, record_study_result, settled
+from appliance.storage.studies import Part, latest_study_result, parts_of, record_study_result, settled, unsaid
 
 from .answers import of_study
 from .bugs import bug
@@ -76,6 +76,8 @@ class Reporter:
         study_instance_uid = parts[-1].result.study_instance_uid
         with readers(self._engine).connect() as c:
             last = latest_study_result(c, study_instance_uid)
+            revision = last[1].revision + 1 if last else 1
+            gone = unsaid(c, lease.job_id, revision)
         predecessor = None
         if last is not None:
             predecessor = Predecessor(revision=last[1].revision, pack_digest=last[1].provenance.pack_digest)
@@ -83,9 +85,10 @@ class Reporter:
             study_instance_uid=study_instance_uid,
             created_at=now(),
             results=tuple(part.result for part in parts),
-            revision=predecessor.revision + 1 if predecessor else 1,
+            revision=revision,
             predecessor=predecessor,
             notes=notes,
+            unsaid=gone,
         )
         pictures = {part.result.sop_instance_uid: p for part in parts if (p := self._picture(part)) is not None}
         lease = self._queue.renew(lease)

@@ -128,6 +128,26 @@ def reports_of(engine: Engine, ids: Collection[int]) -> dict[int, tuple[StudyRes
         return {row.id: (_study_result(c, row.study_instance_uid, row), json.loads(row.result_ids)) for row in rows}
 
 
+def unsaid(c: Connection, study_id: int, revision: int) -> tuple[tuple[str, int], ...]:
+    """What reports before that revision told and no result says now, in this study or another: `StudyResult.unsaid`."""
+    earlier = (study_results.c.study_id == study_id) & (study_results.c.revision < revision)
+    ids = {
+        i for text in c.execute(select(study_results.c.result_ids).where(earlier)).scalars() for i in json.loads(text)
+    }
+    told = _statements(c, results.c.id.in_(ids))
+    stand = _statements(c, results.c.sop_instance_uid.in_(told), _stands())
+    return tuple((uid, n) for uid, most in told.items() for n in range(stand.get(uid, 0) + 1, most + 1))
+
+
+def _statements(c: Connection, *which: ColumnElement[bool]) -> dict[str, int]:
+    """By SOP Instance UID: the most that one of those results says of a radiograph."""
+    most: dict[str, int] = {}
+    query = select(results.c.sop_instance_uid, results.c.record).where(*which).order_by(results.c.id)
+    for uid, record in c.execute(query).tuples():
+        most[uid] = max(most.get(uid, 0), Result.from_json(record).statements)
+    return most
+
+
 def _study_result(c: Connection, study_instance_uid: str, row: Row[Any]) -> StudyResult:
     ids = json.loads(row.result_ids)
     records = dict(c.execute(select(results.c.id, results.c.record).where(results.c.id.in_(ids))).tuples().all())
@@ -145,6 +165,7 @@ def _study_result(c: Connection, study_instance_uid: str, row: Row[Any]) -> Stud
         results=tuple(Result.from_json(records[i]) for i in ids),
         revision=row.revision,
         predecessor=predecessor,
+        unsaid=unsaid(c, row.study_id, row.revision),
     )
 
 

@@ -227,7 +227,8 @@ def defects(schema: Any, resource: Any) -> list[str]:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_resource_keeps_the_schema_of_r4(variant: str, schema: Any) -> None:
     source = VARIANTS[variant]
-    for given in (study(result(source, finding(), finding(0.1))), revised(study(unanalysed(source)))):
+    fewer = replace(revised(study(unanalysed(source))), unsaid=((str(source.SOPInstanceUID), 2), ("1.2.3", 1)))
+    for given in (study(result(source, finding(), finding(0.1))), fewer):
         for made in (transaction(given, source, profile(flag="task")), withdrawal(given, source, profile(flag="task"))):
             bundle = json.loads(made)
             for entry in bundle["entry"]:

@@ -1,0 +1,149 @@
+"""What a FHIR server holds of a study's earlier reports, once a later one no longer says it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select, update
+
+from appliance.config import Configuration, Study
+from appliance.dicom.codes import REJECTED_FOR_QUALITY
+from appliance.domain.job import Event
+from appliance.ports import Artefact
+from appliance.reporting.fhir import FhirDestination
+from appliance.service.studies import Reporter
+from appliance.service.withdrawal import withdraw
+from appliance.storage.outbox import in_order
+from appliance.storage.queue import Queue
+from appliance.storage.spool import FileSpool
+from appliance.storage.studies import reject
+from appliance.storage.tables import analyses, deliveries, studies
+from tests.integration.test_fhir_server import held
+from tests.integration.test_studies import HeaderReader, answered, engine, received, spool, view
+from tests.support.peers import NodePeer
+from tests.support.profiles import fhir as profile
+from tests.support.results import finding, result, unanalysed
+
+START = Callable[..., NodePeer]
+FHIR = profile()
+__all__ = ["engine", "spool"]  # fixtures
+
+
+@pytest.fixture
+def reporter(engine: Engine, spool: FileSpool) -> Reporter:
+    return Reporter(engine, Queue(engine, studies, "me"), spool, HeaderReader(), (FHIR,))  # type: ignore[arg-type]
+
+
+def delivered(engine: Engine, spool: FileSpool, port: int) -> None:
+    """All that is due goes to the server, in its order."""
+    server = FhirDestination("FHIR", f"http://127.0.0.1:{port}/R4", None, 20)
+    queue = Queue(engine, deliveries, "me")
+    while leases := queue.lease(in_order()):
+        for lease in leases:
+            with engine.connect() as c:
+                row = c.execute(select(deliveries).where(deliveries.c.id == lease.job_id)).one()
+            server.send([Artefact(kind=row.kind, identifier=row.identifier, content=spool.get(row.digest))])
+            with queue.ending(lease, Event.FINISH, "delivered"):
+                pass
+
+
+def told(port: int) -> dict[str, int]:
+    """How many observations the server has by status; what is in error says nothing."""
+    found: dict[str, int] = {}
+    for observation in held(port, "Observation"):
+        found[observation["status"]] = found.get(observation["status"], 0) + 1
+        is_said = bool({"valueCodeableConcept", "interpretation", "component"} & observation.keys())
+        assert is_said == (observation["status"] != "entered-in-error")
+    return found
+
+
+def analysed_anew(engine: Engine) -> None:
+    with engine.begin() as c:
+        c.execute(update(analyses).where(analyses.c.id == 1).values(state="queued"))
+
+
+def test_what_a_revision_finds_no_more_is_entered_in_error(
+    engine: Engine, spool: FileSpool, reporter: Reporter, node_peer: START
+) -> None:
+    server = node_peer("fhir_server.js")
+    for number, found in ((1, (finding(), finding(0.4), finding(0.1))), (2, (finding(),))):
+        received(engine, spool, view(number))
+        answered(engine, result(view(number), *found))
+    assert reporter.step()
+    delivered(engine, spool, server.port)
+    assert told(server.port) == {"preliminary": 4}
+
+    analysed_anew(engine)
+    answered(engine, result(view(1), finding()))
+    assert reporter.step(), "a revision that is never sent"
+    with engine.begin() as c:
+        reject(c, ["1.2.3.9.2"], "ROOM1 rejects it", Study(settle_s=0))
+    assert reporter.step()
+    delivered(engine, spool, server.port)
+    assert told(server.port) == {"preliminary": 1, "entered-in-error": 3}
+    (report,) = held(server.port, "DiagnosticReport")
+    assert report["status"] == "preliminary" and len(report["result"]) == 1
+    assert server.received()["defects"] == []
+
+    analysed_anew(engine)
+    answered(engine, result(view(1), finding(), finding()))
+    assert reporter.step()
+    delivered(engine, spool, server.port)
+    assert told(server.port) == {"preliminary": 2, "entered-in-error": 2}, "the second region is found again"
+
+
+def test_what_was_not_analysed_takes_the_place_of_what_was_found(
+    engine: Engine, spool: FileSpool, reporter: Reporter, node_peer: START
+) -> None:
+    server = node_peer("fhir_server.js")
+    received(engine, spool, view(1))
+    answered(engine, result(view(1), finding(), finding(0.4)))
+    assert reporter.step()
+    delivered(engine, spool, server.port)
+    analysed_anew(engine)
+    answered(engine, unanalysed(view(1)))
+    assert reporter.step()
+    delivered(engine, spool, server.port)
+    statuses = {o["dataAbsentReason"]["coding"][0]["code"]: o["status"] for o in held(server.port, "Observation")}
+    assert statuses == {"not-performed": "preliminary", "error": "entered-in-error"}
+
+
+def test_what_has_moved_to_another_study_is_said_there(
+    engine: Engine, spool: FileSpool, reporter: Reporter, node_peer: START
+) -> None:
+    server = node_peer("fhir_server.js")
+    for number in (1, 2):
+        received(engine, spool, view(number))
+        answered(engine, result(view(number), finding(), finding(0.4)))
+    assert reporter.step()
+    delivered(engine, spool, server.port)
+    moved = view(1, study="1.2.3.10")
+    received(engine, spool, moved)
+    answered(engine, result(moved, finding()))
+    assert reporter.step() and reporter.step()
+    delivered(engine, spool, server.port)
+    assert told(server.port) == {"preliminary": 3, "entered-in-error": 1}
+
+
+def test_a_withdrawal_takes_back_what_a_revision_on_its_way_no_longer_says(
+    engine: Engine, spool: FileSpool, reporter: Reporter, node_peer: START, tmp_path: Path
+) -> None:
+    """Nobody knows whether the second revision arrived; it did not."""
+    server = node_peer("fhir_server.js")
+    received(engine, spool, view(1))
+    answered(engine, result(view(1), finding(), finding(0.4)))
+    assert reporter.step()
+    delivered(engine, spool, server.port)
+    analysed_anew(engine)
+    answered(engine, result(view(1), finding()))
+    assert reporter.step()
+    with engine.begin() as c:
+        lost: dict[str, Any] = {"attempts": 1, "code": "fhir_unreachable"}
+        c.execute(update(deliveries).where(deliveries.c.state == "queued").values(**lost))
+    config = Configuration(state_dir=tmp_path, destinations=(FHIR,))
+    assert withdraw(config, engine, "1.2.3.9", "a cast", REJECTED_FOR_QUALITY).revoked_at == ("FHIR",)
+    delivered(engine, spool, server.port)
+    assert told(server.port) == {"entered-in-error": 2}
