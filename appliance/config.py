@@ -333,6 +333,9 @@ class Hl7Destination(Section):
     )
     flagged: tuple[Literal["positive", "doubt"], ...] = Field(("positive",), description="Answers that are flagged")
     priority: str = Field("S", pattern=r"^[A-Z]{1,2}$", description="Of a flagged order: HL7 table 0485, S is stat")
+    usual_priority: str | None = Field(
+        None, pattern=r"^[A-Z]{1,2}$", description="Of an order that was flagged and is no more; default: it stays"
+    )
     link: str | None = Field(
         None, pattern=r"^https?://", max_length=110, description="Address of the study in the site's viewer"
     )

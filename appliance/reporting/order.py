@@ -1,4 +1,4 @@
-"""The priority update that puts a study on top of the worklist.
+"""The priority update that puts a study on top of the worklist, and the one that takes it from there.
 
 It names the order as the RIS knows it (placer and filler number, accession number) and says nothing but its new
 priority. Without an order there is nothing to update.
@@ -25,10 +25,18 @@ from .segments import fill, header, patient
 ORDER = "order"
 """Kind of the message, beside the report's ``oru``."""
 
+LOWERED = "order_withdrawal"
+"""Kind of the message that takes an `ORDER` back."""
+
 
 def is_flagged(study: StudyResult, profile: Hl7Destination) -> bool:
     """Whether the RIS gets a `priority_update`."""
     return profile.flag in ("orm", "omi") and study.answer in profile.flagged
+
+
+def is_lowered(profile: Hl7Destination) -> bool:
+    """Whether the RIS gets a `priority_withdrawal` of what it got a `priority_update` for."""
+    return profile.flag in ("orm", "omi") and profile.usual_priority is not None
 
 
 def priority_update(study: StudyResult, source: Dataset, profile: Hl7Destination) -> bytes:
@@ -39,6 +47,21 @@ def priority_update(study: StudyResult, source: Dataset, profile: Hl7Destination
     Rejected
         ``no_order``: the source names no order. ``oru_characters`` and ``oru_invalid`` as for the report.
     """
+    return _update(study, source, profile, ORDER, profile.priority)
+
+
+def priority_withdrawal(study: StudyResult, source: Dataset, profile: Hl7Destination) -> bytes:
+    """The same with `profile.usual_priority`; `source` is what the order was flagged by, which it names.
+
+    Raises
+    ------
+    Rejected
+        As `priority_update`.
+    """
+    return _update(study, source, profile, LOWERED, profile.usual_priority or profile.priority)
+
+
+def _update(study: StudyResult, source: Dataset, profile: Hl7Destination, kind: str, priority: str) -> bytes:
 
     def number(value: str) -> str:
         return identifier(value, profile.character_set)
@@ -55,11 +78,11 @@ def priority_update(study: StudyResult, source: Dataset, profile: Hl7Destination
         shown = number(requested(source, "RequestedProcedureID")) or accession or filler
         step = number(requested(source, "ScheduledProcedureStepID")) or shown
         ipc = ["IPC", accession or filler, shown, study.study_instance_uid, step]
-        body: list[Segment] = [orc, ["TQ1", "1", *[""] * 7, profile.priority], obr, ipc]  # TQ1-9
+        body: list[Segment] = [orc, ["TQ1", "1", *[""] * 7, priority], obr, ipc]  # TQ1-9
         message = "OMI^O23^OMI_O23"
     else:
-        quantity = f"^^^^^{profile.priority}"  # TQ-6 in ORC-7 and OBR-27
+        quantity = f"^^^^^{priority}"  # TQ-6 in ORC-7 and OBR-27
         body = [[*orc, "", "", "", quantity], [*obr, *[""] * 22, quantity]]
         message = "ORM^O01^ORM_O01"
-    segments = [header(study, source, profile, message, ORDER), patient(source, profile), *body]
+    segments = [header(study, source, profile, message, kind), patient(source, profile), *body]
     return message_of(fill(segments, study, source, profile), profile.character_set)

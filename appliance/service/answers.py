@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
 from appliance.errors import OsteonError, Rejected, Transient
 from appliance.reporting import fhir, oru
-from appliance.reporting.order import ORDER, is_flagged, priority_update
+from appliance.reporting.order import LOWERED, ORDER, is_flagged, is_lowered, priority_update, priority_withdrawal
 from appliance.storage.outgoing import Outgoing
 
 from .bugs import bug
@@ -92,6 +93,7 @@ def of_study(
     pictures: Mapping[str, NDArray[np.uint8]],
     destinations: Sequence[DestinationConfig],
     put: Put,
+    raised: Mapping[str, Dataset] = MappingProxyType({}),
 ) -> list[Outgoing]:
     """What is said of one study, and to whom.
 
@@ -99,6 +101,8 @@ def of_study(
     ----------
     sources, pictures
         By SOP Instance UID: the radiographs' data sets without pixels, and the overlays (h, w, 3) of those analysed.
+    raised
+        By destination that an earlier revision has flagged the order at: the radiograph that names the order.
     """
     source = sources[study.results[-1].sop_instance_uid]
 
@@ -114,6 +118,9 @@ def of_study(
             if is_flagged(study, destination):
                 update = partial(priority_update, study, source, destination)
                 yield Form(ORDER, oru.control_id(study, ORDER), update)
+            elif destination.name in raised and is_lowered(destination):
+                lower = partial(priority_withdrawal, study, raised[destination.name], destination)
+                yield Form(LOWERED, oru.control_id(study, LOWERED), lower)
         else:
             yield Form("fhir", fhir.bundle_identifier(study), lambda: fhir.transaction(study, source, destination))
 

@@ -23,9 +23,18 @@ from appliance.domain.result import Predecessor
 from appliance.domain.study import StudyResult
 from appliance.errors import Fault, OsteonError, Rejected, Transient
 from appliance.storage.database import now, readers
+from appliance.storage.outbox import flagged_at
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool, SpoolDamaged
-from appliance.storage.studies import Part, latest_study_result, parts_of, record_study_result, settled, unsaid
+from appliance.storage.studies import (
+    Part,
+    latest_study_result,
+    parts_of,
+    record_study_result,
+    reports_of,
+    settled,
+    unsaid,
+)
 
 from .answers import of_study
 from .bugs import bug
@@ -92,9 +101,17 @@ class Reporter:
         )
         pictures = {part.result.sop_instance_uid: p for part in parts if (p := self._picture(part)) is not None}
         lease = self._queue.renew(lease)
-        made = of_study(study, sources, pictures, self._destinations, self._spool.put)
+        raised = self._raised(lease.job_id, study_instance_uid)
+        made = of_study(study, sources, pictures, self._destinations, self._spool.put, raised)
         with self._queue.ending(lease, Event.FINISH) as c:
             record_study_result(c, lease.job_id, study, [part.result_id for part in parts], made)
+
+    def _raised(self, study_id: int, study_instance_uid: str) -> dict[str, Dataset]:
+        """By destination: the radiograph by which an order was flagged there that still is."""
+        flagged = flagged_at(self._engine, study_instance_uid)
+        reports = reports_of(self._engine, set(flagged.values()))
+        parts = {part.result_id: part for part in parts_of(self._engine, study_id, standing=False)} if flagged else {}
+        return {name: self._source(parts[reports[report_id][1][-1]]) for name, report_id in flagged.items()}
 
     def _source(self, part: Part) -> Dataset:
         """The radiograph's header; as much of it as its answers name, where its bytes are gone by retention.

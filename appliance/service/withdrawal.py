@@ -1,7 +1,8 @@
 """Takes the answers of a study back: what has not left is dropped, and what has left is revoked where it went.
 
-A PACS gets a rejection note (IHE Imaging Object Change Management), a RIS its observations as wrong, a FHIR server its
-resources as entered in error; each is a delivery like any other, with its order, its back-off and its proof.
+A PACS gets a rejection note (IHE Imaging Object Change Management), a RIS its observations as wrong and its order's
+usual priority, a FHIR server its resources as entered in error; each is a delivery like any other, with its order, its
+back-off and its proof.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected, Transient
 from appliance.reporting import fhir, oru
+from appliance.reporting.order import LOWERED, ORDER, is_lowered, priority_withdrawal
 from appliance.storage.database import now
-from appliance.storage.outbox import record_withdrawal, study_of, went_out
+from appliance.storage.outbox import flagged_at, record_withdrawal, study_of, went_out
 from appliance.storage.outgoing import Outgoing
 from appliance.storage.spool import FileSpool, SpoolDamaged
 from appliance.storage.studies import Part, parts_of, reports_of
@@ -70,10 +72,12 @@ def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title
     headers = Headers(config.analyse)
     try:
         told = _told(engine, study_id, gone)
+        flagged = flagged_at(engine, study_instance_uid)
         for destination in config.destinations:
             there = [(each, rows) for each in told if (rows := each.sent_to(destination.name))]
             for each, rows in there[-1:] if isinstance(destination, FhirDestination) else there:
-                made += _revocations(destination, each, rows, headers, spool, reason, title)
+                is_raised = destination.name in flagged and any(row.kind == ORDER for row in rows)
+                made += _revocations(destination, each, rows, is_raised, headers, spool, reason, title)
     except SpoolDamaged as error:
         why = "what its answers were made from is not kept any more (retention): take them back where they went"
         raise Rejected("not_kept", why) from error
@@ -82,7 +86,7 @@ def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title
     dropped = record_withdrawal(engine, study_id, study_instance_uid, {row.id for row in gone}, made, reason)
     if dropped is None:
         raise Transient("on_the_move", "an answer left just now: say it again")
-    revoked_at = tuple(o.destination for o in made)
+    revoked_at = tuple(o.destination for o in made if o.kind != LOWERED)
     log.warning(
         "answers on study %d are withdrawn: %d dropped, revoked at %s", study_id, dropped, ", ".join(revoked_at)
     )
@@ -130,12 +134,13 @@ def _revocations(
     destination: DestinationConfig,
     told: _Told,
     rows: list[Row[Any]],
+    is_raised: bool,
     headers: Headers,
     spool: FileSpool,
     reason: str,
     title: Code,
 ) -> Iterator[Outgoing]:
-    """What one destination gets to take back `rows`, which it has or may have."""
+    """What one destination gets to take back `rows`, which it has or may have, and its order's priority."""
     study = told.study
     sources = {
         part.result.sop_instance_uid: headers.source(partial(spool.get, part.digest), part.calling_ae_title)
@@ -153,6 +158,11 @@ def _revocations(
         kind, identifier = "fhir_withdrawal", fhir.bundle_identifier(study, "fhir withdrawal")
         content = fhir.withdrawal(study, source, destination, reason)
     yield Outgoing(destination=destination.name, kind=kind, identifier=identifier, digest=spool.put(content))
+    if isinstance(destination, Hl7Destination) and is_raised and is_lowered(destination):
+        lower = spool.put(priority_withdrawal(study, source, destination))
+        yield Outgoing(
+            destination=destination.name, kind=LOWERED, identifier=oru.control_id(study, LOWERED), digest=lower
+        )
 
 
 def _reference(row: Row[Any], ds: Dataset) -> Reference:

@@ -36,7 +36,7 @@ OTHERWISE = "delivered_otherwise"
 UNPROVEN = ("delivered", OTHERWISE, "already_there")
 """Codes of what is stored; while it waits for its proof they are no errors."""
 
-REVOCATIONS = ("rejection", "oru_withdrawal", "fhir_withdrawal")
+REVOCATIONS = ("rejection", "oru_withdrawal", "fhir_withdrawal", "order_withdrawal")
 """Kinds that take back what others have said; they are not taken back themselves."""
 
 WITHDRAWN = "withdrawn"
@@ -180,11 +180,29 @@ def went_out(engine: Engine, study_instance_uid: str) -> list[Row[Any]]:
 
 def _went_out(study_instance_uid: str) -> Select[Any]:
     d = deliveries.c
+    of_study = and_(d.study_instance_uid == study_instance_uid, d.code != WITHDRAWN, d.kind.not_in(REVOCATIONS))
+    return select(deliveries).where(of_study, _may_be_there()).order_by(d.id)
+
+
+def _may_be_there() -> ColumnElement[bool]:
+    d = deliveries.c
     in_vain = or_(d.code == "not_taken", and_(d.attempts == 1, d.code.in_([*NEVER_SENT, *NOT_KEPT])))
     is_there = or_(d.state.in_([State.DONE, State.LEASED]), d.stored_at.is_not(None), d.sent_uid != "")
-    has = or_(is_there, and_(d.attempts > 0, ~in_vain))
-    of_study = and_(d.study_instance_uid == study_instance_uid, d.code != WITHDRAWN, d.kind.not_in(REVOCATIONS))
-    return select(deliveries).where(of_study, has, d.digest != "").order_by(d.id)
+    return and_(or_(is_there, and_(d.attempts > 0, ~in_vain)), d.digest != "")
+
+
+def flagged_at(engine: Engine, study_instance_uid: str) -> dict[str, int]:
+    """By destination: the report, of `study_results`, whose order update went there last and was not taken back.
+
+    A withdrawal's update is sent whatever comes; a revision's is dropped by the next one.
+    """
+    d = deliveries.c
+    counts = or_(_may_be_there(), and_(d.study_result_id.is_(None), d.state != State.DROPPED))
+    update_of = and_(d.study_instance_uid == study_instance_uid, d.kind.in_(["order", "order_withdrawal"]))
+    query = select(d.destination, d.kind, d.study_result_id).where(update_of, counts).order_by(d.id)
+    with readers(engine).connect() as c:
+        last = {row.destination: row for row in c.execute(query)}
+    return {name: row.study_result_id for name, row in last.items() if row.kind == "order"}
 
 
 def record_withdrawal(
@@ -207,7 +225,8 @@ def record_withdrawal(
         is_revoked = and_(d.id.in_(list(gone)), d.destination.in_([o.destination for o in outgoing]))
         ended_before = d.state.in_([State.DONE, State.DROPPED])
         c.execute(update(deliveries).where(is_revoked, ended_before).values(code=WITHDRAWN, reason=said))
-        pending = and_(d.study_instance_uid == study_instance_uid, d.kind.not_in(REVOCATIONS))
+        is_a_reports = or_(d.kind.not_in(REVOCATIONS), d.study_result_id.is_not(None))
+        pending = and_(d.study_instance_uid == study_instance_uid, is_a_reports)
         dropped = drop(c, deliveries, pending, WITHDRAWN, said)
         drop(c, studies, studies.c.id == study_id, WITHDRAWN, said)
         take_back(c, results.c.study_instance_uid == study_instance_uid)

@@ -17,7 +17,7 @@ from appliance.dicom.tls import client_context
 from appliance.errors import Away, OsteonError, Rejected, Transient
 from appliance.ports import Artefact
 from appliance.reporting.mllp import MllpDestination
-from appliance.reporting.order import priority_update
+from appliance.reporting.order import priority_update, priority_withdrawal
 from appliance.reporting.oru import control_id, oru_r01, oru_withdrawal
 from tests.support.certificates import Authority
 from tests.support.hl7_rules import violations
@@ -68,11 +68,14 @@ def test_the_ris_reads_what_was_sent(node_peer: START) -> None:
 @pytest.mark.parametrize("version", ["2.3.1", "2.4", "2.5.1"])
 def test_another_parser_reads_every_profile(version: str, character_set: str, node_peer: START) -> None:
     receiver = node_peer("mllp_receiver.js")
-    profile = hl7(version=version, character_set=character_set, flag="omi" if version == "2.5.1" else "orm")
+    profile = hl7(
+        version=version, character_set=character_set, flag="omi" if version == "2.5.1" else "orm", usual_priority="R"
+    )
     messages = [
         oru_r01(STUDY, SOURCE, profile),
         oru_withdrawal(STUDY, SOURCE, profile, "wrong patient"),
         priority_update(STUDY, SOURCE, profile),
+        priority_withdrawal(STUDY, SOURCE, profile),
     ]
     for content in messages:
         ris(receiver.port).send([Artefact(kind="oru", identifier="-", content=content)])

@@ -1,5 +1,6 @@
 """When a study is reported on, with what, and what a late radiograph makes of it."""
 
+import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -285,6 +286,96 @@ def test_a_positive_study_updates_its_order_where_the_site_flags_so(engine: Engi
         row = c.execute(select(deliveries).where(deliveries.c.kind == "order")).one()
     text = spool.get(row.digest).decode()
     assert text.split("|")[9] == row.identifier and "\rORC|XO||" in text and "\rTQ1|1||||||||S\r" in text
+
+
+RIS = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1, flag="orm", usual_priority="R")
+
+
+def flagging(engine: Engine, spool: FileSpool, ris: Hl7Destination = RIS) -> Reporter:
+    return Reporter(engine, Queue(engine, studies, "me"), spool, HeaderReader(), (ris,))  # type: ignore[arg-type]
+
+
+def reported(engine: Engine, spool: FileSpool, reporter: Reporter, *said: tuple[float, str]) -> None:
+    """A radiograph of that accession number comes with that answer, and is reported on."""
+    for probability, accession_number in said:
+        ds = view(1, f"P-{accession_number}")
+        ds.AccessionNumber = accession_number
+        with engine.begin() as c:
+            c.execute(update(analyses).values(state="done"))
+        content = part10_bytes(ds)
+        if not spool.has(hashlib.sha256(content).hexdigest()):
+            received(engine, spool, ds)
+        else:
+            with engine.begin() as c:
+                c.execute(update(analyses).values(state="queued"))
+        answered(engine, result(ds, finding(probability)), patient=f"P-{accession_number}")
+        assert reporter.step()
+
+
+def orders_sent(engine: Engine, spool: FileSpool) -> list[tuple[str, str]]:
+    """Filler number and priority of each update that is still to go, as if they had gone."""
+    with engine.begin() as c:
+        which = deliveries.c.kind.in_(["order", "order_withdrawal"]) & (deliveries.c.state == "queued")
+        rows = c.execute(select(deliveries).where(which).order_by(deliveries.c.id)).all()
+        c.execute(update(deliveries).where(deliveries.c.state == "queued").values(state="done", code="delivered"))
+    messages = [spool.get(row.digest).decode().split("\rORC|XO|")[1].split("\r")[0].split("|") for row in rows]
+    return [(fields[1], fields[5].strip("^")) for fields in messages]
+
+
+def test_an_order_that_is_flagged_no_more_gets_its_usual_priority_once(engine: Engine, spool: FileSpool) -> None:
+    reporter = flagging(engine, spool)
+    for probability, orders in (
+        (0.1, []),
+        (0.87, [("A1", "S")]),
+        (0.1, [("A1", "R")]),
+        (0.1, []),
+        (0.9, [("A1", "S")]),
+    ):
+        reported(engine, spool, reporter, (probability, "A1"))
+        assert orders_sent(engine, spool) == orders
+
+
+def test_what_was_never_raised_is_not_lowered_and_what_did_not_arrive_is_said_again(
+    engine: Engine, spool: FileSpool
+) -> None:
+    reporter = flagging(engine, spool)
+    reported(engine, spool, reporter, (0.87, "A1"), (0.1, "A1"))
+    assert orders_sent(engine, spool) == [], "the first update was dropped before it left"
+    reported(engine, spool, reporter, (0.87, "A1"))
+    assert orders_sent(engine, spool) == [("A1", "S")]
+    reported(engine, spool, reporter, (0.1, "A1"), (0.2, "A1"))
+    assert orders_sent(engine, spool) == [("A1", "R")], "the first of the two was dropped before it left"
+
+
+def test_the_order_that_was_raised_is_lowered_and_not_its_correction(engine: Engine, spool: FileSpool) -> None:
+    reporter = flagging(engine, spool)
+    reported(engine, spool, reporter, (0.87, "A1"))
+    assert orders_sent(engine, spool) == [("A1", "S")]
+    reported(engine, spool, reporter, (0.1, "A2"))
+    assert orders_sent(engine, spool) == [("A1", "R")]
+
+
+def test_a_site_that_names_no_usual_priority_has_none_taken_back(engine: Engine, spool: FileSpool) -> None:
+    reporter = flagging(engine, spool, RIS.model_copy(update={"usual_priority": None}))
+    for probability, orders in ((0.87, [("A1", "S")]), (0.1, [])):
+        reported(engine, spool, reporter, (probability, "A1"))
+        assert orders_sent(engine, spool) == orders
+
+
+@pytest.mark.parametrize("revised", [False, True])
+def test_a_withdrawal_takes_the_priority_back_once(
+    revised: bool, engine: Engine, spool: FileSpool, tmp_path: Path
+) -> None:
+    reporter = flagging(engine, spool)
+    reported(engine, spool, reporter, (0.87, "A1"))
+    assert orders_sent(engine, spool) == [("A1", "S")]
+    if revised:
+        reported(engine, spool, reporter, (0.1, "A1"))
+    config = Configuration(state_dir=tmp_path, destinations=(RIS,))
+    assert withdraw(config, engine, "1.2.3.9", "a cast", INCORRECT_WORKLIST_ENTRY).revoked_at == ("ris",)
+    assert orders_sent(engine, spool) == [("A1", "R")]
+    reported(engine, spool, reporter, (0.1, "A1"))
+    assert orders_sent(engine, spool) == []
 
 
 def test_each_patient_who_was_told_of_is_told_of_the_withdrawal(

@@ -11,7 +11,7 @@ from pydicom.sr.coding import Code
 
 from appliance.dicom.codes import code_item
 from appliance.errors import Rejected
-from appliance.reporting.order import ORDER, is_flagged, priority_update
+from appliance.reporting.order import ORDER, is_flagged, priority_update, priority_withdrawal
 from appliance.reporting.oru import control_id
 from tests.support.hl7_rules import Message, violations
 from tests.support.profiles import hl7
@@ -56,6 +56,23 @@ def test_the_order_is_named_as_the_ris_knows_it(version: str, flag: str) -> None
         assert made.all("IPC") == [["IPC", "ACC-77", "RP1", SOURCE.StudyInstanceUID, "SPS1"]]
     else:
         assert made.value("ORC", 7) == made.value("OBR", 27) == "^^^^^S"
+
+
+@pytest.mark.parametrize(("version", "flag"), KINDS)
+def test_what_is_flagged_no_more_gets_its_usual_priority_under_the_same_numbers(version: str, flag: str) -> None:
+    profile = hl7(version=version, flag=flag, usual_priority="R")
+    given = study(result(ordered(), finding(0.1)))
+    made = Message(priority_withdrawal(given, ordered(), profile).decode())
+    before = Message(priority_update(given, ordered(), profile).decode())
+    assert violations(made.text) == []
+    assert (
+        made.text.replace(made.value("MSH", 10), before.value("MSH", 10))
+        .replace("^^^^^R", "^^^^^S")
+        .replace("||||||||R\r", "||||||||S\r")
+        == before.text
+    )
+    assert (made.value("TQ1", 9) if flag == "omi" else made.value("ORC", 7)).endswith("R")
+    assert len({made.value("MSH", 10), before.value("MSH", 10), control_id(given)}) == 3
 
 
 def test_without_a_filler_number_the_accession_number_names_the_order() -> None:
