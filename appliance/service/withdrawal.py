@@ -159,10 +159,16 @@ def _revocations(
         content = fhir.withdrawal(study, source, destination, reason)
     yield Outgoing(destination=destination.name, kind=kind, identifier=identifier, digest=spool.put(content))
     if isinstance(destination, Hl7Destination) and is_raised and is_lowered(destination):
-        lower = spool.put(priority_withdrawal(study, source, destination))
-        yield Outgoing(
-            destination=destination.name, kind=LOWERED, identifier=oru.control_id(study, LOWERED), digest=lower
-        )
+        yield _lowered(destination, study, source, spool)
+
+
+def _lowered(destination: Hl7Destination, study: StudyResult, source: Dataset, spool: FileSpool) -> Outgoing:
+    """The order's priority; where that cannot be said it is parked for a person, and holds up no withdrawal."""
+    made = partial(Outgoing, destination=destination.name, kind=LOWERED, identifier=oru.control_id(study, LOWERED))
+    try:
+        return made(digest=spool.put(priority_withdrawal(study, source, destination)))
+    except Rejected as error:
+        return made(digest="", refused=error)
 
 
 def _reference(row: Row[Any], ds: Dataset) -> Reference:

@@ -378,6 +378,24 @@ def test_a_withdrawal_takes_the_priority_back_once(
     assert orders_sent(engine, spool) == []
 
 
+def test_a_priority_that_cannot_be_taken_back_holds_up_no_withdrawal(
+    engine: Engine, spool: FileSpool, tmp_path: Path
+) -> None:
+    """The last report's newest radiograph names no order."""
+    reporter = flagging(engine, spool)
+    reported(engine, spool, reporter, (0.87, "A1"))
+    late = view(2, "P-A1")
+    late.AccessionNumber = ""
+    received(engine, spool, late)
+    answered(engine, result(late), patient="P-A1")
+    orders_sent(engine, spool)
+    assert reporter.step()
+    orders_sent(engine, spool)
+    config = Configuration(state_dir=tmp_path, destinations=(RIS,))
+    assert withdraw(config, engine, "1.2.3.9", "a cast", INCORRECT_WORKLIST_ENTRY).revoked_at == ("ris",)
+    assert sent(engine)[-2:] == [("oru_withdrawal", "queued", ""), ("order_withdrawal", "parked", "no_order")]
+
+
 def test_each_patient_who_was_told_of_is_told_of_the_withdrawal(
     engine: Engine, spool: FileSpool, reporter: Reporter, tmp_path: Path
 ) -> None:
