@@ -14,9 +14,10 @@ from sqlalchemy.exc import IntegrityError
 from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
 from appliance.domain.job import Event, ImpossibleTransition, State
 from appliance.errors import Rejected
+from appliance.reporting.order import ORDER
 from appliance.storage.database import open_database, readers
 from appliance.storage.gate import EVERY, Gate
-from appliance.storage.outbox import UNSENT, WITHDRAWN
+from appliance.storage.outbox import UNSENT, WITHDRAWN, take_elsewhere
 from appliance.storage.queue import Queue
 from appliance.storage.tables import analyses, deliveries, instances, results, studies, study_results
 
@@ -123,11 +124,15 @@ def reroute(config: Configuration, name: str, to: str) -> State:
         raise Rejected("impossible", f"{name} is {row.state}: only what still waits can go elsewhere")
     if not takes(destination, row.kind):
         raise Rejected("other_kind", f"{to} takes no {row.kind}: name a destination of the same kind")
+    if not _gets(destination, row.kind):
+        raise Rejected("not_configured", f"{to} gets no {row.kind}, and so no correction of it: configure that first")
+    _still_to_be_said(engine, name, to)
     try:
-        new = {"destination": to, "attempts": 0, "sent_class_uid": "", "sent_uid": ""}
-        return _command(engine, name, Event.RETRY, f"rerouted to {to}", **new)
+        return take_elsewhere(engine, job_id, to)
     except IntegrityError:
         raise Rejected("already_there", f"the same answer has a delivery to {to} already: drop {name}") from None
+    except ImpossibleTransition as error:
+        raise Rejected("impossible", f"{name}: {error}") from error
 
 
 def takes(destination: DestinationConfig, kind: str) -> bool:
@@ -135,6 +140,13 @@ def takes(destination: DestinationConfig, kind: str) -> bool:
     if kind.split()[0] in DICOM_KINDS:  # without the page
         return isinstance(destination, DicomDestination)
     return isinstance(destination, FhirDestination if kind.startswith("fhir") else Hl7Destination)
+
+
+def _gets(destination: DestinationConfig, kind: str) -> bool:
+    """Whether a destination gets artefacts of that kind by its configuration, and so what corrects them."""
+    if isinstance(destination, DicomDestination):
+        return kind == "rejection" or kind.split()[0] in destination.objects
+    return kind != ORDER or (isinstance(destination, Hl7Destination) and destination.flag in ("orm", "omi"))
 
 
 def hold(config: Configuration, to: str, reason: str) -> None:
@@ -150,10 +162,11 @@ def release(config: Configuration, to: str) -> None:
         raise Rejected("not_held", f"nothing is held for {to!r}")
 
 
-def _command(engine: Engine, name: str, event: Event, reason: str, **others: Any) -> State:
+def _command(engine: Engine, name: str, event: Event, reason: str) -> State:
     table, job_id = _parse(name)
+    others: dict[str, Any] = {}
     if table is deliveries and event is Event.RETRY:
-        others = UNSENT | {"refuted": 0} | _still_to_be_said(engine, name, others.get("destination")) | others
+        others = UNSENT | {"refuted": 0} | _still_to_be_said(engine, name)
     try:
         return Queue(engine, table, "command").command(job_id, event, reason, **others)
     except KeyError:
@@ -162,7 +175,7 @@ def _command(engine: Engine, name: str, event: Event, reason: str, **others: Any
         raise Rejected("impossible", f"{name}: {error}") from error
 
 
-def _still_to_be_said(engine: Engine, name: str, to: str | None) -> dict[str, Any]:
+def _still_to_be_said(engine: Engine, name: str, to: str | None = None) -> dict[str, Any]:
     """Columns of a delivery that may go out again: that it was tried stays on record, for a withdrawal.
 
     Raises

@@ -16,7 +16,7 @@ from appliance.domain.job import State
 from appliance.domain.result import Result
 from appliance.storage.database import now
 from appliance.storage.notices import Notice, Subject
-from appliance.storage.outbox import NO_REPORT, OTHERWISE, UNPROVEN
+from appliance.storage.outbox import NO_REPORT, OTHERWISE, REROUTED, UNPROVEN
 from appliance.storage.tables import analyses, deliveries, instances, notices, results, studies
 
 from .health import without_identity
@@ -206,7 +206,8 @@ def _listed(
     of_study = deliveries_of.get(result.study_instance_uid, []) if result else []
     report_id = max((r.study_result_id or 0 for r in of_study), default=0)
     mine = [r for r in of_study if r.result_id == result_id or (r.study_result_id == report_id and report_id)]
-    rows = [r for r in mine if r.state != State.DROPPED or r.code != "not_taken"]  # another answer says the same
+    elsewhere = ("not_taken", REROUTED)  # another answer says the same, or it is another destination's
+    rows = [r for r in mine if r.state != State.DROPPED or r.code not in elsewhere]
     ended = [r.finished_at for r in rows if r.state == State.DONE and r.finished_at]
     complete = rows and len(ended) == len(rows) and result is not None and result.study_instance_uid not in unsettled
     declined = Answer.NOT_ANALYSED if row.state == State.NOT_ANALYSED else None

@@ -42,6 +42,9 @@ REVOCATIONS = ("rejection", "oru_withdrawal", "fhir_withdrawal", "order_withdraw
 WITHDRAWN = "withdrawn"
 """Code of what was taken back."""
 
+REROUTED = "rerouted"
+"""Code of what keeps on record that a peer may have what was taken elsewhere."""
+
 NEVER_SENT = ("unreachable", "association_rejected", "no_find", "study_not_there", "identity_changed", "never_made")
 """Codes of an attempt that ended before anything was sent."""
 
@@ -189,6 +192,44 @@ def _may_be_there() -> ColumnElement[bool]:
     in_vain = or_(d.code == "not_taken", and_(d.attempts == 1, d.code.in_([*NEVER_SENT, *NOT_KEPT])))
     is_there = or_(d.state.in_([State.DONE, State.LEASED]), d.stored_at.is_not(None), d.sent_uid != "")
     return and_(or_(is_there, and_(d.attempts > 0, ~in_vain)), d.digest != "")
+
+
+def take_elsewhere(engine: Engine, delivery_id: int, destination: str) -> State:
+    """Queue a delivery for another destination, at once; its new state.
+
+    Where the former one may have it, that stays on record, for a withdrawal, until the delivery comes back to it.
+
+    Raises
+    ------
+    KeyError
+        If there is no such delivery.
+    ImpossibleTransition
+        If it is on the wire, or has ended.
+    IntegrityError
+        If the destination has a delivery of the same already.
+    """
+    d, moment = deliveries.c, now()
+    with engine.begin() as c:
+        row = c.execute(select(deliveries, _may_be_there().label("may_be_there")).where(d.id == delivery_id)).first()
+        if row is None:
+            raise KeyError(delivery_id)
+        state = next_state(State(row.state), Event.RETRY)
+        same = and_(d.kind == row.kind, d.identifier == row.identifier, d.code == REROUTED)
+        was_there = c.execute(delete(deliveries).where(same, d.destination == destination)).rowcount > 0
+        moved = {"destination": destination, "state": state, "attempts": int(was_there), "refuted": 0, "code": ""}
+        moved |= {
+            "reason": f"rerouted to {destination}",
+            "not_before": moment,
+            "lease_owner": None,
+            "finished_at": None,
+        }
+        moved |= UNSENT | {"sent_class_uid": "", "sent_uid": ""}
+        c.execute(update(deliveries).where(d.id == delivery_id).values(**moved))
+        if row.may_be_there:
+            left = {column.name: row._mapping[column] for column in d if column is not d.id}
+            left |= {"state": State.DROPPED, "code": REROUTED, "reason": moved["reason"], "finished_at": moment}
+            c.execute(insert(deliveries).values(**left))
+    return state
 
 
 def flagged_at(engine: Engine, study_instance_uid: str) -> dict[str, int]:

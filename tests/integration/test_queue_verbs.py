@@ -1,16 +1,24 @@
 """What a person can do about deliveries: take them elsewhere, hold them, let them go."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from appliance.config import Configuration
+from appliance.dicom.codes import REJECTED_FOR_QUALITY
+from appliance.dicom.part10 import dataset_from_bytes
 from appliance.domain.job import State
 from appliance.errors import Rejected
+from appliance.service.withdrawal import withdraw
+from appliance.status.records import last_radiographs
+from appliance.storage.database import readers
 from provisioning.queues import hold, release, reroute, retry
 from tests.support.outbox import Outbox, film, message, picture
 from tests.support.pacs import profile, scripted_scp
+from tests.support.site import free_ports
 
 
 @pytest.fixture
@@ -43,6 +51,87 @@ def test_a_delivery_goes_to_another_destination_of_its_kind(config: Configuratio
         assert calls == [picture(film(1)).identifier]
         with pytest.raises(Rejected, match="only what still waits"):
             reroute(config, "delivery:1", "pacs")
+
+
+def archives(folder: Path, *ports: int) -> Configuration:
+    named = [profile(port, name=name).model_dump() for name, port in zip(("former", "other"), ports, strict=True)]
+    return Configuration.model_validate({"state_dir": folder, "destinations": named})
+
+
+def told(config: Configuration, outbox: Outbox, ds: Dataset) -> dict[str, set[str]]:
+    """What each archive is told to reject, once the study of `ds` is taken back."""
+    withdraw(config, outbox.engine, str(ds.StudyInstanceUID), "a cast", REJECTED_FOR_QUALITY)
+    found = {}
+    for row in outbox.rows:
+        if row.kind == "rejection":
+            note = dataset_from_bytes(outbox.spool.get(row.digest))
+            evidence = note.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+            found[row.destination] = {i.ReferencedSOPInstanceUID for s in evidence for i in s.ReferencedSOPSequence}
+    return found
+
+
+def test_both_are_told_that_have_or_may_have_what_was_rerouted(tmp_path: Path) -> None:
+    """The former archive broke off after the object was sent, and the study goes to the other one."""
+    former, other = free_ports(2)
+    config, ds = archives(tmp_path, former, other), film(1)
+    with Outbox(tmp_path, *config.destinations) as outbox:
+        outbox.answer(ds, ("former", picture(ds)))
+        with scripted_scp(former, [0x0110], [SecondaryCaptureImageStorage]) as calls:
+            assert outbox.carry("former") and calls == [picture(ds).identifier]
+        assert reroute(config, "delivery:1", "other") is State.QUEUED
+        with scripted_scp(other, [0], [SecondaryCaptureImageStorage]):
+            outbox.carry_until("former", "other", done=1, dropped=1)
+        assert [(r.destination, r.state, r.code) for r in outbox.rows] == [
+            ("other", "done", "delivered"),
+            ("former", "dropped", "rerouted"),
+        ]
+        with readers(outbox.engine).connect() as c:
+            (listed,) = last_radiographs(c)
+        assert [(s.destination, s.done, s.total) for s in listed.sent] == [("other", 1, 1)]
+        uid = picture(ds).identifier
+        assert told(config, outbox, ds) == {"former": {uid}, "other": {uid}}
+        assert {r.code for r in outbox.rows if r.kind == "sc"} == {"withdrawn"}
+
+
+def test_who_never_had_what_was_rerouted_is_told_nothing(tmp_path: Path) -> None:
+    former, other = free_ports(2)
+    config, ds = archives(tmp_path, former, other), film(1)
+    with Outbox(tmp_path, *config.destinations) as outbox:
+        outbox.answer(ds, ("former", picture(ds)))
+        outbox.carry("former")
+        assert reroute(config, "delivery:1", "other") is State.QUEUED
+        with scripted_scp(other, [0], [SecondaryCaptureImageStorage]):
+            outbox.carry_until("other", done=1)
+        assert told(config, outbox, ds) == {"other": {picture(ds).identifier}}
+
+
+def test_what_comes_back_to_where_it_was_tried_is_not_forgotten_there(tmp_path: Path) -> None:
+    former, other = free_ports(2)
+    config, ds = archives(tmp_path, former, other), film(1)
+    with Outbox(tmp_path, *config.destinations) as outbox:
+        outbox.answer(ds, ("former", picture(ds)))
+        with scripted_scp(former, [0x0110], [SecondaryCaptureImageStorage]):
+            assert outbox.carry("former")
+        reroute(config, "delivery:1", "other")
+        assert reroute(config, "delivery:1", "former") is State.QUEUED
+        assert [(r.id, r.destination, r.state, r.attempts) for r in outbox.rows] == [(1, "former", "queued", 1)]
+        assert told(config, outbox, ds) == {"former": {picture(ds).identifier}}
+
+
+def test_what_a_destination_would_get_no_correction_of_does_not_go_there(tmp_path: Path) -> None:
+    pacs, bare = profile(1).model_dump(), profile(1, name="bare", objects=["sr"]).model_dump()
+    ris = {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": 1, "flag": "orm"}
+    config = Configuration.model_validate(
+        {"state_dir": tmp_path, "destinations": [pacs, bare, ris, ris | {"name": "ris2", "flag": "oru"}]}
+    )
+    with Outbox(tmp_path, *config.destinations) as outbox:
+        order = replace(message(film(1)), kind="order")
+        outbox.answer(film(1), ("pacs", picture(film(1))), ("ris", order), ("ris", message(film(1))))
+        for name, to in (("delivery:1", "bare"), ("delivery:2", "ris2")):
+            with pytest.raises(Rejected, match="not_configured"):
+                reroute(config, name, to)
+        assert reroute(config, "delivery:3", "ris2") is State.QUEUED
+        assert [r.destination for r in outbox.rows] == ["pacs", "ris", "ris2"]
 
 
 def test_an_answer_does_not_go_to_one_destination_twice(config: Configuration) -> None:
