@@ -16,8 +16,8 @@ from appliance.ports import Fate
 from appliance.storage.ledger import is_answer, keep_instance
 from appliance.storage.notices import Notebook
 from appliance.storage.outbox import record_commitment
-from appliance.storage.retention import prune, prune_reports
-from appliance.storage.spool import FileSpool
+from appliance.storage.retention import prune, prune_reports, prune_unclaimed
+from appliance.storage.spool import FOLDERS, FileSpool
 
 from .reports import ReportInbox
 
@@ -36,6 +36,7 @@ class ReceiveRole:
         self._spool = FileSpool(config.spool_dir)
         self._notebook = Notebook()
         self._pruned_at = -PRUNE_EVERY_S
+        self._folder = 0
         keep, ours = partial(keep_instance, engine), partial(is_answer, engine)
         self._receiver = Receiver(config.receive, self._spool, keep, ours, self._notebook.note, self._reported)
         self._inbox: ReportInbox | None = None
@@ -64,6 +65,8 @@ class ReceiveRole:
             return True
         if prune_reports(self._engine, self._spool, self._config.retention):
             return True
+        prune_unclaimed(self._engine, self._spool, self._config.retention, self._folder)
+        self._folder = (self._folder + 1) % FOLDERS  # one at a time: all of them in four hours
         self._pruned_at = time.monotonic()
         return False
 

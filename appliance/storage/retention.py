@@ -1,7 +1,8 @@
 """Makes room in the spool: what is analysed and delivered goes after some days, or earlier when the disk runs low.
 
 What is not analysed, not delivered or waits for a person is never touched, however low the disk is: then radiographs
-are refused (`receive.reserve_mb`), and their senders keep them.
+are refused (`receive.reserve_mb`), and their senders keep them. What a writer left that died before its row was
+written goes after the same days.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-from sqlalchemy import Engine, or_, select, update
+from sqlalchemy import Engine, func, or_, select, union, update
 
 from appliance.config import Retention
 from appliance.domain.job import State
@@ -23,6 +24,9 @@ ENDED = (State.DONE, State.NOT_ANALYSED, State.DROPPED)
 
 AT_A_TIME = 100
 """Instances that are removed in one transaction, which others wait for."""
+
+UNCLAIMED = timedelta(days=1)
+"""Whoever keeps a file refers to it within its lease (`queue.LEASE_S`), or has lost it: a day is well beyond."""
 
 log = logging.getLogger(__name__)
 
@@ -90,3 +94,29 @@ def prune_reports(engine: Engine, spool: FileSpool, config: Retention) -> int:
         gone = reports_received.c.id.in_([row.id for row in rows])
         c.execute(update(reports_received).where(gone).values(pruned_at=now()))
     return len(rows)
+
+
+def prune_unclaimed(engine: Engine, spool: FileSpool, config: Retention, folder: int) -> int:
+    """Remove from one folder of the spool what no row refers to after `config.days`; how many files.
+
+    A writer leaves them who died, or lost his lease, between the file and its row. Files from before the first
+    radiograph that this database knows are another's, which may have been taken for this one by mistake: they stay.
+    """
+    least_s = max(timedelta(days=config.days), UNCLAIMED).total_seconds()
+    with readers(engine).connect() as c:
+        first = c.execute(select(func.min(instances.c.received_at))).scalar()
+        if first is None or not (old := spool.written(folder, least_s, (now() - first).total_seconds())):
+            return 0
+        kept = (
+            (instances.c.digest, instances.c.pruned_at.is_(None)),
+            (deliveries.c.digest, deliveries.c.digest != ""),
+            (results.c.picture_digest, results.c.picture_digest != ""),
+            (reports_received.c.digest, reports_received.c.pruned_at.is_(None)),
+        )
+        claims = [select(digest).where(digest.startswith(f"{folder:02x}"), holds) for digest, holds in kept]
+        unclaimed = old - set(c.execute(union(*claims)).scalars())
+    for digest in unclaimed:
+        spool.remove_old(digest, least_s)
+    if unclaimed:
+        log.info("%d files that nothing refers to are removed from the spool", len(unclaimed))
+    return len(unclaimed)

@@ -20,6 +20,9 @@ from appliance.errors import Rejected, Transient
 INCOMING = "incoming"
 """Folder of what is being written, on the disk of the rest, so that it is renamed and never copied."""
 
+FOLDERS = 256
+"""By the first two digits of the digest."""
+
 LEFT_S = 3600.0
 """A writer writes on, or it is gone: an association that is silent for so long is aborted (`receive.idle_s`)."""
 
@@ -67,12 +70,15 @@ class Incoming:
             self._started_bytes = self._written_bytes
 
     def keep(self) -> str:
-        """Make it durable under its SHA-256, which is returned as hex. A damaged copy of it is replaced."""
+        """Make it durable under its SHA-256, which is returned as hex. A damaged copy of it is replaced.
+
+        What was there already is as young as what is new: its writer has not referred to it yet.
+        """
         digest = self._hash.hexdigest()
         target = _target(self._root, digest)
         try:
             with _disk():
-                if _holds(target, digest):
+                if _made_young(target, digest):
                     self.discard()
                 else:
                     os.fsync(self._descriptor)
@@ -108,7 +114,7 @@ class FileSpool:
     def __init__(self, root: Path) -> None:
         self._root = root
         (root / INCOMING).mkdir(parents=True, exist_ok=True)
-        for number in range(256):
+        for number in range(FOLDERS):
             (root / f"{number:02x}").mkdir(exist_ok=True)
         _sync_folder(root)  # so that nothing that is kept has to wait for it
 
@@ -163,20 +169,44 @@ class FileSpool:
         """Remove what killed writers left half written; what is younger than `LEFT_S` somebody may still write."""
         for left in (self._root / INCOMING).iterdir():
             with contextlib.suppress(FileNotFoundError):
-                if time.time() - left.stat().st_mtime > LEFT_S:
+                if _age_s(left) > LEFT_S:
                     left.unlink()
+
+    def written(self, folder: int, least_s: float, most_s: float) -> set[str]:
+        """Digests in one of the `FOLDERS` that were kept, or last kept again, so many seconds ago."""
+        found = set()
+        with _disk():
+            for file in (self._root / f"{folder:02x}").iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if least_s < _age_s(file) < most_s:
+                        found.add(file.name)
+        return found
+
+    def remove_old(self, digest: str, least_s: float) -> None:
+        """Forget that content, unless it was kept again since."""
+        with _disk(), contextlib.suppress(FileNotFoundError):
+            target = _target(self._root, digest)
+            if _age_s(target) > least_s:
+                target.unlink()
 
 
 def _target(root: Path, digest: str) -> Path:
     return root / digest[:2] / digest
 
 
-def _holds(target: Path, digest: str) -> bool:
+def _made_young(target: Path, digest: str) -> bool:
+    """Whether the file was there and is whole."""
     try:
         with target.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == digest
+            is_whole = hashlib.file_digest(file, "sha256").hexdigest() == digest
+        os.utime(target)
     except FileNotFoundError:
         return False
+    return is_whole
+
+
+def _age_s(file: Path) -> float:
+    return time.time() - file.stat().st_mtime
 
 
 @contextlib.contextmanager

@@ -1,0 +1,187 @@
+"""Files of the spool whose writer never came to refer to them go in the end, and no others."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, update
+
+from appliance.config import Configuration, Receive, Retention
+from appliance.domain.job import Event
+from appliance.service.receive import PRUNE_EVERY_S, ReceiveRole
+from appliance.storage.database import now, open_database
+from appliance.storage.ledger import keep_instance, record_result
+from appliance.storage.queue import Queue
+from appliance.storage.reports import Report, keep_report
+from appliance.storage.retention import prune, prune_unclaimed
+from appliance.storage.spool import FOLDERS, FileSpool
+from appliance.storage.tables import analyses, instances
+from tests.integration.test_retention import KEEP, analysed, engine, files, received, spool
+from tests.support.results import result
+from tests.support.sources import source
+
+DAY_S = 86400.0
+__all__ = ["engine", "spool"]  # fixtures
+
+CUT = """
+import os, signal, sys
+from pathlib import Path
+from appliance.domain.job import Event
+from appliance.storage.database import open_database
+from appliance.storage.ledger import record_result
+from appliance.storage.outgoing import Outgoing
+from appliance.storage.queue import Queue
+from appliance.storage.spool import FileSpool
+from appliance.storage.tables import analyses
+from tests.support.results import result
+from tests.support.sources import source
+
+folder = Path(sys.argv[1])
+spool, queue = FileSpool(folder / "spool"), Queue(open_database(f"sqlite:///{folder / 'osteon.db'}"), analyses, "cut")
+(lease,) = queue.lease()
+made = Outgoing(destination="pacs", kind="sc", identifier="1.2.3", digest=spool.put(b"rendered before the cut"))
+with queue.ending(lease, Event.FINISH) as c:
+    record_result(c, lease.job_id, result(source("one")), [made], picture_digest=spool.put(b"picture"))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def cut_off(folder: Path) -> None:
+    """An analysis whose answers are in the spool, and whose transaction never comes to its end."""
+    done = subprocess.run([sys.executable, "-c", CUT, str(folder)], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+
+
+def swept(engine: Engine, spool: FileSpool, keep: Retention = KEEP) -> int:
+    return sum(prune_unclaimed(engine, spool, keep, folder) for folder in range(FOLDERS))
+
+
+def written_ago(folder: Path, days: float) -> None:
+    """As if everything in the spool had been written so long ago."""
+    for path in (folder / "spool").rglob("*"):
+        if path.is_file():
+            os.utime(path, (0, time.time() - days * DAY_S))
+
+
+def in_use_for(engine: Engine, days: float) -> None:
+    with engine.begin() as c:
+        c.execute(update(instances).values(received_at=now() - timedelta(days=days)))
+
+
+def test_what_was_rendered_before_a_cut_goes_and_what_is_claimed_stays(
+    engine: Engine, spool: FileSpool, tmp_path: Path
+) -> None:
+    assert keep_instance(engine, received(spool, "one"))
+    cut_off(tmp_path)
+    assert files(tmp_path / "spool") == 3
+    queue = Queue(engine, analyses, "me")
+    queue.release()
+    (lease,) = queue.lease()
+    with queue.ending(lease, Event.FINISH) as c:
+        record_result(c, lease.job_id, result(source("one")), [], picture_digest=spool.put(b"picture, drawn again"))
+    analysed(engine, spool, "two")
+    said = Report(
+        sending_application="RIS",
+        sending_facility="",
+        control_id="1",
+        accession_number="",
+        study_instance_uid="",
+        result_status="F",
+    )
+    keep_report(engine, said, spool.put(b"a report"))
+    in_use_for(engine, 100)
+    assert swept(engine, spool) == 0, "it may just be written"
+    written_ago(tmp_path, 29.9)
+    assert swept(engine, spool) == 0
+    written_ago(tmp_path, 30.1)
+    assert swept(engine, spool) == 2
+    assert swept(engine, spool) == 0
+    for claimed in (b"bytes of one", b"bytes of two", b"sc two", b"picture, drawn again", b"a report"):
+        assert spool.get(hashlib.sha256(claimed).hexdigest()) == claimed
+    assert files(tmp_path / "spool") == 5
+
+
+def test_however_short_the_days_are_a_lease_is_shorter(engine: Engine, spool: FileSpool, tmp_path: Path) -> None:
+    keep_instance(engine, received(spool, "one"))
+    spool.put(b"rendered, and its row is about to be written")
+    in_use_for(engine, 100)
+    soon = Retention(days=0.001, prune_below_mb=10**9)
+    written_ago(tmp_path, 0.9)
+    assert swept(engine, spool, soon) == 0
+    written_ago(tmp_path, 1.1)
+    assert swept(engine, spool, soon) == 1
+
+
+def test_what_is_kept_again_is_young_again(engine: Engine, spool: FileSpool, tmp_path: Path) -> None:
+    """The same bytes come while the orphan of an earlier writer is due: their row is not there yet."""
+    keep_instance(engine, received(spool, "one"))
+    in_use_for(engine, 100)
+    digest = spool.put(b"orphan")
+    written_ago(tmp_path, 40)
+    spool.put(b"orphan")
+    assert swept(engine, spool) == 0
+    written_ago(tmp_path, 40)
+    folder = int(digest[:2], 16)
+    (due,) = spool.written(folder, 30 * DAY_S, 100 * DAY_S)
+    spool.put(b"orphan")  # after it was found due, before it is removed
+    spool.remove_old(due, 30 * DAY_S)
+    assert spool.get(digest) == b"orphan"
+
+
+@pytest.mark.parametrize("days", [None, 10])
+def test_what_is_older_than_the_database_is_not_its_own(
+    days: float | None, engine: Engine, spool: FileSpool, tmp_path: Path
+) -> None:
+    """A new database over an old spool: a database_url that was mistyped must not cost a radiograph."""
+    spool.put(b"a radiograph of the other database")
+    if days:
+        keep_instance(engine, received(spool, "one"))
+        in_use_for(engine, days)
+    before = files(tmp_path / "spool")
+    written_ago(tmp_path, 400)
+    assert swept(engine, spool) == 0
+    assert files(tmp_path / "spool") == before
+
+
+def test_what_was_pruned_and_comes_to_lie_there_again_is_not_claimed(
+    engine: Engine, spool: FileSpool, tmp_path: Path
+) -> None:
+    """Killed after the file was kept, and before the row said that it is there again."""
+    queue = Queue(engine, analyses, "me")
+    keep_instance(engine, received(spool, "one"))
+    with queue.ending(queue.lease()[0], Event.DECLINE):
+        pass
+    assert prune(engine, spool, Retention(days=30, prune_below_mb=10**9)) == 1
+    received(spool, "one")
+    in_use_for(engine, 100)
+    written_ago(tmp_path, 40)
+    assert swept(engine, spool) == 1
+    assert files(tmp_path / "spool") == 0
+
+
+def test_the_role_looks_at_one_folder_after_the_other(tmp_path: Path) -> None:
+    config = Configuration(state_dir=tmp_path, receive=Receive(port=0))
+    engine = open_database(config.database)
+    role = ReceiveRole(config, engine)
+    try:
+        spool = FileSpool(config.spool_dir)
+        keep_instance(engine, received(spool, "one"))
+        in_use_for(engine, 100)
+        digests = [spool.put(b"orphan %d" % number) for number in range(3)]
+        written_ago(tmp_path, 40)
+        for _ in range(FOLDERS):
+            role._pruned_at = -PRUNE_EVERY_S
+            assert not role.step()
+        assert not any(map(spool.has, digests))
+        assert spool.has(received(spool, "one").digest)
+    finally:
+        role.close()
+        engine.dispose()
