@@ -186,7 +186,7 @@ def queue_show(job: str, config_path: Path | None) -> None:
 @click.argument("job")
 @config_option
 def queue_retry(job: str, config_path: Path | None) -> None:
-    """Try a JOB again, now; one that is done is answered anew, as a new revision."""
+    """Try a JOB again, now; what is done is answered anew, as a new revision, or sent again, as the same object."""
     from provisioning.queues import retry
 
     out.print(f"{job} is {retry(_configuration(config_path), job)}")
