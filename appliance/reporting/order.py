@@ -39,6 +39,12 @@ def is_lowered(profile: Hl7Destination) -> bool:
     return profile.flag in ("orm", "omi") and profile.usual_priority is not None
 
 
+def name_two_orders(source: Dataset, other: Dataset) -> bool:
+    """Whether a number that both have is another: what was corrected may have been another patient's."""
+    pairs = [(requested(source, keyword), requested(other, keyword)) for keyword in (PLACER, FILLER, "AccessionNumber")]
+    return any(one and two and one != two for one, two in pairs)
+
+
 def priority_update(study: StudyResult, source: Dataset, profile: Hl7Destination) -> bytes:
     """ORM^O01 or OMI^O23, by `profile.flag`, that gives the order `profile.priority`.
 

@@ -35,7 +35,15 @@ from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
 from appliance.errors import OsteonError, Rejected, Transient
 from appliance.reporting import fhir, oru
-from appliance.reporting.order import LOWERED, ORDER, is_flagged, is_lowered, priority_update, priority_withdrawal
+from appliance.reporting.order import (
+    LOWERED,
+    ORDER,
+    is_flagged,
+    is_lowered,
+    name_two_orders,
+    priority_update,
+    priority_withdrawal,
+)
 from appliance.storage.outgoing import Outgoing
 
 from .bugs import bug
@@ -115,14 +123,16 @@ def of_study(
             yield from objects(destination)
         elif isinstance(destination, Hl7Destination):
             yield Form("oru", oru.control_id(study, "oru"), lambda: oru.oru_r01(study, source, destination))
-            if is_flagged(study, destination):
-                update = partial(priority_update, study, source, destination)
-                yield Form(ORDER, oru.control_id(study, ORDER), update)
-            elif destination.name in raised and is_lowered(destination):
-                lower = partial(priority_withdrawal, study, raised[destination.name], destination)
-                yield Form(LOWERED, oru.control_id(study, LOWERED), lower)
+            yield from priorities(destination)
         else:
             yield Form("fhir", fhir.bundle_identifier(study), lambda: fhir.transaction(study, source, destination))
+
+    def priorities(destination: Hl7Destination) -> Iterator[Form]:
+        flagged, by = is_flagged(study, destination), raised.get(destination.name)
+        if by is not None and is_lowered(destination) and (not flagged or name_two_orders(by, source)):
+            yield Form(LOWERED, oru.control_id(study, LOWERED), lambda: priority_withdrawal(study, by, destination))
+        if flagged:
+            yield Form(ORDER, oru.control_id(study, ORDER), lambda: priority_update(study, source, destination))
 
     def objects(destination: DicomDestination) -> Iterator[Form]:
         if "summary" in destination.objects:

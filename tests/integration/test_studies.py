@@ -351,8 +351,10 @@ def test_the_order_that_was_raised_is_lowered_and_not_its_correction(engine: Eng
     reporter = flagging(engine, spool)
     reported(engine, spool, reporter, (0.87, "A1"))
     assert orders_sent(engine, spool) == [("A1", "S")]
-    reported(engine, spool, reporter, (0.1, "A2"))
-    assert orders_sent(engine, spool) == [("A1", "R")]
+    reported(engine, spool, reporter, (0.9, "A2"))
+    assert orders_sent(engine, spool) == [("A1", "R"), ("A2", "S")], "the correction is flagged, too"
+    reported(engine, spool, reporter, (0.1, "A3"))
+    assert orders_sent(engine, spool) == [("A2", "R")]
 
 
 def test_a_site_that_names_no_usual_priority_has_none_taken_back(engine: Engine, spool: FileSpool) -> None:
