@@ -7,9 +7,10 @@ anew.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from engines.training.backbone import fix
 from engines.training.classifier import train_classifiers
 from engines.training.dataset import LEARN_ONLY, Dataset
 from engines.training.evidence import Evidence, examined, joined
-from engines.training.export import ready
+from engines.training.export import export_localiser, ready
 from engines.training.localiser import train_localiser
 from engines.training.loop import Schedule
 from engines.training.networks import (
@@ -39,7 +40,7 @@ from engines.training.networks import (
 from engines.training.pack_writer import PackSpec, write_pack
 from engines.training.performance import written
 from provisioning.training_manifest import NAME, Row, from_fracatlas, from_grazpedwri, read_manifest
-from provisioning.training_material import FLAGS, PHANTOM_SITES, SITES, TEST, THRESHOLD, material, phantoms
+from provisioning.training_material import FLAGS, PHANTOM_SITES, SITES, TEST, THRESHOLD, material, phantoms, unread
 from provisioning.training_notes import FRACATLAS_FACTS, FRACATLAS_NOTES, PHANTOM_NOTES
 
 CACHE = Path("~/.cache/osteon/training")
@@ -48,10 +49,12 @@ N = TypeVar("N", bound=nn.Module)
 CLASSIFIED = ("ankle", "wrist", "knee", "pelvis")
 """Sites with an engine: no film shows a fractured spine, and 14 fractures of shoulders taught nothing."""
 
+FRACTURE_STEPS = 1200
 LOCALISER_STEPS = (500, 300, 300)  # batches of each cycle of the learning rate
-PHANTOM_LOCALISER = (8, 16, 24, 32, 32)  # 0.08 million weights
-PHANTOM_FLAGS = ("cast",)  # metal was not learned by so small a localiser: an AUROC of 0.51
+PHANTOM_LOCALISER = (12, 24, 32, 48, 48)
+PHANTOM_LOCALISER_STEPS = 2500
 PHANTOM_CLASSIFIER = (8, 16, 24, 32)  # 0.06 million weights
+PHANTOM_STEPS = 3000
 FILM_CHANGES = Augmentation(
     quarter_turns=True, rotation_deg=15, scale=0.35, shift=0.1, gamma=0.5, contrast=0.3, noise=6
 )
@@ -95,27 +98,26 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, threads: int 
             ),
         )
 
+    locator = locating(len(LOCALISER_STEPS) - 1)
+    exported = cache / f"{source.key}-lite-localiser.onnx"
+    export_localiser(copy.deepcopy(locator), exported)
+    whole = unread(source.rows, source.folder, exported, cache / f"{source.key}-unread.npz")
+    known = dataset.joined(whole) if whole else dataset
+
     def fractures(fold: int) -> FractureNetwork:
-        regions = dataset.regions_of(dataset.fold != fold)
-        return _trained(
-            cache / f"{source.key}-lite-{fold}.pt",
-            lambda: lite_fractures(len(SITES)),
-            lambda n: fix(n.trunk[0]),
-            lambda n, kept: train_classifiers(
-                classifier.begin_from_lite(n, dataset, regions),
-                dataset,
-                regions,
-                Schedule(steps=450),
-                REGION_CHANGES,
-                kept,
-            ),
-        )
+        def learning(blank: FractureNetwork, kept: Path) -> FractureNetwork:
+            regions = known.regions_of(known.fold != fold)
+            begun = classifier.begin_from_lite(blank, known, regions)
+            return train_classifiers(begun, known, regions, Schedule(steps=FRACTURE_STEPS), REGION_CHANGES, kept)
+
+        stored = cache / f"{source.key}-lite-{fold}.pt"
+        return _trained(stored, lambda: lite_fractures(len(SITES)), lambda n: fix(n.trunk[0]), learning)
 
     evidence = _evidence(cache / f"{source.key}-lite-evidence.npz", dataset, fractures)
     folds = ", ".join(str(int((dataset.fold == k).sum())) for k in dataset.folds)
     spec = PackSpec(
         name=source.name,
-        version="0.2.0",
+        version="0.3.0",
         kind="radiographs",
         description=f"Localiser of {len(SITES)} sites, fracture classifiers for {len(CLASSIFIED)}; research only.",
         preprocessing=DaliPreprocessor.digest,
@@ -123,6 +125,7 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, threads: int 
             **source.facts,
             "first_weights": "EfficientNet-Lite0 of ImageNet, Apache-2.0",
             "films": len(dataset.films),
+            "unread_films": len(whole.films) if whole else 0,
             "fractured_films": len(np.unique(dataset.film[dataset.labels])),
             "split": f"{len(dataset.folds)} folds of whole groups: {folds} films",
         },
@@ -132,7 +135,7 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, threads: int 
         threshold_fold=THRESHOLD,
     )
     # neither network that ships has seen the fold TEST: the two can be tested together
-    _report(write_pack(spec, dataset, locating(len(LOCALISER_STEPS) - 1), fractures(TEST), evidence, out))
+    _report(write_pack(spec, dataset, locator, fractures(TEST), evidence, out))
 
 
 def train_phantom(out: Path, cache: Path = CACHE, *, threads: int = 2) -> None:
@@ -140,15 +143,18 @@ def train_phantom(out: Path, cache: Path = CACHE, *, threads: int = 2) -> None:
     torch.set_num_threads(threads)
     cache = cache.expanduser()
     dataset = phantoms(cache)
-    told = np.isin(dataset.flags, PHANTOM_FLAGS)
-    dataset = replace(dataset, flags=dataset.flags[told], flagged=dataset.flagged[:, told])
     learned = dataset.fold == LEARN_ONLY
     locating = _trained(
         cache / "phantom-localiser.pt",
-        lambda: plain_localiser(len(PHANTOM_SITES), PHANTOM_LOCALISER, len(PHANTOM_FLAGS)),
+        lambda: plain_localiser(len(PHANTOM_SITES), PHANTOM_LOCALISER, len(FLAGS)),
         lambda _: None,
         lambda n, kept: train_localiser(
-            n, dataset, np.flatnonzero(learned), Schedule(steps=1300, batch=16), Augmentation(scale=0.15), kept
+            n,
+            dataset,
+            np.flatnonzero(learned),
+            Schedule(steps=PHANTOM_LOCALISER_STEPS, batch=16),
+            Augmentation(scale=0.15),
+            kept,
         ),
     )
     fractures = _trained(
@@ -159,14 +165,14 @@ def train_phantom(out: Path, cache: Path = CACHE, *, threads: int = 2) -> None:
             n,
             dataset,
             dataset.regions_of(learned),
-            Schedule(steps=1600, learning_rate=3e-3),
+            Schedule(steps=PHANTOM_STEPS, learning_rate=3e-3),
             PHANTOM_CHANGES,
             kept,
         ),
     )
     spec = PackSpec(
         name="phantom",
-        version="0.2.0",
+        version="0.3.0",
         kind="synthetic",
         description="SYNTHETIC: localiser and classifiers for six sites of phantoms, for tests and demonstrations.",
         preprocessing=DaliPreprocessor.digest,

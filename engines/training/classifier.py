@@ -15,13 +15,14 @@ from engines.training.augment import Augmentation, warp
 from engines.training.backbone import pretrained, settle
 from engines.training.dataset import Dataset
 from engines.training.loop import DEVICE, Schedule, train
-from engines.training.losses import place_loss
+from engines.training.losses import heat_loss, place_loss
 from engines.training.networks import REGION_PX, FractureNetwork, soft_maximum
 from engines.training.targets import place_targets
 
 FRACTURED_SHARE = 0.3  # of a batch: above the 12 % of the labels, so that each batch has some; calibration undoes it
 PLACE_SHARE = 4.0  # weight of the score map's loss: a mean over 256 places of which a few matter
 TAP_SHARE = 2.0  # the same at the tap
+HEAT_SHARE = 0.1  # of the loss of where Grad-CAM lies: at 1 the heat is sharper still, and the answers are worse
 SITE_SHARE = 0.1  # naming the site is easy and only steadies the trunk
 DEVIATION_SHARE = 1e-3  # keeps a site's own weights near the shared ones
 SMALL_PX, SMALL_UNTIL = 192, 0.7  # the larger part of the training sees smaller regions (Tan and Le, ICML 2021)
@@ -79,8 +80,10 @@ def train_classifiers(
             tap = network.tap_score(activations)
             named = network.site_score(activations.mean((2, 3)))
         own = scores.float()[torch.arange(batch), site]
+        logit = soft_maximum(own)
         return (
-            functional.binary_cross_entropy_with_logits(soft_maximum(own), answer)
+            functional.binary_cross_entropy_with_logits(logit, answer)
+            + HEAT_SHARE * heat_loss(logit, activations, fracture, answer > 0)
             + PLACE_SHARE * place_loss(own, fracture, known)
             + TAP_SHARE * place_loss(tap.float().squeeze(1), fracture, known)
             + SITE_SHARE * functional.cross_entropy(named.float(), site)

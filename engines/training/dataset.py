@@ -74,6 +74,15 @@ class Dataset:
         """(F,) bool: which films carry a flag; none do of a flag that nobody looked for."""
         return np.asarray(self.flagged[:, self.flags == name].any(1), np.bool_)
 
+    def joined(self, other: Dataset) -> Dataset:
+        """Both, this one first; they know the same sites and flags."""
+        both: dict[str, Any] = {
+            f.name: np.concatenate([getattr(d, f.name) for d in (self, other)]) for f in fields(self)
+        }
+        both |= {"sites": self.sites, "flags": self.flags}
+        both["film"] = np.concatenate([self.film, other.film + len(self.films)])
+        return Dataset(**both)
+
     def save(self, path: Path) -> None:
         """Write one uncompressed .npz; it is read back many times."""
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -43,9 +43,8 @@ def session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
-def locate(path: Path, films: NDArray[np.uint8], lowest: float) -> list[Found]:
+def locate(network: onnxruntime.InferenceSession, films: NDArray[np.uint8], lowest: float) -> list[Found]:
     """Run an exported localiser over (F,512,512) films; regions with a score of at least `lowest`."""
-    network = session(path)
     found = []
     for start in range(0, len(films), BATCH):
         images = films[start : start + BATCH, None].astype(np.float32)

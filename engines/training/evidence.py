@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engines.training.calibration import Calibration, calibrate, operating_points
 from engines.training.dataset import Dataset
-from engines.training.networks import TAP_CELLS, FractureNetwork, soft_maximum
+from engines.training.networks import TAP_CELLS, FractureNetwork, grad_cam, soft_maximum
 
 BATCH = 32
 
@@ -62,10 +62,8 @@ def examined(network: FractureNetwork, dataset: Dataset, regions: NDArray[np.int
         site = torch.from_numpy(dataset.site[some])
         logit = soft_maximum(network.scores(activations)[torch.arange(len(some)), site])
         (gradients,) = torch.autograd.grad(logit.sum(), activations)
-        # Grad-CAM (Selvaraju et al., ICCV 2017, equations 1 and 2)
-        cam = (gradients.mean((2, 3), keepdim=True) * activations).sum(1).clamp(min=0)
         logits.append(logit.detach().double().numpy())
-        cams.append(cam.detach().numpy())
+        cams.append(grad_cam(activations, gradients).detach().numpy())
     return Evidence(regions=regions, logits=np.concatenate(logits), cams=np.concatenate(cams))
 
 

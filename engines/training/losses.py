@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engines.training.networks import grad_cam
+
+LEAST_HEAT = 1e-4  # of the whole map: so that one which misses the fracture has a logarithm
+
 
 def centre_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Focal loss with Gaussian-reduced penalty around each centre (Zhou et al. 2019, equation 1; alpha 2, beta 4).
@@ -57,3 +61,27 @@ def place_loss(scores: Tensor, fracture: Tensor, known: Tensor, *, positive_weig
         scores, fracture, reduction="none", pos_weight=scores.new_tensor(positive_weight)
     )
     return (each * known).sum() / known.sum().clamp(min=1)
+
+
+def heat_loss(logit: Tensor, activations: Tensor, fracture: Tensor, asked: Tensor) -> Tensor:
+    """Minus the logarithm of the share of Grad-CAM that lies on the fracture, in the mean.
+
+    Right for the right reasons (Ross et al., IJCAI 2017), with the map that is shown. What stands between tap and logit
+    is small, so that to differentiate its gradient costs little.
+
+    Parameters
+    ----------
+    logit : (N,) float32
+        Made of `activations`.
+    activations : (N,K,h,w)
+        At the tap.
+    fracture : (N,h,w) float32
+        1 inside a fracture box.
+    asked : (N,) bool
+        The regions with a fracture; nothing is asked of the others' maps.
+    """
+    (gradients,) = torch.autograd.grad(logit[asked].sum(), activations, create_graph=True)
+    cam = grad_cam(activations.float()[asked], gradients.float()[asked])
+    whole, inside = cam.sum((1, 2)), (cam * fracture[asked]).sum((1, 2))
+    least = LEAST_HEAT * whole + torch.finfo(whole.dtype).tiny
+    return -((inside + least) / (whole + least)).log().sum() / asked.sum().clamp(min=1)

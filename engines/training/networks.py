@@ -147,6 +147,11 @@ def soft_maximum(scores: Tensor) -> Tensor:
     return (flat - peak).exp().sum(-1).log() + peak.squeeze(-1)
 
 
+def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """(N,K,h,w) each -> (N,h,w): Grad-CAM (Selvaraju et al., ICCV 2017, equations 1 and 2), not normalised."""
+    return (gradients.mean((2, 3), keepdim=True) * activations).sum(1).clamp(min=0)
+
+
 class SiteHead(nn.Module):
     """What comes after the tap for one site: (N,K,16,16) -> logit (N,)."""
 

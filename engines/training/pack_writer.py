@@ -99,8 +99,9 @@ def _localiser(dataset: Dataset, network: LocaliserNetwork, spec: PackSpec, fold
     path = folder / "localiser.onnx"
     export_localiser(network, path)
     aside, test = (np.flatnonzero(dataset.fold == k) for k in (spec.threshold_fold, spec.test_fold))
-    threshold = best_threshold(dataset, locate(path, dataset.films[aside], LOWEST_SCORE), aside)
-    found = locate(path, dataset.films[test], threshold)
+    exported = session(path)
+    threshold = best_threshold(dataset, locate(exported, dataset.films[aside], LOWEST_SCORE), aside)
+    found = locate(exported, dataset.films[test], threshold)
     return {
         "file": path.name,
         "sites": [str(s) for s in dataset.sites],

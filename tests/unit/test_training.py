@@ -18,12 +18,13 @@ from engines.training.augment import Augmentation, warp, warp_boxes  # noqa: E40
 from engines.training.calibration import calibrate, operating_points  # noqa: E402
 from engines.training.classifier import train_classifiers  # noqa: E402
 from engines.training.dataset import LEARN_ONLY, Dataset  # noqa: E402
+from engines.training.depthwise import DepthwiseConv2d  # noqa: E402
 from engines.training.evaluate import centre_prior, heat_inside, iou, pointing_game  # noqa: E402
 from engines.training.evidence import Evidence, cross_fitted, examined  # noqa: E402
 from engines.training.export import export_classifier, ready  # noqa: E402
 from engines.training.frames import equalised, junk, shuttered  # noqa: E402
 from engines.training.loop import Schedule  # noqa: E402
-from engines.training.losses import box_loss  # noqa: E402
+from engines.training.losses import box_loss, heat_loss  # noqa: E402
 from engines.training.manifest import toml  # noqa: E402
 from engines.training.networks import (  # noqa: E402
     FractureNetwork,
@@ -131,6 +132,46 @@ def test_manifest_reads_back() -> None:
 def test_overlap_of_boxes() -> None:
     a = np.array([[0, 0, 2, 2], [5, 5, 6, 6]], np.float32)
     np.testing.assert_allclose(iou(a, a[:1] + np.float32(1))[:, 0], [1 / 7, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "stride", "side"), [(3, 1, 12), (3, 2, 12), (5, 1, 12), (5, 2, 13), (7, 1, 14)])
+def test_a_depthwise_convolution_learns_as_torchs_own_does(size: int, stride: int, side: int) -> None:
+    torch.manual_seed(size)
+    fast = DepthwiseConv2d(24, size, stride).double()
+    slow = torch.nn.Conv2d(24, 24, size, stride, size // 2, groups=24, bias=False).double()
+    slow.load_state_dict(fast.state_dict())
+    pictures = [torch.randn(3, 24, side, side, dtype=torch.float64)] * 2
+    pictures = [p.clone().requires_grad_() for p in pictures]
+    made = [layer(p) for layer, p in zip((fast, slow), pictures, strict=True)]
+    for m in made:
+        m.square().sum().backward()
+    torch.testing.assert_close(made[0], made[1])
+    torch.testing.assert_close(fast.weight.grad, slow.weight.grad)
+    torch.testing.assert_close(pictures[0].grad, pictures[1].grad)
+
+
+def test_heat_loss_pulls_the_map_onto_the_fracture_and_asks_nothing_of_whole_bones() -> None:
+    torch.manual_seed(1)
+    network = plain_fractures(1, (4, 4, 4, 8))
+    activations = torch.rand(2, 8, 16, 16)
+    fracture = torch.zeros(2, 16, 16)
+    fracture[0, 4:6, 9:12] = 1
+    asked = torch.tensor([True, False])
+
+    def loss() -> torch.Tensor:
+        tap = activations.clone().requires_grad_()
+        return heat_loss(soft_maximum(network.scores(tap)[:, 0]), tap, fracture, asked)
+
+    before = loss().item()
+    assert before == pytest.approx(-np.log(6 / 256), rel=0.5)  # of an even map
+    step = torch.optim.Adam(network.last.parameters(), 3e-2)
+    for _ in range(60):
+        step.zero_grad()
+        loss().backward()
+        step.step()
+    assert loss().item() < before - 0.1
+    assert heat_loss(soft_maximum(network.scores(tap := activations.requires_grad_())[:, 0]), tap, fracture, ~asked) > 0
+    assert heat_loss(soft_maximum(network.scores(tap)[:, 0]), tap, fracture, asked & ~asked) == 0
 
 
 def test_heat_inside_is_the_share_of_the_map_in_the_box() -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 pytest.importorskip("torch")  # only whoever trains needs it
 
+from appliance.service.engines import SHIPPED
 from engines.training.dataset import LEARN_ONLY
 from provisioning.phantoms import phantom
 from provisioning.training_manifest import (
@@ -19,7 +20,7 @@ from provisioning.training_manifest import (
     read_manifest,
     write_manifest,
 )
-from provisioning.training_material import SITES, material
+from provisioning.training_material import SITES, material, unread
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -39,6 +40,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ("file,group,regions\na,1,wrist 1 2 3", "line 2: a box has four numbers, not 3"),
         ("file,group,regions\na,1,wrist 5 5 5 9", "line 2: a box is empty"),
         ("file,group,regions,fractured\na,1,wrist,1", "no box says where"),
+        ("file,group,regions,fractured\na,1,?,", "only be learned from where nothing is fractured"),
     ],
 )
 def test_what_cannot_be_learned_from_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -80,12 +82,33 @@ def test_a_given_split_is_kept(tmp_path: Path) -> None:
     assert material(rows, tmp_path, tmp_path / "three.npz").fold.tolist() == [LEARN_ONLY, 1, 0]
 
 
+def test_regions_that_nobody_has_looked_at_are_found_and_stay_with_their_group(tmp_path: Path) -> None:
+    rows = []
+    for number in range(8):
+        drawn = phantom("wrist", seed=20 + number, fracture=False)
+        Image.fromarray(drawn.pixels).save(tmp_path / f"{number}.png")
+        whole, group = number >= 5, "lone" if number == 7 else str(number % 5)
+        rows.append(Row(file=f"{number}.png", group=group, regions="?" if whole else "wrist", fractured="0"))
+    labelled = material(rows, tmp_path, tmp_path / "labelled.npz")
+    assert len(labelled.films) == 5
+    # the pack of phantoms names its sites in the order in which ours begin
+    found = unread(rows, tmp_path, SHIPPED / "phantom" / "localiser.onnx", tmp_path / "unread.npz")
+    assert found is not None and len(found.films) == 3 and not found.labels.any() and found.clear.all()
+    assert found.fold.tolist() == [labelled.fold[0], labelled.fold[1], LEARN_ONLY]
+    assert [str(found.sites[s]) for s in found.site] == ["wrist"] * 3
+    both = labelled.joined(found)
+    assert both.film.tolist() == [0, 1, 2, 3, 4, 5, 6, 7] and len(both.films) == 8
+    assert unread(rows[:5], tmp_path, tmp_path / "none.onnx", tmp_path / "none.npz") is None
+
+
 def test_fracatlas_is_understood(tmp_path: Path) -> None:
     (tmp_path / "radiographs.csv").write_text(
         "file,fractured,hardware,truncated_jpeg,boxes_xyxy,phash_group\n"
         "images/IMG0000011.jpg,0,1,0,,a\nimages/IMG0000015.jpg,0,0,1,,b\n"
+        "images/IMG9000012.jpg,1,0,0,1 1 9 9,a\nimages/IMG9000013.jpg,0,0,0,,a\nimages/IMG9000014.jpg,0,0,0,,c\n"
     )
-    (row,) = from_fracatlas(tmp_path)  # the second is truncated
+    row, beside, lone = from_fracatlas(tmp_path)  # the second is truncated, the next fractured
+    assert beside.is_unread and beside.group == row.group and lone.is_unread and lone.group != row.group
     assert row.flags == "hardware" and "shoulder" in dict(row.located())
 
 
