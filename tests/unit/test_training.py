@@ -170,7 +170,7 @@ def test_heat_loss_pulls_the_map_onto_the_fracture_and_asks_nothing_of_whole_bon
         loss().backward()
         step.step()
     assert loss().item() < before - 0.1
-    assert heat_loss(soft_maximum(network.scores(tap := activations.requires_grad_())[:, 0]), tap, fracture, ~asked) > 0
+    tap = activations.clone().requires_grad_()
     assert heat_loss(soft_maximum(network.scores(tap)[:, 0]), tap, fracture, asked & ~asked) == 0
 
 
