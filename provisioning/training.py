@@ -49,7 +49,7 @@ N = TypeVar("N", bound=nn.Module)
 CLASSIFIED = ("ankle", "wrist", "knee", "pelvis")
 """Sites with an engine: no film shows a fractured spine, and 14 fractures of shoulders taught nothing."""
 
-FRACTURE_STEPS = 1200
+FRACTURE_STEPS = 1500
 LOCALISER_STEPS = (500, 300, 300)  # batches of each cycle of the learning rate
 PHANTOM_LOCALISER = (12, 24, 32, 48, 48)
 PHANTOM_LOCALISER_STEPS = 2500

@@ -27,23 +27,19 @@ No patient identities exist. A fold holds whole groups of look-alikes and of nei
 common, which is the best that can be done and no proof that no patient is in two folds. Where every run of neighbouring
 numbers is one group, 201 films, nine in ten of them fractured, are one group; that fold is harder (docs/models.md).
 
+The classifiers also learned from whole films whose regions nobody has marked: the localiser found them, and nothing in
+them is broken. Such a film belongs to the fold of its look-alikes and neighbours and is not learned from by the network
+that is asked about that fold. Nothing is measured on one.
+
 The figures of the classifiers are those of five networks trained by one recipe, each on four folds and asked about the
 fifth. The one that has not seen fold 0 ships, with calibration and operating points from the answers of all five. The
-recipe was chosen on fold 0. The localiser was trained on three folds; its threshold was chosen on fold 1, and it was
-tested on fold 0. Its third cycle of training was added after the figures of the second had been seen. So no figure of
-fold 0 is blind, but neither network that ships has learned from it."""
+recipe was chosen on folds 0 and 4, which are not blind; folds 1, 2 and 3 are. The localiser was trained on three folds;
+its threshold was chosen on fold 1, and it was tested on fold 0. Its third cycle of training was added after the figures
+of the second had been seen. Neither network that ships has learned from fold 0."""
 
 PHANTOM_NOTES = """\
 The phantoms are drawn by `provisioning.phantoms`: patients of 8 to 92 years who differ in size, mineral, proportions
 and build; ankle, wrist, knee and spine in two views; scatter, quantum noise, the collimator's leaves, a lead marker.
 Half of them have a fracture line. About a quarter carry metal and a fifth of the limbs a cast, whether or not something
 is broken, and metal never lies on a fracture. Every patient gives one film. Training, and the two folds for thresholds
-and test, use different seeds; the demonstration's are in none of them.
-
-The classifiers of 0.2.0 were trained briefly: the run was begun as one of 1,600 batches and ended as one of 1,050, its
-learning rate lowered faster from the 700th on, for want of processor time; `osteon train phantom` trains all 1,600.
-The localiser also learned to tell metal, in vain (AUROC 0.51 [0.42, 0.60]); that output was left out of the pack.
-
-Through the whole pipeline, on 72 phantoms of seeds that nobody had looked at (30000 to 30011): the site right in 72, 34
-of 36 fractures positive (1 doubt, 1 negative), 36 of 36 whole bones negative, 8 of 8 casts said, none said of 64
-others."""
+and test, use different seeds; the demonstration's are in none of them."""
