@@ -42,4 +42,11 @@ The phantoms are drawn by `provisioning.phantoms`: patients of 8 to 92 years who
 and build; ankle, wrist, knee and spine in two views; scatter, quantum noise, the collimator's leaves, a lead marker.
 Half of them have a fracture line. About a quarter carry metal and a fifth of the limbs a cast, whether or not something
 is broken, and metal never lies on a fracture. Every patient gives one film. Training, and the two folds for thresholds
-and test, use different seeds; the demonstration's are in none of them."""
+and test, use different seeds; the demonstration's are in none of them.
+
+The localiser was also asked for metal and did not learn it (AUROC 0.58 [0.49, 0.67] in 47 of 240 films): it does not
+tell it.
+
+Through the whole pipeline, on 72 phantoms of seeds that nobody had looked at (30012 to 30023): the site right in 72; of
+36 fractures 28 positive, 2 doubt, 6 negative; of 36 whole bones 34 negative, 1 doubt, 1 positive; the hottest place on
+the line in 29 of 30; 9 of 9 casts said, none of 63 others."""

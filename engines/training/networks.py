@@ -210,6 +210,12 @@ class LocaliserNetwork(nn.Module):
         # prior 0.01 of a centre per place (Lin et al., focal loss, ICCV 2017, section 4.1)
         nn.init.constant_(cast("Tensor", cast("nn.Conv2d", self.heat[1]).bias), -4.6)
 
+    def tell(self, flags: list[int]) -> None:
+        """Keep these of the things told of the whole film, in place: for what was learned beside others in vain."""
+        known = cast("nn.Conv2d", self.flag)
+        self.flag = nn.Conv2d(known.in_channels, len(flags), 1)
+        self.flag.load_state_dict({name: value[flags] for name, value in known.state_dict().items()})
+
     @staticmethod
     def normalised(half: Tensor) -> Tensor:
         """Grey levels with mean 0 and deviation 1."""
