@@ -31,7 +31,9 @@ class AnalyseRole:
         spool = FileSpool(config.spool_dir)
         self._reader, self._headers = Reader(self._pipeline), Headers(config.analyse)
         readers = (self._reader, self._headers)
-        self._analyser = Analyser(engine, queue, spool, *readers, config.destinations, config.study)
+        self._analyser = Analyser(
+            engine, queue, spool, *readers, config.destinations, config.study, self._pipeline.draw
+        )
         settled = Queue(engine, studies, owner(self.name), most_attempts=config.analyse.attempts)
         settled.release()
         self._reporter = Reporter(engine, settled, spool, self._headers, config.destinations)

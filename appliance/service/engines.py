@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import engines.packs
 from appliance.analysis.classifier import Classifier, Kernels
+from appliance.analysis.heat import Draw, draw_heats, drawn_by
 from appliance.analysis.localiser import Localiser
 from appliance.analysis.pipeline import Pipeline
 from appliance.compute import Compute, choose_compute, on_cpu
@@ -107,6 +108,7 @@ class Hardware:
     preprocessor: Preprocessor
     runner_of: Callable[[Path], Runner]
     kernels: Kernels
+    draw: Draw = draw_heats
 
 
 def pipeline_of(config: Configuration) -> Pipeline:
@@ -162,6 +164,7 @@ def pipeline_on(hardware: Hardware, config: Configuration, packs: Sequence[Pack]
         rules=config.analyse,
         now=now,
         compute=compute,
+        draw=hardware.draw,
     )
 
 
@@ -201,10 +204,12 @@ def on_gpu(
     gpu = Gpu()
     preprocessor = DaliPreprocessor(device, config.analyse.threads, gpu if device == "gpu" else None)
     check_preprocessor(preprocessor)
+    kernels = CudaKernels(gpu, fatbin=fatbin)
     return Hardware(
         preprocessor=preprocessor,
         runner_of=cache(lambda file: TensorRtRunner(plans[file], gpu)),
-        kernels=CudaKernels(gpu, fatbin=fatbin),
+        kernels=kernels,
+        draw=drawn_by(kernels),
     )
 
 

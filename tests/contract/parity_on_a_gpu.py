@@ -5,18 +5,26 @@ Run by ``make test-gpu``, and by test_kernels_cuda.py on a driver that stands in
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from appliance.analysis.pipeline import Pipeline
 from appliance.compute import Compute
-from appliance.config import Analyse, Configuration
+from appliance.config import Analyse, Configuration, DicomDestination
+from appliance.dicom.part10 import dataset_from_bytes
 from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset
+from appliance.preprocessing.reference import displayed
+from appliance.service.answers import of_radiograph, picture
 from appliance.service.engines import on_gpu, packs_of, pipeline_of, pipeline_on
+from appliance.storage.spool import FileSpool
 from engines.plan import tensorrt
 from provisioning.demonstration import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
-from tests.support.kernel_cases import fatbin_of_today
+from tests.support.kernel_cases import check_picture, fatbin_of_today
 
 PROBABILITY = 2e-3
 """How far the same region's probabilities may lie apart."""
@@ -54,3 +62,25 @@ def test_the_same_radiograph_gets_the_same_answer(both: tuple[Pipeline, Pipeline
     for heat_e, heat_a in zip(on_cpu.heats, on_the_gpu.heats, strict=True):
         np.testing.assert_allclose(heat_a.cells, heat_e.cells, atol=0.02)
     assert actual.caveats == expected.caveats
+
+
+@pytest.mark.parametrize("site", [s.value for s in SITES])
+def test_the_same_analysis_is_drawn_alike(both: tuple[Pipeline, Pipeline], site: str, tmp_path: Path) -> None:
+    """As Secondary Capture and as the picture in the summary; where it reaches over the radiograph, there is colour."""
+    ds = instance_from_phantom(phantom(site, 3, True))
+    radiograph = radiograph_from_dataset(ds, header_from_dataset(ds, ""))
+    analysis, grey = both[0].analyse(radiograph), displayed(radiograph.stored)
+    values = {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": 1, "called_ae_title": "PACS"}
+    archive = DicomDestination.model_validate(values | {"objects": ("sc",)})
+    spool, captures, pictures = FileSpool(tmp_path), [], []
+    for draw in (both[0].draw, both[1].draw):
+        (made,) = of_radiograph(ds, analysis, grey, radiograph.stored.window, [archive], spool.put, draw)
+        captures.append(dataset_from_bytes(spool.get(made.digest)).pixel_array)
+        png = picture(analysis.result, analysis, grey, draw)
+        assert png
+        pictures.append(np.asarray(Image.open(io.BytesIO(png))))
+    assert both[0].draw is not both[1].draw
+    assert analysis.heats
+    for expected, actual in (captures, pictures):
+        check_picture(actual, expected)
+        assert np.ptp(actual.astype(int), axis=2).max() > 50
