@@ -276,6 +276,7 @@ def withdraw(uid: str, reason: str, because: str, config_path: Path | None) -> N
 @config_option
 def check(config_path: Path | None) -> None:
     """Check the configuration and print it with every default; each error with its key, all at once."""
+    from appliance.compute import choose_compute
     from appliance.service.deliver import outlet_of
     from appliance.service.engines import pack_of
     from provisioning.listening import doubts, problems
@@ -292,6 +293,8 @@ def check(config_path: Path | None) -> None:
             shown["bearer"] = "********"
     out.print_json(json.dumps(values))
     out.print(f"pack {pack.name} {pack.version} {pack.digest[:12]} ({pack.kind}): {', '.join(pack.classifiers)}")
+    compute = choose_compute(config.analyse.compute, half=config.analyse.half)
+    out.print(escape(f"{compute.name}: {compute.reason}"))
     for doubt in doubts(config):
         out.print(f"[yellow]{escape(doubt)}[/]")
     out.print("[green]the configuration can be used[/]")

@@ -103,12 +103,15 @@ class Hardware:
     ----------
     runner_of
         The engine of an ONNX file, the same one each time.
+    half
+        It computes in float16.
     """
 
     preprocessor: Preprocessor
     runner_of: Callable[[Path], Runner]
     kernels: Kernels
     draw: Draw = draw_heats
+    half: bool = False
 
 
 def pipeline_of(config: Configuration) -> Pipeline:
@@ -120,14 +123,15 @@ def pipeline_of(config: Configuration) -> Pipeline:
         ``pack`` if the pack is refused, or its networks do not compute on this machine what was measured; ``no_gpu`` or
         ``gpu_failed`` if the configuration insists on a GPU that cannot be used.
     """
-    packs, compute = packs_of(config), choose_compute(config.analyse.compute)
+    packs, half = packs_of(config), config.analyse.half
+    compute = choose_compute(config.analyse.compute, half=half)
     if compute.device == "gpu":
         try:
             return pipeline_on(on_gpu(config, packs), config, packs, compute)
         except (Fault, KernelError, PackError, PlanError, RunnerError) as error:
             if config.analyse.compute == "gpu":
                 raise Fault("gpu_failed", f"{compute.name}: {error}") from error
-            compute = on_cpu(f"{compute.name} was tried at start: {error}")
+            compute = on_cpu(f"{compute.name} was tried at start: {error}", half=half)
     try:
         return pipeline_on(_on_cpu(config), config, packs, compute)
     except PackError as error:
@@ -143,7 +147,7 @@ def pipeline_on(hardware: Hardware, config: Configuration, packs: Sequence[Pack]
         If a network does not reproduce its golden outputs there.
     """
     for each in packs:
-        check_goldens(each, hardware.runner_of)
+        check_goldens(each, hardware.runner_of, half=hardware.half)
     log.info("%s: %s", compute.name, compute.reason)
     pack, runner_of = joined(packs), hardware.runner_of
     return Pipeline(
@@ -199,8 +203,8 @@ def on_gpu(
     from appliance.preprocessing.dali import DaliPreprocessor
     from engines.tensorrt_runner import TensorRtRunner
 
-    target = target_of(card().compute_capability)
-    plans = {b.onnx: b.file for pack in packs for b in build_plans(pack, target, config.plans_dir)}
+    target, half = target_of(card().compute_capability), config.analyse.half
+    plans = {b.onnx: b.file for pack in packs for b in build_plans(pack, target, config.plans_dir, half=half)}
     gpu = Gpu()
     preprocessor = DaliPreprocessor(device, config.analyse.threads, gpu if device == "gpu" else None)
     check_preprocessor(preprocessor)
@@ -210,6 +214,7 @@ def on_gpu(
         runner_of=cache(lambda file: TensorRtRunner(plans[file], gpu)),
         kernels=kernels,
         draw=drawn_by(kernels),
+        half=half,
     )
 
 

@@ -32,10 +32,10 @@ PROBABILITY = 2e-3
 GPU = Compute(device="gpu", name="gpu (under test)", reason="it is tested")
 
 
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pipeline, Pipeline]:
-    """The pipelines on the CPU and on the GPU."""
-    analyse = Analyse(pack="phantom", compute="cpu")
+@pytest.fixture(scope="module", params=["float32", "float16"])
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pipeline, Pipeline]:
+    """The pipelines on the CPU, whose precision is always the same, and on the GPU."""
+    analyse = Analyse(pack="phantom", compute="cpu", precision=request.param)
     config = Configuration(state_dir=tmp_path_factory.mktemp("state"), analyse=analyse)
     packs = packs_of(config)
     # where tests.support.driver stands in for a GPU, there is none for DALI

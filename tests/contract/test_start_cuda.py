@@ -19,9 +19,10 @@ import appliance.compute, appliance.service.engines as engines
 from appliance.config import Analyse, Configuration
 from appliance.service.log import set_up_logging
 set_up_logging()
-state, fatbin, wanted = sys.argv[1:]
+state, fatbin, wanted, precision = sys.argv[1:]
 appliance.compute.FATBIN = pathlib.Path(fatbin)
-config = Configuration(state_dir=pathlib.Path(state), analyse=Analyse(pack="phantom", compute=wanted))
+analyse = Analyse(pack="phantom", compute=wanted, precision=precision)
+config = Configuration(state_dir=pathlib.Path(state), analyse=analyse)
 pipeline = engines.pipeline_of(config)
 print(json.dumps(dataclasses.asdict(pipeline.compute) | {"stamped": pipeline.provenance.compute}))
 """
@@ -29,9 +30,9 @@ print(json.dumps(dataclasses.asdict(pipeline.compute) | {"stamped": pipeline.pro
 
 @pytest.fixture
 def start(environment: dict[str, str], tmp_path: Path) -> Any:
-    def started(wanted: str, **more: str) -> Any:
+    def started(wanted: str, precision: str = "float32", **more: str) -> Any:
         fatbin = fatbin_of_today(tmp_path)
-        return python(environment | more, "-c", START, str(tmp_path), str(fatbin), wanted)
+        return python(environment | more, "-c", START, str(tmp_path), str(fatbin), wanted, precision)
 
     return started
 
@@ -48,6 +49,13 @@ def test_auto_takes_the_cpu_and_says_why(start: Any) -> None:
     )
     assert "DALI cannot use the gpu" in chosen["reason"]
     assert chosen["reason"] in done.stderr
+
+
+def test_what_a_gpu_was_to_compute_in_has_no_effect_on_the_cpu(start: Any) -> None:
+    chosen = json.loads(start("auto", "float16").stdout)
+    assert "tensorrt 0, float16) was tried at start: " in chosen["reason"]
+    assert chosen["reason"].endswith("float16, which has no effect on a CPU")
+    assert "float16" not in chosen["stamped"]
 
 
 def test_one_that_must_have_a_gpu_does_not_start(start: Any) -> None:
