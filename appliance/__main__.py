@@ -425,7 +425,7 @@ def engines() -> None:
 @engines.command("build")
 @click.option("--target", default="sm89", show_default=True, help="sm80, sm86, sm89 (RTX 4090), sm120; or here.")
 @click.option("--pack", "name", help="Name of a pack, or a folder; default: analyse.pack.")
-@click.option("--half", is_flag=True, help="Compute in float16.")
+@click.option("--half", is_flag=True, help="Classifiers compute in float16.")
 @config_option
 def engines_build(target: str, name: str | None, half: bool, config_path: Path | None) -> None:
     """Build what is not there yet: ahead of time with tensorrt_rtx, which needs no GPU, or here with tensorrt."""

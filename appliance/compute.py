@@ -49,7 +49,7 @@ def choose_compute(wanted: Wanted = "auto", *, half: bool = False) -> Compute:
     Parameters
     ----------
     half
-        Networks are to compute in float16 if it is a GPU.
+        Classifiers are to compute in float16 if it is a GPU.
 
     Raises
     ------

@@ -144,7 +144,8 @@ class Analyse(Section):
         "auto", description="auto takes the GPU where driver, packages and card are there; gpu refuses to start without"
     )
     precision: Literal["float32", "float16"] = Field(
-        "float32", description="What a GPU computes networks in; without effect on the CPU, whose answers are float32's"
+        "float32",
+        description="What a GPU computes classifiers in; the CPU, and any localiser, always compute in float32",
     )
     threads: int = Field(2, ge=1, le=64, description="Threads of one inference on the CPU")
     attempts: int = Field(3, ge=1, le=20, description="A radiograph that kills its analysis so often is parked")
@@ -157,7 +158,7 @@ class Analyse(Section):
 
     @property
     def half(self) -> bool:
-        """Whether networks compute in float16 where a GPU runs them."""
+        """Whether classifiers compute in float16 where a GPU runs them."""
         return self.precision == "float16"
 
 

@@ -126,7 +126,8 @@ class _Graph:
             log.error("DALI gave up on the graph, which is built anew for %d at once: %s", self._batch, _reason(error))
         try:
             del self._pipeline
-            backend.ReleaseUnusedMemory()  # which DALI's pools would keep, and memory may be short
+            # DALI's pools would keep what it had, and memory may be short
+            backend.ReleaseUnusedMemory()  # type: ignore[attr-defined]  # its stub lacks it
             self._pipeline = self._built()
             return self(stored, pixels, boxes) if halve else self._outputs(inputs)
         except _DALI_ERRORS as error:

@@ -104,7 +104,7 @@ class Hardware:
     runner_of
         The engine of an ONNX file, the same one each time.
     half
-        It computes in float16.
+        Its classifiers compute in float16.
     """
 
     preprocessor: Preprocessor

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import engines.packs
 from appliance.domain.identifiers import Site
 from appliance.preprocessing.recipe import DIGEST
-from engines.goldens import FAINT, HALF_TOLERANCE, check_goldens
+from engines.goldens import HALF_TOLERANCE, check_goldens
 from engines.half import in_half
 from engines.onnxruntime_runner import OnnxRuntimeRunner
 from engines.pack import Pack, PackError, read_pack
@@ -33,9 +33,10 @@ def test_a_pack_reproduces_its_goldens(name: str) -> None:
 def in_float16(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Pack, dict[Path, Runner]]:
-    """A pack, and its networks as they compute in float16."""
-    pack, made = read_pack(PACKS / request.param, DIGEST), {}
-    for file in (pack.localiser.file, *(c.file for c in pack.classifiers.values())):
+    """A pack, and its networks as they compute with ``analyse.precision = "float16"``."""
+    pack = read_pack(PACKS / request.param, DIGEST)
+    made: dict[Path, Runner] = {pack.localiser.file: OnnxRuntimeRunner(pack.localiser.file)}
+    for file in (c.file for c in pack.classifiers.values()):
         half = tmp_path_factory.mktemp("half") / file.name
         onnx.save(in_half(onnx.load(file)), half)
         made[file] = OnnxRuntimeRunner(half)
@@ -65,11 +66,8 @@ class Altered(Runner):
 @pytest.mark.parametrize(
     ("network", "name", "change"),
     [
-        ("localiser", "box", lambda box: box * 1.03),
-        ("localiser", "heat", lambda heat: heat * 1.03),
+        ("localiser", "box", lambda box: box * 1.003),
         ("localiser", "heat", lambda heat: np.where(heat == heat.max(), 0, heat)),
-        ("localiser", "heat", lambda heat: np.where(heat == 0, FAINT * 1.01, heat)),
-        ("localiser", "heat", np.zeros_like),
         ("classifier", "logit", lambda logit: logit * 1.03),
         ("classifier", "gradients", lambda gradients: gradients[:, ::-1]),
     ],
