@@ -13,6 +13,7 @@ from appliance.storage.tables import analyses, studies
 
 from .engines import pipeline_of
 from .handlers import Analyser
+from .notify import starting
 from .reading import Headers, Reader
 from .studies import Reporter
 from .worker import POLL_S, owner
@@ -25,7 +26,7 @@ class AnalyseRole:
     idle_s = POLL_S
 
     def __init__(self, config: Configuration, engine: Engine) -> None:
-        self._pipeline, self._state_dir = pipeline_of(config), config.state_dir
+        self._pipeline, self._state_dir = pipeline_of(config, starting()), config.state_dir
         queue = Queue(engine, analyses, owner(self.name), most_attempts=config.analyse.attempts)
         queue.release()
         spool = FileSpool(config.spool_dir)

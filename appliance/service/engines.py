@@ -29,7 +29,7 @@ from appliance.ports import Preprocessor
 from appliance.preprocessing.recipe import DIGEST, IMAGE_PX, REGION_PX, fitted_size
 from appliance.preprocessing.reference import ReferencePreprocessor
 from appliance.storage.database import now
-from engines.build import build_plans
+from engines.build import build_plans, networks
 from engines.goldens import check_goldens
 from engines.pack import MANIFEST, Pack, PackError, joined, read_pack
 from engines.plan import PlanError, target_of
@@ -40,6 +40,8 @@ from kernels.build import FATBIN
 from kernels.cuda import CudaKernels
 from kernels.device import Gpu
 from kernels.operations import KernelError
+
+from .notify import Notify, silent
 
 log = logging.getLogger(__name__)
 
@@ -114,8 +116,13 @@ class Hardware:
     half: bool = False
 
 
-def pipeline_of(config: Configuration) -> Pipeline:
+def pipeline_of(config: Configuration, tell: Notify = silent) -> Pipeline:
     """Preprocessing and the engines of the configured packs, loaded, checked against its goldens and ready.
+
+    Parameters
+    ----------
+    tell
+        Is told each step that may take long.
 
     Raises
     ------
@@ -127,7 +134,7 @@ def pipeline_of(config: Configuration) -> Pipeline:
     compute = choose_compute(config.analyse.compute, half=half)
     if compute.device == "gpu":
         try:
-            return pipeline_on(on_gpu(config, packs), config, packs, compute)
+            return pipeline_on(on_gpu(config, packs, tell=tell), config, packs, compute)
         except (Fault, KernelError, PackError, PlanError, RunnerError) as error:
             if config.analyse.compute == "gpu":
                 raise Fault("gpu_failed", f"{compute.name}: {error}") from error
@@ -186,7 +193,11 @@ def _on_cpu(config: Configuration) -> Hardware:
 
 
 def on_gpu(
-    config: Configuration, packs: Sequence[Pack], device: Literal["cpu", "gpu"] = "gpu", fatbin: Path = FATBIN
+    config: Configuration,
+    packs: Sequence[Pack],
+    device: Literal["cpu", "gpu"] = "gpu",
+    fatbin: Path = FATBIN,
+    tell: Notify = silent,
 ) -> Hardware:
     """The GPU, in the thread that calls, until the process ends; plans that are not there are built.
 
@@ -194,6 +205,8 @@ def on_gpu(
     ----------
     device
         On which DALI computes.
+    tell
+        As for `pipeline_of`.
 
     Raises
     ------
@@ -203,19 +216,36 @@ def on_gpu(
     from appliance.preprocessing.dali import DaliPreprocessor
     from engines.tensorrt_runner import TensorRtRunner
 
-    target, half = target_of(card().compute_capability), config.analyse.half
-    plans = {b.onnx: b.file for pack in packs for b in build_plans(pack, target, config.plans_dir, half=half)}
+    plans = _plans(config, packs, tell)
     gpu = Gpu()
     preprocessor = DaliPreprocessor(device, config.analyse.threads, gpu if device == "gpu" else None)
     check_preprocessor(preprocessor)
     kernels = CudaKernels(gpu, fatbin=fatbin)
+
+    @cache
+    def runner_of(file: Path) -> Runner:
+        tell(f"the {file.stem} network is loaded, and compiled if this GPU meets it for the first time")
+        return TensorRtRunner(plans[file], gpu)
+
     return Hardware(
         preprocessor=preprocessor,
-        runner_of=cache(lambda file: TensorRtRunner(plans[file], gpu)),
+        runner_of=runner_of,
         kernels=kernels,
         draw=drawn_by(kernels),
-        half=half,
+        half=config.analyse.half,
     )
+
+
+def _plans(config: Configuration, packs: Sequence[Pack], tell: Notify) -> dict[Path, Path]:
+    """The plan of each ONNX file of `packs` for this GPU."""
+    target, plans = target_of(card().compute_capability), {}
+    count = sum(len(networks(pack)) for pack in packs)
+    tell(f"{count} plans are looked for, and built if they are not there")
+    for pack in packs:
+        for built in build_plans(pack, target, config.plans_dir, half=config.analyse.half):
+            plans[built.onnx] = built.file
+            tell(f"{len(plans)} of {count} plans are there")
+    return plans
 
 
 def check_preprocessor(preprocessor: Preprocessor) -> None:
