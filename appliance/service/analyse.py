@@ -33,7 +33,7 @@ class AnalyseRole:
         self._reader, self._headers = Reader(self._pipeline), Headers(config.analyse)
         readers = (self._reader, self._headers)
         self._analyser = Analyser(
-            engine, queue, spool, *readers, config.destinations, config.study, self._pipeline.draw
+            engine, queue, spool, *readers, config.destinations, config.study, draw=self._pipeline.draw
         )
         settled = Queue(engine, studies, owner(self.name), most_attempts=config.analyse.attempts)
         settled.release()

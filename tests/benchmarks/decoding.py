@@ -1,7 +1,7 @@
 """Milliseconds to decode one radiograph, by encoding, beside pydicom's own choice of decoder.
 
-``python -m tests.benchmarks.decoding [ROWS COLUMNS]``. pydicom takes what is installed: ``pip install python-gdcm pylibjpeg
-pylibjpeg-openjpeg pylibjpeg-rle pyjpegls`` gives it all it can have under a permissive licence.
+``python -m tests.benchmarks.decoding [ROWS COLUMNS]``. pydicom takes what is installed: ``pip install python-gdcm
+pylibjpeg pylibjpeg-openjpeg pylibjpeg-rle pyjpegls`` gives it all it can have under a permissive licence.
 """
 
 from __future__ import annotations

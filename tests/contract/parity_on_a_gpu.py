@@ -11,16 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import select
 
 from appliance.analysis.pipeline import Pipeline
 from appliance.compute import Compute
 from appliance.config import Analyse, Configuration, DicomDestination
-from appliance.dicom.part10 import dataset_from_bytes
+from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset
 from appliance.preprocessing.reference import displayed
 from appliance.service.answers import of_radiograph, picture
 from appliance.service.engines import on_gpu, packs_of, pipeline_of, pipeline_on
+from appliance.service.handlers import Analyser
+from appliance.service.reading import Headers, Reader
+from appliance.storage.database import open_database
+from appliance.storage.ledger import Received, keep_instance
+from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
+from appliance.storage.tables import analyses, deliveries
 from engines.plan import tensorrt
 from provisioning.demonstration import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
@@ -84,3 +91,37 @@ def test_the_same_analysis_is_drawn_alike(both: tuple[Pipeline, Pipeline], site:
     for expected, actual in (captures, pictures):
         check_picture(actual, expected)
         assert np.ptp(actual.astype(int), axis=2).max() > 50
+
+
+def test_the_role_answers_alike(both: tuple[Pipeline, Pipeline], tmp_path: Path) -> None:
+    """From the spool to the delivery: the same radiograph, analysed, drawn and kept by each."""
+    ds = instance_from_phantom(phantom("wrist", 3, True))
+    values = {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": 1, "called_ae_title": "PACS"}
+    archive = DicomDestination.model_validate(values | {"objects": ("sc",)})
+    captures = []
+    for number, pipeline in enumerate(both):
+        config = Configuration(state_dir=tmp_path / str(number))
+        engine, spool = open_database(config.database), FileSpool(config.spool_dir)
+        received = Received(
+            sop_instance_uid=ds.SOPInstanceUID,
+            sop_class_uid=ds.SOPClassUID,
+            transfer_syntax_uid=ds.file_meta.TransferSyntaxUID,
+            digest=spool.put(part10_bytes(ds)),
+            size_bytes=1,
+            calling_ae_title="ROOM1",
+        )
+        keep_instance(engine, received)
+        reader, headers, queue = Reader(pipeline), Headers(pipeline.rules), Queue(engine, analyses, "me")
+        analyser = Analyser(engine, queue, spool, reader, headers, [archive], config.study, draw=pipeline.draw)
+        assert analyser.step()
+        reader.close()
+        headers.close()
+        with engine.connect() as c:
+            digest = c.execute(select(deliveries.c.digest).where(deliveries.c.kind == "sc")).scalar_one()
+        engine.dispose()
+        captures.append(dataset_from_bytes(spool.get(digest)))
+    assert captures[0].SOPInstanceUID == captures[1].SOPInstanceUID
+    expected, actual = (capture.pixel_array for capture in captures)
+    band = len(actual) - ds.Rows
+    close = np.abs(actual[band:].astype(int) - expected[band:]).max(axis=2) <= 8
+    assert close.mean() > 0.99, "but for the frame, whose place is the localiser's"
