@@ -80,7 +80,7 @@ class _Graph:
     def __init__(self, device: Literal["cpu", "gpu"], side_px: int, batch: int, threads: int) -> None:
         self._device, self._side_px, self._batch, self._threads = device, side_px, batch, threads
         try:
-            self._pipeline = self._built()
+            self._pipeline: Pipeline | None = self._built()
         except _DALI_ERRORS as error:
             raise Fault("dali_failed", f"DALI cannot use the {device}: {_reason(error)}") from error
 
@@ -124,16 +124,17 @@ class _Graph:
             halve = n > 1 and _NO_ROOM.search(_reason(error)) is not None
             self._batch = n // 2 if halve else self._batch
             log.error("DALI gave up on the graph, which is built anew for %d at once: %s", self._batch, _reason(error))
+        self._pipeline = None
+        # DALI's pools would keep what it had, and memory may be short
+        backend.ReleaseUnusedMemory()  # type: ignore[attr-defined]  # its stub lacks it
         try:
-            del self._pipeline
-            # DALI's pools would keep what it had, and memory may be short
-            backend.ReleaseUnusedMemory()  # type: ignore[attr-defined]  # its stub lacks it
-            self._pipeline = self._built()
             return self(stored, pixels, boxes) if halve else self._outputs(inputs)
         except _DALI_ERRORS as error:
             raise Fault("dali_failed", f"DALI gave up on the graph twice: {_reason(error)}") from error
 
     def _outputs(self, inputs: dict[str, Any]) -> tuple[NDArray[np.uint8], ...]:
+        if self._pipeline is None:
+            self._pipeline = self._built()
         outputs = self._pipeline.run(**inputs)
         return tuple(np.asarray(o.as_cpu().as_array())[..., 0].copy() for o in outputs)
 
