@@ -276,6 +276,7 @@ def withdraw(uid: str, reason: str, because: str, config_path: Path | None) -> N
 @config_option
 def check(config_path: Path | None) -> None:
     """Check the configuration and print it with every default; each error with its key, all at once."""
+    from appliance.compute import choose_compute
     from appliance.service.deliver import outlet_of
     from appliance.service.engines import pack_of
     from provisioning.listening import doubts, problems
@@ -292,6 +293,8 @@ def check(config_path: Path | None) -> None:
             shown["bearer"] = "********"
     out.print_json(json.dumps(values))
     out.print(f"pack {pack.name} {pack.version} {pack.digest[:12]} ({pack.kind}): {', '.join(pack.classifiers)}")
+    compute = choose_compute(config.analyse.compute, half=config.analyse.half)
+    out.print(escape(f"{compute.name}: {compute.reason}"))
     for doubt in doubts(config):
         out.print(f"[yellow]{escape(doubt)}[/]")
     out.print("[green]the configuration can be used[/]")
@@ -422,7 +425,7 @@ def engines() -> None:
 @engines.command("build")
 @click.option("--target", default="sm89", show_default=True, help="sm80, sm86, sm89 (RTX 4090), sm120; or here.")
 @click.option("--pack", "name", help="Name of a pack, or a folder; default: analyse.pack.")
-@click.option("--half", is_flag=True, help="Compute in float16.")
+@click.option("--half", is_flag=True, help="Classifiers compute in float16.")
 @config_option
 def engines_build(target: str, name: str | None, half: bool, config_path: Path | None) -> None:
     """Build what is not there yet: ahead of time with tensorrt_rtx, which needs no GPU, or here with tensorrt."""

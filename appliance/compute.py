@@ -43,8 +43,13 @@ class Compute:
     reason: str
 
 
-def choose_compute(wanted: Wanted = "auto") -> Compute:
+def choose_compute(wanted: Wanted = "auto", *, half: bool = False) -> Compute:
     """What `wanted` comes to on this machine.
+
+    Parameters
+    ----------
+    half
+        Classifiers are to compute in float16 if it is a GPU.
 
     Raises
     ------
@@ -52,22 +57,24 @@ def choose_compute(wanted: Wanted = "auto") -> Compute:
         ``no_gpu`` if a GPU is wanted and cannot be had, with the remedy.
     """
     if wanted == "cpu":
-        return on_cpu("analyse.compute is cpu")
+        return on_cpu("analyse.compute is cpu", half=half)
     try:
         found, engine = _usable()
     except NoGpu as error:
         if wanted == "gpu":
             raise Fault("no_gpu", f"analyse.compute is gpu, and it cannot be used: {error}") from error
-        return on_cpu(f"no GPU is used: {error}")
+        return on_cpu(f"no GPU is used: {error}", half=half)
     return Compute(
         device="gpu",
-        name=f"gpu ({found.name}, driver {found.driver}, {engine})",
+        name=f"gpu ({found.name}, driver {found.driver}, {engine}{', float16' * half})",
         reason="analyse.compute is gpu" if wanted == "gpu" else "driver, packages and GPU are there",
     )
 
 
-def on_cpu(reason: str) -> Compute:
-    """The CPU, whose engines are the definition of what a pack computes."""
+def on_cpu(reason: str, *, half: bool = False) -> Compute:
+    """The CPU, whose engines define what a pack computes; `half` means nothing to them, which is said."""
+    if half:
+        reason += "; analyse.precision is float16, which has no effect on a CPU"
     return Compute(device="cpu", name=f"cpu ({_cpu_model()}, {os.cpu_count()} threads)", reason=reason)
 
 

@@ -143,6 +143,10 @@ class Analyse(Section):
     compute: Literal["auto", "gpu", "cpu"] = Field(
         "auto", description="auto takes the GPU where driver, packages and card are there; gpu refuses to start without"
     )
+    precision: Literal["float32", "float16"] = Field(
+        "float32",
+        description="What a GPU computes classifiers in; the CPU, and any localiser, always compute in float32",
+    )
     threads: int = Field(2, ge=1, le=64, description="Threads of one inference on the CPU")
     attempts: int = Field(3, ge=1, le=20, description="A radiograph that kills its analysis so often is parked")
     for_processing: bool = Field(
@@ -151,6 +155,11 @@ class Analyse(Section):
     mobile: Films = Field(Films(), description="Films of mobile units: analysed, with a caveat")
     ignore: Films = Field(Films(), description="Never analysed or answered: other software's results, test devices")
     windows: tuple[PresetWindow, ...] = Field((), description="Windows for radiographs that bring none; the first fits")
+
+    @property
+    def half(self) -> bool:
+        """Whether classifiers compute in float16 where a GPU runs them."""
+        return self.precision == "float16"
 
 
 Colours = Literal["standard", "colour_blind"]

@@ -10,6 +10,9 @@ from typing import NamedTuple
 from .pack import Pack
 from .plan import PlanError, build_plan, plan_key
 
+LOCALISER = "localiser"
+"""The network that finds regions, among `networks`; any other is a site's classifier."""
+
 
 class Built(NamedTuple):
     """A network's plan, and whether it was there already."""
@@ -22,7 +25,7 @@ class Built(NamedTuple):
 
 def networks(pack: Pack) -> dict[str, Path]:
     """ONNX file of each network of `pack`, the localiser first."""
-    return {"localiser": pack.localiser.file} | {site: c.file for site, c in pack.classifiers.items()}
+    return {LOCALISER: pack.localiser.file} | {site: c.file for site, c in pack.classifiers.items()}
 
 
 def build_plans(pack: Pack, target: str, folder: Path, *, half: bool = False) -> Iterator[Built]:
@@ -31,7 +34,8 @@ def build_plans(pack: Pack, target: str, folder: Path, *, half: bool = False) ->
     Parameters
     ----------
     half
-        Compute in float16.
+        Classifiers compute in float16. The localiser does not: where it cuts a region a little further, its classifier
+        sees another image, which moved probabilities forty times as far (docs/models.md).
 
     Raises
     ------
@@ -41,7 +45,7 @@ def build_plans(pack: Pack, target: str, folder: Path, *, half: bool = False) ->
     folder.mkdir(parents=True, exist_ok=True)
     for network, onnx in networks(pack).items():
         model = onnx.read_bytes()
-        if half:
+        if half and network != LOCALISER:
             model = _in_half(model)
         plan = folder / f"{plan_key(model, target)}.plan"
         was_there = plan.exists()

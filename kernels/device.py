@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .operations import KernelError
+from .operations import KernelError, TooLarge
 
 
 class OutOfMemory(KernelError):
@@ -54,13 +54,13 @@ class Buffer:
 
         Raises
         ------
-        KernelError
+        TooLarge
             If it does not fit.
         """
         size = prod(shape) * np.dtype(dtype).itemsize
         if size > self._pinned.nbytes:
             room = f"there is room for {self._pinned.nbytes}: raise the capacity"
-            raise KernelError(f"{self.name} {shape} takes {size} bytes, and {room}")
+            raise TooLarge(f"{self.name} {shape} takes {size} bytes, and {room}")
         return DeviceArray(self.pointer, shape, np.dtype(dtype), self)
 
     def filled(self, array: NDArray[Any]) -> DeviceArray:

@@ -33,6 +33,10 @@ class KernelError(Exception):
     """The kernels cannot run, or were called in a way that they cannot serve; the message says what to do."""
 
 
+class TooLarge(KernelError):
+    """More than there are buffers for: nothing was computed, and the kernels can be called again."""
+
+
 class Operations(ABC):
     """The functions of `reference` by the same names, on arrays that need be neither contiguous nor aligned."""
 
@@ -67,7 +71,7 @@ class Operations(ABC):
         image = self._taken("grey", grey, np.uint8, 2)
         height, width = image.shape
         if height * width > LARGEST_PX:
-            raise KernelError(f"a radiograph of {height} x {width} px: the overlay counts to {LARGEST_PX}")
+            raise TooLarge(f"a radiograph of {height} x {width} px: the overlay counts to {LARGEST_PX}")
         table = np.zeros((256, 4), np.uint8)
         table[:, :3] = colour_map() if colours is None else colours
         layers, cells = layers_on(heats, height, width)

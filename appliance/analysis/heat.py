@@ -1,14 +1,19 @@
-"""Heat over grey at the size of a picture: what `kernels.reference` defines, a few rows and one colour at a time."""
+"""Heat over grey at the size of a picture: on the CPU, a few rows and one colour at a time, or by a GPU's kernel.
+
+`kernels.reference.overlay` defines the picture that both make.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.config import Colours
 from appliance.ports import Heat
+from kernels.operations import TooLarge
 from kernels.reference import OPACITY, colour_map, sample
 
 STRIP_ROWS = 32
@@ -17,6 +22,17 @@ STRIP_ROWS = 32
 Window = tuple[int, int, int, int]
 """x0, y0, x1, y1 in whole px of the picture."""
 
+Draw = Callable[[NDArray[np.uint8], NDArray[np.uint8], Sequence[Heat], Colours], None]
+"""Draws into the panel (H, W, 3) the radiograph `grey` (H, W) and over it heats in px of that; see `draw_heats`."""
+
+
+class Overlay(Protocol):
+    """What blends heat over grey: `kernels.reference` or what is tested against it."""
+
+    def overlay(self, grey: NDArray[np.uint8], heats: Sequence[Heat], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W, 3) on the host; see `kernels.reference.overlay`."""
+        ...
+
 
 def colours_of(kind: Colours) -> NDArray[np.uint8]:
     """(256, 3) uint8, from little to strong."""
@@ -24,7 +40,9 @@ def colours_of(kind: Colours) -> NDArray[np.uint8]:
 
 
 def draw_heats(panel: NDArray[np.uint8], grey: NDArray[np.uint8], heats: Sequence[Heat], kind: Colours) -> None:
-    """Blend `heats`, in px of `grey` (H, W), over it into `panel` (H, W, 3); where they meet, the hottest shows."""
+    """Draw `grey` (H, W) into `panel` (H, W, 3), over it `heats` in px of it; where they meet, the hottest shows."""
+    for c in range(3):  # faster than one broadcast
+        panel[..., c] = grey
     table = [np.ascontiguousarray(channel, np.float32) for channel in colours_of(kind).T]
     fields = [_Field(heat, *grey.shape) for heat in heats]
     for field in fields:
@@ -49,6 +67,22 @@ def draw_heats(panel: NDArray[np.uint8], grey: NDArray[np.uint8], heats: Sequenc
                 above += below
                 above += np.float32(0.5)
                 panel[rows, columns, c] = above
+
+
+def drawn_by(kernels: Overlay) -> Draw:
+    """`draw_heats` by `kernels`; what is larger than their buffers, or has no heat to blend, is left to the CPU."""
+
+    def draw(panel: NDArray[np.uint8], grey: NDArray[np.uint8], heats: Sequence[Heat], kind: Colours) -> None:
+        try:
+            blended = kernels.overlay(grey, heats, colours_of(kind)) if heats else None
+        except TooLarge:
+            blended = None
+        if blended is None:
+            draw_heats(panel, grey, heats, kind)
+        else:
+            panel[...] = blended
+
+    return draw
 
 
 class _Field:

@@ -20,14 +20,18 @@ from appliance.ports import Heat
 from appliance.preprocessing.recipe import fitted_size
 
 from .band import band, card, text_px, width_for_text, without_colour
-from .heat import colours_of, draw_heats
+from .heat import Draw, colours_of, draw_heats
 from .regions import draw_regions
 
 AS_RECEIVED = Picture()
 
 
 def overlay(
-    grey: NDArray[np.uint8] | None, result: Result, heats: Sequence[Heat] = (), look: Picture = AS_RECEIVED
+    grey: NDArray[np.uint8] | None,
+    result: Result,
+    heats: Sequence[Heat] = (),
+    look: Picture = AS_RECEIVED,
+    draw: Draw = draw_heats,
 ) -> NDArray[np.uint8]:
     """(band + h, w, 3) uint8 from the radiograph `grey` (H, W) uint8 as displayed; (band + h, w) if `look` is grey.
 
@@ -38,6 +42,8 @@ def overlay(
     heats
         None, or one per finding in the order of `result.findings`. The map of a negative finding is not
         drawn: each is scaled to its own maximum, so it would show red where nothing was found.
+    draw
+        What blends them over the radiograph.
 
     Raises
     ------
@@ -58,16 +64,18 @@ def overlay(
     picture = np.zeros((rows + height, *above.shape[1 : 3 if in_colour else 2]), np.uint8)
     picture[:rows] = above if in_colour else without_colour(above)
     if left:
-        _put(picture[rows:, :width], film.grey)
-    _draw(picture[rows:, left : left + width], film, size, look.colours)
+        draw_heats(picture[rows:, :width], film.grey, (), look.colours)
+    _draw(picture[rows:, left : left + width], film, size, look.colours, draw)
     return picture
 
 
-def thumbnail(grey: NDArray[np.uint8], result: Result, heats: Sequence[Heat], longest_px: int) -> NDArray[np.uint8]:
+def thumbnail(
+    grey: NDArray[np.uint8], result: Result, heats: Sequence[Heat], longest_px: int, draw: Draw = draw_heats
+) -> NDArray[np.uint8]:
     """(h, w, 3) uint8: the radiograph with heat and regions, without words, at most `longest_px` long."""
     film = _film(grey, result, heats, longest_px)
     picture = np.zeros((*film.grey.shape, 3), np.uint8)
-    _draw(picture, film, text_px(*film.grey.shape), "standard")
+    _draw(picture, film, text_px(*film.grey.shape), "standard", draw)
     return picture
 
 
@@ -112,13 +120,9 @@ def _film(grey: NDArray[np.uint8], result: Result, heats: Sequence[Heat], longes
     )
 
 
-def _draw(panel: NDArray[np.uint8], film: _Film, size_px: int, colours: Colours) -> None:
-    _put(panel, film.grey)
+def _draw(panel: NDArray[np.uint8], film: _Film, size_px: int, colours: Colours, draw: Draw) -> None:
     if panel.ndim == 3:
-        draw_heats(panel, film.grey, film.heats, colours)
+        draw(panel, film.grey, film.heats, colours)
+    else:
+        panel[:] = film.grey
     draw_regions(panel, film.regions, size_px)
-
-
-def _put(panel: NDArray[np.uint8], grey: NDArray[np.uint8]) -> None:
-    for channel in np.moveaxis(panel, 2, 0) if panel.ndim == 3 else (panel,):  # faster than one broadcast
-        channel[:] = grey

@@ -23,6 +23,7 @@ from kernels.reference import focus
 from .classifier import Classifier, Evidence
 from .eligibility import comes_from, named_sites, shows_a_trunk
 from .geometry import crop_box
+from .heat import Draw, draw_heats
 from .localiser import Localiser, Region
 
 NON_SPECIFIC_FOCUS = 0.2
@@ -44,7 +45,7 @@ class Analysis:
 
 @dataclass(slots=True)
 class Pipeline:
-    """Preprocess, localise, classify: the engines of one pack behind one call."""
+    """Preprocess, localise, classify: the engines of one pack behind one call; and what draws their heat maps."""
 
     preprocessor: Preprocessor
     localiser: Localiser
@@ -53,6 +54,7 @@ class Pipeline:
     rules: Analyse
     now: Callable[[], datetime]
     compute: Compute = field(default_factory=lambda: on_cpu("nothing else was asked for"))
+    draw: Draw = draw_heats
     _timings: dict[str, float] = field(default_factory=dict, init=False)
 
     def analyse(self, radiograph: Radiograph) -> Analysis:

@@ -1,17 +1,19 @@
 """Stage 1 as one DALI graph; the device is a parameter, and where the pixels come from the only line that differs.
 
 Stored values are resized before the window: half the time of the other order, and the averaging happens before the
-clamp. A DALI pipeline is dead after any error: it is built anew (10 to 35 ms); a second error is a fault of the role.
+clamp. A DALI pipeline is dead after any error: it is built anew (10 to 35 ms), for half as many where memory was short;
+a second error, or too little memory for one, is a fault of the role.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from nvidia.dali import Pipeline, fn, math, types
+from nvidia.dali import Pipeline, backend, fn, math, types
 
 from appliance.domain.radiograph import StoredValues
 from appliance.errors import Fault
@@ -21,8 +23,14 @@ from .recipe import DIGEST, IMAGE_PX, REGION_PX, Prepared, equalisation_table, f
 
 REGIONS_AT_ONCE = 16
 
-_DALI_ERRORS = (IndexError, RuntimeError, TypeError, ValueError)
+_DALI_ERRORS = (IndexError, MemoryError, RuntimeError, TypeError, ValueError)
 """What DALI makes of its own."""
+
+_NO_ROOM = re.compile("bad_alloc|allocat(e|ion)|out of memory")
+"""How it says, and NumPy beneath it, that memory is short, the host's or the GPU's (dali/core/cuda_error.h)."""
+
+_DEAD = "Current pipeline object is no longer valid"
+"""How it ends every message."""
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +80,9 @@ class _Graph:
     def __init__(self, device: Literal["cpu", "gpu"], side_px: int, batch: int, threads: int) -> None:
         self._device, self._side_px, self._batch, self._threads = device, side_px, batch, threads
         try:
-            self._pipeline = self._built()
+            self._pipeline: Pipeline | None = self._built()
         except _DALI_ERRORS as error:
-            raise Fault("dali_failed", f"DALI cannot use the {device}: {_last_line(error)}") from error
+            raise Fault("dali_failed", f"DALI cannot use the {device}: {_reason(error)}") from error
 
     def _built(self) -> Pipeline:
         pipeline = Pipeline(
@@ -92,7 +100,13 @@ class _Graph:
     def __call__(
         self, stored: StoredValues, pixels: Pixels, boxes: NDArray[np.float32]
     ) -> tuple[NDArray[np.uint8], ...]:
-        """(n, side_px, side_px) grey and equalised; `pixels` are those of `stored`, where the graph takes them."""
+        """(n, side_px, side_px) grey and equalised; `pixels` are those of `stored`, where the graph takes them.
+
+        Where memory is short, in runs of half as many, and from then on.
+        """
+        if len(boxes) > self._batch:
+            runs = [self(stored, pixels, some) for some in (boxes[: self._batch], boxes[self._batch :])]
+            return tuple(np.concatenate(made) for made in zip(*runs, strict=True))
         a, b, sigmoid = windowing(stored)
         n = len(boxes)
         sizes = [fitted_size(y1 - y0, x1 - x0, self._side_px) for x0, y0, x1, y1 in boxes.astype(float)]
@@ -107,20 +121,28 @@ class _Graph:
         try:
             return self._outputs(inputs)
         except _DALI_ERRORS as error:
-            log.error("DALI gave up on the graph, which is built anew: %s", _last_line(error))
+            halve = n > 1 and _NO_ROOM.search(_reason(error)) is not None
+            self._batch = n // 2 if halve else self._batch
+            log.error("DALI gave up on the graph, which is built anew for %d at once: %s", self._batch, _reason(error))
+        self._pipeline = None
+        # DALI's pools would keep what it had, and memory may be short
+        backend.ReleaseUnusedMemory()  # type: ignore[attr-defined]  # its stub lacks it
         try:
-            self._pipeline = self._built()
-            return self._outputs(inputs)
+            return self(stored, pixels, boxes) if halve else self._outputs(inputs)
         except _DALI_ERRORS as error:
-            raise Fault("dali_failed", f"DALI gave up on the graph twice: {_last_line(error)}") from error
+            raise Fault("dali_failed", f"DALI gave up on the graph twice: {_reason(error)}") from error
 
     def _outputs(self, inputs: dict[str, Any]) -> tuple[NDArray[np.uint8], ...]:
+        if self._pipeline is None:
+            self._pipeline = self._built()
         outputs = self._pipeline.run(**inputs)
         return tuple(np.asarray(o.as_cpu().as_array())[..., 0].copy() for o in outputs)
 
 
-def _last_line(error: Exception) -> str:
-    return next(iter(reversed(str(error).splitlines())), "no reason given")
+def _reason(error: Exception) -> str:
+    """The last line of what DALI says that says something."""
+    said = [line for line in str(error).splitlines() if line.strip() and not line.startswith(_DEAD)]
+    return said[-1] if said else "no reason given"
 
 
 class DaliPreprocessor:

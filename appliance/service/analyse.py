@@ -13,6 +13,7 @@ from appliance.storage.tables import analyses, studies
 
 from .engines import pipeline_of
 from .handlers import Analyser
+from .notify import starting
 from .reading import Headers, Reader
 from .studies import Reporter
 from .worker import POLL_S, owner
@@ -25,13 +26,15 @@ class AnalyseRole:
     idle_s = POLL_S
 
     def __init__(self, config: Configuration, engine: Engine) -> None:
-        self._pipeline, self._state_dir = pipeline_of(config), config.state_dir
+        self._pipeline, self._state_dir = pipeline_of(config, starting()), config.state_dir
         queue = Queue(engine, analyses, owner(self.name), most_attempts=config.analyse.attempts)
         queue.release()
         spool = FileSpool(config.spool_dir)
         self._reader, self._headers = Reader(self._pipeline), Headers(config.analyse)
         readers = (self._reader, self._headers)
-        self._analyser = Analyser(engine, queue, spool, *readers, config.destinations, config.study)
+        self._analyser = Analyser(
+            engine, queue, spool, *readers, config.destinations, config.study, draw=self._pipeline.draw
+        )
         settled = Queue(engine, studies, owner(self.name), most_attempts=config.analyse.attempts)
         settled.release()
         self._reporter = Reporter(engine, settled, spool, self._headers, config.destinations)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 
+from appliance.analysis.heat import Draw, draw_heats
 from appliance.analysis.overlay import overlay, thumbnail
 from appliance.analysis.pipeline import Analysis
 from appliance.config import DestinationConfig, DicomDestination, Hl7Destination
@@ -45,6 +46,7 @@ from appliance.reporting.order import (
     priority_withdrawal,
 )
 from appliance.storage.outgoing import Outgoing
+from kernels.operations import KernelError
 
 from .bugs import bug
 
@@ -71,8 +73,17 @@ def of_radiograph(
     window: Window | None,
     destinations: Sequence[DestinationConfig],
     put: Put,
+    draw: Draw = draw_heats,
 ) -> list[Outgoing]:
-    """What is said of one radiograph, and to whom; of one that was not analysed where that is asked for."""
+    """What is said of one radiograph, and to whom; of one that was not analysed where that is asked for.
+
+    Raises
+    ------
+    Transient
+        If nothing can be kept now.
+    KernelError
+        If `draw` uses a GPU, and that fails.
+    """
     result = analysis.result
     is_analysed = result.answer is not Answer.NOT_ANALYSED
 
@@ -84,7 +95,7 @@ def of_radiograph(
 
             def capture() -> bytes:
                 dated = replace(result, created_at=local_time(source, result))  # as in the object's header
-                pixels = overlay(grey, dated, analysis.heats, look)
+                pixels = overlay(grey, dated, analysis.heats, look, draw)
                 return part10_bytes(secondary_capture(source, result, pixels, look))
 
             yield Form("sc", sc_uid(result, look), capture)
@@ -149,12 +160,14 @@ def of_study(
     return list(_outgoing(forms, destinations, put))
 
 
-def picture(result: Result, analysis: Analysis, grey: NDArray[np.uint8] | None) -> bytes | None:
+def picture(
+    result: Result, analysis: Analysis, grey: NDArray[np.uint8] | None, draw: Draw = draw_heats
+) -> bytes | None:
     """The radiograph with heat and regions as a small PNG for the summary of the study; None if it has no pixels."""
     if grey is None:
         return None
     file = io.BytesIO()
-    Image.fromarray(thumbnail(grey, result, analysis.heats, PICTURE_PX)).save(file, "PNG", compress_level=1)
+    Image.fromarray(thumbnail(grey, result, analysis.heats, PICTURE_PX, draw)).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
@@ -171,7 +184,7 @@ def _outgoing(
                 digest = digest or put(form.made())
             except Rejected as error:
                 refused = error
-            except Transient:
+            except (Transient, KernelError):  # a GPU that fails fails every form
                 raise
             except Exception as error:  # noqa: BLE001  what one form cannot say must not cost the others
                 refused = bug(error, f"{form.kind} for {destination.name}")

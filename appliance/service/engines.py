@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import engines.packs
 from appliance.analysis.classifier import Classifier, Kernels
+from appliance.analysis.heat import Draw, draw_heats, drawn_by
 from appliance.analysis.localiser import Localiser
 from appliance.analysis.pipeline import Pipeline
 from appliance.compute import Compute, choose_compute, on_cpu
@@ -28,7 +29,7 @@ from appliance.ports import Preprocessor
 from appliance.preprocessing.recipe import DIGEST, IMAGE_PX, REGION_PX, fitted_size
 from appliance.preprocessing.reference import ReferencePreprocessor
 from appliance.storage.database import now
-from engines.build import build_plans
+from engines.build import build_plans, networks
 from engines.goldens import check_goldens
 from engines.pack import MANIFEST, Pack, PackError, joined, read_pack
 from engines.plan import PlanError, target_of
@@ -39,6 +40,8 @@ from kernels.build import FATBIN
 from kernels.cuda import CudaKernels
 from kernels.device import Gpu
 from kernels.operations import KernelError
+
+from .notify import Notify, silent
 
 log = logging.getLogger(__name__)
 
@@ -102,15 +105,24 @@ class Hardware:
     ----------
     runner_of
         The engine of an ONNX file, the same one each time.
+    half
+        Its classifiers compute in float16.
     """
 
     preprocessor: Preprocessor
     runner_of: Callable[[Path], Runner]
     kernels: Kernels
+    draw: Draw = draw_heats
+    half: bool = False
 
 
-def pipeline_of(config: Configuration) -> Pipeline:
+def pipeline_of(config: Configuration, tell: Notify = silent) -> Pipeline:
     """Preprocessing and the engines of the configured packs, loaded, checked against its goldens and ready.
+
+    Parameters
+    ----------
+    tell
+        Is told each step that may take long.
 
     Raises
     ------
@@ -118,14 +130,15 @@ def pipeline_of(config: Configuration) -> Pipeline:
         ``pack`` if the pack is refused, or its networks do not compute on this machine what was measured; ``no_gpu`` or
         ``gpu_failed`` if the configuration insists on a GPU that cannot be used.
     """
-    packs, compute = packs_of(config), choose_compute(config.analyse.compute)
+    packs, half = packs_of(config), config.analyse.half
+    compute = choose_compute(config.analyse.compute, half=half)
     if compute.device == "gpu":
         try:
-            return pipeline_on(on_gpu(config, packs), config, packs, compute)
+            return pipeline_on(on_gpu(config, packs, tell=tell), config, packs, compute)
         except (Fault, KernelError, PackError, PlanError, RunnerError) as error:
             if config.analyse.compute == "gpu":
                 raise Fault("gpu_failed", f"{compute.name}: {error}") from error
-            compute = on_cpu(f"{compute.name} was tried at start: {error}")
+            compute = on_cpu(f"{compute.name} was tried at start: {error}", half=half)
     try:
         return pipeline_on(_on_cpu(config), config, packs, compute)
     except PackError as error:
@@ -141,7 +154,7 @@ def pipeline_on(hardware: Hardware, config: Configuration, packs: Sequence[Pack]
         If a network does not reproduce its golden outputs there.
     """
     for each in packs:
-        check_goldens(each, hardware.runner_of)
+        check_goldens(each, hardware.runner_of, half=hardware.half)
     log.info("%s: %s", compute.name, compute.reason)
     pack, runner_of = joined(packs), hardware.runner_of
     return Pipeline(
@@ -162,6 +175,7 @@ def pipeline_on(hardware: Hardware, config: Configuration, packs: Sequence[Pack]
         rules=config.analyse,
         now=now,
         compute=compute,
+        draw=hardware.draw,
     )
 
 
@@ -179,7 +193,11 @@ def _on_cpu(config: Configuration) -> Hardware:
 
 
 def on_gpu(
-    config: Configuration, packs: Sequence[Pack], device: Literal["cpu", "gpu"] = "gpu", fatbin: Path = FATBIN
+    config: Configuration,
+    packs: Sequence[Pack],
+    device: Literal["cpu", "gpu"] = "gpu",
+    fatbin: Path = FATBIN,
+    tell: Notify = silent,
 ) -> Hardware:
     """The GPU, in the thread that calls, until the process ends; plans that are not there are built.
 
@@ -187,6 +205,8 @@ def on_gpu(
     ----------
     device
         On which DALI computes.
+    tell
+        As for `pipeline_of`.
 
     Raises
     ------
@@ -196,16 +216,36 @@ def on_gpu(
     from appliance.preprocessing.dali import DaliPreprocessor
     from engines.tensorrt_runner import TensorRtRunner
 
-    target = target_of(card().compute_capability)
-    plans = {b.onnx: b.file for pack in packs for b in build_plans(pack, target, config.plans_dir)}
+    plans = _plans(config, packs, tell)
     gpu = Gpu()
     preprocessor = DaliPreprocessor(device, config.analyse.threads, gpu if device == "gpu" else None)
     check_preprocessor(preprocessor)
+    kernels = CudaKernels(gpu, fatbin=fatbin)
+
+    @cache
+    def runner_of(file: Path) -> Runner:
+        tell(f"the {file.stem} network is loaded, and compiled if this GPU meets it for the first time")
+        return TensorRtRunner(plans[file], gpu)
+
     return Hardware(
         preprocessor=preprocessor,
-        runner_of=cache(lambda file: TensorRtRunner(plans[file], gpu)),
-        kernels=CudaKernels(gpu, fatbin=fatbin),
+        runner_of=runner_of,
+        kernels=kernels,
+        draw=drawn_by(kernels),
+        half=config.analyse.half,
     )
+
+
+def _plans(config: Configuration, packs: Sequence[Pack], tell: Notify) -> dict[Path, Path]:
+    """The plan of each ONNX file of `packs` for this GPU."""
+    target, plans = target_of(card().compute_capability), {}
+    count = sum(len(networks(pack)) for pack in packs)
+    tell(f"{count} plans are looked for, and built if they are not there")
+    for pack in packs:
+        for built in build_plans(pack, target, config.plans_dir, half=config.analyse.half):
+            plans[built.onnx] = built.file
+            tell(f"{len(plans)} of {count} plans are there")
+    return plans
 
 
 def check_preprocessor(preprocessor: Preprocessor) -> None:

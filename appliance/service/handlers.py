@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, Row
 from sqlalchemy.exc import SQLAlchemyError
 
+from appliance.analysis.heat import Draw, draw_heats
 from appliance.config import DestinationConfig, Study
 from appliance.dicom.patient_study import patient_digest
 from appliance.dicom.rejection import rejection_from_dataset
@@ -43,10 +44,11 @@ class Analyser:
         headers: Headers,
         destinations: Sequence[DestinationConfig],
         settling: Study,
+        draw: Draw = draw_heats,
     ) -> None:
         self._engine, self._queue, self._spool = engine, queue, spool
         self._reader, self._headers = reader, headers
-        self._destinations, self._settling = destinations, settling
+        self._destinations, self._settling, self._draw = destinations, settling, draw
         self.done = 0
 
     def step(self) -> bool:
@@ -99,9 +101,9 @@ class Analyser:
         analysis = dataclasses.replace(reading.analysis, result=result)
         lease = self._queue.renew(lease)
         made = of_radiograph(
-            reading.source, analysis, reading.grey, reading.window, self._destinations, self._spool.put
+            reading.source, analysis, reading.grey, reading.window, self._destinations, self._spool.put, self._draw
         )
-        overlay = picture(result, analysis, reading.grey)
+        overlay = picture(result, analysis, reading.grey, self._draw)
         picture_digest = self._spool.put(overlay) if overlay else ""
         reason = result.not_analysed
         event = Event.DECLINE if reason else Event.FINISH

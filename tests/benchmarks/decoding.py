@@ -1,7 +1,7 @@
 """Milliseconds to decode one radiograph, by encoding, beside pydicom's own choice of decoder.
 
-``python -m tests.benchmarks.decoding``. pydicom takes what is installed: ``pip install python-gdcm pylibjpeg
-pylibjpeg-openjpeg pylibjpeg-rle pyjpegls`` gives it all it can have under a permissive licence.
+``python -m tests.benchmarks.decoding [ROWS COLUMNS]``. pydicom takes what is installed: ``pip install python-gdcm
+pylibjpeg pylibjpeg-openjpeg pylibjpeg-rle pyjpegls`` gives it all it can have under a permissive licence.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ COMPRESSED = [name for name in ENCODINGS if not name.startswith(("explicit", "ba
 
 def main() -> None:
     """Print the fastest of five, in processor milliseconds, which other work on the machine does not change."""
-    rows = []
+    rows, (height, width) = [], [int(n) for n in sys.argv[1:3]] or [2500, 2048]
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source.dcm"
         ds = instance_from_phantom(phantom("wrist", 3, True))
-        pixels = np.tile(ds.pixel_array, (3, 3))[:2500, :2048]
+        pixels = np.tile(ds.pixel_array, (-(-height // ds.Rows), -(-width // ds.Columns)))[:height, :width]
         ds.Rows, ds.Columns, ds.PixelData = *pixels.shape, pixels.tobytes()
         ds.save_as(source, enforce_file_format=True)
         for name in track(COMPRESSED, description="decoding", transient=True):
@@ -41,7 +41,7 @@ def main() -> None:
             rows.append(
                 (name, len(encoded.PixelData) / 1e6, _fastest(samples, encoded), _fastest(pixel_array, encoded))
             )
-    print(f"2500 x 2048, 12 bits; Python {sys.version.split()[0]}, pydicom {pydicom.__version__}")
+    print(f"{height} x {width}, 12 bits; Python {sys.version.split()[0]}, pydicom {pydicom.__version__}")
     for name, size, ours, theirs in rows:
         peer, ratio = (f"{theirs:6.0f} ms", f"{theirs / ours:5.2f}") if ours and theirs else ("    none", "     ")
         print(f"{name:<26} {size:5.1f} MB   osteon {ours or float('nan'):6.0f} ms   pydicom {peer}   ratio {ratio}")

@@ -15,6 +15,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 import click
 import numpy as np
@@ -44,9 +45,10 @@ TEN_MEGAPIXELS = (3700, 2800)
 @click.option(
     "--rounds", default=50, show_default=True, help="Of each measurement; as many again go before, uncounted."
 )
-def main(pack: str, rounds: int) -> None:
+@click.option("--precision", type=click.Choice(["float32", "float16"]), default="float32", show_default=True)
+def main(pack: str, rounds: int, precision: Literal["float32", "float16"]) -> None:
     """Print every table."""
-    config = Configuration(analyse=Analyse(pack=pack, compute="cpu"))
+    config = Configuration(analyse=Analyse(pack=pack, compute="cpu", precision=precision))
     with tempfile.TemporaryDirectory() as folder:
         config = config.model_copy(update={"state_dir": Path(folder)})
         hardware, compute = _gpu(config, Path(folder))
@@ -66,7 +68,7 @@ def main(pack: str, rounds: int) -> None:
 
 def _gpu(config: Configuration, folder: Path) -> tuple[Hardware, Compute]:
     seen, trt = card(), tensorrt()
-    name = f"{seen.name}, driver {seen.driver}, {trt.__name__} {trt.__version__}"
+    name = f"{seen.name}, driver {seen.driver}, {trt.__name__} {trt.__version__}, {config.analyse.precision}"
     stands_in = trt.__version__ == "0"
     if stands_in:
         name = "NO GPU: tests.support.driver stands in, and every figure is meaningless"

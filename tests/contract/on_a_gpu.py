@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from nvidia.dali import types
 from nvidia.dali.backend import TensorGPU
 
+from appliance.analysis.heat import draw_heats, drawn_by
+from appliance.ports import Heat
 from kernels import reference
 from kernels.cuda import Capacity, CudaKernels
 from kernels.device import Gpu
@@ -79,6 +81,18 @@ def test_the_largest_batch_fits_and_no_larger_one(kernels: CudaKernels) -> None:
             kernels.gradcam(*maps(shape, "noise"))
     with pytest.raises(KernelError, match="raise the capacity"):
         kernels.overlay(grey(50, 101), heats("none", 50, 101))
+
+
+def test_what_is_too_large_for_it_is_drawn_by_the_cpu(kernels: CudaKernels) -> None:
+    for height, width, maps_alone in ((50, 101, False), (50, 100, True)):
+        image = grey(height, width)
+        shown = [Heat(**heat._asdict()) for heat in heats("whole", height, width)]
+        if maps_alone:  # more of them than there is room for
+            shown *= SMALL.heats + 1
+        drawn, expected = np.zeros((2, height, width, 3), np.uint8)
+        drawn_by(kernels)(drawn, image, shown, "standard")
+        draw_heats(expected, image, shown, "standard")
+        same(drawn, expected)
 
 
 def test_one_thread_owns_the_gpu(kernels: CudaKernels) -> None:

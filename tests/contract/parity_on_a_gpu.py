@@ -5,18 +5,33 @@ Run by ``make test-gpu``, and by test_kernels_cuda.py on a driver that stands in
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
+from sqlalchemy import select
 
 from appliance.analysis.pipeline import Pipeline
 from appliance.compute import Compute
-from appliance.config import Analyse, Configuration
+from appliance.config import Analyse, Configuration, DicomDestination
+from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset
+from appliance.preprocessing.reference import displayed
+from appliance.service.answers import of_radiograph, picture
 from appliance.service.engines import on_gpu, packs_of, pipeline_of, pipeline_on
+from appliance.service.handlers import Analyser
+from appliance.service.reading import Headers, Reader
+from appliance.storage.database import open_database
+from appliance.storage.ledger import Received, keep_instance
+from appliance.storage.queue import Queue
+from appliance.storage.spool import FileSpool
+from appliance.storage.tables import analyses, deliveries
 from engines.plan import tensorrt
 from provisioning.demonstration import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
-from tests.support.kernel_cases import fatbin_of_today
+from tests.support.kernel_cases import check_picture, fatbin_of_today
 
 PROBABILITY = 2e-3
 """How far the same region's probabilities may lie apart."""
@@ -24,10 +39,10 @@ PROBABILITY = 2e-3
 GPU = Compute(device="gpu", name="gpu (under test)", reason="it is tested")
 
 
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pipeline, Pipeline]:
-    """The pipelines on the CPU and on the GPU."""
-    analyse = Analyse(pack="phantom", compute="cpu")
+@pytest.fixture(scope="module", params=["float32", "float16"])
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pipeline, Pipeline]:
+    """The pipelines on the CPU, whose precision is always the same, and on the GPU."""
+    analyse = Analyse(pack="phantom", compute="cpu", precision=request.param)
     config = Configuration(state_dir=tmp_path_factory.mktemp("state"), analyse=analyse)
     packs = packs_of(config)
     # where tests.support.driver stands in for a GPU, there is none for DALI
@@ -54,3 +69,59 @@ def test_the_same_radiograph_gets_the_same_answer(both: tuple[Pipeline, Pipeline
     for heat_e, heat_a in zip(on_cpu.heats, on_the_gpu.heats, strict=True):
         np.testing.assert_allclose(heat_a.cells, heat_e.cells, atol=0.02)
     assert actual.caveats == expected.caveats
+
+
+@pytest.mark.parametrize("site", [s.value for s in SITES])
+def test_the_same_analysis_is_drawn_alike(both: tuple[Pipeline, Pipeline], site: str, tmp_path: Path) -> None:
+    """As Secondary Capture and as the picture in the summary; where it reaches over the radiograph, there is colour."""
+    ds = instance_from_phantom(phantom(site, 3, True))
+    radiograph = radiograph_from_dataset(ds, header_from_dataset(ds, ""))
+    analysis, grey = both[0].analyse(radiograph), displayed(radiograph.stored)
+    values = {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": 1, "called_ae_title": "PACS"}
+    archive = DicomDestination.model_validate(values | {"objects": ("sc",)})
+    spool, captures, pictures = FileSpool(tmp_path), [], []
+    for draw in (both[0].draw, both[1].draw):
+        (made,) = of_radiograph(ds, analysis, grey, radiograph.stored.window, [archive], spool.put, draw)
+        captures.append(dataset_from_bytes(spool.get(made.digest)).pixel_array)
+        png = picture(analysis.result, analysis, grey, draw)
+        assert png
+        pictures.append(np.asarray(Image.open(io.BytesIO(png))))
+    assert both[0].draw is not both[1].draw
+    assert analysis.heats
+    for expected, actual in (captures, pictures):
+        check_picture(actual, expected)
+        assert np.ptp(actual.astype(int), axis=2).max() > 50
+
+
+def test_the_role_answers_alike(both: tuple[Pipeline, Pipeline], tmp_path: Path) -> None:
+    """From the spool to the delivery: the same radiograph, analysed, drawn and kept by each."""
+    ds = instance_from_phantom(phantom("wrist", 3, True))
+    values = {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": 1, "called_ae_title": "PACS"}
+    archive = DicomDestination.model_validate(values | {"objects": ("sc",)})
+    captures = []
+    for number, pipeline in enumerate(both):
+        config = Configuration(state_dir=tmp_path / str(number))
+        engine, spool = open_database(config.database), FileSpool(config.spool_dir)
+        received = Received(
+            sop_instance_uid=ds.SOPInstanceUID,
+            sop_class_uid=ds.SOPClassUID,
+            transfer_syntax_uid=ds.file_meta.TransferSyntaxUID,
+            digest=spool.put(part10_bytes(ds)),
+            size_bytes=1,
+            calling_ae_title="ROOM1",
+        )
+        keep_instance(engine, received)
+        reader, headers, queue = Reader(pipeline), Headers(pipeline.rules), Queue(engine, analyses, "me")
+        analyser = Analyser(engine, queue, spool, reader, headers, [archive], config.study, draw=pipeline.draw)
+        assert analyser.step()
+        reader.close()
+        headers.close()
+        with engine.connect() as c:
+            digest = c.execute(select(deliveries.c.digest).where(deliveries.c.kind == "sc")).scalar_one()
+        engine.dispose()
+        captures.append(dataset_from_bytes(spool.get(digest)))
+    assert captures[0].SOPInstanceUID == captures[1].SOPInstanceUID
+    expected, actual = (capture.pixel_array for capture in captures)
+    band = len(actual) - ds.Rows
+    close = np.abs(actual[band:].astype(int) - expected[band:]).max(axis=2) <= 8
+    assert close.mean() > 0.99, "but for the frame, whose place is the localiser's"

@@ -16,6 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from appliance.analysis.heat import drawn_by
+from appliance.analysis.overlay import overlay, thumbnail
+from appliance.config import Picture
+from appliance.domain.finding import Box
+from appliance.ports import Heat
 from kernels import reference
 from kernels.build import SOURCE, host_library
 from kernels.cuda import CudaKernels
@@ -31,9 +36,12 @@ from tests.support.kernel_cases import (
     check_all,
     check_maps,
     check_overlay,
+    check_picture,
     fatbin_of_today,
     same,
 )
+from tests.support.results import finding, result
+from tests.support.sources import source
 
 BACKENDS = {"reference": ["reference"], "host": ["host", "host backward"], "cuda": ["cuda"]}
 BARRIERS = [m.start() for m in re.finditer(r"__syncthreads\(\);", SOURCE.read_text())]
@@ -88,6 +96,23 @@ def test_overlay(kernels: Any, size: tuple[int, int], layout: str) -> None:
 def test_overlay_in_the_other_colours_and_of_a_strided_image(kernels: Any) -> None:
     grey = np.asfortranarray(kernel_cases.grey(53, 118))[::-1, ::2]
     check_overlay(kernels, grey, kernel_cases.heats("meeting", *grey.shape), reference.colour_map("sunset"))
+
+
+@pytest.mark.parametrize(
+    "look",
+    [{}, {"layout": "beside", "colours": "colour_blind"}, {"longest_px": 300}, {"layout": "grey"}],
+    ids=str,
+)
+def test_pictures_are_those_that_the_cpu_draws(kernels: Any, look: dict[str, Any]) -> None:
+    image = kernel_cases.grey(420, 333)
+    shown = [Heat(**heat._asdict()) for heat in kernel_cases.heats("meeting", *image.shape)]
+    boxes = [Box(**dict(zip(("x0", "y0", "x1", "y1"), heat.within, strict=True))) for heat in shown]
+    given = result(source(), *(finding(p, box=box) for p, box in zip((0.9, 0.4, 0.1), boxes, strict=True)))
+    draw = drawn_by(kernels)
+    for heats in (shown, ()):
+        picture = overlay(image, given, heats, Picture(**look), draw)
+        check_picture(picture, overlay(image, given, heats, Picture(**look)))
+    check_picture(thumbnail(image, given, shown, 256, draw), thumbnail(image, given, shown, 256))
 
 
 def test_what_is_no_number_is_not_taken_for_cold(kernels: Any) -> None:

@@ -28,6 +28,26 @@ with kernels.device.Gpu() as gpu:
 """
 
 
+DRAW = f"""
+import numpy as np, pathlib
+from appliance.analysis.heat import drawn_by
+from appliance.analysis.pipeline import Analysis
+from appliance.config import DicomDestination
+from appliance.ports import Heat
+from appliance.service.answers import of_radiograph
+from kernels.cuda import CudaKernels
+from kernels.device import Gpu
+from tests.support.results import finding, result
+from tests.support.sources import source
+heat = Heat(cells=np.ones((2, 2), np.float32), extent=(0, 0, 9, 9), within=(0, 0, 9, 9))
+archive = DicomDestination(kind="dicom", name="a", host="b", port=1, called_ae_title="C", objects=("sc",))
+with Gpu() as gpu:
+    draw = drawn_by(CudaKernels(gpu, fatbin=pathlib.Path({str(SOURCE)!r})))
+    given, film = Analysis(result=result(source(), finding()), heats=(heat,)), np.ones((300, 300), np.uint8)
+    print(of_radiograph(source(), given, film, None, [archive], lambda content: "kept", draw)[0].digest)
+"""
+
+
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory, campaign: bool) -> dict[str, str]:
     """Of a process that finds PyCUDA and a driver."""
@@ -67,6 +87,15 @@ def test_the_contract_holds_through_pycuda(environment: dict[str, str], file: st
 def test_what_the_gpu_refuses_is_said(environment: dict[str, str], function: str, said: str) -> None:
     done = python(environment | {"CUDA_FAILS": function}, "-c", USE)
     assert said in done.stderr
+
+
+def test_a_gpu_that_fails_under_a_picture_costs_more_than_that_picture(environment: dict[str, str]) -> None:
+    """The role stops: what is said of this radiograph, and of the next one, needs the GPU, too."""
+    done = python(environment, "-c", DRAW)
+    assert done.stdout == "kept\n", done.stderr
+    done = python(environment | {"CUDA_FAILS": "cuLaunchKernel"}, "-c", DRAW)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "KernelError: overlay cannot be launched" in done.stderr
 
 
 def test_without_pycuda_it_is_said_so() -> None:

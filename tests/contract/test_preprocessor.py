@@ -1,5 +1,8 @@
 """The `Preprocessor` port: DALI on the CPU against the NumPy reference, and the reference against OpenCV."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
@@ -205,6 +208,48 @@ def test_a_graph_that_died_is_built_anew() -> None:
     with pytest.raises(IndexError, match="no longer valid"):
         own._image._pipeline.run(pixels=[np.zeros((2, 2), np.uint16)])  # dies: not what the graph takes
     np.testing.assert_array_equal(own.prepare(values).image, before)
+
+
+SHORT = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from appliance.domain.radiograph import StoredValues, Window
+from appliance.preprocessing.dali import _Graph
+from appliance.service.log import set_up_logging
+set_up_logging()
+graph, side = _Graph("cpu", 1024, 16, 1), 64
+pixels = np.add.outer(np.arange(side), np.arange(side)).astype(np.uint16)
+stored = StoredValues(pixels=pixels, window=Window(center=side, width=2 * side))
+boxes = np.array([[k, k, side, side] for k in range(16)], np.float32)
+graph(stored, pixels[..., None], boxes[:1])
+held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+most = held + int(sys.argv[1]) * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+made = graph(stored, pixels[..., None], boxes)
+print(graph._batch)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+expected = _Graph("cpu", 1024, 16, 1)(stored, pixels[..., None], boxes)
+for part, whole in zip(made, expected, strict=True):
+    np.testing.assert_array_equal(part, whole)
+"""
+"""Takes 16 regions of 1024 px where there is so much memory more, in MiB."""
+
+
+def test_where_memory_is_short_fewer_regions_are_taken_at_once() -> None:
+    """The host's here, a GPU's there: DALI says it alike. What is freed is given back, which the host else keeps."""
+    returned = {"DALI_MALLOC_POOL_THRESHOLD": "1000000M", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
+    plenty, short, none = (
+        subprocess.run([sys.executable, "-c", SHORT, more], env=os.environ | returned, capture_output=True, text=True)
+        for more in ("4000", "120", "1")
+    )
+    assert plenty.stdout == "16\n", plenty.stderr
+    assert "built anew" not in plenty.stderr
+    assert short.stdout in ("8\n", "4\n", "2\n"), short.stderr
+    assert "is built anew for 8 at once: std::bad_alloc" in short.stderr
+    assert none.returncode == 1
+    assert "DALI gave up on the graph twice: " in none.stderr
+    assert "[dali_failed]" in none.stderr
 
 
 def brighter(image: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:

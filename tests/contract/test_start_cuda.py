@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appliance.preprocessing.recipe import DIGEST
+from appliance.service.engines import SHIPPED
+from engines.build import networks
+from engines.pack import read_pack
 from tests.contract.test_kernels_cuda import environment, python
 from tests.support.kernel_cases import fatbin_of_today
+from tests.support.peers import find
 
 __all__ = ["environment"]
 
@@ -19,19 +27,46 @@ import appliance.compute, appliance.service.engines as engines
 from appliance.config import Analyse, Configuration
 from appliance.service.log import set_up_logging
 set_up_logging()
-state, fatbin, wanted = sys.argv[1:]
+state, fatbin, wanted, precision = sys.argv[1:]
 appliance.compute.FATBIN = pathlib.Path(fatbin)
-config = Configuration(state_dir=pathlib.Path(state), analyse=Analyse(pack="phantom", compute=wanted))
+analyse = Analyse(pack="phantom", compute=wanted, precision=precision)
+config = Configuration(state_dir=pathlib.Path(state), analyse=analyse)
 pipeline = engines.pipeline_of(config)
 print(json.dumps(dataclasses.asdict(pipeline.compute) | {"stamped": pipeline.provenance.compute}))
 """
 
 
+ROLE = """
+import pathlib, sys
+import appliance.compute
+from appliance.config import Analyse, Configuration
+from appliance.service.analyse import AnalyseRole
+from appliance.storage.database import open_database
+appliance.compute.FATBIN = pathlib.Path(sys.argv[2])
+config = Configuration(state_dir=pathlib.Path(sys.argv[1]), analyse=Analyse(pack="phantom"))
+if __name__ == "__main__":
+    AnalyseRole(config, open_database(config.database)).close()
+"""
+
+LOAD = """
+import pathlib, sys
+from appliance.config import Analyse, Configuration
+from appliance.service.engines import on_gpu, packs_of
+from appliance.service.notify import starting
+from engines.goldens import check_goldens
+config = Configuration(state_dir=pathlib.Path(sys.argv[1]), analyse=Analyse(pack="phantom"))
+packs = packs_of(config)
+hardware = on_gpu(config, packs, "cpu", pathlib.Path(sys.argv[2]), starting())
+check_goldens(packs[0], hardware.runner_of)
+hardware.runner_of(packs[0].localiser.file)
+"""
+
+
 @pytest.fixture
 def start(environment: dict[str, str], tmp_path: Path) -> Any:
-    def started(wanted: str, **more: str) -> Any:
+    def started(wanted: str, precision: str = "float32", **more: str) -> Any:
         fatbin = fatbin_of_today(tmp_path)
-        return python(environment | more, "-c", START, str(tmp_path), str(fatbin), wanted)
+        return python(environment | more, "-c", START, str(tmp_path), str(fatbin), wanted, precision)
 
     return started
 
@@ -48,6 +83,51 @@ def test_auto_takes_the_cpu_and_says_why(start: Any) -> None:
     )
     assert "DALI cannot use the gpu" in chosen["reason"]
     assert chosen["reason"] in done.stderr
+
+
+def test_what_a_gpu_was_to_compute_in_has_no_effect_on_the_cpu(start: Any) -> None:
+    chosen = json.loads(start("auto", "float16").stdout)
+    assert "tensorrt 0, float16) was tried at start: " in chosen["reason"]
+    assert chosen["reason"].endswith("float16, which has no effect on a CPU")
+    assert "float16" not in chosen["stamped"]
+
+
+def told(environment: dict[str, str], program: str, folder: Path) -> list[str]:
+    """What systemd's own library sends to the socket that systemd listens on, in order."""
+    said: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(folder / "notify"))
+
+        def listen() -> None:
+            while message := listening.recv(4096):
+                said.append(message.decode())
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        try:
+            more = {"NOTIFY_SOCKET": str(folder / "notify")}
+            done = python(environment | more, "-c", program, str(folder), str(fatbin_of_today(folder)))
+        finally:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+                end.sendto(b"", str(folder / "notify"))
+            listener.join()
+    assert done.returncode == 0, done.stderr
+    return said
+
+
+@pytest.mark.parametrize("program", [ROLE, LOAD], ids=["role", "load"])
+def test_a_first_start_may_take_as_long_as_its_steps(environment: dict[str, str], program: str, tmp_path: Path) -> None:
+    """Seven networks: each is built, then loaded; the role itself gets no further than DALI here, and takes the CPU."""
+    if find_spec("systemd") is None:
+        find("systemd-python")
+    said = told(environment, program, tmp_path)
+    assert all(message.startswith("EXTEND_TIMEOUT_USEC=600000000\nSTATUS=starting: ") for message in said), said
+    steps = [message.partition(": ")[2] for message in said]
+    expected = ["7 plans are looked for, and built if they are not there"]
+    expected += [f"{n} of 7 plans are there" for n in range(1, 8)]
+    assert steps[:8] == expected
+    loaded = [] if program is ROLE else list(networks(read_pack(SHIPPED / "phantom", DIGEST)))
+    assert [step.split()[1] for step in steps[8:]] == loaded
 
 
 def test_one_that_must_have_a_gpu_does_not_start(start: Any) -> None:

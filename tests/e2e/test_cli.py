@@ -33,6 +33,15 @@ def test_check_prints_what_is_in_force(tmp_path: Path) -> None:
     assert "phantom" in done.stdout and "synthetic" in done.stdout
 
 
+def test_check_says_what_computes_and_what_has_no_effect(tmp_path: Path) -> None:
+    path = tmp_path / "osteon.toml"
+    path.write_text('analyse = {pack = "phantom", compute = "cpu", precision = "float16"}\n')
+    done = osteon("check", "--config", path)
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "analyse.compute is cpu; analyse.precision is float16, which has no effect on a CPU" in said
+
+
 def test_check_names_every_error(tmp_path: Path) -> None:
     path = tmp_path / "osteon.toml"
     path.write_text('receive.prot = 1\nstatus.port = "x"\n')

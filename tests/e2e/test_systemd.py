@@ -33,6 +33,8 @@ before=$(systemctl show osteon-receive -p MainPID --value)
 timeout 60 bash -c "until [ \\$(systemctl show osteon-receive -p MainPID --value) -gt 0 -a \\
     \\$(systemctl show osteon-receive -p MainPID --value) != $before ]; do sleep 0.2; done"
 timeout 60 bash -c 'until systemctl is-active --quiet osteon-receive; do sleep 0.2; done' && echo "restarted receive"
+systemctl start slow && echo "started slowly"
+systemctl start silent || echo "silence is not waited for"
 ps -o user= -p "$(systemctl show osteon-analyse -p MainPID --value)"
 systemctl stop osteon.target osteon-receive osteon-analyse osteon-deliver osteon-status
 systemctl show osteon-analyse -p Result,ExecMainStatus
@@ -48,6 +50,16 @@ After=basic.target
 Type=oneshot
 ExecStart=/out/script
 """
+
+SLOW = f"""\
+[Service]
+Type=notify
+TimeoutStartSec=2
+WorkingDirectory={REPOSITORY}
+ExecStart={sys.executable} -c 'import time; from appliance.service.notify import notifier, starting; \\
+    {{tell}} time.sleep(6); notifier()("READY=1"); time.sleep(600)'
+"""
+"""Takes longer to start than its unit allows."""
 
 TARGET = """\
 [Unit]
@@ -88,6 +100,8 @@ def install(root: Path) -> None:
         (system / path.name).write_text(text)
     (system / "runner.service").write_text(RUNNER)
     (system / "test.target").write_text(TARGET)
+    (system / "slow.service").write_text(SLOW.format(tell='starting()("networks are built");'))
+    (system / "silent.service").write_text(SLOW.format(tell=""))
     for kind in ("sysusers.d", "tmpfiles.d"):
         target = root / "usr" / "lib" / kind
         target.mkdir(parents=True, exist_ok=True)
@@ -124,6 +138,8 @@ def test_the_target_starts_restarts_and_stops_the_roles(root: Path, tmp_path: Pa
         "ready",
         "port 104",
         "restarted receive",
+        "started slowly",
+        "silence is not waited for",
     ):
         assert f"\n{line}\n" in said, f"{line}\n{said}"
     assert "Result=success" in said, said

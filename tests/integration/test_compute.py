@@ -23,7 +23,7 @@ import dataclasses, json, pathlib, sys
 import appliance.compute
 appliance.compute.find_spec = lambda name: name  # PyCUDA is built in CI alone
 appliance.compute.FATBIN = pathlib.Path(sys.executable)  # likewise the kernels: any file that is there
-print(json.dumps(dataclasses.asdict(appliance.compute.choose_compute(sys.argv[1]))))
+print(json.dumps(dataclasses.asdict(appliance.compute.choose_compute(sys.argv[1], half="half" in sys.argv))))
 """
 ASK = "import dataclasses, json, appliance.gpu as g; print(json.dumps(dataclasses.asdict(g.figures())))"
 
@@ -70,6 +70,15 @@ def test_one_that_cannot_is_not_and_it_is_said_why(nvml: dict[str, str], card: d
 def test_the_cpu_is_used_where_it_is_asked_for(nvml: dict[str, str]) -> None:
     chosen = told(nvml, CHOOSE, "cpu")
     assert (chosen["device"], chosen["reason"]) == ("cpu", "analyse.compute is cpu")
+
+
+def test_float16_is_said_where_it_is_and_where_it_is_not(nvml: dict[str, str]) -> None:
+    assert told(nvml, CHOOSE, "auto", "half")["name"].endswith(", float16)")
+    assert "float16" not in told(nvml, CHOOSE, "auto")["name"]
+    for card, wanted in (({}, "cpu"), ({"NVML_CARDS": "0"}, "auto")):
+        chosen = told(nvml | card, CHOOSE, wanted, "half")
+        assert chosen["reason"].endswith("; analyse.precision is float16, which has no effect on a CPU")
+        assert "float16" not in chosen["name"]
 
 
 def test_kernels_that_were_not_built_are_said_so(nvml: dict[str, str]) -> None:

@@ -1,18 +1,22 @@
 """The packs that ship: complete, checked, and reproducing their golden outputs."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from numpy.typing import NDArray
 
 import engines.packs
 from appliance.domain.identifiers import Site
 from appliance.preprocessing.recipe import DIGEST
-from engines.goldens import check_goldens
+from engines.goldens import HALF_TOLERANCE, check_goldens
+from engines.half import in_half
 from engines.onnxruntime_runner import OnnxRuntimeRunner
-from engines.pack import PackError, read_pack
-from engines.runner import RunnerError, worst_difference
+from engines.pack import Pack, PackError, read_pack
+from engines.runner import Runner, RunnerError, Tensors, worst_difference
 
 PACKS = Path(engines.packs.__file__).parent
 NAMES = ("phantom", "fracatlas")
@@ -23,6 +27,59 @@ def test_a_pack_reproduces_its_goldens(name: str) -> None:
     pack = read_pack(PACKS / name, DIGEST)
     worst = check_goldens(pack, OnnxRuntimeRunner)
     assert worst.keys() == {"localiser", *pack.classifiers}
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def in_float16(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Pack, dict[Path, Runner]]:
+    """A pack, and its networks as they compute with ``analyse.precision = "float16"``."""
+    pack = read_pack(PACKS / request.param, DIGEST)
+    made: dict[Path, Runner] = {pack.localiser.file: OnnxRuntimeRunner(pack.localiser.file)}
+    for file in (c.file for c in pack.classifiers.values()):
+        half = tmp_path_factory.mktemp("half") / file.name
+        onnx.save(in_half(onnx.load(file)), half)
+        made[file] = OnnxRuntimeRunner(half)
+    return pack, made
+
+
+def test_in_float16_a_pack_reproduces_them_by_another_tolerance(in_float16: tuple[Pack, dict[Path, Runner]]) -> None:
+    pack, half = in_float16
+    worst = check_goldens(pack, half.__getitem__, half=True)
+    assert 1e-4 < max(worst.values()) <= 8e-3 < HALF_TOLERANCE, "docs/models.md and HALF_TOLERANCE say so"
+    with pytest.raises(PackError, match="is off its golden outputs"):
+        check_goldens(pack, half.__getitem__)
+
+
+class Altered(Runner):
+    """A network whose output `name` is `change` of what it was."""
+
+    def __init__(self, right: Runner, name: str, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
+        self._right, self._name, self._change = right, name, change
+        self.inputs, self.outputs = right.inputs, right.outputs
+
+    def _run(self, tensors: Tensors) -> Tensors:
+        made = self._right.run(tensors)
+        return made | {self._name: self._change(made[self._name]).astype(np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "change"),
+    [
+        ("localiser", "box", lambda box: box * 1.003),
+        ("localiser", "heat", lambda heat: np.where(heat == heat.max(), 0, heat)),
+        ("classifier", "logit", lambda logit: logit * 1.03),
+        ("classifier", "gradients", lambda gradients: gradients[:, ::-1]),
+    ],
+)
+def test_what_float16_does_not_explain_is_refused(
+    in_float16: tuple[Pack, dict[Path, Runner]], network: str, name: str, change: Callable[..., NDArray[np.float32]]
+) -> None:
+    pack, half = in_float16
+    file = pack.localiser.file if network == "localiser" else next(iter(pack.classifiers.values())).file
+    runners = half | {file: Altered(half[file], name, change)}
+    with pytest.raises(PackError, match="is off its golden outputs"):
+        check_goldens(pack, runners.__getitem__, half=True)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -44,6 +44,8 @@ def test_a_plan_is_built_once_and_for_one_target_and_network(tmp_path: Path) -> 
     again = list(build_plans(pack, "sm89", tmp_path))
     assert all(b.was_there for b in again)
     assert [b.file for b in again] == [b.file for b in first]
+    half = list(build_plans(pack, "sm89", tmp_path, half=True))
+    assert [b.was_there for b in half] == [True, *[False] * len(pack.classifiers)], "the localiser stays in float32"
     files = [file.read_bytes() for file in networks(pack).values()]
     assert len({plan_key(f, t) for f in files for t in ("sm89", "sm120")}) == 2 * len(files)
 

@@ -143,6 +143,15 @@ def check_overlay(
     assert (made[~covered] == grey[~covered][:, None]).all()
 
 
+def check_picture(actual: NDArray[np.uint8], expected: NDArray[np.uint8]) -> None:
+    """Two ways to the same heat: within a grey level, but where a heat between two colours takes the other."""
+    assert actual.shape == expected.shape
+    assert actual.dtype == expected.dtype == np.uint8
+    difference = np.abs(actual.astype(int) - expected).reshape(*expected.shape[:2], -1).max(axis=2)
+    assert (difference > 1).mean() < 1e-4
+    assert difference.max() <= 2
+
+
 def in_double_precision(shown: list[Heat], height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The hottest heat at each pixel, and which pixels lie on a map and within its window."""
     y, x = np.mgrid[:height, :width]
