@@ -17,9 +17,14 @@ from .reading import Headers, Reader
 from .studies import Reporter
 from .worker import POLL_S, owner
 
+BATCH = {"cpu": 1, "gpu": 8}
+"""Radiographs that are inferred together. A GPU is waited for some five times a batch, and that is little against the
+rendering of eight; of most of them it has one or two regions to classify, which makes one inference of at most sixteen.
+A CPU infers eight in no less time than one by one (docs/performance.md)."""
+
 
 class AnalyseRole:
-    """One radiograph after the other, by the engines of one pack; and the reports of studies that have settled."""
+    """Radiographs as they come, by the engines of one pack; and the reports of studies that have settled."""
 
     name = "analyse"
     idle_s = POLL_S
@@ -31,7 +36,8 @@ class AnalyseRole:
         spool = FileSpool(config.spool_dir)
         self._reader, self._headers = Reader(self._pipeline), Headers(config.analyse)
         readers = (self._reader, self._headers)
-        self._analyser = Analyser(engine, queue, spool, *readers, config.destinations, config.study)
+        batch = config.analyse.batch or BATCH[self._pipeline.compute.device]
+        self._analyser = Analyser(engine, queue, spool, *readers, config.destinations, config.study, batch)
         settled = Queue(engine, studies, owner(self.name), most_attempts=config.analyse.attempts)
         settled.release()
         self._reporter = Reporter(engine, settled, spool, self._headers, config.destinations)

@@ -95,6 +95,16 @@ class Isolated(Generic[T]):
                 self._connection.send(arguments)
                 self._expected = arguments
 
+    @property
+    def expected(self) -> tuple[Any, ...] | None:
+        """The arguments of a call that was begun before it is made; None once it is."""
+        return self._expected
+
+    @property
+    def is_done(self) -> bool:
+        """Whether such a call has come to its end, so that to make it takes no time."""
+        return self._expected is not None and self._connection.poll()
+
     def _begun(self, arguments: tuple[object, ...]) -> tuple[bytes, list[int]] | None:
         """What came of the call that was expected, if this is it; whatever became of another is no matter of this."""
         expected, self._expected = self._expected, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,15 +14,21 @@ from appliance.analysis.eligibility import UNANSWERED, why_not
 from appliance.analysis.pipeline import Analysis, Pipeline
 from appliance.config import Analyse
 from appliance.dicom.patient_study import identity_digest
-from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset, read_dataset
+from appliance.dicom.reader import LARGEST_PX, header_from_dataset, radiograph_from_dataset, read_dataset
 from appliance.domain.finding import NotAnalysed
 from appliance.domain.radiograph import Header, Radiograph, StoredValues, Window
-from appliance.errors import Rejected
+from appliance.errors import OsteonError, Rejected
 from appliance.preprocessing.reference import displayed
 
 from .isolation import Isolated
 
 PIXEL_DATA = 0x7FE00010
+
+TOGETHER_PX = LARGEST_PX
+"""Radiographs that are in hand together have no more pixels than one may have, and take as much memory."""
+
+Load = Callable[[], bytes]
+"""Gives the bytes of an instance; two that are equal give the same."""
 
 HEADER_ALONE = NotAnalysed(code="header_alone", reason="its pixels are not asked for")
 """The reason with which `examine` decodes nothing."""
@@ -46,6 +52,11 @@ class Examined:
     radiograph: Radiograph | None = None
     reason: NotAnalysed | None = None
 
+    @property
+    def size_px(self) -> int:
+        """Pixels that were decoded."""
+        return self.radiograph.stored.pixels.size if self.radiograph else 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -66,13 +77,14 @@ class Reading:
 
 
 class Reader:
-    """Reads instances in a process that may die, and analyses them in this one."""
+    """Reads instances in a process that may die, also before their turn, and analyses them in this one."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._examine = Isolated(examine)
+        self._ahead: dict[tuple[Load, str], Examined | OsteonError] = {}
 
-    def examine(self, load: Callable[[], bytes], calling_ae_title: str = "") -> Examined:
+    def examine(self, load: Load, calling_ae_title: str = "") -> Examined:
         """Parse and decode the instance that `load` gives in the other process, whatever it does to that.
 
         Raises
@@ -82,6 +94,18 @@ class Reader:
         Transient
             If the process was killed by somebody else.
         """
+        outcome = self._ahead.pop((load, calling_ae_title), None) or self._outcome(load, calling_ae_title)
+        if isinstance(outcome, OsteonError):
+            raise outcome
+        return outcome
+
+    def _outcome(self, load: Load, calling_ae_title: str) -> Examined | OsteonError:
+        try:
+            return self._examined(load, calling_ae_title)
+        except OsteonError as error:
+            return error
+
+    def _examined(self, load: Load, calling_ae_title: str) -> Examined:
         rules = self._pipeline.rules
         try:
             examined = self._examine(load, calling_ae_title, rules)
@@ -94,19 +118,47 @@ class Reader:
             raise Rejected(examined.reason.code, examined.reason.reason)
         return examined
 
-    def expect(self, load: Callable[[], bytes], calling_ae_title: str) -> None:
-        """The next call of `examine` is for this instance, most likely: the other process can begin."""
-        self._examine.expect(load, calling_ae_title, self._pipeline.rules)
+    @property
+    def is_reading_ahead(self) -> bool:
+        """Whether the other process is busy with what is to come."""
+        return self._examine.expected is not None and not self._examine.is_done
+
+    def look_ahead(self, coming: Sequence[tuple[Load, str]]) -> None:
+        """Have the instances that come next read, one after the other, while this process does something else.
+
+        Waits for nothing: it takes what is read and has the next one begun, for which it is called again and again.
+        """
+        if (begun := self._examine.expected) and self._examine.is_done:
+            load, calling_ae_title, _ = begun
+            self._ahead[load, calling_ae_title] = self._outcome(load, calling_ae_title)
+        self._ahead = {instance: read for instance, read in self._ahead.items() if instance in coming}
+        if sum(read.size_px for read in self._ahead.values() if isinstance(read, Examined)) < TOGETHER_PX:
+            for instance in coming:
+                if instance not in self._ahead:
+                    self._examine.expect(*instance, self._pipeline.rules)
+                    break
+
+    def read_ahead(self, load: Load, calling_ae_title: str) -> Examined | None:
+        """What was read of an instance before its turn, if that was and went well; `examine` gives it away."""
+        outcome = self._ahead.get((load, calling_ae_title))
+        return outcome if isinstance(outcome, Examined) else None
 
     def read(self, examined: Examined) -> Reading:
         """Stages 1 to 3, or the reason why not."""
+        return self.read_all([examined])[0]
+
+    def read_all(self, several: Sequence[Examined]) -> list[Reading]:
+        """As `read`, for all of them at once."""
+        analyses = iter(self._pipeline.analyse_all([e.radiograph for e in several if e.radiograph]))
+        return [self._reading(examined, analyses) for examined in several]
+
+    def _reading(self, examined: Examined, analyses: Iterator[Analysis]) -> Reading:
         if examined.radiograph is None:
             assert examined.reason is not None
             result = self._pipeline.not_analysed(examined.header, examined.reason)
             return Reading(source=examined.source, analysis=Analysis(result=result))
-        analysis = self._pipeline.analyse(examined.radiograph)
         stored = examined.radiograph.stored
-        return Reading(source=examined.source, analysis=analysis, grey=displayed(stored), window=stored.window)
+        return Reading(source=examined.source, analysis=next(analyses), grey=displayed(stored), window=stored.window)
 
     def close(self) -> None:
         """End the reading process."""
