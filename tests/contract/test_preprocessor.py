@@ -17,6 +17,7 @@ from appliance.preprocessing.dali import DaliPreprocessor
 from appliance.preprocessing.recipe import Cut, Prepared, equalisation_table, fitted_size
 from appliance.preprocessing.reference import ReferencePreprocessor, displayed
 from appliance.service.engines import check_preprocessor
+from kernels.device import OutOfMemory
 
 SHAPES = [(1, 1), (2, 509), (373, 454), (600, 601), (1501, 1013), (512, 512)]
 BORDER_PX = 2
@@ -212,6 +213,35 @@ def test_a_graph_that_died_is_built_anew() -> None:
     before = own.prepare([values])[0].image
     with pytest.raises(IndexError, match="no longer valid"):
         own._image._pipeline.run(pixels=[np.zeros((2, 2), np.uint16)])  # dies: not what the graph takes
+    np.testing.assert_array_equal(own.prepare([values])[0].image, before)
+
+
+class Refusing:
+    """A DALI pipeline that gives up, as one does whose GPU is full or broken."""
+
+    def __init__(self, said: str) -> None:
+        self._said = said
+
+    def run(self, **_: object) -> None:
+        raise RuntimeError(f"Critical error in pipeline:\n{self._said}")
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("CUDA allocation failed", OutOfMemory),
+        ("Can't allocate 250000000 bytes on device 0.", OutOfMemory),
+        ("CUDA runtime API error cudaErrorIllegalAddress (700)", Fault),
+    ],
+)
+def test_what_dali_says_where_memory_is_short_is_heard(said: str, error: type[Exception]) -> None:
+    own, values = DaliPreprocessor("cpu", 1), stored((300, 200))
+    before = own.prepare([values])[0].image
+    rebuilt, own._image._built = own._image._built, lambda: Refusing(said)  # type: ignore[method-assign]
+    own._image._pipeline = Refusing(said)
+    with pytest.raises(error, match="DALI gave up on the graph twice"):
+        own.prepare([values])
+    own._image._built = rebuilt  # type: ignore[method-assign]
     np.testing.assert_array_equal(own.prepare([values])[0].image, before)
 
 
