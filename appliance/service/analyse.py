@@ -20,7 +20,7 @@ from .worker import POLL_S, owner
 BATCH = {"cpu": 1, "gpu": 8}
 """Radiographs that are inferred together. A GPU is waited for some five times a batch, and that is little against the
 rendering of eight; of most of them it has one or two regions to classify, which makes one inference of at most sixteen.
-A CPU infers eight in no less time than one by one (docs/performance.md)."""
+A CPU takes no less time for eight together than one by one (docs/performance.md)."""
 
 
 class AnalyseRole:

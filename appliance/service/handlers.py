@@ -84,6 +84,7 @@ class Analyser:
         try:
             for lease in leases:
                 self._gather(lease, batch)
+                self._look_ahead()
                 self._analyse(batch)
         except (Fault, SQLAlchemyError):
             reason = "it was in hand together with one that failed, and is tried alone"
@@ -96,7 +97,6 @@ class Analyser:
     def _gather(self, first: Lease, batch: deque[Case]) -> None:
         """`first`, and what is due after it and has been read already."""
         self._take(first, batch)
-        self._look_ahead()
         if not batch or batch[0].row.code or self._queue.is_last(first):
             return
         while len(batch) < self._most:
@@ -138,7 +138,6 @@ class Analyser:
         readings = iter(self._together(batch))
         while batch:
             case = batch.popleft()
-            self._look_ahead()
             with self._on_its_own(case.lease):
                 self._answer(case, next(readings, None) or self._reader.read(case.examined))
 
@@ -212,9 +211,8 @@ class Analyser:
 
     def _look_ahead(self) -> None:
         """Have what is due next decoded while this process infers and renders; it is not ours yet."""
-        if not self._reader.is_reading_ahead:
-            radiographs = takewhile(lambda row: row.sop_class_uid in RADIOGRAPHS, self._coming(self._most))
-            self._reader.look_ahead([self._instance(row) for row in radiographs])
+        radiographs = takewhile(lambda row: row.sop_class_uid in RADIOGRAPHS, self._coming(self._most))
+        self._reader.look_ahead([self._instance(row) for row in radiographs])
 
     def _coming(self, most: int) -> list[Row[Any]]:
         return instances_of(self._engine, self._queue.peek(most))

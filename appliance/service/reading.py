@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +18,7 @@ from appliance.dicom.patient_study import identity_digest
 from appliance.dicom.reader import LARGEST_PX, header_from_dataset, radiograph_from_dataset, read_dataset
 from appliance.domain.finding import NotAnalysed
 from appliance.domain.radiograph import Header, Radiograph, StoredValues, Window
-from appliance.errors import OsteonError, Rejected
+from appliance.errors import Rejected
 from appliance.preprocessing.reference import displayed
 
 from .isolation import Isolated
@@ -77,12 +78,16 @@ class Reading:
 
 
 class Reader:
-    """Reads instances in a process that may die, also before their turn, and analyses them in this one."""
+    """Reads instances in a process that may die, also before their turn, and analyses them in this one.
+
+    A thread of its own waits for that process, for one instance after the other.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._examine = Isolated(examine)
-        self._ahead: dict[tuple[Load, str], Examined | OsteonError] = {}
+        self._thread = ThreadPoolExecutor(1, "reading")
+        self._ahead: dict[tuple[Load, str], Future[Examined | None]] = {}
 
     def examine(self, load: Load, calling_ae_title: str = "") -> Examined:
         """Parse and decode the instance that `load` gives in the other process, whatever it does to that.
@@ -94,16 +99,13 @@ class Reader:
         Transient
             If the process was killed by somebody else.
         """
-        outcome = self._ahead.pop((load, calling_ae_title), None) or self._outcome(load, calling_ae_title)
-        if isinstance(outcome, OsteonError):
-            raise outcome
-        return outcome
-
-    def _outcome(self, load: Load, calling_ae_title: str) -> Examined | OsteonError:
-        try:
-            return self._examined(load, calling_ae_title)
-        except OsteonError as error:
-            return error
+        begun = self._ahead.pop((load, calling_ae_title), None)
+        if begun and (examined := begun.result()):
+            return examined
+        for instance, later in list(self._ahead.items()):
+            if later.cancel():  # it has not begun, and is not first in the queue after all
+                del self._ahead[instance]
+        return self._thread.submit(self._examined, load, calling_ae_title).result()
 
     def _examined(self, load: Load, calling_ae_title: str) -> Examined:
         rules = self._pipeline.rules
@@ -118,30 +120,25 @@ class Reader:
             raise Rejected(examined.reason.code, examined.reason.reason)
         return examined
 
-    @property
-    def is_reading_ahead(self) -> bool:
-        """Whether the other process is busy with what is to come."""
-        return self._examine.expected is not None and not self._examine.is_done
-
     def look_ahead(self, coming: Sequence[tuple[Load, str]]) -> None:
-        """Have the instances that come next read, one after the other, while this process does something else.
-
-        Waits for nothing: it takes what is read and has the next one begun, for which it is called again and again.
-        """
-        if (begun := self._examine.expected) and self._examine.is_done:
-            load, calling_ae_title, _ = begun
-            self._ahead[load, calling_ae_title] = self._outcome(load, calling_ae_title)
-        self._ahead = {instance: read for instance, read in self._ahead.items() if instance in coming}
-        if sum(read.size_px for read in self._ahead.values() if isinstance(read, Examined)) < TOGETHER_PX:
-            for instance in coming:
-                if instance not in self._ahead:
-                    self._examine.expect(*instance, self._pipeline.rules)
-                    break
+        """Have the instances that come next read while this thread does something else; any others are forgotten."""
+        for instance in self._ahead.keys() - set(coming):
+            self._ahead.pop(instance).cancel()
+        for instance in coming:
+            begun = self._ahead.get(instance)
+            if begun is None or (begun.done() and not begun.exception() and begun.result() is None):
+                self._ahead[instance] = self._thread.submit(self._unless_full, *instance)
 
     def read_ahead(self, load: Load, calling_ae_title: str) -> Examined | None:
         """What was read of an instance before its turn, if that was and went well; `examine` gives it away."""
-        outcome = self._ahead.get((load, calling_ae_title))
-        return outcome if isinstance(outcome, Examined) else None
+        begun = self._ahead.get((load, calling_ae_title))
+        return _read_by(begun) if begun else None
+
+    def _unless_full(self, load: Load, calling_ae_title: str) -> Examined | None:
+        """Nothing if what is read ahead has as many pixels as there may be."""
+        read = [_read_by(begun) for begun in list(self._ahead.values())]  # a list at once: it is another thread's
+        held_px = sum(examined.size_px for examined in read if examined)
+        return self._examined(load, calling_ae_title) if held_px < TOGETHER_PX else None
 
     def read(self, examined: Examined) -> Reading:
         """Stages 1 to 3, or the reason why not."""
@@ -161,8 +158,16 @@ class Reader:
         return Reading(source=examined.source, analysis=next(analyses), grey=displayed(stored), window=stored.window)
 
     def close(self) -> None:
-        """End the reading process."""
+        """End the reading process, whatever it reads."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._examine.interrupt()
+        self._thread.shutdown()
         self._examine.close()
+
+
+def _read_by(begun: Future[Examined | None]) -> Examined | None:
+    """What came of it by now."""
+    return begun.result() if begun.done() and not begun.cancelled() and not begun.exception() else None
 
 
 class Headers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,7 +44,6 @@ from kernels.device import OutOfMemory
 from provisioning.demonstration import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.results import result, study
-from tests.support.site import wait_until
 
 AT = datetime(2026, 11, 25, tzinfo=UTC)
 
@@ -214,10 +214,8 @@ class Role:
         return str(ds.SOPInstanceUID)
 
     def read_ahead(self) -> None:
-        before = None
-        while before != (before := [*self.reader._ahead, self.reader._examine.expected]):
-            wait_until(lambda: not self.reader.is_reading_ahead, "the reading process to be done")
-            self.analyser._look_ahead()
+        self.analyser._look_ahead()
+        wait(self.reader._ahead.values())
 
     def step(self) -> bool:
         self.read_ahead()
@@ -319,8 +317,10 @@ def test_what_is_read_ahead_is_bounded(role_of: RoleOf, monkeypatch: pytest.Monk
         role.keep(instance(number))
     monkeypatch.setattr(reading, "TOGETHER_PX", 1)
     role.read_ahead()
-    assert len(role.reader._ahead) == 1
-    assert role.reader._examine.expected is None
+    read = [begun.result() is not None for begun in role.reader._ahead.values()]
+    assert read == [True, False, False, False]
+    role.run()
+    assert [row.state for row in role.rows()] == ["done"] * 4
 
 
 def test_what_somebody_else_took_is_forgotten(role_of: RoleOf) -> None:
