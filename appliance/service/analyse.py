@@ -18,8 +18,8 @@ from .studies import Reporter
 from .worker import POLL_S, owner
 
 BATCH = {"cpu": 1, "gpu": 8}
-"""Radiographs that are inferred together. A GPU is waited for some five times a batch, and that is little against the
-rendering of eight; of most of them it has one or two regions to classify, which makes one inference of at most sixteen.
+"""Radiographs that are inferred together. Most have one or two regions to classify, and eight of them fill one
+inference of sixteen; what is waited for once a batch is then little for each. No GPU was asked yet.
 A CPU takes no less time for eight together than one by one (docs/performance.md)."""
 
 
