@@ -148,6 +148,12 @@ class Analyse(Section):
         description="What a GPU computes classifiers in; the CPU, and any localiser, always compute in float32",
     )
     threads: int = Field(2, ge=1, le=64, description="Threads of one inference on the CPU")
+    batch: int | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="Radiographs that are inferred together, at most, when many wait; default: 8 on a GPU, else 1",
+    )
     attempts: int = Field(3, ge=1, le=20, description="A radiograph that kills its analysis so often is parked")
     for_processing: bool = Field(
         False, description="Analyse FOR PROCESSING images, too; the same exposure usually comes FOR PRESENTATION"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .domain.radiograph import StoredValues
 from .errors import OsteonError, Rejected
-from .preprocessing.recipe import Prepared
+from .preprocessing.recipe import Cut, Prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +62,14 @@ class Heat:
 
 
 class Preprocessor(Protocol):
-    """Stage 1, and the resampling of regions with stage 1's window and equalisation."""
+    """Stage 1, and the resampling of regions with stage 1's window and equalisation; of several radiographs at once."""
 
-    def prepare(self, stored: StoredValues) -> Prepared:
-        """Fitted, windowed, equalised and padded image."""
+    def prepare(self, films: Sequence[StoredValues]) -> list[Prepared]:
+        """Fitted, windowed, equalised and padded image of each."""
         ...
 
-    def regions(self, stored: StoredValues, table: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """(R, 256, 256) uint8 from boxes (R, 4) in px received."""
+    def regions(self, cuts: Sequence[Cut]) -> NDArray[np.uint8]:
+        """(R, 256, 256) uint8, one of each of `cuts`."""
         ...
 
 

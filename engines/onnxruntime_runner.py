@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from .plan import LARGEST_BATCH
 from .runner import Runner, RunnerError, Tensors, TensorSpec
 
 
 class OnnxRuntimeRunner(Runner):
-    """A network of a pack on ONNX Runtime's CPU provider.
+    """A network of a pack on ONNX Runtime's CPU provider, which takes as much at once as a plan does.
 
     Parameters
     ----------
@@ -25,6 +26,8 @@ class OnnxRuntimeRunner(Runner):
     RunnerError
         If the model cannot be loaded.
     """
+
+    most = LARGEST_BATCH
 
     def __init__(self, file: Path, threads: int = 2) -> None:
         options = onnxruntime.SessionOptions()

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import accumulate
 from math import prod
 from pathlib import Path
 from typing import Any, Self
@@ -21,9 +22,17 @@ from numpy.typing import DTypeLike, NDArray
 
 from .operations import KernelError, TooLarge
 
+ALIGNED_BYTES = 256
+"""Where the driver lets memory begin; what is laid into it one after the other begins at such places, too."""
+
 
 class OutOfMemory(KernelError):
     """The GPU has no more room: ask for less."""
+
+
+def aligned(size_bytes: int) -> int:
+    """`size_bytes`, up to where the next thing may begin."""
+    return -(-size_bytes // ALIGNED_BYTES) * ALIGNED_BYTES
 
 
 class Buffer:
@@ -49,8 +58,8 @@ class Buffer:
         """Where it begins."""
         return int(self._device)
 
-    def made(self, shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
-        """An array at the buffer's start, with whatever lies there.
+    def made(self, shape: tuple[int, ...], dtype: DTypeLike, start: int = 0) -> DeviceArray:
+        """An array at the buffer's `start` bytes, with whatever lies there.
 
         Raises
         ------
@@ -58,22 +67,29 @@ class Buffer:
             If it does not fit.
         """
         size = prod(shape) * np.dtype(dtype).itemsize
-        if size > self._pinned.nbytes:
+        if start + size > self._pinned.nbytes:
             room = f"there is room for {self._pinned.nbytes}: raise the capacity"
-            raise TooLarge(f"{self.name} {shape} takes {size} bytes, and {room}")
-        return DeviceArray(self.pointer, shape, np.dtype(dtype), self)
+            raise TooLarge(f"{self.name} {shape} takes {start + size} bytes, and {room}")
+        return DeviceArray(self.pointer + start, shape, np.dtype(dtype), self)
 
     def filled(self, array: NDArray[Any]) -> DeviceArray:
         """`array`, which need not be dense, on the GPU once the stream gets there."""
-        taken = self.made(array.shape, array.dtype)
-        if array.size:
-            pinned = self._on_host(taken)
+        return self.filled_in_turn([array])[0]
+
+    def filled_in_turn(self, arrays: Sequence[NDArray[Any]]) -> list[DeviceArray]:
+        """`arrays` one after the other, each `aligned`: one is copied while the next is laid out."""
+        starts = [0, *accumulate(aligned(array.nbytes) for array in arrays)]
+        taken = [self.made(a.shape, a.dtype, start) for a, start in zip(arrays, starts, strict=False)]
+        if any(array.size for array in arrays):
             if self._filled_after == self._gpu.waits:  # the last copy may still read the pinned memory
                 self._gpu.wait()
             self._filled_after = self._gpu.waits
             with self._gpu.reported(f"{self.name} cannot be copied to the GPU"):
-                np.copyto(pinned, array)
-                self._gpu.driver.memcpy_htod_async(taken.pointer, pinned, self._gpu.stream)
+                for array, there, start in zip(arrays, taken, starts, strict=False):
+                    if array.size:
+                        pinned = self._on_host(there, start)
+                        np.copyto(pinned, array)
+                        self._gpu.driver.memcpy_htod_async(there.pointer, pinned, self._gpu.stream)
         return taken
 
     def fetched(self, array: DeviceArray) -> NDArray[Any]:
@@ -86,15 +102,15 @@ class Buffer:
         return pinned.copy()
 
     def free(self) -> None:
-        """Give both memories back; once is enough."""
+        """Give both memories back; once is enough. There is no room in it any more."""
         if self._device is not None:
             self._device.free()
             self._pinned.base.free()  # type: ignore[union-attr]  # PyCUDA's own object beneath the array
-            self._device = None
+            self._device, self._pinned = None, np.empty(0, np.uint8)
 
-    def _on_host(self, array: DeviceArray) -> NDArray[Any]:
+    def _on_host(self, array: DeviceArray, start: int = 0) -> NDArray[Any]:
         size = prod(array.shape) * array.dtype.itemsize
-        return self._pinned[:size].view(array.dtype).reshape(array.shape)
+        return self._pinned[start : start + size].view(array.dtype).reshape(array.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset,
 from appliance.domain.finding import Box
 from appliance.domain.radiograph import StoredValues
 from appliance.preprocessing.dali import DaliPreprocessor
+from appliance.preprocessing.recipe import Cut
 from engines.training.dataset import LEARN_ONLY, Dataset
 from engines.training.evaluate import locate, session
 from engines.training.split import folds
@@ -97,7 +98,7 @@ def unread(rows: Sequence[Row], folder: Path, localiser: Path, stored: Path) -> 
     def films() -> Iterator[Film]:
         for row, k in unlabelled:
             pixels = _pixels(folder / row.file)
-            image = preprocessor.prepare(pixels)
+            (image,) = preprocessor.prepare([pixels])
             (found,) = locate(network, image.image[None], SURE)
             yield Film(
                 stored=pixels,
@@ -181,14 +182,14 @@ def prepared(films: Iterable[Film], total: int, sites: Sequence[str], what: str)
     film: list[int] = []
     for index, f in enumerate(track(films, f"preparing {what}", total=total)):
         height, width = f.stored.pixels.shape
-        image = preprocessor.prepare(f.stored)
+        (image,) = preprocessor.prepare([f.stored])
         images.append(image.image)
         fold.append(f.fold)
         flagged.append(f.flags)
         if not len(f.boxes):
             continue
         crops = np.array([_corners(crop_box(_box(b), height, width)) for b in f.boxes], np.float32)
-        regions.append(preprocessor.regions(f.stored, image.table, crops))
+        regions.append(preprocessor.regions([Cut(stored=f.stored, table=image.table, box=crop) for crop in crops]))
         boxes.append(f.boxes * np.float32(image.scale))
         site.extend(f.sites)
         film.extend([index] * len(crops))

@@ -6,15 +6,17 @@ and cell whose neighbours are already suppressed, and the distances from the cel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from appliance.domain.finding import Box
 from appliance.domain.identifiers import Site
 from appliance.preprocessing.recipe import IMAGE_PX, Prepared
 from engines.pack import LocaliserSpec
-from engines.runner import Runner, Tensors
+from engines.runner import Runner
 
 from .geometry import clipped_box, iou
 
@@ -55,17 +57,21 @@ class Localiser:
         self._sites = tuple(Site(s) for s in spec.sites)
         self._flags = spec.flags
 
-    def locate(self, prepared: Prepared, height: int, width: int) -> Located:
-        """What the received (height, width) image shows."""
-        out = self._runner.run({"image": prepared.image[None, None].astype(np.float32)})
-        flags = out["flags"][0] if self._flags else ()
-        return Located(
-            regions=tuple(self._regions(out, prepared.scale, height, width)),
-            flags=tuple(name for name, p in zip(self._flags, flags, strict=True) if p >= FLAGGED),
-        )
+    def locate(self, films: Sequence[Prepared], shapes: Sequence[tuple[int, int]]) -> list[Located]:
+        """What each of the images shows that were received as (H, W) of `shapes`."""
+        out = self._runner.run({"image": np.stack([film.image for film in films])[:, None].astype(np.float32)})
+        flags = out["flags"] if self._flags else [()] * len(films)
+        return [
+            Located(
+                regions=tuple(self._regions(heat, sides, film.scale, *shape)),
+                flags=tuple(name for name, p in zip(self._flags, seen, strict=True) if p >= FLAGGED),
+            )
+            for heat, sides, film, shape, seen in zip(out["heat"], out["box"], films, shapes, flags, strict=True)
+        ]
 
-    def _regions(self, out: Tensors, scale: float, height: int, width: int) -> list[Region]:
-        heat, sides = out["heat"][0], out["box"][0]
+    def _regions(
+        self, heat: NDArray[np.float32], sides: NDArray[np.float32], scale: float, height: int, width: int
+    ) -> list[Region]:
         cell_px = IMAGE_PX / heat.shape[1]
         found: list[Region] = []
         channels, rows, columns = np.nonzero(heat >= self._threshold)

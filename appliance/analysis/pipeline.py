@@ -17,14 +17,15 @@ from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import Header, Radiograph
 from appliance.domain.result import Provenance, Result
 from appliance.ports import Heat, Preprocessor
-from appliance.preprocessing.recipe import REGION_PX, Prepared, fitted_size
+from appliance.preprocessing.recipe import REGION_PX, Cut, Prepared, fitted_size
+from kernels.device import OutOfMemory
 from kernels.reference import focus
 
 from .classifier import Classifier, Evidence
 from .eligibility import comes_from, named_sites, shows_a_trunk
 from .geometry import crop_box
 from .heat import Draw, draw_heats
-from .localiser import Localiser, Region
+from .localiser import Localiser, Located, Region
 
 NON_SPECIFIC_FOCUS = 0.2
 """Below it a suspicious answer was right in 32 of 100 cases, above in 47 (docs/models.md)."""
@@ -33,6 +34,10 @@ NON_SPECIFIC_FOCUS = 0.2
 A_TRUNK = NotAnalysed(
     code="out_of_scope", reason="the image shows both shoulders and the spine, as a chest does: body part not read"
 )
+
+
+Read = tuple[Region, Evidence, Heat]
+Timings = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,63 +60,96 @@ class Pipeline:
     now: Callable[[], datetime]
     compute: Compute = field(default_factory=lambda: on_cpu("nothing else was asked for"))
     draw: Draw = draw_heats
-    _timings: dict[str, float] = field(default_factory=dict, init=False)
 
     def analyse(self, radiograph: Radiograph) -> Analysis:
-        """The answer for one eligible radiograph.
+        """The answer for one eligible radiograph; raises as `analyse_all`."""
+        return self.analyse_all([radiograph])[0]
+
+    def analyse_all(self, radiographs: Sequence[Radiograph]) -> list[Analysis]:
+        """The answers for eligible radiographs, stage by stage for all of them: half at a time where memory is short.
 
         Raises
         ------
-        Fault, engines.runner.RunnerError
+        Fault, engines.runner.RunnerError, kernels.operations.KernelError
             If an engine or a device fails: the role must be restarted.
         """
-        height, width = radiograph.shape
-        self._timings = {}
-        with self._timed("preprocess"):
-            prepared = self.preprocessor.prepare(radiograph.stored)
-        with self._timed("localise"):
-            located = self.localiser.locate(prepared, height, width)
-            regions = located.regions
-        if shows_a_trunk((r.site for r in regions), radiograph.header):
-            return Analysis(result=self._result(radiograph.header, not_analysed=A_TRUNK))
-        readable = [r for r in regions if r.site in self.classifiers]
-        with self._timed("classify"):
-            evidence = self._classify(radiograph, prepared, readable)
-        order = sorted(range(len(readable)), key=lambda k: -evidence[k][0].probability)
-        findings = [self._finding(radiograph.header, readable[k], *evidence[k]) for k in order]
-        result = self._result(
-            radiograph.header,
-            findings=tuple(findings),
-            unread_regions=tuple(
-                UnreadRegion(site=r.site, box=r.box, region_score=r.score) for r in regions if r not in readable
-            ),
-            not_analysed=None if findings else _nothing_to_read(regions),
-            flags=located.flags,
-        )
-        return Analysis(result=result, heats=tuple(evidence[k][1] for k in order))
+        if not radiographs:
+            return []
+        try:
+            return self._together(radiographs)
+        except OutOfMemory:
+            if len(radiographs) < 2:
+                raise
+            half = len(radiographs) // 2
+            return self.analyse_all(radiographs[:half]) + self.analyse_all(radiographs[half:])
 
     def not_analysed(self, header: Header, reason: NotAnalysed) -> Result:
         """The result for a radiograph that is not for us, or could not be analysed, for `reason`."""
-        self._timings = {}
         return self._result(header, not_analysed=reason)
 
-    def _classify(
-        self, radiograph: Radiograph, prepared: Prepared, regions: list[Region]
-    ) -> list[tuple[Evidence, Heat]]:
-        crops = [crop_box(r.box, *radiograph.shape) for r in regions]
-        if not crops:
+    def _together(self, radiographs: Sequence[Radiograph]) -> list[Analysis]:
+        spent_ms: dict[str, float] = {}
+        with _timed("preprocess", spent_ms):
+            prepared = self.preprocessor.prepare([r.stored for r in radiographs])
+        with _timed("localise", spent_ms):
+            located = self.localiser.locate(prepared, [r.shape for r in radiographs])
+        readable = [self._readable(*both) for both in zip(radiographs, located, strict=True)]
+        with _timed("classify", spent_ms):
+            read = self._classify(radiographs, prepared, readable)
+        # of what all of them took, each its share
+        timings = tuple((stage, round(ms / len(radiographs), 1)) for stage, ms in spent_ms.items())
+        return [self._analysis(*of_one, timings) for of_one in zip(radiographs, located, read, strict=True)]
+
+    def _readable(self, radiograph: Radiograph, located: Located) -> list[Region]:
+        """The regions for which there is a classifier; none of a chest."""
+        if _is_of_a_trunk(radiograph, located):
             return []
-        boxes = np.array([c.as_tuple() for c in crops], np.float32)
-        images = self.preprocessor.regions(radiograph.stored, prepared.table, boxes)
-        found: list[tuple[Evidence, Heat] | None] = [None] * len(regions)
-        for site in {r.site for r in regions}:
-            members = [k for k, r in enumerate(regions) if r.site == site]
-            fitted = [fitted_size(c.y1 - c.y0, c.x1 - c.x0, REGION_PX) for c in (crops[k] for k in members)]
-            for k, size, e in zip(
-                members, fitted, self.classifiers[site].evidence(images[members], fitted), strict=True
-            ):
-                found[k] = (e, _heat(e, crops[k], size))
-        return [f for f in found if f]
+        return [r for r in located.regions if r.site in self.classifiers]
+
+    def _classify(
+        self, radiographs: Sequence[Radiograph], prepared: Sequence[Prepared], readable: Sequence[list[Region]]
+    ) -> list[list[Read]]:
+        """What is read of each radiograph, every site's regions of all of them at once."""
+        regions = [(k, region) for k, some in enumerate(readable) for region in some]
+        read: list[list[Read]] = [[] for _ in radiographs]
+        if not regions:
+            return read
+        crops = [crop_box(region.box, *radiographs[k].shape) for k, region in regions]
+        fitted = [fitted_size(c.y1 - c.y0, c.x1 - c.x0, REGION_PX) for c in crops]
+        images = self.preprocessor.regions(
+            [
+                Cut(stored=radiographs[k].stored, table=prepared[k].table, box=np.array(crop.as_tuple(), np.float32))
+                for (k, _), crop in zip(regions, crops, strict=True)
+            ]
+        )
+        evidence: dict[int, Evidence] = {}
+        for site in {region.site for _, region in regions}:
+            members = [m for m, (_, region) in enumerate(regions) if region.site == site]
+            seen = self.classifiers[site].evidence(images[members], [fitted[m] for m in members])
+            evidence |= zip(members, seen, strict=True)
+        for m, (k, region) in enumerate(regions):
+            read[k].append((region, evidence[m], _heat(evidence[m], crops[m], fitted[m])))
+        return read
+
+    def _analysis(self, radiograph: Radiograph, located: Located, read: list[Read], timings: Timings) -> Analysis:
+        header, regions = radiograph.header, located.regions
+        if _is_of_a_trunk(radiograph, located):
+            return Analysis(result=self._result(header, not_analysed=A_TRUNK, timings=timings))
+        read = sorted(read, key=lambda of_region: -of_region[1].probability)
+        findings = tuple(self._finding(header, *of_region) for of_region in read)
+        result = self._result(
+            header,
+            findings=findings,
+            unread_regions=tuple(
+                UnreadRegion(site=r.site, box=r.box, region_score=r.score)
+                for r in regions
+                if r.site not in self.classifiers
+            ),
+            not_analysed=None if findings else _nothing_to_read(regions),
+            flags=located.flags,
+            timings=timings,
+        )
+        return Analysis(result=result, heats=tuple(heat for _, _, heat in read))
 
     def _finding(self, header: Header, region: Region, evidence: Evidence, heat: Heat) -> Finding:
         spec = self.classifiers[region.site].spec
@@ -135,6 +173,7 @@ class Pipeline:
         unread_regions: tuple[UnreadRegion, ...] = (),
         not_analysed: NotAnalysed | None = None,
         flags: tuple[str, ...] = (),
+        timings: Timings = (),
     ) -> Result:
         return Result(
             sop_instance_uid=header.sop_instance_uid,
@@ -145,7 +184,7 @@ class Pipeline:
             unread_regions=unread_regions,
             not_analysed=not_analysed,
             caveats=tuple(self._caveats(header, findings, unread_regions, flags)),
-            timings_ms=tuple(self._timings.items()),
+            timings_ms=timings,
         )
 
     def _caveats(
@@ -172,11 +211,16 @@ class Pipeline:
         if any(f.answer is not Answer.NEGATIVE and f.focus < NON_SPECIFIC_FOCUS for f in findings):
             yield "non-specific attention: the heat map is diffuse"
 
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = perf_counter()
-        yield
-        self._timings[stage] = round((perf_counter() - start) * 1e3, 1)
+
+@contextmanager
+def _timed(stage: str, spent_ms: dict[str, float]) -> Iterator[None]:
+    start = perf_counter()
+    yield
+    spent_ms[stage] = (perf_counter() - start) * 1e3
+
+
+def _is_of_a_trunk(radiograph: Radiograph, located: Located) -> bool:
+    return shows_a_trunk((r.site for r in located.regions), radiograph.header)
 
 
 def _heat(evidence: Evidence, crop: Box, fitted: tuple[int, int]) -> Heat:

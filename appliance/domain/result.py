@@ -55,7 +55,7 @@ class Result:
     caveats
         Sentences that stand on every output.
     timings_ms
-        Milliseconds per stage.
+        Milliseconds per stage; where several radiographs went through it together, the share of one.
     predecessor
         The revision that this one takes the place of; None for the first.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,11 +18,12 @@ from nvidia.dali import Pipeline, backend, fn, math, types
 
 from appliance.domain.radiograph import StoredValues
 from appliance.errors import Fault
-from kernels.device import Buffer, DeviceArray, Gpu
+from kernels.device import Buffer, DeviceArray, Gpu, OutOfMemory, aligned
 
-from .recipe import DIGEST, IMAGE_PX, REGION_PX, Prepared, equalisation_table, fitted_size, windowing
+from .recipe import DIGEST, IMAGE_PX, REGION_PX, Cut, Prepared, equalisation_table, fitted_size, windowing
 
-REGIONS_AT_ONCE = 16
+AT_ONCE = 16
+"""Films or regions in one run of a graph."""
 
 _DALI_ERRORS = (IndexError, MemoryError, RuntimeError, TypeError, ValueError)
 """What DALI makes of its own."""
@@ -73,12 +75,15 @@ def graph(device: Literal["cpu", "gpu"], side_px: int) -> tuple[Any, Any]:
 Pixels = NDArray[np.uint16] | DeviceArray
 """(H, W, 1), on the host or on the GPU."""
 
+Sample = tuple[StoredValues, Pixels, NDArray[np.float32]]
+"""A radiograph, its pixels where the graph takes them, and (4,) x0 y0 x1 y1 of what is to be resampled of it."""
+
 
 class _Graph:
     """A built pipeline for one output size."""
 
-    def __init__(self, device: Literal["cpu", "gpu"], side_px: int, batch: int, threads: int) -> None:
-        self._device, self._side_px, self._batch, self._threads = device, side_px, batch, threads
+    def __init__(self, device: Literal["cpu", "gpu"], side_px: int, threads: int) -> None:
+        self._device, self._side_px, self._threads, self._batch = device, side_px, threads, AT_ONCE
         try:
             self._pipeline: Pipeline | None = self._built()
         except _DALI_ERRORS as error:
@@ -97,23 +102,25 @@ class _Graph:
         pipeline.build()
         return pipeline
 
-    def __call__(
-        self, stored: StoredValues, pixels: Pixels, boxes: NDArray[np.float32]
-    ) -> tuple[NDArray[np.uint8], ...]:
-        """(n, side_px, side_px) grey and equalised; `pixels` are those of `stored`, where the graph takes them.
+    def __call__(self, samples: Sequence[Sample]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Grey and equalised of each of `samples`, (side_px, side_px) with their padding.
 
-        Where memory is short, in runs of half as many, and from then on.
+        Where memory is short, half as many go in one run, and from then on.
         """
-        if len(boxes) > self._batch:
-            runs = [self(stored, pixels, some) for some in (boxes[: self._batch], boxes[self._batch :])]
+        for start in range(0, len(samples), AT_ONCE):
+            yield from zip(*self._run(samples[start : start + AT_ONCE]), strict=True)
+
+    def _run(self, samples: Sequence[Sample]) -> tuple[NDArray[np.uint8], ...]:
+        if len(samples) > self._batch:
+            runs = [self._run(some) for some in (samples[: self._batch], samples[self._batch :])]
             return tuple(np.concatenate(made) for made in zip(*runs, strict=True))
-        a, b, sigmoid = windowing(stored)
-        n = len(boxes)
-        sizes = [fitted_size(y1 - y0, x1 - x0, self._side_px) for x0, y0, x1, y1 in boxes.astype(float)]
-        scalars = np.array((a, b, sigmoid, stored.invert), np.float32)
+        n = len(samples)
+        films, pixels, boxes = zip(*samples, strict=True)
+        scalars = [np.array((*windowing(stored), stored.invert), np.float32) for stored in films]
+        sizes = [fitted_size(y1 - y0, x1 - x0, self._side_px) for x0, y0, x1, y1 in np.array(boxes, float)]
         inputs = {
-            "pixels": [pixels] * n,  # the same memory for each region
-            **{name: [value] * n for name, value in zip(_SCALARS, scalars, strict=True)},
+            "pixels": list(pixels),  # the same memory for each region of a radiograph
+            **{name: list(values) for name, values in zip(_SCALARS, zip(*scalars, strict=True), strict=True)},
             "size": [np.array(s, np.float32) for s in sizes],
             "roi_start": [box[[1, 0]] for box in boxes],
             "roi_end": [box[[3, 2]] for box in boxes],
@@ -128,9 +135,12 @@ class _Graph:
         # DALI's pools would keep what it had, and memory may be short
         backend.ReleaseUnusedMemory()  # type: ignore[attr-defined]  # its stub lacks it
         try:
-            return self(stored, pixels, boxes) if halve else self._outputs(inputs)
+            return self._run(samples) if halve else self._outputs(inputs)
         except _DALI_ERRORS as error:
-            raise Fault("dali_failed", f"DALI gave up on the graph twice: {_reason(error)}") from error
+            said = f"DALI gave up on the graph twice: {_reason(error)}"
+            if _NO_ROOM.search(_reason(error)):
+                raise OutOfMemory(said) from error
+            raise Fault("dali_failed", said) from error
 
     def _outputs(self, inputs: dict[str, Any]) -> tuple[NDArray[np.uint8], ...]:
         if self._pipeline is None:
@@ -162,44 +172,58 @@ class DaliPreprocessor:
 
     def __init__(self, device: Literal["cpu", "gpu"] = "cpu", threads: int = 2, gpu: Gpu | None = None) -> None:
         self._on_gpu = _OnGpu(gpu) if gpu else None
-        self._image = _Graph(device, IMAGE_PX, 1, threads)
-        self._region = _Graph(device, REGION_PX, REGIONS_AT_ONCE, threads)
+        self._image = _Graph(device, IMAGE_PX, threads)
+        self._region = _Graph(device, REGION_PX, threads)
 
-    def prepare(self, stored: StoredValues) -> Prepared:
-        """Stage 1 for one radiograph."""
-        h, w = stored.pixels.shape
-        grey, equalised = self._image(stored, self._pixels(stored), np.array([[0, 0, w, h]], np.float32))
-        fitted_h, fitted_w = fitted_size(h, w, IMAGE_PX)
-        table = equalisation_table(grey[0, :fitted_h, :fitted_w])
-        return Prepared(image=equalised[0], table=table, scale=IMAGE_PX / max(h, w))
+    def prepare(self, films: Sequence[StoredValues]) -> list[Prepared]:
+        """Stage 1 of each."""
+        made = []
+        for stored, (grey, equalised) in zip(films, self._image(self._samples(films)), strict=True):
+            h, w = stored.pixels.shape
+            fitted_h, fitted_w = fitted_size(h, w, IMAGE_PX)
+            table = equalisation_table(grey[:fitted_h, :fitted_w])
+            made.append(Prepared(image=equalised, table=table, scale=IMAGE_PX / max(h, w)))
+        return made
 
-    def regions(self, stored: StoredValues, table: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """(R, 256, 256) uint8 from `boxes` (R, 4) x0 y0 x1 y1 in px of the received image, padded with 0."""
-        out = np.zeros((len(boxes), REGION_PX, REGION_PX), np.uint8)
-        for start in range(0, len(boxes), REGIONS_AT_ONCE):
-            some = boxes[start : start + REGIONS_AT_ONCE].astype(np.float32)
-            greys, _ = self._region(stored, self._pixels(stored), some)
-            for r, (grey, (x0, y0, x1, y1)) in enumerate(zip(greys, some.astype(float), strict=True), start):
-                h, w = fitted_size(y1 - y0, x1 - x0, REGION_PX)
-                out[r, :h, :w] = table[grey[:h, :w]]
+    def regions(self, cuts: Sequence[Cut]) -> NDArray[np.uint8]:
+        """(R, 256, 256) uint8, one of each of `cuts`, padded with 0."""
+        out = np.zeros((len(cuts), REGION_PX, REGION_PX), np.uint8)
+        films, boxes = [cut.stored for cut in cuts], [cut.box for cut in cuts]
+        for region, cut, (grey, _) in zip(out, cuts, self._region(self._samples(films, boxes)), strict=True):
+            x0, y0, x1, y1 = cut.box.astype(float)
+            h, w = fitted_size(y1 - y0, x1 - x0, REGION_PX)
+            region[:h, :w] = cut.table[grey[:h, :w]]
         return out
 
-    def _pixels(self, stored: StoredValues) -> Pixels:
-        return self._on_gpu(stored.pixels) if self._on_gpu else stored.pixels[..., None]
+    def _samples(
+        self, films: Sequence[StoredValues], boxes: Sequence[NDArray[np.float32]] | None = None
+    ) -> list[Sample]:
+        """`boxes` of `films`, or the whole of each."""
+        whole = [np.array([0, 0, *reversed(stored.pixels.shape)], np.float32) for stored in films]
+        pixels: list[Pixels] = [stored.pixels[..., None] for stored in films]
+        if self._on_gpu:
+            pixels = self._on_gpu([stored.pixels for stored in films])
+        return list(zip(films, pixels, boxes or whole, strict=True))
 
 
 class _OnGpu:
-    """The radiograph in hand, in memory that grows to the largest one."""
+    """The radiographs in hand, one after the other in memory that grows to what the largest batch takes."""
 
     def __init__(self, gpu: Gpu) -> None:
         self._gpu, self._buffer = gpu, gpu.buffer("pixels", 0)
-        self._held: tuple[NDArray[np.uint16], DeviceArray] | None = None
+        self._held: dict[
+            int, tuple[NDArray[np.uint16], DeviceArray]
+        ] = {}  # by `id`, which is theirs while they are held
 
-    def __call__(self, pixels: NDArray[np.uint16]) -> DeviceArray:
-        if self._held is None or self._held[0] is not pixels:
-            self._held = (pixels, self._room(pixels.nbytes).filled(pixels[..., None]))
+    def __call__(self, films: Sequence[NDArray[np.uint16]]) -> list[Pixels]:
+        """Each on the GPU: those of the last call are there, and otherwise all of these go up instead of them."""
+        if any(id(pixels) not in self._held for pixels in films):
+            self._held, distinct = {}, {id(pixels): pixels for pixels in films}
+            room = self._room(sum(aligned(pixels.nbytes) for pixels in distinct.values()))
+            there = room.filled_in_turn([pixels[..., None] for pixels in distinct.values()])
+            self._held = {key: (distinct[key], array) for key, array in zip(distinct, there, strict=True)}
             self._gpu.wait()  # DALI reads on a stream of its own
-        return self._held[1]
+        return [self._held[id(pixels)][1] for pixels in films]
 
     def _room(self, size_bytes: int) -> Buffer:
         if size_bytes > self._buffer.size_bytes:

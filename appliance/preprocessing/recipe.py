@@ -42,6 +42,23 @@ class Prepared:
     scale: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A region to be resampled, with what stage 1 made of its radiograph.
+
+    Attributes
+    ----------
+    table
+        Of the radiograph's `Prepared`.
+    box
+        (4,) float32: x0, y0, x1, y1 in px of the received image.
+    """
+
+    stored: StoredValues
+    table: NDArray[np.uint8] = field(repr=False)
+    box: NDArray[np.float32]
+
+
 def fitted_size(height: float, width: float, side_px: int) -> tuple[int, int]:
     """(h, w) in px of a `height` x `width` rectangle fitted into a square; each at least 1.
 

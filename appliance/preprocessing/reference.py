@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from appliance.domain.radiograph import StoredValues
 
-from .recipe import IMAGE_PX, REGION_PX, Prepared, equalisation_table, fitted_size, windowing
+from .recipe import IMAGE_PX, REGION_PX, Cut, Prepared, equalisation_table, fitted_size, windowing
 
 
 def displayed(stored: StoredValues, pixels: NDArray[np.float32] | None = None) -> NDArray[np.uint8]:
@@ -32,19 +34,23 @@ def _grey(values: NDArray[np.float32], a: float, b: float, sigmoid: bool, invert
 class ReferencePreprocessor:
     """The `Preprocessor` port without DALI."""
 
-    def prepare(self, stored: StoredValues) -> Prepared:
-        """Stage 1 for one radiograph."""
+    def prepare(self, films: Sequence[StoredValues]) -> list[Prepared]:
+        """Stage 1 of each."""
+        return [self._prepared(stored) for stored in films]
+
+    def regions(self, cuts: Sequence[Cut]) -> NDArray[np.uint8]:
+        """(R, 256, 256) uint8, one of each of `cuts`."""
+        out = np.zeros((len(cuts), REGION_PX, REGION_PX), np.uint8)
+        for r, cut in enumerate(cuts):
+            x0, y0, x1, y1 = cut.box.astype(float)
+            out[r] = _padded(cut.table[self._fit(cut.stored, (x0, y0, x1, y1), REGION_PX)], REGION_PX)
+        return out
+
+    def _prepared(self, stored: StoredValues) -> Prepared:
         h, w = stored.pixels.shape
         fitted = self._fit(stored, (0.0, 0.0, float(w), float(h)), IMAGE_PX)
         table = equalisation_table(fitted)
         return Prepared(image=_padded(table[fitted], IMAGE_PX), table=table, scale=IMAGE_PX / max(h, w))
-
-    def regions(self, stored: StoredValues, table: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """(R, 256, 256) uint8 from `boxes` (R, 4) x0 y0 x1 y1 in px of the received image."""
-        out = np.zeros((len(boxes), REGION_PX, REGION_PX), np.uint8)
-        for r, (x0, y0, x1, y1) in enumerate(boxes.astype(float)):
-            out[r] = _padded(table[self._fit(stored, (x0, y0, x1, y1), REGION_PX)], REGION_PX)
-        return out
 
     @staticmethod
     def _fit(stored: StoredValues, box: tuple[float, float, float, float], side_px: int) -> NDArray[np.uint8]:

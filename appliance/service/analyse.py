@@ -18,9 +18,14 @@ from .reading import Headers, Reader
 from .studies import Reporter
 from .worker import POLL_S, owner
 
+BATCH = {"cpu": 1, "gpu": 8}
+"""Radiographs that are inferred together. Most have one or two regions to classify, and eight of them fill one
+inference of sixteen; what is waited for once a batch is then little for each. No GPU was asked yet.
+A CPU takes no less time for eight together than one by one (docs/performance.md)."""
+
 
 class AnalyseRole:
-    """One radiograph after the other, by the engines of one pack; and the reports of studies that have settled."""
+    """Radiographs as they come, by the engines of one pack; and the reports of studies that have settled."""
 
     name = "analyse"
     idle_s = POLL_S
@@ -32,8 +37,9 @@ class AnalyseRole:
         spool = FileSpool(config.spool_dir)
         self._reader, self._headers = Reader(self._pipeline), Headers(config.analyse)
         readers = (self._reader, self._headers)
+        batch = config.analyse.batch or BATCH[self._pipeline.compute.device]
         self._analyser = Analyser(
-            engine, queue, spool, *readers, config.destinations, config.study, draw=self._pipeline.draw
+            engine, queue, spool, *readers, config.destinations, config.study, batch, draw=self._pipeline.draw
         )
         settled = Queue(engine, studies, owner(self.name), most_attempts=config.analyse.attempts)
         settled.release()

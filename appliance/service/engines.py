@@ -26,7 +26,7 @@ from appliance.domain.result import Provenance
 from appliance.errors import Fault
 from appliance.gpu import card
 from appliance.ports import Preprocessor
-from appliance.preprocessing.recipe import DIGEST, IMAGE_PX, REGION_PX, fitted_size
+from appliance.preprocessing.recipe import DIGEST, IMAGE_PX, REGION_PX, Cut, fitted_size
 from appliance.preprocessing.reference import ReferencePreprocessor
 from appliance.storage.database import now
 from engines.build import build_plans, networks
@@ -269,9 +269,10 @@ def check_preprocessor(preprocessor: Preprocessor) -> None:
 
 def _stage_one(preprocessor: Preprocessor, stored: StoredValues, boxes: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
     """What the networks see of each of `boxes`, and of the whole; without the padding."""
-    prepared = preprocessor.prepare(stored)
+    (prepared,) = preprocessor.prepare([stored])
     height, width = stored.pixels.shape
     sizes = [fitted_size(height, width, IMAGE_PX)]
     sizes += [fitted_size(y1 - y0, x1 - x0, REGION_PX) for x0, y0, x1, y1 in boxes.astype(float)]
-    images = [prepared.image, *preprocessor.regions(stored, prepared.table, boxes)]
+    cuts = [Cut(stored=stored, table=prepared.table, box=box) for box in boxes]
+    images = [prepared.image, *preprocessor.regions(cuts)]
     return [image[:h, :w] for image, (h, w) in zip(images, sizes, strict=True)]

@@ -16,7 +16,6 @@ import pickle
 import resource
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import DupFd
 from pathlib import Path
@@ -58,7 +57,7 @@ class Isolated(Generic[T]):
     def __init__(self, function: Callable[..., T], *, limit_s: int = LIMIT_S, limit_bytes: int = LIMIT_BYTES) -> None:
         self._function, self._limits = function, (limit_s, limit_bytes)
         self._memory = os.memfd_create("osteon")
-        self._expected: tuple[object, ...] | None = None
+        self._is_over = False
         self._start()
 
     def __call__(self, *arguments: object) -> T:
@@ -73,14 +72,12 @@ class Isolated(Generic[T]):
         Transient
             ``decoder_killed``: somebody else ended it.
         """
-        begun = self._begun(arguments)
-        if begun is None and not self._process.is_alive():  # between two calls, so this one is not to blame
+        if not self._process.is_alive():  # between two calls, so this one is not to blame
             self._connection.close()
             self._start()
         try:
-            if begun is None:
-                self._connection.send(arguments)
-            pickled, sizes = begun or self._connection.recv()
+            self._connection.send(arguments)
+            pickled, sizes = self._connection.recv()
         except (EOFError, OSError):
             self._bury(self._limits[0])
         outcome = pickle.loads(pickled, buffers=_taken(self._memory, sizes))
@@ -88,39 +85,20 @@ class Isolated(Generic[T]):
             raise outcome
         return outcome
 
-    def expect(self, *arguments: object) -> None:
-        """Begin a call before it is made: the next one finds it done or under way, if its arguments are equal."""
-        if self._expected is None and self._process.is_alive():
-            with suppress(OSError):  # it dies now; the call itself will tell
-                self._connection.send(arguments)
-                self._expected = arguments
-
-    def _begun(self, arguments: tuple[object, ...]) -> tuple[bytes, list[int]] | None:
-        """What came of the call that was expected, if this is it; whatever became of another is no matter of this."""
-        expected, self._expected = self._expected, None
-        if expected is None:
-            return None
-        try:
-            outcome: tuple[bytes, list[int]] = self._connection.recv()
-        except (EOFError, OSError):
-            if expected == arguments:
-                self._bury(self._limits[0])
-            self._process.join(self._limits[0])
-            return None
-        if expected == arguments:
-            return outcome
-        os.ftruncate(self._memory, 0)
-        return None
+    def interrupt(self) -> None:
+        """End the call that another thread waits for, where it is ``decoder_killed``; it is the last one."""
+        self._is_over = True
+        self._process.kill()
 
     def close(self) -> None:
         """End the process."""
-        if self._expected is not None:  # nobody waits for that
-            self._process.kill()
         self._connection.close()
         self._process.join(self._limits[0])
         os.close(self._memory)
 
     def _start(self) -> None:
+        if self._is_over:
+            raise Transient("decoder_killed", "the instance is not waited for any more")
         # a fork would inherit the threads' locks of DALI and the inference engine
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()

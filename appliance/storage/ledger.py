@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -108,11 +108,11 @@ def is_answer(engine: Engine, identifier: str) -> bool:
         return c.execute(select(deliveries.c.id).where(deliveries.c.identifier == identifier)).first() is not None
 
 
-def instance_of(engine: Engine, analysis_id: int) -> Row[Any]:
-    """The row of `instances` that an analysis is about."""
+def instances_of(engine: Engine, analysis_ids: Collection[int]) -> list[Row[Any]]:
+    """What analyses are about, in their order: the rows of `instances`, with the analysis' id and `code` beside."""
+    query = select(instances, analyses.c.id.label("analysis_id"), analyses.c.code).join(analyses)
     with engine.connect() as c:
-        query = select(instances).join(analyses, analyses.c.instance_id == instances.c.id)
-        return c.execute(query.where(analyses.c.id == analysis_id)).one()
+        return list(c.execute(query.where(analyses.c.id.in_(analysis_ids)).order_by(analyses.c.id)).all())
 
 
 def latest_answer(engine: Engine, sop_instance_uid: str) -> Answered | None:

@@ -68,12 +68,12 @@ class Queue:
                 )
         return [Lease(job_id=r.id, owner=self._owner, until=until, attempts=r.attempts + 1) for r in rows]
 
-    def peek(self) -> int | None:
-        """The job that would be leased next, if nothing else comes; it stays free for everybody."""
+    def peek(self, most: int = 1) -> list[int]:
+        """The jobs that would be leased next, if nothing else comes; they stay free for everybody."""
         t = self._table
-        due = select(t.c.id).where(t.c.state == State.QUEUED, t.c.not_before <= now()).order_by(t.c.id).limit(1)
+        due = select(t.c.id).where(t.c.state == State.QUEUED, t.c.not_before <= now()).order_by(t.c.id).limit(most)
         with self._engine.connect() as c:
-            return c.execute(due).scalar()
+            return list(c.execute(due).scalars())
 
     def renew(self, lease: Lease) -> Lease:
         """Extend the lease from now.

@@ -1,8 +1,8 @@
 """What a GPU makes of it: ``python -m tests.benchmarks.gpu``, on a machine that has one.
 
-Milliseconds per stage for one radiograph of 10 megapixels beside the CPU's, inference by batch, radiographs a second,
-each kernel's bandwidth against a copy on the device, and the same networks in PyTorch with pytorch-grad-cam, if both
-are installed (``pip install torch grad-cam``) and PyTorch sees the GPU.
+Milliseconds per stage for one radiograph of 10 megapixels beside the CPU's, radiographs a second together and one at a
+time, inference by batch, each kernel's bandwidth against a copy on the device, and the same networks in PyTorch with
+pytorch-grad-cam, if both are installed (``pip install torch grad-cam``) and PyTorch sees the GPU.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
@@ -23,7 +22,6 @@ import numpy as np
 from appliance.analysis.pipeline import Pipeline
 from appliance.compute import Compute
 from appliance.config import Analyse, Configuration
-from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset
 from appliance.domain.radiograph import Radiograph
 from appliance.gpu import card
 from appliance.preprocessing.reference import displayed
@@ -33,11 +31,8 @@ from engines.runner import Runner
 from kernels.cuda import CudaKernels
 from kernels.device import Gpu
 from kernels.operations import LAYER
-from provisioning.phantoms import instance_from_phantom, phantom
+from tests.benchmarks.batches import TEN_MEGAPIXELS, again, large_film, print_batches
 from tests.support.kernel_cases import fatbin_of_today, heats
-
-TEN_MEGAPIXELS = (3700, 2800)
-"""Rows and columns of a detector of 43 x 35 cm at 0.12 mm, a little more than 10 million."""
 
 
 @click.command()
@@ -56,8 +51,9 @@ def main(pack: str, rounds: int, precision: Literal["float32", "float16"]) -> No
         start = perf_counter()
         on_the_gpu = pipeline_on(hardware, config, packs, compute)
         print(f"{compute.name}: ready after {perf_counter() - start:.1f} s, its plans compiled for the first time")
-        film = _film()
+        film = large_film("wrist", 3)
         _stages({"GPU": on_the_gpu, "CPU": pipeline_of(config)}, film, rounds)
+        print_batches("GPU", on_the_gpu, max(rounds // 10, 1))
         kernels = hardware.kernels
         assert isinstance(kernels, CudaKernels)
         _overlay(kernels, film, rounds)
@@ -76,15 +72,6 @@ def _gpu(config: Configuration, folder: Path) -> tuple[Hardware, Compute]:
     return hardware, Compute(device="gpu", name=name, reason="it is measured")
 
 
-def _film() -> Radiograph:
-    """A phantom, tiled to the size of a large detector."""
-    ds = instance_from_phantom(phantom("wrist", 3, True))
-    rows, columns = TEN_MEGAPIXELS
-    pixels = np.tile(ds.pixel_array, (-(-rows // ds.Rows), -(-columns // ds.Columns)))[:rows, :columns]
-    ds.Rows, ds.Columns, ds.PixelData = rows, columns, pixels.tobytes()
-    return radiograph_from_dataset(ds, header_from_dataset(ds, ""))
-
-
 def _stages(pipelines: dict[str, Pipeline], film: Radiograph, rounds: int) -> None:
     """From decoded pixels in host memory to probabilities and maps in host memory."""
     print(f"\n{film.shape[0]} x {film.shape[1]} px, one at a time: median (worst) ms, n = {rounds}")
@@ -93,7 +80,7 @@ def _stages(pipelines: dict[str, Pipeline], film: Radiograph, rounds: int) -> No
         count = 0
         for number in range(2 * rounds):
             # another array each time, as another radiograph is: or nothing would be taken to the GPU again
-            stored = _again(film)
+            stored = again(film)
             start = perf_counter()
             result = pipeline.analyse(stored).result
             total = (perf_counter() - start) * 1e3
@@ -103,10 +90,6 @@ def _stages(pipelines: dict[str, Pipeline], film: Radiograph, rounds: int) -> No
                     spent[stage].append(ms)
         stages = "   ".join(f"{s} {statistics.median(ms):.1f} ({max(ms):.1f})" for s, ms in spent.items())
         print(f"{name}, {count} regions: {stages}   {1e3 / statistics.fmean(spent['all']):.0f} radiographs/s")
-
-
-def _again(film: Radiograph) -> Radiograph:
-    return replace(film, stored=replace(film.stored, pixels=film.stored.pixels.copy()))
 
 
 def _overlay(kernels: CudaKernels, film: Radiograph, rounds: int) -> None:

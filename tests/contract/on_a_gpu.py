@@ -16,6 +16,7 @@ from nvidia.dali.backend import TensorGPU
 
 from appliance.analysis.heat import draw_heats, drawn_by
 from appliance.ports import Heat
+from appliance.preprocessing.dali import _OnGpu
 from kernels import reference
 from kernels.cuda import Capacity, CudaKernels
 from kernels.device import Gpu
@@ -64,6 +65,32 @@ def test_dali_takes_what_lies_there(gpu: Gpu) -> None:
     taken = TensorGPU(pixels, "HWC", 0)
     assert (taken.shape(), taken.layout(), taken.data_ptr()) == ([2, 3, 1], "HWC", pixels.pointer)
     assert taken.dtype == types.UINT16
+
+
+def test_a_batch_goes_up_once_and_stays(gpu: Gpu) -> None:
+    on_gpu, random = _OnGpu(gpu), np.random.default_rng(5)
+    films = [random.integers(0, 65536, shape).astype(np.uint16) for shape in ((31, 17), (1, 1), (128, 3), (50, 70))]
+    waits = gpu.waits
+    there = on_gpu(films)
+    assert gpu.waits == waits + 1
+    assert on_gpu([films[2], films[0], films[0]]) == [there[2], there[0], there[0]]
+    assert gpu.waits == waits + 1
+    for film, array in zip(films, there, strict=True):
+        assert array.__cuda_array_interface__["data"][0] % 256 == 0
+        np.testing.assert_array_equal(np.asarray(array)[..., 0], film)
+    other = np.full((40, 90), 7, np.uint16)  # takes the place of all
+    np.testing.assert_array_equal(np.asarray(on_gpu([films[3], other, other])[1])[..., 0], other)
+    np.testing.assert_array_equal(np.asarray(on_gpu([films[3]])[0])[..., 0], films[3])
+    assert len(on_gpu._held) == 2
+
+
+def test_what_was_freed_has_no_room(gpu: Gpu) -> None:
+    buffer = gpu.buffer("pixels", 1000)
+    buffer.free()
+    buffer.free()
+    assert buffer.size_bytes == 0
+    with pytest.raises(KernelError, match="there is room for 0"):
+        buffer.filled(np.ones(1, np.uint8))
 
 
 @pytest.mark.parametrize("changes", [{"beside": 4}, {"strides": (80, 4)}])

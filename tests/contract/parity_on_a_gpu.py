@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
-from appliance.analysis.pipeline import Pipeline
+from appliance.analysis.pipeline import Analysis, Pipeline
 from appliance.compute import Compute
 from appliance.config import Analyse, Configuration, DicomDestination
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
@@ -56,7 +56,19 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_the_same_radiograph_gets_the_same_answer(both: tuple[Pipeline, Pipeline], site: str, fractured: bool) -> None:
     ds = instance_from_phantom(phantom(site, 3, fractured))
     radiograph = radiograph_from_dataset(ds, header_from_dataset(ds, ""))
-    on_cpu, on_the_gpu = (pipeline.analyse(radiograph) for pipeline in both)
+    same(*(pipeline.analyse(radiograph) for pipeline in both))
+
+
+def test_together_they_get_the_same_answers(both: tuple[Pipeline, Pipeline]) -> None:
+    instances = [instance_from_phantom(phantom(s.value, 4, number == 0)) for number in (0, 1, 2) for s in SITES]
+    radiographs = [radiograph_from_dataset(ds, header_from_dataset(ds, "")) for ds in instances]
+    assert len(radiographs) > 16
+    on_cpu, on_the_gpu = both
+    for film, together in zip(radiographs, on_the_gpu.analyse_all(radiographs), strict=True):
+        same(on_cpu.analyse(film), together)
+
+
+def same(on_cpu: Analysis, on_the_gpu: Analysis) -> None:
     expected, actual = on_cpu.result, on_the_gpu.result
     assert actual.provenance.compute == GPU.name
     assert expected.findings

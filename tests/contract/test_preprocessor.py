@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -16,9 +17,10 @@ from appliance.domain.radiograph import StoredValues, VoiFunction, Window
 from appliance.errors import Fault
 from appliance.ports import Preprocessor
 from appliance.preprocessing.dali import DaliPreprocessor
-from appliance.preprocessing.recipe import Prepared, equalisation_table, fitted_size
+from appliance.preprocessing.recipe import Cut, Prepared, equalisation_table, fitted_size
 from appliance.preprocessing.reference import ReferencePreprocessor, displayed
 from appliance.service.engines import check_preprocessor
+from kernels.device import OutOfMemory
 
 SHAPES = [(1, 1), (2, 509), (373, 454), (600, 601), (1501, 1013), (512, 512)]
 BORDER_PX = 2
@@ -37,6 +39,10 @@ def stored(shape: tuple[int, int], function: VoiFunction = "LINEAR", invert: boo
     return StoredValues(pixels=smooth(shape, 4095), slope=1.02, intercept=-30.0, window=window, invert=invert)
 
 
+def cuts(values: StoredValues, table: NDArray[np.uint8], boxes: NDArray[np.float32]) -> list[Cut]:
+    return [Cut(stored=values, table=table, box=box) for box in boxes]
+
+
 @pytest.fixture(scope="module")
 def dali() -> DaliPreprocessor:
     return DaliPreprocessor("cpu", 2)
@@ -49,7 +55,7 @@ def test_dali_agrees_with_the_reference(
     dali: DaliPreprocessor, shape: tuple[int, int], function: VoiFunction, invert: bool
 ) -> None:
     values = stored(shape, function, invert)
-    expected, actual = ReferencePreprocessor().prepare(values), dali.prepare(values)
+    expected, actual = ReferencePreprocessor().prepare([values])[0], dali.prepare([values])[0]
     assert actual.scale == expected.scale
     h, w = fitted_size(*shape, 512)
     assert not actual.image[h:].any() and not actual.image[:, w:].any()
@@ -64,12 +70,12 @@ def test_dali_agrees_with_the_reference(
 def test_dali_equalises_as_the_table_says(dali: DaliPreprocessor) -> None:
     """The image's equalisation is the table that the regions get: DALI's own `equalize` is the witness."""
     values = stored((700, 400))
-    prepared = dali.prepare(values)
-    whole = dali.regions(values, prepared.table, np.array([[0, 0, 400, 700]], np.float32))[0]
+    prepared = dali.prepare([values])[0]
+    whole = dali.regions(cuts(values, prepared.table, np.array([[0, 0, 400, 700]], np.float32)))[0]
     h, w = fitted_size(700, 400, 512)
     small = cv2.resize(prepared.image[:h, :w], (146, 256), interpolation=cv2.INTER_AREA)
     assert abs(small.astype(int) - whole[:256, :146])[4:-4, 4:-4].mean() < 3
-    grey = ReferencePreprocessor().prepare(values)
+    grey = ReferencePreprocessor().prepare([values])[0]
     np.testing.assert_allclose(prepared.table.astype(int), grey.table, atol=3)
 
 
@@ -81,8 +87,8 @@ def test_a_region_is_cut_from_the_received_resolution(preprocessor: str, dali: D
     pixels[:400] = 1000
     values = StoredValues(pixels=pixels, window=Window(center=2048, width=4096))
     port: Preprocessor = ReferencePreprocessor() if preprocessor == "reference" else dali
-    prepared = port.prepare(values)
-    region = port.regions(values, prepared.table, np.array([[1000, 1000, 1256, 1256]], np.float32))
+    prepared = port.prepare([values])[0]
+    region = port.regions(cuts(values, prepared.table, np.array([[1000, 1000, 1256, 1256]], np.float32)))
     assert region.shape == (1, 256, 256)
     line, beside = region[0, 50:200, 100:102].astype(int), region[0, 50:200, 120:160].astype(int)
     assert beside.min() - line.max() > 100
@@ -90,11 +96,11 @@ def test_a_region_is_cut_from_the_received_resolution(preprocessor: str, dali: D
 
 def test_many_regions_come_back_in_order(dali: DaliPreprocessor) -> None:
     values = stored((600, 500))
-    table = dali.prepare(values).table
+    table = dali.prepare([values])[0].table
     boxes = np.array([[k, k, k + 200, k + 100 + k] for k in range(37)], np.float32)
-    together = dali.regions(values, table, boxes)
+    together = dali.regions(cuts(values, table, boxes))
     for k in (0, 15, 16, 36):
-        np.testing.assert_array_equal(together[k], dali.regions(values, table, boxes[k : k + 1])[0])
+        np.testing.assert_array_equal(together[k], dali.regions(cuts(values, table, boxes[k : k + 1]))[0])
 
 
 @pytest.mark.parametrize("kind", ["noise", "three levels", "constant", "half black"])
@@ -127,8 +133,11 @@ def test_regions_of_dali_are_the_references(dali: DaliPreprocessor, shape: tuple
     values = stored(shape)
     h, w = shape
     boxes = np.array([[0, 0, w, h], [10.5, 20.25, w / 2, h / 3], [w / 2, h / 2, w, h], [5, 5, 40, h]], np.float32)
-    table = ReferencePreprocessor().prepare(values).table
-    expected, actual = ReferencePreprocessor().regions(values, table, boxes), dali.regions(values, table, boxes)
+    table = ReferencePreprocessor().prepare([values])[0].table
+    expected, actual = (
+        ReferencePreprocessor().regions(cuts(values, table, boxes)),
+        dali.regions(cuts(values, table, boxes)),
+    )
     for e, a, (x0, y0, x1, y1) in zip(expected.astype(int), actual.astype(int), boxes, strict=True):
         fh, fw = fitted_size(y1 - y0, x1 - x0, 256)
         inner = (slice(BORDER_PX, fh - BORDER_PX), slice(BORDER_PX, fw - BORDER_PX))
@@ -163,7 +172,7 @@ def test_stage_one_is_what_opencv_makes_of_it(
     pixels = smooth(shape, 4095, seed)
     window = Window(center=float(center), width=float(width), function=function)
     values = StoredValues(pixels=pixels, slope=slope, intercept=4095.0 * (slope < 0), window=window, invert=invert)
-    prepared = port.prepare(values)
+    prepared = port.prepare([values])[0]
 
     scale = 512 / max(shape)
     h, w = max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
@@ -190,11 +199,11 @@ def test_padding_does_not_enter_the_histogram(preprocessor: str, dali: DaliPrepr
     port: Preprocessor = ReferencePreprocessor() if preprocessor == "reference" else dali
     pixels = 500 + smooth((512, 512), 3000)
     window = Window(center=2048, width=4096)
-    alone = port.prepare(StoredValues(pixels=pixels, window=window, invert=invert))
+    alone = port.prepare([StoredValues(pixels=pixels, window=window, invert=invert)])[0]
     padded = pixels.copy()
     padded[:, 256:] = 65535 if invert else 0
-    half = port.prepare(StoredValues(pixels=padded, window=window, invert=invert))
-    narrow = port.prepare(StoredValues(pixels=pixels[:, :256].copy(), window=window, invert=invert))
+    half = port.prepare([StoredValues(pixels=padded, window=window, invert=invert)])[0]
+    narrow = port.prepare([StoredValues(pixels=pixels[:, :256].copy(), window=window, invert=invert)])[0]
     np.testing.assert_allclose(half.table[40:230].astype(int), narrow.table[40:230], atol=3)
     assert np.abs(half.image[:, :250].astype(int) - narrow.image[:, :250]).mean() < 2
     assert not half.image[:, 260:].any()
@@ -204,10 +213,39 @@ def test_padding_does_not_enter_the_histogram(preprocessor: str, dali: DaliPrepr
 def test_a_graph_that_died_is_built_anew() -> None:
     own = DaliPreprocessor("cpu", 1)
     values = stored((300, 200))
-    before = own.prepare(values).image
+    before = own.prepare([values])[0].image
     with pytest.raises(IndexError, match="no longer valid"):
         own._image._pipeline.run(pixels=[np.zeros((2, 2), np.uint16)])  # dies: not what the graph takes
-    np.testing.assert_array_equal(own.prepare(values).image, before)
+    np.testing.assert_array_equal(own.prepare([values])[0].image, before)
+
+
+class Refusing:
+    """A DALI pipeline that gives up, as one does whose GPU is full or broken."""
+
+    def __init__(self, said: str) -> None:
+        self._said = said
+
+    def run(self, **_: object) -> None:
+        raise RuntimeError(f"Critical error in pipeline:\n{self._said}")
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("CUDA allocation failed", OutOfMemory),
+        ("Can't allocate 250000000 bytes on device 0.", OutOfMemory),
+        ("CUDA runtime API error cudaErrorIllegalAddress (700)", Fault),
+    ],
+)
+def test_what_dali_says_where_memory_is_short_is_heard(said: str, error: type[Exception]) -> None:
+    own, values = DaliPreprocessor("cpu", 1), stored((300, 200))
+    before = own.prepare([values])[0].image
+    rebuilt, own._image._built = own._image._built, lambda: Refusing(said)  # type: ignore[method-assign]
+    own._image._pipeline = Refusing(said)
+    with pytest.raises(error, match="DALI gave up on the graph twice"):
+        own.prepare([values])
+    own._image._built = rebuilt  # type: ignore[method-assign]
+    np.testing.assert_array_equal(own.prepare([values])[0].image, before)
 
 
 SHORT = """
@@ -218,18 +256,18 @@ from appliance.domain.radiograph import StoredValues, Window
 from appliance.preprocessing.dali import _Graph
 from appliance.service.log import set_up_logging
 set_up_logging()
-graph, side = _Graph("cpu", 1024, 16, 1), 64
+graph, side = _Graph("cpu", 1024, 1), 64
 pixels = np.add.outer(np.arange(side), np.arange(side)).astype(np.uint16)
 stored = StoredValues(pixels=pixels, window=Window(center=side, width=2 * side))
-boxes = np.array([[k, k, side, side] for k in range(16)], np.float32)
-graph(stored, pixels[..., None], boxes[:1])
+samples = [(stored, pixels[..., None], np.array([k, k, side, side], np.float32)) for k in range(16)]
+list(graph(samples[:1]))
 held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 most = held + int(sys.argv[1]) * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
-made = graph(stored, pixels[..., None], boxes)
+made = list(graph(samples))
 print(graph._batch)
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
-expected = _Graph("cpu", 1024, 16, 1)(stored, pixels[..., None], boxes)
+expected = _Graph("cpu", 1024, 1)(samples)
 for part, whole in zip(made, expected, strict=True):
     np.testing.assert_array_equal(part, whole)
 """
@@ -248,8 +286,7 @@ def test_where_memory_is_short_fewer_regions_are_taken_at_once() -> None:
     assert short.stdout in ("8\n", "4\n", "2\n"), short.stderr
     assert "is built anew for 8 at once: std::bad_alloc" in short.stderr
     assert none.returncode == 1
-    assert "DALI gave up on the graph twice: " in none.stderr
-    assert "[dali_failed]" in none.stderr
+    assert "OutOfMemory: DALI gave up on the graph twice: " in none.stderr
 
 
 def brighter(image: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
@@ -262,12 +299,11 @@ class Off:
     def __init__(self, film: int, regions: int) -> None:
         self._film, self._regions, self._right = film, regions, ReferencePreprocessor()
 
-    def prepare(self, stored: StoredValues) -> Prepared:
-        made = self._right.prepare(stored)
-        return replace(made, image=brighter(made.image, self._film))
+    def prepare(self, films: Sequence[StoredValues]) -> list[Prepared]:
+        return [replace(made, image=brighter(made.image, self._film)) for made in self._right.prepare(films)]
 
-    def regions(self, stored: StoredValues, table: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
-        return brighter(self._right.regions(stored, table, boxes), self._regions)
+    def regions(self, cuts: Sequence[Cut]) -> NDArray[np.uint8]:
+        return brighter(self._right.regions(cuts), self._regions)
 
 
 def test_a_stage_one_that_is_off_is_noticed_at_start(dali: DaliPreprocessor) -> None:

@@ -156,6 +156,7 @@ def test_the_benchmark_runs_and_says_that_it_measured_no_gpu(environment: dict[s
     for said in (
         "GPU, ",
         "CPU, ",
+        "16 radiographs of 10 megapixels",
         "overlay, up and down again",
         "copy ",
         "combine ",

@@ -6,7 +6,7 @@ import resource
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -130,50 +130,15 @@ def test_closing_ends_the_process() -> None:
         os.kill(pid, 0)
 
 
-def files(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.iterdir())
-
-
-def marked(folder: str, name: str) -> NDArray[np.uint8]:
-    """Leaves a file for each call."""
-    (Path(folder) / f"{name}{len(files(Path(folder)))}").touch()
-    return np.full(1000, len(name), np.uint8)
-
-
-def test_an_expected_call_is_made_once(tmp_path: Path) -> None:
-    made = Isolated(marked)
-    try:
-        made.expect(str(tmp_path), "one")
-        made.expect(str(tmp_path), "two")  # one at a time: the first stays
-        wait_until(lambda: files(tmp_path) == ["one0"], "the call to begin before it is made")
-        assert made(str(tmp_path), "one").tolist() == [3] * 1000
-        assert files(tmp_path) == ["one0"]
-        made.expect(str(tmp_path), "three")
-        assert made(str(tmp_path), "other").tolist() == [5] * 1000  # another came
-        assert made(str(tmp_path), "three").tolist() == [5] * 1000
-        assert files(tmp_path) == ["one0", "other2", "three1", "three3"]
-        assert os.fstat(made._memory).st_size == 0
-    finally:
-        made.close()
-
-
-@pytest.mark.parametrize("how", ["segfault", "exit", "loop"])
-def test_what_an_expected_call_does_to_the_process_is_its_own_matter(isolated: Isolated[str], how: str) -> None:
-    isolated.expect(how)
-    assert isolated("well")
-    isolated.expect(how)
-    with pytest.raises(Rejected, match=r"SIGSEGV|exit status 3|longer than 2 s") as caught:
-        isolated(how)
-    assert caught.value.code == "decoder_died"
-    isolated.expect("reject")
-    with pytest.raises(Rejected, match="cut"):
-        isolated("reject")
-    assert isolated("well")
-
-
-def test_nobody_waits_at_the_end_for_what_was_expected() -> None:
+def test_what_another_thread_waits_for_can_be_ended() -> None:
     made = Isolated(behave, limit_s=30)
-    made.expect("loop")
-    began = time.monotonic()
-    made.close()
+    assert made("well")
+    with ThreadPoolExecutor(1) as thread:
+        call = thread.submit(made, "loop")
+        began = time.monotonic()
+        made.interrupt()
+        with pytest.raises(Transient, match="not waited for"):
+            call.result()
     assert time.monotonic() - began < 10
+    assert not made._process.is_alive()
+    made.close()

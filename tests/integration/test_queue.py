@@ -223,14 +223,14 @@ def test_a_newer_result_takes_the_place_of_what_waits(engine: Engine, queue: Que
 
 
 def test_what_comes_next_can_be_seen_and_stays_free(engine: Engine, queue: Queue, tmp_path: Path) -> None:
-    assert queue.peek() is None
+    assert queue.peek() == []
     for number in (1, 2, 3):
         keep_instance(engine, received(number))
-    assert queue.peek() == 1
+    assert (queue.peek(), queue.peek(9)) == ([1], [1, 2, 3])
     (first,) = queue.lease()
-    assert (first.job_id, queue.peek()) == (1, 2)
+    assert (first.job_id, queue.peek()) == (1, [2])
     assert [lease.job_id for lease in queue.lease(most=2)] == [2, 3]
-    assert queue.peek() is None
+    assert queue.peek() == []
     spool = FileSpool(tmp_path / "spool")
     expected = Kept(spool, spool.put(b"an instance"))
     assert Kept(spool, expected.digest) == expected != Kept(spool, "0" * 64)

@@ -1,0 +1,78 @@
+"""Radiographs through stages 1 to 3 together and one at a time, on the CPU: ``python -m tests.benchmarks.batches``.
+
+From decoded pixels in host memory to probabilities and maps in host memory; `tests.benchmarks.gpu` prints the same of
+a GPU.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import replace
+from time import perf_counter
+
+import click
+import numpy as np
+
+from appliance.analysis.pipeline import Pipeline
+from appliance.config import Analyse, Configuration
+from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset
+from appliance.domain.radiograph import Radiograph
+from appliance.service.engines import pipeline_of
+from provisioning.demonstration import SITES
+from provisioning.phantoms import instance_from_phantom, phantom
+
+MOST = 16
+"""As `analyse.batch` allows."""
+
+TEN_MEGAPIXELS = (3700, 2800)
+"""Rows and columns of a detector of 43 x 35 cm at 0.12 mm, a little more than 10 million."""
+
+
+@click.command()
+@click.option("--pack", default="fracatlas", show_default=True)
+@click.option("--rounds", default=5, show_default=True, help="Of each batch; one more goes before, uncounted.")
+def main(pack: str, rounds: int) -> None:
+    """Print the table for the CPU."""
+    pipeline = pipeline_of(Configuration(analyse=Analyse(pack=pack, compute="cpu")))
+    print(pipeline.compute.name)
+    print_batches("CPU", pipeline, rounds)
+
+
+def print_batches(name: str, pipeline: Pipeline, rounds: int) -> None:
+    """The same radiographs in batches of each size, the sizes in turn, so that other work on the machine meets all."""
+    films = [large_film(SITES[k % len(SITES)].value, k) for k in range(MOST)]
+    sizes = [1 << k for k in range(MOST.bit_length())]
+    results = [pipeline.analyse(film).result for film in films]
+    regions = sum(len(r.findings) + len(r.unread_regions) for r in results)
+    what = f"{MOST} radiographs of 10 megapixels with {regions} regions, stages 1 to 3"
+    print(f"\n{what}: median ms (radiographs/s) by batch, n = {rounds}")
+    spent: dict[int, list[float]] = {size: [] for size in sizes}
+    for number in range(rounds + 1):
+        for size, times in spent.items():
+            # other arrays each time, as other radiographs are: or nothing would be taken to the GPU again
+            fresh = [again(film) for film in films]
+            start = perf_counter()
+            for first in range(0, MOST, size):
+                pipeline.analyse_all(fresh[first : first + size])
+            if number:
+                times.append(perf_counter() - start)
+    medians = {size: statistics.median(times) for size, times in spent.items()}
+    print(f"{name}: " + "   ".join(f"{n}: {s * 1e3:.0f} ({MOST / s:.0f})" for n, s in medians.items()))
+
+
+def large_film(site: str, seed: int) -> Radiograph:
+    """A phantom, tiled to the size of a large detector."""
+    ds = instance_from_phantom(phantom(site, seed, True))
+    rows, columns = TEN_MEGAPIXELS
+    pixels = np.tile(ds.pixel_array, (-(-rows // ds.Rows), -(-columns // ds.Columns)))[:rows, :columns]
+    ds.Rows, ds.Columns, ds.PixelData = rows, columns, pixels.tobytes()
+    return radiograph_from_dataset(ds, header_from_dataset(ds, ""))
+
+
+def again(film: Radiograph) -> Radiograph:
+    """The same in another array."""
+    return replace(film, stored=replace(film.stored, pixels=film.stored.pixels.copy()))
+
+
+if __name__ == "__main__":
+    main()
