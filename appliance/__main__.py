@@ -423,11 +423,13 @@ def engines() -> None:
 
 
 @engines.command("build")
-@click.option("--target", default="sm89", show_default=True, help="sm80, sm86, sm89 (RTX 4090), sm120; or here.")
+@click.option(
+    "--target", help="sm80, sm86, sm89, sm120; or here. Default: the card of this machine, else sm89 (RTX 4090)."
+)
 @click.option("--pack", "name", help="Name of a pack, or a folder; default: analyse.pack.")
-@click.option("--half", is_flag=True, help="Classifiers compute in float16.")
+@click.option("--half/--full", default=None, help="Classifiers compute in float16; default: analyse.precision.")
 @config_option
-def engines_build(target: str, name: str | None, half: bool, config_path: Path | None) -> None:
+def engines_build(target: str | None, name: str | None, half: bool | None, config_path: Path | None) -> None:
     """Build what is not there yet: ahead of time with tensorrt_rtx, which needs no GPU, or here with tensorrt."""
     from rich.progress import track
 
@@ -437,13 +439,24 @@ def engines_build(target: str, name: str | None, half: bool, config_path: Path |
 
     config = _with_pack(_configuration(config_path), name)
     pack = pack_of(config)
-    plans = build_plans(pack, target, config.plans_dir, half=half)
     try:
+        target = target or _target_here()
+        plans = build_plans(pack, target, config.plans_dir, half=config.analyse.half if half is None else half)
         for built in track(plans, total=len(networks(pack)), description="building", console=out, transient=True):
             size = f"{built.file.stat().st_size / 1e6:.1f} MB"
             out.print(f"{built.network:<12} {size:>8}  {built.file.name}{'  (was there)' if built.was_there else ''}")
     except PlanError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _target_here() -> str:
+    from appliance.gpu import NoGpu, card
+    from engines.plan import target_of
+
+    try:
+        return target_of(card().compute_capability)
+    except NoGpu:
+        return "sm89"
 
 
 @main.command()

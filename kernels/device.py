@@ -1,7 +1,8 @@
 """An NVIDIA GPU for the thread that takes it: context, stream and memory; the one file that imports PyCUDA.
 
 The primary context, which DALI and TensorRT use too, is current in one thread and in no other; the stream is PyCUDA's,
-since it cannot wrap another's, and its `handle` is what they are given. Memory is taken once and given back at the end.
+since it cannot wrap another's, and its `handle` is what they are given. Memory is taken once and given back at the
+end, but for that of the radiographs in hand, which grows with them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .operations import KernelError, TooLarge
 
-ALIGNED_BYTES = 256
+ALLOCATED_BYTES = 256
 """Where the driver lets memory begin; what is laid into it one after the other begins at such places, too."""
 
 
@@ -32,7 +33,7 @@ class OutOfMemory(KernelError):
 
 def aligned(size_bytes: int) -> int:
     """`size_bytes`, up to where the next thing may begin."""
-    return -(-size_bytes // ALIGNED_BYTES) * ALIGNED_BYTES
+    return -(-size_bytes // ALLOCATED_BYTES) * ALLOCATED_BYTES
 
 
 class Buffer:
@@ -187,7 +188,7 @@ class Gpu:
         self._undo.callback(release)
 
     def buffer(self, name: str, size_bytes: int) -> Buffer:
-        """Memory that is kept until the end, aligned to 256 bytes.
+        """Memory that is kept until the end or until it is freed, aligned to 256 bytes.
 
         Raises
         ------

@@ -44,6 +44,7 @@ from provisioning.training_material import FLAGS, PHANTOM_SITES, SITES, TEST, TH
 from provisioning.training_notes import FRACATLAS_FACTS, FRACATLAS_NOTES, PHANTOM_NOTES
 
 CACHE = Path("~/.cache/osteon/training")
+VERSION = "0.3.0"  # of the packs: weights of another are never taken from the cache for it
 N = TypeVar("N", bound=nn.Module)
 
 CLASSIFIED = ("ankle", "wrist", "knee", "pelvis")
@@ -78,6 +79,7 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, threads: int 
     cache = cache.expanduser()
     source = _source(data, out.name)
     dataset = material(source.rows, source.folder, cache / f"{source.key}-folds.npz")
+    kept_in = _folder(cache, source.key)
     learned = np.flatnonzero((dataset.fold != TEST) & (dataset.fold != THRESHOLD))
 
     def locating(cycle: int) -> LocaliserNetwork:
@@ -85,7 +87,7 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, threads: int 
             return locating(cycle - 1) if cycle else localiser.begin_from_lite(blank, dataset, learned)
 
         return _trained(
-            cache / f"{source.key}-lite-localiser-{cycle}.pt",
+            kept_in / f"localiser-{cycle}.pt",
             lambda: lite_localiser(len(SITES), len(FLAGS)),
             lambda n: fix(n.fine),
             lambda n, kept: train_localiser(
@@ -100,9 +102,9 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, threads: int 
         )
 
     locator = locating(len(LOCALISER_STEPS) - 1)
-    exported = cache / f"{source.key}-lite-localiser.onnx"
+    exported = kept_in / "localiser.onnx"
     export_localiser(copy.deepcopy(locator), exported)
-    whole = unread(source.rows, source.folder, exported, cache / f"{source.key}-unread.npz")
+    whole = unread(source.rows, source.folder, exported, kept_in / "unread.npz")
     known = dataset.joined(whole) if whole else dataset
 
     def fractures(fold: int) -> FractureNetwork:
@@ -111,14 +113,14 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, threads: int 
             begun = classifier.begin_from_lite(blank, known, regions)
             return train_classifiers(begun, known, regions, Schedule(steps=FRACTURE_STEPS), REGION_CHANGES, kept)
 
-        stored = cache / f"{source.key}-lite-{fold}.pt"
+        stored = kept_in / f"fractures-{fold}.pt"
         return _trained(stored, lambda: lite_fractures(len(SITES)), lambda n: fix(n.trunk[0]), learning)
 
-    evidence = _evidence(cache / f"{source.key}-lite-evidence.npz", dataset, fractures)
+    evidence = _evidence(kept_in / "evidence.npz", dataset, fractures)
     folds = ", ".join(str(int((dataset.fold == k).sum())) for k in dataset.folds)
     spec = PackSpec(
         name=source.name,
-        version="0.3.0",
+        version=VERSION,
         kind="radiographs",
         description=f"Localiser of {len(SITES)} sites, fracture classifiers for {len(CLASSIFIED)}; research only.",
         preprocessing=DaliPreprocessor.digest,
@@ -144,9 +146,10 @@ def train_phantom(out: Path, cache: Path = CACHE, *, threads: int = 2) -> None:
     torch.set_num_threads(threads)
     cache = cache.expanduser()
     dataset = phantoms(cache)
+    kept_in = _folder(cache, "phantom")
     learned = dataset.fold == LEARN_ONLY
     locating = _trained(
-        cache / "phantom-localiser.pt",
+        kept_in / "localiser.pt",
         lambda: plain_localiser(len(PHANTOM_SITES), PHANTOM_LOCALISER, len(FLAGS)),
         lambda _: None,
         lambda n, kept: train_localiser(
@@ -162,7 +165,7 @@ def train_phantom(out: Path, cache: Path = CACHE, *, threads: int = 2) -> None:
     locating.tell(told.tolist())
     dataset = replace(dataset, flags=dataset.flags[told], flagged=dataset.flagged[:, told])
     fractures = _trained(
-        cache / "phantom-fractures.pt",
+        kept_in / "fractures.pt",
         lambda: plain_fractures(len(PHANTOM_SITES), PHANTOM_CLASSIFIER),
         lambda _: None,
         lambda n, kept: train_classifiers(
@@ -176,7 +179,7 @@ def train_phantom(out: Path, cache: Path = CACHE, *, threads: int = 2) -> None:
     )
     spec = PackSpec(
         name="phantom",
-        version="0.3.0",
+        version=VERSION,
         kind="synthetic",
         description="SYNTHETIC: localiser and classifiers for six sites of phantoms, for tests and demonstrations.",
         preprocessing=DaliPreprocessor.digest,
@@ -193,7 +196,7 @@ def train_phantom(out: Path, cache: Path = CACHE, *, threads: int = 2) -> None:
         test_fold=TEST,
         threshold_fold=THRESHOLD,
     )
-    evidence = _evidence(cache / "phantom-evidence.npz", dataset, lambda _: fractures)
+    evidence = _evidence(kept_in / "evidence.npz", dataset, lambda _: fractures)
     _report(write_pack(spec, dataset, locating, fractures, evidence, out))
 
 
@@ -225,6 +228,12 @@ def _source(data: Path, name: str) -> Source:
     key = f"manifest-{hashlib.sha256(repr(rows).encode()).hexdigest()[:12]}"
     facts = {"name": "films of a manifest", "licence": "not stated", "citation": "none"}
     return Source(rows=rows, folder=path.parent, key=key, name=name, facts=facts, notes="")
+
+
+def _folder(cache: Path, key: str) -> Path:
+    folder = cache / f"{key}-{VERSION}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _both_kinds(dataset: Dataset, site: str) -> bool:

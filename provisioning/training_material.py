@@ -123,11 +123,14 @@ def _folds(rows: Sequence[Row]) -> NDArray[np.int8]:
 
     Films that nobody has looked at go with their group, and make none of their own.
     """
-    if any(row.split for row in rows):
-        return np.array([LEARN_ONLY if row.split in ("train", "") else int(row.split) for row in rows], np.int8)
     labelled = [row for row in rows if not row.is_unread]
-    of_group = dict(zip((row.group for row in labelled), _shared_out(labelled), strict=True))
-    return np.array([of_group.get(row.group, LEARN_ONLY) for row in rows], np.int8)
+    if any(row.split for row in rows):
+        known = [LEARN_ONLY if row.split in ("train", "") else int(row.split) for row in labelled]
+    else:
+        known = [int(fold) for fold in _shared_out(labelled)]
+    of_group = dict(zip((row.group for row in labelled), known, strict=True))
+    given = iter(known)
+    return np.array([of_group.get(row.group, LEARN_ONLY) if row.is_unread else next(given) for row in rows], np.int8)
 
 
 def _shared_out(rows: Sequence[Row]) -> NDArray[np.int8]:

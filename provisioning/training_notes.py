@@ -28,8 +28,9 @@ common, which is the best that can be done and no proof that no patient is in tw
 numbers is one group, 201 films, nine in ten of them fractured, are one group; that fold is harder (docs/models.md).
 
 The classifiers also learned from whole films whose regions nobody has marked: the localiser found them, and nothing in
-them is broken. Such a film belongs to the fold of its look-alikes and neighbours and is not learned from by the network
-that is asked about that fold. Nothing is measured on one.
+them is broken. Such a film belongs to the fold of the marked films that it looks like or whose number is next to its
+own, and is not learned from by the network that is asked about that fold; a patient with three films or more may still
+stand on both sides. Nothing is measured on one.
 
 The figures of the classifiers are those of five networks trained by one recipe, each on four folds and asked about the
 fifth. The one that has not seen fold 0 ships, with calibration and operating points from the answers of all five. The

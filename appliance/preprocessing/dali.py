@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -178,22 +179,34 @@ class DaliPreprocessor:
     def prepare(self, films: Sequence[StoredValues]) -> list[Prepared]:
         """Stage 1 of each."""
         made = []
-        for stored, (grey, equalised) in zip(films, self._image(self._samples(films)), strict=True):
-            h, w = stored.pixels.shape
-            fitted_h, fitted_w = fitted_size(h, w, IMAGE_PX)
-            table = equalisation_table(grey[:fitted_h, :fitted_w])
-            made.append(Prepared(image=equalised, table=table, scale=IMAGE_PX / max(h, w)))
+        with self._room_given_back():
+            for stored, (grey, equalised) in zip(films, self._image(self._samples(films)), strict=True):
+                h, w = stored.pixels.shape
+                fitted_h, fitted_w = fitted_size(h, w, IMAGE_PX)
+                table = equalisation_table(grey[:fitted_h, :fitted_w])
+                made.append(Prepared(image=equalised, table=table, scale=IMAGE_PX / max(h, w)))
         return made
 
     def regions(self, cuts: Sequence[Cut]) -> NDArray[np.uint8]:
         """(R, 256, 256) uint8, one of each of `cuts`, padded with 0."""
         out = np.zeros((len(cuts), REGION_PX, REGION_PX), np.uint8)
         films, boxes = [cut.stored for cut in cuts], [cut.box for cut in cuts]
-        for region, cut, (grey, _) in zip(out, cuts, self._region(self._samples(films, boxes)), strict=True):
-            x0, y0, x1, y1 = cut.box.astype(float)
-            h, w = fitted_size(y1 - y0, x1 - x0, REGION_PX)
-            region[:h, :w] = cut.table[grey[:h, :w]]
+        with self._room_given_back():
+            for region, cut, (grey, _) in zip(out, cuts, self._region(self._samples(films, boxes)), strict=True):
+                x0, y0, x1, y1 = cut.box.astype(float)
+                h, w = fitted_size(y1 - y0, x1 - x0, REGION_PX)
+                region[:h, :w] = cut.table[grey[:h, :w]]
         return out
+
+    @contextmanager
+    def _room_given_back(self) -> Iterator[None]:
+        """Where memory is short, the radiographs in hand give theirs back: whoever tries again, tries with fewer."""
+        try:
+            yield
+        except OutOfMemory:
+            if self._on_gpu:
+                self._on_gpu.forget()
+            raise
 
     def _samples(
         self, films: Sequence[StoredValues], boxes: Sequence[NDArray[np.float32]] | None = None
@@ -211,9 +224,8 @@ class _OnGpu:
 
     def __init__(self, gpu: Gpu) -> None:
         self._gpu, self._buffer = gpu, gpu.buffer("pixels", 0)
-        self._held: dict[
-            int, tuple[NDArray[np.uint16], DeviceArray]
-        ] = {}  # by `id`, which is theirs while they are held
+        # by `id`, which is theirs while they are held
+        self._held: dict[int, tuple[NDArray[np.uint16], DeviceArray]] = {}
 
     def __call__(self, films: Sequence[NDArray[np.uint16]]) -> list[Pixels]:
         """Each on the GPU: those of the last call are there, and otherwise all of these go up instead of them."""
@@ -224,6 +236,11 @@ class _OnGpu:
             self._held = {key: (distinct[key], array) for key, array in zip(distinct, there, strict=True)}
             self._gpu.wait()  # DALI reads on a stream of its own
         return [self._held[id(pixels)][1] for pixels in films]
+
+    def forget(self) -> None:
+        """Give the memory back."""
+        self._held = {}
+        self._buffer.free()
 
     def _room(self, size_bytes: int) -> Buffer:
         if size_bytes > self._buffer.size_bytes:

@@ -19,9 +19,8 @@ from .studies import Reporter
 from .worker import POLL_S, owner
 
 BATCH = {"cpu": 1, "gpu": 8}
-"""Radiographs that are inferred together. Most have one or two regions to classify, and eight of them fill one
-inference of sixteen; what is waited for once a batch is then little for each. No GPU was asked yet.
-A CPU takes no less time for eight together than one by one (docs/performance.md)."""
+"""Radiographs that are inferred together: on a GPU, so that what is waited for once a batch is little for each; no GPU
+was asked yet how many pay. A CPU takes no less time for eight together than one by one (docs/performance.md)."""
 
 
 class AnalyseRole:
