@@ -87,7 +87,7 @@ def transaction(study: StudyResult, source: Dataset, profile: Profile) -> bytes:
     ]
     report = _report(context, observations)
     said = f"Revision {study.revision} says this no more"
-    entries += [_updated(study, r) for r in (*observations, *_unsaid(context, said), report)]
+    entries += [_updated(study, r) for r in (*observations, *_unsaid(context, said, observations), report)]
     entries.append(_provenance(context, report))
     if _has_task(study, profile):
         task = _task(context, source, report)
@@ -110,17 +110,23 @@ def withdrawal(study: StudyResult, source: Dataset, profile: Profile, reason: st
         _taken_back(o, said) for n, result in enumerate(study.results, 1) for o in _of_radiograph(context, n, result)
     ]
     report = _report(context, observations) | {"text": _narrative([said]), "conclusion": said}
-    entries += [_updated(study, r) for r in (*observations, *_unsaid(context, said), report)]
+    entries += [_updated(study, r) for r in (*observations, *_unsaid(context, said, observations), report)]
     if _has_task(study, profile):
         entries.append(_updated(study, _task(context, source, report) | {"status": WITHDRAWN}))
     return _bundle(study, "fhir withdrawal", entries)
 
 
-def _unsaid(context: _Context, said: str) -> Iterator[Json]:
-    """The observations of earlier revisions that nothing takes the place of; made, where the server never had them."""
+def _unsaid(context: _Context, said: str, observations: list[Json]) -> Iterator[Json]:
+    """The observations of earlier revisions that nothing takes the place of; made, where the server never had them.
+
+    A withdrawal takes back what was told, of which nothing may stand any more: what is among its own `observations` is
+    left out, since a transaction with two entries of one resource fails (R4 http.html#trules).
+    """
+    own = [observation["identifier"] for observation in observations]
     for sop_instance_uid, region in context.study.unsaid:
         observation = _observation(context, sop_instance_uid, region, said, context.study.provenance.model)
-        yield _taken_back(observation, said) | {"status": WITHDRAWN}
+        if observation["identifier"] not in own:
+            yield _taken_back(observation, said) | {"status": WITHDRAWN}
 
 
 def _taken_back(observation: Json, said: str) -> Json:

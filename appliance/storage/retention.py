@@ -8,9 +8,10 @@ written goes after the same days.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from datetime import timedelta
 
-from sqlalchemy import Engine, func, or_, select, union, update
+from sqlalchemy import CompoundSelect, Engine, func, or_, select, union, update
 
 from appliance.config import Retention
 from appliance.domain.job import State
@@ -23,7 +24,7 @@ ENDED = (State.DONE, State.NOT_ANALYSED, State.DROPPED)
 """States in which nobody needs the bytes any more, unless a person asks to try again."""
 
 AT_A_TIME = 100
-"""Instances that are removed in one transaction, which others wait for."""
+"""Instances that are removed in one transaction, which others wait for; digests that one query asks for."""
 
 UNCLAIMED = timedelta(days=1)
 """Whoever keeps a file refers to it within its lease (`queue.LEASE_S`), or has lost it: a day is well beyond."""
@@ -105,18 +106,26 @@ def prune_unclaimed(engine: Engine, spool: FileSpool, config: Retention, folder:
     least_s = max(timedelta(days=config.days), UNCLAIMED).total_seconds()
     with readers(engine).connect() as c:
         first = c.execute(select(func.min(instances.c.received_at))).scalar()
-        if first is None or not (old := spool.written(folder, least_s, (now() - first).total_seconds())):
+        if first is None:
             return 0
-        kept = (
-            (instances.c.digest, instances.c.pruned_at.is_(None)),
-            (deliveries.c.digest, deliveries.c.digest != ""),
-            (results.c.picture_digest, results.c.picture_digest != ""),
-            (reports_received.c.digest, reports_received.c.pruned_at.is_(None)),
-        )
-        claims = [select(digest).where(digest.startswith(f"{folder:02x}"), holds) for digest, holds in kept]
-        unclaimed = old - set(c.execute(union(*claims)).scalars())
+        old = list(spool.written(folder, least_s, (now() - first).total_seconds()))
+        unclaimed = set(old)
+        for start in range(0, len(old), AT_A_TIME):
+            unclaimed.difference_update(c.execute(_claimed(old[start : start + AT_A_TIME])).scalars())
     for digest in unclaimed:
         spool.remove_old(digest, least_s)
     if unclaimed:
         log.info("%d files that nothing refers to are removed from the spool", len(unclaimed))
     return len(unclaimed)
+
+
+def _claimed(digests: Collection[str]) -> CompoundSelect[tuple[str]]:
+    """Those of the digests that a row refers to, each looked up by an index: the tables keep every row for good."""
+    return union(
+        select(instances.c.digest).where(instances.c.digest.in_(digests), instances.c.pruned_at.is_(None)),
+        select(deliveries.c.digest).where(deliveries.c.digest.in_(digests)),
+        select(results.c.picture_digest).where(results.c.picture_digest.in_(digests)),
+        select(reports_received.c.digest).where(
+            reports_received.c.digest.in_(digests), reports_received.c.pruned_at.is_(None)
+        ),
+    )

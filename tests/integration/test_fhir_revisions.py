@@ -147,3 +147,27 @@ def test_a_withdrawal_takes_back_what_a_revision_on_its_way_no_longer_says(
     assert withdraw(config, engine, "1.2.3.9", "a cast", REJECTED_FOR_QUALITY).revoked_at == ("FHIR",)
     delivered(engine, spool, server.port)
     assert told(server.port) == {"entered-in-error": 2}
+
+
+def test_a_withdrawal_of_what_two_reports_told_takes_each_back_once(
+    engine: Engine, spool: FileSpool, reporter: Reporter, node_peer: START, tmp_path: Path
+) -> None:
+    """Once the archive has rejected the radiographs nothing stands, of what the last report told either."""
+    server = node_peer("fhir_server.js")
+    received(engine, spool, view(1))
+    answered(engine, result(view(1), finding(), finding(0.4)))
+    assert reporter.step()
+    delivered(engine, spool, server.port)
+    analysed_anew(engine)
+    answered(engine, result(view(1), finding()))
+    received(engine, spool, view(2))
+    answered(engine, result(view(2), finding()))
+    assert reporter.step()
+    delivered(engine, spool, server.port)
+    assert told(server.port) == {"preliminary": 2, "entered-in-error": 1}
+    with engine.begin() as c:
+        reject(c, ["1.2.3.9.1", "1.2.3.9.2"], "ROOM1 rejects them", Study(settle_s=0))
+    config = Configuration(state_dir=tmp_path, destinations=(FHIR,))
+    assert withdraw(config, engine, "1.2.3.9", "a cast", REJECTED_FOR_QUALITY).revoked_at == ("FHIR",)
+    delivered(engine, spool, server.port)
+    assert told(server.port) == {"entered-in-error": 3}

@@ -10,20 +10,22 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, event, update
 
 from appliance.config import Configuration, Receive, Retention
 from appliance.domain.job import Event
 from appliance.service.receive import PRUNE_EVERY_S, ReceiveRole
-from appliance.storage.database import now, open_database
+from appliance.storage import retention
+from appliance.storage.database import now, open_database, readers
 from appliance.storage.ledger import keep_instance, record_result
 from appliance.storage.queue import Queue
 from appliance.storage.reports import Report, keep_report
 from appliance.storage.retention import prune, prune_unclaimed
 from appliance.storage.spool import FOLDERS, FileSpool
-from appliance.storage.tables import analyses, instances
+from appliance.storage.tables import analyses, deliveries, instances, reports_received, results
 from tests.integration.test_retention import KEEP, analysed, engine, files, received, spool
 from tests.support.results import result
 from tests.support.sources import source
@@ -107,6 +109,28 @@ def test_what_was_rendered_before_a_cut_goes_and_what_is_claimed_stays(
     for claimed in (b"bytes of one", b"bytes of two", b"sc two", b"picture, drawn again", b"a report"):
         assert spool.get(hashlib.sha256(claimed).hexdigest()) == claimed
     assert files(tmp_path / "spool") == 5
+
+
+def test_no_table_is_read_as_a_whole(
+    engine: Engine, spool: FileSpool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They only grow, and the receiver asks every minute; more lies in the folder than one query asks for."""
+    monkeypatch.setattr(retention, "AT_A_TIME", 3)
+    names = [n for n in range(2000) if hashlib.sha256(b"bytes of %d" % n).digest()[0] == 0]
+    kept, *orphans = (received(spool, str(n)) for n in names)
+    assert len(orphans) > 3 and keep_instance(engine, kept)
+    in_use_for(engine, 100)
+    written_ago(tmp_path, 40)
+    asked: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    assert prune_unclaimed(engine, spool, KEEP, 0) == len(orphans)
+    assert spool.has(kept.digest)
+    with readers(engine).connect() as c:
+        plans = [c.exec_driver_sql(f"EXPLAIN QUERY PLAN {s}", p).all() for s, p in asked if s.startswith("SELECT")]
+    steps = [step.detail for plan in plans for step in plan]
+    for table in (instances, deliveries, results, reports_received):
+        assert any(step.startswith(f"SEARCH {table.name} ") for step in steps)
+    assert not [step for step in steps if step.startswith("SCAN")]
 
 
 def test_however_short_the_days_are_a_lease_is_shorter(engine: Engine, spool: FileSpool, tmp_path: Path) -> None:

