@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -33,22 +34,24 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
     pictures: list[tuple[str, Path]] = []
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
-    for number, file in enumerate(track(files, description="reading", console=console)):
-        try:
-            reading = reader.read(reader.examine(partial(content_of, file)))
-        except Rejected as error:
-            table.add_row(escape(file.name), "-", f"[dim]{escape(error.reason)}[/]", "-", "-", "-")
-            records.append({"file": file.name, "rejected": {"code": error.code, "reason": error.reason}})
-            continue
-        _add_rows(table, file, reading)
-        picture = None
-        if folder and reading.grey is not None:
-            picture = f"{number:04}_{file.stem}.png"
-            result, heats = reading.analysis.result, reading.analysis.heats
-            Image.fromarray(overlay(reading.grey, result, heats)).save(folder / picture)
-            pictures.append((file.stem, folder / picture))
-        records.append({"file": file.name, "picture": picture, "result": json.loads(reading.analysis.result.to_json())})
-    reader.close()
+    with closing(reader):  # also at Ctrl-C, where its thread waits for a file
+        for number, file in enumerate(track(files, description="reading", console=console)):
+            try:
+                reading = reader.read(reader.examine(partial(content_of, file)))
+            except Rejected as error:
+                table.add_row(escape(file.name), "-", f"[dim]{escape(error.reason)}[/]", "-", "-", "-")
+                records.append({"file": file.name, "rejected": {"code": error.code, "reason": error.reason}})
+                continue
+            _add_rows(table, file, reading)
+            picture = None
+            if folder and reading.grey is not None:
+                picture = f"{number:04}_{file.stem}.png"
+                result, heats = reading.analysis.result, reading.analysis.heats
+                Image.fromarray(overlay(reading.grey, result, heats)).save(folder / picture)
+                pictures.append((file.stem, folder / picture))
+            records.append(
+                {"file": file.name, "picture": picture, "result": json.loads(reading.analysis.result.to_json())}
+            )
     if folder:
         contact_sheet(pictures, folder / "contact_sheet.png")
         (folder / "results.json").write_text(json.dumps(records, indent=1))

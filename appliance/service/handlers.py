@@ -88,7 +88,7 @@ class Analyser:
                 self._gather(lease, batch)
                 self._look_ahead()
                 self._analyse(batch)
-        except (Fault, SQLAlchemyError):
+        except Exception:
             reason = "it was in hand together with one that failed, and is tried alone"
             with suppress(SQLAlchemyError):
                 for case in batch:
@@ -149,9 +149,11 @@ class Analyser:
             return []
         try:
             return self._reader.read_all([case.examined for case in batch])
+        except (OsteonError, RunnerError, KernelError) as error:
+            log.warning("%d analyses together failed, and each is tried by itself: %s", len(batch), error)
         except Exception as error:  # noqa: BLE001  it comes again where each is alone, and is decided on there
             bug(error, f"{len(batch)} analyses together")
-            return []
+        return []
 
     @contextmanager
     def _on_its_own(self, lease: Lease) -> Iterator[None]:
@@ -162,8 +164,8 @@ class Analyser:
             log.error("analysis %d is parked: %s", lease.job_id, error)
             self._queue.failed(lease, error, for_good=True)
         except Rejected as error:
-            with self._queue.ending(lease, Event.DECLINE, error.code, error.reason):
-                pass
+            with self._on_its_own(lease), self._queue.ending(lease, Event.DECLINE, error.code, error.reason):
+                pass  # or the lease is lost by now
         except Transient as error:
             log.warning("analysis %d waits: %s", lease.job_id, error)
             self._queue.failed(lease, error)

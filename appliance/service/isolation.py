@@ -103,8 +103,11 @@ class Isolated(Generic[T]):
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         arguments = (theirs, _SharedMemory(self._memory), self._function, *self._limits)
-        self._process = context.Process(target=_serve, args=arguments, daemon=True)
-        self._process.start()
+        process = context.Process(target=_serve, args=arguments, daemon=True)
+        process.start()
+        self._process = process  # from here on `interrupt` ends this one
+        if self._is_over:
+            process.kill()
         theirs.close()
 
     def _bury(self, limit_s: int) -> NoReturn:

@@ -1,6 +1,8 @@
 """The verbs of `osteon`: help that teaches, errors that say what to do, never a traceback."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +95,18 @@ def test_read_answers_or_says_why(tmp_path: Path) -> None:
     assert records["letter.dcm"]["rejected"]["code"] == "not_dicom"
     assert records["knee.dcm"]["result"]["findings"][0]["site"] == "knee"
     assert (tmp_path / "out" / records["knee.dcm"]["picture"]).exists()
+
+
+def test_read_ends_at_ctrl_c(tmp_path: Path) -> None:
+    film = tmp_path / "endless.dcm"
+    os.mkfifo(film)
+    command = [sys.executable, "-m", "appliance", "read", film, "--pack", "phantom"]
+    reading = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with reading as process, film.open("wb"):  # which waits for the process that reads it
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "SIGALRM" not in errors, "it waited until the file had taken too long"
 
 
 def test_read_on_real_dicom_files_never_shows_a_traceback(data: Path, tmp_path: Path) -> None:

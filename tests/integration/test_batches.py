@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Engine, Row, delete, select
 
 from appliance.analysis.localiser import Localiser
 from appliance.analysis.pipeline import Analysis, Pipeline
@@ -24,7 +24,7 @@ from appliance.dicom.key_objects import rejection_note
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset
 from appliance.domain.identifiers import Site
-from appliance.domain.job import Backoff
+from appliance.domain.job import Backoff, Event
 from appliance.domain.radiograph import Radiograph, StoredValues
 from appliance.domain.result import Result
 from appliance.errors import Fault
@@ -173,12 +173,19 @@ def examine_or_die(load: Load, *others: object) -> Examined:
 
 
 class Watched(Reader):
-    """Notes what goes together, and has engines that some radiographs bring down."""
+    """Notes what goes together, has engines that some radiographs bring down, and time for others to interfere."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         super().__init__(pipeline)
         self.batches: list[list[str]] = []
         self.harmful: dict[str, BaseException] = {}
+        self.meanwhile: dict[str, Callable[[], object]] = {}
+
+    def examine(self, load: Load, calling_ae_title: str = "") -> Examined:
+        examined = super().examine(load, calling_ae_title)
+        if interfere := self.meanwhile.pop(examined.header.sop_instance_uid, None):
+            interfere()
+        return examined
 
     def read_all(self, several: Sequence[Examined]) -> list[Reading]:
         self.batches.append([examined.header.sop_instance_uid for examined in several])
@@ -386,13 +393,46 @@ def test_one_that_ends_the_reading_process_takes_nobody_with_it(role_of: RoleOf)
     assert {row.attempts for row in rows} == {1}
 
 
-def test_an_engine_that_fails_for_one_costs_the_others_nothing(role_of: RoleOf) -> None:
+def test_one_that_is_dropped_while_it_is_examined_costs_the_others_nothing(role_of: RoleOf) -> None:
+    role = role_of()
+    ds = instance(1)
+    first = role.keep(ds)
+    role.run()
+    other = role.keep(instance(2))
+    ds.SeriesDescription = "SENT AGAIN"  # which would not be analysed: it is unchanged
+    role.keep(ds)
+    role.reader.meanwhile[first] = lambda: role.queue.command(role.rows()[2].id, Event.DROP, "sent by mistake")
+    assert role.step()
+    assert role.reader.batches == [[first], [other]]
+    assert [(row.state, row.code) for row in role.rows()] == [("done", ""), ("done", ""), ("dropped", "dropped")]
+
+
+def test_whatever_ends_a_batch_the_rest_is_put_back(role_of: RoleOf) -> None:
+    role = role_of()
+    uids = [role.keep(instance(number)) for number in range(3)]
+
+    def forget() -> None:
+        with role.engine.begin() as c:
+            c.execute(delete(analyses).where(analyses.c.id == 1))
+
+    role.reader.meanwhile[uids[0]] = forget
+    with pytest.raises(KeyError):
+        role.step()
+    assert [(row.state, row.attempts, row.code) for row in role.rows()] == [("queued", 0, handlers.ALONE)] * 2
+    assert role.run() == [uids, *([uid] for uid in uids[1:])]
+    assert [(row.state, row.attempts) for row in role.rows()] == [("done", 1)] * 2
+
+
+def test_an_engine_that_fails_for_one_costs_the_others_nothing(
+    role_of: RoleOf, caplog: pytest.LogCaptureFixture
+) -> None:
     role = role_of()
     uids = [role.keep(instance(number)) for number in range(4)]
     role.reader.harmful = {uids[1]: RunnerError("logit is not finite")}
     with pytest.raises(Fault, match="not finite"):
         role.step()
     assert role.reader.batches == [uids, uids[:1], uids[1:2]]
+    assert "4 analyses together failed, and each is tried by itself: logit is not finite" in caplog.messages
     rows = role.rows()
     assert [(row.state, row.attempts) for row in rows] == [("done", 1), ("leased", 1), *[("queued", 0)] * 2]
     assert [row.code for row in rows[2:]] == [handlers.ALONE] * 2
@@ -408,12 +448,14 @@ def test_an_engine_that_fails_for_one_costs_the_others_nothing(role_of: RoleOf) 
     assert [row.code for row in rows] == ["", "lease_expired", "", ""]
 
 
-def test_a_bug_that_one_meets_costs_that_one(role_of: RoleOf) -> None:
+def test_a_bug_that_one_meets_costs_that_one(role_of: RoleOf, caplog: pytest.LogCaptureFixture) -> None:
     role = role_of()
     uids = [role.keep(instance(number)) for number in range(3)]
     role.reader.harmful = {uids[1]: KeyError("Doe^Jane")}
     assert role.step()
     assert role.reader.batches == [uids, *([uid] for uid in uids)]
+    assert "3 analyses together failed: KeyError" in caplog.text
+    assert "Doe" not in caplog.text
     assert [(row.state, row.attempts) for row in role.rows()] == [("done", 1), ("queued", 1), ("done", 1)]
     role.run()
     assert role.rows()[1].state == "parked"

@@ -5,7 +5,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -51,6 +51,21 @@ def behave(how: str) -> str:
                 nest = [nest]
             return nest  # type: ignore[return-value]
     raise AssertionError(how)
+
+
+class Left:
+    """Does well; while a second process is started for it, the caller leaves."""
+
+    def __init__(self) -> None:
+        self.leave: list[Callable[[], None]] = []
+
+    def __call__(self) -> str:
+        return behave("well")
+
+    def __reduce__(self) -> tuple[type["Left"], tuple[()]]:
+        for leave in self.leave:
+            leave()
+        return Left, ()
 
 
 @pytest.fixture
@@ -140,5 +155,17 @@ def test_what_another_thread_waits_for_can_be_ended() -> None:
         with pytest.raises(Transient, match="not waited for"):
             call.result()
     assert time.monotonic() - began < 10
+    assert not made._process.is_alive()
+    made.close()
+
+
+def test_nothing_lives_on_that_was_started_meanwhile() -> None:
+    left = Left()
+    made = Isolated(left)
+    os.kill(int(made()), signal.SIGKILL)
+    wait_until(lambda: not made._process.is_alive(), "the child to be gone")
+    left.leave.append(made.interrupt)
+    with pytest.raises(Transient, match="not waited for"):
+        made()
     assert not made._process.is_alive()
     made.close()
