@@ -27,8 +27,8 @@ from .geometry import crop_box
 from .heat import Draw, draw_heats
 from .localiser import Localiser, Located, Region
 
-NON_SPECIFIC_FOCUS = 0.2
-"""Below it a suspicious answer was right in 32 of 100 cases, above in 47 (docs/models.md)."""
+NON_SPECIFIC_FOCUS = 0.4
+"""Below it a suspicious answer was right in 32 of 100 cases, above in 51 (docs/models.md)."""
 
 
 A_TRUNK = NotAnalysed(
