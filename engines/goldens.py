@@ -13,7 +13,7 @@ TOLERANCE = 1e-3
 """Goldens are stored rounded to 1.2e-4 of their maximum, and another processor sums in another order."""
 
 HALF_TOLERANCE = 2e-2
-"""Of classifiers in float16: no output of a pack that ships was off by more than 8e-3, summed in float32
+"""Of classifiers in float16: no output of a pack that ships was off by more than 9e-3, summed in float32
 (docs/models.md); a GPU may sum in float16, too."""
 
 

@@ -46,7 +46,7 @@ def in_float16(
 def test_in_float16_a_pack_reproduces_them_by_another_tolerance(in_float16: tuple[Pack, dict[Path, Runner]]) -> None:
     pack, half = in_float16
     worst = check_goldens(pack, half.__getitem__, half=True)
-    assert 1e-4 < max(worst.values()) <= 8e-3 < HALF_TOLERANCE, "docs/models.md and HALF_TOLERANCE say so"
+    assert 1e-4 < max(worst.values()) <= 9e-3 < HALF_TOLERANCE, "docs/models.md and HALF_TOLERANCE say so"
     with pytest.raises(PackError, match="is off its golden outputs"):
         check_goldens(pack, half.__getitem__)
 
