@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from sqlalchemy import Engine, Row, delete, select
+from sqlalchemy import Engine, Row, delete, select, update
 
 from appliance.analysis.localiser import Localiser
 from appliance.analysis.pipeline import Analysis, Pipeline
@@ -484,6 +484,14 @@ def test_after_the_death_of_the_role_each_is_tried_alone(role_of: RoleOf) -> Non
         ("parked", ATTEMPTS),
         ("done", 2),
     ]
+
+
+def test_one_that_has_failed_before_joins_nobody(role_of: RoleOf) -> None:
+    role = role_of()
+    uids = [role.keep(instance(number)) for number in range(4)]
+    with role.engine.begin() as c:
+        c.execute(update(analyses).where(analyses.c.id == 2).values(code="bug"))
+    assert role.run() == [uids[:1], uids[1:2], uids[2:]]
 
 
 def test_who_has_one_attempt_alone_spends_it_alone(role_of: RoleOf) -> None:

@@ -50,6 +50,11 @@ def delivered(engine: Engine, spool: FileSpool, port: int) -> None:
                 pass
 
 
+def withdrawn(engine: Engine, state_dir: Path) -> None:
+    config = Configuration(state_dir=state_dir, destinations=(FHIR,))
+    assert withdraw(config, engine, "1.2.3.9", "a cast", REJECTED_FOR_QUALITY).revoked_at == ("FHIR",)
+
+
 def told(port: int) -> dict[str, int]:
     """How many observations the server has by status; what is in error says nothing."""
     found: dict[str, int] = {}
@@ -143,8 +148,7 @@ def test_a_withdrawal_takes_back_what_a_revision_on_its_way_no_longer_says(
     with engine.begin() as c:
         lost: dict[str, Any] = {"attempts": 1, "code": "fhir_unreachable"}
         c.execute(update(deliveries).where(deliveries.c.state == "queued").values(**lost))
-    config = Configuration(state_dir=tmp_path, destinations=(FHIR,))
-    assert withdraw(config, engine, "1.2.3.9", "a cast", REJECTED_FOR_QUALITY).revoked_at == ("FHIR",)
+    withdrawn(engine, tmp_path)
     delivered(engine, spool, server.port)
     assert told(server.port) == {"entered-in-error": 2}
 
@@ -167,7 +171,6 @@ def test_a_withdrawal_of_what_two_reports_told_takes_each_back_once(
     assert told(server.port) == {"preliminary": 2, "entered-in-error": 1}
     with engine.begin() as c:
         reject(c, ["1.2.3.9.1", "1.2.3.9.2"], "ROOM1 rejects them", Study(settle_s=0))
-    config = Configuration(state_dir=tmp_path, destinations=(FHIR,))
-    assert withdraw(config, engine, "1.2.3.9", "a cast", REJECTED_FOR_QUALITY).revoked_at == ("FHIR",)
+    withdrawn(engine, tmp_path)
     delivered(engine, spool, server.port)
     assert told(server.port) == {"entered-in-error": 3}

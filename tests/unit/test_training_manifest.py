@@ -106,8 +106,11 @@ def test_fracatlas_is_understood(tmp_path: Path) -> None:
         "file,fractured,hardware,truncated_jpeg,boxes_xyxy,phash_group\n"
         "images/IMG0000011.jpg,0,1,0,,a\nimages/IMG0000015.jpg,0,0,1,,b\n"
         "images/IMG9000012.jpg,1,0,0,1 1 9 9,a\nimages/IMG9000013.jpg,0,0,0,,a\nimages/IMG9000014.jpg,0,0,0,,c\n"
+        "images/IMG0000018.jpg,0,0,0,,d\nimages/IMG0000010.jpg,0,0,0,,d\n"
     )
-    row, beside, lone = from_fracatlas(tmp_path)  # the second is truncated, the next fractured
+    # the second is truncated, the next fractured, and the last looks like one group and is beside another
+    row, other, beside, lone = from_fracatlas(tmp_path)
+    assert not other.is_unread and other.group != row.group
     assert beside.is_unread and beside.group == row.group and lone.is_unread and lone.group != row.group
     assert row.flags == "hardware" and "shoulder" in dict(row.located())
 
