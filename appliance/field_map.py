@@ -1,7 +1,7 @@
 """The site's own mapping of HL7 fields: ``SEG-n`` to a template, checked when the configuration is read.
 
 A template is HL7 as the site writes it, with names in braces: ``"{accession_number}^RIS"``. What a name stands for
-is escaped when the message is made (`appliance.reporting.values`), so no value can leave its component.
+is escaped when the message is made (`appliance.reporting.hl7.values`), so no value can leave its component.
 """
 
 from __future__ import annotations

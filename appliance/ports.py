@@ -1,4 +1,4 @@
-"""What the house needs from the outside, as small Protocols; `appliance.service.assembly` chooses what fills them."""
+"""The ports: small Protocols that the service needs from adapters, and the records that cross them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .domain.radiograph import StoredValues
+from appliance.domain.radiograph import StoredValues
+from appliance.preprocessing.recipe import Cut, Prepared
+
 from .errors import OsteonError, Rejected
-from .preprocessing.recipe import Cut, Prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

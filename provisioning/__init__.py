@@ -1,1 +1,1 @@
-"""Sets a box up, checks it, proves it."""
+"""The workshop around the product: command line, operation, demonstration, training and phantoms."""

@@ -16,6 +16,7 @@ from appliance.domain.finding import Answer, Box, Finding, NotAnalysed, UnreadRe
 from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import Header, Radiograph
 from appliance.domain.result import Provenance, Result
+from appliance.picture.heat import Draw, draw_heats
 from appliance.ports import Heat, Preprocessor
 from appliance.preprocessing.recipe import REGION_PX, Cut, Prepared, fitted_size
 from kernels.device import OutOfMemory
@@ -24,7 +25,6 @@ from kernels.reference import focus
 from .classifier import Classifier, Evidence
 from .eligibility import comes_from, named_sites, shows_a_trunk
 from .geometry import crop_box
-from .heat import Draw, draw_heats
 from .localiser import Localiser, Located, Region
 
 NON_SPECIFIC_FOCUS = 0.4

@@ -1,1 +1,1 @@
-"""DICOM in and out."""
+"""DICOM: the receiving side, the sending side, reading of instances and making of objects."""

@@ -1,1 +1,1 @@
-"""HL7 v2 and FHIR out."""
+"""Reports to other systems: HL7 v2 and FHIR R4."""

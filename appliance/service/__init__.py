@@ -1,1 +1,1 @@
-"""The four roles and what wires them."""
+"""The roles and what they share: workers, rendering of artefacts, delivery."""

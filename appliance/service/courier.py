@@ -16,11 +16,11 @@ from typing import Any
 from sqlalchemy import Engine, Row
 from sqlalchemy.exc import SQLAlchemyError
 
+from appliance.clock import now
 from appliance.domain.identifiers import derived_uid
 from appliance.domain.job import Event, Lease
 from appliance.errors import Away, OsteonError, Rejected, Transient
 from appliance.ports import Artefact, Destination, Fate, Outcome, Outlet, Sent
-from appliance.storage.database import now
 from appliance.storage.gate import Gate
 from appliance.storage.outbox import (
     MOST_REFUTED,

@@ -33,7 +33,7 @@ LIMIT_S = 30
 """A 120-megapixel JPEG 2000 takes some 20 s on one slow core; the watchdog of the role waits 120 s."""
 
 LIMIT_BYTES = 3 * 2**30
-"""Seven copies, of which some are 32 bits wide, of the largest image that `appliance.dicom.reader` believes in."""
+"""Seven copies, some 32 bits wide, of the largest image that `dicom.reading.reader` accepts."""
 
 ITS_OWN = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGALRM, signal.SIGSYS}
 """Signals by which a call ends its process; any other comes from somebody else, and says nothing of the arguments."""

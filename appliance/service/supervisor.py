@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from .assembly import ROLES
+from appliance.service.roles.start import ROLES
 
 RESTART_S = 1.0
 STOP_S = 15.0
@@ -68,7 +68,7 @@ class Supervisor:
                 self._start(role)
 
     def _start(self, role: str) -> None:
-        command = [sys.executable, "-m", "appliance", "run", role, *self._arguments]
+        command = [sys.executable, "-m", "appliance.service", role, *self._arguments]
         if self._logs is None:
             self._children[role] = subprocess.Popen(command)
             return

@@ -17,21 +17,22 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from sqlalchemy import Engine, Row
 
+from appliance.clock import now
 from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
-from appliance.dicom.document import Reference
-from appliance.dicom.key_objects import rejection_note
+from appliance.dicom.objects.document import Reference
+from appliance.dicom.objects.key_objects import rejection_note
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected, Transient
-from appliance.reporting import fhir, oru
-from appliance.reporting.order import LOWERED, ORDER, is_lowered, priority_withdrawal
-from appliance.storage.database import now
+from appliance.reporting.fhir import bundle as fhir
+from appliance.reporting.hl7 import oru
+from appliance.reporting.hl7.order_update import LOWERED, ORDER, is_lowered, priority_withdrawal
 from appliance.storage.outbox import flagged_at, record_withdrawal, study_of, went_out
 from appliance.storage.outgoing import Outgoing
 from appliance.storage.spool import FileSpool, SpoolDamaged
 from appliance.storage.studies import Part, parts_of, reports_of
 
-from .reading import Headers
+from .instance_reader import Headers
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title
     reason
         For people, on every revocation and on the status page; without identity.
     title
-        Of the rejection note, one of `appliance.dicom.codes.REJECTIONS`.
+        Of the rejection note, one of `appliance.dicom.objects.codes.REJECTIONS`.
 
     Raises
     ------

@@ -15,8 +15,8 @@ from typing import Protocol
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from appliance.clock import now
 from appliance.errors import Transient
-from appliance.storage.database import now
 from appliance.storage.ledger import beat, forget_role
 
 from .notify import notifier
@@ -57,7 +57,7 @@ class Role(Protocol):
         ...
 
 
-def run(role: Role, engine: Engine) -> None:
+def run_until_stopped(role: Role, engine: Engine) -> None:
     """Run `role` until SIGTERM or SIGINT; a `Fault` goes through and ends the process."""
     stop = threading.Event()
 

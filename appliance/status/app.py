@@ -10,10 +10,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from appliance.clock import now
 from appliance.config import Configuration
 from appliance.domain.finding import percent
 from appliance.domain.result import SECOND_READER
-from appliance.storage.database import now
 from appliance.storage.notices import Subject
 from engines.pack import Pack
 

@@ -14,9 +14,9 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, Table, func, select
 from sqlalchemy.exc import DBAPIError
 
 from appliance.config import Configuration
-from appliance.dicom.tls import not_after
 from appliance.domain.job import State
 from appliance.gpu import GpuFigures, figures_left
+from appliance.network import not_after
 from appliance.storage.gate import Gate, Hold
 from appliance.storage.tables import analyses, deliveries, roles, studies
 

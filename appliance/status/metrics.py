@@ -11,11 +11,11 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import DBAPIError
 
+from appliance.clock import now
 from appliance.config import Configuration
 from appliance.domain.job import State
 from appliance.domain.result import Result
 from appliance.gpu import GpuFigures
-from appliance.storage.database import now
 from appliance.storage.notices import Subject
 from appliance.storage.tables import analyses, notices, reports_received, results
 

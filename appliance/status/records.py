@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, literal, or_, select
 
+from appliance.clock import now
 from appliance.domain.finding import Answer
 from appliance.domain.job import State
 from appliance.domain.result import Result
-from appliance.storage.database import now
 from appliance.storage.notices import Notice, Subject
 from appliance.storage.outbox import NO_REPORT, OTHERWISE, REROUTED, UNPROVEN
 from appliance.storage.tables import analyses, deliveries, instances, notices, results, studies

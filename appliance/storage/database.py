@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import UTC, datetime
 from pathlib import Path
 
 from alembic import command
@@ -15,11 +14,6 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from appliance.errors import Fault
 
 BUSY_TIMEOUT_S = 30
-
-
-def now() -> datetime:
-    """The clock of the house: aware, UTC."""
-    return datetime.now(UTC)
 
 
 def open_database(url: str) -> Engine:

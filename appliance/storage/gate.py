@@ -12,7 +12,9 @@ from datetime import datetime
 from sqlalchemy import Engine, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from .database import now, readers
+from appliance.clock import now
+
+from .database import readers
 from .tables import holds
 
 EVERY = "*"

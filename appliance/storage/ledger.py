@@ -11,11 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, exists, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from appliance.clock import now
 from appliance.config import Study
 from appliance.domain.job import Event, State, states_that_can
 from appliance.domain.result import Predecessor, Result
 
-from .database import now, readers
+from .database import readers
 from .outgoing import Outgoing, queue_deliveries, supersede
 from .studies import queue_study, report_anew
 from .tables import analyses, deliveries, instances, results, roles

@@ -15,7 +15,8 @@ from sqlalchemy import Engine, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from .database import now
+from appliance.clock import now
+
 from .tables import notices
 
 MOST = 200

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, Row, Select, and_, delete, exists, insert, or_, select, update
 
+from appliance.clock import now
 from appliance.domain.job import Backoff, Event, State, next_state
 from appliance.errors import Rejected
 
-from .database import now, readers
+from .database import readers
 from .outgoing import Outgoing, drop, queue_deliveries
 from .studies import take_back
 from .tables import commitments, deliveries, results, studies

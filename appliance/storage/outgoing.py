@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Table, insert, update
 
+from appliance.clock import now
 from appliance.domain.job import Event, State, states_that_can
 from appliance.errors import OsteonError
 
-from .database import now
 from .tables import deliveries
 
 

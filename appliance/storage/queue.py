@@ -13,10 +13,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, select, update
 
+from appliance.clock import now
 from appliance.domain.job import Backoff, Event, Lease, State, next_state
 from appliance.errors import OsteonError, Transient
 
-from .database import now, readers
+from .database import readers
 
 LEASE_S = 300.0
 """Longer than any single step: an object to a peer that stalls in connecting, negotiating and answering takes three

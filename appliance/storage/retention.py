@@ -13,10 +13,11 @@ from datetime import timedelta
 
 from sqlalchemy import CompoundSelect, Engine, func, or_, select, union, update
 
+from appliance.clock import now
 from appliance.config import Retention
 from appliance.domain.job import State
 
-from .database import now, readers
+from .database import readers
 from .spool import FileSpool
 from .tables import analyses, deliveries, instances, reports_received, results, studies
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, exists, insert, or_, select, update
 
+from appliance.clock import now
 from appliance.config import Study
 from appliance.domain.job import State
 from appliance.domain.result import Predecessor, Result
 from appliance.domain.study import StudyResult
 
-from .database import now, readers
+from .database import readers
 from .outgoing import Outgoing, drop, queue_deliveries, supersede
 from .tables import analyses, deliveries, instances, results, studies, study_results
 

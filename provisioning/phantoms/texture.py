@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
+from provisioning.phantoms.anatomy.shapes import ellipse
+
 from .anatomy import Bone, Tissue
-from .anatomy.shapes import ellipse
 from .pose import Pose
 from .rendering import MARGIN_PX, STEP_PX, Field, Layer, enlarged, grid_shape
 

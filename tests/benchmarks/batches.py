@@ -15,10 +15,10 @@ import numpy as np
 
 from appliance.analysis.pipeline import Pipeline
 from appliance.config import Analyse, Configuration
-from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset
+from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset
 from appliance.domain.radiograph import Radiograph
-from appliance.service.engines import pipeline_of
-from provisioning.demonstration import SITES
+from appliance.service.pipeline_assembly import pipeline_of
+from provisioning.demonstration.run import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
 
 MOST = 16

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydicom.pixels.utils import pixel_array
 from rich.progress import track
 
-from appliance.dicom.decoders import samples
+from appliance.dicom.reading.decoders import samples
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.encodings import ENCODINGS, encode
 from tests.support.peers import find

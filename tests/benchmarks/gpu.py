@@ -25,7 +25,7 @@ from appliance.config import Analyse, Configuration
 from appliance.domain.radiograph import Radiograph
 from appliance.gpu import card
 from appliance.preprocessing.reference import displayed
-from appliance.service.engines import Hardware, on_gpu, packs_of, pipeline_of, pipeline_on
+from appliance.service.pipeline_assembly import Hardware, on_gpu, packs_of, pipeline_of, pipeline_on
 from engines.plan import LARGEST_BATCH, tensorrt
 from engines.runner import Runner
 from kernels.cuda import CudaKernels

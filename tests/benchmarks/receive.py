@@ -27,7 +27,7 @@ from tests.support.peers import running, wait_for_port
 from tests.support.site import free_ports
 from tests.support.sources import source, with_meta
 
-NO_FSYNC = "import os; os.fsync = lambda descriptor: None; from appliance.__main__ import main; main()"
+NO_FSYNC = "import os; os.fsync = lambda descriptor: None; from appliance.service.command import run; run()"
 SIDE_PX = 2236
 """10 MB at 16 bits."""
 SMALL_PX = 160
@@ -48,8 +48,8 @@ def ours(folder: Path, port: int, *, fsync: bool) -> list[str]:
         f"state_dir = {json.dumps(str(folder / 'state'))}\nreceive.port = {port}\nreceive.reserve_mb = 0\n"
         f"retention.prune_below_mb = 0\n"
     )
-    start = ["-m", "appliance"] if fsync else ["-c", NO_FSYNC]
-    return [sys.executable, *start, "run", "receive", "--config", str(folder / "osteon.toml")]
+    start = ["-m", "appliance.service"] if fsync else ["-c", NO_FSYNC]
+    return [sys.executable, *start, "receive", "--config", str(folder / "osteon.toml")]
 
 
 def storescp(folder: Path, port: int) -> list[str]:

@@ -20,12 +20,12 @@ from highdicom.sc import SCImage
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from appliance.analysis.overlay import overlay, thumbnail
 from appliance.config import Picture
+from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.part10 import part10_bytes
-from appliance.dicom.secondary_capture import secondary_capture
 from appliance.domain.finding import Box
 from appliance.domain.result import Result
+from appliance.picture.overlay import overlay, thumbnail
 from appliance.ports import Heat
 from kernels.reference import OPACITY
 from tests.support.results import finding, result

@@ -8,16 +8,17 @@ from collections import defaultdict
 from functools import partial
 from time import perf_counter
 
-from appliance.analysis.overlay import overlay
 from appliance.config import Analyse, Configuration, FhirDestination, Hl7Destination
+from appliance.dicom.objects.secondary_capture import secondary_capture
+from appliance.dicom.objects.structured_report import structured_report
 from appliance.dicom.part10 import part10_bytes
-from appliance.dicom.secondary_capture import secondary_capture
-from appliance.dicom.structured_report import structured_report
 from appliance.domain.study import StudyResult
-from appliance.reporting import fhir, oru
-from appliance.service.engines import pipeline_of
-from appliance.service.reading import Reader
-from provisioning.demonstration import SITES
+from appliance.picture.overlay import overlay
+from appliance.reporting.fhir import bundle as fhir
+from appliance.reporting.hl7 import oru
+from appliance.service.instance_reader import Reader
+from appliance.service.pipeline_assembly import pipeline_of
+from provisioning.demonstration.run import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
 
 ROUNDS = 5

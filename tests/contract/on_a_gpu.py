@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nvidia.dali import types
 from nvidia.dali.backend import TensorGPU
 
-from appliance.analysis.heat import draw_heats, drawn_by
+from appliance.picture.heat import draw_heats, drawn_by
 from appliance.ports import Heat
 from appliance.preprocessing.dali import _OnGpu
 from kernels import reference

@@ -17,19 +17,19 @@ from appliance.analysis.pipeline import Analysis, Pipeline
 from appliance.compute import Compute
 from appliance.config import Analyse, Configuration, DicomDestination
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
-from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset
+from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset
 from appliance.preprocessing.reference import displayed
-from appliance.service.answers import of_radiograph, picture
-from appliance.service.engines import on_gpu, packs_of, pipeline_of, pipeline_on
-from appliance.service.handlers import Analyser
-from appliance.service.reading import Headers, Reader
+from appliance.service.analyser import Analyser
+from appliance.service.artefacts import of_radiograph, picture
+from appliance.service.instance_reader import Headers, Reader
+from appliance.service.pipeline_assembly import on_gpu, packs_of, pipeline_of, pipeline_on
 from appliance.storage.database import open_database
 from appliance.storage.ledger import Received, keep_instance
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, deliveries
 from engines.plan import tensorrt
-from provisioning.demonstration import SITES
+from provisioning.demonstration.run import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.kernel_cases import check_picture, fatbin_of_today
 

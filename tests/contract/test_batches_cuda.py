@@ -19,10 +19,10 @@ from dataclasses import replace
 import numpy as np
 from appliance.compute import Compute
 from appliance.config import Analyse, Configuration
-from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset
+from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset
 from appliance.preprocessing.dali import _OnGpu
 from appliance.preprocessing.reference import ReferencePreprocessor
-from appliance.service.engines import on_gpu, packs_of, pipeline_on
+from appliance.service.pipeline_assembly import on_gpu, packs_of, pipeline_on
 from kernels.device import OutOfMemory
 from provisioning.phantoms import instance_from_phantom, phantom
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from appliance.analysis.heat import drawn_by
-from appliance.analysis.overlay import overlay, thumbnail
 from appliance.config import Picture
 from appliance.domain.finding import Box
+from appliance.picture.heat import drawn_by
+from appliance.picture.overlay import overlay, thumbnail
 from appliance.ports import Heat
 from kernels import reference
 from kernels.build import SOURCE, host_library

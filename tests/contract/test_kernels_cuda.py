@@ -30,11 +30,11 @@ with kernels.device.Gpu() as gpu:
 
 DRAW = f"""
 import numpy as np, pathlib
-from appliance.analysis.heat import drawn_by
+from appliance.picture.heat import drawn_by
 from appliance.analysis.pipeline import Analysis
 from appliance.config import DicomDestination
 from appliance.ports import Heat
-from appliance.service.answers import of_radiograph
+from appliance.service.artefacts import of_radiograph
 from kernels.cuda import CudaKernels
 from kernels.device import Gpu
 from tests.support.results import finding, result

@@ -19,7 +19,7 @@ from appliance.ports import Preprocessor
 from appliance.preprocessing.dali import DaliPreprocessor
 from appliance.preprocessing.recipe import Cut, Prepared, equalisation_table, fitted_size
 from appliance.preprocessing.reference import ReferencePreprocessor, displayed
-from appliance.service.engines import check_preprocessor
+from appliance.service.pipeline_assembly import check_preprocessor
 from kernels.device import OutOfMemory
 
 SHAPES = [(1, 1), (2, 509), (373, 454), (600, 601), (1501, 1013), (512, 512)]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from appliance.preprocessing.recipe import DIGEST
-from appliance.service.engines import SHIPPED
+from appliance.service.pipeline_assembly import SHIPPED
 from engines.build import build_plans, networks
 from engines.goldens import check_goldens
 from engines.onnxruntime_runner import OnnxRuntimeRunner

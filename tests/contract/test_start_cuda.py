@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from appliance.preprocessing.recipe import DIGEST
-from appliance.service.engines import SHIPPED
+from appliance.service.pipeline_assembly import SHIPPED
 from engines.build import networks
 from engines.pack import read_pack
 from tests.contract.test_kernels_cuda import environment, python
@@ -23,7 +23,7 @@ __all__ = ["environment"]
 
 START = """
 import dataclasses, json, pathlib, sys
-import appliance.compute, appliance.service.engines as engines
+import appliance.compute, appliance.service.pipeline_assembly as engines
 from appliance.config import Analyse, Configuration
 from appliance.service.log import set_up_logging
 set_up_logging()
@@ -40,7 +40,7 @@ ROLE = """
 import pathlib, sys
 import appliance.compute
 from appliance.config import Analyse, Configuration
-from appliance.service.analyse import AnalyseRole
+from appliance.service.roles.analyse import AnalyseRole
 from appliance.storage.database import open_database
 appliance.compute.FATBIN = pathlib.Path(sys.argv[2])
 config = Configuration(state_dir=pathlib.Path(sys.argv[1]), analyse=Analyse(pack="phantom"))
@@ -51,7 +51,7 @@ if __name__ == "__main__":
 LOAD = """
 import pathlib, sys
 from appliance.config import Analyse, Configuration
-from appliance.service.engines import on_gpu, packs_of
+from appliance.service.pipeline_assembly import on_gpu, packs_of
 from appliance.service.notify import starting
 from engines.goldens import check_goldens
 config = Configuration(state_dir=pathlib.Path(sys.argv[1]), analyse=Analyse(pack="phantom"))

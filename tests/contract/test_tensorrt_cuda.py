@@ -23,7 +23,7 @@ RUN = """
 import pathlib, sys
 import numpy as np
 from appliance.preprocessing.recipe import DIGEST
-from appliance.service.engines import SHIPPED
+from appliance.service.pipeline_assembly import SHIPPED
 from engines.build import build_plans
 from engines.pack import read_pack
 from engines.tensorrt_runner import TensorRtRunner

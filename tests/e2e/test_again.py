@@ -86,7 +86,7 @@ def test_a_correction_that_is_taken_back_is_the_last_word(tmp_path: Path, peer: 
             wait_until(lambda number=number: len(records(site)) == number, f"{number} answers")
         digests = [row.source_digest for row in rows(site)]
         assert digests[0] == digests[2] != digests[1]
-        command = [sys.executable, "-m", "appliance", "queue"]
+        command = [sys.executable, "-m", "provisioning.cli", "queue"]
         config = ["--config", str(site.config)]
         subprocess.run([*command, "retry", "analysis:2", *config], check=True)
         site.wait_for("analyses", done=1, not_analysed=1)

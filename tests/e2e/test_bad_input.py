@@ -21,7 +21,7 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
 def osteon(site: Site, *arguments: str) -> str:
-    command = [sys.executable, "-m", "appliance", *arguments, "--config", str(site.config)]
+    command = [sys.executable, "-m", "provisioning.cli", *arguments, "--config", str(site.config)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={"COLUMNS": "200"})
     return done.stdout
 

@@ -15,7 +15,7 @@ from tests.support.site import free_ports
 
 
 def osteon(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "appliance", *map(str, arguments)]
+    command = [sys.executable, "-m", "provisioning.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
@@ -100,7 +100,7 @@ def test_read_answers_or_says_why(tmp_path: Path) -> None:
 def test_read_ends_at_ctrl_c(tmp_path: Path) -> None:
     film = tmp_path / "endless.dcm"
     os.mkfifo(film)
-    command = [sys.executable, "-m", "appliance", "read", film, "--pack", "phantom"]
+    command = [sys.executable, "-m", "provisioning.cli", "read", film, "--pack", "phantom"]
     reading = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     with reading as process, film.open("wb"):  # which waits for the process that reads it
         process.send_signal(signal.SIGINT)

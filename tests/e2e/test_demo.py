@@ -13,8 +13,8 @@ from pydicom import dcmread
 from rich.console import Console
 
 from appliance.domain.finding import Answer
-from provisioning.demonstration import demonstrate
-from provisioning.outcome import Row
+from provisioning.demonstration.outcome import Row
+from provisioning.demonstration.run import demonstrate
 from provisioning.phantoms import Phantom, phantom
 
 SECOND = ", second view"
@@ -116,7 +116,7 @@ def test_everything_is_on_disk_and_says_what_it_is(demo: tuple[Path, list[Row]])
 
 def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
-    command = [sys.executable, "-m", "appliance", "demo", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "provisioning.cli", "demo", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "choose another folder" in done.stderr

@@ -14,8 +14,8 @@ from appliance.analysis.pipeline import Pipeline
 from appliance.config import Analyse, Configuration
 from appliance.domain.finding import Answer
 from appliance.domain.result import Result
-from appliance.service.engines import pipeline_of
-from appliance.service.reading import Reader
+from appliance.service.instance_reader import Reader
+from appliance.service.pipeline_assembly import pipeline_of
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.encodings import ENCODINGS, encode
 from tests.support.peers import Peer

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from appliance.domain.finding import Answer
-from provisioning.evaluation import Case, Evaluation, write_report
 from provisioning.phantoms import instance_from_phantom, phantom
+from provisioning.training.evaluation import Case, Evaluation, write_report
 from tests.support.results import finding
 
 SITES = ("ankle", "wrist", "knee", "pelvis")
@@ -40,7 +40,7 @@ def manifest(tmp_path: Path) -> Path:
 
 def test_what_is_reported_is_what_there_was(manifest: Path) -> None:
     report = manifest.with_name("report.html")
-    command = [sys.executable, "-m", "appliance", "pack", "evaluate", str(manifest)]
+    command = [sys.executable, "-m", "provisioning.cli", "pack", "evaluate", str(manifest)]
     done = subprocess.run(
         [*command, "--pack", "phantom", "--out", str(report)], check=True, capture_output=True, text=True
     )
@@ -65,7 +65,7 @@ def test_a_region_that_was_not_found_counts_against_the_pack(tmp_path: Path) -> 
     assert cases[3].answer is Answer.NEGATIVE
     made = Evaluation(cases=cases, films=6)
     from appliance.preprocessing.recipe import DIGEST
-    from appliance.service.engines import SHIPPED
+    from appliance.service.pipeline_assembly import SHIPPED
     from engines.pack import read_pack
 
     errors = [(cases[2], b"picture of what was missed"), (cases[5], b"picture of an alarm")]

@@ -69,7 +69,7 @@ def test_not_one_packet_leaves_a_network_of_its_own_while_the_gate_is_shut(tmp_p
         ds = film(1)
         outbox.answer(ds, ("pacs", picture(ds)), ("ris", message(ds)), ("fhir", message(ds)))
         outbox.gate.shut("*", "phase shadow")
-        deliver = [sys.executable, "-m", "appliance", "run", "deliver", "--config", str(site.config)]
+        deliver = [sys.executable, "-m", "appliance.service", "deliver", "--config", str(site.config)]
         inside = f"{peer('ip')} link set lo up && exec {shlex.join(deliver)}"
 
         def beat() -> object:

@@ -7,8 +7,8 @@ import pytest
 
 from appliance.config import Configuration
 from appliance.errors import Rejected
-from appliance.service.engines import pipeline_of
-from appliance.service.reading import Reader
+from appliance.service.instance_reader import Reader
+from appliance.service.pipeline_assembly import pipeline_of
 
 pytestmark = pytest.mark.data
 

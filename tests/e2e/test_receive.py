@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from appliance.dicom.decoders import samples
+from appliance.dicom.reading.decoders import samples
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.pdus import Wire
 from tests.support.peers import Peer

@@ -93,7 +93,7 @@ def install(root: Path) -> None:
     for wants in system.glob("*.wants"):
         subprocess.run(["rm", "-rf", str(wants)], check=True)
     for path in (REPOSITORY / "packaging" / "systemd").iterdir():
-        text = path.read_text().replace("/usr/lib/osteon/bin/osteon", f"{sys.executable} -m appliance")
+        text = path.read_text().replace("/usr/lib/osteon/bin/python", sys.executable)
         # the development tree, and Python itself, may lie where a hardened service does not look
         text = text.replace("ProtectHome=yes", f"ProtectHome=no\nWorkingDirectory={REPOSITORY}")
         text = text.replace("PrivateTmp=yes", "PrivateTmp=no")

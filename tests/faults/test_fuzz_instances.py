@@ -18,8 +18,8 @@ import pytest
 
 from appliance.config import Analyse
 from appliance.errors import OsteonError, Rejected
+from appliance.service.instance_reader import Examined, examine
 from appliance.service.isolation import Isolated
-from appliance.service.reading import Examined, examine
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.encodings import encode
 from tests.support.peers import Peer

@@ -7,7 +7,7 @@ import pytest
 from pydicom import dcmread
 
 from appliance.domain.job import State
-from provisioning.peers import DemonstrationHospital as Hospital
+from provisioning.demonstration.peers import DemonstrationHospital as Hospital
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.peers import Peer
 from tests.support.send import storescu

@@ -6,7 +6,8 @@ from pathlib import Path
 import pydicom
 from sqlalchemy import func, select, update
 
-from appliance.storage.database import now, readers
+from appliance.clock import now
+from appliance.storage.database import readers
 from appliance.storage.tables import deliveries
 from tests.support.outbox import Outbox, film, message, picture
 from tests.support.peers import NodePeer, Peer, running, wait_for_port

@@ -7,7 +7,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from appliance.dicom.sender import send_files
+from appliance.dicom.scu.sender import send_files
 from tests.support.objects import objects, written
 from tests.support.orthanc import orthanc
 from tests.support.peers import Peer, running, wait_for_port

@@ -18,22 +18,23 @@ from sqlalchemy import Engine, Row, delete, select, update
 from appliance.analysis.localiser import Localiser
 from appliance.analysis.pipeline import Analysis, Pipeline
 from appliance.config import Analyse, Configuration
-from appliance.dicom.codes import REJECTED_FOR_PATIENT_SAFETY
-from appliance.dicom.document import reference
-from appliance.dicom.key_objects import rejection_note
+from appliance.dicom.objects.codes import REJECTED_FOR_PATIENT_SAFETY
+from appliance.dicom.objects.document import reference
+from appliance.dicom.objects.key_objects import rejection_note
 from appliance.dicom.part10 import part10_bytes
-from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset
+from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset
 from appliance.domain.identifiers import Site
 from appliance.domain.job import Backoff, Event
 from appliance.domain.radiograph import Radiograph, StoredValues
 from appliance.domain.result import Result
 from appliance.errors import Fault
 from appliance.preprocessing.recipe import Cut, Prepared
-from appliance.service import handlers, reading
-from appliance.service.engines import pack_of, pipeline_of
-from appliance.service.handlers import Analyser
+from appliance.service import analyser as handlers
+from appliance.service import instance_reader as reading
+from appliance.service.analyser import Analyser
+from appliance.service.instance_reader import Examined, Headers, Load, Reader, Reading, examine
 from appliance.service.isolation import Isolated
-from appliance.service.reading import Examined, Headers, Load, Reader, Reading, examine
+from appliance.service.pipeline_assembly import pack_of, pipeline_of
 from appliance.storage.database import open_database
 from appliance.storage.ledger import Received, keep_instance
 from appliance.storage.queue import Queue
@@ -41,7 +42,7 @@ from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, instances, results
 from engines.runner import RunnerError
 from kernels.device import OutOfMemory
-from provisioning.demonstration import SITES
+from provisioning.demonstration.run import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.results import result, study
 

@@ -12,7 +12,7 @@ from pynetdicom import AE, build_role
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
-from appliance.dicom.commitment import CommitmentReport
+from appliance.dicom.scu.commitment import CommitmentReport
 from tests.support.receiving import Receiving
 from tests.support.site import wait_until
 

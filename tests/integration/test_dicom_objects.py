@@ -13,10 +13,10 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
+from appliance.dicom.objects.presentation_state import presentation_state
 from appliance.dicom.part10 import part10_bytes
-from appliance.dicom.pixels import stored_values
-from appliance.dicom.presentation_state import presentation_state
-from appliance.dicom.shutter import outside_shutter
+from appliance.dicom.reading.pixels import stored_values
+from appliance.dicom.reading.shutter import outside_shutter
 from appliance.dicom.transfer_syntaxes import RADIOGRAPHS
 from appliance.errors import Rejected
 from appliance.preprocessing.reference import displayed

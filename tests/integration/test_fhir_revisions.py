@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from appliance.config import Configuration, Study
-from appliance.dicom.codes import REJECTED_FOR_QUALITY
+from appliance.dicom.objects.codes import REJECTED_FOR_QUALITY
 from appliance.domain.job import Event
 from appliance.ports import Artefact
-from appliance.reporting.fhir import FhirDestination
-from appliance.service.studies import Reporter
+from appliance.reporting.fhir.bundle import FhirDestination
+from appliance.service.reporter import Reporter
 from appliance.service.withdrawal import withdraw
 from appliance.storage.outbox import in_order
 from appliance.storage.queue import Queue

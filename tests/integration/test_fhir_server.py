@@ -14,11 +14,11 @@ import pytest
 from pydicom.dataset import Dataset
 
 from appliance.config import ClientTls
-from appliance.dicom.tls import client_context
 from appliance.domain.study import StudyResult
 from appliance.errors import Away, OsteonError, Rejected, Transient
+from appliance.network import client_context
 from appliance.ports import Artefact
-from appliance.reporting.fhir import FhirDestination, transaction, withdrawal
+from appliance.reporting.fhir.bundle import FhirDestination, transaction, withdrawal
 from tests.support.certificates import Authority
 from tests.support.peers import NodePeer
 from tests.support.profiles import fhir as profile

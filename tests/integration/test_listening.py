@@ -7,9 +7,9 @@ import pytest
 
 from appliance.config import Configuration
 from appliance.errors import Fault
-from appliance.service.status import StatusRole
+from appliance.service.roles.status import StatusRole
 from appliance.storage.database import open_database
-from provisioning.listening import doubts, problems
+from provisioning.operation.listening import doubts, problems
 from tests.support.certificates import Authority
 from tests.support.receiving import Receiving
 

@@ -17,11 +17,11 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
+from appliance.clock import now
 from appliance.config import Configuration
 from appliance.domain.job import Backoff, Event
 from appliance.ports import Outcome
-from appliance.service.receive import ReceiveRole
-from appliance.storage.database import now
+from appliance.service.roles.receive import ReceiveRole
 from appliance.storage.outbox import record_commitment
 from tests.support.orthanc import orthanc
 from tests.support.outbox import Outbox, film, picture

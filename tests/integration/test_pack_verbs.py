@@ -21,14 +21,14 @@ from appliance.config import Analyse, Configuration
 from appliance.dicom.part10 import part10_bytes
 from appliance.errors import Fault, Rejected
 from appliance.preprocessing.recipe import DIGEST
-from appliance.service.engines import SHIPPED, pack_of, pipeline_of
-from appliance.service.reading import Reader
+from appliance.service.instance_reader import Reader
+from appliance.service.pipeline_assembly import SHIPPED, pack_of, pipeline_of
 from engines.onnxruntime_runner import OnnxRuntimeRunner
 from engines.pack import FORMAT
 from engines.runner import RunnerError
 from engines.signature import sign
 from engines.training.manifest import toml
-from provisioning.packs import folder_of, install, packs, verify
+from provisioning.operation.packs import folder_of, install, packs, verify
 from provisioning.phantoms import instance_from_phantom, phantom
 
 
@@ -245,7 +245,7 @@ def test_the_verbs(copy: Path, tmp_path: Path) -> None:
     config.write_text(f"state_dir = {json.dumps(str(tmp_path / 'state'))}\nanalyse.pack = 'phantom'\n")
 
     def osteon(*arguments: str) -> str:
-        command = [sys.executable, "-m", "appliance", "pack", *arguments, "--config", str(config)]
+        command = [sys.executable, "-m", "provisioning.cli", "pack", *arguments, "--config", str(config)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env={"COLUMNS": "200"})
         return done.stdout
 
@@ -295,7 +295,8 @@ def test_packs_beside_each_other(copy: Path, config: Configuration) -> None:
 def test_what_cannot_be_done_is_a_sentence(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
     (tmp_path / "none.pem").write_text("hello")
     given = [a.replace("EMPTY", str(tmp_path)) for a in arguments]
-    done = subprocess.run([sys.executable, "-m", "appliance", *given], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "provisioning.cli", *given]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert says in done.stderr
     assert "Traceback" not in done.stderr

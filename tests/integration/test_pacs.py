@@ -24,16 +24,16 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from appliance.dicom.codes import INCORRECT_WORKLIST_ENTRY
-from appliance.dicom.dimse_status import SendStatus, status_from_code
-from appliance.dicom.document import reference
-from appliance.dicom.forms import Form, form_of, in_form
-from appliance.dicom.key_objects import rejection_note
-from appliance.dicom.pacs import Pacs
+from appliance.dicom.objects.codes import INCORRECT_WORKLIST_ENTRY
+from appliance.dicom.objects.document import reference
+from appliance.dicom.objects.key_objects import rejection_note
+from appliance.dicom.objects.secondary_capture import secondary_capture
+from appliance.dicom.objects.structured_report import structured_report
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
-from appliance.dicom.secondary_capture import secondary_capture
-from appliance.dicom.sender import send_files
-from appliance.dicom.structured_report import structured_report
+from appliance.dicom.scu.dimse_status import SendStatus, status_from_code
+from appliance.dicom.scu.negotiation import Form, form_of, in_form
+from appliance.dicom.scu.pacs import Pacs
+from appliance.dicom.scu.sender import send_files
 from appliance.errors import Away, Fault, Transient
 from appliance.ports import Artefact, Fate, Sent
 from tests.support.certificates import Authority

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 
-from appliance.analysis.overlay import overlay, thumbnail
 from appliance.config import Picture
-from appliance.dicom.pacs import Pacs
+from appliance.dicom.objects.secondary_capture import secondary_capture
+from appliance.dicom.objects.study_summary import study_summary
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
-from appliance.dicom.secondary_capture import secondary_capture
-from appliance.dicom.study_summary import study_summary
+from appliance.dicom.scu.pacs import Pacs
 from appliance.domain.finding import Box
+from appliance.picture.overlay import overlay, thumbnail
 from appliance.ports import Artefact, Heat
 from tests.support.orthanc import orthanc
 from tests.support.pacs import delivered, profile

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from appliance.preprocessing.recipe import DIGEST
-from appliance.service.engines import SHIPPED
+from appliance.service.pipeline_assembly import SHIPPED
 from engines.build import build_plans, networks
 from engines.half import in_half
 from engines.onnxruntime_runner import OnnxRuntimeRunner

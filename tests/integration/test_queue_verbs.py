@@ -8,14 +8,14 @@ from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from appliance.config import Configuration
-from appliance.dicom.codes import REJECTED_FOR_QUALITY
+from appliance.dicom.objects.codes import REJECTED_FOR_QUALITY
 from appliance.dicom.part10 import dataset_from_bytes
 from appliance.domain.job import State
 from appliance.errors import Rejected
 from appliance.service.withdrawal import withdraw
 from appliance.status.records import last_radiographs
 from appliance.storage.database import readers
-from provisioning.queues import hold, release, reroute, retry
+from provisioning.operation.queues import hold, release, reroute, retry
 from tests.support.outbox import Outbox, film, message, picture
 from tests.support.pacs import profile, scripted_scp
 from tests.support.site import free_ports

@@ -24,19 +24,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Row, insert, select, update
 
+from appliance.clock import now
 from appliance.config import Configuration, Receive, Retention
 from appliance.errors import Fault, Rejected, Transient
-from appliance.reporting.received_report import ANSWERS, report_of
-from appliance.reporting.received_report import acknowledgement as acknowledged
-from appliance.service.receive import ReceiveRole
-from appliance.service.reports import ReportInbox
+from appliance.reporting.hl7.radiologist_report import ANSWERS, report_of
+from appliance.reporting.hl7.radiologist_report import acknowledgement as acknowledged
+from appliance.service.report_inbox import ReportInbox
+from appliance.service.roles.receive import ReceiveRole
 from appliance.status.app import create_app
-from appliance.storage.database import now, open_database, readers
+from appliance.storage.database import open_database, readers
 from appliance.storage.notices import Notebook
 from appliance.storage.retention import prune_reports
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import metadata, notices, reports_received, studies
-from provisioning.listening import problems
+from provisioning.operation.listening import problems
 from tests.integration.test_status import PACK
 from tests.support.certificates import Authority
 

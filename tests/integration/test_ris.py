@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from appliance.config import ClientTls
-from appliance.dicom.tls import client_context
 from appliance.errors import Away, OsteonError, Rejected, Transient
+from appliance.network import client_context
 from appliance.ports import Artefact
-from appliance.reporting.mllp import MllpDestination
-from appliance.reporting.order import priority_update, priority_withdrawal
-from appliance.reporting.oru import control_id, oru_r01, oru_withdrawal
+from appliance.reporting.hl7.mllp import MllpDestination
+from appliance.reporting.hl7.order_update import priority_update, priority_withdrawal
+from appliance.reporting.hl7.oru import control_id, oru_r01, oru_withdrawal
 from tests.support.certificates import Authority
 from tests.support.hl7_rules import violations
 from tests.support.peers import NodePeer

@@ -11,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, delete, update
 
+from appliance.clock import now
 from appliance.config import Configuration, DicomDestination
 from appliance.domain.finding import Finding
 from appliance.domain.job import Event
@@ -18,7 +19,7 @@ from appliance.domain.result import Result
 from appliance.errors import Transient
 from appliance.gpu import GpuFigures, leave_figures
 from appliance.status.app import create_app
-from appliance.storage.database import now, open_database, readers
+from appliance.storage.database import open_database, readers
 from appliance.storage.gate import Gate
 from appliance.storage.ledger import Received, beat, keep_instance, record_result
 from appliance.storage.notices import Notebook, Notice, Subject

@@ -9,18 +9,19 @@ import pytest
 from pydicom.dataset import Dataset
 from sqlalchemy import Engine, select, update
 
+from appliance.clock import now
 from appliance.config import Analyse, Configuration, DicomDestination, Hl7Destination, Study
-from appliance.dicom.codes import INCORRECT_WORKLIST_ENTRY
+from appliance.dicom.objects.codes import INCORRECT_WORKLIST_ENTRY
+from appliance.dicom.objects.patient_study import patient_digest
 from appliance.dicom.part10 import part10_bytes
-from appliance.dicom.patient_study import patient_digest
 from appliance.domain.finding import Answer
 from appliance.domain.job import Event
 from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
-from appliance.service.reading import examine
-from appliance.service.studies import Reporter
+from appliance.service.instance_reader import examine
+from appliance.service.reporter import Reporter
 from appliance.service.withdrawal import withdraw
-from appliance.storage.database import now, open_database
+from appliance.storage.database import open_database
 from appliance.storage.ledger import Received, keep_instance, record_result
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool

@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, update
 
+from appliance.clock import now
 from appliance.config import Configuration, Receive, Retention
 from appliance.domain.job import Event
-from appliance.service.receive import PRUNE_EVERY_S, ReceiveRole
+from appliance.service.roles.receive import PRUNE_EVERY_S, ReceiveRole
 from appliance.storage import retention
-from appliance.storage.database import now, open_database, readers
+from appliance.storage.database import open_database, readers
 from appliance.storage.ledger import keep_instance, record_result
 from appliance.storage.queue import Queue
-from appliance.storage.reports import Report, keep_report
+from appliance.storage.radiologist_reports import Report, keep_report
 from appliance.storage.retention import prune, prune_unclaimed
 from appliance.storage.spool import FOLDERS, FileSpool
 from appliance.storage.tables import analyses, deliveries, instances, reports_received, results

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.service.assembly import ROLES
+from appliance.service.roles.start import ROLES
 from tests.support.peers import Peer
 
 ROOT = Path(__file__).parents[2]
@@ -64,4 +64,4 @@ def test_the_target_wants_every_role() -> None:
     assert wanted is not None
     assert set(wanted[1].split()) == {f"osteon-{role}.service" for role in ROLES}
     for role in ROLES:
-        assert f"osteon run {role} " in (UNITS / f"osteon-{role}.service").read_text()
+        assert f"python -m appliance.service {role} " in (UNITS / f"osteon-{role}.service").read_text()

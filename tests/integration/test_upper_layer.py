@@ -15,10 +15,10 @@ from pydicom.filereader import read_file_meta_info
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from appliance.dicom import receiver, upper_layer
-from appliance.dicom.admission import SPARE
-from appliance.dicom.tls import CIPHERS
+from appliance.dicom.scp import receiver, upper_layer
+from appliance.dicom.scp.admission import SPARE
 from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS
+from appliance.network import CIPHERS
 from appliance.storage.tables import instances
 from tests.support.pdus import (
     ABORT,

@@ -18,11 +18,11 @@ from PIL import Image
 from pydicom import dcmread
 
 from appliance.config import Analyse, Configuration, DicomDestination
-from appliance.dicom.sender import send_files
+from appliance.dicom.scu.sender import send_files
 from appliance.domain.identifiers import derived_uid
-from appliance.service.answers import of_radiograph, of_study, picture
-from appliance.service.engines import pipeline_of
-from appliance.service.reading import Reader
+from appliance.service.artefacts import of_radiograph, of_study, picture
+from appliance.service.instance_reader import Reader
+from appliance.service.pipeline_assembly import pipeline_of
 from appliance.storage.outgoing import Outgoing
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.orthanc import Orthanc, orthanc

@@ -13,13 +13,13 @@ from pydicom.dataset import Dataset
 from sqlalchemy import select
 
 from appliance.config import DestinationConfig, Hl7Destination
+from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.part10 import part10_bytes
-from appliance.dicom.secondary_capture import secondary_capture
 from appliance.domain.job import Backoff, Event
 from appliance.ports import Artefact
-from appliance.reporting.oru import control_id, oru_r01
+from appliance.reporting.hl7.oru import control_id, oru_r01
 from appliance.service.courier import Courier
-from appliance.service.deliver import outlet_of
+from appliance.service.roles.deliver import outlet_of
 from appliance.storage.database import open_database, readers
 from appliance.storage.gate import Gate
 from appliance.storage.ledger import Received, keep_instance, record_result

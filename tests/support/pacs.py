@@ -11,7 +11,7 @@ import pydicom
 from pynetdicom import AE, evt
 
 from appliance.config import DicomDestination
-from appliance.dicom.pacs import Pacs
+from appliance.dicom.scu.pacs import Pacs
 from appliance.ports import Artefact, Outcome
 from tests.support.peers import running, wait_for_port
 

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import select
 
 from appliance.config import Receive
-from appliance.dicom.commitment import CommitmentReport
-from appliance.dicom.receiver import Receiver
+from appliance.dicom.scp.receiver import Receiver
+from appliance.dicom.scu.commitment import CommitmentReport
 from appliance.storage.database import open_database
 from appliance.storage.ledger import is_answer, keep_instance
 from appliance.storage.notices import Notice

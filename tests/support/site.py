@@ -72,7 +72,7 @@ class Site:
     def start(self, *names: str) -> None:
         """Start roles and wait for their heartbeats."""
         for name in names:
-            command = [sys.executable, "-m", "appliance", "run", name, "--config", str(self.config)]
+            command = [sys.executable, "-m", "appliance.service", name, "--config", str(self.config)]
             with (self.folder / f"{name}.log").open("ab") as log:
                 self._processes[name] = subprocess.Popen(command, stderr=log)
         for name in names:

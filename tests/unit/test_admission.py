@@ -6,8 +6,9 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import build_context
 
 from appliance.config import Receive
-from appliance.dicom.admission import SPARE, SPARE_ALL, Admission, Places, Refusal, plain_address, title_of
+from appliance.dicom.scp.admission import SPARE, SPARE_ALL, Admission, Places, Refusal, title_of
 from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS, is_companion, taken
+from appliance.network import plain_address
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 LITTLE, BIG, JPEG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.4.50"

@@ -7,10 +7,10 @@ from functools import partial
 import pytest
 
 from appliance.config import Analyse
-from appliance.dicom.patient_study import identity_digest, patient_study
-from appliance.dicom.reader import header_from_dataset, read_dataset
+from appliance.dicom.objects.patient_study import identity_digest, patient_study
+from appliance.dicom.reading.reader import header_from_dataset, read_dataset
+from appliance.service.instance_reader import Examined, examine
 from appliance.service.isolation import Isolated
-from appliance.service.reading import Examined, examine
 from tests.support.sources import source
 
 NAMES = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.config import read_configuration
-from provisioning.conformance import statement
+from provisioning.documents.conformance import statement
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -21,7 +21,7 @@ def test_every_configuration_of_a_document_fits_into_one_file(name: str, tmp_pat
 
 def test_every_code_of_the_receiver_is_explained() -> None:
     sources = [
-        DOCS.parent / "appliance" / "dicom" / f"{n}.py" for n in ("admission", "listener", "receiver", "upper_layer")
+        DOCS.parent / "appliance" / "dicom" / "scp" / f"{n}.py" for n in ("admission", "listener", "receiver", "upper_layer")
     ]
     codes = {
         code
@@ -34,5 +34,5 @@ def test_every_code_of_the_receiver_is_explained() -> None:
 
 
 def test_the_conformance_statement_is_what_the_code_says() -> None:
-    how = "python -m provisioning.conformance > docs/dicom-conformance-statement.md"
+    how = "python -m provisioning.documents.conformance > docs/dicom-conformance-statement.md"
     assert (DOCS / "dicom-conformance-statement.md").read_text() == statement(), how

@@ -22,18 +22,18 @@ from pydicom.uid import (
     DigitalXRayImageStorageForPresentation,
 )
 
-from appliance.dicom.codes import BODY_PARTS, OF_INTEREST, REJECTED_FOR_QUALITY
-from appliance.dicom.contributing_equipment import DESCRIBED
-from appliance.dicom.document import Reference, reference
-from appliance.dicom.key_objects import key_objects, rejection_note
+from appliance.dicom.objects.codes import BODY_PARTS, OF_INTEREST, REJECTED_FOR_QUALITY
+from appliance.dicom.objects.contributing_equipment import DESCRIBED
+from appliance.dicom.objects.document import Reference, reference
+from appliance.dicom.objects.key_objects import key_objects, rejection_note
+from appliance.dicom.objects.patient_study import TYPE_2, TYPE_3
+from appliance.dicom.objects.presentation_state import REGIONS, WORDS, is_presentable, presentation_state
+from appliance.dicom.objects.secondary_capture import secondary_capture
+from appliance.dicom.objects.series import anatomy, series_description
+from appliance.dicom.objects.structured_report import structured_report
+from appliance.dicom.objects.tracking import tracked
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
-from appliance.dicom.patient_study import TYPE_2, TYPE_3
-from appliance.dicom.presentation_state import REGIONS, WORDS, is_presentable, presentation_state
-from appliance.dicom.secondary_capture import secondary_capture
-from appliance.dicom.series import anatomy, series_description
-from appliance.dicom.shutter import EDGES
-from appliance.dicom.structured_report import structured_report
-from appliance.dicom.tracking import tracked
+from appliance.dicom.reading.shutter import EDGES
 from appliance.domain.finding import Box
 from appliance.domain.identifiers import Laterality, Site, derived_uid
 from appliance.domain.radiograph import Window

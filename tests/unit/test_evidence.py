@@ -8,11 +8,11 @@ import pytest
 
 from appliance.analysis.classifier import Classifier
 from appliance.analysis.localiser import Localiser
-from appliance.analysis.overlay import overlay
 from appliance.analysis.pipeline import Pipeline
 from appliance.config import Analyse
 from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import Header, Radiograph, StoredValues, Window
+from appliance.picture.overlay import overlay
 from appliance.preprocessing.reference import ReferencePreprocessor, displayed
 from engines.pack import ClassifierSpec, LocaliserSpec
 from engines.runner import Runner, Tensors

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from appliance.domain.result import Result
 from appliance.errors import Rejected
-from appliance.reporting.fhir import transaction, withdrawal
+from appliance.reporting.fhir.bundle import transaction, withdrawal
 from tests.support.peers import find
 from tests.support.profiles import fhir as profile
 from tests.support.results import finding, result, revised, study, unanalysed
@@ -118,7 +118,7 @@ def test_a_date_that_is_none_is_left_out() -> None:
 
 
 def test_an_invalid_bundle_is_refused_without_naming_the_patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("appliance.reporting.fhir._name", lambda value: {"given": {"Änne": value}})
+    monkeypatch.setattr("appliance.reporting.fhir.bundle._name", lambda value: {"given": {"Änne": value}})
     with pytest.raises(Rejected) as caught:
         transaction(study(result(VARIANTS["dx"])), VARIANTS["dx"], profile())
     assert caught.value.code == "fhir_invalid"

@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
 
 from appliance.config import PresetWindow
-from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset, read_dataset
+from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset, read_dataset
 from appliance.preprocessing.reference import displayed
 from tests.support.sources import source
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from appliance.reporting.oru import oru_r01
+from appliance.reporting.hl7.oru import oru_r01
 from tests.support.hl7_rules import violations
 from tests.support.profiles import hl7
 from tests.support.results import finding, result, study

@@ -10,7 +10,7 @@ import kernels
 import provisioning
 
 ABSENT = ("pycuda", "pynvml", "tensorrt", "tensorrt_rtx", "systemd", "torch")
-TRAINING = ("engines.training", "provisioning.training", "provisioning.training_material")
+TRAINING = ("engines.training", "provisioning.training", "provisioning.training.material")
 
 
 WITHOUT = f"""

@@ -13,16 +13,16 @@ import pytest
 from pydicom.dataset import Dataset
 
 from appliance.config import FhirDestination, Hl7Destination, Hl7Listener, Observations, read_configuration
-from appliance.dicom.codes import PRESENCES, SIDES, SITES
+from appliance.dicom.objects.codes import PRESENCES, SIDES, SITES
 from appliance.domain.identifiers import Laterality
 from appliance.errors import Transient
 from appliance.field_map import LINK_VALUES, OURS, VALUES
-from appliance.reporting.fhir import transaction, withdrawal
-from appliance.reporting.fhir_destination import STATUSES
-from appliance.reporting.order import priority_update
-from appliance.reporting.oru import oru_r01
-from appliance.reporting.received_report import ANSWERS
-from appliance.reporting.segments import ACKNOWLEDGEMENTS
+from appliance.reporting.fhir.bundle import transaction, withdrawal
+from appliance.reporting.fhir.destination import STATUSES
+from appliance.reporting.hl7.order_update import priority_update
+from appliance.reporting.hl7.oru import oru_r01
+from appliance.reporting.hl7.radiologist_report import ANSWERS
+from appliance.reporting.hl7.segments import ACKNOWLEDGEMENTS
 from tests.support.hl7_rules import Message, field
 from tests.support.profiles import fhir, hl7
 from tests.support.results import finding, result, revised, study, unanalysed
@@ -94,7 +94,7 @@ def test_every_mode_and_code_of_acknowledgement_is_told() -> None:
         row[0].strip("`"): (row[1].strip("`"), row[2].strip("`")) for row in table("Transport and acknowledgement")
     }
     assert modes == ACKNOWLEDGEMENTS
-    source = (Path(__file__).parents[2] / "appliance/reporting/mllp.py").read_text()
+    source = (Path(__file__).parents[2] / "appliance/reporting/hl7/mllp.py").read_text()
     assert {row[1].strip("`") for row in table("Transport and acknowledgement", 1)} == set(
         re.findall(r'"(mllp_[a-z]+)"', source)
     )

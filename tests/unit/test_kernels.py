@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from appliance.analysis.heat import draw_heats
+from appliance.picture.heat import draw_heats
 from appliance.ports import Heat
 from kernels import reference as kernels
 from tests.support.kernel_cases import LAYOUTS, heats

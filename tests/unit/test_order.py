@@ -9,10 +9,10 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
-from appliance.dicom.codes import code_item
+from appliance.dicom.objects.codes import code_item
 from appliance.errors import Rejected
-from appliance.reporting.order import ORDER, is_flagged, priority_update, priority_withdrawal
-from appliance.reporting.oru import control_id
+from appliance.reporting.hl7.order_update import ORDER, is_flagged, priority_update, priority_withdrawal
+from appliance.reporting.hl7.oru import control_id
 from tests.support.hl7_rules import Message, violations
 from tests.support.profiles import hl7
 from tests.support.results import finding, result, study, unanalysed

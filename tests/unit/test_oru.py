@@ -17,8 +17,8 @@ from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected
-from appliance.reporting.hl7 import CODECS, escape
-from appliance.reporting.oru import control_id, oru_r01, oru_withdrawal
+from appliance.reporting.hl7.message import CODECS, escape
+from appliance.reporting.hl7.oru import control_id, oru_r01, oru_withdrawal
 from tests.support.hl7_rules import Message, field, violations
 from tests.support.profiles import hl7 as profile
 from tests.support.results import finding, result, revised, study, unanalysed

@@ -11,13 +11,13 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 
-from appliance.analysis.overlay import overlay
 from appliance.analysis.pipeline import Analysis
 from appliance.config import DicomDestination
 from appliance.dicom.part10 import dataset_from_bytes
 from appliance.domain.radiograph import Window
 from appliance.domain.result import Result
-from appliance.service.answers import of_radiograph, of_study
+from appliance.picture.overlay import overlay
+from appliance.service.artefacts import of_radiograph, of_study
 from appliance.storage.outgoing import Outgoing
 from tests.support.results import finding, result, study, unanalysed
 from tests.support.sources import variants

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from appliance.analysis.band import band, text_px, width_for_text
-from appliance.analysis.overlay import overlay, thumbnail
-from appliance.analysis.text import font
 from appliance.config import Picture
 from appliance.domain.finding import Box, NotAnalysed
 from appliance.domain.result import SECOND_READER
+from appliance.picture.band import band, text_px, width_for_text
+from appliance.picture.overlay import overlay, thumbnail
+from appliance.picture.text import font
 from appliance.ports import Heat
 from kernels.reference import blend, colour_map, sample
 from tests.support.results import finding, result, unanalysed

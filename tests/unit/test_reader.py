@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset, read_dataset
+from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset, read_dataset
 from appliance.domain.identifiers import Laterality
 from appliance.domain.radiograph import Radiograph
 from appliance.errors import Rejected

@@ -14,15 +14,15 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEGBaseline8Bit
 
-from appliance.analysis.overlay import overlay
 from appliance.analysis.pipeline import Analysis
 from appliance.config import DicomDestination, Picture
+from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
-from appliance.dicom.secondary_capture import secondary_capture
 from appliance.domain.finding import Box
 from appliance.domain.result import Predecessor
+from appliance.picture.overlay import overlay
 from appliance.ports import Heat
-from appliance.service.answers import of_radiograph
+from appliance.service.artefacts import of_radiograph
 from tests.support.peers import Peer
 from tests.support.results import finding, result, unanalysed
 from tests.support.sources import source, variants

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from appliance.analysis.summary import PER_PAGE, WIDTH_PX, summary_pages
+from appliance.dicom.objects.secondary_capture import secondary_capture
+from appliance.dicom.objects.study_summary import page_kinds, study_summary
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
-from appliance.dicom.secondary_capture import secondary_capture
-from appliance.dicom.study_summary import page_kinds, study_summary
 from appliance.domain.identifiers import Laterality, derived_uid
 from appliance.domain.result import Predecessor, Result
 from appliance.domain.study import StudyResult
+from appliance.picture.summary import PER_PAGE, WIDTH_PX, summary_pages
 from tests.support.peers import Peer
 from tests.support.results import finding, result, unanalysed
 from tests.support.sources import source, variants

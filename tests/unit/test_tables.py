@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from appliance.analysis.pipeline import Analysis
-from appliance.service.reading import Reading
-from provisioning.outcome import Row, table_of
-from provisioning.reading import _add_rows
+from appliance.service.instance_reader import Reading
+from provisioning.demonstration.outcome import Row, table_of
+from provisioning.operation.reading import _add_rows
 from tests.support.results import finding, result
 from tests.support.sources import source
 

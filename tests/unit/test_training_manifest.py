@@ -10,17 +10,11 @@ from PIL import Image
 
 pytest.importorskip("torch")  # only whoever trains needs it
 
-from appliance.service.engines import SHIPPED
+from appliance.service.pipeline_assembly import SHIPPED
 from engines.training.dataset import LEARN_ONLY
 from provisioning.phantoms import phantom
-from provisioning.training_manifest import (
-    Row,
-    from_fracatlas,
-    from_grazpedwri,
-    read_manifest,
-    write_manifest,
-)
-from provisioning.training_material import SITES, material, unread
+from provisioning.training.manifest import Row, from_fracatlas, from_grazpedwri, read_manifest, write_manifest
+from provisioning.training.material import SITES, material, unread
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

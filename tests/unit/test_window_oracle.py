@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from appliance.dicom.reader import header_from_dataset, radiograph_from_dataset, read_dataset
+from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset, read_dataset
 from appliance.preprocessing.reference import displayed
 from tests.support.sources import source
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from . import WHEELS, driver, pycuda
+from tests.support.driver import WHEELS, driver, pycuda
 
 with TemporaryDirectory() as folder:
     pycuda(driver(Path(folder)), build=True)

@@ -1,0 +1,1 @@
+"""Makes the DICOM objects that Osteon sends: SC, study summary, SR, GSPS and KO."""

@@ -1,0 +1,133 @@
+"""The summary of a study as Secondary Capture Images, in a series that stands before our others.
+
+References
+----------
+DICOM PS3.3 A.8.1 (Secondary Capture Image IOD), C.7.6.1 (General Image), C.8.6 (SC Equipment, SC Image).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.uid import SecondaryCaptureImageStorage
+
+from appliance.domain.identifiers import Laterality
+from appliance.domain.result import SECOND_READER, Result
+from appliance.domain.study import StudyResult
+from appliance.picture.summary import PER_PAGE, summary_pages
+
+from .codes import BODY_PARTS, SOURCE_IMAGE, code_item
+from .image_pixel import Compression, with_pixels
+from .patient_study import copied, patient_study, text
+from .series import UNPAIRED, local_time, stamp
+
+KIND = "summary"
+
+NUMBERS = {"series": "SeriesNumber", "image": "InstanceNumber"}
+
+VIEWS = frozenset({"AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO"})
+"""Defined terms of View Position (0018,5101) in CR and DX; whatever else stands there could be anything."""
+
+
+def study_summary(
+    study: StudyResult,
+    sources: Mapping[str, Dataset],
+    pictures: Mapping[str, NDArray[np.uint8]],
+    compression: Compression = "none",
+) -> tuple[Dataset, ...]:
+    """One object per page, each with the patient and study of the newest radiograph; `part10_bytes` writes them.
+
+    Parameters
+    ----------
+    sources, pictures
+        By SOP Instance UID: the radiographs' data sets without pixels, and their pictures (h, w, 3) uint8 as far as
+        there are any.
+    """
+    dated = replace(study, created_at=local_time(sources[study.results[-1].sop_instance_uid], study))
+    pages = summary_pages(dated, {uid: _view(source) for uid, source in sources.items()}, pictures)
+    made = []
+    for number, (kind, pixels) in enumerate(zip(page_kinds(study), pages, strict=True)):
+        part = study.results[number * PER_PAGE : (number + 1) * PER_PAGE]
+        ds = _page(study, sources, part)
+        ds.SOPInstanceUID = page_uid(study, kind, compression)
+        if before := study.predecessor_uid(_variant(KIND, compression)):
+            ds.ImageComments += f", takes the place of {before}"
+        ds.InstanceNumber = 100 * (study.revision - 1) + number + 1
+        made.append(with_pixels(ds, pixels, compression))
+    return tuple(made)
+
+
+def page_kinds(study: StudyResult) -> list[str]:
+    """What the pages are called: the first has the name of all."""
+    further = (f"{KIND} {number}" for number in range(2, -(-len(study.results) // PER_PAGE) + 1))
+    return [KIND, *further]
+
+
+def page_uid(study: StudyResult, kind: str, compression: Compression = "none") -> str:
+    """SOP Instance UID of a page: what is compressed with loss is another object."""
+    return study.uid(_variant(kind, compression))
+
+
+def _variant(kind: str, compression: Compression) -> str:
+    return kind if compression == "none" else f"{kind} {compression}"
+
+
+def _page(study: StudyResult, sources: Mapping[str, Dataset], results: Sequence[Result]) -> Dataset:
+    source = sources[study.results[-1].sop_instance_uid]
+    ds = patient_study(source)
+    ds.update(copied(source, ("RequestAttributesSequence",)))
+    stamp(ds, source, study, KIND, "summary")
+    ds.SOPClassUID = SecondaryCaptureImageStorage
+    ds.StudyInstanceUID = study.study_instance_uid
+    ds.Modality = "OT"
+    _state_side(ds, study)
+    ds.ConversionType = "WSD"
+    ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture = ds.ContentDate, ds.ContentTime
+    ds.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
+    ds.PatientOrientation = None
+    marks = {text(sources[r.sop_instance_uid], "BurnedInAnnotation") for r in results}
+    if "YES" in marks or marks == {"NO"}:  # the page names no patient, but what it shows may
+        ds.BurnedInAnnotation = "YES" if "YES" in marks else "NO"
+    if "01" in {text(sources[r.sop_instance_uid], "LossyImageCompression") for r in results}:
+        ds.LossyImageCompression = "01"
+    ds.ImageComments = f"{SECOND_READER}. {study.answer.label}, revision {study.revision}"
+    ds.DerivationDescription = "Radiographs of the study with the answers of neural networks, made smaller"
+    shown = (sources[r.sop_instance_uid] for r in results)
+    ds.SourceImageSequence = [_reference(s) for s in shown if text(s, "SOPClassUID")]
+    return ds
+
+
+def _state_side(ds: Dataset, study: StudyResult) -> None:
+    """One site and one side as the series', both sides as the image's (DICOM PS3.3 C.7.3.1, Laterality).
+
+    It is absent only where one unpaired site is named: else nobody could tell that from a side that is not known.
+    """
+    findings = [f for r in study.results for f in r.findings]
+    sites = {f.site for f in findings}
+    sides = {f.laterality for f in findings if f.site not in UNPAIRED}
+    if len(sites) == 1:
+        ds.BodyPartExamined = BODY_PARTS[next(iter(sites))]
+    if sides >= {Laterality.LEFT, Laterality.RIGHT}:
+        ds.ImageLaterality = "B"
+    elif sides or len(sites) != 1:
+        ds.Laterality = sides.pop().value if len(sides) == 1 else ""
+
+
+def _reference(source: Dataset) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = text(source, "SOPClassUID")
+    item.ReferencedSOPInstanceUID = text(source, "SOPInstanceUID")
+    item.PurposeOfReferenceCodeSequence = [code_item(SOURCE_IMAGE)]
+    return item
+
+
+def _view(source: Dataset) -> str:
+    """What a radiograph is called in a list of its study: numbers and view, and nothing of free text."""
+    numbers = [(word, text(source, keyword)) for word, keyword in NUMBERS.items()]
+    said = [f"{word} {value}" for word, value in numbers if value.isdecimal()]
+    view = text(source, "ViewPosition").strip().upper()
+    return ", ".join(said + [f"view {view}"] * (view in VIEWS))

@@ -1,0 +1,1 @@
+"""Reads a received instance: header, order, pixels, windows and shutters."""

@@ -1,0 +1,41 @@
+"""Rejection notes of an archive: which images it takes back, and why.
+
+They are key object selections that differ from others by their title alone.
+
+References
+----------
+IHE RAD TF-1 and TF-3, Imaging Object Change Management (RAD-66); DICOM PS3.3 C.17.6.2, PS3.16 TID 2010, CID 7011.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
+
+from appliance.dicom.objects.codes import REJECTIONS
+from appliance.dicom.objects.patient_study import copied, text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """The instances that are taken back, and under which title."""
+
+    title: Code
+    sop_instance_uids: frozenset[str]
+
+
+def rejection_from_dataset(ds: Dataset) -> Rejection | None:
+    """What a key object selection rejects; None if it rejects nothing. What cannot be read rejects nothing."""
+    names = copied(ds, ("ConceptNameCodeSequence",)).get("ConceptNameCodeSequence", [])
+    said = {(text(item, "CodeValue"), text(item, "CodingSchemeDesignator")) for item in names}
+    title = next((code for code in REJECTIONS if (code.value, code.scheme_designator) in said), None)
+    uids = {
+        text(reference, "ReferencedSOPInstanceUID")
+        for item in copied(ds, ("ContentSequence",)).get("ContentSequence", [])
+        for reference in item.get("ReferencedSOPSequence", [])
+    }
+    if title is None or not (uids := uids - {""}):
+        return None
+    return Rejection(title=title, sop_instance_uids=frozenset(uids))

@@ -1,0 +1,206 @@
+"""A PACS as a destination, by its profile: what it takes and in which form, what counts as delivered, whose a study is.
+
+The order is: whose is the study by now (`query`), the objects (`sender`, `forms`), the proof (`query`, `commitment`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
+
+from appliance.config import DicomDestination
+from appliance.dicom.part10 import dataset_from_bytes
+from appliance.errors import Rejected, Transient
+from appliance.network import client_context
+from appliance.ports import Artefact, Fate, Outcome, Sent
+
+from .commitment import Reference, request_commitment
+from .dimse_status import SendStatus
+from .negotiation import Encoding, Form, form_of, forms, in_form, uid_in_form
+from .peer import DicomPeer
+from .query import Identity, has_instance, identities, querying
+from .sender import accepted_forms, store_association, store_bytes
+
+PICTURES = ("sc", "summary")
+"""Kinds that every PACS can show."""
+
+CONFLICTS = frozenset({0x0119, 0x0122})
+"""Class-instance conflict, SOP class not supported: failure reasons that another try does not mend (PS3.3 C.14.1.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    """An artefact, and the forms that it can take."""
+
+    artefact: Artefact
+    forms: list[Form]
+
+
+class Pacs:
+    """Takes artefacts by C-STORE, many on one association, each with an outcome of its own."""
+
+    def __init__(self, config: DicomDestination) -> None:
+        self.name, self.most = config.name, config.objects_at_a_time
+        self._config = config
+        self._encodings: Sequence[Encoding] = config.transfer_syntaxes
+        self._peer = DicomPeer(
+            host=config.host,
+            port=config.port,
+            called_ae_title=config.called_ae_title,
+            calling_ae_title=config.calling_ae_title,
+            timeout_s=config.timeout_s,
+            max_pdu_bytes=config.max_pdu_bytes,
+            tls=client_context(config.tls, config.name) if config.tls else None,
+            server_name=(config.tls.server_name if config.tls else None) or "",
+        )
+
+    def deliver(
+        self, artefacts: Mapping[int, Artefact], may_go: Callable[[int], bool]
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Store what `may_go` allows, one after the other; ends early when the association does.
+
+        Raises
+        ------
+        Transient
+            Before anything was tried; `Away` if there is no association.
+        """
+        parcels: dict[int, _Parcel] = {}
+        for number, artefact in artefacts.items():
+            try:
+                parcels[number] = _Parcel(artefact, forms(artefact.content, self._encodings))
+            except (InvalidDicomError, AttributeError, ValueError):
+                yield number, Outcome.of_error(Rejected("not_dicom", "the answer is no DICOM file: analyse it again"))
+        if self._config.recheck_identity:
+            for number, outcome in self._misfiled(parcels):
+                del parcels[number]
+                yield number, outcome
+        if not parcels:
+            return
+        wanted = [form for parcel in parcels.values() for form in parcel.forms]
+        with store_association(self._peer, wanted) as association:
+            accepted = accepted_forms(association)
+            for number, parcel in parcels.items():
+                form = next((form for form in parcel.forms if form in accepted), None)
+                if not may_go(number):
+                    continue
+                if form is None:
+                    yield number, self._not_taken(parcel)
+                    continue
+                status = store_bytes(association, in_form(parcel.artefact.content, form, self._config.character_set))
+                yield number, self._judged_store(parcel, form, status)
+                if status.code is None:  # no answer: the association is over, and what follows was not tried
+                    return
+
+    def prove(self, sent: Mapping[int, Sent]) -> Iterator[tuple[int, Outcome]]:
+        """Ask for each object by C-FIND, or for all by storage commitment, whose report may come later.
+
+        Raises
+        ------
+        Transient
+            It cannot be asked now.
+        """
+        if self._config.proof == "commitment":
+            yield from self._commitment(sent)
+            return
+        with querying(self._peer) as association:
+            for number, one in sent.items():
+                ds = dataset_from_bytes(one.artefact.content)
+                ds.SOPInstanceUID = one.sop_instance_uid
+                if has_instance(association, ds):
+                    yield number, proven("found by C-FIND")
+                else:
+                    yield number, _later("not_found", "it was stored, and C-FIND does not find it: see the PACS's log")
+
+    def _judged_store(self, parcel: _Parcel, form: Form, status: SendStatus) -> Outcome:
+        own = form_of(parcel.artefact.content)
+        if status.fate == "transient":
+            return _later("store_transient", f"{self.name}, {parcel.artefact.kind}: {status.words}")
+        if status.fate == "rejected" or (status.fate == "exists" and self._config.existing == "hold"):
+            code = "already_there" if status.fate == "exists" else "store_rejected"
+            return Outcome.of_error(Rejected(code, f"{self.name}, {parcel.artefact.kind}: {status.words}"))
+        is_there_already = status.fate == "exists"
+        asks = self._config.proof != "none" or (is_there_already and self._config.existing == "verify")
+        code, reason = (
+            ("already_there", f"probably delivered: {status.words}") if is_there_already else ("", status.words)
+        )
+        if form != parcel.forms[0]:
+            reason += f"; as {form}, since it takes no {parcel.forms[0]}"
+            code = code or "delivered_otherwise"
+        return Outcome(
+            fate=Fate.UNPROVEN if asks else Fate.TAKEN,
+            code=code or "delivered",
+            reason=reason,
+            sent_as=(form.sop_class_uid, uid_in_form(parcel.artefact.identifier, own, form)),
+        )
+
+    def _not_taken(self, parcel: _Parcel) -> Outcome:
+        kind = parcel.artefact.kind.split()[0]  # without the page
+        name = UID(parcel.forms[0].sop_class_uid).name
+        if kind not in (*PICTURES, "rejection") and "summary" in self._config.objects:
+            reason = f"{self.name} takes no {name}: the summary, which is always made, says what it says"
+            return Outcome(fate=Fate.LEFT_OUT, code="not_taken", reason=reason)
+        reason = f"{self.name} takes no {name} in any encoding: allow it there, or leave {kind!r} out of its objects"
+        return Outcome.of_error(Rejected("not_taken", reason))
+
+    def _misfiled(self, parcels: Mapping[int, _Parcel]) -> list[tuple[int, Outcome]]:
+        """What must not be filed now: its study has another identity at the PACS, or is not there."""
+        carried = {
+            number: dataset_from_bytes(parcel.artefact.content)
+            for number, parcel in parcels.items()
+            if parcel.artefact.kind != "rejection"  # which is needed most where the study is another's
+        }
+        if not carried:
+            return []
+        studies = dict.fromkeys(str(ds.StudyInstanceUID) for ds in carried.values())
+        with querying(self._peer) as association:
+            known = {study: identities(association, study) for study in studies}
+        found: list[tuple[int, Outcome]] = []
+        for number, ds in carried.items():
+            if outcome := self._judged(ds, known[str(ds.StudyInstanceUID)]):
+                found.append((number, outcome))
+        return found
+
+    def _judged(self, ds: Dataset, theirs: list[Identity]) -> Outcome | None:
+        if not theirs:
+            return _later(
+                "study_not_there", f"{self.name} does not have the study: it waits for it, or was merged away"
+            )
+        ours = Identity.of(ds)
+        different = next(filter(None, (ours.difference(identity) for identity in theirs)), "")
+        if not different:
+            return None
+        reason = f"the study has another {different} at {self.name} than the answer carries: send the radiograph again"
+        return Outcome.of_error(Rejected("identity_changed", reason))
+
+    def _commitment(self, sent: Mapping[int, Sent]) -> Iterator[tuple[int, Outcome]]:
+        (transaction_uid,) = {one.transaction_uid for one in sent.values()}
+        references = [Reference(one.sop_class_uid, one.sop_instance_uid) for one in sent.values()]
+        report = request_commitment(self._peer, transaction_uid, references)
+        for number, one in sent.items() if report else ():
+            assert report is not None
+            if one.sop_instance_uid in report.committed:
+                yield number, proven("committed")
+            elif one.sop_instance_uid in report.failed:
+                yield number, not_committed(report.failed[one.sop_instance_uid])
+
+
+def proven(how: str) -> Outcome:
+    """The PACS was asked and has it."""
+    return Outcome(fate=Fate.TAKEN, code="in_pacs", reason=how, is_proven=True)
+
+
+def not_committed(failure_reason: int) -> Outcome:
+    """The PACS does not vouch for it: it is sent again, unless that cannot help."""
+    words = f"the PACS does not vouch for it (failure reason 0x{failure_reason:04X})"
+    if failure_reason in CONFLICTS:
+        return Outcome.of_error(Rejected("not_committed", words))
+    return _later("not_committed", f"{words}: it is sent again")
+
+
+def _later(code: Literal["store_transient", "not_found", "study_not_there", "not_committed"], reason: str) -> Outcome:
+    return Outcome.of_error(Transient(code, reason))

@@ -1,0 +1,1 @@
+"""Draws the overlay: band, regions, heat map, text and the study summary."""

@@ -1,0 +1,1 @@
+"""FHIR R4: renders the transaction bundle and sends it to a server."""

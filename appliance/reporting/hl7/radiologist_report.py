@@ -1,0 +1,178 @@
+"""A radiologist's report as it comes, ORU^R01: the few fields that tell what it is of, and what its sender is answered.
+
+The message itself is kept as it came; nothing of a patient is read from it. A sender is answered in the delimiters of
+the standard alone, which are the only ones that are read.
+
+References
+----------
+HL7 v2.5.1 ch. 2.9.2 (AA, AE, AR), 2.15.8 (MSA), 2.15.5 (ERR), tables 0123 and 0357; ch. 7.3.1 (ORU^R01).
+IHE Radiology TF-2, transaction RAD-28, for the study's UID in an OBX.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from appliance.clock import now
+from appliance.domain.identifiers import is_valid_uid
+from appliance.errors import OsteonError, Rejected
+from appliance.storage.radiologist_reports import Report
+
+from .message import CODECS, TIMESTAMP, Segment, escape, unescape
+
+BEGINNING = b"MSH|^~\\&"
+"""MSH-1 and the first of MSH-2; 2.7 may add a fifth delimiter."""
+
+VERSIONS = ("2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.1", "2.8.2")
+"""MSH-12: what is read of a message is the same in all of them."""
+
+CODED_ERRORS_SINCE = "2.5"
+"""ERR-3 and ERR-4 came with it."""
+
+RECEIVED_CODECS = (
+    CODECS
+    | {f"8859/{part}": f"iso8859-{part}" for part in range(1, 10)}
+    | dict.fromkeys(("", "UNICODE", "UTF-8"), "utf-8")
+)
+"""MSH-18. ASCII, which none stands for, is a part of UTF-8, which many send in its place."""
+
+RESULT_STATUSES = frozenset("OISAPCRFXYZ")
+"""OBR-25, table 0123."""
+
+LONGEST_CONTROL_ID, LONGEST_NAME, LONGEST_ACCESSION_NUMBER = 199, 227, 64
+"""MSH-10 of 2.7, the longest; HD (2.A.33), MSH-3 and MSH-4; more than EI's entity identifier of most versions."""
+
+LONGEST_MSA_TEXT = 80
+"""MSA-3 (2.15.8.3)."""
+
+_EVENT = re.compile(r"[A-Z][0-9]{2}")
+"""MSH-9.2, table 0003."""
+
+STUDY, ACCESSION_NUMBER = "113014", "121022"
+"""OBX-3: DICOM PS3.16 annex D, DICOM Study and Accession Number."""
+
+NOT_KEPT = ("AE", "207", "Application internal error")
+"""For what is ours, and passes: a full disk, a locked database. The sender comes again."""
+
+ANSWERS = {
+    "hl7_garbled": ("AE", "100", "Segment sequence error"),
+    "hl7_incomplete": ("AE", "101", "Required field missing"),
+    "hl7_field": ("AE", "102", "Data type error"),
+    "hl7_character_set": ("AE", "103", "Table value not found"),
+    "hl7_too_large": NOT_KEPT,
+    "hl7_message_type": ("AR", "200", "Unsupported message type"),
+    "hl7_event": ("AR", "201", "Unsupported event code"),
+    "hl7_processing_id": ("AR", "202", "Unsupported processing id"),
+    "hl7_version": ("AR", "203", "Unsupported version id"),
+}
+"""MSA-1, ERR-3.1 and ERR-3.2 for a message that is refused."""
+
+
+def report_of(message: bytes) -> Report:
+    """What a message tells of itself.
+
+    Raises
+    ------
+    Rejected
+        With a code of `ANSWERS`, if it is no report that can be read.
+    """
+    header = _header(message)
+    if not header:
+        raise Rejected("hl7_garbled", "it does not begin with MSH|^~\\&: another encoding, or no HL7 v2")
+    _check(header)
+    codec = RECEIVED_CODECS.get(_first(header, 17))  # MSH-18
+    if codec is None:
+        raise Rejected("hl7_character_set", "MSH-18 names a character set that is not read")
+    segments = _segments(message.decode(codec, "replace"))
+    order = next((s for s in segments if s[0] == "OBR"), None)
+    if order is None:
+        raise Rejected("hl7_garbled", "it has no OBR")
+    observed = {_first(s, 3): _first(s, 5) for s in reversed(segments) if s[0] == "OBX"}  # the first of each counts
+    study = observed.get(STUDY) or next((_first(s, 1) for s in segments if s[0] == "ZDS"), "")
+    accession = _first(order, 18) or observed.get(ACCESSION_NUMBER) or _first(order, 3)
+    status = _first(order, 25)
+    return Report(
+        sending_application=unescape(_field(segments[0], 2)),  # MSH-3
+        sending_facility=unescape(_field(segments[0], 3)),
+        control_id=_field(header, 9),
+        accession_number=accession if len(accession) <= LONGEST_ACCESSION_NUMBER else "",
+        study_instance_uid=study if is_valid_uid(study) else "",
+        result_status=status if status in RESULT_STATUSES else "",
+    )
+
+
+def acknowledgement(message: bytes, refusal: OsteonError | None = None) -> bytes:
+    """The answer to `message`, or to its beginning: that it is kept, or why not; without MLLP framing."""
+    header = _header(message)
+    version = _first(header, 11) if _first(header, 11) in VERSIONS else "2.5.1"
+    code, error, meaning = ANSWERS.get(refusal.code, NOT_KEPT) if refusal else ("AA", "", "")
+    if _field(header, 14) in ("AL", "ER", "SU") and _field(header, 15) in ("", "NE"):  # 2.9.3: the accept one alone
+        code = "C" + code[1]
+    text = escape(refusal.reason)[:LONGEST_MSA_TEXT] if refusal else ""
+    _, event, *_ = [*_field(header, 8).split("^"), "", ""]
+    names = [_echo(header, n, LONGEST_NAME) for n in (4, 5, 2, 3)]  # theirs and ours change places
+    moment, own_id = now().strftime(TIMESTAMP), uuid.uuid4().hex[:20]
+    processing = _first(header, 10) if _first(header, 10) in ("D", "P", "T") else "P"
+    made = [
+        [
+            "MSH",
+            "^~\\&",
+            *names,
+            moment,
+            "",
+            f"ACK^{event if _EVENT.fullmatch(event) else ''}^ACK",
+            own_id,
+            processing,
+            version,
+        ],
+        ["MSA", code, _echo(header, 9, LONGEST_CONTROL_ID), text],
+    ]
+    if refusal and version >= CODED_ERRORS_SINCE:
+        made.append(["ERR", "", "", f"{error}^{meaning}^HL70357", "E"])
+    return "".join("|".join(fields).rstrip("|") + "\r" for fields in made).encode("latin-1", "replace")
+
+
+def _check(header: Segment) -> None:
+    """That it is an ORU^R01 of a version that is read, and names itself."""
+    kind, event, *_ = [*_field(header, 8).split("^"), "", ""]
+    if kind != "ORU":
+        raise Rejected("hl7_message_type", "it is no ORU: reports alone are taken")
+    if event != "R01":
+        raise Rejected("hl7_event", "it is no ORU^R01: reports alone are taken")
+    if _first(header, 11) not in VERSIONS:
+        raise Rejected("hl7_version", f"MSH-12 is none of {VERSIONS[0]} to {VERSIONS[-1]}")
+    if _first(header, 10) in ("D", "T"):
+        raise Rejected("hl7_processing_id", "MSH-11 says that it is for training or debugging")
+    if not _field(header, 9):
+        raise Rejected("hl7_incomplete", "it has no control id (MSH-10)")
+    if not _echo(header, 9, LONGEST_CONTROL_ID):
+        raise Rejected("hl7_field", "MSH-10 is too long, or not printable")
+    if any(_field(header, n) and not _echo(header, n, LONGEST_NAME) for n in (2, 3)):
+        raise Rejected("hl7_field", "MSH-3 or MSH-4 is too long, or not printable")
+
+
+def _header(message: bytes) -> Segment:
+    """MSH, a character a byte, so that what is sent back is what came; empty if there is none."""
+    line = re.split(rb"[\r\n]", message, maxsplit=1)[0]
+    return line.decode("latin-1").split("|") if message.startswith(BEGINNING) else []
+
+
+def _segments(text: str) -> list[Segment]:
+    """However the lines end."""
+    return [line.split("|") for line in text.replace("\n", "\r").split("\r") if line]
+
+
+def _field(segment: Segment, number: int) -> str:
+    return segment[number].strip() if number < len(segment) else ""
+
+
+def _first(segment: Segment, number: int) -> str:
+    """The first component of a field's first repetition."""
+    return unescape(_field(segment, number).split("~")[0].split("^")[0]).strip()
+
+
+def _echo(header: Segment, number: int, longest: int) -> str:
+    """A field as it came, if it may go into a message of ours."""
+    value = header[number] if number < len(header) else ""
+    return value if len(value) <= longest and not any(ord(c) < 0x20 or ord(c) == 0x7F for c in value) else ""

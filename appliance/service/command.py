@@ -1,0 +1,69 @@
+"""The command that runs a role, and what every command shares: the configuration and errors as one sentence."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from appliance.config import ConfigurationError, read_configuration
+from appliance.errors import OsteonError
+
+from .log import set_up_logging
+from .roles.start import ROLES, start_role
+from .supervisor import run_all
+from .worker import run_until_stopped
+
+DEFAULT_CONFIG = Path("/etc/osteon/osteon.toml")
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="OSTEON_CONFIG",
+    help=f"Configuration file. Default: {DEFAULT_CONFIG} if it exists, else the built-in defaults.",
+)
+
+
+class SentenceErrors:
+    """A click command that prints an error of Osteon as one sentence; any other exception is a bug and is raised."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)  # type: ignore[misc]  # mixed into click.Command
+        except ConfigurationError as error:
+            raise click.ClickException("the configuration cannot be used\n  " + "\n  ".join(error.problems)) from error
+        except OsteonError as error:
+            raise click.ClickException(str(error)) from error
+
+
+class _Command(SentenceErrors, click.Command):
+    """One command with errors as sentences."""
+
+
+def existing_config(path: Path | None) -> Path | None:
+    """Return `path`, else the default configuration file if it exists, else None."""
+    return path or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+
+
+@click.command(cls=_Command)
+@click.argument("role", type=click.Choice([*ROLES, "all"]))
+@config_option
+def run(role: str, config_path: Path | None) -> None:
+    """Run one ROLE until SIGTERM or SIGINT, or all four.
+
+    \b
+    receive   Storage SCP: keeps what the PACS or the X-ray room sends
+    analyse   preprocess, localise, classify
+    deliver   sends the results to PACS and RIS, and retries until they have arrived
+    status    the health page
+    """
+    set_up_logging()
+    os.umask(0o027)  # received files are not readable by other users
+    path = existing_config(config_path)
+    if role == "all":
+        read_configuration(path)
+        run_all(path)
+    else:
+        run_until_stopped(*start_role(role, read_configuration(path)))

@@ -1,0 +1,76 @@
+"""Where radiologists' reports come in: acknowledged when the message is in the spool and its row committed."""
+
+from __future__ import annotations
+
+import logging
+import socket
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from appliance.config import Receive
+from appliance.errors import Fault, OsteonError, Transient
+from appliance.network import server_context
+from appliance.reporting.hl7.mllp_listener import MEGABYTE, MllpListener
+from appliance.reporting.hl7.radiologist_report import acknowledgement, report_of
+from appliance.storage.notices import Notebook, Notice, Subject
+from appliance.storage.radiologist_reports import keep_report
+from appliance.storage.spool import FileSpool
+
+log = logging.getLogger(__name__)
+
+
+class ReportInbox:
+    """The listener of ``[receive.hl7]`` over spool and database.
+
+    Raises
+    ------
+    Fault
+        ``cannot_listen``, or ``tls`` for a certificate that cannot be used.
+    """
+
+    def __init__(self, config: Receive, engine: Engine, spool: FileSpool, notebook: Notebook) -> None:
+        assert config.hl7 is not None
+        self._engine, self._spool, self._notebook = engine, spool, notebook
+        self._reserve_bytes = config.reserve_mb * MEGABYTE
+        tls = server_context(config.tls) if config.hl7.tls and config.tls else None
+        try:
+            self._listener = MllpListener(config.hl7, self._answer, self._turned, tls)
+        except OSError as error:
+            key = "receive.hl7.host" if isinstance(error, socket.gaierror) else "receive.hl7"
+            where = f"{config.hl7.host}:{config.hl7.port}"
+            raise Fault("cannot_listen", f"cannot listen on {where}: {error.strerror}; see {key}") from error
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._listener.port
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._listener.close()
+
+    def _answer(self, message: bytes, address: str) -> bytes:
+        try:
+            self._keep(message)
+        except OsteonError as refusal:
+            log.warning("HL7 from %s: a message is not taken: %s (%s)", address, refusal.reason, refusal.code)
+            self._turned(refusal.code, refusal.reason, address, True)
+            return acknowledgement(message, refusal)
+        return acknowledgement(message)
+
+    def _keep(self, message: bytes) -> None:
+        report = report_of(message)
+        try:
+            if self._spool.free_bytes() < self._reserve_bytes:
+                raise Transient("disk_low", "less than the reserve is free on the spool's disk")
+            keep_report(self._engine, report, self._spool.put(message))
+        except (OSError, SQLAlchemyError) as error:  # whose words may hold what the message does
+            raise Transient("not_kept", f"disk or database does not take it ({type(error).__name__})") from None
+
+    def _turned(self, code: str, reason: str, address: str, known: bool) -> None:
+        subject = Subject.HL7 if known else Subject.STRANGER
+        notice = Notice(
+            subject=subject, code=code, reason=reason, calling_ae_title="", called_ae_title="", address=address
+        )
+        self._notebook.note(notice)

@@ -1,0 +1,1 @@
+"""The four roles: receive, analyse, deliver and status."""

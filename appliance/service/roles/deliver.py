@@ -1,0 +1,92 @@
+"""The deliver role: one courier thread per destination, so that a deaf one holds up nobody else."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from appliance.config import Configuration, DestinationConfig, DicomDestination, Hl7Destination
+from appliance.dicom.scu.pacs import Pacs
+from appliance.errors import Fault, Transient
+from appliance.network import client_context
+from appliance.ports import Outlet
+from appliance.reporting.fhir.destination import FhirDestination
+from appliance.reporting.hl7.mllp import MllpDestination
+from appliance.service.courier import Courier, OneByOne
+from appliance.service.worker import PAUSE_S, POLL_S, owner
+from appliance.storage.queue import LEASE_S, Queue
+from appliance.storage.spool import FileSpool
+from appliance.storage.tables import deliveries
+
+log = logging.getLogger(__name__)
+
+
+def outlet_of(config: DestinationConfig) -> Outlet:
+    """The peer that a table of the configuration describes."""
+    if isinstance(config, DicomDestination):
+        return Pacs(config)
+    tls = client_context(config.tls, config.name) if config.tls else None
+    server_name = config.tls.server_name if config.tls else None
+    if isinstance(config, Hl7Destination):
+        return OneByOne(MllpDestination(config.name, config.host, config.port, config.timeout_s, tls, server_name))
+    return OneByOne(FhirDestination(config.name, config.base_url, config.bearer, config.timeout_s, tls, server_name))
+
+
+class DeliverRole:
+    """The couriers, and the eye that is kept on them."""
+
+    name = "deliver"
+    idle_s = 1.0
+
+    def __init__(self, config: Configuration, engine: Engine) -> None:
+        Queue(engine, deliveries, owner(self.name)).release()
+        spool = FileSpool(config.spool_dir)
+        self._stop = threading.Event()
+        self._couriers = []
+        self._threads = []
+        for outlet in map(outlet_of, config.destinations):
+            queue = Queue(engine, deliveries, f"{owner(self.name)}/{outlet.name}")
+            courier = Courier(engine, queue, spool, outlet)
+            self._couriers.append(courier)
+            thread = threading.Thread(target=self._carry, args=(courier,), name=outlet.name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _carry(self, courier: Courier) -> None:
+        while not self._stop.is_set():
+            try:
+                busy = courier.step()
+            except (SQLAlchemyError, Transient) as error:
+                log.error("the courier to %s cannot work now: %s", courier.outlet.name, type(error).__name__)
+                self._stop.wait(PAUSE_S)
+            else:
+                if not busy:
+                    self._stop.wait(POLL_S)
+
+    def step(self) -> bool:
+        """Nothing to do itself; a courier that died or hangs is a fault of the whole role.
+
+        Raises
+        ------
+        Fault
+            ``courier_died`` or ``courier_hangs``.
+        """
+        for thread, courier in zip(self._threads, self._couriers, strict=True):
+            if not thread.is_alive() and not self._stop.is_set():
+                raise Fault("courier_died", f"the courier to {thread.name} ended: see the log")
+            if time.monotonic() - courier.moved_at > 2 * LEASE_S:
+                raise Fault("courier_hangs", f"the courier to {thread.name} has not moved for {2 * LEASE_S:.0f} s")
+        return False
+
+    def detail(self) -> str:
+        counts = ", ".join(f"{c.outlet.name} {c.done}" for c in self._couriers)
+        return f"delivered since start: {counts}" if counts else "no destinations are configured"
+
+    def close(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=5)

@@ -1,0 +1,48 @@
+"""The composition root: start a role by its name, with its database."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Engine
+
+from appliance.config import Configuration
+from appliance.service.worker import Role
+from appliance.storage.database import open_database
+
+ROLES: Final = ("receive", "analyse", "deliver", "status")
+"""The roles, in the order in which they start."""
+
+
+def start_role(name: str, config: Configuration) -> tuple[Role, Engine]:
+    """Start the role `name`; return it with the database that it works on.
+
+    A role's module is imported by the process that runs it alone: each loads libraries that the others do not need.
+
+    Raises
+    ------
+    Fault
+        If the role cannot start: a port in use, a pack that cannot be trusted, a database that cannot be opened.
+    ValueError
+        If there is no such role.
+    """
+    engine = open_database(config.database)
+    match name:
+        case "receive":
+            from .receive import ReceiveRole
+
+            return ReceiveRole(config, engine), engine
+        case "analyse":
+            from .analyse import AnalyseRole
+
+            return AnalyseRole(config, engine), engine
+        case "deliver":
+            from .deliver import DeliverRole
+
+            return DeliverRole(config, engine), engine
+        case "status":
+            from .status import StatusRole
+
+            return StatusRole(config, engine), engine
+        case _:
+            raise ValueError(name)

@@ -1,0 +1,36 @@
+"""The ledger of radiologists' reports: one row for each message, however often it is sent."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Engine, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from appliance.clock import now
+
+from .tables import reports_received, studies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a report's message tells of itself; empty is what it does not."""
+
+    sending_application: str
+    sending_facility: str
+    control_id: str
+    accession_number: str
+    study_instance_uid: str
+    result_status: str
+
+
+def keep_report(engine: Engine, report: Report, digest: str) -> None:
+    """Record a report that lies in the spool, durably; of a repeat, that it lies there (again)."""
+    ours = select(studies.c.study_instance_uid).where(studies.c.study_instance_uid == report.study_instance_uid)
+    with engine.begin() as c:
+        matched = c.execute(ours).scalar() or ""
+        values = asdict(report) | {"digest": digest, "matched_study_instance_uid": matched, "received_at": now()}
+        upsert = (sqlite if engine.dialect.name == "sqlite" else postgresql).insert(reports_received)
+        row = upsert.values(values)
+        key = ("sending_application", "control_id", "digest")
+        c.execute(row.on_conflict_do_update(index_elements=list(key), set_={"pruned_at": None}))

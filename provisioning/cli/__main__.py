@@ -1,0 +1,6 @@
+"""Runs the command line: ``python -m provisioning.cli``."""
+
+from .main import main
+
+if __name__ == "__main__":
+    main(prog_name="osteon")

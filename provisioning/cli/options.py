@@ -1,0 +1,35 @@
+"""Options and output that every command of `osteon` shares."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from appliance.config import Configuration, read_configuration
+from appliance.service.command import existing_config
+
+EXISTING = click.Path(exists=True, path_type=Path)
+out = Console() if sys.stdout.isatty() else Console(width=int(os.environ.get("COLUMNS", 240)))
+"""Console of the command's output; wide in a pipe, so that one finding stays one line for `grep`."""
+
+
+def configuration(path: Path | None) -> Configuration:
+    """Read the configuration from `path`, from the default file, or take the built-in defaults."""
+    return read_configuration(existing_config(path))
+
+
+def with_pack(config: Configuration, name: str | None) -> Configuration:
+    """Return `config` with the pack `name` alone; unchanged if `name` is None."""
+    if name is None:
+        return config
+    return config.model_copy(update={"analyse": config.analyse.model_copy(update={"pack": name, "more_packs": ()})})
+
+
+def as_text(value: object) -> str:
+    """Write a value that JSON does not know as text."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)

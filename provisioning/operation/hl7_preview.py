@@ -1,0 +1,134 @@
+"""`osteon hl7 preview`: what a RIS would get, before it gets anything.
+
+The study is a phantom's, two views of a wrist that are really analysed, or the site's own files. Nothing is sent.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from hl7apy.core import Field
+from hl7apy.exceptions import HL7apyException
+from pydicom.dataset import Dataset
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from appliance.config import Analyse, Configuration, Hl7Destination
+from appliance.dicom.part10 import part10_bytes
+from appliance.domain.identifiers import derived_uid
+from appliance.domain.result import Predecessor
+from appliance.domain.study import StudyResult
+from appliance.errors import Rejected
+from appliance.reporting.hl7.message import CODECS
+from appliance.reporting.hl7.order_update import priority_update
+from appliance.reporting.hl7.oru import oru_r01, oru_withdrawal
+from appliance.service.instance_reader import Reader
+from appliance.service.pipeline_assembly import pipeline_of
+from provisioning.demonstration.pictures import content_of, radiograph_files
+from provisioning.phantoms import instance_from_phantom, phantom
+
+Message = Literal["report", "revision", "withdrawal", "order"]
+MESSAGES: dict[Message, Callable[[StudyResult, Dataset, Hl7Destination], bytes]] = {
+    "report": oru_r01,
+    "revision": lambda study, source, profile: oru_r01(_revised(study), source, profile),
+    "withdrawal": lambda study, source, profile: oru_withdrawal(study, source, profile, "preview"),
+    "order": priority_update,
+}
+
+
+def preview(config: Configuration, name: str, files: list[Path], message: Message, raw: bool, console: Console) -> None:
+    """Print the message that the destination `name` would get, field by field or as it is on the wire.
+
+    Raises
+    ------
+    Rejected
+        There is no such HL7 destination, or no such message can be made, with the reason.
+    """
+    profile = _profile(config, name)
+    if message == "order" and profile.flag not in ("orm", "omi"):
+        raise Rejected("no_order", f'{name} gets no order updates: set flag = "orm" or "omi"')
+    study, source = _study(config, files)
+    content = MESSAGES[message](study, source, profile)
+    text = content.decode(CODECS[profile.character_set])
+    if raw:
+        console.out(text.replace("\r", "\n"), end="", highlight=False)
+        return
+    console.print(_table(text, profile.version))
+    console.print(f"{len(content)} bytes, {profile.character_set}; nothing was sent")
+
+
+def _profile(config: Configuration, name: str) -> Hl7Destination:
+    profiles = {d.name: d for d in config.destinations if isinstance(d, Hl7Destination)}
+    if name in profiles:
+        return profiles[name]
+    near = difflib.get_close_matches(name, profiles, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(profiles) or 'none'}"
+    raise Rejected("no_destination", f"there is no HL7 destination {name!r}; {hint}")
+
+
+def _study(config: Configuration, files: list[Path]) -> tuple[StudyResult, Dataset]:
+    """The answer for the files, which are taken for one study, and the newest one's data set."""
+    loads = [partial(content_of, file) for file in radiograph_files(files)]
+    if files and not loads:
+        raise Rejected("no_radiographs", "none of the files is a DICOM, JPEG or PNG file")
+    given = config if loads else config.model_copy(update={"analyse": Analyse(pack="phantom")})
+    reader = Reader(pipeline_of(given))
+    try:
+        readings = [reader.read(reader.examine(load)) for load in loads or [partial(bytes, p) for p in _phantoms()]]
+    finally:
+        reader.close()
+    uid = readings[-1].analysis.result.study_instance_uid
+    results = tuple(r.analysis.result for r in readings if r.analysis.result.study_instance_uid == uid)
+    study = StudyResult(study_instance_uid=uid, created_at=datetime.now(UTC), results=results)
+    return study, readings[-1].source
+
+
+def _phantoms() -> Iterator[bytes]:
+    """Two views of a wrist, the first broken, of an order that names all its numbers."""
+    for seed, fracture in ((1, True), (2, False)):
+        ds = instance_from_phantom(
+            phantom("wrist", seed, fracture),
+            patient_id="PHANTOM-1",
+            accession_number="PHANTOM-A1",
+            study_instance_uid=derived_uid("hl7 preview"),
+        )
+        ds.IssuerOfPatientID = "PHANTOM"
+        request = Dataset()
+        request.PlacerOrderNumberImagingServiceRequest = "PHANTOM-P1"
+        request.FillerOrderNumberImagingServiceRequest = "PHANTOM-F1"
+        request.RequestedProcedureID, request.ScheduledProcedureStepID = "PHANTOM-R1", "PHANTOM-S1"
+        ds.RequestAttributesSequence = [request]
+        yield part10_bytes(ds)
+
+
+def _revised(study: StudyResult) -> StudyResult:
+    before = Predecessor(revision=1, pack_digest=study.provenance.pack_digest)
+    return replace(study, revision=2, predecessor=before)
+
+
+def _table(text: str, version: str) -> Table:
+    table = Table(show_lines=False)
+    for heading in ("field", "name", "value"):
+        table.add_column(heading, no_wrap=heading == "field", overflow="fold")
+    for segment in text.removesuffix("\r").split("\r"):
+        name, *fields = segment.split("|")
+        for number, value in enumerate(fields, 2 if name == "MSH" else 1):
+            if value:
+                table.add_row(f"{name}-{number}", _name(name, number, version), escape(value))
+        table.add_section()
+    return table
+
+
+def _name(segment: str, number: int, version: str) -> str:
+    """What the standard calls the field; nothing for a segment of the site's own."""
+    try:
+        return str(Field(f"{segment}_{number}", version=version).long_name or "").replace("_", " ").lower()
+    except HL7apyException:
+        return ""

@@ -1,0 +1,69 @@
+"""`osteon read`: the pipeline on files, without any network."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from appliance.config import Analyse, Configuration
+from appliance.errors import Rejected
+from appliance.picture.overlay import overlay
+from appliance.service.instance_reader import Reader, Reading
+from appliance.service.pipeline_assembly import pipeline_of
+from provisioning.demonstration.pictures import content_of, radiograph_files, spread
+from provisioning.demonstration.rendering import contact_sheet
+
+
+def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | None, console: Console) -> None:
+    """Print a table with an answer or a reason per file; write overlays and `results.json` into `folder`."""
+    reader = Reader(pipeline_of(Configuration(analyse=Analyse(pack=pack))))
+    files = spread(radiograph_files(paths), limit)
+    table = Table(caption="AI second reader - not for diagnosis - the radiologist decides")
+    for name in ("file", "site", "answer", "probability", "focus", "ms"):
+        table.add_column(name, justify="right" if name in ("probability", "focus", "ms") else "left")
+    records: list[dict[str, object]] = []
+    pictures: list[tuple[str, Path]] = []
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    with closing(reader):  # also at Ctrl-C, where its thread waits for a file
+        for number, file in enumerate(track(files, description="reading", console=console)):
+            try:
+                reading = reader.read(reader.examine(partial(content_of, file)))
+            except Rejected as error:
+                table.add_row(escape(file.name), "-", f"[dim]{escape(error.reason)}[/]", "-", "-", "-")
+                records.append({"file": file.name, "rejected": {"code": error.code, "reason": error.reason}})
+                continue
+            _add_rows(table, file, reading)
+            picture = None
+            if folder and reading.grey is not None:
+                picture = f"{number:04}_{file.stem}.png"
+                result, heats = reading.analysis.result, reading.analysis.heats
+                Image.fromarray(overlay(reading.grey, result, heats)).save(folder / picture)
+                pictures.append((file.stem, folder / picture))
+            records.append(
+                {"file": file.name, "picture": picture, "result": json.loads(reading.analysis.result.to_json())}
+            )
+    if folder:
+        contact_sheet(pictures, folder / "contact_sheet.png")
+        (folder / "results.json").write_text(json.dumps(records, indent=1))
+    console.print(table)
+
+
+def _add_rows(table: Table, file: Path, reading: Reading) -> None:
+    result = reading.analysis.result
+    milliseconds = f"{sum(ms for _, ms in result.timings_ms):.0f}"
+    if result.not_analysed:
+        table.add_row(
+            escape(file.name), "-", f"[dim]not analysed: {escape(result.not_analysed.reason)}[/]", "-", "-", "-"
+        )
+    for k, f in enumerate(result.findings):
+        name, ms = (escape(file.name), milliseconds) if k == 0 else ("", "")
+        table.add_row(name, f.site.label, f.answer.label, f.percent, f"{f.focus:.2f}", ms)

@@ -1,0 +1,1 @@
+"""Training recipes: manifests, material and evaluation; networks and losses are in `engines.training`."""
