@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from appliance.domain.reason import ReasonCode
 from engines.plan import PlanError, tensorrt
 from kernels.build import FATBIN
 
@@ -62,7 +63,7 @@ def choose_compute(wanted: Wanted = "auto", *, half: bool = False) -> Compute:
         found, engine = _usable()
     except NoGpu as error:
         if wanted == "gpu":
-            raise Fault("no_gpu", f"analyse.compute is gpu, and it cannot be used: {error}") from error
+            raise Fault(ReasonCode.NO_GPU, f"analyse.compute is gpu, and it cannot be used: {error}") from error
         return on_cpu(f"no GPU is used: {error}", half=half)
     return Compute(
         device="gpu",

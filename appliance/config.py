@@ -20,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from appliance.domain.reason import ReasonCode
+
 from . import field_map
 from .errors import Fault
 
@@ -467,7 +469,7 @@ class ConfigurationError(Fault):
     def __init__(self, path: Path | None, problems: list[str]) -> None:
         self.problems = problems
         where = f"{path}: " if path else ""
-        super().__init__("configuration", where + "; ".join(problems))
+        super().__init__(ReasonCode.CONFIGURATION, where + "; ".join(problems))
 
 
 def read_configuration(path: Path | None) -> Configuration:

@@ -6,6 +6,8 @@ so it never carries a patient's data.
 
 from __future__ import annotations
 
+from appliance.domain.reason import ReasonCode
+
 
 class OsteonError(Exception):
     """Base of the errors that the worker loop decides on.
@@ -18,12 +20,12 @@ class OsteonError(Exception):
         One sentence for a person, without any patient's data.
     """
 
-    def __init__(self, code: str, reason: str) -> None:
+    def __init__(self, code: ReasonCode, reason: str) -> None:
         super().__init__(f"{reason} [{code}]")
         self.code = code
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[OsteonError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[OsteonError], tuple[ReasonCode, str]]:
         return type(self), (self.code, self.reason)  # an error may come from another process
 
 

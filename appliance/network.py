@@ -15,6 +15,7 @@ from pathlib import Path
 from cryptography import x509
 
 from appliance.config import ClientTls, Tls
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -78,7 +79,7 @@ def _naming(key: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:  # ssl.SSLError is one
         why = words(error) if isinstance(error, ssl.SSLError) else error.strerror
-        raise Fault("tls", f"{key} cannot be used: {path}: {why}") from error
+        raise Fault(ReasonCode.TLS, f"{key} cannot be used: {path}: {why}") from error
 
 
 def words(error: ssl.SSLError) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.domain.radiograph import StoredValues
+from appliance.domain.reason import ReasonCode
 from appliance.preprocessing.recipe import Cut, Prepared
 
 from .errors import OsteonError, Rejected
@@ -123,7 +124,7 @@ class Outcome:
     """
 
     fate: Fate
-    code: str
+    code: ReasonCode
     reason: str
     sent_as: tuple[str, str] | None = None
     is_proven: bool = False

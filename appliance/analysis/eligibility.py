@@ -13,6 +13,7 @@ from appliance.config import Analyse, Films
 from appliance.domain.finding import NotAnalysed
 from appliance.domain.identifiers import Site, is_valid_uid
 from appliance.domain.radiograph import Header
+from appliance.domain.reason import ReasonCode
 
 SMALLEST_SIDE_PX = 128
 """Half of a region's crop: a smaller image holds less than the networks were made to see."""
@@ -148,35 +149,39 @@ def _storage(header: Header) -> NotAnalysed | None:
         if header.modality in MODALITIES and is_valid_uid(header.sop_class_uid):
             what = f"storage class {header.sop_class_uid}"
         reason = f"{what} is no plain radiograph: only CR and DX images are analysed, narrow the routing rule"
-        return NotAnalysed(code="not_a_radiograph", reason=reason)
+        return NotAnalysed(code=ReasonCode.NOT_A_RADIOGRAPH, reason=reason)
     return None
 
 
 def _origin(header: Header, rules: Analyse) -> NotAnalysed | None:
     if comes_from(header, rules.ignore):
-        return NotAnalysed(code="ignored", reason="it comes from where analyse.ignore says that nothing is for us")
+        return NotAnalysed(
+            code=ReasonCode.IGNORED, reason="it comes from where analyse.ignore says that nothing is for us"
+        )
     if header.is_animal:
-        return NotAnalysed(code="not_human", reason="the patient is an animal: only human radiographs are analysed")
+        return NotAnalysed(
+            code=ReasonCode.NOT_HUMAN, reason="the patient is an animal: only human radiographs are analysed"
+        )
     if header.for_processing and not rules.for_processing:
         reason = (
             "the image is FOR PROCESSING: the same exposure is expected FOR PRESENTATION, see analyse.for_processing"
         )
-        return NotAnalysed(code="for_processing", reason=reason)
+        return NotAnalysed(code=ReasonCode.FOR_PROCESSING, reason=reason)
     return None
 
 
 def _picture(header: Header) -> NotAnalysed | None:
     if not header.has_pixels:
-        return NotAnalysed(code="no_pixels", reason="the data set has no pixel data: send the image again")
+        return NotAnalysed(code=ReasonCode.NO_PIXELS, reason="the data set has no pixel data: send the image again")
     if header.number_of_frames > 1:
         reason = f"{header.number_of_frames} frames: only single projections are analysed"
-        return NotAnalysed(code="not_a_projection", reason=reason)
+        return NotAnalysed(code=ReasonCode.NOT_A_PROJECTION, reason=reason)
     if header.is_tomogram or NOT_PROJECTIONS.intersection(header.image_type[2:]):
         reason = "fluoroscopy, tomography and stitched images are not analysed: send the single projections"
-        return NotAnalysed(code="not_a_projection", reason=reason)
+        return NotAnalysed(code=ReasonCode.NOT_A_PROJECTION, reason=reason)
     if min(header.rows, header.columns) < SMALLEST_SIDE_PX:
         reason = f"{header.columns} x {header.rows} pixels: at least {SMALLEST_SIDE_PX} a side are needed"
-        return NotAnalysed(code="too_small", reason=reason)
+        return NotAnalysed(code=ReasonCode.TOO_SMALL, reason=reason)
     return None
 
 
@@ -191,7 +196,9 @@ def _anatomy(header: Header) -> NotAnalysed | None:
     for terms in texts:
         out = next((word for word in terms if word in OUT_OF_SCOPE), None)
         if out and not SITE_BY_BODY_PART.keys() & set(terms):
-            return NotAnalysed(code="out_of_scope", reason=f"body part {out} is not one that the appliance reads")
+            return NotAnalysed(
+                code=ReasonCode.OUT_OF_SCOPE, reason=f"body part {out} is not one that the appliance reads"
+            )
     return None
 
 

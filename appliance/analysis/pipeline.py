@@ -15,6 +15,7 @@ from appliance.config import Analyse
 from appliance.domain.finding import Answer, Box, Finding, NotAnalysed, UnreadRegion
 from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import Header, Radiograph
+from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Provenance, Result
 from appliance.picture.heat import Draw, draw_heats
 from appliance.ports import Heat, Preprocessor
@@ -32,7 +33,8 @@ NON_SPECIFIC_FOCUS = 0.4
 
 
 A_TRUNK = NotAnalysed(
-    code="out_of_scope", reason="the image shows both shoulders and the spine, as a chest does: body part not read"
+    code=ReasonCode.OUT_OF_SCOPE,
+    reason="the image shows both shoulders and the spine, as a chest does: body part not read",
 )
 
 
@@ -243,6 +245,6 @@ def _peak(heat: Heat, box: Box) -> tuple[float, float]:
 
 def _nothing_to_read(regions: Sequence[Region]) -> NotAnalysed:
     if not regions:
-        return NotAnalysed(code="no_region", reason="no anatomical region was recognised in the image")
+        return NotAnalysed(code=ReasonCode.NO_REGION, reason="no anatomical region was recognised in the image")
     sites = ", ".join(sorted({r.site.label for r in regions}))
-    return NotAnalysed(code="no_engine", reason=f"the image shows {sites}, for which this pack has no engine")
+    return NotAnalysed(code=ReasonCode.NO_ENGINE, reason=f"the image shows {sites}, for which this pack has no engine")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .identifiers import Laterality, Site
+from .reason import ReasonCode
 
 
 class Answer(StrEnum):
@@ -64,7 +65,7 @@ class Box:
 class NotAnalysed:
     """Why something was not analysed: a stable `code` and a sentence that one can act on."""
 
-    code: str
+    code: ReasonCode
     reason: str
 
 

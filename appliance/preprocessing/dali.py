@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nvidia.dali import Pipeline, backend, fn, math, types
 
 from appliance.domain.radiograph import StoredValues
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 from kernels.device import Buffer, DeviceArray, Gpu, OutOfMemory, aligned
 
@@ -88,7 +89,7 @@ class _Graph:
         try:
             self._pipeline: Pipeline | None = self._built()
         except _DALI_ERRORS as error:
-            raise Fault("dali_failed", f"DALI cannot use the {device}: {_reason(error)}") from error
+            raise Fault(ReasonCode.DALI_FAILED, f"DALI cannot use the {device}: {_reason(error)}") from error
 
     def _built(self) -> Pipeline:
         pipeline = Pipeline(
@@ -141,7 +142,7 @@ class _Graph:
             said = f"DALI gave up on the graph twice: {_reason(error)}"
             if _NO_ROOM.search(_reason(error)):
                 raise OutOfMemory(said) from error
-            raise Fault("dali_failed", said) from error
+            raise Fault(ReasonCode.DALI_FAILED, said) from error
 
     def _outputs(self, inputs: dict[str, Any]) -> tuple[NDArray[np.uint8], ...]:
         if self._pipeline is None:

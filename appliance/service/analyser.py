@@ -19,6 +19,7 @@ from appliance.dicom.objects.patient_study import patient_digest
 from appliance.dicom.reading.rejection import rejection_from_dataset
 from appliance.dicom.transfer_syntaxes import RADIOGRAPHS
 from appliance.domain.job import Event, Lease
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, OsteonError, Rejected, Transient
 from appliance.picture.heat import Draw, draw_heats
 from appliance.storage.ledger import Answered, instances_of, latest_answer, record_result
@@ -36,7 +37,7 @@ from .instance_reader import TOGETHER_PX, Examined, Headers, Reader, Reading
 log = logging.getLogger(__name__)
 
 
-ALONE = "analysed_alone"
+ALONE = ReasonCode.ANALYSED_ALONE
 """Code of a radiograph that waits to be tried again by itself."""
 
 
@@ -127,12 +128,16 @@ class Analyser:
                 return
             examined = self._reader.examine(*self._instance(row))
             if examined.header.sop_instance_uid != row.sop_instance_uid:
-                raise Rejected("uid_differs", "its SOP Instance UID is not that of its C-STORE: check the sender")
+                raise Rejected(
+                    ReasonCode.UID_DIFFERS, "its SOP Instance UID is not that of its C-STORE: check the sender"
+                )
             latest = latest_answer(self._engine, row.sop_instance_uid)
             if latest and latest.received_at > row.received_at:
-                raise Rejected("superseded", f"what came after it is answered: revision {latest.revision}")
+                raise Rejected(ReasonCode.SUPERSEDED, f"what came after it is answered: revision {latest.revision}")
             if latest and latest.source_digest == examined.digest and latest.analysis_id != lease.job_id:
-                raise Rejected("unchanged", f"pixels and identity are those of revision {latest.revision}: answered")
+                raise Rejected(
+                    ReasonCode.UNCHANGED, f"pixels and identity are those of revision {latest.revision}: answered"
+                )
             batch.append(Case(lease, row, examined, latest))
 
     def _analyse(self, batch: deque[Case]) -> None:
@@ -170,7 +175,7 @@ class Analyser:
             log.warning("analysis %d waits: %s", lease.job_id, error)
             self._queue.failed(lease, error)
         except (RunnerError, KernelError) as error:
-            raise Fault("engine_failed", str(error)) from error
+            raise Fault(ReasonCode.ENGINE_FAILED, str(error)) from error
         except (Fault, SQLAlchemyError):
             raise  # the worker loop decides; the lease gives the job back
         except OsteonError as error:  # a bug in the process that reads instances, which has logged it
@@ -208,9 +213,9 @@ class Analyser:
         source = self._headers.source(Kept(self._spool, row.digest), row.calling_ae_title)
         rejection = rejection_from_dataset(source)
         if rejection is None:
-            raise Rejected("not_a_radiograph", "key objects that reject no radiograph")
+            raise Rejected(ReasonCode.NOT_A_RADIOGRAPH, "key objects that reject no radiograph")
         reason = f"{row.calling_ae_title} rejects it: {rejection.title.meaning}"
-        with self._queue.ending(lease, Event.DECLINE, "rejection_note", rejection.title.meaning) as connection:
+        with self._queue.ending(lease, Event.DECLINE, ReasonCode.REJECTION_NOTE, rejection.title.meaning) as connection:
             reject(connection, rejection.sop_instance_uids, reason, self._settling)
 
     def _look_ahead(self) -> None:

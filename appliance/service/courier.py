@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from appliance.clock import now
 from appliance.domain.identifiers import derived_uid
 from appliance.domain.job import Event, Lease
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Away, OsteonError, Rejected, Transient
 from appliance.ports import Artefact, Destination, Fate, Outcome, Outlet, Sent
 from appliance.storage.gate import Gate
@@ -80,7 +81,7 @@ class OneByOne:
             raise
         except (Rejected, Transient) as error:
             return Outcome.of_error(error)
-        return Outcome(fate=Fate.TAKEN, code="delivered", reason=note)
+        return Outcome(fate=Fate.TAKEN, code=ReasonCode.DELIVERED, reason=note)
 
     def prove(self, sent: Mapping[int, Sent]) -> Iterator[tuple[int, Outcome]]:
         """Nothing is ever unproven."""
@@ -261,14 +262,18 @@ class Courier:
 
     def _artefact(self, row: Row[Any]) -> Artefact:
         if not row.digest:
-            raise Rejected("never_made", "this answer could not be made: retry its analysis after an upgrade")
+            raise Rejected(ReasonCode.NEVER_MADE, "this answer could not be made: retry its analysis after an upgrade")
         return Artefact(kind=row.kind, identifier=row.identifier, content=self._spool.get(row.digest))
 
 
 def _again(row: Row[Any], outcome: Outcome) -> dict[str, Any]:
     """Columns of what is to be sent again, since the PACS does not have it after all."""
     is_late = row.stored_at is not None and now() - row.stored_at > SEND_AGAIN
-    return sent_again(row) if outcome.code == "not_committed" or (outcome.code == "not_found" and is_late) else {}
+    return (
+        sent_again(row)
+        if outcome.code == ReasonCode.NOT_COMMITTED or (outcome.code == ReasonCode.NOT_FOUND and is_late)
+        else {}
+    )
 
 
 def _open(row: Row[Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from appliance.dicom.objects.patient_study import identity_digest
 from appliance.dicom.reading.reader import LARGEST_PX, header_from_dataset, radiograph_from_dataset, read_dataset
 from appliance.domain.finding import NotAnalysed
 from appliance.domain.radiograph import Header, Radiograph, StoredValues, Window
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 from appliance.preprocessing.reference import displayed
 
@@ -31,7 +32,7 @@ TOGETHER_PX = LARGEST_PX
 Load = Callable[[], bytes]
 """Gives the bytes of an instance; two that are equal give the same."""
 
-HEADER_ALONE = NotAnalysed(code="header_alone", reason="its pixels are not asked for")
+HEADER_ALONE = NotAnalysed(code=ReasonCode.HEADER_ALONE, reason="its pixels are not asked for")
 """The reason with which `examine` decodes nothing."""
 
 
@@ -112,7 +113,7 @@ class Reader:
         try:
             examined = self._examine(load, calling_ae_title, rules)
         except Rejected as error:
-            if error.code != "decoder_died":
+            if error.code != ReasonCode.DECODER_DIED:
                 raise
             reason = NotAnalysed(code=error.code, reason=error.reason)
             examined = self._examine(load, calling_ae_title, rules, reason)

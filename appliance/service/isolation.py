@@ -24,6 +24,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.domain.reason import ReasonCode
 from appliance.errors import OsteonError, Rejected, Transient
 
 from .bugs import bug
@@ -98,7 +99,7 @@ class Isolated(Generic[T]):
 
     def _start(self) -> None:
         if self._is_over:
-            raise Transient("decoder_killed", "the instance is not waited for any more")
+            raise Transient(ReasonCode.DECODER_KILLED, "the instance is not waited for any more")
         # a fork would inherit the threads' locks of DALI and the inference engine
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
@@ -119,10 +120,14 @@ class Isolated(Generic[T]):
         cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         log.error("the process that reads instances died (%s); a new one is started", cause)
         if code <= 0 and -code not in ITS_OWN:
-            raise Transient("decoder_killed", f"the process that reads instances was ended ({cause}): is memory short?")
+            raise Transient(
+                ReasonCode.DECODER_KILLED, f"the process that reads instances was ended ({cause}): is memory short?"
+            )
         if code == -signal.SIGALRM:
-            raise Rejected("decoder_died", f"reading the instance took longer than {limit_s} s: try its job again")
-        raise Rejected("decoder_died", f"reading the instance ended its process ({cause}): export it again")
+            raise Rejected(
+                ReasonCode.DECODER_DIED, f"reading the instance took longer than {limit_s} s: try its job again"
+            )
+        raise Rejected(ReasonCode.DECODER_DIED, f"reading the instance ended its process ({cause}): export it again")
 
 
 class _SharedMemory:
@@ -190,7 +195,7 @@ def _serve(connection: Connection, memory: int, function: Callable[..., Any], li
             given = _given(memory, outcome)
         except (MemoryError, RecursionError):
             reason = "what the instance holds cannot be passed on: export it again"
-            given = _given(memory, Rejected("unreadable", reason))
+            given = _given(memory, Rejected(ReasonCode.UNREADABLE, reason))
         except Exception as error:  # noqa: BLE001  what cannot be pickled: likewise
             given = _given(memory, bug(error, "passing an instance on"))
         connection.send(given)
@@ -203,6 +208,6 @@ def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     except OsteonError as error:
         return error
     except MemoryError:
-        return Rejected("too_large", "reading it takes more memory than a radiograph may need: send it again")
+        return Rejected(ReasonCode.TOO_LARGE, "reading it takes more memory than a radiograph may need: send it again")
     except Exception as error:  # noqa: BLE001  as in the worker loop: a bug costs one radiograph
         return bug(error, "reading an instance")

@@ -22,6 +22,7 @@ from appliance.compute import Compute, choose_compute, on_cpu
 from appliance.config import Configuration
 from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import StoredValues, Window
+from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Provenance
 from appliance.errors import Fault
 from appliance.gpu import card
@@ -68,7 +69,7 @@ def packs_of(config: Configuration) -> list[Pack]:
     try:
         return [_pack(name, config) for name in (config.analyse.pack, *config.analyse.more_packs)]
     except PackError as error:
-        raise Fault("pack", str(error)) from error
+        raise Fault(ReasonCode.PACK, str(error)) from error
 
 
 def pack_folder(name: str, config: Configuration) -> Path:
@@ -137,12 +138,12 @@ def pipeline_of(config: Configuration, tell: Notify = silent) -> Pipeline:
             return pipeline_on(on_gpu(config, packs, tell=tell), config, packs, compute)
         except (Fault, KernelError, PackError, PlanError, RunnerError) as error:
             if config.analyse.compute == "gpu":
-                raise Fault("gpu_failed", f"{compute.name}: {error}") from error
+                raise Fault(ReasonCode.GPU_FAILED, f"{compute.name}: {error}") from error
             compute = on_cpu(f"{compute.name} was tried at start: {error}", half=half)
     try:
         return pipeline_on(_on_cpu(config), config, packs, compute)
     except PackError as error:
-        raise Fault("pack", str(error)) from error
+        raise Fault(ReasonCode.PACK, str(error)) from error
 
 
 def pipeline_on(hardware: Hardware, config: Configuration, packs: Sequence[Pack], compute: Compute) -> Pipeline:
@@ -264,7 +265,9 @@ def check_preprocessor(preprocessor: Preprocessor) -> None:
     for m, e in zip(made, expected, strict=True):
         worst = int(np.abs(m.astype(int) - e)[2:-2, 2:-2].max())
         if worst > GREY_LEVELS:
-            raise Fault("preprocessing_differs", f"stage 1 is off its definition by {worst} grey levels of 255 here")
+            raise Fault(
+                ReasonCode.PREPROCESSING_DIFFERS, f"stage 1 is off its definition by {worst} grey levels of 255 here"
+            )
 
 
 def _stage_one(preprocessor: Preprocessor, stored: StoredValues, boxes: NDArray[np.float32]) -> list[NDArray[np.uint8]]:

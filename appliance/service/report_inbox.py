@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.config import Receive
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, OsteonError, Transient
 from appliance.network import server_context
 from appliance.reporting.hl7.mllp_listener import MEGABYTE, MllpListener
@@ -39,7 +40,7 @@ class ReportInbox:
         except OSError as error:
             key = "receive.hl7.host" if isinstance(error, socket.gaierror) else "receive.hl7"
             where = f"{config.hl7.host}:{config.hl7.port}"
-            raise Fault("cannot_listen", f"cannot listen on {where}: {error.strerror}; see {key}") from error
+            raise Fault(ReasonCode.CANNOT_LISTEN, f"cannot listen on {where}: {error.strerror}; see {key}") from error
 
     @property
     def port(self) -> int:
@@ -63,12 +64,14 @@ class ReportInbox:
         report = report_of(message)
         try:
             if self._spool.free_bytes() < self._reserve_bytes:
-                raise Transient("disk_low", "less than the reserve is free on the spool's disk")
+                raise Transient(ReasonCode.DISK_LOW, "less than the reserve is free on the spool's disk")
             keep_report(self._engine, report, self._spool.put(message))
         except (OSError, SQLAlchemyError) as error:  # whose words may hold what the message does
-            raise Transient("not_kept", f"disk or database does not take it ({type(error).__name__})") from None
+            raise Transient(
+                ReasonCode.NOT_KEPT, f"disk or database does not take it ({type(error).__name__})"
+            ) from None
 
-    def _turned(self, code: str, reason: str, address: str, known: bool) -> None:
+    def _turned(self, code: ReasonCode, reason: str, address: str, known: bool) -> None:
         subject = Subject.HL7 if known else Subject.STRANGER
         notice = Notice(
             subject=subject, code=code, reason=reason, calling_ae_title="", called_ae_title="", address=address

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from appliance.clock import now
 from appliance.config import DestinationConfig
 from appliance.domain.job import Event, Lease
+from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor
 from appliance.domain.study import StudyResult
 from appliance.errors import Fault, OsteonError, Rejected, Transient
@@ -147,7 +148,7 @@ def _of_one_patient(parts: list[Part]) -> tuple[list[Part], tuple[str, ...]]:
         ``no_radiographs``: there is nothing to report on.
     """
     if not parts:
-        raise Rejected("no_radiographs", "no radiograph of the study is answered and stands")
+        raise Rejected(ReasonCode.NO_RADIOGRAPHS, "no radiograph of the study is answered and stands")
     known = [part.patient_digest for part in parts if part.patient_digest]
     kept = [part for part in parts if not known or part.patient_digest in ("", known[-1])]
     if len(kept) == len(parts):

@@ -22,6 +22,7 @@ from appliance.config import Configuration, DestinationConfig, DicomDestination,
 from appliance.dicom.objects.document import Reference
 from appliance.dicom.objects.key_objects import rejection_note
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
+from appliance.domain.reason import ReasonCode
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected, Transient
 from appliance.reporting.fhir import bundle as fhir
@@ -81,12 +82,12 @@ def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title
                 made += _revocations(destination, each, rows, is_raised, headers, spool, reason, title)
     except SpoolDamaged as error:
         why = "what its answers were made from is not kept any more (retention): take them back where they went"
-        raise Rejected("not_kept", why) from error
+        raise Rejected(ReasonCode.NOT_KEPT, why) from error
     finally:
         headers.close()
     dropped = record_withdrawal(engine, study_id, study_instance_uid, {row.id for row in gone}, made, reason)
     if dropped is None:
-        raise Transient("on_the_move", "an answer left just now: say it again")
+        raise Transient(ReasonCode.ON_THE_MOVE, "an answer left just now: say it again")
     revoked_at = tuple(o.destination for o in made if o.kind != LOWERED)
     log.warning(
         "answers on study %d are withdrawn: %d dropped, revoked at %s", study_id, dropped, ", ".join(revoked_at)

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Table, func, literal, or_, sel
 from appliance.clock import now
 from appliance.domain.finding import Answer
 from appliance.domain.job import State
+from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Result
 from appliance.storage.notices import Notice, Subject
 from appliance.storage.outbox import NO_REPORT, OTHERWISE, REROUTED, UNPROVEN
@@ -243,7 +244,7 @@ def _sent(destination: str, rows: list[Any]) -> Sent:
         parked=sum(r.state == State.PARKED for r in rows),
         code=next((r.code for r in rows if r.state != State.DONE and r.code not in ("", *UNPROVEN)), ""),
         proven_at=max(r.proven_at for r in rows) if rows and all(r.proven_at for r in rows) else None,
-        is_probable=any(r.state == State.DONE and r.code == "already_there" for r in rows),
+        is_probable=any(r.state == State.DONE and r.code == ReasonCode.ALREADY_THERE for r in rows),
     )
 
 

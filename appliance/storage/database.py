@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 
 BUSY_TIMEOUT_S = 30
@@ -39,7 +40,7 @@ def open_database(url: str) -> Engine:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except OperationalError as error:
-        raise Fault("database_unusable", f"the database cannot be opened: {error.orig}") from error
+        raise Fault(ReasonCode.DATABASE_UNUSABLE, f"the database cannot be opened: {error.orig}") from error
     return engine
 
 

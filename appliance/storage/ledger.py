@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from appliance.clock import now
 from appliance.config import Study
 from appliance.domain.job import Event, State, states_that_can
+from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor, Result
 
 from .database import readers
@@ -187,7 +188,7 @@ def record_result(
     settling = settling or Study(settle_s=0)
     queue_study(c, result.study_instance_uid, settling)
     for former in in_studies - {result.study_instance_uid}:
-        report_anew(c, former, settling, "superseded", "its radiographs are another study's now")
+        report_anew(c, former, settling, ReasonCode.SUPERSEDED, "its radiographs are another study's now")
 
 
 def beat(engine: Engine, role: str, started_at: datetime, detail: str) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
+from appliance.domain.reason import ReasonCode
 
 from .tables import notices
 
@@ -47,7 +48,7 @@ class Notice:
     """
 
     subject: Subject
-    code: str
+    code: ReasonCode
     reason: str
     calling_ae_title: str
     called_ae_title: str

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, and_, delete, exists,
 
 from appliance.clock import now
 from appliance.domain.job import Backoff, Event, State, next_state
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 
 from .database import readers
@@ -30,26 +31,33 @@ REPORTS_FOR = timedelta(days=30)
 NO_REPORT = "; no report of commitment since "
 """Words on what is stored and unproven, before the moment at which it was stored."""
 
-OTHERWISE = "delivered_otherwise"
+OTHERWISE = ReasonCode.DELIVERED_OTHERWISE
 """Code of what went in another form than the best one, since the peer does not take that."""
 
 
-UNPROVEN = ("delivered", OTHERWISE, "already_there")
+UNPROVEN = (ReasonCode.DELIVERED, OTHERWISE, ReasonCode.ALREADY_THERE)
 """Codes of what is stored; while it waits for its proof they are no errors."""
 
 REVOCATIONS = ("rejection", "oru_withdrawal", "fhir_withdrawal", "order_withdrawal")
 """Kinds that take back what others have said; they are not taken back themselves."""
 
-WITHDRAWN = "withdrawn"
+WITHDRAWN = ReasonCode.WITHDRAWN
 """Code of what was taken back."""
 
-REROUTED = "rerouted"
+REROUTED = ReasonCode.REROUTED
 """Code of what keeps on record that a peer may have what was taken elsewhere."""
 
-NEVER_SENT = ("unreachable", "association_rejected", "no_find", "study_not_there", "identity_changed", "never_made")
+NEVER_SENT = (
+    ReasonCode.UNREACHABLE,
+    ReasonCode.ASSOCIATION_REJECTED,
+    ReasonCode.NO_FIND,
+    ReasonCode.STUDY_NOT_THERE,
+    ReasonCode.IDENTITY_CHANGED,
+    ReasonCode.NEVER_MADE,
+)
 """Codes of an attempt that ended before anything was sent."""
 
-NOT_KEPT = ("store_rejected", "mllp_refused", "not_dicom")
+NOT_KEPT = (ReasonCode.STORE_REJECTED, ReasonCode.MLLP_REFUSED, ReasonCode.NOT_DICOM)
 """Codes of an attempt that ended with the peer's refusal, or ours."""
 
 
@@ -130,9 +138,11 @@ def record_commitment(
     return len(rows)
 
 
-def proven_words(row: Row[Any], how: str) -> tuple[str, str]:
+def proven_words(row: Row[Any], how: str) -> tuple[ReasonCode, str]:
     """Code and reason of a delivery that the PACS vouches for; that it went in another form stays on record."""
-    return (row.code, f"{_without_wait(row)}; {how}") if row.code == OTHERWISE else ("in_pacs", how)
+    if row.code == OTHERWISE:
+        return OTHERWISE, f"{_without_wait(row)}; {how}"
+    return ReasonCode.IN_PACS, how
 
 
 def unreported(row: Row[Any]) -> str:
@@ -172,7 +182,7 @@ def study_of(engine: Engine, uid: str) -> tuple[int, str]:
     with readers(engine).connect() as c:
         row = c.execute(query).first()
     if row is None:
-        raise Rejected("nothing_answered", "nothing was answered under that UID: see osteon queue find UID")
+        raise Rejected(ReasonCode.NOTHING_ANSWERED, "nothing was answered under that UID: see osteon queue find UID")
     return row.id, row.study_instance_uid
 
 
@@ -190,7 +200,7 @@ def _went_out(study_instance_uid: str) -> Select[Any]:
 
 def _may_be_there() -> ColumnElement[bool]:
     d = deliveries.c
-    in_vain = or_(d.code == "not_taken", and_(d.attempts == 1, d.code.in_([*NEVER_SENT, *NOT_KEPT])))
+    in_vain = or_(d.code == ReasonCode.NOT_TAKEN, and_(d.attempts == 1, d.code.in_([*NEVER_SENT, *NOT_KEPT])))
     is_there = or_(d.state.in_([State.DONE, State.LEASED]), d.stored_at.is_not(None), d.sent_uid != "")
     return and_(or_(is_there, and_(d.attempts > 0, ~in_vain)), d.digest != "")
 

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Table, insert, update
 
 from appliance.clock import now
 from appliance.domain.job import Event, State, states_that_can
+from appliance.domain.reason import ReasonCode
 from appliance.errors import OsteonError
 
 from .tables import deliveries
@@ -52,10 +53,10 @@ def queue_deliveries(c: Connection, outgoing: Iterable[Outgoing], study_instance
 
 def supersede(c: Connection, which: ColumnElement[bool], revision: int) -> None:
     """Drop those of `which` deliveries that have not ended: `revision` says the same anew."""
-    drop(c, deliveries, which, "superseded", f"revision {revision} takes its place")
+    drop(c, deliveries, which, ReasonCode.SUPERSEDED, f"revision {revision} takes its place")
 
 
-def drop(c: Connection, jobs: Table, which: ColumnElement[bool], code: str, reason: str) -> int:
+def drop(c: Connection, jobs: Table, which: ColumnElement[bool], code: ReasonCode, reason: str) -> int:
     """Drop those of `which` jobs that have not ended; how many. Who has one in hand finds its lease lost."""
     values = {"state": State.DROPPED, "code": code, "reason": reason, "finished_at": now(), "lease_owner": None}
     return c.execute(update(jobs).where(which, jobs.c.state.in_(states_that_can(Event.DROP))).values(**values)).rowcount

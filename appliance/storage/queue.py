@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, se
 
 from appliance.clock import now
 from appliance.domain.job import Backoff, Event, Lease, State, next_state
+from appliance.domain.reason import ReasonCode
 from appliance.errors import OsteonError, Transient
 
 from .database import readers
@@ -92,7 +93,7 @@ class Queue:
 
     @contextmanager
     def ending(
-        self, lease: Lease, event: Event, code: str = "", reason: str = "", **values: Any
+        self, lease: Lease, event: Event, code: ReasonCode = ReasonCode.NONE, reason: str = "", **values: Any
     ) -> Iterator[Connection]:
         """Transaction that ends a job by FINISH, DECLINE or DROP together with whatever else is written in it."""
         with self._engine.begin() as c:
@@ -161,7 +162,7 @@ class Queue:
             if event is Event.RETRY:
                 values |= {"attempts": 0, "code": "", "lease_owner": None}
             else:
-                values |= {"code": "dropped", "finished_at": now()}
+                values |= {"code": ReasonCode.DROPPED, "finished_at": now()}
             return self._move(c, job_id, event, **values | others)
 
     def _expire(self, moment: datetime | None, *where: ColumnElement[bool]) -> int:
@@ -178,7 +179,7 @@ class Queue:
                     c,
                     row.id,
                     Event.GIVE_UP if exhausted else Event.EXPIRE,
-                    code="lease_expired",
+                    code=ReasonCode.LEASE_EXPIRED,
                     reason=f"attempt {row.attempts} ended without an answer: the role died or hung"
                     + (", parked so that it does not block the rest" if exhausted else ""),
                     lease_owner=None,
@@ -197,7 +198,7 @@ class Queue:
 
     def _mine(self, c: Connection, lease: Lease) -> None:
         if not self._is_mine(c, lease):
-            raise Transient("lease_lost", f"job {lease.job_id} is no longer leased to {lease.owner}")
+            raise Transient(ReasonCode.LEASE_LOST, f"job {lease.job_id} is no longer leased to {lease.owner}")
 
     def _move(self, c: Connection, job_id: int, event: Event, **values: Any) -> State:
         state = next_state(State(self._row(c, job_id).state), event)

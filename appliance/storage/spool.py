@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected, Transient
 
 INCOMING = "incoming"
@@ -144,11 +145,15 @@ class FileSpool:
         try:
             content = _target(self._root, digest).read_bytes()
         except FileNotFoundError as error:
-            raise SpoolDamaged("spool_missing", f"{digest[:12]} is not in the spool: send the image again") from error
+            raise SpoolDamaged(
+                ReasonCode.SPOOL_MISSING, f"{digest[:12]} is not in the spool: send the image again"
+            ) from error
         except OSError as error:
-            raise Transient("spool_unreadable", f"the spool cannot be read: {error.strerror}") from error
+            raise Transient(ReasonCode.SPOOL_UNREADABLE, f"the spool cannot be read: {error.strerror}") from error
         if hashlib.sha256(content).hexdigest() != digest:
-            raise SpoolDamaged("spool_damaged", f"{digest[:12]} in the spool is not what was written: check the disk")
+            raise SpoolDamaged(
+                ReasonCode.SPOOL_DAMAGED, f"{digest[:12]} in the spool is not what was written: check the disk"
+            )
         return content
 
     def has(self, digest: str) -> bool:
@@ -215,7 +220,7 @@ def _disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        code = "disk_full" if error.errno in _FULL else "spool_failed"
+        code = ReasonCode.DISK_FULL if error.errno in _FULL else ReasonCode.SPOOL_FAILED
         raise Transient(code, f"the spool cannot keep it: {error.strerror}") from error
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, exists, insert, o
 from appliance.clock import now
 from appliance.config import Study
 from appliance.domain.job import State
+from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor, Result
 from appliance.domain.study import StudyResult
 
@@ -20,7 +21,7 @@ from .database import readers
 from .outgoing import Outgoing, drop, queue_deliveries, supersede
 from .tables import analyses, deliveries, instances, results, studies, study_results
 
-REJECTED = "source_rejected"
+REJECTED = ReasonCode.SOURCE_REJECTED
 """Code of what is not done any more, since an archive has rejected the radiograph that it is about."""
 
 
@@ -208,7 +209,7 @@ def take_back(c: Connection, which: ColumnElement[bool]) -> None:
     c.execute(update(results).where(which, results.c.taken_back_at.is_(None)).values(taken_back_at=now()))
 
 
-def report_anew(c: Connection, study_instance_uid: str, settling: Study, code: str, reason: str) -> None:
+def report_anew(c: Connection, study_instance_uid: str, settling: Study, code: ReasonCode, reason: str) -> None:
     """A study that has lost a radiograph is reported on with what is left, or no more."""
     standing = select(results.c.id).where(results.c.study_instance_uid == study_instance_uid, _stands())
     if c.execute(standing.limit(1)).first():

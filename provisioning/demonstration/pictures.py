@@ -14,6 +14,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 
 from appliance.dicom.part10 import part10_bytes
 from appliance.domain.identifiers import derived_uid
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ def instance_from_picture(path: Path) -> Dataset:
         with Image.open(path) as picture:
             grey = np.asarray(picture if picture.mode.startswith("I") else picture.convert("L"))
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise Rejected("not_a_picture", f"the picture cannot be read: {error}") from error
+        raise Rejected(ReasonCode.NOT_A_PICTURE, f"the picture cannot be read: {error}") from error
     pixels = np.ascontiguousarray(grey, np.uint8 if grey.dtype == np.uint8 else np.uint16)
     bits = pixels.dtype.itemsize * 8
     content = pixels.tobytes()

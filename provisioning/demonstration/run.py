@@ -22,6 +22,7 @@ from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.scu.sender import send_files
 from appliance.domain.identifiers import Site
 from appliance.domain.job import State
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, Rejected
 from appliance.service.roles.start import ROLES
 from appliance.service.supervisor import Supervisor
@@ -84,7 +85,7 @@ def _make_anew(folder: Path) -> None:
     """Empty `folder`, if it is absent, empty or of an earlier demonstration; anything else is left alone."""
     mark = folder / ".osteon-demo"
     if folder.exists() and any(folder.iterdir()) and not mark.exists():
-        raise Fault("demo_folder", f"{folder} holds something else: choose another folder with --out")
+        raise Fault(ReasonCode.DEMO_FOLDER, f"{folder} holds something else: choose another folder with --out")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     mark.touch()
@@ -105,7 +106,7 @@ def _inputs(folder: Path, radiographs: Path | None, limit: int | None, console: 
         files = spread(radiograph_files([radiographs]), limit)
         made += [(file.name, partial(content_of, file)) for file in files]
     if not made:
-        raise Fault("no_radiographs", f"{radiographs} holds no DICOM, JPEG or PNG file")
+        raise Fault(ReasonCode.NO_RADIOGRAPHS, f"{radiographs} holds no DICOM, JPEG or PNG file")
     for k, (name, make) in enumerate(made):
         path = folder / f"{k:05}.dcm"
         try:
@@ -168,7 +169,7 @@ def _wait_for_roles(engine: Engine, supervisor: Supervisor, folder: Path, consol
                 if c.execute(select(func.count()).select_from(roles)).scalar_one() == len(ROLES):
                     return
             time.sleep(0.05)
-    raise Fault("demo_start", f"not every role was up after {START_TIMEOUT_S} s: see {folder}/logs")
+    raise Fault(ReasonCode.DEMO_START, f"not every role was up after {START_TIMEOUT_S} s: see {folder}/logs")
 
 
 def _send(inputs: list[tuple[str, Path]], config: Configuration, console: Console) -> dict[str, Sent]:

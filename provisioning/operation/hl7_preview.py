@@ -23,6 +23,7 @@ from rich.table import Table
 from appliance.config import Analyse, Configuration, Hl7Destination
 from appliance.dicom.part10 import part10_bytes
 from appliance.domain.identifiers import derived_uid
+from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected
@@ -53,7 +54,7 @@ def preview(config: Configuration, name: str, files: list[Path], message: Messag
     """
     profile = _profile(config, name)
     if message == "order" and profile.flag not in ("orm", "omi"):
-        raise Rejected("no_order", f'{name} gets no order updates: set flag = "orm" or "omi"')
+        raise Rejected(ReasonCode.NO_ORDER, f'{name} gets no order updates: set flag = "orm" or "omi"')
     study, source = _study(config, files)
     content = MESSAGES[message](study, source, profile)
     text = content.decode(CODECS[profile.character_set])
@@ -70,14 +71,14 @@ def _profile(config: Configuration, name: str) -> Hl7Destination:
         return profiles[name]
     near = difflib.get_close_matches(name, profiles, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(profiles) or 'none'}"
-    raise Rejected("no_destination", f"there is no HL7 destination {name!r}; {hint}")
+    raise Rejected(ReasonCode.NO_DESTINATION, f"there is no HL7 destination {name!r}; {hint}")
 
 
 def _study(config: Configuration, files: list[Path]) -> tuple[StudyResult, Dataset]:
     """The answer for the files, which are taken for one study, and the newest one's data set."""
     loads = [partial(content_of, file) for file in radiograph_files(files)]
     if files and not loads:
-        raise Rejected("no_radiographs", "none of the files is a DICOM, JPEG or PNG file")
+        raise Rejected(ReasonCode.NO_RADIOGRAPHS, "none of the files is a DICOM, JPEG or PNG file")
     given = config if loads else config.model_copy(update={"analyse": Analyse(pack="phantom")})
     reader = Reader(pipeline_of(given))
     try:

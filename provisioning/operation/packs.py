@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from appliance.config import Configuration
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 from appliance.preprocessing.recipe import DIGEST
 from appliance.service.pipeline_assembly import SHIPPED, known_sites, pack_folder
@@ -45,7 +46,7 @@ def folder_of(name: str, config: Configuration) -> Path:
     folder = pack_folder(name, config)
     if (folder / MANIFEST).exists():
         return folder
-    raise Rejected("no_such_pack", f"there is no pack {name!r}: see `osteon pack list`, or name a folder")
+    raise Rejected(ReasonCode.NO_SUCH_PACK, f"there is no pack {name!r}: see `osteon pack list`, or name a folder")
 
 
 def verify(folder: Path, config: Configuration) -> tuple[Pack, dict[str, float], Path | None]:
@@ -66,7 +67,7 @@ def verify(folder: Path, config: Configuration) -> tuple[Pack, dict[str, float],
         pack = known_sites(read_pack(folder, DIGEST))
         return pack, check_goldens(pack, OnnxRuntimeRunner), signer
     except PackError as error:
-        raise Rejected("pack", str(error)) from error
+        raise Rejected(ReasonCode.PACK, str(error)) from error
 
 
 def install(source: Path, config: Configuration) -> Path:
@@ -88,7 +89,7 @@ def install(source: Path, config: Configuration) -> Path:
                 return target
             if there:
                 reason = f"{target.name} is installed with other content: give the new one another version"
-                raise Rejected("pack", reason)
+                raise Rejected(ReasonCode.PACK, reason)
             shutil.rmtree(target)  # damaged: no role uses it, or it would not have started
         for file in work.iterdir():
             _sync(file)
@@ -117,11 +118,11 @@ def _copy(source: Path, work: Path) -> None:
         with zipfile.ZipFile(source) as archive:
             members = [m for m in archive.infolist() if not m.is_dir()]
             if sum(m.file_size for m in members) > LARGEST_BYTES:
-                raise Rejected("pack", f"{source} unpacks to more than {LARGEST_BYTES} bytes: this is no pack")
+                raise Rejected(ReasonCode.PACK, f"{source} unpacks to more than {LARGEST_BYTES} bytes: this is no pack")
             for member in members:
                 (work / Path(member.filename).name).write_bytes(archive.read(member))
     except (OSError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise Rejected("pack", f"{source} is neither a folder nor a zip archive that can be read") from error
+        raise Rejected(ReasonCode.PACK, f"{source} is neither a folder nor a zip archive that can be read") from error
 
 
 def _digest(folder: Path) -> str | None:

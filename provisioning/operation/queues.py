@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
 from appliance.domain.job import Event, ImpossibleTransition, State
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 from appliance.reporting.hl7.order_update import ORDER
 from appliance.storage.database import open_database, readers
@@ -114,25 +115,31 @@ def reroute(config: Configuration, name: str, to: str) -> State:
     table, job_id = _parse(name)
     destination = next((d for d in config.destinations if d.name == to), None)
     if table is not deliveries or destination is None:
-        raise Rejected("no_such_destination", f"a delivery goes to a destination of the configuration, not {to!r}")
+        raise Rejected(
+            ReasonCode.NO_SUCH_DESTINATION, f"a delivery goes to a destination of the configuration, not {to!r}"
+        )
     engine = open_database(config.database)
     with readers(engine).connect() as c:
         row = c.execute(select(deliveries.c.kind, deliveries.c.state).where(deliveries.c.id == job_id)).first()
     if row is None:
         raise _absent(name)
     if row.state in SETTLED:
-        raise Rejected("impossible", f"{name} is {row.state}: only what still waits can go elsewhere")
+        raise Rejected(ReasonCode.IMPOSSIBLE, f"{name} is {row.state}: only what still waits can go elsewhere")
     if not takes(destination, row.kind):
-        raise Rejected("other_kind", f"{to} takes no {row.kind}: name a destination of the same kind")
+        raise Rejected(ReasonCode.OTHER_KIND, f"{to} takes no {row.kind}: name a destination of the same kind")
     if not _gets(destination, row.kind):
-        raise Rejected("not_configured", f"{to} gets no {row.kind}, and so no correction of it: configure that first")
+        raise Rejected(
+            ReasonCode.NOT_CONFIGURED, f"{to} gets no {row.kind}, and so no correction of it: configure that first"
+        )
     _still_to_be_said(engine, name, to)
     try:
         return take_elsewhere(engine, job_id, to)
     except IntegrityError:
-        raise Rejected("already_there", f"the same answer has a delivery to {to} already: drop {name}") from None
+        raise Rejected(
+            ReasonCode.ALREADY_THERE, f"the same answer has a delivery to {to} already: drop {name}"
+        ) from None
     except ImpossibleTransition as error:
-        raise Rejected("impossible", f"{name}: {error}") from error
+        raise Rejected(ReasonCode.IMPOSSIBLE, f"{name}: {error}") from error
 
 
 def takes(destination: DestinationConfig, kind: str) -> bool:
@@ -152,14 +159,14 @@ def _gets(destination: DestinationConfig, kind: str) -> bool:
 def hold(config: Configuration, to: str, reason: str) -> None:
     """Let nothing leave for a destination, or for all (`gate.EVERY`), until `release`."""
     if to != EVERY and to not in [d.name for d in config.destinations]:
-        raise Rejected("no_such_destination", f"the configuration has no destination {to!r}")
+        raise Rejected(ReasonCode.NO_SUCH_DESTINATION, f"the configuration has no destination {to!r}")
     Gate(open_database(config.database)).shut(to, reason)
 
 
 def release(config: Configuration, to: str) -> None:
     """Take a hold back."""
     if not Gate(open_database(config.database)).open(to):
-        raise Rejected("not_held", f"nothing is held for {to!r}")
+        raise Rejected(ReasonCode.NOT_HELD, f"nothing is held for {to!r}")
 
 
 def _command(engine: Engine, name: str, event: Event, reason: str) -> State:
@@ -172,7 +179,7 @@ def _command(engine: Engine, name: str, event: Event, reason: str) -> State:
     except KeyError:
         raise _absent(name) from None
     except ImpossibleTransition as error:
-        raise Rejected("impossible", f"{name}: {error}") from error
+        raise Rejected(ReasonCode.IMPOSSIBLE, f"{name}: {error}") from error
 
 
 def _still_to_be_said(engine: Engine, name: str, to: str | None = None) -> dict[str, Any]:
@@ -202,16 +209,18 @@ def _still_to_be_said(engine: Engine, name: str, to: str | None = None) -> dict[
         query = select(d.id).where(is_later, d.destination == (to or row.destination)).order_by(d.id.desc())
         later = c.execute(query).scalar()
     if later is not None:
-        raise Rejected("outdated", f"{name} would go after a later answer for the same, delivery:{later}: drop it")
+        raise Rejected(
+            ReasonCode.OUTDATED, f"{name} would go after a later answer for the same, delivery:{later}: drop it"
+        )
     return {"attempts": min(row.attempts, 1)}
 
 
 def _parse(name: str) -> tuple[Table, int]:
     kind, _, number = name.partition(":")
     if kind not in TABLES or not number.isdecimal():
-        raise Rejected("no_such_job", f"{name!r} is not a job's name such as analysis:12 or delivery:40")
+        raise Rejected(ReasonCode.NO_SUCH_JOB, f"{name!r} is not a job's name such as analysis:12 or delivery:40")
     return TABLES[kind], int(number)
 
 
 def _absent(name: str) -> Rejected:
-    return Rejected("no_such_job", f"there is no {name}: see osteon queue list --all")
+    return Rejected(ReasonCode.NO_SUCH_JOB, f"there is no {name}: see osteon queue list --all")

@@ -27,6 +27,7 @@ from rich.progress import track
 from appliance.analysis.geometry import iou
 from appliance.config import Configuration
 from appliance.domain.finding import Answer, Box, Finding, percent
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 from appliance.picture.overlay import overlay
 from appliance.service.instance_reader import Reader, Reading
@@ -89,7 +90,7 @@ def evaluate_manifest(manifest: Path, config: Configuration, report: Path, limit
     try:
         rows = spread(read_manifest(manifest), limit)
     except (OSError, ValueError) as error:
-        raise Rejected("manifest", f"{manifest} is no manifest that can be used: {error}") from error
+        raise Rejected(ReasonCode.MANIFEST, f"{manifest} is no manifest that can be used: {error}") from error
     reader = Reader(pipeline_of(config))
     errors: list[tuple[Case, bytes]] = []
     followed = track(rows, description="evaluating", console=console)

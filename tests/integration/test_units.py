@@ -21,7 +21,7 @@ EXPOSURE = "15"
 def units(tmp_path: Path) -> Path:
     """A copy whose program exists, since `verify` looks for it."""
     for path in UNITS.iterdir():
-        text = path.read_text().replace("/usr/lib/osteon/bin/osteon", str(shutil.which("true")))
+        text = path.read_text().replace("/usr/lib/osteon/bin/python", str(shutil.which("true")))
         (tmp_path / path.name).write_text(text)
     return tmp_path
 

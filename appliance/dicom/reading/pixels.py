@@ -12,6 +12,7 @@ from pydicom.uid import UID
 
 from appliance.config import PresetWindow
 from appliance.domain.radiograph import StoredValues, Window
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 
 from .decoders import samples
@@ -63,7 +64,9 @@ def _grey(raw: NDArray[Any]) -> NDArray[Any]:
     if raw.ndim == 2:
         return raw
     if not (np.array_equal(raw[..., 0], raw[..., 1]) and np.array_equal(raw[..., 0], raw[..., 2])):
-        raise Rejected("colour", "the image has colours: it is made from a radiograph, narrow the routing rule")
+        raise Rejected(
+            ReasonCode.COLOUR, "the image has colours: it is made from a radiograph, narrow the routing rule"
+        )
     return raw[..., 0]
 
 

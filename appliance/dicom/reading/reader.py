@@ -13,6 +13,7 @@ from appliance.config import PresetWindow
 from appliance.dicom.transfer_syntaxes import UNCOMPRESSED
 from appliance.domain.identifiers import is_valid_uid
 from appliance.domain.radiograph import Header, Radiograph, StoredValues
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 
 from . import character_sets  # noqa: F401  mends pydicom's tables
@@ -34,21 +35,15 @@ def read_dataset(content: bytes) -> Dataset:
         ``not_dicom`` or ``unreadable``.
     """
     has_preamble = content[128:132] == b"DICM"
+    unreadable = ReasonCode.UNREADABLE if has_preamble else ReasonCode.NOT_DICOM
     ds = _guarded(
         lambda: pydicom.dcmread(io.BytesIO(content), force=not has_preamble),
-        "unreadable" if has_preamble else "not_dicom",
+        unreadable,
         "the data set cannot be parsed" if has_preamble else "this is no DICOM file",
     )
     if "SOPClassUID" not in ds or "SOPInstanceUID" not in ds:
-        code, what = (
-            ("unreadable", "the data set has no SOP Class or Instance UID")
-            if has_preamble
-            else (
-                "not_dicom",
-                "this is no DICOM file",
-            )
-        )
-        raise Rejected(code, f"{what}: export it from the archive again")
+        what = "the data set has no SOP Class or Instance UID" if has_preamble else "this is no DICOM file"
+        raise Rejected(unreadable, f"{what}: export it from the archive again")
     if not has_preamble and "TransferSyntaxUID" not in ds.file_meta:
         ds.file_meta.TransferSyntaxUID = (
             pydicom.uid.ImplicitVRLittleEndian if ds.original_encoding[0] else pydicom.uid.ExplicitVRLittleEndian
@@ -64,10 +59,12 @@ def header_from_dataset(ds: Dataset, calling_ae_title: str = "") -> Header:
     Rejected
         ``unreadable`` if an attribute that decides the analysis has a broken value or a UID is not one.
     """
-    made = _guarded(lambda: header(ds, calling_ae_title), "unreadable", "an attribute has a value that is none")
+    made = _guarded(
+        lambda: header(ds, calling_ae_title), ReasonCode.UNREADABLE, "an attribute has a value that is none"
+    )
     for uid in (made.sop_instance_uid, made.study_instance_uid):
         if not is_valid_uid(uid):
-            raise Rejected("unreadable", "the SOP Instance UID or Study Instance UID is missing or malformed")
+            raise Rejected(ReasonCode.UNREADABLE, "the SOP Instance UID or Study Instance UID is missing or malformed")
     return made
 
 
@@ -80,25 +77,29 @@ def radiograph_from_dataset(ds: Dataset, header: Header, presets: Sequence[Prese
         ``broken_pixels``, ``colour`` or ``too_large``.
     """
     if not 0 < header.rows * header.columns <= LARGEST_PX:
-        raise Rejected("broken_pixels", f"the header claims {header.columns} x {header.rows} pixels: not plausible")
+        raise Rejected(
+            ReasonCode.BROKEN_PIXELS, f"the header claims {header.columns} x {header.rows} pixels: not plausible"
+        )
 
     def decoded() -> StoredValues:
         if ds.file_meta.get("TransferSyntaxUID") in UNCOMPRESSED:
             claimed = header.rows * header.columns * header.samples_per_pixel * int(ds.BitsAllocated) // 8
             if len(ds.PixelData) < claimed:
                 reason = f"pixel data are cut: {len(ds.PixelData)} of {claimed} bytes; send the image again"
-                raise Rejected("broken_pixels", reason)
+                raise Rejected(ReasonCode.BROKEN_PIXELS, reason)
         return stored_values(ds, presets)
 
-    return Radiograph(header=header, stored=_guarded(decoded, "broken_pixels", "the pixels cannot be decoded"))
+    return Radiograph(header=header, stored=_guarded(decoded, ReasonCode.BROKEN_PIXELS, "the pixels cannot be decoded"))
 
 
-def _guarded(parse: Callable[[], T], code: str, what: str) -> T:
+def _guarded(parse: Callable[[], T], code: ReasonCode, what: str) -> T:
     try:
         return parse()
     except Rejected:
         raise
     except MemoryError as error:
-        raise Rejected("too_large", "reading it takes more memory than a radiograph may need: send it again") from error
+        raise Rejected(
+            ReasonCode.TOO_LARGE, "reading it takes more memory than a radiograph may need: send it again"
+        ) from error
     except Exception as error:
         raise Rejected(code, f"{what} ({type(error).__name__}): export or send it again") from error

@@ -16,6 +16,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from appliance.config import Receive
 from appliance.dicom.transfer_syntaxes import taken
+from appliance.domain.reason import ReasonCode
 from appliance.network import plain_address
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
@@ -51,7 +52,7 @@ class Refusal:
         The fields of A-ASSOCIATE-RJ, DICOM PS3.8 table 9-21.
     """
 
-    code: str
+    code: ReasonCode
     reason: str
     result: int = 1
     source: int = 1
@@ -76,16 +77,16 @@ class Admission:
         titles = [p.ae_title and p.ae_title.strip() for p in self._config.peers if at in p.address]
         if not titles:
             reason = f"the address {at} is not listed: add it to receive.peers"
-            return Refusal(code="address_not_listed", reason=reason)
+            return Refusal(code=ReasonCode.ADDRESS_NOT_LISTED, reason=reason)
         if called not in self._titles:
             reason = f"it called '{called}' and we are '{self._config.ae_title}': correct it there, or add it to "
-            return Refusal(code="called_ae_title", reason=reason + "receive.also_called", diagnostic=7)
+            return Refusal(code=ReasonCode.CALLED_AE_TITLE, reason=reason + "receive.also_called", diagnostic=7)
         if not _AE_TITLE.fullmatch(calling):
             reason = f"the calling AE title '{calling}' is none: give it one of printable ASCII characters"
-            return Refusal(code="calling_ae_title", reason=reason, diagnostic=3)
+            return Refusal(code=ReasonCode.CALLING_AE_TITLE, reason=reason, diagnostic=3)
         if None not in titles and calling not in titles:
             reason = f"the calling AE title '{calling}' is not listed for {at}: add it to receive.peers"
-            return Refusal(code="calling_ae_title", reason=reason, diagnostic=3)
+            return Refusal(code=ReasonCode.CALLING_AE_TITLE, reason=reason, diagnostic=3)
         return None
 
     def contexts(self, request: A_ASSOCIATE) -> dict[str, list[str]]:
@@ -117,7 +118,7 @@ def unknown_application(request: A_ASSOCIATE) -> Refusal | None:
     if request.application_context_name == APPLICATION_CONTEXT:
         return None
     reason = "its application context is not DICOM's: the peer is broken or no DICOM system"
-    return Refusal(code="application_context", reason=reason, diagnostic=2)
+    return Refusal(code=ReasonCode.APPLICATION_CONTEXT, reason=reason, diagnostic=2)
 
 
 def violation(request: A_ASSOCIATE) -> str:
@@ -166,10 +167,10 @@ class Places:
         with self._lock:
             if self._associations.total() >= self._most:
                 reason = f"{self._most} associations at a time: see receive.associations"
-                return Refusal(code="too_many_associations", reason=reason, **BUSY)
+                return Refusal(code=ReasonCode.TOO_MANY_ASSOCIATIONS, reason=reason, **BUSY)
             if self._associations[address] >= self._most_per_peer:
                 reason = f"{self._most_per_peer} associations from it at a time: see receive.associations_per_peer"
-                return Refusal(code="too_many_associations", reason=reason, **BUSY)
+                return Refusal(code=ReasonCode.TOO_MANY_ASSOCIATIONS, reason=reason, **BUSY)
             self._associations[address] += 1
             return None
 

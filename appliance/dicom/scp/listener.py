@@ -22,6 +22,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
+from appliance.domain.reason import ReasonCode
 from appliance.network import plain_address, words
 
 from .admission import BUSY, Admission, Places, Refusal, title_of, unknown_application, violation
@@ -97,7 +98,7 @@ class Listener(ThreadedAssociationServer):
         if self.places.arrive(address, known=self.admission.is_known(address)):
             return True
         reason = "more connections at a time than are heard: is it a scanner?"
-        self.turned(Refusal(code="too_many_connections", reason=reason), str(plain_address(address)), "", "")
+        self.turned(Refusal(code=ReasonCode.TOO_MANY_CONNECTIONS, reason=reason), str(plain_address(address)), "", "")
         return False
 
     def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:
@@ -118,7 +119,9 @@ class Listener(ThreadedAssociationServer):
             visit.turn_away(error)
         except Exception as error:  # noqa: BLE001  what the library makes of hostile bytes
             visit.turn_away(
-                Violation("malformed_request", f"its association request is malformed ({type(error).__name__})")
+                Violation(
+                    ReasonCode.MALFORMED_REQUEST, f"its association request is malformed ({type(error).__name__})"
+                )
             )
         finally:
             visit.end()
@@ -150,7 +153,7 @@ class _Visit:
         pdu, request = self._request(head, deadline)
         refusal = unknown_application(request)
         if refusal is None and (wrong := violation(request)):
-            raise Violation("malformed_request", f"its association request is malformed: {wrong}")
+            raise Violation(ReasonCode.MALFORMED_REQUEST, f"its association request is malformed: {wrong}")
         if refusal := refusal or listener.places.admit(self._address):
             self._tell(refusal)
             return
@@ -159,7 +162,7 @@ class _Visit:
             association.start()
         except RuntimeError:
             listener.places.release(self._address)
-            self._tell(Refusal(code="too_many_associations", reason="no thread can be started for it", **BUSY))
+            self._tell(Refusal(code=ReasonCode.TOO_MANY_ASSOCIATIONS, reason="no thread can be started for it", **BUSY))
             return
         except Exception:
             listener.places.release(self._address)
@@ -172,14 +175,17 @@ class _Visit:
         read_into(self._connection, memoryview(head)[:1], deadline)
         self._said_something = True
         if head[0] == TLS_HANDSHAKE:
-            raise Violation("tls_on_plain_port", "it speaks TLS to the port without: use receive.tls.port")
+            raise Violation(ReasonCode.TLS_ON_PLAIN_PORT, "it speaks TLS to the port without: use receive.tls.port")
         if head[0] != ASSOCIATE_RQ:
             raise Violation(
-                "no_association_request", "it does not begin with an association request: is it a DICOM system?"
+                ReasonCode.NO_ASSOCIATION_REQUEST,
+                "it does not begin with an association request: is it a DICOM system?",
             )
         read_into(self._connection, memoryview(head)[1:6], deadline)
         if not HEAD_BYTES <= 6 + int.from_bytes(head[2:6]) <= 6 + REQUEST_BYTES:
-            raise Violation("malformed_request", "its association request is shorter or longer than any can be")
+            raise Violation(
+                ReasonCode.MALFORMED_REQUEST, "its association request is shorter or longer than any can be"
+            )
         read_into(self._connection, memoryview(head)[6:], deadline)
         return head
 
@@ -191,7 +197,7 @@ class _Visit:
         pdu = A_ASSOCIATE_RQ()
         pdu.decode(bytes(head + body))
         if not pdu.protocol_version & 1:  # PS3.8 table 9-11: only that bit is tested
-            raise Violation("malformed_request", "it speaks another version of the upper layer protocol")
+            raise Violation(ReasonCode.MALFORMED_REQUEST, "it speaks another version of the upper layer protocol")
         pdu.protocol_version = 1
         return pdu, pdu.to_primitive()
 
@@ -202,12 +208,12 @@ class _Visit:
             # PS3.8 table 9-26: service provider, invalid PDU parameter value
             self._send(b"\x07\x00\x00\x00\x00\x04\x00\x00\x02\x06")
         elif isinstance(error, ssl.SSLError):
-            self._note(Refusal(code="tls_failed", reason=f"no TLS connection: {words(error)}"))
+            self._note(Refusal(code=ReasonCode.TLS_FAILED, reason=f"no TLS connection: {words(error)}"))
         elif isinstance(error, TimeoutError):
             reason = "it connected and sent no whole association request in time (receive.request_s)"
-            self._note(Refusal(code="silent", reason=reason))
+            self._note(Refusal(code=ReasonCode.SILENT, reason=reason))
         elif self._said_something:
-            self._note(Refusal(code="cut", reason="the connection ended within the association request"))
+            self._note(Refusal(code=ReasonCode.CUT, reason="the connection ended within the association request"))
 
     def end(self) -> None:
         """Close the connection, if nobody has it."""

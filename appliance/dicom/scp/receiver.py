@@ -26,6 +26,7 @@ from appliance.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERS
 from appliance.dicom.scu.commitment import CommitmentReport
 from appliance.dicom.transfer_syntaxes import KEPT, RADIOGRAPHS
 from appliance.domain.identifiers import is_valid_uid
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, Transient
 from appliance.network import plain_address, server_context
 from appliance.storage.ledger import Received
@@ -111,7 +112,7 @@ class _Arrival:
         """Take a fragment of the data set; what is not kept is read to its end all the same, to be answered."""
         self.size_bytes += len(fragment)
         if self.size_bytes > DRAINED * self._most_bytes:
-            raise Violation("instance_too_large", "it sent far more for an instance than receive.instance_mb")
+            raise Violation(ReasonCode.INSTANCE_TOO_LARGE, "it sent far more for an instance than receive.instance_mb")
         if self.into is None:
             self.head += fragment[: HEAD_BYTES - len(self.head)]
             return
@@ -209,7 +210,7 @@ class Receiver:
             is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
             see = "receive.host" if is_host else f"{key}; ports below 1024: docs/installing.md" if port < 1024 else key
             reason = f"cannot listen on {config.host}:{port}: {error.strerror}; see {see}"
-            raise Fault("cannot_listen", reason) from error
+            raise Fault(ReasonCode.CANNOT_LISTEN, reason) from error
         self._listeners.append(listener)
         return int(listener.server_address[1])
 
@@ -253,7 +254,7 @@ class Receiver:
 
     def _look(self) -> None:
         if self._spool.free_bytes() < self._config.reserve_mb * 1_000_000:
-            raise Transient("disk_low", "less than the reserve is free on the spool's disk")
+            raise Transient(ReasonCode.DISK_LOW, "less than the reserve is free on the spool's disk")
 
     def _store(self, event: evt.Event) -> Dataset:
         try:
@@ -271,7 +272,9 @@ class Receiver:
             if arrival.answer.status == SUCCESS:
                 self._note_not_for_us(event, arrival)
             elif arrival.answer is TOO_LARGE:
-                self._note_instance(event, "instance_too_large", "larger than receive.instance_mb: refused (C000)")
+                self._note_instance(
+                    event, ReasonCode.INSTANCE_TOO_LARGE, "larger than receive.instance_mb: refused (C000)"
+                )
             return arrival.answer
         received = Received(
             sop_instance_uid=str(request.AffectedSOPInstanceUID),
@@ -283,7 +286,7 @@ class Receiver:
         )
         is_new = self._keep(received)
         if not self._spool.has(received.digest):  # retention removed the same bytes in between: let them come again
-            raise Transient("spool_failed", "what was kept is not in the spool any more")
+            raise Transient(ReasonCode.SPOOL_FAILED, "what was kept is not in the spool any more")
         self.received += is_new
         return Answer(status=SUCCESS)
 
@@ -309,12 +312,15 @@ class Receiver:
         uid, storage_class = str(event.request.AffectedSOPInstanceUID), UID(str(event.request.AffectedSOPClassUID))
         made_here = uid.startswith(OURS_ROOT) and _is_made_by_osteon(bytes(arrival.head), event.context.transfer_syntax)
         if made_here or self._is_ours(uid):
-            code, reason = "own_answer", "an answer of Osteon came back: not kept, and no harm"
+            code, reason = ReasonCode.OWN_ANSWER, "an answer of Osteon came back: not kept, and no harm"
         else:
-            code, reason = "not_a_radiograph", f"{storage_class.name}: accepted and not kept, since it is no CR or DX"
+            code, reason = (
+                ReasonCode.NOT_A_RADIOGRAPH,
+                f"{storage_class.name}: accepted and not kept, since it is no CR or DX",
+            )
         self._note_instance(event, code, reason)
 
-    def _note_instance(self, event: evt.Event, code: str, reason: str) -> None:
+    def _note_instance(self, event: evt.Event, code: ReasonCode, reason: str) -> None:
         association = event.assoc
         notice = Notice(
             subject=Subject.INSTANCE,
@@ -336,14 +342,14 @@ class Receiver:
         refused = {abstract: syntaxes for abstract, syntaxes in proposed.items() if abstract not in taken}
         names = _names(refused)
         log.info("association with %s at %s%s", calling, address, f", not taken: {names}" if refused else "")
-        turned: list[tuple[str, str]] = []
+        turned: list[tuple[ReasonCode, str]] = []
         for abstract in [abstract for abstract in refused if abstract in RADIOGRAPHS]:
             reason = f"{UID(abstract).name} is not taken as it was proposed: {_names(refused.pop(abstract))}"
-            turned.append(("transfer_syntaxes", reason))
+            turned.append((ReasonCode.TRANSFER_SYNTAXES, reason))
         if refused and taken:
-            turned.append(("partly_taken", f"not taken of what it proposed: {_names(refused)}"))
+            turned.append((ReasonCode.PARTLY_TAKEN, f"not taken of what it proposed: {_names(refused)}"))
         elif refused:
-            turned.append(("nothing_taken", f"nothing that it proposed is taken: {names}"))
+            turned.append((ReasonCode.NOTHING_TAKEN, f"nothing that it proposed is taken: {names}"))
         for code, reason in turned:
             self._turned(Refusal(code=code, reason=reason[:256]), address, calling, called)
 

@@ -32,6 +32,7 @@ from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import StorageCommitmentPushModel
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
+from appliance.domain.reason import ReasonCode
 from appliance.network import plain_address
 
 from .admission import Refusal
@@ -65,7 +66,7 @@ log = logging.getLogger(__name__)
 class Violation(Exception):
     """What a peer did against the standard, or beyond a limit, in words."""
 
-    def __init__(self, code: str, reason: str) -> None:
+    def __init__(self, code: ReasonCode, reason: str) -> None:
         super().__init__(reason)
         self.code, self.reason = code, reason
 
@@ -92,7 +93,7 @@ class EventInformation:
         """Take a fragment."""
         self.content += fragment
         if len(self.content) > EVENT_BYTES:
-            raise Violation("malformed_message", "its event information is longer than any can be")
+            raise Violation(ReasonCode.MALFORMED_MESSAGE, "its event information is longer than any can be")
 
     def discard(self) -> None:
         """Nothing is left behind."""
@@ -151,7 +152,7 @@ class IncomingAssociation(Association):
         """As the library does, which so ends what is silent."""
         if self.dul.idle_timer_expired() and not self._sent_abort:
             reason = "it was let in and then silent for longer than receive.idle_s"
-            self.turned(Violation("association_silent", reason))
+            self.turned(Violation(ReasonCode.ASSOCIATION_SILENT, reason))
         super()._abort_blocking(block)
 
     def run_reactor(self) -> None:
@@ -294,7 +295,9 @@ class _Provider(DULServiceProvider):
             self.socket.read_into(memoryview(head), deadline)
             length = int.from_bytes(head[2:])
             if length > PDU_BYTES:
-                raise Violation("pdu_too_long", f"it sent a PDU of {length} bytes, more than the {PDU_BYTES} we take")
+                raise Violation(
+                    ReasonCode.PDU_TOO_LONG, f"it sent a PDU of {length} bytes, more than the {PDU_BYTES} we take"
+                )
             body = self._buffer[:length]
             self.socket.read_into(body, deadline)
             if head[0] == P_DATA_TF and self.state_machine.current_state == "Sta6":
@@ -308,7 +311,7 @@ class _Provider(DULServiceProvider):
             self.assoc.turned(problem)
             self.event_queue.put("Evt19")  # unrecognised or invalid PDU
         except Exception as error:  # noqa: BLE001  what the library makes of hostile bytes
-            self.assoc.turned(Violation("malformed_pdu", f"it sent a malformed PDU ({type(error).__name__})"))
+            self.assoc.turned(Violation(ReasonCode.MALFORMED_PDU, f"it sent a malformed PDU ({type(error).__name__})"))
             self.event_queue.put("Evt19")
         else:
             self._note_end(None)  # an abort or a release, since this is no P-DATA
@@ -320,10 +323,10 @@ class _Provider(DULServiceProvider):
         if self.assoc._sent_abort or self.state_machine.current_state != "Sta6":
             return
         if isinstance(error, TimeoutError):
-            self.assoc.turned(Violation("too_slow", f"it took longer than {PDU_S:.0f} s for one PDU"))
+            self.assoc.turned(Violation(ReasonCode.TOO_SLOW, f"it took longer than {PDU_S:.0f} s for one PDU"))
         elif self._began_at is not None:
             how = "the connection ended" if error else "it ended the association"
-            self.assoc.turned(Violation("instance_cut", f"{how} within an instance, of which nothing is kept"))
+            self.assoc.turned(Violation(ReasonCode.INSTANCE_CUT, f"{how} within an instance, of which nothing is kept"))
 
     def _take(self, body: memoryview) -> None:
         """The presentation data values of one PDU (DICOM PS3.8 9.3.5.1 and annex E)."""
@@ -332,7 +335,7 @@ class _Provider(DULServiceProvider):
             length = int.from_bytes(body[offset : offset + 4])
             end = offset + 4 + length
             if length < 2 or end > len(body):
-                raise Violation("malformed_pdu", "it sent a presentation data value that does not fit its PDU")
+                raise Violation(ReasonCode.MALFORMED_PDU, "it sent a presentation data value that does not fit its PDU")
             context_id, control = body[offset + 4], body[offset + 5]
             self._take_fragment(context_id, control, body[offset + 6 : end])
             offset = end
@@ -340,19 +343,19 @@ class _Provider(DULServiceProvider):
     def _take_fragment(self, context_id: int, control: int, fragment: memoryview) -> None:
         is_command, is_last = control & 1, control & 2
         if not self._free.is_set() or bool(is_command) is (self._message is not None):
-            raise Violation("malformed_message", "it sent fragments of messages out of their order")
+            raise Violation(ReasonCode.MALFORMED_MESSAGE, "it sent fragments of messages out of their order")
         self._keep_pace(len(fragment))
         if is_command:
             self._command += fragment
             if len(self._command) > COMMAND_BYTES:
-                raise Violation("malformed_message", "its command set is longer than any can be")
+                raise Violation(ReasonCode.MALFORMED_MESSAGE, "its command set is longer than any can be")
             if is_last:
                 self._begin(context_id, bytes(self._command))
                 self._command.clear()
             return
         assert self._message is not None
         if context_id != self._message.context_id:
-            raise Violation("malformed_message", "its data set came under another presentation context")
+            raise Violation(ReasonCode.MALFORMED_MESSAGE, "its data set came under another presentation context")
         self.assoc.arrival.write(fragment)
         if is_last:
             self._complete(self._message)
@@ -365,12 +368,12 @@ class _Provider(DULServiceProvider):
         took_s = moment - self._began_at
         if took_s > SLOW_S and self._came_bytes < LEAST_BYTES_S * took_s:
             reason = f"an instance came at less than {LEAST_BYTES_S} bytes a second: look at the line"
-            raise Violation("too_slow", reason)
+            raise Violation(ReasonCode.TOO_SLOW, reason)
 
     def _begin(self, context_id: int, command: bytes) -> None:
         context = self.assoc._accepted_cx.get(context_id)
         if context is None:
-            raise Violation("malformed_message", "it used a presentation context that was not accepted")
+            raise Violation(ReasonCode.MALFORMED_MESSAGE, "it used a presentation context that was not accepted")
         message = DIMSEMessage()
         primitive = P_DATA()
         primitive.presentation_data_value_list = [[context_id, b"\x03" + command]]
@@ -384,14 +387,14 @@ class _Provider(DULServiceProvider):
             self.assoc.arrival, self._message = EventInformation(), message
         else:
             reason = "it sent a message that is neither a C-STORE nor a C-ECHO request, nor an event report"
-            raise Violation("malformed_message", reason)
+            raise Violation(ReasonCode.MALFORMED_MESSAGE, reason)
 
     def _complete(self, message: DIMSEMessage) -> None:
         if isinstance(self.assoc.arrival, EventInformation):
             message.data_set = io.BytesIO(self.assoc.arrival.content)
         primitive = message.message_to_primitive()
         if not primitive.is_valid_request:
-            raise Violation("malformed_message", "its command set is incomplete")
+            raise Violation(ReasonCode.MALFORMED_MESSAGE, "its command set is incomplete")
         self._message = self._began_at = None
         self._free.clear()
         self.assoc.dimse.msg_queue.put((message.context_id, primitive))

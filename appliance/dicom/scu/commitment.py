@@ -17,6 +17,7 @@ from pynetdicom import build_context, evt
 from pynetdicom.dimse_messages import N_EVENT_REPORT_RSP
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Transient
 
 from .peer import DicomPeer, associated
@@ -93,7 +94,7 @@ def request_commitment(
     with associated(peer, contexts, handlers=handlers) as association:
         if not association.is_established:
             raise Transient(
-                "no_commitment", f"{peer} takes no storage commitment from us: allow it, or use another proof"
+                ReasonCode.NO_COMMITMENT, f"{peer} takes no storage commitment from us: allow it, or use another proof"
             )
         request = Dataset()
         request.TransactionUID = UID(transaction_uid)
@@ -108,6 +109,8 @@ def request_commitment(
         )
         if status.get("Status") != 0x0000:
             what = f"status 0x{status.Status:04X}" if "Status" in status else "no answer"
-            raise Transient("commitment_failed", f"{peer} does not take a request for storage commitment: {what}")
+            raise Transient(
+                ReasonCode.COMMITMENT_FAILED, f"{peer} does not take a request for storage commitment: {what}"
+            )
         came.wait(wait_s)
     return next((r for r in reports if r.transaction_uid == transaction_uid), None)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
@@ -15,6 +14,7 @@ from pydicom.uid import UID
 
 from appliance.config import DicomDestination
 from appliance.dicom.part10 import dataset_from_bytes
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected, Transient
 from appliance.network import client_context
 from appliance.ports import Artefact, Fate, Outcome, Sent
@@ -74,7 +74,10 @@ class Pacs:
             try:
                 parcels[number] = _Parcel(artefact, forms(artefact.content, self._encodings))
             except (InvalidDicomError, AttributeError, ValueError):
-                yield number, Outcome.of_error(Rejected("not_dicom", "the answer is no DICOM file: analyse it again"))
+                yield (
+                    number,
+                    Outcome.of_error(Rejected(ReasonCode.NOT_DICOM, "the answer is no DICOM file: analyse it again")),
+                )
         if self._config.recheck_identity:
             for number, outcome in self._misfiled(parcels):
                 del parcels[number]
@@ -114,26 +117,29 @@ class Pacs:
                 if has_instance(association, ds):
                     yield number, proven("found by C-FIND")
                 else:
-                    yield number, _later("not_found", "it was stored, and C-FIND does not find it: see the PACS's log")
+                    yield (
+                        number,
+                        _later(ReasonCode.NOT_FOUND, "it was stored, and C-FIND does not find it: see the PACS's log"),
+                    )
 
     def _judged_store(self, parcel: _Parcel, form: Form, status: SendStatus) -> Outcome:
         own = form_of(parcel.artefact.content)
         if status.fate == "transient":
-            return _later("store_transient", f"{self.name}, {parcel.artefact.kind}: {status.words}")
+            return _later(ReasonCode.STORE_TRANSIENT, f"{self.name}, {parcel.artefact.kind}: {status.words}")
         if status.fate == "rejected" or (status.fate == "exists" and self._config.existing == "hold"):
-            code = "already_there" if status.fate == "exists" else "store_rejected"
+            code = ReasonCode.ALREADY_THERE if status.fate == "exists" else ReasonCode.STORE_REJECTED
             return Outcome.of_error(Rejected(code, f"{self.name}, {parcel.artefact.kind}: {status.words}"))
         is_there_already = status.fate == "exists"
         asks = self._config.proof != "none" or (is_there_already and self._config.existing == "verify")
-        code, reason = (
-            ("already_there", f"probably delivered: {status.words}") if is_there_already else ("", status.words)
-        )
+        code, reason = ReasonCode.NONE, status.words
+        if is_there_already:
+            code, reason = ReasonCode.ALREADY_THERE, f"probably delivered: {status.words}"
         if form != parcel.forms[0]:
             reason += f"; as {form}, since it takes no {parcel.forms[0]}"
-            code = code or "delivered_otherwise"
+            code = code or ReasonCode.DELIVERED_OTHERWISE
         return Outcome(
             fate=Fate.UNPROVEN if asks else Fate.TAKEN,
-            code=code or "delivered",
+            code=code or ReasonCode.DELIVERED,
             reason=reason,
             sent_as=(form.sop_class_uid, uid_in_form(parcel.artefact.identifier, own, form)),
         )
@@ -143,9 +149,9 @@ class Pacs:
         name = UID(parcel.forms[0].sop_class_uid).name
         if kind not in (*PICTURES, "rejection") and "summary" in self._config.objects:
             reason = f"{self.name} takes no {name}: the summary, which is always made, says what it says"
-            return Outcome(fate=Fate.LEFT_OUT, code="not_taken", reason=reason)
+            return Outcome(fate=Fate.LEFT_OUT, code=ReasonCode.NOT_TAKEN, reason=reason)
         reason = f"{self.name} takes no {name} in any encoding: allow it there, or leave {kind!r} out of its objects"
-        return Outcome.of_error(Rejected("not_taken", reason))
+        return Outcome.of_error(Rejected(ReasonCode.NOT_TAKEN, reason))
 
     def _misfiled(self, parcels: Mapping[int, _Parcel]) -> list[tuple[int, Outcome]]:
         """What must not be filed now: its study has another identity at the PACS, or is not there."""
@@ -168,14 +174,14 @@ class Pacs:
     def _judged(self, ds: Dataset, theirs: list[Identity]) -> Outcome | None:
         if not theirs:
             return _later(
-                "study_not_there", f"{self.name} does not have the study: it waits for it, or was merged away"
+                ReasonCode.STUDY_NOT_THERE, f"{self.name} does not have the study: it waits for it, or was merged away"
             )
         ours = Identity.of(ds)
         different = next(filter(None, (ours.difference(identity) for identity in theirs)), "")
         if not different:
             return None
         reason = f"the study has another {different} at {self.name} than the answer carries: send the radiograph again"
-        return Outcome.of_error(Rejected("identity_changed", reason))
+        return Outcome.of_error(Rejected(ReasonCode.IDENTITY_CHANGED, reason))
 
     def _commitment(self, sent: Mapping[int, Sent]) -> Iterator[tuple[int, Outcome]]:
         (transaction_uid,) = {one.transaction_uid for one in sent.values()}
@@ -191,16 +197,16 @@ class Pacs:
 
 def proven(how: str) -> Outcome:
     """The PACS was asked and has it."""
-    return Outcome(fate=Fate.TAKEN, code="in_pacs", reason=how, is_proven=True)
+    return Outcome(fate=Fate.TAKEN, code=ReasonCode.IN_PACS, reason=how, is_proven=True)
 
 
 def not_committed(failure_reason: int) -> Outcome:
     """The PACS does not vouch for it: it is sent again, unless that cannot help."""
     words = f"the PACS does not vouch for it (failure reason 0x{failure_reason:04X})"
     if failure_reason in CONFLICTS:
-        return Outcome.of_error(Rejected("not_committed", words))
-    return _later("not_committed", f"{words}: it is sent again")
+        return Outcome.of_error(Rejected(ReasonCode.NOT_COMMITTED, words))
+    return _later(ReasonCode.NOT_COMMITTED, f"{words}: it is sent again")
 
 
-def _later(code: Literal["store_transient", "not_found", "study_not_there", "not_committed"], reason: str) -> Outcome:
+def _later(code: ReasonCode, reason: str) -> Outcome:
     return Outcome.of_error(Transient(code, reason))

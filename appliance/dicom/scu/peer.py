@@ -21,6 +21,7 @@ from pynetdicom.pdu_primitives import MaximumLengthNotification, SCP_SCU_RoleSel
 from pynetdicom.presentation import PresentationContext
 
 from appliance.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Away
 
 LONGEST_PDU = 128 * 1024
@@ -87,12 +88,14 @@ def associated(
     )
     if rejections:  # and not is_rejected: when the peer closes at once, pynetdicom may take its rejection for an abort
         raise Away(
-            "association_rejected",
+            ReasonCode.ASSOCIATION_REJECTED,
             f"{peer} rejects the association: {rejections[0].reason_str}; check the AE titles on both sides",
         )
     if not association.is_established and not association.rejected_contexts:
         how = "check its certificate and ours, that it" if peer.tls else "check that it"
-        raise Away("unreachable", f"no association with {peer}; {how} runs and that the network lets us through")
+        raise Away(
+            ReasonCode.UNREACHABLE, f"no association with {peer}; {how} runs and that the network lets us through"
+        )
     if association.is_established:
         _limit_pdus(association, peer.max_pdu_bytes)
     try:

@@ -16,6 +16,7 @@ from pynetdicom import build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Transient
 
 from .peer import DicomPeer, associated
@@ -59,7 +60,9 @@ def querying(peer: DicomPeer) -> Iterator[Association]:
     """
     with associated(peer, [build_context(StudyRootQueryRetrieveInformationModelFind)]) as association:
         if not association.is_established:
-            raise Transient("no_find", f"{peer} takes no C-FIND from us: allow it there, or ask for no proof by it")
+            raise Transient(
+                ReasonCode.NO_FIND, f"{peer} takes no C-FIND from us: allow it there, or ask for no proof by it"
+            )
         yield association
 
 
@@ -97,7 +100,7 @@ def identities(association: Association, study_instance_uid: str) -> list[Identi
 
 def _matches(association: Association, query: Dataset) -> list[Dataset]:
     if not association.is_established:
-        raise Transient("find_failed", "the association for C-FIND was aborted")
+        raise Transient(ReasonCode.FIND_FAILED, "the association for C-FIND was aborted")
     found = []
     for status, match in association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind):
         code = status.get("Status")
@@ -105,7 +108,7 @@ def _matches(association: Association, query: Dataset) -> list[Dataset]:
             found.append(match)
         elif code != SUCCESS:
             what = "no answer" if code is None else f"status 0x{code:04X}"
-            raise Transient("find_failed", f"C-FIND failed: {what}")
+            raise Transient(ReasonCode.FIND_FAILED, f"C-FIND failed: {what}")
     return found
 
 

@@ -32,6 +32,7 @@ from appliance.dicom.objects.patient_study import copied, text
 from appliance.dicom.objects.series import examined_at
 from appliance.domain.finding import Answer, Finding
 from appliance.domain.identifiers import derived_uid, derived_uuid
+from appliance.domain.reason import ReasonCode
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected
@@ -149,7 +150,7 @@ def _bundle(study: StudyResult, kind: str, entries: list[Json]) -> bytes:
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise Rejected(
-            "fhir_invalid", f"the FHIR Bundle would be invalid at {where}: look at the radiograph's header"
+            ReasonCode.FHIR_INVALID, f"the FHIR Bundle would be invalid at {where}: look at the radiograph's header"
         ) from None
     return json.dumps(bundle, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -165,7 +166,9 @@ def _context(study: StudyResult, source: Dataset, profile: Profile, status: str)
         entries.append(_created(study, patient))
         subject = _reference(study, patient)
     elif profile.patient == "reference":
-        raise Rejected("no_patient", "the radiograph has no patient number by which the FHIR server could be asked")
+        raise Rejected(
+            ReasonCode.NO_PATIENT, "the radiograph has no patient number by which the FHIR server could be asked"
+        )
     device, imaging_study = _device(study), _imaging_study(source, study, subject)
     entries.append(_created(study, device))
     if profile.imaging_study == "create":

@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Away, OsteonError, Rejected, Transient
 from appliance.ports import Artefact
 
@@ -81,7 +82,9 @@ class FhirDestination:
             Any other status that is no success, of the whole or of an entry.
         """
         if (wait_s := self._not_before - time.monotonic()) > 0:
-            raise Away("fhir_asked_to_wait", f"{self.name} asked us to come again in {wait_s:.0f} s (Retry-After)")
+            raise Away(
+                ReasonCode.FHIR_ASKED_TO_WAIT, f"{self.name} asked us to come again in {wait_s:.0f} s (Retry-After)"
+            )
         headers = {"Content-Type": CONTENT_TYPE, "Accept": ACCEPT, "Prefer": "return=minimal"}
         if self._bearer:
             headers["Authorization"] = f"Bearer {self._bearer}"
@@ -94,7 +97,7 @@ class FhirDestination:
             response = client.post(self._base_url, content=artefact.content, extensions=self._extensions)
         except httpx.HTTPError as error:
             raise Away(
-                "fhir_unreachable",
+                ReasonCode.FHIR_UNREACHABLE,
                 f"{self.name} at {self._base_url}: {type(error).__name__}; check the server",
             ) from None
         self._not_before = time.monotonic() + pause_s(response.headers.get("Retry-After", ""))
@@ -115,13 +118,14 @@ class FhirDestination:
             return [int(str(entry["response"]["status"])[:3]) for entry in bundle["entry"]]
         except (KeyError, TypeError, ValueError):
             raise Transient(
-                "fhir_answer", f"{self.name} answers success, but with no transaction-response; check its URL"
+                ReasonCode.FHIR_ANSWER, f"{self.name} answers success, but with no transaction-response; check its URL"
             ) from None
 
     def _judge(self, status: int, what: str) -> None:
         if judged := verdict(status):
             error, remedy = judged
-            raise error(f"fhir_{status}", f"{self.name} answers {status} to {what}: {remedy}")
+            code = ReasonCode.FHIR_REFUSED if error is Rejected else ReasonCode.FHIR_FAILED
+            raise error(code, f"{self.name} answers {status} to {what}: {remedy}")
 
 
 def pause_s(retry_after: str) -> float:

@@ -17,6 +17,7 @@ from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.exceptions import HL7apyException
 from hl7apy.parser import parse_message, parse_segment
 
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 
 Segment = list[str]
@@ -71,7 +72,7 @@ def identifier(value: str, character_set: str) -> str:
         value.encode(CODECS[character_set])
     except UnicodeEncodeError:
         raise Rejected(
-            "oru_characters",
+            ReasonCode.ORU_CHARACTERS,
             f"a number in the radiograph's header has letters that {character_set} has not; "
             "set another character_set for this destination",
         ) from None
@@ -116,7 +117,7 @@ def message_of(segments: list[Segment], character_set: str) -> bytes:
         _validate(content.decode(CODECS[character_set]).rstrip("\r"))
     except HL7apyException as error:
         raise Rejected(
-            "oru_invalid",
+            ReasonCode.ORU_INVALID,
             f"the HL7 message would break the standard ({type(error).__name__}): look for an over-long identifier "
             "in the radiograph's header, or at the destination's map",
         ) from None

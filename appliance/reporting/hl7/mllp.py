@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import NoReturn
 
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Away, Rejected, Transient
 from appliance.ports import Artefact
 
@@ -72,13 +73,15 @@ class MllpDestination:
             with self._connected() as connection:
                 return [self._exchange(connection, artefact.content) for artefact in artefacts]
         except TimeoutError:
-            self._transient("mllp_timeout", f"no acknowledgement within {self._timeout_s:g} s")
+            self._transient(ReasonCode.MLLP_TIMEOUT, f"no acknowledgement within {self._timeout_s:g} s")
         except ssl.SSLError as error:
             why = (error.reason or type(error).__name__).replace("_", " ").lower()
-            raise Away("mllp_tls", f"{self._where}: no secure connection ({why}); check the certificates") from None
+            raise Away(
+                ReasonCode.MLLP_TLS, f"{self._where}: no secure connection ({why}); check the certificates"
+            ) from None
         except OSError as error:
             why = error.strerror or type(error).__name__
-            raise Away("mllp_unreachable", f"{self._where}: the connection failed ({why})") from None
+            raise Away(ReasonCode.MLLP_UNREACHABLE, f"{self._where}: the connection failed ({why})") from None
 
     def _connected(self) -> _Connection:
         connection = socket.create_connection((self._host, self._port), self._timeout_s)
@@ -102,7 +105,7 @@ class MllpDestination:
             if answer.control_id != control_id:
                 if answer.control_id in connection.acknowledged:  # twice; the next is ours
                     continue
-                self._transient("mllp_mismatch", "the acknowledgement is for another message (MSA-2)")
+                self._transient(ReasonCode.MLLP_MISMATCH, "the acknowledgement is for another message (MSA-2)")
             self._judge(answer)
             if answer.code == "CA" and wants_application:
                 continue
@@ -113,12 +116,12 @@ class MllpDestination:
         try:
             frame = connection.frame(deadline)
         except EOFError:
-            self._transient("mllp_closed", "the peer closed before its acknowledgement ended")
+            self._transient(ReasonCode.MLLP_CLOSED, "the peer closed before its acknowledgement ended")
         except OverflowError:
-            self._transient("mllp_garbage", "the acknowledgement does not end")
+            self._transient(ReasonCode.MLLP_GARBAGE, "the acknowledgement does not end")
         answer = acknowledgement_of(frame)
         if answer is None:
-            self._transient("mllp_garbage", "what came back is no acknowledgement")
+            self._transient(ReasonCode.MLLP_GARBAGE, "what came back is no acknowledgement")
         return answer
 
     def _judge(self, answer: Acknowledgement) -> None:
@@ -126,16 +129,18 @@ class MllpDestination:
             return
         why = f", error {answer.error}" if answer.error else ""
         if answer.code in REFUSED and answer.error not in PASSING_ERRORS:
-            raise Rejected("mllp_refused", f"{self.name} refuses the message ({answer.code}{why}); see its log")
+            raise Rejected(
+                ReasonCode.MLLP_REFUSED, f"{self.name} refuses the message ({answer.code}{why}); see its log"
+            )
         if answer.code in RETRIED | REFUSED:
-            self._transient("mllp_error", f"the peer answers {answer.code}{why}; see its log")
-        self._transient("mllp_garbage", "MSA-1 is no acknowledgement code")
+            self._transient(ReasonCode.MLLP_ERROR, f"the peer answers {answer.code}{why}; see its log")
+        self._transient(ReasonCode.MLLP_GARBAGE, "MSA-1 is no acknowledgement code")
 
     @property
     def _where(self) -> str:
         return f"{self.name} at {self._host}:{self._port}"
 
-    def _transient(self, code: str, what: str) -> NoReturn:
+    def _transient(self, code: ReasonCode, what: str) -> NoReturn:
         raise Transient(code, f"{self._where}: {what}")
 
 

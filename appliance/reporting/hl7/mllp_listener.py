@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 
 from appliance.config import Hl7Listener
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 from appliance.network import plain_address, words
 
@@ -39,7 +40,7 @@ MEGABYTE = 1_000_000
 Answer = Callable[[bytes, str], bytes]
 """Takes a message and the address that it came from; the acknowledgement."""
 
-Turned = Callable[[str, str, str, bool], None]
+Turned = Callable[[ReasonCode, str, str, bool], None]
 """Is told of a connection that is turned away: code, reason, address, and whether that is listed."""
 
 log = logging.getLogger(__name__)
@@ -73,10 +74,12 @@ class MllpListener(socketserver.ThreadingTCPServer):
         """Close at once what is not listed or beyond the number of connections, before there is a thread for it."""
         at = plain_address(client_address[0])
         if not any(at in network for network in self._config.peers):
-            self._turn("hl7_address_not_listed", "it is not listed: add it to receive.hl7.peers", str(at), known=False)
+            self._turn(
+                ReasonCode.HL7_ADDRESS_NOT_LISTED, "it is not listed: add it to receive.hl7.peers", str(at), known=False
+            )
             return False
         if not self._places.acquire(blocking=False):
-            self._turn("hl7_too_many_connections", "more at a time than receive.hl7.connections", str(at))
+            self._turn(ReasonCode.HL7_TOO_MANY_CONNECTIONS, "more at a time than receive.hl7.connections", str(at))
             return False
         return True
 
@@ -113,17 +116,19 @@ class MllpListener(socketserver.ThreadingTCPServer):
             while (message := frames.read()) is not None:
                 _send(connection, self._answer(message, address))
         except _TooLarge as error:
-            self._turn("hl7_too_large", error.reason, address)
+            self._turn(ReasonCode.HL7_TOO_LARGE, error.reason, address)
             _part(connection, acknowledgement(error.beginning, error))
         except Rejected as error:
             self._turn(error.code, error.reason, address)
             _part(connection, acknowledgement(b"", error))
         except ssl.SSLError as error:
-            self._turn("hl7_tls_failed", f"no secure connection: {words(error)}", address)
+            self._turn(ReasonCode.HL7_TLS_FAILED, f"no secure connection: {words(error)}", address)
         except TimeoutError:
-            self._turn("hl7_too_slow", "half a message or handshake, or an acknowledgement that is not read", address)
+            self._turn(
+                ReasonCode.HL7_TOO_SLOW, "half a message or handshake, or an acknowledgement that is not read", address
+            )
         except (EOFError, OSError):
-            self._turn("hl7_cut", "the connection ended within a message", address)
+            self._turn(ReasonCode.HL7_CUT, "the connection ended within a message", address)
         finally:
             connection.close()
 
@@ -138,7 +143,7 @@ class MllpListener(socketserver.ThreadingTCPServer):
         """A bug costs its own connection, whose peer was not answered and comes again; nothing of it is printed."""
         log.error("a message could not be answered (%s): its sender comes again", type(sys.exception()).__name__)
 
-    def _turn(self, code: str, reason: str, address: str, *, known: bool = True) -> None:
+    def _turn(self, code: ReasonCode, reason: str, address: str, *, known: bool = True) -> None:
         log.warning("HL7 from %s: %s (%s)", address, reason, code)
         self._turned(code, reason, address, known)
 
@@ -147,7 +152,7 @@ class _TooLarge(Rejected):
     """Carries the beginning, which names the message."""
 
     def __init__(self, beginning: bytes, message_mb: int) -> None:
-        super().__init__("hl7_too_large", f"it is larger than receive.hl7.message_mb ({message_mb})")
+        super().__init__(ReasonCode.HL7_TOO_LARGE, f"it is larger than receive.hl7.message_mb ({message_mb})")
         self.beginning = beginning
 
 
@@ -173,7 +178,7 @@ class _Frames:
         while True:
             self._received = self._received.lstrip(b"\r\n") if seen == 0 else self._received
             if self._received and START not in self._received[:PIECE_BYTES]:
-                raise Rejected("hl7_no_mllp", "what it sends is not framed as MLLP: is it an HL7 system?")
+                raise Rejected(ReasonCode.HL7_NO_MLLP, "what it sends is not framed as MLLP: is it an HL7 system?")
             if (end := self._received.find(END, max(0, seen - 1))) >= 0:
                 frame = bytes(self._received[:end])
                 del self._received[: end + len(END)]

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 
 from appliance.config import Hl7Destination
 from appliance.dicom.objects.patient_study import text
+from appliance.domain.reason import ReasonCode
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected
 
@@ -76,7 +77,8 @@ def _update(study: StudyResult, source: Dataset, profile: Hl7Destination, kind: 
     placer, filler = number(requested(source, PLACER)), number(requested(source, FILLER)) or accession
     if not filler:
         raise Rejected(
-            "no_order", "the study cannot be flagged by an order update: its header names no filler or accession number"
+            ReasonCode.NO_ORDER,
+            "the study cannot be flagged by an order update: its header names no filler or accession number",
         )
     orc = ["ORC", "XO", placer, filler]  # ORC-1 of table 0119: change the order
     obr = ["OBR", "1", placer, filler, "^".join(map(escape, procedure(source))).rstrip("^")]

@@ -16,6 +16,7 @@ import uuid
 
 from appliance.clock import now
 from appliance.domain.identifiers import is_valid_uid
+from appliance.domain.reason import ReasonCode
 from appliance.errors import OsteonError, Rejected
 from appliance.storage.radiologist_reports import Report
 
@@ -56,15 +57,15 @@ NOT_KEPT = ("AE", "207", "Application internal error")
 """For what is ours, and passes: a full disk, a locked database. The sender comes again."""
 
 ANSWERS = {
-    "hl7_garbled": ("AE", "100", "Segment sequence error"),
-    "hl7_incomplete": ("AE", "101", "Required field missing"),
-    "hl7_field": ("AE", "102", "Data type error"),
-    "hl7_character_set": ("AE", "103", "Table value not found"),
-    "hl7_too_large": NOT_KEPT,
-    "hl7_message_type": ("AR", "200", "Unsupported message type"),
-    "hl7_event": ("AR", "201", "Unsupported event code"),
-    "hl7_processing_id": ("AR", "202", "Unsupported processing id"),
-    "hl7_version": ("AR", "203", "Unsupported version id"),
+    ReasonCode.HL7_GARBLED: ("AE", "100", "Segment sequence error"),
+    ReasonCode.HL7_INCOMPLETE: ("AE", "101", "Required field missing"),
+    ReasonCode.HL7_FIELD: ("AE", "102", "Data type error"),
+    ReasonCode.HL7_CHARACTER_SET: ("AE", "103", "Table value not found"),
+    ReasonCode.HL7_TOO_LARGE: NOT_KEPT,
+    ReasonCode.HL7_MESSAGE_TYPE: ("AR", "200", "Unsupported message type"),
+    ReasonCode.HL7_EVENT: ("AR", "201", "Unsupported event code"),
+    ReasonCode.HL7_PROCESSING_ID: ("AR", "202", "Unsupported processing id"),
+    ReasonCode.HL7_VERSION: ("AR", "203", "Unsupported version id"),
 }
 """MSA-1, ERR-3.1 and ERR-3.2 for a message that is refused."""
 
@@ -79,15 +80,15 @@ def report_of(message: bytes) -> Report:
     """
     header = _header(message)
     if not header:
-        raise Rejected("hl7_garbled", "it does not begin with MSH|^~\\&: another encoding, or no HL7 v2")
+        raise Rejected(ReasonCode.HL7_GARBLED, "it does not begin with MSH|^~\\&: another encoding, or no HL7 v2")
     _check(header)
     codec = RECEIVED_CODECS.get(_first(header, 17))  # MSH-18
     if codec is None:
-        raise Rejected("hl7_character_set", "MSH-18 names a character set that is not read")
+        raise Rejected(ReasonCode.HL7_CHARACTER_SET, "MSH-18 names a character set that is not read")
     segments = _segments(message.decode(codec, "replace"))
     order = next((s for s in segments if s[0] == "OBR"), None)
     if order is None:
-        raise Rejected("hl7_garbled", "it has no OBR")
+        raise Rejected(ReasonCode.HL7_GARBLED, "it has no OBR")
     observed = {_first(s, 3): _first(s, 5) for s in reversed(segments) if s[0] == "OBX"}  # the first of each counts
     study = observed.get(STUDY) or next((_first(s, 1) for s in segments if s[0] == "ZDS"), "")
     accession = _first(order, 18) or observed.get(ACCESSION_NUMBER) or _first(order, 3)
@@ -137,19 +138,19 @@ def _check(header: Segment) -> None:
     """That it is an ORU^R01 of a version that is read, and names itself."""
     kind, event, *_ = [*_field(header, 8).split("^"), "", ""]
     if kind != "ORU":
-        raise Rejected("hl7_message_type", "it is no ORU: reports alone are taken")
+        raise Rejected(ReasonCode.HL7_MESSAGE_TYPE, "it is no ORU: reports alone are taken")
     if event != "R01":
-        raise Rejected("hl7_event", "it is no ORU^R01: reports alone are taken")
+        raise Rejected(ReasonCode.HL7_EVENT, "it is no ORU^R01: reports alone are taken")
     if _first(header, 11) not in VERSIONS:
-        raise Rejected("hl7_version", f"MSH-12 is none of {VERSIONS[0]} to {VERSIONS[-1]}")
+        raise Rejected(ReasonCode.HL7_VERSION, f"MSH-12 is none of {VERSIONS[0]} to {VERSIONS[-1]}")
     if _first(header, 10) in ("D", "T"):
-        raise Rejected("hl7_processing_id", "MSH-11 says that it is for training or debugging")
+        raise Rejected(ReasonCode.HL7_PROCESSING_ID, "MSH-11 says that it is for training or debugging")
     if not _field(header, 9):
-        raise Rejected("hl7_incomplete", "it has no control id (MSH-10)")
+        raise Rejected(ReasonCode.HL7_INCOMPLETE, "it has no control id (MSH-10)")
     if not _echo(header, 9, LONGEST_CONTROL_ID):
-        raise Rejected("hl7_field", "MSH-10 is too long, or not printable")
+        raise Rejected(ReasonCode.HL7_FIELD, "MSH-10 is too long, or not printable")
     if any(_field(header, n) and not _echo(header, n, LONGEST_NAME) for n in (2, 3)):
-        raise Rejected("hl7_field", "MSH-3 or MSH-4 is too long, or not printable")
+        raise Rejected(ReasonCode.HL7_FIELD, "MSH-3 or MSH-4 is too long, or not printable")
 
 
 def _header(message: bytes) -> Segment:

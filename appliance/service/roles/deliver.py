@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.config import Configuration, DestinationConfig, DicomDestination, Hl7Destination
 from appliance.dicom.scu.pacs import Pacs
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, Transient
 from appliance.network import client_context
 from appliance.ports import Outlet
@@ -77,9 +78,11 @@ class DeliverRole:
         """
         for thread, courier in zip(self._threads, self._couriers, strict=True):
             if not thread.is_alive() and not self._stop.is_set():
-                raise Fault("courier_died", f"the courier to {thread.name} ended: see the log")
+                raise Fault(ReasonCode.COURIER_DIED, f"the courier to {thread.name} ended: see the log")
             if time.monotonic() - courier.moved_at > 2 * LEASE_S:
-                raise Fault("courier_hangs", f"the courier to {thread.name} has not moved for {2 * LEASE_S:.0f} s")
+                raise Fault(
+                    ReasonCode.COURIER_HANGS, f"the courier to {thread.name} has not moved for {2 * LEASE_S:.0f} s"
+                )
         return False
 
     def detail(self) -> str:

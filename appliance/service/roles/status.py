@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from waitress.server import create_server
 
 from appliance.config import Configuration
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 from appliance.service.pipeline_assembly import pack_of
 from appliance.status.app import create_app
@@ -34,7 +35,9 @@ class StatusRole:
         except (OSError, ValueError) as error:  # the latter of a host that cannot be resolved
             why = error.strerror if isinstance(error, OSError) else "the host is not known"
             where = f"{config.status.host}:{config.status.port}"
-            raise Fault("cannot_listen", f"cannot listen on {where}: {why}; see status.host, status.port") from error
+            raise Fault(
+                ReasonCode.CANNOT_LISTEN, f"cannot listen on {where}: {why}; see status.host, status.port"
+            ) from error
         self._address = f"http://{config.status.host}:{self._server.effective_port}"
         threading.Thread(target=self._server.run, name="waitress", daemon=True).start()
 
