@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from appliance.clock import now
 from appliance.config import Configuration
 from appliance.domain.finding import percent
+from appliance.domain.notice import Subject
 from appliance.domain.result import SECOND_READER
-from appliance.storage.notices import Subject
 from engines.pack import Pack
 
 from . import facts as facts_of

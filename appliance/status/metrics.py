@@ -14,9 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from appliance.clock import now
 from appliance.config import Configuration
 from appliance.domain.job import State
+from appliance.domain.notice import Subject
 from appliance.domain.result import Result
 from appliance.gpu import GpuFigures
-from appliance.storage.notices import Subject
 from appliance.storage.tables import analyses, notices, reports_received, results
 
 from .facts import RoleState, observe

@@ -14,9 +14,9 @@ from sqlalchemy import ColumnElement, Connection, Table, func, literal, or_, sel
 from appliance.clock import now
 from appliance.domain.finding import Answer
 from appliance.domain.job import State
+from appliance.domain.notice import Notice, Subject
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Result
-from appliance.storage.notices import Notice, Subject
 from appliance.storage.outbox import NO_REPORT, OTHERWISE, REROUTED, UNPROVEN
 from appliance.storage.tables import analyses, deliveries, instances, notices, results, studies
 

@@ -15,24 +15,13 @@ from appliance.clock import now
 from appliance.config import Study
 from appliance.domain.job import Event, State, states_that_can
 from appliance.domain.reason import ReasonCode
+from appliance.domain.received import Received
 from appliance.domain.result import Predecessor, Result
 
 from .database import readers
 from .outgoing import Outgoing, queue_deliveries, supersede
 from .studies import queue_study, report_anew
 from .tables import analyses, deliveries, instances, results, roles
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received:
-    """An instance as the receiver knows it."""
-
-    sop_instance_uid: str
-    sop_class_uid: str
-    transfer_syntax_uid: str
-    digest: str
-    size_bytes: int
-    calling_ae_title: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,52 +7,20 @@ Counted in memory and written together, so that a flood of them costs no commit 
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import Engine, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
-from appliance.domain.reason import ReasonCode
+from appliance.domain.notice import Notice, Subject
 
 from .tables import notices
 
 MOST = 200
 """Rows of a subject that are kept, and different notices of it that are counted between two writes."""
-
-
-class Subject(StrEnum):
-    """What was turned away."""
-
-    ASSOCIATION = "association"
-    STRANGER = "stranger"
-    """An association, or less, from an address that is not listed: counted without AE titles, which it may invent."""
-    INSTANCE = "instance"
-    HL7 = "hl7"
-    """A message that was not taken, or a connection that was broken off, of a listed address."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """One thing that was turned away, and why.
-
-    Attributes
-    ----------
-    code
-        Stable snake_case name.
-    reason
-        One sentence for a person, without any patient's data.
-    """
-
-    subject: Subject
-    code: ReasonCode
-    reason: str
-    calling_ae_title: str
-    called_ae_title: str
-    address: str
 
 
 class Notebook:

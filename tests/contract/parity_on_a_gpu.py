@@ -18,13 +18,14 @@ from appliance.compute import Compute
 from appliance.config import Analyse, Configuration, DicomDestination
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset
+from appliance.domain.received import Received
 from appliance.preprocessing.reference import displayed
 from appliance.service.analyser import Analyser
 from appliance.service.artefacts import of_radiograph, picture
 from appliance.service.instance_reader import Headers, Reader
 from appliance.service.pipeline_assembly import on_gpu, packs_of, pipeline_of, pipeline_on
 from appliance.storage.database import open_database
-from appliance.storage.ledger import Received, keep_instance
+from appliance.storage.ledger import keep_instance
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, deliveries

@@ -9,8 +9,9 @@ from pathlib import Path
 from pydicom import dcmread
 from pynetdicom import AE
 
+from appliance.domain.received import Received
 from appliance.errors import Rejected
-from appliance.storage.ledger import Received, keep_instance
+from appliance.storage.ledger import keep_instance
 from appliance.storage.spool import FileSpool
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.peers import Peer

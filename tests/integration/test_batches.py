@@ -26,6 +26,7 @@ from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_
 from appliance.domain.identifiers import Site
 from appliance.domain.job import Backoff, Event
 from appliance.domain.radiograph import Radiograph, StoredValues
+from appliance.domain.received import Received
 from appliance.domain.result import Result
 from appliance.errors import Fault
 from appliance.preprocessing.recipe import Cut, Prepared
@@ -36,7 +37,7 @@ from appliance.service.instance_reader import Examined, Headers, Load, Reader, R
 from appliance.service.isolation import Isolated
 from appliance.service.pipeline_assembly import pack_of, pipeline_of
 from appliance.storage.database import open_database
-from appliance.storage.ledger import Received, keep_instance
+from appliance.storage.ledger import keep_instance
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, instances, results

@@ -14,12 +14,13 @@ from sqlalchemy import select
 
 from appliance.dicom.part10 import part10_bytes
 from appliance.domain.job import State
+from appliance.domain.received import Received
 from appliance.service.analyser import Analyser, Kept
 from appliance.service.instance_reader import Examined, Headers, Reader
 from appliance.service.isolation import Isolated
 from appliance.service.pipeline_assembly import pipeline_of
 from appliance.storage.database import open_database
-from appliance.storage.ledger import Received, keep_instance
+from appliance.storage.ledger import keep_instance
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses

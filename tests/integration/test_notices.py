@@ -13,9 +13,10 @@ from sqlalchemy.exc import OperationalError
 
 import appliance.storage
 from appliance.config import Configuration
+from appliance.domain.notice import Notice, Subject
 from appliance.status.app import create_app
 from appliance.storage.database import open_database, readers
-from appliance.storage.notices import MOST, Notebook, Notice, Subject
+from appliance.storage.notices import MOST, Notebook
 from appliance.storage.tables import notices
 from tests.integration.test_status import PACK
 

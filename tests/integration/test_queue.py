@@ -12,10 +12,11 @@ from sqlalchemy import Engine, func, insert, select, update
 
 from appliance.clock import now
 from appliance.domain.job import Backoff, Event, ImpossibleTransition, State
+from appliance.domain.received import Received
 from appliance.errors import Transient
 from appliance.service.analyser import Kept
 from appliance.storage.database import open_database, readers
-from appliance.storage.ledger import Received, keep_instance, latest_answer, record_result
+from appliance.storage.ledger import keep_instance, latest_answer, record_result
 from appliance.storage.outgoing import Outgoing
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool

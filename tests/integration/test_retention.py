@@ -11,11 +11,12 @@ from sqlalchemy import Engine, select, update
 from appliance.clock import now
 from appliance.config import Configuration, Receive, Retention
 from appliance.domain.job import Event
+from appliance.domain.received import Received
 from appliance.errors import Rejected
 from appliance.service.roles.receive import PRUNE_EVERY_S, ReceiveRole
 from appliance.storage import retention
 from appliance.storage.database import open_database
-from appliance.storage.ledger import Received, is_answer, keep_instance, record_result
+from appliance.storage.ledger import is_answer, keep_instance, record_result
 from appliance.storage.outgoing import Outgoing
 from appliance.storage.queue import Queue
 from appliance.storage.retention import prune

@@ -15,14 +15,16 @@ from appliance.clock import now
 from appliance.config import Configuration, DicomDestination
 from appliance.domain.finding import Finding
 from appliance.domain.job import Event
+from appliance.domain.notice import Notice, Subject
+from appliance.domain.received import Received
 from appliance.domain.result import Result
 from appliance.errors import Transient
 from appliance.gpu import GpuFigures, leave_figures
 from appliance.status.app import create_app
 from appliance.storage.database import open_database, readers
 from appliance.storage.gate import Gate
-from appliance.storage.ledger import Received, beat, keep_instance, record_result
-from appliance.storage.notices import Notebook, Notice, Subject
+from appliance.storage.ledger import beat, keep_instance, record_result
+from appliance.storage.notices import Notebook
 from appliance.storage.outgoing import Outgoing
 from appliance.storage.queue import Queue
 from appliance.storage.tables import analyses, deliveries, notices, roles

@@ -16,13 +16,14 @@ from appliance.dicom.objects.patient_study import patient_digest
 from appliance.dicom.part10 import part10_bytes
 from appliance.domain.finding import Answer
 from appliance.domain.job import Event
+from appliance.domain.received import Received
 from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
 from appliance.service.instance_reader import examine
 from appliance.service.reporter import Reporter
 from appliance.service.withdrawal import withdraw
 from appliance.storage.database import open_database
-from appliance.storage.ledger import Received, keep_instance, record_result
+from appliance.storage.ledger import keep_instance, record_result
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.studies import latest_study_result

@@ -16,13 +16,14 @@ from appliance.config import DestinationConfig, Hl7Destination
 from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.part10 import part10_bytes
 from appliance.domain.job import Backoff, Event
+from appliance.domain.received import Received
 from appliance.ports import Artefact
 from appliance.reporting.hl7.oru import control_id, oru_r01
 from appliance.service.courier import Courier
 from appliance.service.roles.deliver import outlet_of
 from appliance.storage.database import open_database, readers
 from appliance.storage.gate import Gate
-from appliance.storage.ledger import Received, keep_instance, record_result
+from appliance.storage.ledger import keep_instance, record_result
 from appliance.storage.outgoing import Outgoing
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool

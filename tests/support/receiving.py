@@ -13,9 +13,9 @@ from sqlalchemy import select
 from appliance.config import Receive
 from appliance.dicom.scp.receiver import Receiver
 from appliance.dicom.scu.commitment import CommitmentReport
+from appliance.domain.notice import Notice
 from appliance.storage.database import open_database
 from appliance.storage.ledger import is_answer, keep_instance
-from appliance.storage.notices import Notice
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import instances
 

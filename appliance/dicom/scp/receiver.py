@@ -26,11 +26,11 @@ from appliance.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERS
 from appliance.dicom.scu.commitment import CommitmentReport
 from appliance.dicom.transfer_syntaxes import KEPT, RADIOGRAPHS
 from appliance.domain.identifiers import is_valid_uid
+from appliance.domain.notice import Notice, Subject
 from appliance.domain.reason import ReasonCode
+from appliance.domain.received import Received
 from appliance.errors import Fault, Transient
 from appliance.network import plain_address, server_context
-from appliance.storage.ledger import Received
-from appliance.storage.notices import Notice, Subject
 from appliance.storage.spool import FileSpool, Incoming
 
 from .admission import Admission, Places, Refusal, proposals
