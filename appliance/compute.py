@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from appliance.domain.reason import ReasonCode
-from engines.plan import PlanError, tensorrt
+from engines.plan import PlanError, load_tensorrt
 from kernels.build import FATBIN
 
 from .errors import Fault
@@ -90,7 +90,7 @@ def _usable() -> tuple[GpuCard, str]:
     if find_spec("pycuda") is None:
         raise NoGpu("pycuda is not installed: pip install 'osteon[gpu]'")
     try:
-        trt = tensorrt()
+        trt = load_tensorrt()
     except PlanError as error:
         raise NoGpu(str(error)) from error
     if not FATBIN.is_file():

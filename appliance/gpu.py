@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +159,7 @@ def _nvml() -> Iterator[tuple[Any, Any]]:
 def _library() -> Any:
     """NVML, ready until the process ends: to start it takes longer than to ask it."""
     try:
-        nvml = import_module("pynvml")
+        import pynvml as nvml
     except ImportError as error:
         raise NoGpu("nvidia-ml-py is not installed: pip install 'osteon[gpu]'") from error
     try:

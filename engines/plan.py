@@ -7,7 +7,6 @@ for the compute capability that is asked for. Plans are not the same bytes twice
 from __future__ import annotations
 
 import hashlib
-from importlib import import_module
 from typing import Any
 
 TARGETS = ("sm80", "sm86", "sm89", "sm120")
@@ -25,32 +24,38 @@ class PlanError(Exception):
     """TensorRT is not there, or cannot build the network; the message says which."""
 
 
-def tensorrt() -> Any:
-    """The module `tensorrt`, else `tensorrt_rtx`.
+def load_tensorrt() -> Any:
+    """Return the module `tensorrt`; where it cannot be loaded, `tensorrt_rtx`.
 
     Raises
     ------
     PlanError
-        If neither is installed.
+        If neither can be loaded.
     """
-    for name in ("tensorrt", "tensorrt_rtx"):
-        try:
-            return import_module(name)
-        except (ImportError, OSError):  # or a library of its own is missing
-            continue
-    raise PlanError("neither tensorrt nor tensorrt_rtx is installed: pip install 'osteon[gpu]'")
+    # OSError: the package is installed, but a library that it needs is missing
+    try:
+        import tensorrt
+    except (ImportError, OSError):
+        pass
+    else:
+        return tensorrt
+    try:
+        import tensorrt_rtx
+    except (ImportError, OSError) as error:
+        raise PlanError("neither tensorrt nor tensorrt_rtx is installed: pip install 'osteon[gpu]'") from error
+    return tensorrt_rtx
 
 
 def plan_key(model: bytes, target: str) -> str:
     """Name of the plan of an ONNX `model` for `target`: package, version, target, settings, digest of the network."""
-    trt = tensorrt()
+    trt = load_tensorrt()
     return f"{trt.__name__}-{trt.__version__}-{target}-{SETTINGS}-{hashlib.sha256(model).hexdigest()[:16]}"
 
 
 def target_of(compute_capability: tuple[int, int]) -> str:
     """The target for a GPU on this machine: its own where TensorRT-RTX knows it, else whatever is here."""
     own = "sm{}{}".format(*compute_capability)
-    return own if own in TARGETS and hasattr(tensorrt(), "ComputeCapability") else "here"
+    return own if own in TARGETS and hasattr(load_tensorrt(), "ComputeCapability") else "here"
 
 
 def build_plan(model: bytes, target: str) -> bytes:
@@ -68,7 +73,7 @@ def build_plan(model: bytes, target: str) -> bytes:
     PlanError
         If TensorRT refuses the network or the target.
     """
-    trt = tensorrt()
+    trt = load_tensorrt()
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)
     if builder is None:

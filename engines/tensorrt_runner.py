@@ -18,7 +18,7 @@ import numpy as np
 from kernels.device import Buffer, DeviceArray, Gpu, OutOfMemory
 from kernels.operations import KernelError
 
-from .plan import LARGEST_BATCH, tensorrt
+from .plan import LARGEST_BATCH, load_tensorrt
 from .runner import Runner, RunnerError, Tensors, TensorSpec
 
 CACHE = ".cache"
@@ -39,7 +39,7 @@ class TensorRtRunner(Runner):
 
     def __init__(self, plan: Path, gpu: Gpu, largest_batch: int = LARGEST_BATCH) -> None:
         self._name, self._gpu = plan.stem, gpu
-        trt = tensorrt()
+        trt = load_tensorrt()
         self._logger = trt.Logger(trt.Logger.ERROR)
         self._runtime = trt.Runtime(self._logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())

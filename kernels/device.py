@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import accumulate
 from math import prod
 from pathlib import Path
@@ -232,6 +231,7 @@ class Gpu:
 
 def _pycuda() -> Any:
     try:
-        return import_module("pycuda.driver")
+        import pycuda.driver
     except ImportError as error:
         raise KernelError(f"PyCUDA cannot be imported ({error}): pip install 'osteon[gpu]' beside a driver") from error
+    return pycuda.driver

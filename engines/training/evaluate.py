@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from engines.training.dataset import Dataset
 from engines.training.evidence import Answers, Evidence
 from engines.training.networks import IMAGE_PX, TAP_CELLS
 from engines.training.performance import Estimate, auroc, mean_of_films, share
+from engines.training.session import InferenceSession, open_session
 
 BATCH = 16
 FOUND = 0.5  # IoU from which a region counts as found (the usual threshold of PASCAL VOC 2010)
@@ -38,12 +38,7 @@ class Found:
         return Found(boxes=self.boxes[keep], sites=self.sites[keep], scores=self.scores[keep])
 
 
-def session(path: Path) -> onnxruntime.InferenceSession:
-    """The definition of what a network computes: ONNX Runtime on the CPU."""
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-
-
-def locate(network: onnxruntime.InferenceSession, films: NDArray[np.uint8], lowest: float) -> list[Found]:
+def locate(network: InferenceSession, films: NDArray[np.uint8], lowest: float) -> list[Found]:
     """Run an exported localiser over (F,512,512) films; regions with a score of at least `lowest`."""
     found = []
     for start in range(0, len(films), BATCH):
@@ -134,7 +129,7 @@ def localiser_performance(dataset: Dataset, found: Sequence[Found], films: NDArr
 
 def flag_performance(dataset: Dataset, path: Path, films: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
     """How well the localiser tells what is true of whole films."""
-    network = session(path)
+    network = open_session(path)
     if "flags" not in [o.name for o in network.get_outputs()]:
         return {}
     answers = [network.run(["flags"], {"image": dataset.films[i : i + 1, None].astype(np.float32)})[0] for i in films]

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -32,6 +31,7 @@ from engines.training.networks import (
     SiteHead,
     half_size,
 )
+from engines.training.session import open_session
 
 OPSET = 20  # what both ONNX Runtime and TensorRT 10 read
 TOLERANCE = (
@@ -214,7 +214,7 @@ def _store_half(model: onnx.ModelProto) -> None:
 
 
 def _check_gradient(network: FractureNetwork, head: SiteHead, path: Path) -> None:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = open_session(path)
     for n in (1, 3):
         x = _patterns(n, REGION_PX)
         activations = network.activations(x).detach().requires_grad_(True)

@@ -24,12 +24,12 @@ from engines.training.evaluate import (
     flag_performance,
     localiser_performance,
     locate,
-    session,
 )
 from engines.training.evidence import Evidence, cross_fitted, readings
 from engines.training.export import export_classifier, export_localiser, pattern, ready
-from engines.training.manifest import toml
 from engines.training.networks import IMAGE_PX, REGION_PX, FractureNetwork, LocaliserNetwork
+from engines.training.session import open_session
+from engines.training.toml_writer import toml
 
 LOWEST_SCORE = 0.05  # below every threshold that is tried
 GOLDEN_STEP = 2.0**-12  # of the largest value: goldens are rounded to it to stay small, off by 1.2e-4 at most
@@ -99,7 +99,7 @@ def _localiser(dataset: Dataset, network: LocaliserNetwork, spec: PackSpec, fold
     path = folder / "localiser.onnx"
     export_localiser(network, path)
     aside, test = (np.flatnonzero(dataset.fold == k) for k in (spec.threshold_fold, spec.test_fold))
-    exported = session(path)
+    exported = open_session(path)
     threshold = best_threshold(dataset, locate(exported, dataset.films[aside], LOWEST_SCORE), aside)
     found = locate(exported, dataset.films[test], threshold)
     return {
@@ -144,7 +144,7 @@ def _goldens(folder: Path) -> dict[str, NDArray[np.float32]]:
     """Inputs drawn from formulae (no one's radiograph) and what each network answers: ``network/tensor``, float32."""
     goldens: dict[str, NDArray[np.float32]] = {}
     for path in sorted(folder.glob("*.onnx")):
-        network = session(path)
+        network = open_session(path)
         source = network.get_inputs()[0].name
         side = IMAGE_PX if path.stem == "localiser" else REGION_PX
         image = pattern(side, seed=1)[None, None]

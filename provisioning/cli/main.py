@@ -66,12 +66,12 @@ def send(files: tuple[Path, ...], peer: str, called: str, calling: str) -> None:
     from rich.progress import track
 
     from appliance.dicom.scu.sender import send_files
-    from provisioning.demonstration.pictures import radiograph_files
+    from provisioning.radiograph_files import find_radiograph_files
 
     host, _, port = peer.rpartition(":")
     if not host or not port.isdecimal():
         raise click.BadParameter(f"{peer!r} is not HOST:PORT", param_hint="--to")
-    paths, failures = radiograph_files(list(files)), 0
+    paths, failures = find_radiograph_files(list(files)), 0
     sending = send_files(paths, host=host, port=int(port), called_ae_title=called, calling_ae_title=calling)
     for path, status in track(sending, total=len(paths), description="C-STORE", console=out):
         if not status.is_there:
@@ -91,7 +91,7 @@ def read(files: tuple[Path, ...], pack: str, folder: Path | None, limit: int | N
 
     Prints a table with an answer, or the reason why there is none, for each file.
     """
-    from provisioning.operation.reading import read_files
+    from provisioning.operation.read import read_files
 
     read_files(list(files), pack, folder, limit, out)
 
@@ -138,7 +138,7 @@ def check(config_path: Path | None) -> None:
     from appliance.compute import choose_compute
     from appliance.service.pipeline_assembly import pack_of
     from appliance.service.roles.deliver import outlet_of
-    from provisioning.operation.listening import doubts, problems
+    from provisioning.operation.check import doubts, problems
 
     config = configuration(config_path)
     for destination in config.destinations:

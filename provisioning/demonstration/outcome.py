@@ -20,8 +20,9 @@ from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
 from appliance.storage.studies import latest_study_result
 from appliance.storage.tables import analyses, deliveries, instances, results
+from provisioning.contact_sheet import write_contact_sheet
 
-from .rendering import contact_sheet, png_from_secondary_capture, text_from_structured_report
+from .artefacts import png_from_secondary_capture, text_from_structured_report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ def render(folder: Path, rows: list[Row], console: Console) -> None:
             report = folder / "pacs" / f"{row.study.uid('sr')}.dcm" if row.study else None
             if report and report.exists():
                 (folder / "reports" / f"{number:02}.txt").write_text(text_from_structured_report(dcmread(report)))
-    contact_sheet(named, folder / "contact_sheet.png")
+    write_contact_sheet(named, folder / "contact_sheet.png")
 
 
 COLOURS = {Answer.POSITIVE: "red", Answer.DOUBT: "yellow", Answer.NEGATIVE: "green", Answer.NOT_ANALYSED: "dim"}

@@ -29,10 +29,10 @@ from appliance.service.supervisor import Supervisor
 from appliance.storage.database import open_database, readers
 from appliance.storage.tables import analyses, deliveries, roles, studies
 from provisioning.phantoms import VIEWS, instance_from_phantom, phantom
+from provisioning.radiograph_files import find_radiograph_files, pick_evenly, read_instance
 
 from .outcome import Row, Sent, bars, render, rows_of, table_of
 from .peers import DemonstrationHospital
-from .pictures import content_of, radiograph_files, spread
 
 SITES = (Site.ANKLE, Site.WRIST, Site.KNEE, Site.SHOULDER, Site.PELVIS, Site.SPINE)
 START_TIMEOUT_S = 60
@@ -103,8 +103,8 @@ def _inputs(folder: Path, radiographs: Path | None, limit: int | None, console: 
                 if fracture and VIEWS[site.value] > 1:
                     made.append((f"{name}, second view", partial(_phantom, site, fracture, view=1)))
     else:
-        files = spread(radiograph_files([radiographs]), limit)
-        made += [(file.name, partial(content_of, file)) for file in files]
+        files = pick_evenly(find_radiograph_files([radiographs]), limit)
+        made += [(file.name, partial(read_instance, file)) for file in files]
     if not made:
         raise Fault(ReasonCode.NO_RADIOGRAPHS, f"{radiographs} holds no DICOM, JPEG or PNG file")
     for k, (name, make) in enumerate(made):

@@ -32,8 +32,8 @@ from appliance.reporting.hl7.order_update import priority_update
 from appliance.reporting.hl7.oru import oru_r01, oru_withdrawal
 from appliance.service.instance_reader import Reader
 from appliance.service.pipeline_assembly import pipeline_of
-from provisioning.demonstration.pictures import content_of, radiograph_files
 from provisioning.phantoms import instance_from_phantom, phantom
+from provisioning.radiograph_files import find_radiograph_files, read_instance
 
 Message = Literal["report", "revision", "withdrawal", "order"]
 MESSAGES: dict[Message, Callable[[StudyResult, Dataset, Hl7Destination], bytes]] = {
@@ -76,7 +76,7 @@ def _profile(config: Configuration, name: str) -> Hl7Destination:
 
 def _study(config: Configuration, files: list[Path]) -> tuple[StudyResult, Dataset]:
     """The answer for the files, which are taken for one study, and the newest one's data set."""
-    loads = [partial(content_of, file) for file in radiograph_files(files)]
+    loads = [partial(read_instance, file) for file in find_radiograph_files(files)]
     if files and not loads:
         raise Rejected(ReasonCode.NO_RADIOGRAPHS, "none of the files is a DICOM, JPEG or PNG file")
     given = config if loads else config.model_copy(update={"analyse": Analyse(pack="phantom")})

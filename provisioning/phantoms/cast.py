@@ -6,8 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from .anatomy import Tissue
+from .attenuation import Field, chord, enlarged, grid_shape, signed_depth
 from .pose import Pose
-from .rendering import Field, chord, enlarged, grid_shape, signed_depth
 
 PREVALENCE = 0.2
 """Of limbs, as for metal."""

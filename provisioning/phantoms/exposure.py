@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from scipy import ndimage
 
-from .rendering import Field
+from .attenuation import Field
 
 QUANTA = (2500.0, 16000.0)
 """Detected quanta per pixel in air: the noise of the logarithm has a standard deviation of 1 / sqrt(quanta)."""

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
 from .anatomy import Anatomy, Bone, Points
+from .attenuation import Field
 from .pose import Pose
-from .rendering import Field
 
 Line = NDArray[np.float64]
 

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from .anatomy import Anatomy, Bone, Points
+from .attenuation import Field
 from .fracture import Place, seen
 from .pose import Pose
-from .rendering import Field
 
 PREVALENCE = 0.25
 """Far above a hospital's, so that a network of a thousand films sees some of it at every site."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from appliance.domain.radiograph import Window
 
 from .anatomy import ANATOMIES, Bone
+from .attenuation import STEP_PX, Field, Layer, bone_layer, enlarged, paste, tissue_field
 from .cast import PREVALENCE as CAST_PREVALENCE
 from .cast import shell
 from .exposure import stored_values
@@ -23,7 +24,6 @@ from .fracture import broken, place, plan
 from .hardware import hardware, metal
 from .patient import patient
 from .pose import Pose, pose
-from .rendering import STEP_PX, Field, Layer, bone_layer, enlarged, paste, tissue_field
 from .texture import bowel_gas, carve_nutrient_canal, mottle, trabeculae, vessels
 
 PixelBox = tuple[int, int, int, int]

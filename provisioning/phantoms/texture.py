@@ -10,8 +10,8 @@ from scipy import ndimage
 from provisioning.phantoms.anatomy.shapes import ellipse
 
 from .anatomy import Bone, Tissue
+from .attenuation import MARGIN_PX, STEP_PX, Field, Layer, enlarged, grid_shape
 from .pose import Pose
-from .rendering import MARGIN_PX, STEP_PX, Field, Layer, enlarged, grid_shape
 
 TRABECULAR_PX = (0.8, 3.2)  # grid pixels across and along the fibres, which follow the long axis of the film
 

@@ -34,7 +34,7 @@ from appliance.service.instance_reader import Reader, Reading
 from appliance.service.pipeline_assembly import pack_of, pipeline_of
 from engines.pack import Pack
 from engines.training.performance import Estimate, auroc, share, written
-from provisioning.demonstration.pictures import content_of, spread
+from provisioning.radiograph_files import pick_evenly, read_instance
 
 from .manifest import Corners, Row, read_manifest
 
@@ -88,7 +88,7 @@ def evaluate_manifest(manifest: Path, config: Configuration, report: Path, limit
     """Evaluate the configured pack on a manifest and write the page to `report`."""
     pack = pack_of(config)
     try:
-        rows = spread(read_manifest(manifest), limit)
+        rows = pick_evenly(read_manifest(manifest), limit)
     except (OSError, ValueError) as error:
         raise Rejected(ReasonCode.MANIFEST, f"{manifest} is no manifest that can be used: {error}") from error
     reader = Reader(pipeline_of(config))
@@ -121,7 +121,7 @@ def evaluate(
             continue
         made.films += 1
         try:
-            reading = reader.read(reader.examine(partial(content_of, folder / row.file)))
+            reading = reader.read(reader.examine(partial(read_instance, folder / row.file)))
         except Rejected as error:
             made.refused[error.code] = made.refused.get(error.code, 0) + 1
             continue

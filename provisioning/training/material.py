@@ -17,9 +17,10 @@ from appliance.domain.radiograph import StoredValues
 from appliance.preprocessing.dali import DaliPreprocessor
 from appliance.preprocessing.recipe import Cut
 from engines.training.dataset import LEARN_ONLY, Dataset
-from engines.training.evaluate import locate, session
+from engines.training.evaluate import locate
+from engines.training.session import open_session
 from engines.training.split import folds
-from provisioning.demonstration.pictures import content_of
+from provisioning.radiograph_files import read_instance
 
 from .manifest import Corners, Row
 
@@ -93,7 +94,7 @@ def unread(rows: Sequence[Row], folder: Path, localiser: Path, stored: Path) -> 
     unlabelled = [(row, k) for row, k in zip(rows, _folds(rows), strict=True) if row.is_unread]
     if not unlabelled:
         return None
-    network, preprocessor = session(localiser), DaliPreprocessor("cpu", threads=2)
+    network, preprocessor = open_session(localiser), DaliPreprocessor("cpu", threads=2)
 
     def films() -> Iterator[Film]:
         for row, k in unlabelled:
@@ -114,7 +115,7 @@ def unread(rows: Sequence[Row], folder: Path, localiser: Path, stored: Path) -> 
 
 
 def _pixels(file: Path) -> StoredValues:
-    ds = read_dataset(content_of(file))
+    ds = read_dataset(read_instance(file))
     return radiograph_from_dataset(ds, header_from_dataset(ds)).stored
 
 

@@ -26,7 +26,7 @@ from appliance.domain.radiograph import Radiograph
 from appliance.gpu import card
 from appliance.preprocessing.reference import displayed
 from appliance.service.pipeline_assembly import Hardware, on_gpu, packs_of, pipeline_of, pipeline_on
-from engines.plan import LARGEST_BATCH, tensorrt
+from engines.plan import LARGEST_BATCH, load_tensorrt
 from engines.runner import Runner
 from kernels.cuda import CudaKernels
 from kernels.device import Gpu
@@ -63,7 +63,7 @@ def main(pack: str, rounds: int, precision: Literal["float32", "float16"]) -> No
 
 
 def _gpu(config: Configuration, folder: Path) -> tuple[Hardware, Compute]:
-    seen, trt = card(), tensorrt()
+    seen, trt = card(), load_tensorrt()
     name = f"{seen.name}, driver {seen.driver}, {trt.__name__} {trt.__version__}, {config.analyse.precision}"
     stands_in = trt.__version__ == "0"
     if stands_in:

@@ -29,7 +29,7 @@ from appliance.storage.ledger import keep_instance
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, deliveries
-from engines.plan import tensorrt
+from engines.plan import load_tensorrt
 from provisioning.demonstration.run import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.kernel_cases import check_picture, fatbin_of_today
@@ -47,7 +47,7 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     config = Configuration(state_dir=tmp_path_factory.mktemp("state"), analyse=analyse)
     packs = packs_of(config)
     # where tests.support.driver stands in for a GPU, there is none for DALI
-    device = "cpu" if tensorrt().__version__ == "0" else "gpu"
+    device = "cpu" if load_tensorrt().__version__ == "0" else "gpu"
     hardware = on_gpu(config, packs, device, fatbin_of_today(tmp_path_factory.mktemp("fatbin")))
     return pipeline_of(config), pipeline_on(hardware, config, packs, GPU)
 

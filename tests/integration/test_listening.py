@@ -9,7 +9,7 @@ from appliance.config import Configuration
 from appliance.errors import Fault
 from appliance.service.roles.status import StatusRole
 from appliance.storage.database import open_database
-from provisioning.operation.listening import doubts, problems
+from provisioning.operation.check import doubts, problems
 from tests.support.certificates import Authority
 from tests.support.receiving import Receiving
 

@@ -27,7 +27,7 @@ from engines.onnxruntime_runner import OnnxRuntimeRunner
 from engines.pack import FORMAT
 from engines.runner import RunnerError
 from engines.signature import sign
-from engines.training.manifest import toml
+from engines.training.toml_writer import toml
 from provisioning.operation.packs import folder_of, install, packs, verify
 from provisioning.phantoms import instance_from_phantom, phantom
 

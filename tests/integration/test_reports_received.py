@@ -37,7 +37,7 @@ from appliance.storage.notices import Notebook
 from appliance.storage.retention import prune_reports
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import metadata, notices, reports_received, studies
-from provisioning.operation.listening import problems
+from provisioning.operation.check import problems
 from tests.integration.test_status import PACK
 from tests.support.certificates import Authority
 

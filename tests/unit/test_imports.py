@@ -1,24 +1,34 @@
-"""Every module can be imported where the GPU packages, systemd's library and PyTorch are absent."""
+"""Imports: every module loads without the optional packages, and no module hides an import from import-linter."""
 
+import ast
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import appliance
 import engines
 import kernels
 import provisioning
 
-ABSENT = ("pycuda", "pynvml", "tensorrt", "tensorrt_rtx", "systemd", "torch")
-TRAINING = ("engines.training", "provisioning.training", "provisioning.training.material")
+PACKAGES = (appliance, engines, kernels, provisioning)
 
+OPTIONAL = ("pycuda", "pynvml", "tensorrt", "tensorrt_rtx", "systemd", "torch")
+"""Packages of the extras gpu, systemd and train."""
 
-WITHOUT = f"""
+NEEDS_TORCH = ("engines.training", "provisioning.training")
+
+RUNS_WHEN_IMPORTED = ("appliance.storage.migrations",)
+
+IMPORTERS = {"import_module", "__import__"}
+"""Functions that import a module by its name in a string, which import-linter cannot see."""
+
+IMPORT_WITHOUT_OPTIONAL = f"""
 import importlib, sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {ABSENT!r}:
+        if name.partition(".")[0] in {OPTIONAL!r}:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Absent())
@@ -28,17 +38,26 @@ for module in sys.argv[1:]:
 
 
 def modules() -> list[str]:
-    found = [
-        m.name
-        for p in (appliance, engines, kernels, provisioning)
-        for m in pkgutil.walk_packages(p.__path__, f"{p.__name__}.")
-    ]
-    runs_when_imported = ("appliance.storage.migrations",)
-    return [m for m in found if not m.startswith((*TRAINING, *runs_when_imported))]
+    return [m.name for p in PACKAGES for m in pkgutil.walk_packages(p.__path__, f"{p.__name__}.")]
 
 
-def test_every_module_imports_without_the_gpu_packages() -> None:
-    names = modules()
+def test_every_module_without_the_optional_packages_can_be_imported() -> None:
+    names = [m for m in modules() if not m.startswith((*NEEDS_TORCH, *RUNS_WHEN_IMPORTED))]
     assert len(names) > 50
-    done = subprocess.run([sys.executable, "-c", WITHOUT, *names], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", IMPORT_WITHOUT_OPTIONAL, *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_module_imports_another_by_a_name_in_a_string() -> None:
+    files = [Path(file) for p in PACKAGES for folder in p.__path__ for file in Path(folder).rglob("*.py")]
+    assert len(files) > len(PACKAGES)
+    hidden = [
+        f"{file}:{node.lineno}"
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Name) and node.id in IMPORTERS)
+        or (isinstance(node, ast.Attribute) and node.attr in IMPORTERS)
+        or (isinstance(node, ast.alias) and node.name in IMPORTERS)
+    ]
+    assert hidden == []

@@ -9,7 +9,7 @@ from rich.table import Table
 from appliance.analysis.pipeline import Analysis
 from appliance.service.instance_reader import Reading
 from provisioning.demonstration.outcome import Row, table_of
-from provisioning.operation.reading import _add_rows
+from provisioning.operation.read import _add_rows
 from tests.support.results import finding, result
 from tests.support.sources import source
 

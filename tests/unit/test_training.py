@@ -25,7 +25,6 @@ from engines.training.export import export_classifier, ready  # noqa: E402
 from engines.training.frames import equalised, junk, shuttered  # noqa: E402
 from engines.training.loop import Schedule  # noqa: E402
 from engines.training.losses import box_loss, heat_loss  # noqa: E402
-from engines.training.manifest import toml  # noqa: E402
 from engines.training.networks import (  # noqa: E402
     FractureNetwork,
     lite_fractures,
@@ -38,6 +37,7 @@ from engines.training.pack_writer import PackSpec, write_pack  # noqa: E402
 from engines.training.performance import auroc, mean_of_films, share  # noqa: E402
 from engines.training.split import folds, groups_of  # noqa: E402
 from engines.training.targets import grid_targets, place_targets  # noqa: E402
+from engines.training.toml_writer import toml  # noqa: E402
 
 
 def test_neighbours_of_one_part_and_look_alikes_are_one_group() -> None:

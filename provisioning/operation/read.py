@@ -18,14 +18,14 @@ from appliance.errors import Rejected
 from appliance.picture.overlay import overlay
 from appliance.service.instance_reader import Reader, Reading
 from appliance.service.pipeline_assembly import pipeline_of
-from provisioning.demonstration.pictures import content_of, radiograph_files, spread
-from provisioning.demonstration.rendering import contact_sheet
+from provisioning.contact_sheet import write_contact_sheet
+from provisioning.radiograph_files import find_radiograph_files, pick_evenly, read_instance
 
 
 def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | None, console: Console) -> None:
     """Print a table with an answer or a reason per file; write overlays and `results.json` into `folder`."""
     reader = Reader(pipeline_of(Configuration(analyse=Analyse(pack=pack))))
-    files = spread(radiograph_files(paths), limit)
+    files = pick_evenly(find_radiograph_files(paths), limit)
     table = Table(caption="AI second reader - not for diagnosis - the radiologist decides")
     for name in ("file", "site", "answer", "probability", "focus", "ms"):
         table.add_column(name, justify="right" if name in ("probability", "focus", "ms") else "left")
@@ -36,7 +36,7 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
     with closing(reader):  # also at Ctrl-C, where its thread waits for a file
         for number, file in enumerate(track(files, description="reading", console=console)):
             try:
-                reading = reader.read(reader.examine(partial(content_of, file)))
+                reading = reader.read(reader.examine(partial(read_instance, file)))
             except Rejected as error:
                 table.add_row(escape(file.name), "-", f"[dim]{escape(error.reason)}[/]", "-", "-", "-")
                 records.append({"file": file.name, "rejected": {"code": error.code, "reason": error.reason}})
@@ -52,7 +52,7 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
                 {"file": file.name, "picture": picture, "result": json.loads(reading.analysis.result.to_json())}
             )
     if folder:
-        contact_sheet(pictures, folder / "contact_sheet.png")
+        write_contact_sheet(pictures, folder / "contact_sheet.png")
         (folder / "results.json").write_text(json.dumps(records, indent=1))
     console.print(table)
 

@@ -1,44 +1,21 @@
-"""What came back, for people: a Secondary Capture as PNG, a structured report as text."""
+"""Artefacts in a form that people can open: a Secondary Capture as PNG, a structured report as text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image
 from pydicom.dataset import Dataset
-
-from appliance.picture.text import font
-
-SHEET_PX, SHEET_COLUMNS, SHEET_TEXT_PX = 420, 4, 18
-"""Side of a picture on a contact sheet, pictures in a row, and the size of their names."""
 
 
 def png_from_secondary_capture(ds: Dataset, path: Path) -> None:
-    """Write the pixels of a Secondary Capture, which are as displayed, to `path`."""
+    """Write the pixels of a Secondary Capture to `path`; they are stored as they are displayed."""
     Image.fromarray(ds.pixel_array).save(path)
 
 
-def contact_sheet(pictures: Sequence[tuple[str, Path]], path: Path) -> None:
-    """Write one picture of all `pictures`, each under its name, to `path`; nothing if there are none."""
-    if not pictures:
-        return
-    columns = min(SHEET_COLUMNS, len(pictures))
-    step_x, step_y = SHEET_PX + 10, SHEET_PX + 2 * SHEET_TEXT_PX
-    sheet = Image.new("RGB", (columns * step_x, -(-len(pictures) // columns) * step_y), (40, 40, 44))
-    draw = ImageDraw.Draw(sheet)
-    for k, (name, file) in enumerate(pictures):
-        x, y = k % columns * step_x + 5, k // columns * step_y
-        draw.text((x, y + 6), name, (230, 230, 230), font(SHEET_TEXT_PX))
-        with Image.open(file) as picture:
-            small = picture.convert("RGB")
-        small.thumbnail((SHEET_PX, SHEET_PX), Image.Resampling.LANCZOS)
-        sheet.paste(small, (x, y + 2 * SHEET_TEXT_PX - 6))
-    sheet.save(path)
-
-
 def text_from_structured_report(ds: Dataset) -> str:
-    """The content tree of an SR document as indented lines, without identity."""
+    """Return the content tree of an SR document as indented lines, without the patient's identity."""
     return "\n".join(_lines(ds, 0)) + "\n"
 
 
