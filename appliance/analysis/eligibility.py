@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from appliance.config import Analyse, Films
+from appliance.config import Analyse, Origins
 from appliance.domain.finding import NotAnalysed
 from appliance.domain.identifiers import Site, is_valid_uid
 from appliance.domain.radiograph import Header
@@ -127,12 +127,12 @@ def shows_a_trunk(sites: Iterable[Site], header: Header) -> bool:
     return not named_sites(header) and found.count(Site.SHOULDER) > 1 and Site.SPINE in found
 
 
-def comes_from(header: Header, films: Films) -> bool:
-    """Whether one of the patterns fits."""
+def comes_from(header: Header, origins: Origins) -> bool:
+    """Return whether one of the patterns matches the header."""
     pairs = (
-        (films.stations, [header.station_name]),
-        (films.ae_titles, [header.calling_ae_title]),
-        (films.descriptions, header.descriptions),
+        (origins.stations, [header.station_name]),
+        (origins.ae_titles, [header.calling_ae_title]),
+        (origins.descriptions, header.descriptions),
     )
     return any(
         fnmatchcase(text.upper(), pattern.upper())

@@ -12,7 +12,7 @@ import pytest
 from appliance.analysis.classifier import Classifier
 from appliance.analysis.localiser import Localiser
 from appliance.analysis.pipeline import Pipeline
-from appliance.config import Analyse, Films
+from appliance.config import Analyse, Origins
 from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import Header, Radiograph, StoredValues, Window
 from appliance.preprocessing.reference import ReferencePreprocessor
@@ -89,7 +89,7 @@ def test_hardware_and_casts_are_told(flags: tuple[float, float], seen: list[str]
 
 
 def test_a_mobile_film_is_told() -> None:
-    rules = Analyse(mobile=Films(stations=("PORT*",)))
+    rules = Analyse(mobile=Origins(stations=("PORT*",)))
     assert caveats(rules=rules, station_name="PORT2") == ("mobile film: not what the engines were measured on",)
     assert caveats(rules=rules, station_name="ROOM2") == ()
 

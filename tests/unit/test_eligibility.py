@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from appliance.analysis.eligibility import UNANSWERED, comes_from, named_sites, shows_a_trunk, why_not
-from appliance.config import Analyse, Films
+from appliance.config import Analyse, Origins
 from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import Header
 
@@ -94,7 +94,7 @@ def test_what_nobody_is_told() -> None:
 
 
 def test_the_site_may_ignore_whole_sources() -> None:
-    rules = Analyse(ignore=Films(ae_titles=("CAD*",), descriptions=("*bone suppression*",)))
+    rules = Analyse(ignore=Origins(ae_titles=("CAD*",), descriptions=("*bone suppression*",)))
     ignored = why_not(changed(calling_ae_title="CAD_BOX"), rules)
     assert ignored is not None
     assert ignored.code == "ignored"
@@ -112,7 +112,7 @@ def test_the_site_may_ignore_whole_sources() -> None:
     ],
 )
 def test_sources_are_told_by_patterns(change: dict[str, object], fits: bool) -> None:
-    assert comes_from(changed(**change), Films(stations=("port*",), descriptions=("*bedside*",))) is fits
+    assert comes_from(changed(**change), Origins(stations=("port*",), descriptions=("*bedside*",))) is fits
 
 
 def test_a_body_part_is_known_however_it_is_written() -> None:

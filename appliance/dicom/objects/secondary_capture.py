@@ -59,7 +59,7 @@ def sc_uid(result: Result, look: Picture = AS_RECEIVED) -> str:
 
 
 def _kind(look: Picture) -> str:
-    rendered = look.rendered
+    rendered = look.pixel_options
     return "sc" if rendered == AS_RECEIVED else f"sc {rendered.model_dump_json()}"
 
 

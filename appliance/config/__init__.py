@@ -1,0 +1,40 @@
+"""The configuration: one TOML file, checked whole, every error at once, each default written once.
+
+One module for each table of the file; `read_configuration` reads it.
+"""
+
+from .analyse import Analyse, Origins, PresetWindow, Study
+from .configuration import Configuration
+from .destinations import Colours, DestinationConfig, DicomDestination, FhirDestination, Picture
+from .file import ConfigurationError, read_configuration
+from .hl7 import Codes, Hl7Destination, Observations
+from .receive import Hl7Listener, Peer, Receive, Tls
+from .section import Section
+from .status import Retention, Status
+from .tls import ClientTls
+
+__all__ = [
+    "Analyse",
+    "ClientTls",
+    "Codes",
+    "Colours",
+    "Configuration",
+    "ConfigurationError",
+    "DestinationConfig",
+    "DicomDestination",
+    "FhirDestination",
+    "Hl7Destination",
+    "Hl7Listener",
+    "Observations",
+    "Origins",
+    "Peer",
+    "Picture",
+    "PresetWindow",
+    "Receive",
+    "Retention",
+    "Section",
+    "Status",
+    "Study",
+    "Tls",
+    "read_configuration",
+]

@@ -1,0 +1,68 @@
+"""The whole file as one record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from .analyse import Analyse, Study
+from .destinations import DestinationConfig
+from .receive import Receive
+from .section import Section
+from .status import Retention, Status
+
+
+class Configuration(Section):
+    """All settings, with the folders that follow from them."""
+
+    state_dir: Path = Field(Path("/var/lib/osteon"), description="Database and spool")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in state_dir")
+    receive: Receive = Receive()
+    analyse: Analyse = Analyse()
+    study: Study = Study()
+    destinations: tuple[DestinationConfig, ...] = ()
+    status: Status = Status()
+    retention: Retention = Retention()
+
+    @model_validator(mode="after")
+    def _require_unique_names(self) -> Configuration:
+        names = [d.name for d in self.destinations]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"destinations have the same name: {', '.join(twice)}: give each its own")
+        return self
+
+    @model_validator(mode="after")
+    def _require_different_ports(self) -> Configuration:
+        receive = self.receive
+        ports = {"status.port": self.status.port}
+        if receive.plain:
+            ports["receive.port"] = receive.port
+        if receive.tls:
+            ports["receive.tls.port"] = receive.tls.port
+        if receive.hl7:
+            ports["receive.hl7.port"] = receive.hl7.port
+        for port in {p for p in ports.values() if p}:
+            if len(same := sorted(key for key, value in ports.items() if value == port)) > 1:
+                raise ValueError(f"{' and '.join(same)} are both {port}: give each listener its own port")
+        return self
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the database."""
+        return self.database_url or f"sqlite:///{self.state_dir / 'osteon.db'}"
+
+    @property
+    def packs_dir(self) -> Path:
+        """Folder of the installed packs."""
+        return self.state_dir / "packs"
+
+    @property
+    def plans_dir(self) -> Path:
+        """Folder of TensorRT's plans: it may be deleted, the plans are built again."""
+        return self.state_dir / "plans"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Folder of the spool."""
+        return self.state_dir / "spool"

@@ -1,0 +1,109 @@
+"""``[[destinations]]``: PACS and FHIR servers; `appliance.config.hl7` has the RIS."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .hl7 import Hl7Destination
+from .section import WEB_ADDRESS, AeTitle, Port, Section
+from .tls import ClientTls
+
+Colours = Literal["standard", "colour_blind"]
+"""Colour scales of the heat map."""
+
+
+class Picture(Section):
+    """The look of a destination's Secondary Captures."""
+
+    layout: Literal["overlay", "beside", "grey"] = Field(
+        "overlay",
+        description="Heat on the radiograph; both, the radiograph beside it; or box alone, MONOCHROME2",
+    )
+    colours: Colours = Field("standard", description="Colours of the heat map")
+    compression: Literal["none", "jpeg"] = Field("none", description="jpeg: JPEG Baseline, lossy, for narrow lines")
+    longest_px: int | None = Field(
+        None, ge=256, le=20000, description="Longest side of the radiograph in the picture; default: as received"
+    )
+    not_analysed: bool = Field(False, description="Send a picture with the reason for radiographs not analysed, too")
+
+    @property
+    def pixel_options(self) -> Picture:
+        """The options that change the pixels; the others are set to their defaults."""
+        return self.model_copy(update={"not_analysed": False})
+
+
+class DicomDestination(Section):
+    """A PACS that accepts Secondary Capture and SR, and its profile."""
+
+    kind: Literal["dicom"]
+    name: str = Field(min_length=1, max_length=64)
+    host: str
+    port: Port
+    called_ae_title: AeTitle
+    calling_ae_title: AeTitle = "OSTEON"
+    objects: tuple[Literal["sc", "pr", "summary", "sr", "ko"], ...] = Field(
+        ("sc", "summary", "sr"),
+        description="Overlay, presentation state, study at a glance, report, key objects (positive radiographs)",
+    )
+    picture: Picture = Picture()
+    sr: Literal["comprehensive_3d", "comprehensive"] = Field(
+        "comprehensive_3d", description="SOP class of the report; a few archives accept Comprehensive SR only"
+    )
+    timeout_s: float = Field(30.0, gt=0, le=60)
+    transfer_syntaxes: tuple[Literal["compressed", "explicit", "implicit"], ...] = Field(
+        ("compressed", "explicit", "implicit"), min_length=1, description="Encodings to offer, best first"
+    )
+    character_set: Literal[
+        "ISO_IR 192",
+        "ISO_IR 100",
+        "ISO_IR 101",
+        "ISO_IR 109",
+        "ISO_IR 110",
+        "ISO_IR 126",
+        "ISO_IR 127",
+        "ISO_IR 138",
+        "ISO_IR 144",
+        "ISO_IR 148",
+    ] = Field("ISO_IR 192", description="Specific Character Set of our objects; letters outside it become ?")
+    max_pdu_bytes: int = Field(131072, ge=4096, le=1 << 20, description="Largest PDU that we send or accept")
+    objects_at_a_time: int = Field(20, ge=1, le=200, description="Objects on one association")
+    tls: ClientTls | None = Field(None, description="Connect with TLS")
+    existing: Literal["accept", "verify", "hold"] = Field(
+        "accept",
+        description="When the peer says that it has the object (0x0111): count as delivered, look for it, or park it",
+    )
+    proof: Literal["none", "find", "commitment"] = Field(
+        "none", description="Delivered only when C-FIND shows the object, or storage commitment confirms it"
+    )
+    recheck_identity: bool = Field(
+        False, description="Ask by C-FIND for the study's patient before sending; park deliveries if it has changed"
+    )
+
+
+class FhirDestination(Section):
+    """A FHIR R4 server that accepts a transaction Bundle, and its profile."""
+
+    kind: Literal["fhir"]
+    name: str = Field(min_length=1, max_length=64)
+    base_url: str = Field(pattern=WEB_ADDRESS)
+    bearer: str | None = Field(None, repr=False)
+    tls: ClientTls | None = Field(
+        None, description="Authorities of the server's certificate, and our certificate if the server asks for one"
+    )
+    patient_system: str | None = Field(
+        None, description="URI of your patient numbers; default: made from the source's issuer"
+    )
+    patient: Literal["create", "reference"] = Field(
+        "create", description="For a patient unknown to the server: create the patient, or let the transaction fail"
+    )
+    imaging_study: Literal["create", "reference"] = Field("create", description="The same for the study")
+    revised_status: Literal["preliminary", "amended"] = Field("preliminary", description="Status from revision 2 on")
+    flag: Literal["task", "none"] = Field("none", description="Send a Task by which the worklist can be ordered")
+    flagged: tuple[Literal["positive", "doubt"], ...] = Field(("positive",), description="Answers that are flagged")
+    timeout_s: float = Field(30.0, gt=0, le=60)
+
+
+DestinationConfig = Annotated[DicomDestination | Hl7Destination | FhirDestination, Field(discriminator="kind")]
+"""One table of ``[[destinations]]``, by its ``kind``."""
