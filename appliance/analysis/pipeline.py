@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
 
 import numpy as np
 
-from appliance.compute import Compute, on_cpu
 from appliance.config import Analyse
 from appliance.domain.finding import Answer, Box, Finding, NotAnalysed, UnreadRegion
 from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import Header, Radiograph
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Provenance, Result
-from appliance.picture.heat import Draw, draw_heats
 from appliance.ports import Heat, Preprocessor
 from appliance.preprocessing.recipe import REGION_PX, Cut, Prepared, fitted_size
 from kernels.device import OutOfMemory
@@ -52,7 +50,7 @@ class Analysis:
 
 @dataclass(slots=True)
 class Pipeline:
-    """Preprocess, localise, classify: the engines of one pack behind one call; and what draws their heat maps."""
+    """Preprocess, localise, classify: the engines of one pack behind one call."""
 
     preprocessor: Preprocessor
     localiser: Localiser
@@ -60,8 +58,6 @@ class Pipeline:
     provenance: Provenance
     rules: Analyse
     now: Callable[[], datetime]
-    compute: Compute = field(default_factory=lambda: on_cpu("nothing else was asked for"))
-    draw: Draw = draw_heats
 
     def analyse(self, radiograph: Radiograph) -> Analysis:
         """The answer for one eligible radiograph; raises as `analyse_all`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import takewhile
@@ -14,14 +14,13 @@ from typing import Any
 from sqlalchemy import Engine, Row
 from sqlalchemy.exc import SQLAlchemyError
 
-from appliance.config import DestinationConfig, Study
+from appliance.config import Study
 from appliance.dicom.objects.patient_study import patient_digest
 from appliance.dicom.reading.rejection import rejection_from_dataset
 from appliance.dicom.transfer_syntaxes import RADIOGRAPHS
 from appliance.domain.job import Event, Lease
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, OsteonError, Rejected, Transient
-from appliance.picture.heat import Draw, draw_heats
 from appliance.storage.ledger import Answered, instances_of, latest_answer, record_result
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool, SpoolDamaged
@@ -30,7 +29,7 @@ from appliance.storage.tables import analyses
 from engines.runner import RunnerError
 from kernels.operations import KernelError
 
-from .artefacts import of_radiograph, picture
+from .artefacts import Renderer
 from .bugs import bug
 from .instance_reader import TOGETHER_PX, Examined, Headers, Reader, Reading
 
@@ -70,14 +69,13 @@ class Analyser:
         spool: FileSpool,
         reader: Reader,
         headers: Headers,
-        destinations: Sequence[DestinationConfig],
+        renderer: Renderer,
         settling: Study,
         most: int = 1,
-        draw: Draw = draw_heats,
     ) -> None:
         self._engine, self._queue, self._spool = engine, queue, spool
         self._reader, self._headers = reader, headers
-        self._destinations, self._settling, self._most, self._draw = destinations, settling, most, draw
+        self._renderer, self._settling, self._most = renderer, settling, most
         self.done = 0
 
     def step(self) -> bool:
@@ -187,13 +185,11 @@ class Analyser:
         result, latest = reading.analysis.result, case.latest
         if latest:
             result = dataclasses.replace(result, revision=latest.revision + 1, predecessor=latest.predecessor)
-        analysis = dataclasses.replace(reading.analysis, result=result)
+        reading = dataclasses.replace(reading, analysis=dataclasses.replace(reading.analysis, result=result))
         lease = self._queue.renew(case.lease)
-        made = of_radiograph(
-            reading.source, analysis, reading.grey, reading.window, self._destinations, self._spool.put, self._draw
-        )
-        overlay = picture(result, analysis, reading.grey, self._draw)
-        picture_digest = self._spool.put(overlay) if overlay else ""
+        made = self._renderer.render_radiograph(reading)
+        thumbnail = self._renderer.render_thumbnail(reading)
+        picture_digest = self._spool.put(thumbnail) if thumbnail else ""
         reason = result.not_analysed
         event = Event.DECLINE if reason else Event.FINISH
         with self._queue.ending(lease, event, *((reason.code, reason.reason) if reason else ())) as connection:

@@ -1,13 +1,13 @@
-"""Every form of one result that the site's destinations take, rendered once and kept in the spool.
+"""Artefacts of results: everything that the destinations get, rendered once and kept in the spool.
 
-A delivery is bytes and an address: what is sent again is the same object. What is said of a radiograph leaves at
-once; what is said of its study, when that has settled.
+A delivery is bytes and an address, so that a repeated delivery sends the same object. The artefacts of a radiograph
+leave at once, those of its study after the study has settled.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from types import MappingProxyType
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from appliance.analysis.pipeline import Analysis
 from appliance.config import DestinationConfig, DicomDestination, Hl7Destination
 from appliance.dicom.objects.image_pixel import Compression
 from appliance.dicom.objects.key_objects import key_objects
@@ -29,11 +28,9 @@ from appliance.dicom.objects.study_summary import page_kinds, page_uid, study_su
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.scu.negotiation import report_uid
 from appliance.domain.finding import Answer
-from appliance.domain.radiograph import Window
-from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
 from appliance.errors import OsteonError, Rejected, Transient
-from appliance.picture.heat import Draw, draw_heats
+from appliance.picture.heat import Draw
 from appliance.picture.overlay import overlay, thumbnail
 from appliance.reporting.fhir import bundle as fhir
 from appliance.reporting.hl7 import oru
@@ -50,8 +47,9 @@ from appliance.storage.outgoing import Outgoing
 from kernels.operations import KernelError
 
 from .bugs import bug
+from .instance_reader import Reading
 
-PICTURE_PX = 512
+THUMBNAIL_PX = 512
 """Longer side of the overlay that is kept for the summary of the study."""
 
 Put = Callable[[bytes], str]
@@ -59,142 +57,184 @@ Put = Callable[[bytes], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """One artefact that a destination gets: what it is, how the peer knows it, and how it is made."""
+class Rendering:
+    """One artefact of a destination before it is rendered: its kind, the identifier that the peer will know, and how.
+
+    `render` may raise; the delivery is then recorded without content, with the reason.
+    """
 
     kind: str
     identifier: str
-    made: Callable[[], bytes]
+    render: Callable[[], bytes]
 
 
-def of_radiograph(
-    source: Dataset,
-    analysis: Analysis,
-    grey: NDArray[np.uint8] | None,
-    window: Window | None,
-    destinations: Sequence[DestinationConfig],
-    put: Put,
-    draw: Draw = draw_heats,
-) -> list[Outgoing]:
-    """What is said of one radiograph, and to whom; of one that was not analysed where that is asked for.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renderer:
+    """Renders results as the destinations of a site take them.
 
-    Raises
-    ------
-    Transient
-        If nothing can be kept now.
-    KernelError
-        If `draw` uses a GPU, and that fails.
-    """
-    result = analysis.result
-    is_analysed = result.answer is not Answer.NOT_ANALYSED
-
-    def forms(destination: DestinationConfig) -> Iterator[Form]:
-        if not isinstance(destination, DicomDestination):
-            return
-        look = destination.picture
-        if "sc" in destination.objects and (is_analysed or look.not_analysed):
-
-            def capture() -> bytes:
-                dated = replace(result, created_at=local_time(source, result))  # as in the object's header
-                pixels = overlay(grey, dated, analysis.heats, look, draw)
-                return part10_bytes(secondary_capture(source, result, pixels, look))
-
-            yield Form("sc", sc_uid(result, look), capture)
-        # what was sent as RGB has nothing that a presentation state could window
-        if "pr" in destination.objects and is_analysed and window is not None and is_presentable(source):
-            yield Form("pr", result.uid("pr"), lambda: part10_bytes(presentation_state(source, result, window)))
-
-    return list(_outgoing(forms, destinations, put))
-
-
-def of_study(
-    study: StudyResult,
-    sources: Mapping[str, Dataset],
-    pictures: Mapping[str, NDArray[np.uint8]],
-    destinations: Sequence[DestinationConfig],
-    put: Put,
-    raised: Mapping[str, Dataset] = MappingProxyType({}),
-) -> list[Outgoing]:
-    """What is said of one study, and to whom.
-
-    Parameters
+    Attributes
     ----------
-    sources, pictures
-        By SOP Instance UID: the radiographs' data sets without pixels, and the overlays (h, w, 3) of those analysed.
-    raised
-        By destination that an earlier revision has flagged the order at: the radiograph that names the order.
+    draw
+        Draws heat maps over a radiograph: on the CPU, or by a GPU's kernel.
     """
-    source = sources[study.results[-1].sop_instance_uid]
 
-    @cache
-    def pages(compression: Compression) -> tuple[Dataset, ...]:
-        return study_summary(study, sources, pictures, compression)
+    destinations: Sequence[DestinationConfig]
+    put: Put
+    draw: Draw
 
-    def forms(destination: DestinationConfig) -> Iterator[Form]:
+    def render_radiograph(self, reading: Reading) -> list[Outgoing]:
+        """Render the artefacts of one radiograph.
+
+        Raises
+        ------
+        Transient
+            If the spool cannot keep anything now.
+        KernelError
+            If `draw` uses a GPU, and that fails.
+        """
+        return list(self._render_all(partial(_of_radiograph, reading, self.draw)))
+
+    def render_study(
+        self,
+        study: StudyResult,
+        sources: Mapping[str, Dataset],
+        thumbnails: Mapping[str, NDArray[np.uint8]],
+        flagged_by: Mapping[str, Dataset] = MappingProxyType({}),
+    ) -> list[Outgoing]:
+        """Render the artefacts of one study.
+
+        Parameters
+        ----------
+        sources, thumbnails
+            By SOP Instance UID: the radiographs' data sets without pixels, and the overlays (h, w, 3) of those
+            analysed.
+        flagged_by
+            By name of a destination at which an earlier revision has flagged the order: the radiograph that names it.
+
+        Raises
+        ------
+        Transient
+            If the spool cannot keep anything now.
+        """
+        return list(self._render_all(_StudyRenderings(study, sources, thumbnails, flagged_by).of))
+
+    def render_thumbnail(self, reading: Reading) -> bytes | None:
+        """Render the radiograph with heat and regions as a small PNG for the summary; None if it has no pixels."""
+        if reading.grey is None:
+            return None
+        file = io.BytesIO()
+        analysis = reading.analysis
+        drawn = thumbnail(reading.grey, analysis.result, analysis.heats, THUMBNAIL_PX, self.draw)
+        Image.fromarray(drawn).save(file, "PNG", compress_level=1)
+        return file.getvalue()
+
+    def _render_all(self, renderings_for: Callable[[DestinationConfig], Iterable[Rendering]]) -> Iterator[Outgoing]:
+        """Render and keep the artefacts of each destination; archives share the objects that have the same UID."""
+        digests: dict[str, str] = {}
+        for destination in self.destinations:
+            for rendering in renderings_for(destination):
+                error: OsteonError | None = None
+                digest = digests.get(rendering.identifier, "")
+                if not digest:
+                    digest, error = self._render(rendering, destination)
+                if isinstance(destination, DicomDestination):
+                    digests[rendering.identifier] = digest
+                yield Outgoing(
+                    destination=destination.name,
+                    kind=rendering.kind,
+                    identifier=rendering.identifier,
+                    digest=digest,
+                    refused=error,
+                )
+
+    def _render(self, rendering: Rendering, destination: DestinationConfig) -> tuple[str, OsteonError | None]:
+        """Return the digest of the rendered bytes, or no digest and the reason."""
+        try:
+            return self.put(rendering.render()), None
+        except Rejected as error:
+            return "", error
+        except (Transient, KernelError):  # a disk or a GPU that fails, fails for every artefact
+            raise
+        except Exception as error:  # noqa: BLE001  a bug in one artefact must not cost the others
+            return "", bug(error, f"{rendering.kind} for {destination.name}")
+
+
+def _of_radiograph(reading: Reading, draw: Draw, destination: DestinationConfig) -> Iterator[Rendering]:
+    """Artefacts of one radiograph; HL7 and FHIR destinations get reports of studies only."""
+    if not isinstance(destination, DicomDestination):
+        return
+    source, analysis, look = reading.source, reading.analysis, destination.picture
+    result, window = analysis.result, reading.window
+    is_analysed = result.answer is not Answer.NOT_ANALYSED
+    if "sc" in destination.objects and (is_analysed or look.not_analysed):
+
+        def render_capture() -> bytes:
+            dated = replace(result, created_at=local_time(source, result))  # as in the object's header
+            pixels = overlay(reading.grey, dated, analysis.heats, look, draw)
+            return part10_bytes(secondary_capture(source, result, pixels, look))
+
+        yield Rendering("sc", sc_uid(result, look), render_capture)
+    # a presentation state windows grey values: it has no use for a radiograph that was sent as RGB
+    if "pr" in destination.objects and is_analysed and window is not None and is_presentable(source):
+        yield Rendering("pr", result.uid("pr"), lambda: part10_bytes(presentation_state(source, result, window)))
+
+
+class _StudyRenderings:
+    """Artefacts of one study, by destination."""
+
+    def __init__(
+        self,
+        study: StudyResult,
+        sources: Mapping[str, Dataset],
+        thumbnails: Mapping[str, NDArray[np.uint8]],
+        flagged_by: Mapping[str, Dataset],
+    ) -> None:
+        self._study = study
+        self._sources = sources
+        self._source = sources[study.results[-1].sop_instance_uid]
+        self._flagged_by = flagged_by
+
+        @cache
+        def summary_pages(compression: Compression) -> tuple[Dataset, ...]:
+            return study_summary(study, sources, thumbnails, compression)
+
+        self._summary_pages = summary_pages
+
+    def of(self, destination: DestinationConfig) -> Iterator[Rendering]:
+        """Yield the artefacts that `destination` gets."""
+        study, source = self._study, self._source
         if isinstance(destination, DicomDestination):
-            yield from objects(destination)
+            yield from self._objects(destination)
         elif isinstance(destination, Hl7Destination):
-            yield Form("oru", oru.control_id(study, "oru"), lambda: oru.oru_r01(study, source, destination))
-            yield from priorities(destination)
+            yield Rendering("oru", oru.control_id(study, "oru"), lambda: oru.oru_r01(study, source, destination))
+            yield from self._priorities(destination)
         else:
-            yield Form("fhir", fhir.bundle_identifier(study), lambda: fhir.transaction(study, source, destination))
+            identifier = fhir.bundle_identifier(study)
+            yield Rendering("fhir", identifier, lambda: fhir.transaction(study, source, destination))
 
-    def priorities(destination: Hl7Destination) -> Iterator[Form]:
-        flagged, by = is_flagged(study, destination), raised.get(destination.name)
-        if by is not None and is_lowered(destination) and (not flagged or name_two_orders(by, source)):
-            yield Form(LOWERED, oru.control_id(study, LOWERED), lambda: priority_withdrawal(study, by, destination))
+    def _priorities(self, destination: Hl7Destination) -> Iterator[Rendering]:
+        """Updates of the order's priority: the usual one for an order flagged before, the raised one if flagged now."""
+        study, source = self._study, self._source
+        flagged, flagged_by = is_flagged(study, destination), self._flagged_by.get(destination.name)
+        if flagged_by is not None and is_lowered(destination) and (not flagged or name_two_orders(flagged_by, source)):
+            identifier = oru.control_id(study, LOWERED)
+            yield Rendering(LOWERED, identifier, lambda: priority_withdrawal(study, flagged_by, destination))
         if flagged:
-            yield Form(ORDER, oru.control_id(study, ORDER), lambda: priority_update(study, source, destination))
+            yield Rendering(ORDER, oru.control_id(study, ORDER), lambda: priority_update(study, source, destination))
 
-    def objects(destination: DicomDestination) -> Iterator[Form]:
+    def _objects(self, destination: DicomDestination) -> Iterator[Rendering]:
+        study, sources = self._study, self._sources
         if "summary" in destination.objects:
-            how = destination.picture.compression
+            compression = destination.picture.compression
             for number, kind in enumerate(page_kinds(study)):
-                yield Form(kind, page_uid(study, kind, how), partial(lambda n: part10_bytes(pages(how)[n]), number))
+                identifier = page_uid(study, kind, compression)
+                yield Rendering(kind, identifier, partial(self._summary_page, compression, number))
         if "sr" in destination.objects:
             sop_class = SOP_CLASSES[destination.sr]
             uid = report_uid(study.uid("sr"), sop_class)
-            yield Form("sr", uid, lambda: part10_bytes(structured_report(study, sources, sop_class)))
+            yield Rendering("sr", uid, lambda: part10_bytes(structured_report(study, sources, sop_class)))
         if "ko" in destination.objects and study.answer is Answer.POSITIVE:
-            yield Form("ko", study.uid("ko"), lambda: part10_bytes(key_objects(study, sources)))
+            yield Rendering("ko", study.uid("ko"), lambda: part10_bytes(key_objects(study, sources)))
 
-    return list(_outgoing(forms, destinations, put))
-
-
-def picture(
-    result: Result, analysis: Analysis, grey: NDArray[np.uint8] | None, draw: Draw = draw_heats
-) -> bytes | None:
-    """The radiograph with heat and regions as a small PNG for the summary of the study; None if it has no pixels."""
-    if grey is None:
-        return None
-    file = io.BytesIO()
-    Image.fromarray(thumbnail(grey, result, analysis.heats, PICTURE_PX, draw)).save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
-def _outgoing(
-    forms: Callable[[DestinationConfig], Iterator[Form]], destinations: Sequence[DestinationConfig], put: Put
-) -> Iterator[Outgoing]:
-    """Each form, made and kept; what two archives get under one UID is made once."""
-    kept: dict[str, str] = {}
-    for destination in destinations:
-        for form in forms(destination):
-            refused: OsteonError | None = None
-            digest = kept.get(form.identifier, "")
-            try:
-                digest = digest or put(form.made())
-            except Rejected as error:
-                refused = error
-            except (Transient, KernelError):  # a GPU that fails fails every form
-                raise
-            except Exception as error:  # noqa: BLE001  what one form cannot say must not cost the others
-                refused = bug(error, f"{form.kind} for {destination.name}")
-            if isinstance(destination, DicomDestination):
-                kept[form.identifier] = digest
-            yield Outgoing(
-                destination=destination.name,
-                kind=form.kind,
-                identifier=form.identifier,
-                digest=digest,
-                refused=refused,
-            )
+    def _summary_page(self, compression: Compression, number: int) -> bytes:
+        return part10_bytes(self._summary_pages(compression)[number])

@@ -1,4 +1,4 @@
-"""The configured pack, and the pipeline that its engines make."""
+"""Assembly of the analysis pipeline: the configured packs, the hardware that computes, and the checks before use."""
 
 from __future__ import annotations
 
@@ -42,29 +42,29 @@ from kernels.cuda import CudaKernels
 from kernels.device import Gpu
 from kernels.operations import KernelError
 
-from .notify import Notify, silent
+from .systemd_notify import Notify, silent
 
 log = logging.getLogger(__name__)
 
 GREY_LEVELS = 6
-"""Of 255, how far stage 1 may be off: one before equalisation can be a few after it, where the histogram is steep."""
+"""Tolerance of the check of stage 1, of 255: one level before equalisation is a few after it in a steep histogram."""
 
 SHIPPED = Path(engines.packs.__file__).parent
 """Folder of the packs that ship with Osteon."""
 
 
 def pack_of(config: Configuration) -> Pack:
-    """What the configuration names, as one pack; `Fault` as `packs_of`."""
+    """Return the configured packs joined into one; raises as `packs_of`."""
     return joined(packs_of(config))
 
 
 def packs_of(config: Configuration) -> list[Pack]:
-    """The packs that the configuration names: those that ship with Osteon, that were installed, or folders.
+    """Return the configured packs: shipped with Osteon, installed, or read from a folder.
 
     Raises
     ------
     Fault
-        ``pack`` with what to do about it.
+        ``pack``, with the remedy.
     """
     try:
         return [_pack(name, config) for name in (config.analyse.pack, *config.analyse.more_packs)]
@@ -73,7 +73,7 @@ def packs_of(config: Configuration) -> list[Pack]:
 
 
 def pack_folder(name: str, config: Configuration) -> Path:
-    """Where the pack of that name lies: among those that ship, those that were installed, or at that path."""
+    """Return the folder of the pack `name`: shipped with Osteon, installed, or itself a path."""
     places = (SHIPPED / name, config.packs_dir / name)
     return next((place for place in places if (place / MANIFEST).exists()), Path(name))
 
@@ -86,7 +86,7 @@ def _pack(name: str, config: Configuration) -> Pack:
 
 
 def known_sites(pack: Pack) -> Pack:
-    """`pack`, if this version of Osteon knows the sites that it speaks of.
+    """Return `pack` unchanged if this version of Osteon knows all its sites.
 
     Raises
     ------
@@ -94,65 +94,89 @@ def known_sites(pack: Pack) -> Pack:
         If it does not.
     """
     if strange := {*pack.localiser.sites, *pack.classifiers} - {site.value for site in Site}:
-        raise PackError(f"pack {pack.name} speaks of {', '.join(sorted(strange))}: upgrade Osteon")
+        raise PackError(f"pack {pack.name} has unknown sites ({', '.join(sorted(strange))}): upgrade Osteon")
     return pack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """What computes stages 1 to 3.
+    """Implementations of stages 1 to 3 on one device.
 
     Attributes
     ----------
     runner_of
-        The engine of an ONNX file, the same one each time.
+        Returns the engine of an ONNX file, always the same one.
+    draw
+        Draws heat maps over a radiograph.
     half
-        Its classifiers compute in float16.
+        Whether the classifiers compute in float16.
     """
 
     preprocessor: Preprocessor
     runner_of: Callable[[Path], Runner]
     kernels: Kernels
-    draw: Draw = draw_heats
+    draw: Draw
     half: bool = False
 
 
-def pipeline_of(config: Configuration, tell: Notify = silent) -> Pipeline:
-    """Preprocessing and the engines of the configured packs, loaded, checked against its goldens and ready.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workbench:
+    """Everything that the analyse role computes with: the pipeline, the hardware it was assembled on, and drawing."""
+
+    pipeline: Pipeline
+    compute: Compute
+    draw: Draw
+
+
+def pipeline_of(config: Configuration) -> Pipeline:
+    """Assemble the pipeline alone; raises as `assemble_workbench`."""
+    return assemble_workbench(config).pipeline
+
+
+def assemble_workbench(config: Configuration, notify: Notify = silent) -> Workbench:
+    """Load the configured packs on the configured hardware, and check them against their goldens.
 
     Parameters
     ----------
-    tell
-        Is told each step that may take long.
+    notify
+        Is called with each step that may take long.
 
     Raises
     ------
     Fault
-        ``pack`` if the pack is refused, or its networks do not compute on this machine what was measured; ``no_gpu`` or
+        ``pack`` if a pack is refused, or its networks do not reproduce their goldens on this machine; ``no_gpu`` or
         ``gpu_failed`` if the configuration insists on a GPU that cannot be used.
     """
     packs, half = packs_of(config), config.analyse.half
     compute = choose_compute(config.analyse.compute, half=half)
     if compute.device == "gpu":
         try:
-            return pipeline_on(on_gpu(config, packs, tell=tell), config, packs, compute)
+            return _workbench(on_gpu(config, packs, notify=notify), config, packs, compute)
         except (Fault, KernelError, PackError, PlanError, RunnerError) as error:
             if config.analyse.compute == "gpu":
                 raise Fault(ReasonCode.GPU_FAILED, f"{compute.name}: {error}") from error
             compute = on_cpu(f"{compute.name} was tried at start: {error}", half=half)
     try:
-        return pipeline_on(_on_cpu(config), config, packs, compute)
+        return _workbench(_on_cpu(config), config, packs, compute)
     except PackError as error:
         raise Fault(ReasonCode.PACK, str(error)) from error
 
 
+def _workbench(hardware: Hardware, config: Configuration, packs: Sequence[Pack], compute: Compute) -> Workbench:
+    return Workbench(
+        pipeline=pipeline_on(hardware, config, packs, compute),
+        compute=compute,
+        draw=hardware.draw,
+    )
+
+
 def pipeline_on(hardware: Hardware, config: Configuration, packs: Sequence[Pack], compute: Compute) -> Pipeline:
-    """The pipeline on `hardware`, which `compute` tells of.
+    """Assemble the pipeline on `hardware`; `compute` is its description in the provenance of results.
 
     Raises
     ------
     PackError
-        If a network does not reproduce its golden outputs there.
+        If a network does not reproduce its golden outputs on `hardware`.
     """
     for each in packs:
         check_goldens(each, hardware.runner_of, half=hardware.half)
@@ -175,13 +199,11 @@ def pipeline_on(hardware: Hardware, config: Configuration, packs: Sequence[Pack]
         ),
         rules=config.analyse,
         now=now,
-        compute=compute,
-        draw=hardware.draw,
     )
 
 
 def _on_cpu(config: Configuration) -> Hardware:
-    # seconds to import, and the page needs neither to describe a pack
+    # these take seconds to import, and the status role, which only describes packs, needs neither
     from appliance.preprocessing.dali import DaliPreprocessor
     from engines.onnxruntime_runner import OnnxRuntimeRunner
 
@@ -190,6 +212,7 @@ def _on_cpu(config: Configuration) -> Hardware:
         preprocessor=DaliPreprocessor("cpu", threads),
         runner_of=cache(lambda file: OnnxRuntimeRunner(file, threads)),
         kernels=reference,
+        draw=draw_heats,
     )
 
 
@@ -198,16 +221,16 @@ def on_gpu(
     packs: Sequence[Pack],
     device: Literal["cpu", "gpu"] = "gpu",
     fatbin: Path = FATBIN,
-    tell: Notify = silent,
+    notify: Notify = silent,
 ) -> Hardware:
-    """The GPU, in the thread that calls, until the process ends; plans that are not there are built.
+    """Take the GPU for the calling thread until the process ends, and build the TensorRT plans that are missing.
 
     Parameters
     ----------
     device
-        On which DALI computes.
-    tell
-        As for `pipeline_of`.
+        Device of DALI.
+    notify
+        Is called with each step that may take long.
 
     Raises
     ------
@@ -217,7 +240,7 @@ def on_gpu(
     from appliance.preprocessing.dali import DaliPreprocessor
     from engines.tensorrt_runner import TensorRtRunner
 
-    plans = _plans(config, packs, tell)
+    plans = _plans(config, packs, notify)
     gpu = Gpu()
     preprocessor = DaliPreprocessor(device, config.analyse.threads, gpu if device == "gpu" else None)
     check_preprocessor(preprocessor)
@@ -225,7 +248,7 @@ def on_gpu(
 
     @cache
     def runner_of(file: Path) -> Runner:
-        tell(f"the {file.stem} network is loaded, and compiled if this GPU meets it for the first time")
+        notify(f"loading the {file.stem} network; TensorRT compiles it on its first use with this GPU")
         return TensorRtRunner(plans[file], gpu)
 
     return Hardware(
@@ -237,25 +260,25 @@ def on_gpu(
     )
 
 
-def _plans(config: Configuration, packs: Sequence[Pack], tell: Notify) -> dict[Path, Path]:
-    """The plan of each ONNX file of `packs` for this GPU."""
+def _plans(config: Configuration, packs: Sequence[Pack], notify: Notify) -> dict[Path, Path]:
+    """Return the plan of each ONNX file of `packs` for this GPU; build those that are missing."""
     target, plans = target_of(card().compute_capability), {}
     count = sum(len(networks(pack)) for pack in packs)
-    tell(f"{count} plans are looked for, and built if they are not there")
+    notify(f"looking for {count} plans, building those that are missing")
     for pack in packs:
         for built in build_plans(pack, target, config.plans_dir, half=config.analyse.half):
             plans[built.onnx] = built.file
-            tell(f"{len(plans)} of {count} plans are there")
+            notify(f"{len(plans)} of {count} plans are ready")
     return plans
 
 
 def check_preprocessor(preprocessor: Preprocessor) -> None:
-    """Stage 1 of a ramp, as the reference makes it but for the outermost pixels; goldens only speak of networks.
+    """Compare stage 1 of a ramp with the reference, except its outermost pixels; goldens cover the networks only.
 
     Raises
     ------
     Fault
-        ``preprocessing_differs``.
+        ``preprocessing_differs`` if a pixel is off by more than `GREY_LEVELS`.
     """
     rows, columns = 700, 600
     pixels = np.add.outer(np.arange(rows), np.arange(columns)).astype(np.uint16)
@@ -266,12 +289,13 @@ def check_preprocessor(preprocessor: Preprocessor) -> None:
         worst = int(np.abs(m.astype(int) - e)[2:-2, 2:-2].max())
         if worst > GREY_LEVELS:
             raise Fault(
-                ReasonCode.PREPROCESSING_DIFFERS, f"stage 1 is off its definition by {worst} grey levels of 255 here"
+                ReasonCode.PREPROCESSING_DIFFERS,
+                f"stage 1 differs from its definition by {worst} grey levels of 255 on this machine",
             )
 
 
 def _stage_one(preprocessor: Preprocessor, stored: StoredValues, boxes: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
-    """What the networks see of each of `boxes`, and of the whole; without the padding."""
+    """Return the networks' inputs for the whole image and for each of `boxes`, without their padding."""
     (prepared,) = preprocessor.prepare([stored])
     height, width = stored.pixels.shape
     sizes = [fitted_size(height, width, IMAGE_PX)]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -18,7 +17,6 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
-from appliance.config import DestinationConfig
 from appliance.domain.job import Event, Lease
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor
@@ -38,7 +36,7 @@ from appliance.storage.studies import (
     unsaid,
 )
 
-from .artefacts import of_study
+from .artefacts import Renderer
 from .bugs import bug
 from .instance_reader import Headers
 
@@ -54,10 +52,10 @@ class Reporter:
         queue: Queue,
         spool: FileSpool,
         headers: Headers,
-        destinations: Sequence[DestinationConfig],
+        renderer: Renderer,
     ) -> None:
         self._engine, self._queue, self._spool = engine, queue, spool
-        self._headers, self._destinations = headers, destinations
+        self._headers, self._renderer = headers, renderer
 
     def step(self) -> bool:
         """Report on the study that is due for longest; False if there is none."""
@@ -104,7 +102,7 @@ class Reporter:
         pictures = {part.result.sop_instance_uid: p for part in parts if (p := self._picture(part)) is not None}
         lease = self._queue.renew(lease)
         raised = self._raised(lease.job_id, study_instance_uid)
-        made = of_study(study, sources, pictures, self._destinations, self._spool.put, raised)
+        made = self._renderer.render_study(study, sources, pictures, raised)
         with self._queue.ending(lease, Event.FINISH) as c:
             record_study_result(c, lease.job_id, study, [part.result_id for part in parts], made)
 

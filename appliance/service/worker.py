@@ -19,7 +19,7 @@ from appliance.clock import now
 from appliance.errors import Transient
 from appliance.storage.ledger import beat, forget_role
 
-from .notify import notifier
+from .systemd_notify import notifier
 
 BEAT_S = 3.0
 """How often the status page hears of a role."""

@@ -34,7 +34,7 @@ TEN_MEGAPIXELS = (3700, 2800)
 def main(pack: str, rounds: int) -> None:
     """Print the table for the CPU."""
     pipeline = pipeline_of(Configuration(analyse=Analyse(pack=pack, compute="cpu")))
-    print(pipeline.compute.name)
+    print(pipeline.provenance.compute)
     print_batches("CPU", pipeline, rounds)
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
-from appliance.analysis.pipeline import Analysis, Pipeline
+from appliance.analysis.pipeline import Analysis
 from appliance.compute import Compute
 from appliance.config import Analyse, Configuration, DicomDestination
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
@@ -21,9 +21,9 @@ from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_
 from appliance.domain.received import Received
 from appliance.preprocessing.reference import displayed
 from appliance.service.analyser import Analyser
-from appliance.service.artefacts import of_radiograph, picture
-from appliance.service.instance_reader import Headers, Reader
-from appliance.service.pipeline_assembly import on_gpu, packs_of, pipeline_of, pipeline_on
+from appliance.service.artefacts import Renderer
+from appliance.service.instance_reader import Headers, Reader, Reading
+from appliance.service.pipeline_assembly import Workbench, assemble_workbench, on_gpu, packs_of, pipeline_on
 from appliance.storage.database import open_database
 from appliance.storage.ledger import keep_instance
 from appliance.storage.queue import Queue
@@ -41,7 +41,7 @@ GPU = Compute(device="gpu", name="gpu (under test)", reason="it is tested")
 
 
 @pytest.fixture(scope="module", params=["float32", "float16"])
-def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pipeline, Pipeline]:
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workbench, Workbench]:
     """The pipelines on the CPU, whose precision is always the same, and on the GPU."""
     analyse = Analyse(pack="phantom", compute="cpu", precision=request.param)
     config = Configuration(state_dir=tmp_path_factory.mktemp("state"), analyse=analyse)
@@ -49,22 +49,25 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     # where tests.support.driver stands in for a GPU, there is none for DALI
     device = "cpu" if load_tensorrt().__version__ == "0" else "gpu"
     hardware = on_gpu(config, packs, device, fatbin_of_today(tmp_path_factory.mktemp("fatbin")))
-    return pipeline_of(config), pipeline_on(hardware, config, packs, GPU)
+    on_the_gpu = Workbench(pipeline=pipeline_on(hardware, config, packs, GPU), compute=GPU, draw=hardware.draw)
+    return assemble_workbench(config), on_the_gpu
 
 
 @pytest.mark.parametrize("fractured", [True, False])
 @pytest.mark.parametrize("site", [s.value for s in SITES])
-def test_the_same_radiograph_gets_the_same_answer(both: tuple[Pipeline, Pipeline], site: str, fractured: bool) -> None:
+def test_the_same_radiograph_gets_the_same_answer(
+    both: tuple[Workbench, Workbench], site: str, fractured: bool
+) -> None:
     ds = instance_from_phantom(phantom(site, 3, fractured))
     radiograph = radiograph_from_dataset(ds, header_from_dataset(ds, ""))
-    same(*(pipeline.analyse(radiograph) for pipeline in both))
+    same(*(workbench.pipeline.analyse(radiograph) for workbench in both))
 
 
-def test_together_they_get_the_same_answers(both: tuple[Pipeline, Pipeline]) -> None:
+def test_together_they_get_the_same_answers(both: tuple[Workbench, Workbench]) -> None:
     instances = [instance_from_phantom(phantom(s.value, 4, number == 0)) for number in (0, 1, 2) for s in SITES]
     radiographs = [radiograph_from_dataset(ds, header_from_dataset(ds, "")) for ds in instances]
     assert len(radiographs) > 16
-    on_cpu, on_the_gpu = both
+    on_cpu, on_the_gpu = (workbench.pipeline for workbench in both)
     for film, together in zip(radiographs, on_the_gpu.analyse_all(radiographs), strict=True):
         same(on_cpu.analyse(film), together)
 
@@ -85,18 +88,20 @@ def same(on_cpu: Analysis, on_the_gpu: Analysis) -> None:
 
 
 @pytest.mark.parametrize("site", [s.value for s in SITES])
-def test_the_same_analysis_is_drawn_alike(both: tuple[Pipeline, Pipeline], site: str, tmp_path: Path) -> None:
+def test_the_same_analysis_is_drawn_alike(both: tuple[Workbench, Workbench], site: str, tmp_path: Path) -> None:
     """As Secondary Capture and as the picture in the summary; where it reaches over the radiograph, there is colour."""
     ds = instance_from_phantom(phantom(site, 3, True))
     radiograph = radiograph_from_dataset(ds, header_from_dataset(ds, ""))
-    analysis, grey = both[0].analyse(radiograph), displayed(radiograph.stored)
+    analysis, grey = both[0].pipeline.analyse(radiograph), displayed(radiograph.stored)
     values = {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": 1, "called_ae_title": "PACS"}
     archive = DicomDestination.model_validate(values | {"objects": ("sc",)})
     spool, captures, pictures = FileSpool(tmp_path), [], []
-    for draw in (both[0].draw, both[1].draw):
-        (made,) = of_radiograph(ds, analysis, grey, radiograph.stored.window, [archive], spool.put, draw)
+    reading = Reading(source=ds, analysis=analysis, grey=grey, window=radiograph.stored.window)
+    for workbench in both:
+        renderer = Renderer(destinations=[archive], put=spool.put, draw=workbench.draw)
+        (made,) = renderer.render_radiograph(reading)
         captures.append(dataset_from_bytes(spool.get(made.digest)).pixel_array)
-        png = picture(analysis.result, analysis, grey, draw)
+        png = renderer.render_thumbnail(reading)
         assert png
         pictures.append(np.asarray(Image.open(io.BytesIO(png))))
     assert both[0].draw is not both[1].draw
@@ -106,13 +111,14 @@ def test_the_same_analysis_is_drawn_alike(both: tuple[Pipeline, Pipeline], site:
         assert np.ptp(actual.astype(int), axis=2).max() > 50
 
 
-def test_the_role_answers_alike(both: tuple[Pipeline, Pipeline], tmp_path: Path) -> None:
+def test_the_role_answers_alike(both: tuple[Workbench, Workbench], tmp_path: Path) -> None:
     """From the spool to the delivery: the same radiograph, analysed, drawn and kept by each."""
     ds = instance_from_phantom(phantom("wrist", 3, True))
     values = {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": 1, "called_ae_title": "PACS"}
     archive = DicomDestination.model_validate(values | {"objects": ("sc",)})
     captures = []
-    for number, pipeline in enumerate(both):
+    for number, workbench in enumerate(both):
+        pipeline = workbench.pipeline
         config = Configuration(state_dir=tmp_path / str(number))
         engine, spool = open_database(config.database), FileSpool(config.spool_dir)
         received = Received(
@@ -125,7 +131,8 @@ def test_the_role_answers_alike(both: tuple[Pipeline, Pipeline], tmp_path: Path)
         )
         keep_instance(engine, received)
         reader, headers, queue = Reader(pipeline), Headers(pipeline.rules), Queue(engine, analyses, "me")
-        analyser = Analyser(engine, queue, spool, reader, headers, [archive], config.study, draw=pipeline.draw)
+        renderer = Renderer(destinations=[archive], put=spool.put, draw=workbench.draw)
+        analyser = Analyser(engine, queue, spool, reader, headers, renderer, config.study)
         assert analyser.step()
         reader.close()
         headers.close()

@@ -34,7 +34,8 @@ from appliance.picture.heat import drawn_by
 from appliance.analysis.pipeline import Analysis
 from appliance.config import DicomDestination
 from appliance.ports import Heat
-from appliance.service.artefacts import of_radiograph
+from appliance.service.artefacts import Renderer
+from appliance.service.instance_reader import Reading
 from kernels.cuda import CudaKernels
 from kernels.device import Gpu
 from tests.support.results import finding, result
@@ -44,7 +45,8 @@ archive = DicomDestination(kind="dicom", name="a", host="b", port=1, called_ae_t
 with Gpu() as gpu:
     draw = drawn_by(CudaKernels(gpu, fatbin=pathlib.Path({str(SOURCE)!r})))
     given, film = Analysis(result=result(source(), finding()), heats=(heat,)), np.ones((300, 300), np.uint8)
-    print(of_radiograph(source(), given, film, None, [archive], lambda content: "kept", draw)[0].digest)
+    renderer = Renderer(destinations=[archive], put=lambda content: "kept", draw=draw)
+    print(renderer.render_radiograph(Reading(source=source(), analysis=given, grey=film))[0].digest)
 """
 
 

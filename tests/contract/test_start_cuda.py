@@ -31,8 +31,8 @@ state, fatbin, wanted, precision = sys.argv[1:]
 appliance.compute.FATBIN = pathlib.Path(fatbin)
 analyse = Analyse(pack="phantom", compute=wanted, precision=precision)
 config = Configuration(state_dir=pathlib.Path(state), analyse=analyse)
-pipeline = engines.pipeline_of(config)
-print(json.dumps(dataclasses.asdict(pipeline.compute) | {"stamped": pipeline.provenance.compute}))
+workbench = engines.assemble_workbench(config)
+print(json.dumps(dataclasses.asdict(workbench.compute) | {"stamped": workbench.pipeline.provenance.compute}))
 """
 
 
@@ -52,11 +52,11 @@ LOAD = """
 import pathlib, sys
 from appliance.config import Analyse, Configuration
 from appliance.service.pipeline_assembly import on_gpu, packs_of
-from appliance.service.notify import starting
+from appliance.service.systemd_notify import start_notifier
 from engines.goldens import check_goldens
 config = Configuration(state_dir=pathlib.Path(sys.argv[1]), analyse=Analyse(pack="phantom"))
 packs = packs_of(config)
-hardware = on_gpu(config, packs, "cpu", pathlib.Path(sys.argv[2]), starting())
+hardware = on_gpu(config, packs, "cpu", pathlib.Path(sys.argv[2]), start_notifier())
 check_goldens(packs[0], hardware.runner_of)
 hardware.runner_of(packs[0].localiser.file)
 """
@@ -123,11 +123,11 @@ def test_a_first_start_may_take_as_long_as_its_steps(environment: dict[str, str]
     said = told(environment, program, tmp_path)
     assert all(message.startswith("EXTEND_TIMEOUT_USEC=600000000\nSTATUS=starting: ") for message in said), said
     steps = [message.partition(": ")[2] for message in said]
-    expected = ["7 plans are looked for, and built if they are not there"]
-    expected += [f"{n} of 7 plans are there" for n in range(1, 8)]
+    expected = ["looking for 7 plans, building those that are missing"]
+    expected += [f"{n} of 7 plans are ready" for n in range(1, 8)]
     assert steps[:8] == expected
     loaded = [] if program is ROLE else list(networks(read_pack(SHIPPED / "phantom", DIGEST)))
-    assert [step.split()[1] for step in steps[8:]] == loaded
+    assert [step.split()[2] for step in steps[8:]] == loaded
 
 
 def test_one_that_must_have_a_gpu_does_not_start(start: Any) -> None:

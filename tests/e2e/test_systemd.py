@@ -56,7 +56,7 @@ SLOW = f"""\
 Type=notify
 TimeoutStartSec=2
 WorkingDirectory={REPOSITORY}
-ExecStart={sys.executable} -c 'import time; from appliance.service.notify import notifier, starting; \\
+ExecStart={sys.executable} -c 'import time; from appliance.service.systemd_notify import notifier, start_notifier; \\
     {{tell}} time.sleep(6); notifier()("READY=1"); time.sleep(600)'
 """
 """Takes longer to start than its unit allows."""
@@ -100,7 +100,7 @@ def install(root: Path) -> None:
         (system / path.name).write_text(text)
     (system / "runner.service").write_text(RUNNER)
     (system / "test.target").write_text(TARGET)
-    (system / "slow.service").write_text(SLOW.format(tell='starting()("networks are built");'))
+    (system / "slow.service").write_text(SLOW.format(tell='start_notifier()("networks are built");'))
     (system / "silent.service").write_text(SLOW.format(tell=""))
     for kind in ("sysusers.d", "tmpfiles.d"):
         target = root / "usr" / "lib" / kind

@@ -45,6 +45,7 @@ from engines.runner import RunnerError
 from kernels.device import OutOfMemory
 from provisioning.demonstration.run import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
+from tests.support.profiles import renderer
 from tests.support.results import result, study
 
 AT = datetime(2026, 11, 25, tzinfo=UTC)
@@ -208,7 +209,9 @@ class Role:
         backoff = Backoff(first_s=0.0, longest_s=0.0)
         self.queue = Queue(self.engine, analyses, "me", most_attempts=attempts, backoff=backoff)
         readers, study = (self.reader, headers), Configuration().study
-        self.analyser = Analyser(self.engine, self.queue, self.spool, *readers, (), study, most)
+        self.analyser = Analyser(
+            self.engine, self.queue, self.spool, *readers, renderer((), self.spool.put), study, most
+        )
 
     def keep(self, ds: Dataset) -> str:
         received = Received(

@@ -25,6 +25,7 @@ from tests.integration.test_fhir_server import held
 from tests.integration.test_studies import HeaderReader, answered, engine, received, spool, view
 from tests.support.peers import NodePeer
 from tests.support.profiles import fhir as profile
+from tests.support.profiles import renderer
 from tests.support.results import finding, result, unanalysed
 
 START = Callable[..., NodePeer]
@@ -34,7 +35,7 @@ __all__ = ["engine", "spool"]  # fixtures
 
 @pytest.fixture
 def reporter(engine: Engine, spool: FileSpool) -> Reporter:
-    return Reporter(engine, Queue(engine, studies, "me"), spool, HeaderReader(), (FHIR,))  # type: ignore[arg-type]
+    return Reporter(engine, Queue(engine, studies, "me"), spool, HeaderReader(), renderer((FHIR,), spool.put))  # type: ignore[arg-type]
 
 
 def delivered(engine: Engine, spool: FileSpool, port: int) -> None:

@@ -26,6 +26,7 @@ from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.integration.test_batches import CONFIG, DEADLY, examine_or_die
+from tests.support.profiles import renderer
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,9 @@ def test_the_next_one_is_begun_and_then_taken(tmp_path: Path) -> None:
             ),
         )
     reader, headers = Reader(pipeline_of(config)), Headers(config.analyse)
-    analyser = Analyser(engine, Queue(engine, analyses, "me"), spool, reader, headers, (), config.study)
+    analyser = Analyser(
+        engine, Queue(engine, analyses, "me"), spool, reader, headers, renderer((), spool.put), config.study
+    )
     begun = []
     try:
         while analyser.step():

@@ -148,7 +148,7 @@ def no_pack(folder: Path) -> None:
         (foreign, "trained on preprocessing"),
         (escaping, "outside the pack"),
         (escaping_by_name, "small letters"),
-        (of_another_world, "speaks of rib"),
+        (of_another_world, "unknown sites .rib"),
         (not_a_number, "offset nan"),
         (no_pack, "cannot be read"),
     ],

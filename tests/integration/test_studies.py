@@ -29,6 +29,7 @@ from appliance.storage.spool import FileSpool
 from appliance.storage.studies import latest_study_result
 from appliance.storage.tables import analyses, deliveries, studies
 from provisioning.phantoms import instance_from_phantom, phantom
+from tests.support.profiles import renderer
 from tests.support.results import finding, result
 
 DESTINATIONS = (
@@ -59,7 +60,7 @@ def spool(tmp_path: Path) -> FileSpool:
 @pytest.fixture
 def reporter(engine: Engine, spool: FileSpool) -> Reporter:
     queue = Queue(engine, studies, "me", most_attempts=3)
-    return Reporter(engine, queue, spool, HeaderReader(), DESTINATIONS)  # type: ignore[arg-type]
+    return Reporter(engine, queue, spool, HeaderReader(), renderer(DESTINATIONS, spool.put))  # type: ignore[arg-type]
 
 
 def view(number: int, patient: str = "P-1", study: str = "1.2.3.9") -> Dataset:
@@ -277,7 +278,7 @@ def test_bytes_that_are_gone_cost_no_report(engine: Engine, spool: FileSpool, re
 def test_a_positive_study_updates_its_order_where_the_site_flags_so(engine: Engine, spool: FileSpool) -> None:
     ris = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1, flag="omi", character_set="8859/1")
     queue = Queue(engine, studies, "me", most_attempts=3)
-    reporter = Reporter(engine, queue, spool, HeaderReader(), (ris,))  # type: ignore[arg-type]
+    reporter = Reporter(engine, queue, spool, HeaderReader(), renderer((ris,), spool.put))  # type: ignore[arg-type]
     for number, probability in ((1, 0.1), (2, 0.87)):
         ds = view(number, study=f"1.2.3.{number}")
         received(engine, spool, ds)
@@ -294,7 +295,7 @@ RIS = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1, flag="orm
 
 
 def flagging(engine: Engine, spool: FileSpool, ris: Hl7Destination = RIS) -> Reporter:
-    return Reporter(engine, Queue(engine, studies, "me"), spool, HeaderReader(), (ris,))  # type: ignore[arg-type]
+    return Reporter(engine, Queue(engine, studies, "me"), spool, HeaderReader(), renderer((ris,), spool.put))  # type: ignore[arg-type]
 
 
 def reported(engine: Engine, spool: FileSpool, reporter: Reporter, *said: tuple[float, str]) -> None:

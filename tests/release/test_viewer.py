@@ -20,13 +20,13 @@ from pydicom import dcmread
 from appliance.config import Analyse, Configuration, DicomDestination
 from appliance.dicom.scu.sender import send_files
 from appliance.domain.identifiers import derived_uid
-from appliance.service.artefacts import of_radiograph, of_study, picture
 from appliance.service.instance_reader import Reader
 from appliance.service.pipeline_assembly import pipeline_of
 from appliance.storage.outgoing import Outgoing
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.orthanc import Orthanc, orthanc
 from tests.support.peers import Peer
+from tests.support.profiles import renderer
 from tests.support.results import study
 
 HERE = Path(__file__).parent
@@ -60,18 +60,19 @@ def answers(folder: Path, images: list[Path]) -> list[Path]:
         objects=("sc", "pr", "summary", "sr", "ko"),
     )
     reader = Reader(pipeline_of(Configuration(analyse=Analyse(pack="phantom"))))
+    renders = renderer([profile], put)
     results, sources, pictures = [], {}, {}
     for image in images:
         reading = reader.read(reader.examine(partial(image.read_bytes)))
         result = reading.analysis.result
-        made += of_radiograph(reading.source, reading.analysis, reading.grey, reading.window, [profile], put)
-        small = picture(result, reading.analysis, reading.grey)
+        made += renders.render_radiograph(reading)
+        small = renders.render_thumbnail(reading)
         assert small is not None
         results.append(result)
         sources[result.sop_instance_uid] = reading.source
         pictures[result.sop_instance_uid] = np.asarray(Image.open(io.BytesIO(small)).convert("RGB"))
     reader.close()
-    made += of_study(study(*results), sources, pictures, [profile], put)
+    made += renders.render_study(study(*results), sources, pictures)
     assert all(each.refused is None for each in made), made
     return [Path(each.digest) for each in made]
 

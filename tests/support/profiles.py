@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from appliance.config import FhirDestination, Hl7Destination
+from appliance.config import DestinationConfig, FhirDestination, Hl7Destination
+from appliance.picture.heat import draw_heats
+from appliance.service.artefacts import Put, Renderer
 
 
 def hl7(**settings: Any) -> Hl7Destination:
@@ -19,3 +22,8 @@ def fhir(**settings: Any) -> FhirDestination:
     return FhirDestination.model_validate(
         {"kind": "fhir", "name": "FHIR", "base_url": "http://127.0.0.1/R4"} | settings
     )
+
+
+def renderer(destinations: Sequence[DestinationConfig], put: Put) -> Renderer:
+    """A renderer for `destinations` that draws on the CPU."""
+    return Renderer(destinations=destinations, put=put, draw=draw_heats)

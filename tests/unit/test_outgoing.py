@@ -17,8 +17,9 @@ from appliance.dicom.part10 import dataset_from_bytes
 from appliance.domain.radiograph import Window
 from appliance.domain.result import Result
 from appliance.picture.overlay import overlay
-from appliance.service.artefacts import of_radiograph, of_study
+from appliance.service.instance_reader import Reading
 from appliance.storage.outgoing import Outgoing
+from tests.support.profiles import renderer
 from tests.support.results import finding, result, study, unanalysed
 from tests.support.sources import variants
 
@@ -56,12 +57,13 @@ def radiograph(
 ) -> list[Outgoing]:
     grey = np.zeros((60, 50), np.uint8)
     window = Window(center=2048, width=4096)
-    return of_radiograph(source, Analysis(result=given), grey, window, destinations or [archive()], spool.put)
+    reading = Reading(source=source, analysis=Analysis(result=given), grey=grey, window=window)
+    return renderer(destinations or [archive()], spool.put).render_radiograph(reading)
 
 
 def report(spool: Spool, given: Result, *destinations: DicomDestination) -> list[Outgoing]:
     sources = {given.sop_instance_uid: SOURCE}
-    return of_study(study(given), sources, {}, destinations or [archive()], spool.put)
+    return renderer(destinations or [archive()], spool.put).render_study(study(given), sources, {})
 
 
 def test_each_object_is_known_by_the_uid_that_it_has(spool: Spool) -> None:

@@ -22,8 +22,9 @@ from appliance.domain.finding import Box
 from appliance.domain.result import Predecessor
 from appliance.picture.overlay import overlay
 from appliance.ports import Heat
-from appliance.service.artefacts import of_radiograph
+from appliance.service.instance_reader import Reading
 from tests.support.peers import Peer
+from tests.support.profiles import renderer
 from tests.support.results import finding, result, unanalysed
 from tests.support.sources import source, variants
 
@@ -151,7 +152,8 @@ def test_what_was_not_analysed_has_a_picture_where_that_is_asked_for(
         )
 
     destinations = [pacs("none"), pacs("some", not_analysed=True), pacs("grey", not_analysed=True, layout="grey")]
-    made = of_radiograph(ds, Analysis(result=unanalysed(ds)), grey, None, destinations, put)
+    reading = Reading(source=ds, analysis=Analysis(result=unanalysed(ds)), grey=grey)
+    made = renderer(destinations, put).render_radiograph(reading)
     assert [m.destination for m in made] == ["some", "grey"]
     assert not any(m.refused for m in made)
     assert [str(dataset_from_bytes(content).SOPInstanceUID) for content in kept] == [m.identifier for m in made]
@@ -180,6 +182,7 @@ def test_one_rendering_serves_all_that_want_the_same() -> None:
             ("c", Picture(compression="jpeg")),
         )
     ]
-    made = of_radiograph(ds, Analysis(result=given, heats=(HEAT,)), film(), None, destinations, put)
+    reading = Reading(source=ds, analysis=Analysis(result=given, heats=(HEAT,)), grey=film())
+    made = renderer(destinations, put).render_radiograph(reading)
     assert made[0].digest == made[1].digest != made[2].digest
     assert len(kept) == 2

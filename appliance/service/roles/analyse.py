@@ -8,10 +8,11 @@ from appliance.clock import now
 from appliance.config import Configuration
 from appliance.gpu import GpuFigures, figures, leave_figures
 from appliance.service.analyser import Analyser
+from appliance.service.artefacts import Renderer
 from appliance.service.instance_reader import Headers, Reader
-from appliance.service.notify import starting
-from appliance.service.pipeline_assembly import pipeline_of
+from appliance.service.pipeline_assembly import assemble_workbench
 from appliance.service.reporter import Reporter
+from appliance.service.systemd_notify import start_notifier
 from appliance.service.worker import POLL_S, owner
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
@@ -29,27 +30,27 @@ class AnalyseRole:
     idle_s = POLL_S
 
     def __init__(self, config: Configuration, engine: Engine) -> None:
-        self._pipeline, self._state_dir = pipeline_of(config, starting()), config.state_dir
+        self._workbench = assemble_workbench(config, start_notifier())
+        self._state_dir = config.state_dir
         queue = Queue(engine, analyses, owner(self.name), most_attempts=config.analyse.attempts)
         queue.release()
         spool = FileSpool(config.spool_dir)
-        self._reader, self._headers = Reader(self._pipeline), Headers(config.analyse)
+        self._reader, self._headers = Reader(self._workbench.pipeline), Headers(config.analyse)
         readers = (self._reader, self._headers)
-        batch = config.analyse.batch or BATCH[self._pipeline.compute.device]
-        self._analyser = Analyser(
-            engine, queue, spool, *readers, config.destinations, config.study, batch, draw=self._pipeline.draw
-        )
+        batch = config.analyse.batch or BATCH[self._workbench.compute.device]
+        renderer = Renderer(destinations=config.destinations, put=spool.put, draw=self._workbench.draw)
+        self._analyser = Analyser(engine, queue, spool, *readers, renderer, config.study, batch)
         settled = Queue(engine, studies, owner(self.name), most_attempts=config.analyse.attempts)
         settled.release()
-        self._reporter = Reporter(engine, settled, spool, self._headers, config.destinations)
+        self._reporter = Reporter(engine, settled, spool, self._headers, renderer)
 
     def step(self) -> bool:
         reported = self._reporter.step()
         return self._analyser.step() or reported
 
     def detail(self) -> str:
-        made_by = self._pipeline.provenance
-        on = f"{made_by.compute}: {self._pipeline.compute.reason}"
+        made_by = self._workbench.pipeline.provenance
+        on = f"{made_by.compute}: {self._workbench.compute.reason}"
         gpu = self._gpu().sentence()
         return f"pack {made_by.model} on {on}; {self._analyser.done} analysed since start" + (
             f"; GPU {gpu}" * bool(gpu)
@@ -57,7 +58,7 @@ class AnalyseRole:
 
     def _gpu(self) -> GpuFigures:
         """How the GPU is, left for the status role too; nothing where none is used."""
-        if self._pipeline.compute.device == "cpu":
+        if self._workbench.compute.device == "cpu":
             return GpuFigures()
         seen = figures()
         leave_figures(self._state_dir, seen, now())

@@ -1,4 +1,4 @@
-"""Tells systemd how a role is doing; without systemd, or without its library, it is silent."""
+"""Notifications to systemd about the state of a role; silent without systemd or without its library."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 from collections.abc import Callable
 
 Notify = Callable[[str], object]
-
+"""Takes one message or step, in words."""
 
 STEP_S = 600
-"""What one step of a start may take before it counts as hanging. The longest are a GPU's: a network that TensorRT
-builds, or compiles for each of its five shapes where it meets a card for the first time. No card has timed one."""
+"""Longest time of one step of a start before systemd takes the role for hung. The longest steps are a GPU's: TensorRT
+builds a network, or compiles each of its five shapes on first use with a card. Not yet measured on a card."""
 
 
 def silent(_: str) -> None:
-    """Tells nobody."""
+    """Notify no process."""
 
 
 def notifier() -> Notify:
-    """sd_notify(3) if systemd listens, else nothing.
+    """Return sd_notify(3) if systemd listens, else `silent`.
 
     Raises
     ------
@@ -32,8 +32,8 @@ def notifier() -> Notify:
     return daemon.notify
 
 
-def starting() -> Notify:
-    """Tells systemd what a role that is not ready yet is doing; each step may take `STEP_S`, whatever the unit says.
+def start_notifier() -> Notify:
+    """Return a function that names the current step of a start and gives it `STEP_S`, beyond the unit's own limit.
 
     References
     ----------
