@@ -1,4 +1,4 @@
-"""Which hardware runs the pipeline: chosen once, at start, with the reason in words."""
+"""The choice of hardware for the pipeline: made once, at start, with a reason in plain words."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ DRIVER = 580
 """The oldest driver that runs CUDA 13, which DALI's and TensorRT's wheels are built for (CUDA 13.0 release notes)."""
 
 COMPUTE_CAPABILITY = (8, 0)
-"""The oldest that `kernels.build.ARCHITECTURES` has machine code for."""
+"""The oldest with machine code in `kernels.build.ARCHITECTURES`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compute:
-    """The choice, and why.
+    """The chosen hardware.
 
     Attributes
     ----------
     device
         ``"cpu"`` or ``"gpu"``.
     name
-        For people and for the result's provenance.
+        Processor or card with versions, for people and for the result's provenance.
     reason
-        Why it was chosen.
+        The reason of the choice, for the page and the log.
     """
 
     device: Literal["cpu", "gpu"]
@@ -45,17 +45,17 @@ class Compute:
 
 
 def choose_compute(wanted: Wanted = "auto", *, half: bool = False) -> Compute:
-    """What `wanted` comes to on this machine.
+    """Choose the hardware on this machine.
 
     Parameters
     ----------
     half
-        Classifiers are to compute in float16 if it is a GPU.
+        Whether classifiers shall compute in float16 on a GPU.
 
     Raises
     ------
     Fault
-        ``no_gpu`` if a GPU is wanted and cannot be had, with the remedy.
+        ``no_gpu`` if a GPU is wanted and cannot be used, with the remedy.
     """
     if wanted == "cpu":
         return on_cpu("analyse.compute is cpu", half=half)
@@ -65,28 +65,35 @@ def choose_compute(wanted: Wanted = "auto", *, half: bool = False) -> Compute:
         if wanted == "gpu":
             raise Fault(ReasonCode.NO_GPU, f"analyse.compute is gpu, and it cannot be used: {error}") from error
         return on_cpu(f"no GPU is used: {error}", half=half)
+    precision = ", float16" if half else ""
     return Compute(
         device="gpu",
-        name=f"gpu ({found.name}, driver {found.driver}, {engine}{', float16' * half})",
+        name=f"gpu ({found.name}, driver {found.driver}, {engine}{precision})",
         reason="analyse.compute is gpu" if wanted == "gpu" else "driver, packages and GPU are there",
     )
 
 
 def on_cpu(reason: str, *, half: bool = False) -> Compute:
-    """The CPU, whose engines define what a pack computes; `half` means nothing to them, which is said."""
+    """Return the CPU as the choice; its engines always compute in float32, so `half` only adds a note to the reason."""
     if half:
         reason += "; analyse.precision is float16, which has no effect on a CPU"
     return Compute(device="cpu", name=f"cpu ({_cpu_model()}, {os.cpu_count()} threads)", reason=reason)
 
 
 def _usable() -> tuple[GpuCard, str]:
-    """The GPU and what runs plans on it, if all is there that is needed; `NoGpu` says what is not."""
+    """Return the GPU, and name and version of TensorRT.
+
+    Raises
+    ------
+    NoGpu
+        If card, driver, a package or the kernels are missing or too old.
+    """
     found = card()
     if int(found.driver.partition(".")[0]) < DRIVER:
-        raise NoGpu(f"driver {found.driver} is too old for CUDA 13: install {DRIVER} or newer and start the box again")
+        raise NoGpu(f"driver {found.driver} is too old for CUDA 13: install {DRIVER} or newer and restart the box")
     if found.compute_capability < COMPUTE_CAPABILITY:
         oldest, this = (".".join(map(str, c)) for c in (COMPUTE_CAPABILITY, found.compute_capability))
-        raise NoGpu(f"{found.name} has compute capability {this}, and {oldest} is the oldest that is supported")
+        raise NoGpu(f"{found.name} has compute capability {this}: install a card with {oldest} or newer")
     if find_spec("pycuda") is None:
         raise NoGpu("pycuda is not installed: pip install 'osteon[gpu]'")
     try:
@@ -94,7 +101,7 @@ def _usable() -> tuple[GpuCard, str]:
     except PlanError as error:
         raise NoGpu(str(error)) from error
     if not FATBIN.is_file():
-        raise NoGpu(f"{FATBIN.name} is not there: make kernels, or install a package that has it")
+        raise NoGpu(f"{FATBIN.name} is missing: run make kernels, or install a package that has it")
     return found, f"{trt.__name__} {trt.__version__}"
 
 

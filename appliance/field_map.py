@@ -1,7 +1,7 @@
 """The site's own mapping of HL7 fields: ``SEG-n`` to a template, checked when the configuration is read.
 
-A template is HL7 as the site writes it, with names in braces: ``"{accession_number}^RIS"``. What a name stands for
-is escaped when the message is made (`appliance.reporting.hl7.values`), so no value can leave its component.
+A template is HL7 text of the site with names in braces: ``"{accession_number}^RIS"``. The values of the names are
+escaped when the message is made (`appliance.reporting.hl7.values`), so no value can leave its component.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import string
 from collections.abc import Iterable, Mapping
 
 FIELD = re.compile(r"(MSH|PID|PV1|ORC|OBR|OBX|Z[A-Z0-9]{2})-([1-9][0-9]?)")
-"""A field of a segment that we write, of PV1, or of a segment of the site's own (HL7 v2.5.1 section 2.5.2, Z)."""
+"""A field of a segment that Osteon writes, of PV1, or of the site's own Z segment (HL7 v2.5.1 section 2.5.2)."""
 
 VALUES = {
     "accession_number": "Accession Number (0008,0050)",
@@ -37,34 +37,34 @@ VALUES = {
     "revision": "number of the revision",
     "model": "pack, its version and digest",
     "software_version": "version of Osteon",
-    "created_at": "when the answer was made, as MSH-7",
+    "created_at": "time of the answer, as in MSH-7",
 }
-"""What a template may name, and where it comes from."""
+"""Names that a template may use, each with its source."""
 
 LINK_VALUES = ("study_instance_uid", "revision")
-"""What the link to the study may name: addresses end up in logs and histories, patients' data must not."""
+"""Names that the link to the study may use: addresses end up in logs and histories, patients' data must not."""
 
 OURS = {
     **dict.fromkeys(("MSH-1", "MSH-2"), "every parser reads the message by it"),
     **dict.fromkeys(("MSH-7", "MSH-9", "MSH-10", "MSH-11", "MSH-12"), "the acknowledgement is matched by the header"),
     **dict.fromkeys(("MSH-15", "MSH-16"), "set acknowledgement instead"),
     "MSH-18": "set character_set instead",
-    "OBR-3": "with the filler number of the report the RIS would take the examination for reported",
-    "OBR-25": "ours are preliminary; set revised_status for later revisions",
+    "OBR-3": "with the report's filler number the RIS would mark the examination as reported",
+    "OBR-25": "reports of Osteon are preliminary; set revised_status for later revisions",
     **dict.fromkeys(("OBX-1", "OBX-2", "OBX-4", "OBX-5", "OBX-6"), "it belongs to the value of each observation"),
     "OBX-3": "set it in [destinations.observations]",
     "OBX-8": "set flag and flagged instead",
-    "OBX-11": "ours are preliminary; set revised_status for later revisions",
+    "OBX-11": "reports of Osteon are preliminary; set revised_status for later revisions",
 }
-"""Fields that a site cannot set, and why."""
+"""Fields that a site cannot set, each with the reason."""
 
 
 def problems(mapping: Mapping[str, str]) -> list[str]:
-    """What is wrong with a map, each with the key, and the name that was probably meant."""
+    """Return the defects of a map, each with its field and the name that was probably meant."""
     found: list[str] = []
     for field, template in mapping.items():
         if not FIELD.fullmatch(field):
-            found.append(f"{field} is no field of MSH, PID, PV1, ORC, OBR, OBX or a Z segment, such as OBR-18")
+            found.append(f"{field} is no field of MSH, PID, PV1, ORC, OBR, OBX or a Z segment: write it as OBR-18")
         elif field in OURS:
             found.append(f"{field} cannot be set: {OURS[field]}")
         found += [f"{field}: {problem}" for problem in template_problems(template)]
@@ -72,22 +72,22 @@ def problems(mapping: Mapping[str, str]) -> list[str]:
 
 
 def template_problems(template: str, allowed: Iterable[str] = VALUES) -> list[str]:
-    """What is wrong with one template."""
+    """Return the defects of one template."""
     found = [] if template.isprintable() else ["it holds a control character"]
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError:
-        return [*found, "a brace stands alone; write {{ or }} for one that is meant"]
+        return [*found, "a brace stands alone; write {{ or }} for a literal one"]
     allowed = list(allowed)
     for _, name, form, conversion in parts:
         if name is None or (name in allowed and not form and not conversion):
             continue
         near = difflib.get_close_matches(name, allowed, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(allowed)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"possible are {', '.join(allowed)}"
         found.append(f"unknown name {name!r}; {hint}")
     return found
 
 
-def filled(template: str, values: Mapping[str, str]) -> str:
-    """The template with `values`, which are escaped already; it was checked by `template_problems`."""
+def fill_template(template: str, values: Mapping[str, str]) -> str:
+    """Return a template that `template_problems` has checked, with `values` that are escaped already."""
     return template.format_map(values)

@@ -19,49 +19,51 @@ from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2: ephemeral keys and authenticated encryption (RFC 9325 section 4.2). Those of 1.3 all are so."""
+"""TLS 1.2 suites with ephemeral keys and authenticated encryption (RFC 9325 section 4.2); every 1.3 suite has both."""
 
 
 def server_context(config: Tls) -> ssl.SSLContext:
-    """The server's side, which asks for a client's certificate where the site names who signs them.
+    """Return a server's TLS context; it demands a client's certificate if the site names certificate authorities.
 
     Raises
     ------
     Fault
-        ``tls`` if a file, which is named, cannot be used, or the key is not the certificate's.
+        ``tls``, with the name of the file, if it cannot be used or the key does not match the certificate.
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER)
-    # RFC 9325 sections 3.3, 3.4 and 3.5; associations are long and few, resumption would save nothing
+    # RFC 9325 sections 3.3, 3.4 and 3.5; associations are long and few: resumption would save nothing
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 0
-    with _naming("receive.tls.certificate", config.certificate):
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(config.certificate)  # so that what fails next is
-    with _naming("receive.tls.key", config.key):
+    with _fault_naming("receive.tls.certificate", config.certificate):
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(
+            config.certificate
+        )  # the next failure is the key's
+    with _fault_naming("receive.tls.key", config.key):
         context.load_cert_chain(config.certificate, config.key, password=lambda: b"")
     if config.client_ca:
-        with _naming("receive.tls.client_ca", config.client_ca):
+        with _fault_naming("receive.tls.client_ca", config.client_ca):
             context.load_verify_locations(config.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
 def client_context(config: ClientTls, name: str) -> ssl.SSLContext:
-    """The client's side towards the destination `name`: its certificate is checked, and the name in it.
+    """Return a client's TLS context for the destination `name`; it checks the server's certificate and host name.
 
     Raises
     ------
     Fault
-        ``tls`` if a file, which is named, cannot be used.
+        ``tls``, with the name of the file, if it cannot be used.
     """
     context = _context(ssl.PROTOCOL_TLS_CLIENT)
     if config.ca:
-        with _naming(f"tls.ca of {name}", config.ca):
+        with _fault_naming(f"tls.ca of {name}", config.ca):
             context.load_verify_locations(config.ca)
     else:
         context.load_default_certs()
     if config.certificate and config.key:
-        with _naming(f"tls.certificate or tls.key of {name}", config.certificate):
+        with _fault_naming(f"tls.certificate or tls.key of {name}", config.certificate):
             context.load_cert_chain(config.certificate, config.key, password=lambda: b"")
     return context
 
@@ -74,31 +76,31 @@ def _context(protocol: int) -> ssl.SSLContext:
 
 
 @contextlib.contextmanager
-def _naming(key: str, path: Path) -> Iterator[None]:
+def _fault_naming(key: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:  # ssl.SSLError is one
-        why = words(error) if isinstance(error, ssl.SSLError) else error.strerror
+        why = tls_reason(error) if isinstance(error, ssl.SSLError) else error.strerror
         raise Fault(ReasonCode.TLS, f"{key} cannot be used: {path}: {why}") from error
 
 
-def words(error: ssl.SSLError) -> str:
-    """OpenSSL's reason as a person reads it."""
+def tls_reason(error: ssl.SSLError) -> str:
+    """Return OpenSSL's reason in lower-case words."""
     return (error.reason or type(error).__name__).replace("_", " ").lower()
 
 
 def not_after(path: Path) -> datetime:
-    """When the first certificate in a PEM file to run out does so.
+    """Return the earliest end of validity of the certificates in a PEM file.
 
     Raises
     ------
     OSError, ValueError
-        If there is none that can be read.
+        If the file holds no readable certificate.
     """
     return min(certificate.not_valid_after_utc for certificate in x509.load_pem_x509_certificates(path.read_bytes()))
 
 
 def plain_address(address: str) -> IPv4Address | IPv6Address:
-    """`address` without a zone; an IPv4 address that came over an IPv6 socket is that IPv4 address (RFC 4291)."""
+    """Return `address` without its zone; an IPv4-mapped IPv6 address becomes IPv4 (RFC 4291 section 2.5.5.2)."""
     at = ip_address(address.partition("%")[0])
     return at.ipv4_mapped or at if isinstance(at, IPv6Address) else at

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from appliance.config import Configuration
 from appliance.domain.job import State
-from appliance.gpu import GpuFigures, figures_left
+from appliance.gpu import GpuFigures, read_figures
 from appliance.network import not_after
 from appliance.storage.gate import Gate, Hold
 from appliance.storage.tables import analyses, deliveries, roles, studies
@@ -128,7 +128,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         disk_free_bytes=_disk_free_bytes(config.state_dir),
         disk_reserve_bytes=config.receive.reserve_mb * MEGABYTE,
         certificates=_certificates(config),
-        gpu=figures_left(config.state_dir, at, BEAT_WITHIN_S),
+        gpu=read_figures(config.state_dir, at, BEAT_WITHIN_S),
     )
     try:
         with engine.connect() as c:

@@ -14,7 +14,7 @@ import pytest
 
 from appliance.compute import choose_compute
 from appliance.errors import Fault
-from appliance.gpu import GpuFigures, figures, figures_left, leave_figures
+from appliance.gpu import GpuFigures, figures, read_figures, write_figures
 from kernels.build import FATBIN
 from tests.support import driver
 
@@ -125,9 +125,9 @@ def test_what_a_card_does_not_tell_is_unknown(nvml: dict[str, str], function: st
 
 def test_figures_are_left_and_grow_old(tmp_path: Path) -> None:
     at, seen = datetime(2026, 11, 25, 9, tzinfo=UTC), GpuFigures(temperature_c=61, utilisation=0.5)
-    assert figures_left(tmp_path, at, 15) is None
-    leave_figures(tmp_path, seen, at)
-    assert figures_left(tmp_path, at + timedelta(seconds=15), 15) == seen
-    assert figures_left(tmp_path, at + timedelta(seconds=16), 15) is None
+    assert read_figures(tmp_path, at, 15) is None
+    write_figures(tmp_path, seen, at)
+    assert read_figures(tmp_path, at + timedelta(seconds=15), 15) == seen
+    assert read_figures(tmp_path, at + timedelta(seconds=16), 15) is None
     (tmp_path / "gpu.json").write_text("{")
-    assert figures_left(tmp_path, at, 15) is None
+    assert read_figures(tmp_path, at, 15) is None

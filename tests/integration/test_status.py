@@ -19,7 +19,7 @@ from appliance.domain.notice import Notice, Subject
 from appliance.domain.received import Received
 from appliance.domain.result import Result
 from appliance.errors import Transient
-from appliance.gpu import GpuFigures, leave_figures
+from appliance.gpu import GpuFigures, write_figures
 from appliance.status.app import create_app
 from appliance.storage.database import open_database, readers
 from appliance.storage.gate import Gate
@@ -284,12 +284,12 @@ def test_a_hold_is_said(client: FlaskClient, engine: Engine) -> None:
 
 def test_a_gpus_figures_are_shown_while_they_are_fresh(client: FlaskClient, config: Configuration) -> None:
     assert "osteon_gpu" not in client.get("/metrics").text
-    leave_figures(config.state_dir, GpuFigures(temperature_c=92, utilisation=0.12, throttled="heat"), now())
+    write_figures(config.state_dir, GpuFigures(temperature_c=92, utilisation=0.12, throttled="heat"), now())
     metrics = client.get("/metrics").text
     assert "osteon_gpu_temperature_celsius 92.0" in metrics
     assert "osteon_gpu_utilisation_ratio 0.12" in metrics
     assert "osteon_gpu_throttled 1.0" in metrics
     assert "osteon_gpu_ecc_errors" not in metrics  # what a card does not tell is not shown as zero
     assert "the GPU is slowed down by heat (92 °C)" in client.get("/").text
-    leave_figures(config.state_dir, GpuFigures(temperature_c=92), now() - timedelta(minutes=1))
+    write_figures(config.state_dir, GpuFigures(temperature_c=92), now() - timedelta(minutes=1))
     assert "osteon_gpu" not in client.get("/metrics").text

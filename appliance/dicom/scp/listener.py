@@ -23,7 +23,7 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
 from appliance.domain.reason import ReasonCode
-from appliance.network import plain_address, words
+from appliance.network import plain_address, tls_reason
 
 from .admission import BUSY, Admission, Places, Refusal, title_of, unknown_application, violation
 from .upper_layer import Arrival, IncomingAssociation, Violation, read_into
@@ -208,7 +208,7 @@ class _Visit:
             # PS3.8 table 9-26: service provider, invalid PDU parameter value
             self._send(b"\x07\x00\x00\x00\x00\x04\x00\x00\x02\x06")
         elif isinstance(error, ssl.SSLError):
-            self._note(Refusal(code=ReasonCode.TLS_FAILED, reason=f"no TLS connection: {words(error)}"))
+            self._note(Refusal(code=ReasonCode.TLS_FAILED, reason=f"no TLS connection: {tls_reason(error)}"))
         elif isinstance(error, TimeoutError):
             reason = "it connected and sent no whole association request in time (receive.request_s)"
             self._note(Refusal(code=ReasonCode.SILENT, reason=reason))

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from appliance.config import Hl7Listener
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
-from appliance.network import plain_address, words
+from appliance.network import plain_address, tls_reason
 
 from .mllp import END, START
 from .radiologist_report import acknowledgement
@@ -122,7 +122,7 @@ class MllpListener(socketserver.ThreadingTCPServer):
             self._turn(error.code, error.reason, address)
             _part(connection, acknowledgement(b"", error))
         except ssl.SSLError as error:
-            self._turn(ReasonCode.HL7_TLS_FAILED, f"no secure connection: {words(error)}", address)
+            self._turn(ReasonCode.HL7_TLS_FAILED, f"no secure connection: {tls_reason(error)}", address)
         except TimeoutError:
             self._turn(
                 ReasonCode.HL7_TOO_SLOW, "half a message or handshake, or an acknowledgement that is not read", address

@@ -26,7 +26,7 @@ from appliance.domain.finding import Answer, Finding
 from appliance.domain.identifiers import Laterality
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
-from appliance.field_map import filled
+from appliance.field_map import fill_template
 
 from .message import LONGEST_ESCAPE, LONGEST_TEXT, TIMESTAMP, Segment, escape, identifier, message_of
 from .requests import PLACER, requested
@@ -139,7 +139,9 @@ def _observations(study: StudyResult, source: Dataset, profile: Hl7Destination) 
     yield Observation(name="revision", group=STUDY, kind="NM", value=str(study.revision))
     if profile.link:
         uid = study.study_instance_uid
-        yield _text("link", STUDY, filled(profile.link, {"study_instance_uid": uid, "revision": str(study.revision)}))
+        yield _text(
+            "link", STUDY, fill_template(profile.link, {"study_instance_uid": uid, "revision": str(study.revision)})
+        )
     accession = text(source, "AccessionNumber").strip()
     if accession:
         yield _text("accession_number", STUDY, accession)

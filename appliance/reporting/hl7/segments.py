@@ -15,7 +15,7 @@ from appliance.dicom.objects.patient_study import copied, text
 from appliance.dicom.objects.series import local_time
 from appliance.domain.identifiers import derived_uuid
 from appliance.domain.study import StudyResult
-from appliance.field_map import filled
+from appliance.field_map import fill_template
 
 from .message import TIMESTAMP, Segment, carries, escape, identifier
 from .values import values_of
@@ -108,5 +108,5 @@ def fill(segments: list[Segment], study: StudyResult, source: Dataset, profile: 
             if segment[0] == name:
                 index = int(number) - (name == "MSH")
                 segment += [""] * (index + 1 - len(segment))
-                segment[index] = filled(template, values)
+                segment[index] = fill_template(template, values)
     return made

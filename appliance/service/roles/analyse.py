@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 
 from appliance.clock import now
 from appliance.config import Configuration
-from appliance.gpu import GpuFigures, figures, leave_figures
+from appliance.gpu import GpuFigures, figures, write_figures
 from appliance.service.analyser import Analyser
 from appliance.service.artefacts import Renderer
 from appliance.service.instance_reader import Headers, Reader
@@ -61,7 +61,7 @@ class AnalyseRole:
         if self._workbench.compute.device == "cpu":
             return GpuFigures()
         seen = figures()
-        leave_figures(self._state_dir, seen, now())
+        write_figures(self._state_dir, seen, now())
         return seen
 
     def close(self) -> None:
