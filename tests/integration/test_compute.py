@@ -52,8 +52,8 @@ def test_a_gpu_that_can_be_used_is_used(nvml: dict[str, str], wanted: str) -> No
     ("card", "remedy"),
     [
         ({"NVML_DRIVER": "550.163.01"}, "driver 550.163.01 is too old for CUDA 13: install 580 or newer"),
-        ({"NVML_CARDS": "0"}, "knows no GPU"),
-        ({"NVML_CAPABILITY": "75"}, "compute capability 7.5, and 8.0 is the oldest"),
+        ({"NVML_CARDS": "0"}, "finds no GPU"),
+        ({"NVML_CAPABILITY": "75"}, "compute capability 7.5: install a card with 8.0 or newer"),
         ({"NVML_FAILS": "nvmlInitWithFlags"}, "driver does not answer"),
         ({"NVML_FAILS": "nvmlDeviceGetName"}, "cannot describe the GPU"),
     ],
