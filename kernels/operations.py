@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .reference import OPACITY, Heat, colour_map
+from .reference import OPACITY, PlacedHeat, colour_map
 
 BLOCK, ACROSS, DEEP, PIXELS = 128, 32, 8, 16
 """As in gradcam.cu."""
@@ -63,7 +63,7 @@ class Operations(ABC):
     def overlay(
         self,
         grey: NDArray[np.uint8],
-        heats: Sequence[Heat],
+        heats: Sequence[PlacedHeat],
         colours: NDArray[np.uint8] | None = None,
         opacity: float = OPACITY,
     ) -> NDArray[np.uint8]:
@@ -140,7 +140,7 @@ class Operations(ABC):
     def _run(self, kernel: str, grid: tuple[int, int, int], block: tuple[int, int, int], *arguments: Any) -> None: ...
 
 
-def layers_on(heats: Sequence[Heat], height: int, width: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+def layers_on(heats: Sequence[PlacedHeat], height: int, width: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
     """(L,) `LAYER` for those of `heats` that reach an image of this size, and their cells one after another.
 
     Which pixels a map colours is decided here, in double precision and as `reference` decides it.

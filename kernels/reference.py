@@ -20,7 +20,7 @@ OPACITY = 0.55
 """Share of the colour where a map is hottest: the trabeculae beneath stay readable."""
 
 
-class Heat(Protocol):
+class PlacedHeat(Protocol):
     """A map where it lies on a radiograph.
 
     Attributes
@@ -146,7 +146,7 @@ def blend(
 
 def overlay(
     grey: NDArray[np.uint8],
-    heats: Sequence[Heat],
+    heats: Sequence[PlacedHeat],
     colours: NDArray[np.uint8] | None = None,
     opacity: float = OPACITY,
 ) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from kernels import reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class RegionEvidence:
     """What a classifier says of one region: calibrated probability, and Grad-CAM over the region alone.
 
     Attributes
@@ -32,7 +32,7 @@ class Evidence:
     cell_px: float
 
 
-class Kernels(Protocol):
+class EvidenceKernel(Protocol):
     """Grad-CAM where the engine computes: `kernels.reference` or what is tested against it."""
 
     def evidence(self, activations: Any, gradients: Any) -> NDArray[np.float32]:
@@ -49,19 +49,19 @@ class Classifier:
         They take the runner's outputs where these lie.
     """
 
-    def __init__(self, runner: Runner, spec: ClassifierSpec, kernels: Kernels = reference) -> None:
+    def __init__(self, runner: Runner, spec: ClassifierSpec, kernels: EvidenceKernel = reference) -> None:
         self._runner, self._kernels = runner, kernels
         self.spec = spec
 
-    def evidence(self, regions: NDArray[np.uint8], fitted: Sequence[tuple[int, int]]) -> list[Evidence]:
-        """One `Evidence` for each of `regions` (R, 256, 256) uint8, of which `fitted` (h, w) px are no padding."""
-        found: list[Evidence] = []
+    def evidence(self, regions: NDArray[np.uint8], fitted: Sequence[tuple[int, int]]) -> list[RegionEvidence]:
+        """One `RegionEvidence` for each of `regions` (R, 256, 256) uint8, of which `fitted` (h, w) px are no padding."""
+        found: list[RegionEvidence] = []
         for out in self._runner.infer({"region": regions[:, None].astype(np.float32)}):
             maps = host_tensor("evidence", self._kernels.evidence(out["activations"], out["gradients"]))
             cell_px = REGION_PX / maps.shape[1]
             sizes = fitted[len(found) : len(found) + len(maps)]
             found += [
-                Evidence(
+                RegionEvidence(
                     probability=self.spec.probability(float(logit)),
                     heat=_on_region(cells, size, cell_px),
                     cell_px=cell_px,

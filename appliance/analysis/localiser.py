@@ -32,7 +32,7 @@ FLAGGED = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
+class LocatedRegion:
     """A located region in px of the received image."""
 
     site: Site
@@ -41,10 +41,10 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Located:
+class Localisation:
     """What one film shows: its regions, highest score first, and what is true of the whole of it."""
 
-    regions: tuple[Region, ...]
+    regions: tuple[LocatedRegion, ...]
     flags: tuple[str, ...] = ()
 
 
@@ -57,12 +57,12 @@ class Localiser:
         self._sites = tuple(Site(s) for s in spec.sites)
         self._flags = spec.flags
 
-    def locate(self, films: Sequence[Prepared], shapes: Sequence[tuple[int, int]]) -> list[Located]:
+    def locate(self, films: Sequence[Prepared], shapes: Sequence[tuple[int, int]]) -> list[Localisation]:
         """What each of the images shows that were received as (H, W) of `shapes`."""
         out = self._runner.run({"image": np.stack([film.image for film in films])[:, None].astype(np.float32)})
         flags = out["flags"] if self._flags else [()] * len(films)
         return [
-            Located(
+            Localisation(
                 regions=tuple(self._regions(heat, sides, film.scale, *shape)),
                 flags=tuple(name for name, p in zip(self._flags, seen, strict=True) if p >= FLAGGED),
             )
@@ -71,9 +71,9 @@ class Localiser:
 
     def _regions(
         self, heat: NDArray[np.float32], sides: NDArray[np.float32], scale: float, height: int, width: int
-    ) -> list[Region]:
+    ) -> list[LocatedRegion]:
         cell_px = IMAGE_PX / heat.shape[1]
-        found: list[Region] = []
+        found: list[LocatedRegion] = []
         channels, rows, columns = np.nonzero(heat >= self._threshold)
         for k in np.argsort(-heat[channels, rows, columns]):
             c, j, i = int(channels[k]), int(rows[k]), int(columns[k])
@@ -82,5 +82,5 @@ class Localiser:
             x0, y0, x1, y1 = (float(v / scale) for v in (x - left, y - top, x + right, y + bottom))
             box = clipped_box(x0, y0, x1, y1, height, width)
             if all(r.site != self._sites[c] or iou(r.box, box) <= OVERLAP for r in found):
-                found.append(Region(site=self._sites[c], box=box, score=float(heat[c, j, i])))
+                found.append(LocatedRegion(site=self._sites[c], box=box, score=float(heat[c, j, i])))
         return found[:MOST]

@@ -21,10 +21,10 @@ from appliance.preprocessing.recipe import REGION_PX, Cut, Prepared, fitted_size
 from kernels.device import OutOfMemory
 from kernels.reference import focus
 
-from .classifier import Classifier, Evidence
+from .classifier import Classifier, RegionEvidence
 from .eligibility import comes_from, named_sites, shows_a_trunk
 from .geometry import crop_box
-from .localiser import Localiser, Located, Region
+from .localiser import Localisation, Localiser, LocatedRegion
 
 NON_SPECIFIC_FOCUS = 0.4
 """Below it a suspicious answer was right in 32 of 100 cases, above in 51 (docs/models.md)."""
@@ -36,7 +36,7 @@ A_TRUNK = NotAnalysed(
 )
 
 
-Read = tuple[Region, Evidence, Heat]
+Read = tuple[LocatedRegion, RegionEvidence, Heat]
 Timings = tuple[tuple[str, float], ...]
 
 
@@ -98,14 +98,14 @@ class Pipeline:
         timings = tuple((stage, round(ms / len(radiographs), 1)) for stage, ms in spent_ms.items())
         return [self._analysis(*of_one, timings) for of_one in zip(radiographs, located, read, strict=True)]
 
-    def _readable(self, radiograph: Radiograph, located: Located) -> list[Region]:
+    def _readable(self, radiograph: Radiograph, located: Localisation) -> list[LocatedRegion]:
         """The regions for which there is a classifier; none of a chest."""
         if _is_of_a_trunk(radiograph, located):
             return []
         return [r for r in located.regions if r.site in self.classifiers]
 
     def _classify(
-        self, radiographs: Sequence[Radiograph], prepared: Sequence[Prepared], readable: Sequence[list[Region]]
+        self, radiographs: Sequence[Radiograph], prepared: Sequence[Prepared], readable: Sequence[list[LocatedRegion]]
     ) -> list[list[Read]]:
         """What is read of each radiograph, every site's regions of all of them at once."""
         regions = [(k, region) for k, some in enumerate(readable) for region in some]
@@ -120,7 +120,7 @@ class Pipeline:
                 for (k, _), crop in zip(regions, crops, strict=True)
             ]
         )
-        evidence: dict[int, Evidence] = {}
+        evidence: dict[int, RegionEvidence] = {}
         for site in {region.site for _, region in regions}:
             members = [m for m, (_, region) in enumerate(regions) if region.site == site]
             seen = self.classifiers[site].evidence(images[members], [fitted[m] for m in members])
@@ -129,7 +129,7 @@ class Pipeline:
             read[k].append((region, evidence[m], _heat(evidence[m], crops[m], fitted[m])))
         return read
 
-    def _analysis(self, radiograph: Radiograph, located: Located, read: list[Read], timings: Timings) -> Analysis:
+    def _analysis(self, radiograph: Radiograph, located: Localisation, read: list[Read], timings: Timings) -> Analysis:
         header, regions = radiograph.header, located.regions
         if _is_of_a_trunk(radiograph, located):
             return Analysis(result=self._result(header, not_analysed=A_TRUNK, timings=timings))
@@ -149,7 +149,7 @@ class Pipeline:
         )
         return Analysis(result=result, heats=tuple(heat for _, _, heat in read))
 
-    def _finding(self, header: Header, region: Region, evidence: Evidence, heat: Heat) -> Finding:
+    def _finding(self, header: Header, region: LocatedRegion, evidence: RegionEvidence, heat: Heat) -> Finding:
         spec = self.classifiers[region.site].spec
         return Finding(
             site=region.site,
@@ -217,11 +217,11 @@ def _timed(stage: str, spent_ms: dict[str, float]) -> Iterator[None]:
     spent_ms[stage] = (perf_counter() - start) * 1e3
 
 
-def _is_of_a_trunk(radiograph: Radiograph, located: Located) -> bool:
+def _is_of_a_trunk(radiograph: Radiograph, located: Localisation) -> bool:
     return shows_a_trunk((r.site for r in located.regions), radiograph.header)
 
 
-def _heat(evidence: Evidence, crop: Box, fitted: tuple[int, int]) -> Heat:
+def _heat(evidence: RegionEvidence, crop: Box, fitted: tuple[int, int]) -> Heat:
     """The evidence where it lies on the received image."""
     rows, columns = evidence.heat.shape
     dy = (crop.y1 - crop.y0) / fitted[0] * evidence.cell_px
@@ -239,7 +239,7 @@ def _peak(heat: Heat, box: Box) -> tuple[float, float]:
     return float(np.clip(x, box.x0, box.x1)), float(np.clip(y, box.y0, box.y1))
 
 
-def _nothing_to_read(regions: Sequence[Region]) -> NotAnalysed:
+def _nothing_to_read(regions: Sequence[LocatedRegion]) -> NotAnalysed:
     if not regions:
         return NotAnalysed(code=ReasonCode.NO_REGION, reason="no anatomical region was recognised in the image")
     sites = ", ".join(sorted({r.site.label for r in regions}))

@@ -5,23 +5,26 @@ One module for each table of the file; `read_configuration` reads it.
 
 from .analyse import Analyse, Origins, PresetWindow, Study
 from .configuration import Configuration
-from .destinations import Colours, DestinationConfig, DicomDestination, FhirDestination, Picture
+from .destinations import Colours, Compression, DestinationConfig, DicomDestination, Encoding, FhirDestination, Picture
 from .file import ConfigurationError, read_configuration
 from .hl7 import Codes, Hl7Destination, Observations
 from .receive import Hl7Listener, Peer, Receive, Tls
-from .section import Section
+from .section import MEGABYTE, Section
 from .status import Retention, Status
 from .tls import ClientTls
 
 __all__ = [
+    "MEGABYTE",
     "Analyse",
     "ClientTls",
     "Codes",
     "Colours",
+    "Compression",
     "Configuration",
     "ConfigurationError",
     "DestinationConfig",
     "DicomDestination",
+    "Encoding",
     "FhirDestination",
     "Hl7Destination",
     "Hl7Listener",

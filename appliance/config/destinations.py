@@ -11,6 +11,12 @@ from .section import WEB_ADDRESS, AeTitle, Port, Section
 from .tls import ClientTls
 
 Colours = Literal["standard", "colour_blind"]
+
+Compression = Literal["none", "jpeg"]
+"""Compression of a picture: none, or JPEG Baseline."""
+
+Encoding = Literal["compressed", "explicit", "implicit"]
+"""Transfer syntax of an object on the wire: its compressed one, or Explicit or Implicit VR Little Endian."""
 """Colour scales of the heat map."""
 
 
@@ -22,7 +28,7 @@ class Picture(Section):
         description="Heat on the radiograph; both, the radiograph beside it; or box alone, MONOCHROME2",
     )
     colours: Colours = Field("standard", description="Colours of the heat map")
-    compression: Literal["none", "jpeg"] = Field("none", description="jpeg: JPEG Baseline, lossy, for narrow lines")
+    compression: Compression = Field("none", description="jpeg: JPEG Baseline, lossy, for narrow lines")
     longest_px: int | None = Field(
         None, ge=256, le=20000, description="Longest side of the radiograph in the picture; default: as received"
     )
@@ -52,7 +58,7 @@ class DicomDestination(Section):
         "comprehensive_3d", description="SOP class of the report; a few archives accept Comprehensive SR only"
     )
     timeout_s: float = Field(30.0, gt=0, le=60)
-    transfer_syntaxes: tuple[Literal["compressed", "explicit", "implicit"], ...] = Field(
+    transfer_syntaxes: tuple[Encoding, ...] = Field(
         ("compressed", "explicit", "implicit"), min_length=1, description="Encodings to offer, best first"
     )
     character_set: Literal[

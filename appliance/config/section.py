@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+MEGABYTE = 1_000_000
+"""Bytes of one unit of the settings that end in ``_mb``."""
+
 
 class Section(BaseModel):
     """A table of the file: frozen; an unknown key is an error."""

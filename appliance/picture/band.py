@@ -13,19 +13,8 @@ from PIL import Image, ImageDraw
 from appliance.domain.finding import Answer, Finding
 from appliance.domain.result import SECOND_READER, Provenance, Result
 
-from .text import PLAIN, Colour, Line, fitted, font, write
-
-COLOURS: dict[Answer, Colour] = {
-    Answer.POSITIVE: (255, 70, 70),
-    Answer.DOUBT: (255, 200, 40),
-    Answer.NEGATIVE: (170, 200, 220),
-    Answer.NOT_ANALYSED: (190, 190, 190),
-}
-"""Negative is no green: the second reader never says "all clear"."""
-
-BACKGROUND: Colour = (16, 18, 22)
-CAUTION: Colour = (255, 200, 40)
-FAINT: Colour = (140, 146, 152)
+from .palette import ANSWER_COLOURS, BACKGROUND, CAUTION, FAINT, PLAIN, WHITE
+from .text import Line, fitted, font, write
 
 SMALLEST_PX, PER_LENGTH = 11, 58
 """Text is a 58th of the picture's longer side, a caption in a viewer that fits the picture to the screen."""
@@ -80,7 +69,7 @@ def band(result: Result, width: int, size_px: int, legend: NDArray[np.uint8] | N
     write(draw, pieces, margin, margin)
     if bar is not None:
         picture.paste(bar, at)
-    draw.rectangle((0, picture.height - max(2, size_px // 4), width, picture.height), COLOURS[result.answer])
+    draw.rectangle((0, picture.height - max(2, size_px // 4), width, picture.height), ANSWER_COLOURS[result.answer])
     return np.asarray(picture)
 
 
@@ -90,7 +79,7 @@ def _lines(result: Result, *, with_heat: bool) -> list[Line]:
     if result.answer.severity > Answer.NEGATIVE.severity:
         focus = [f"{n}: " * several + f"{f.focus:.2f}" for n, f in enumerate(result.findings, 1)]
         lines.append(Line(text=f"{HEAT_MAP}, " * with_heat + f"focus {', '.join(focus)}"))
-    lines.append(Line(text=SECOND_READER, colour=(255, 255, 255)))
+    lines.append(Line(text=SECOND_READER, colour=WHITE))
     lines += cautions(result.caveats, result)
     return [*lines, made_by(result.provenance, result.created_at, result.revision)]
 
@@ -99,12 +88,12 @@ def answers(result: Result) -> list[Line]:
     """The answer of each region, or that there is none and why."""
     if result.not_analysed is not None:
         return [
-            Line(text=result.answer.label.upper(), colour=COLOURS[result.answer], scale=HEADLINE),
+            Line(text=result.answer.label.upper(), colour=ANSWER_COLOURS[result.answer], scale=HEADLINE),
             Line(text=result.not_analysed.reason),
         ]
     several = len(result.findings) > 1
     return [
-        Line(text=f"{n} " * several + _headline(f), colour=COLOURS[f.answer], scale=HEADLINE)
+        Line(text=f"{n} " * several + _headline(f), colour=ANSWER_COLOURS[f.answer], scale=HEADLINE)
         for n, f in enumerate(result.findings, 1)
     ]
 

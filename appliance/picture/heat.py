@@ -26,7 +26,7 @@ Draw = Callable[[NDArray[np.uint8], NDArray[np.uint8], Sequence[Heat], Colours],
 """Draws into the panel (H, W, 3) the radiograph `grey` (H, W) and over it heats in px of that; see `draw_heats`."""
 
 
-class Overlay(Protocol):
+class OverlayKernel(Protocol):
     """What blends heat over grey: `kernels.reference` or what is tested against it."""
 
     def overlay(self, grey: NDArray[np.uint8], heats: Sequence[Heat], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -69,7 +69,7 @@ def draw_heats(panel: NDArray[np.uint8], grey: NDArray[np.uint8], heats: Sequenc
                 panel[rows, columns, c] = above
 
 
-def drawn_by(kernels: Overlay) -> Draw:
+def drawn_by(kernels: OverlayKernel) -> Draw:
     """`draw_heats` by `kernels`; what is larger than their buffers, or has no heat to blend, is left to the CPU."""
 
     def draw(panel: NDArray[np.uint8], grey: NDArray[np.uint8], heats: Sequence[Heat], kind: Colours) -> None:

@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 
 from appliance.domain.finding import Answer, Box
 
-from .band import BACKGROUND, COLOURS, without_colour
+from .band import without_colour
+from .palette import ANSWER_COLOURS, BACKGROUND
 from .text import font
 
 Rectangle = tuple[int, int, int, int]
@@ -36,7 +37,7 @@ def draw_regions(panel: NDArray[np.uint8], regions: Sequence[tuple[Answer, Box]]
             for x0, y0, x1, y1 in strokes:
                 panel[max(y0 - 1, 0) : y1 + 1, max(x0 - 1, 0) : x1 + 1] = 0
         for x0, y0, x1, y1 in strokes:
-            panel[y0:y1, x0:x1] = COLOURS[answer] if panel.ndim == 3 else 255
+            panel[y0:y1, x0:x1] = ANSWER_COLOURS[answer] if panel.ndim == 3 else 255
         if len(regions) > 1:
             _draw_tag(panel, _tag(number, answer, size_px), inner, line, inners)
 
@@ -69,7 +70,7 @@ def _dashes(start: int, stop: int, dash: int | None) -> Iterator[tuple[int, int]
 
 def _tag(number: int, answer: Answer, size_px: int) -> NDArray[np.uint8]:
     size = round(size_px * 1.3)
-    tag = Image.new("RGB", (round(size * 1.1), round(size * 1.2)), COLOURS[answer])
+    tag = Image.new("RGB", (round(size * 1.1), round(size * 1.2)), ANSWER_COLOURS[answer])
     ImageDraw.Draw(tag).text((tag.width / 2, tag.height / 2), str(number), BACKGROUND, font(size), "mm")
     return np.asarray(tag)
 

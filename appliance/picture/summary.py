@@ -13,7 +13,8 @@ from appliance.domain.finding import Answer
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 
-from .band import BACKGROUND, CAUTION, COLOURS, FAINT, answers, cautions, made_by
+from .band import answers, cautions, made_by
+from .palette import ANSWER_COLOURS, BACKGROUND, CAUTION, FAINT, RULE, WHITE
 from .text import Line, fitted, write
 
 WIDTH_PX = 1500
@@ -63,13 +64,13 @@ def _page(
     image = Image.new("RGB", (WIDTH_PX, height), BACKGROUND)
     draw = ImageDraw.Draw(image)
     top = write(draw, head, MARGIN_PX, MARGIN_PX // 2)
-    draw.rectangle((0, top, WIDTH_PX, top + 5), COLOURS[study.answer])
+    draw.rectangle((0, top, WIDTH_PX, top + 5), ANSWER_COLOURS[study.answer])
     top += MARGIN_PX
     for result, row, tall in zip(results, rows, heights, strict=True):
         _put(image, pictures.get(result.sop_instance_uid), (MARGIN_PX, top), side)
         write(draw, row, left, top)
         top += tall
-        draw.line((MARGIN_PX, top - MARGIN_PX // 2, WIDTH_PX - MARGIN_PX, top - MARGIN_PX // 2), (60, 64, 70))
+        draw.line((MARGIN_PX, top - MARGIN_PX // 2, WIDTH_PX - MARGIN_PX, top - MARGIN_PX // 2), RULE)
     write(draw, foot, MARGIN_PX, top)
     return np.asarray(image)
 
@@ -87,9 +88,9 @@ def _head(study: StudyResult, page: tuple[int, int], shared: Sequence[str]) -> l
     if page[1] > 1:
         said += f"; page {page[0]} of {page[1]}"
     lines = [
-        Line(text=f"STUDY: {study.answer.label.upper()}", colour=COLOURS[study.answer], scale=2.3),
+        Line(text=f"STUDY: {study.answer.label.upper()}", colour=ANSWER_COLOURS[study.answer], scale=2.3),
         Line(text=said, scale=1.3),
-        Line(text=SECOND_READER, colour=(255, 255, 255), scale=1.3),
+        Line(text=SECOND_READER, colour=WHITE, scale=1.3),
     ]
     if study.revision > 1:
         lines.append(Line(text=f"revision {study.revision}: takes the place of earlier summaries", colour=CAUTION))

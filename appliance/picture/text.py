@@ -11,10 +11,9 @@ from functools import lru_cache
 
 from PIL import ImageDraw, ImageFont
 
-Colour = tuple[int, int, int]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+from .palette import PLAIN, Colour
 
-PLAIN: Colour = (205, 210, 216)
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 LEADING = 1.35
 """From line to line, in sizes of the text."""

@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from appliance.config import DestinationConfig, DicomDestination, Hl7Destination
-from appliance.dicom.objects.image_pixel import Compression
+from appliance.config import Compression, DestinationConfig, DicomDestination, Hl7Destination
 from appliance.dicom.objects.key_objects import key_objects
 from appliance.dicom.objects.presentation_state import is_presentable, presentation_state
+from appliance.dicom.objects.report_class import REPORT_CLASSES, report_uid
 from appliance.dicom.objects.secondary_capture import sc_uid, secondary_capture
 from appliance.dicom.objects.series import local_time
-from appliance.dicom.objects.structured_report import SOP_CLASSES, structured_report
+from appliance.dicom.objects.structured_report import structured_report
 from appliance.dicom.objects.study_summary import page_kinds, page_uid, study_summary
 from appliance.dicom.part10 import part10_bytes
-from appliance.dicom.scu.negotiation import report_uid
 from appliance.domain.finding import Answer
 from appliance.domain.study import StudyResult
 from appliance.errors import OsteonError, Rejected, Transient
@@ -230,7 +229,7 @@ class _StudyRenderings:
                 identifier = page_uid(study, kind, compression)
                 yield Rendering(kind, identifier, partial(self._summary_page, compression, number))
         if "sr" in destination.objects:
-            sop_class = SOP_CLASSES[destination.sr]
+            sop_class = REPORT_CLASSES[destination.sr]
             uid = report_uid(study.uid("sr"), sop_class)
             yield Rendering("sr", uid, lambda: part10_bytes(structured_report(study, sources, sop_class)))
         if "ko" in destination.objects and study.answer is Answer.POSITIVE:

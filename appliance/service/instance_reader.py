@@ -15,6 +15,7 @@ from appliance.analysis.eligibility import UNANSWERED, why_not
 from appliance.analysis.pipeline import Analysis, Pipeline
 from appliance.config import Analyse
 from appliance.dicom.objects.patient_study import identity_digest
+from appliance.dicom.part10 import PIXEL_DATA
 from appliance.dicom.reading.reader import LARGEST_PX, header_from_dataset, radiograph_from_dataset, read_dataset
 from appliance.domain.finding import NotAnalysed
 from appliance.domain.radiograph import Header, Radiograph, StoredValues, Window
@@ -23,8 +24,6 @@ from appliance.errors import Rejected
 from appliance.preprocessing.reference import displayed
 
 from .isolation import Isolated
-
-PIXEL_DATA = 0x7FE00010
 
 TOGETHER_PX = LARGEST_PX
 """Radiographs that are in hand together have no more pixels than one may have, and take as much memory."""

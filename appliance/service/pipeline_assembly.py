@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import engines.packs
-from appliance.analysis.classifier import Classifier, Kernels
+from appliance.analysis.classifier import Classifier, EvidenceKernel
 from appliance.analysis.localiser import Localiser
 from appliance.analysis.pipeline import Pipeline
 from appliance.clock import now
@@ -114,7 +114,7 @@ class Hardware:
 
     preprocessor: Preprocessor
     runner_of: Callable[[Path], Runner]
-    kernels: Kernels
+    kernels: EvidenceKernel
     draw: Draw
     half: bool = False
 

@@ -8,12 +8,12 @@ import socket
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from appliance.config import Receive
+from appliance.config import MEGABYTE, Receive
 from appliance.domain.notice import Notice, Subject
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, OsteonError, Transient
 from appliance.network import server_context
-from appliance.reporting.hl7.mllp_listener import MEGABYTE, MllpListener
+from appliance.reporting.hl7.mllp_listener import MllpListener
 from appliance.reporting.hl7.radiologist_report import acknowledgement, report_of
 from appliance.storage.notices import Notebook
 from appliance.storage.radiologist_reports import keep_report

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, Row
 
 from appliance.clock import now
 from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
-from appliance.dicom.objects.document import Reference
+from appliance.dicom.objects.document import InstanceReference
 from appliance.dicom.objects.key_objects import rejection_note
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.domain.reason import ReasonCode
@@ -173,9 +173,9 @@ def _lowered(destination: Hl7Destination, study: StudyResult, source: Dataset, s
         return made(digest="", refused=error)
 
 
-def _reference(row: Row[Any], ds: Dataset) -> Reference:
+def _reference(row: Row[Any], ds: Dataset) -> InstanceReference:
     """The object as the PACS has it, which may be in another form than it lies here."""
-    return Reference(
+    return InstanceReference(
         sop_class_uid=row.sent_class_uid or str(ds.SOPClassUID),
         series_instance_uid=str(ds.SeriesInstanceUID),
         sop_instance_uid=row.sent_uid or row.identifier,

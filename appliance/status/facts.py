@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, Row, Select, Table, func, select
 from sqlalchemy.exc import DBAPIError
 
-from appliance.config import Configuration
+from appliance.config import MEGABYTE, Configuration
 from appliance.domain.job import State
 from appliance.gpu import GpuFigures, read_figures
 from appliance.network import not_after
@@ -25,9 +25,6 @@ ROLES = ("receive", "analyse", "deliver", "status")
 
 BEAT_WITHIN_S = 15.0
 """A role beats every 3 s and after each radiograph; one that was silent for this long is missing."""
-
-MEGABYTE = 1_000_000
-"""As in `receive.reserve_mb`."""
 
 
 class RoleState(StrEnum):

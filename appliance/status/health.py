@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from appliance.config import MEGABYTE
 from appliance.gpu import GpuFigures
 from appliance.storage.gate import EVERY, Hold
 
-from .facts import MEGABYTE, Backlog, Certificate, Facts, RoleState, RoleStatus
+from .facts import Backlog, Certificate, Facts, RoleState, RoleStatus
 
 LATE_S = 300.0
 """A radiograph or an answer that waits longer than this is worth a look."""

@@ -14,7 +14,7 @@ from datetime import timedelta
 from sqlalchemy import CompoundSelect, Engine, func, or_, select, union, update
 
 from appliance.clock import now
-from appliance.config import Retention
+from appliance.config import MEGABYTE, Retention
 from appliance.domain.job import State
 
 from .database import readers
@@ -39,7 +39,7 @@ def prune(engine: Engine, spool: FileSpool, config: Retention) -> int:
     Their rows stay, so that the same bytes sent again are still known.
     """
     limit = now() - timedelta(days=config.days)
-    if spool.free_bytes() < config.prune_below_mb * 1_000_000:
+    if spool.free_bytes() < config.prune_below_mb * MEGABYTE:
         limit = now()
     needed = (
         select(deliveries.c.id)

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, Select, func, or_, select
 
 from appliance.domain.finding import Answer
 from appliance.domain.job import State
-from appliance.domain.result import Result
+from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 from appliance.storage.studies import latest_study_result
 from appliance.storage.tables import analyses, deliveries, instances, results
@@ -123,7 +123,7 @@ COLOURS = {Answer.POSITIVE: "red", Answer.DOUBT: "yellow", Answer.NEGATIVE: "gre
 def table_of(rows: list[Row], synthetic: bool) -> Table:
     """The closing table."""
     title = "SYNTHETIC: phantoms, read by networks trained on phantoms" if synthetic else None
-    table = Table(title=title, caption="AI second reader - not for diagnosis - the radiologist decides")
+    table = Table(title=title, caption=SECOND_READER)
     for name in ("no.", "radiograph", "site", "answer", "probability", "focus", "in PACS"):
         table.add_column(name, justify="left" if name in ("radiograph", "site", "answer") else "right")
     for number, row in enumerate(rows, 1):

@@ -44,7 +44,7 @@ from appliance.dicom.objects.study_summary import study_summary
 from appliance.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from appliance.dicom.scp.receiver import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SOP_CLASS_NOT_SUPPORTED, SUCCESS
 from appliance.dicom.scp.upper_layer import PDU_BYTES
-from appliance.dicom.scu.dimse_status import FAMILIES, STATUSES
+from appliance.dicom.scu.dimse_status import STATUS_RANGES, STATUSES, StoreOutcome
 from appliance.dicom.scu.peer import LONGEST_PDU
 from appliance.dicom.transfer_syntaxes import ACCEPTED, KEPT, RADIOGRAPHS
 from appliance.domain.finding import Box, Finding
@@ -75,11 +75,11 @@ RECEIVED_STATUSES = {
     CANNOT_UNDERSTAND: "the SOP Instance UID is none, or the instance is too large",
 }
 
-FATES = {
-    "stored": "delivered",
-    "exists": "by `existing`: probably delivered, looked for by C-FIND, or for a person",
-    "transient": "sent again, later and later",
-    "rejected": "not sent again; a person is told",
+OUTCOMES = {
+    StoreOutcome.STORED: "delivered",
+    StoreOutcome.EXISTS: "by `existing`: probably delivered, looked for by C-FIND, or for a person",
+    StoreOutcome.TRANSIENT: "sent again, later and later",
+    StoreOutcome.REJECTED: "not sent again; a person is told",
 }
 
 SERVICES_USED = (StorageCommitmentPushModel, StudyRootQueryRetrieveInformationModelFind)
@@ -129,12 +129,12 @@ def _rows(cells: Iterable[Iterable[object]]) -> str:
 
 
 def _sent_statuses() -> Iterator[tuple[str, str]]:
-    for code, (fate, words) in STATUSES.items():
-        yield f"{code:04X}", f"{FATES[fate]} ({words})"
-    for mask, value, fate, words in FAMILIES:
+    for code, (outcome, words) in STATUSES.items():
+        yield f"{code:04X}", f"{OUTCOMES[outcome]} ({words})"
+    for mask, value, outcome, words in STATUS_RANGES:
         span = f"{value:04X} to {value | ~mask & 0xFFFF:04X}"
-        yield span, f"{FATES[fate]} ({words})"
-    yield "any other", f"{FATES['transient']} (unknown failure)"
+        yield span, f"{OUTCOMES[outcome]} ({words})"
+    yield "any other", f"{OUTCOMES[StoreOutcome.TRANSIENT]} (unknown failure)"
 
 
 def _codes() -> Iterator[tuple[str, str, str, str]]:

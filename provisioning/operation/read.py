@@ -14,6 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from appliance.config import Analyse, Configuration
+from appliance.domain.result import SECOND_READER
 from appliance.errors import Rejected
 from appliance.picture.overlay import overlay
 from appliance.service.instance_reader import Reader, Reading
@@ -26,7 +27,7 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
     """Print a table with an answer or a reason per file; write overlays and `results.json` into `folder`."""
     reader = Reader(pipeline_of(Configuration(analyse=Analyse(pack=pack))))
     files = pick_evenly(find_radiograph_files(paths), limit)
-    table = Table(caption="AI second reader - not for diagnosis - the radiologist decides")
+    table = Table(caption=SECOND_READER)
     for name in ("file", "site", "answer", "probability", "focus", "ms"):
         table.add_column(name, justify="right" if name in ("probability", "focus", "ms") else "left")
     records: list[dict[str, object]] = []

@@ -12,7 +12,7 @@ from pynetdicom import AE, build_role
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
-from appliance.dicom.scu.commitment import CommitmentReport
+from appliance.dicom.scu.commitment import CommitmentResult
 from tests.support.receiving import Receiving
 from tests.support.site import wait_until
 
@@ -62,7 +62,7 @@ def test_a_report_is_taken_from_who_proposes_the_role_and_from_who_forgets_to(
         assert reported(association, report) == 0x0000
     committed = frozenset({"1.2.3.5", "1.2.3.6"})
     assert receiving.reports == [
-        CommitmentReport(transaction_uid="1.2.3.4", committed=committed, failed={"1.2.3.7": 0x0112})
+        CommitmentResult(transaction_uid="1.2.3.4", committed=committed, failed={"1.2.3.7": 0x0112})
     ]
 
 

@@ -30,8 +30,8 @@ from appliance.dicom.objects.key_objects import rejection_note
 from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.objects.structured_report import structured_report
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
-from appliance.dicom.scu.dimse_status import SendStatus, status_from_code
-from appliance.dicom.scu.negotiation import Form, form_of, in_form
+from appliance.dicom.scu.dimse_status import StoreStatus, status_from_code
+from appliance.dicom.scu.negotiation import ObjectForm, form_of, in_form
 from appliance.dicom.scu.pacs import Pacs
 from appliance.dicom.scu.sender import send_files
 from appliance.errors import Away, Fault, Transient
@@ -77,7 +77,7 @@ def test_storescp_gets_both_answers_unchanged(peer: Peer, free_port: int, tmp_pa
     sent = answers()
     with storescp(peer("storescp"), free_port, tmp_path):
         said = delivered(Pacs(profile(free_port)), sent)
-    assert [(o.fate, o.code, o.reason) for o in said.values()] == [(Fate.TAKEN, "delivered", "stored (0x0000)")] * 2
+    assert [(o.fate, o.code, o.reason) for o in said.values()] == [(Fate.TAKEN, "delivered", "Success (0x0000)")] * 2
     stored = kept(tmp_path)
     assert set(stored) == {a.identifier for a in sent}
     for one in sent:
@@ -165,7 +165,7 @@ def test_the_comprehensive_sr_is_a_sound_one_and_says_the_same(peer: Peer, tmp_p
     """By DCMTK, which knows what each class may hold, and by dciodvfy."""
     (sr,) = (a for a in answers() if a.kind == "sr")
     said = []
-    for number, form in enumerate((form_of(sr.content), Form(ComprehensiveSRStorage, ExplicitVRLittleEndian))):
+    for number, form in enumerate((form_of(sr.content), ObjectForm(ComprehensiveSRStorage, ExplicitVRLittleEndian))):
         path = tmp_path / f"{number}.dcm"
         path.write_bytes(in_form(sr.content, form))
         run = subprocess.run([peer("dsrdump"), "-Ph", str(path)], capture_output=True, text=True, check=True)
@@ -248,7 +248,7 @@ def test_what_is_already_there_is_what_the_profile_makes_of_it(existing: str, fa
 
 
 @pytest.mark.parametrize(
-    ("code", "fate"),
+    ("code", "outcome"),
     [
         (0x0000, "stored"), (0x0111, "exists"), (0xB007, "stored"), (0xB123, "stored"), (0xA700, "transient"),
         (0xA7FF, "transient"), (0x0110, "transient"), (0x9999, "transient"), (0xA900, "rejected"),
@@ -256,8 +256,8 @@ def test_what_is_already_there_is_what_the_profile_makes_of_it(existing: str, fa
         (0xA777, "rejected"), (0xA778, "rejected"), (0xA779, "rejected"),
     ],
 )  # fmt: skip
-def test_every_status_has_a_fate(code: int, fate: str) -> None:
-    assert status_from_code(code).fate == fate
+def test_dimse_status_of_each_range_gives_its_outcome(code: int, outcome: str) -> None:
+    assert status_from_code(code).outcome == outcome
 
 
 @contextmanager
@@ -336,13 +336,13 @@ def test_files_go_out_as_they_are_whatever_they_hold(peer: Peer, free_port: int,
     (files / "text").write_text("no DICOM")
     paths = [files / n for n in ("plain", "text", "squeezed", "report", "absent")]
     with storescp(peer("storescp"), free_port, folder, "+xa"):
-        said: dict[str, SendStatus] = {
+        said: dict[str, StoreStatus] = {
             path.name: status
             for path, status in send_files(
                 paths, host="127.0.0.1", port=free_port, called_ae_title="PACS", calling_ae_title="OSTEON"
             )
         }
-    assert {name: s.fate for name, s in said.items()} == {
+    assert {name: s.outcome for name, s in said.items()} == {
         "plain": "stored", "squeezed": "stored", "report": "stored", "text": "rejected", "absent": "rejected",
     }  # fmt: skip
     for ds in (plain, squeezed):

@@ -71,7 +71,7 @@ def test_dcmtk_keeps_every_picture_as_it_is(
     with running(*command) as storescp:
         wait_for_port(free_port, storescp)
         outcomes = delivered(Pacs(profile(free_port)), artefacts)
-    assert [o.reason for o in outcomes.values()] == ["stored (0x0000)"] * len(artefacts)
+    assert [o.reason for o in outcomes.values()] == ["Success (0x0000)"] * len(artefacts)
     kept = {ds.SOPInstanceUID: ds for ds in (pydicom.dcmread(p) for p in tmp_path.iterdir())}
     for artefact in artefacts:
         sent = dataset_from_bytes(artefact.content)

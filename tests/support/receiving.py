@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from appliance.config import Receive
 from appliance.dicom.scp.receiver import Receiver
-from appliance.dicom.scu.commitment import CommitmentReport
+from appliance.dicom.scu.commitment import CommitmentResult
 from appliance.domain.notice import Notice
 from appliance.storage.database import open_database
 from appliance.storage.ledger import is_answer, keep_instance
@@ -29,7 +29,7 @@ class Receiving:
         self.spool = FileSpool(folder / "spool")
         self.notices: list[Notice] = []
         self.answers: set[str] = set()
-        self.reports: list[CommitmentReport] = []
+        self.reports: list[CommitmentResult] = []
         before = set(threading.enumerate())
         self.keep: Callable[..., bool] = partial(keep_instance, self.engine)
         self.receiver = Receiver(
@@ -43,7 +43,7 @@ class Receiving:
         self._own = {*before, *(t for t in threading.enumerate() if t.name == "listener")}
         self.port = getattr(self.receiver, "port", 0)
 
-    def _reported(self, report: CommitmentReport) -> int:
+    def _reported(self, report: CommitmentResult) -> int:
         self.reports.append(report)
         return len(report.committed)
 

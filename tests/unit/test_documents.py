@@ -24,7 +24,7 @@ from pydicom.uid import (
 
 from appliance.dicom.objects.codes import BODY_PARTS, OF_INTEREST, REJECTED_FOR_QUALITY
 from appliance.dicom.objects.contributing_equipment import DESCRIBED
-from appliance.dicom.objects.document import Reference, reference
+from appliance.dicom.objects.document import InstanceReference, reference
 from appliance.dicom.objects.key_objects import key_objects, rejection_note
 from appliance.dicom.objects.patient_study import TYPE_2, TYPE_3
 from appliance.dicom.objects.presentation_state import REGIONS, WORDS, is_presentable, presentation_state
@@ -272,7 +272,7 @@ def test_a_source_whose_bytes_are_gone_is_still_reported_on() -> None:
     gone = Dataset()
     gone.SOPInstanceUID, gone.StudyInstanceUID = derived_uid("gone"), derived_uid("study")
     made = structured_report(study(result(gone)), {gone.SOPInstanceUID: gone})
-    assert reference(gone) == Reference(
+    assert reference(gone) == InstanceReference(
         sop_class_uid="1.2.840.10008.5.1.4.1.1.1",
         series_instance_uid=derived_uid(gone.SOPInstanceUID, "unknown series"),
         sop_instance_uid=gone.SOPInstanceUID,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from pydicom.dataset import Dataset
 
+from appliance.dicom.reading.attributes import copied, text
+
 from .codes import ACQUISITION_EQUIPMENT, code_item
-from .patient_study import copied, text
 
 DESCRIBED = (
     "Manufacturer", "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName",

@@ -15,12 +15,12 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import ComputedRadiographyImageStorage
 
+from appliance.dicom.reading.attributes import copied, text
 from appliance.domain.identifiers import derived_uid, is_valid_uid
 from appliance.domain.result import Provenance
 from appliance.domain.study import StudyResult
 
 from .codes import DEVICE
-from .patient_study import copied, text
 from .series import MANUFACTURER, MODEL_NAME
 
 ORDER = (
@@ -31,7 +31,7 @@ ORDER = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class InstanceReference:
     """An instance of the study that a document speaks of."""
 
     sop_class_uid: str
@@ -39,7 +39,7 @@ class Reference:
     sop_instance_uid: str
 
 
-def reference(ds: Dataset) -> Reference:
+def reference(ds: Dataset) -> InstanceReference:
     """The instance `ds`; a radiograph that lacks its class or series still gets its answer."""
     sop_instance_uid = text(ds, "SOPInstanceUID")
     sop_class_uid, series_instance_uid = (text(ds, keyword) for keyword in ("SOPClassUID", "SeriesInstanceUID"))
@@ -47,14 +47,14 @@ def reference(ds: Dataset) -> Reference:
         sop_class_uid = ComputedRadiographyImageStorage
     if not is_valid_uid(series_instance_uid):
         series_instance_uid = derived_uid(sop_instance_uid, "unknown series")
-    return Reference(
+    return InstanceReference(
         sop_class_uid=sop_class_uid, series_instance_uid=series_instance_uid, sop_instance_uid=sop_instance_uid
     )
 
 
-def evidence(study_instance_uid: str, references: Iterable[Reference]) -> list[Dataset]:
+def evidence(study_instance_uid: str, references: Iterable[InstanceReference]) -> list[Dataset]:
     """Hierarchical SOP Instance Reference Macro (DICOM PS3.3 table C.17-3) of instances of one study."""
-    by_series: dict[str, list[Reference]] = {}
+    by_series: dict[str, list[InstanceReference]] = {}
     for each in references:
         by_series.setdefault(each.series_instance_uid, []).append(each)
     study = Dataset()

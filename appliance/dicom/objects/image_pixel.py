@@ -7,8 +7,6 @@ DICOM PS3.3 C.7.6.3 (Image Pixel), C.7.6.1.1.5 (Lossy Image Compression); PS3.5 
 
 from __future__ import annotations
 
-from typing import Literal
-
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +15,8 @@ from pydicom.encaps import encapsulate
 from pydicom.multival import MultiValue
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 
+from appliance.config import Compression
 from appliance.dicom.part10 import with_file_meta
-
-Compression = Literal["none", "jpeg"]
 
 JPEG_QUALITY = 92
 """Of libjpeg's 100: its blocks show neither at the edges of letters nor in trabeculae."""

@@ -34,7 +34,7 @@ from appliance.domain.result import SECOND_READER
 from appliance.domain.study import StudyResult
 
 from . import codes
-from .document import Reference, concept, evidence, observer, reference, requests
+from .document import InstanceReference, concept, evidence, observer, reference, requests
 from .patient_study import patient_study
 from .series import document_series_uid, stamp
 
@@ -54,7 +54,7 @@ def key_objects(study: StudyResult, sources: Mapping[str, Dataset]) -> Dataset:
 def rejection_note(
     study: StudyResult,
     sources: Mapping[str, Dataset],
-    rejected: Sequence[Reference],
+    rejected: Sequence[InstanceReference],
     reason: Code,
     *,
     at: datetime,
@@ -83,7 +83,7 @@ def _selection(
     sop_instance_uid: str,
     title: Code,
     words: str,
-    selected: Sequence[Reference],
+    selected: Sequence[InstanceReference],
 ) -> Dataset:
     newest = sources[study.results[-1].sop_instance_uid]
     ds = patient_study(newest)
@@ -107,7 +107,7 @@ def _selection(
     return with_file_meta(ds)
 
 
-def _item(selected: Reference) -> ImageContentItem | CompositeContentItem:
+def _item(selected: InstanceReference) -> ImageContentItem | CompositeContentItem:
     kind = ImageContentItem if selected.sop_class_uid in IMAGES else CompositeContentItem
     return kind(
         name=concept(codes.SOURCE),

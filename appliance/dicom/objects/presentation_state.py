@@ -20,16 +20,16 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, GrayscaleSoftcopyPresentationStateStorage
 
 from appliance.dicom.part10 import with_file_meta
-from appliance.dicom.reading.header import several
+from appliance.dicom.reading.attributes import as_list, copied, text
 from appliance.dicom.reading.shutter import EDGES
 from appliance.dicom.reading.windows import is_negative, voi_lut_of
 from appliance.domain.finding import Answer, Box
 from appliance.domain.radiograph import Window
 from appliance.domain.result import SECOND_READER, Result
-from appliance.picture.band import COLOURS
+from appliance.picture.palette import ANSWER_COLOURS
 
 from .document import reference, sop_reference
-from .patient_study import copied, patient_study, text
+from .patient_study import patient_study
 from .series import anatomy, stamp
 from .spacing import spacing
 from .tracking import tracked
@@ -185,14 +185,14 @@ def _layers(answer: Answer) -> Iterator[Dataset]:
 
 
 def _cielab(answer: Answer) -> list[int]:
-    return list(CIELabColor.from_rgb(*COLOURS[answer]).value)
+    return list(CIELabColor.from_rgb(*ANSWER_COLOURS[answer]).value)
 
 
 def _shutter(source: Dataset) -> Dataset:
     """The source's shutters, black, where they are whole (DICOM PS3.3 C.7.6.11, C.11.12)."""
     made = Dataset()
     shapes = []
-    for shape in several(source.get("ShutterShape")):
+    for shape in as_list(source.get("ShutterShape")):
         edges = copied(source, EDGES.get(str(shape), ()))
         if edges and len(edges) == len(EDGES[str(shape)]):
             shapes.append(str(shape))

@@ -15,13 +15,14 @@ from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from appliance.config import Picture
+from appliance.dicom.reading.attributes import copied, text
 from appliance.domain.finding import Answer
 from appliance.domain.result import SECOND_READER, Result
 from appliance.picture.overlay import AS_RECEIVED, shown_shape
 
 from .codes import SITES, SOURCE_IMAGE, code_item
 from .image_pixel import JPEG_QUALITY, with_pixels
-from .patient_study import copied, patient_study, text
+from .patient_study import patient_study
 from .series import anatomy, stamp
 from .spacing import spacing
 

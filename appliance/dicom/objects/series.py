@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 
 from pydicom.dataset import Dataset
 
+from appliance.dicom.reading.attributes import text
 from appliance.dicom.reading.header import sides
 from appliance.domain.identifiers import Site, derived_uid
 from appliance.domain.result import Result
@@ -18,7 +19,6 @@ from appliance.domain.study import StudyResult
 
 from .codes import BODY_PARTS
 from .contributing_equipment import contributing_equipment
-from .patient_study import text
 
 MANUFACTURER = "Osteon"
 MODEL_NAME = "Osteon"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
 
-from .patient_study import UNREADABLE, copied
+from appliance.dicom.reading.attributes import UNREADABLE, copied
 
 CALIBRATED = ("PixelSpacing", "PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription")
 

@@ -15,7 +15,6 @@ DICOM PS3.16 TID 1500, TID 1600, TID 1410, TID 4019, TID 1004; PS3.3 A.35.3, A.3
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
 
 import numpy as np
 from highdicom.sr import (
@@ -40,22 +39,20 @@ from highdicom.sr import (
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
-from pydicom.uid import UID, Comprehensive3DSRStorage, ComprehensiveSRStorage
+from pydicom.uid import UID, Comprehensive3DSRStorage
 
 from appliance.dicom.part10 import with_file_meta
-from appliance.dicom.scu.negotiation import report_uid
+from appliance.dicom.reading.attributes import text
 from appliance.domain.finding import Answer, Box
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 
 from . import codes
-from .document import Reference, concept, evidence, observer, reference, requests
-from .patient_study import patient_study, text
+from .document import InstanceReference, concept, evidence, observer, reference, requests
+from .patient_study import patient_study
+from .report_class import report_uid
 from .series import MANUFACTURER, document_series_uid, stamp
 from .tracking import Tracked, tracked
-
-SOP_CLASSES: Final = {"comprehensive_3d": Comprehensive3DSRStorage, "comprehensive": ComprehensiveSRStorage}
-"""By the profile of a destination, what says most first."""
 
 CONTAINS = RelationshipTypeValues.CONTAINS
 
@@ -70,7 +67,7 @@ def structured_report(
     sources
         The radiographs of `study.results`, by SOP Instance UID.
     sop_class
-        One of `SOP_CLASSES`; of another class than the first it is another instance in the same series.
+        One of `REPORT_CLASSES`; of another class than the first it is another instance in the same series.
     """
     images = {r.sop_instance_uid: reference(sources[r.sop_instance_uid]) for r in study.results}
     newest = sources[study.results[-1].sop_instance_uid]
@@ -87,7 +84,7 @@ def structured_report(
     if asked := requests(study, sources):
         ds.ReferencedRequestSequence = asked
     if before := study.predecessor_uid("sr"):
-        earlier = Reference(
+        earlier = InstanceReference(
             sop_class_uid=sop_class,
             series_instance_uid=document_series_uid(before),
             sop_instance_uid=report_uid(before, sop_class),
@@ -98,7 +95,7 @@ def structured_report(
 
 
 def _content(
-    study: StudyResult, sources: Mapping[str, Dataset], images: Mapping[str, Reference]
+    study: StudyResult, sources: Mapping[str, Dataset], images: Mapping[str, InstanceReference]
 ) -> ContainerContentItem:
     """The root container (TID 1500)."""
     root = ContainerContentItem(name=concept(codes.IMAGING_MEASUREMENT_REPORT), template_id="1500")
@@ -128,7 +125,7 @@ def _container(name: Code, items: Iterable[ContentItem]) -> ContainerContentItem
     return container
 
 
-def _library(images: Iterable[Reference]) -> ContainerContentItem:
+def _library(images: Iterable[InstanceReference]) -> ContainerContentItem:
     """TID 1600: every radiograph of the study that was read or should have been."""
     entries = []
     for image in images:
@@ -144,7 +141,7 @@ def _library(images: Iterable[Reference]) -> ContainerContentItem:
     return _container(codes.IMAGE_LIBRARY, [_container(codes.IMAGE_LIBRARY_GROUP, entries)])
 
 
-def _image(image: Reference, relationship: RelationshipTypeValues) -> ImageContentItem:
+def _image(image: InstanceReference, relationship: RelationshipTypeValues) -> ImageContentItem:
     return ImageContentItem(
         name=concept(codes.SOURCE_IMAGE),
         referenced_sop_class_uid=image.sop_class_uid,
@@ -154,7 +151,7 @@ def _image(image: Reference, relationship: RelationshipTypeValues) -> ImageConte
 
 
 def _group(
-    source: Dataset, image: Reference, result: Result, region: Tracked
+    source: Dataset, image: InstanceReference, result: Result, region: Tracked
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
     """TID 1410 for one finding."""
     p, finding = result.provenance, region.finding
@@ -195,7 +192,7 @@ def _outline(box: Box, rows: int, columns: int) -> NDArray[np.float64]:
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]], np.float64)
 
 
-def _evaluations(study: StudyResult, images: Mapping[str, Reference]) -> Iterator[ContentItem]:
+def _evaluations(study: StudyResult, images: Mapping[str, InstanceReference]) -> Iterator[ContentItem]:
     """The answer for the study, then for each radiograph, and the sentences with the images that they are about."""
     if study.answer is not Answer.NOT_ANALYSED:
         yield _presence(study.answer)
@@ -203,7 +200,7 @@ def _evaluations(study: StudyResult, images: Mapping[str, Reference]) -> Iterato
         if result.answer is not Answer.NOT_ANALYSED:
             yield _inferred(_presence(result.answer), [images[result.sop_instance_uid]])
     yield _comment(SECOND_READER)
-    about: dict[str, list[Reference]] = {}
+    about: dict[str, list[InstanceReference]] = {}
     for result in study.results:
         for sentence in _sentences(result):
             about.setdefault(sentence, []).append(images[result.sop_instance_uid])
@@ -221,7 +218,7 @@ def _comment(sentence: str) -> TextContentItem:
     return TextContentItem(name=concept(codes.COMMENT), value=sentence, relationship_type=CONTAINS)
 
 
-def _inferred(item: ContentItem, images: Iterable[Reference]) -> ContentItem:
+def _inferred(item: ContentItem, images: Iterable[InstanceReference]) -> ContentItem:
     item.ContentSequence = ContentSequence([_image(image, RelationshipTypeValues.INFERRED_FROM) for image in images])
     return item
 

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
+from appliance.config import Compression
+from appliance.dicom.reading.attributes import copied, text
 from appliance.domain.identifiers import Laterality
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 from appliance.picture.summary import PER_PAGE, summary_pages
 
 from .codes import BODY_PARTS, SOURCE_IMAGE, code_item
-from .image_pixel import Compression, with_pixels
-from .patient_study import copied, patient_study, text
+from .image_pixel import with_pixels
+from .patient_study import patient_study
 from .series import UNPAIRED, local_time, stamp
 
 KIND = "summary"

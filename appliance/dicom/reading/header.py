@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 from pydicom.uid import DigitalXRayImageStorageForProcessing
 
 from appliance.domain.identifiers import Laterality
 from appliance.domain.radiograph import Header
+
+from .attributes import as_list
 
 SIDE_CODES = {
     "7771000": Laterality.LEFT,
@@ -46,7 +47,7 @@ def header(ds: Dataset, calling_ae_title: str = "") -> Header:
         sop_class_uid=str(ds.get("SOPClassUID") or ""),
         study_instance_uid=str(ds.get("StudyInstanceUID") or ""),
         modality=_capitals(ds, "Modality"),
-        image_type=tuple(str(v).upper() for v in several(ds.get("ImageType"))),
+        image_type=tuple(str(v).upper() for v in as_list(ds.get("ImageType"))),
         for_processing=_capitals(ds, "PresentationIntentType") == "FOR PROCESSING"
         or ds.get("SOPClassUID") == DigitalXRayImageStorageForProcessing,
         body_part_examined=_capitals(ds, "BodyPartExamined"),
@@ -74,15 +75,8 @@ def _is_animal(ds: Dataset) -> bool:
     return bool((description and description not in HUMAN) or (codes and not codes & HUMAN_CODES))
 
 
-def several(value: object) -> list[object]:
-    """The values of an element that may have none, one or many."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, MultiValue) else [value]
-
-
 def _capitals(ds: Dataset, keyword: str) -> str:
-    return " ".join(str(v) for v in several(ds.get(keyword))).strip().upper()
+    return " ".join(str(v) for v in as_list(ds.get(keyword))).strip().upper()
 
 
 def _meanings(ds: Dataset, keyword: str) -> Iterator[str]:

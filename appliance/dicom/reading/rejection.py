@@ -15,7 +15,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from appliance.dicom.objects.codes import REJECTIONS
-from appliance.dicom.objects.patient_study import copied, text
+
+from .attributes import copied, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

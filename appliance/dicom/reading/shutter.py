@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from pydicom.dataset import Dataset
 
-from .header import several
+from .attributes import as_list
 
 EDGES = {
     "RECTANGULAR": (
@@ -25,7 +25,7 @@ def outside_shutter(ds: Dataset, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
     Coordinates count from 1.
     """
-    named = {str(v).upper() for v in several(ds.get("ShutterShape"))}
+    named = {str(v).upper() for v in as_list(ds.get("ShutterShape"))}
     shapes = {shape for shape in named & EDGES.keys() if all(ds.get(k) is not None for k in EDGES[shape])}
     outside = np.zeros(shape, bool)
     height, width = shape

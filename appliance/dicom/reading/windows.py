@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from appliance.config import PresetWindow
 from appliance.domain.radiograph import VoiFunction, Window
 
-from .header import several
+from .attributes import as_list
 
 EXPOSED_PERCENTILES = (0.5, 99.5)
 """The window of last resort: these percentiles of the exposed field, which a marker or a hot pixel cannot stretch."""
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 def window_of(ds: Dataset, presets: Sequence[PresetWindow]) -> Window | None:
     """A window of the data set, else the site's preset for its station, else None."""
-    explanations = [str(v).upper() for v in several(ds.get("WindowCenterWidthExplanation"))]
+    explanations = [str(v).upper() for v in as_list(ds.get("WindowCenterWidthExplanation"))]
     explained = [*explanations, *[""] * 64]
     usable = [(name, window) for name, window in zip(explained, _windows(ds), strict=False) if window]
     if usable:
@@ -65,7 +65,7 @@ def thinned(image: NDArray[Any]) -> NDArray[Any]:
 def _windows(ds: Dataset) -> Iterator[Window | None]:
     name = str(ds.get("VOILUTFunction") or "LINEAR").upper()
     function = FUNCTIONS.get(name, "LINEAR")
-    for center, width in zip(several(ds.get("WindowCenter")), several(ds.get("WindowWidth")), strict=False):
+    for center, width in zip(as_list(ds.get("WindowCenter")), as_list(ds.get("WindowWidth")), strict=False):
         try:
             yield Window(center=float(str(center)), width=float(str(width)), function=function)
         except ValueError:

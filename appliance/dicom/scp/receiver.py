@@ -20,10 +20,10 @@ from pynetdicom import AE, evt
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.presentation import PresentationContext
 
-from appliance.config import Receive
+from appliance.config import MEGABYTE, Receive
 from appliance.dicom.objects.series import MANUFACTURER
 from appliance.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from appliance.dicom.scu.commitment import CommitmentReport
+from appliance.dicom.scu.commitment import CommitmentResult
 from appliance.dicom.transfer_syntaxes import KEPT, RADIOGRAPHS
 from appliance.domain.identifiers import is_valid_uid
 from appliance.domain.notice import Notice, Subject
@@ -163,7 +163,7 @@ class Receiver:
         keep: Callable[[Received], bool],
         is_answer: Callable[[str], bool],
         note: Callable[[Notice], None],
-        reported: Callable[[CommitmentReport], int],
+        reported: Callable[[CommitmentResult], int],
     ) -> None:
         self._config, self._spool = config, spool
         self._keep, self._is_answer, self._note, self._reported = keep, is_answer, note, reported
@@ -224,7 +224,7 @@ class Receiver:
     def _begin(self, association: IncomingAssociation, context: PresentationContext, command: Dataset) -> _Arrival:
         """Decide about an instance by its command set, before the first byte of its data set is read."""
         uid, storage_class = str(command.AffectedSOPInstanceUID), str(command.AffectedSOPClassUID)
-        most_bytes = self._config.instance_mb * 1_000_000
+        most_bytes = self._config.instance_mb * MEGABYTE
         try:
             return self._begun(uid, storage_class, context, most_bytes)
         except Exception as error:  # noqa: BLE001  ours, not the peer's: whatever it is, the sender comes again
@@ -253,7 +253,7 @@ class Receiver:
         return _Arrival(Answer(status=OUT_OF_RESOURCES), into, most_bytes, self._look)
 
     def _look(self) -> None:
-        if self._spool.free_bytes() < self._config.reserve_mb * 1_000_000:
+        if self._spool.free_bytes() < self._config.reserve_mb * MEGABYTE:
             raise Transient(ReasonCode.DISK_LOW, "less than the reserve is free on the spool's disk")
 
     def _store(self, event: evt.Event) -> Dataset:
@@ -293,7 +293,7 @@ class Receiver:
     def _report(self, event: evt.Event) -> tuple[int, None]:
         calling = str(event.assoc.requestor.ae_title).strip()
         try:
-            report = CommitmentReport.from_dataset(event.event_information)
+            report = CommitmentResult.from_dataset(event.event_information)
         except Exception as error:  # noqa: BLE001  whatever the library makes of hostile bytes
             log.warning("%s sent an event report that cannot be read (%s)", calling, type(error).__name__)
             return INVALID_ARGUMENT, None

@@ -30,7 +30,7 @@ REPORT_WAIT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class SopReference:
     """An object by class and instance."""
 
     sop_class_uid: str
@@ -38,7 +38,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommitmentReport:
+class CommitmentResult:
     """What the PACS says: SOP Instance UIDs that it vouches for, and those that it does not with the reason."""
 
     transaction_uid: str
@@ -46,7 +46,7 @@ class CommitmentReport:
     failed: dict[str, int]
 
     @classmethod
-    def from_dataset(cls, ds: Dataset) -> CommitmentReport:
+    def from_dataset(cls, ds: Dataset) -> CommitmentResult:
         """From the Event Information of an N-EVENT-REPORT (DICOM PS3.4 J.3.3).
 
         Raises
@@ -66,8 +66,8 @@ class CommitmentReport:
 
 
 def request_commitment(
-    peer: DicomPeer, transaction_uid: str, references: Sequence[Reference], wait_s: float = REPORT_WAIT_S
-) -> CommitmentReport | None:
+    peer: DicomPeer, transaction_uid: str, references: Sequence[SopReference], wait_s: float = REPORT_WAIT_S
+) -> CommitmentResult | None:
     """Ask the PACS to vouch for objects; its report, if it comes on this association.
 
     Raises
@@ -75,12 +75,12 @@ def request_commitment(
     Transient
         ``no_commitment`` if the peer takes no such request, ``commitment_failed`` if it refuses this one; `Away`.
     """
-    reports: list[CommitmentReport] = []
+    reports: list[CommitmentResult] = []
     came = threading.Event()
 
     def take(event: evt.Event) -> tuple[int, None]:
         try:
-            reports.append(CommitmentReport.from_dataset(event.event_information))
+            reports.append(CommitmentResult.from_dataset(event.event_information))
         except ValueError:
             return 0x0115, None  # invalid argument value, DICOM PS3.7 C.5.3
         return 0x0000, None

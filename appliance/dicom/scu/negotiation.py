@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -26,11 +25,10 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from appliance.config import Encoding
+from appliance.dicom.objects.report_class import report_uid
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.reading.decoders import samples
-from appliance.domain.identifiers import derived_uid
-
-Encoding = Literal["compressed", "explicit", "implicit"]
 
 PLAIN: dict[Encoding, UID] = {"explicit": ExplicitVRLittleEndian, "implicit": ImplicitVRLittleEndian}
 
@@ -41,7 +39,7 @@ EVERY_ENCODING: tuple[Encoding, ...] = ("compressed", "explicit", "implicit")
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ObjectForm:
     """SOP class and transfer syntax: what a presentation context is about."""
 
     sop_class_uid: str
@@ -51,7 +49,7 @@ class Form:
         return f"{UID(self.sop_class_uid).name}, {UID(self.transfer_syntax_uid).name}"
 
 
-def form_of(content: bytes) -> Form:
+def form_of(content: bytes) -> ObjectForm:
     """The form in which a DICOM file lies.
 
     Raises
@@ -60,10 +58,10 @@ def form_of(content: bytes) -> Form:
         If it is none, or its File Meta Information does not say.
     """
     meta = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True, specific_tags=[]).file_meta
-    return Form(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
+    return ObjectForm(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
 
 
-def forms(content: bytes, encodings: Sequence[Encoding] = EVERY_ENCODING) -> list[Form]:
+def forms(content: bytes, encodings: Sequence[Encoding] = EVERY_ENCODING) -> list[ObjectForm]:
     """Every form that `content` can take, best first: its own class before another, and `encodings` in their order."""
     own = form_of(content)
     is_compressed = UID(own.transfer_syntax_uid).is_encapsulated
@@ -73,10 +71,10 @@ def forms(content: bytes, encodings: Sequence[Encoding] = EVERY_ENCODING) -> lis
     classes = [own.sop_class_uid]
     if own.sop_class_uid == Comprehensive3DSRStorage and not _has_3d(dataset_from_bytes(content)):
         classes.append(ComprehensiveSRStorage)
-    return [Form(c, s) for c in classes for s in syntaxes or [own.transfer_syntax_uid]]
+    return [ObjectForm(c, s) for c in classes for s in syntaxes or [own.transfer_syntax_uid]]
 
 
-def in_form(content: bytes, form: Form, character_set: str = UTF_8) -> bytes:
+def in_form(content: bytes, form: ObjectForm, character_set: str = UTF_8) -> bytes:
     """`content` as it is, or rewritten into another of its `forms`, or in another Specific Character Set.
 
     A letter that `character_set` does not have becomes ``?``; UIDs stay, since the object says the same.
@@ -100,15 +98,10 @@ def in_form(content: bytes, form: Form, character_set: str = UTF_8) -> bytes:
     return file.getvalue()
 
 
-def uid_in_form(sop_instance_uid: str, own: Form, form: Form) -> str:
+def uid_in_form(sop_instance_uid: str, own: ObjectForm, form: ObjectForm) -> str:
     """The SOP Instance UID that the object has in `form`."""
     same = form.sop_class_uid == own.sop_class_uid
     return sop_instance_uid if same else report_uid(sop_instance_uid, form.sop_class_uid)
-
-
-def report_uid(sop_instance_uid: str, sop_class: str) -> str:
-    """UID of the report `sop_instance_uid` in `sop_class`; it is a Comprehensive 3D SR's own."""
-    return sop_instance_uid if sop_class == Comprehensive3DSRStorage else derived_uid(sop_instance_uid, "comprehensive")
 
 
 def _as_comprehensive(ds: Dataset) -> None:

@@ -12,16 +12,16 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
-from appliance.config import DicomDestination
+from appliance.config import DicomDestination, Encoding
 from appliance.dicom.part10 import dataset_from_bytes
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected, Transient
 from appliance.network import client_context
 from appliance.ports import Artefact, Fate, Outcome, Sent
 
-from .commitment import Reference, request_commitment
-from .dimse_status import SendStatus
-from .negotiation import Encoding, Form, form_of, forms, in_form, uid_in_form
+from .commitment import SopReference, request_commitment
+from .dimse_status import StoreOutcome, StoreStatus
+from .negotiation import ObjectForm, form_of, forms, in_form, uid_in_form
 from .peer import DicomPeer
 from .query import Identity, has_instance, identities, querying
 from .sender import accepted_forms, store_association, store_bytes
@@ -38,7 +38,7 @@ class _Parcel:
     """An artefact, and the forms that it can take."""
 
     artefact: Artefact
-    forms: list[Form]
+    forms: list[ObjectForm]
 
 
 class Pacs:
@@ -95,7 +95,7 @@ class Pacs:
                     yield number, self._not_taken(parcel)
                     continue
                 status = store_bytes(association, in_form(parcel.artefact.content, form, self._config.character_set))
-                yield number, self._judged_store(parcel, form, status)
+                yield number, self._outcome_of_store(parcel, form, status)
                 if status.code is None:  # no answer: the association is over, and what follows was not tried
                     return
 
@@ -122,23 +122,25 @@ class Pacs:
                         _later(ReasonCode.NOT_FOUND, "it was stored, and C-FIND does not find it: see the PACS's log"),
                     )
 
-    def _judged_store(self, parcel: _Parcel, form: Form, status: SendStatus) -> Outcome:
-        own = form_of(parcel.artefact.content)
-        if status.fate == "transient":
-            return _later(ReasonCode.STORE_TRANSIENT, f"{self.name}, {parcel.artefact.kind}: {status.words}")
-        if status.fate == "rejected" or (status.fate == "exists" and self._config.existing == "hold"):
-            code = ReasonCode.ALREADY_THERE if status.fate == "exists" else ReasonCode.STORE_REJECTED
-            return Outcome.of_error(Rejected(code, f"{self.name}, {parcel.artefact.kind}: {status.words}"))
-        is_there_already = status.fate == "exists"
-        asks = self._config.proof != "none" or (is_there_already and self._config.existing == "verify")
+    def _outcome_of_store(self, parcel: _Parcel, form: ObjectForm, status: StoreStatus) -> Outcome:
+        words = f"{self.name}, {parcel.artefact.kind}: {status.words}"
+        is_there_already = status.outcome is StoreOutcome.EXISTS
+        if status.outcome is StoreOutcome.TRANSIENT:
+            return _later(ReasonCode.STORE_TRANSIENT, words)
+        if status.outcome is StoreOutcome.REJECTED:
+            return Outcome.of_error(Rejected(ReasonCode.STORE_REJECTED, words))
+        if is_there_already and self._config.existing == "hold":
+            return Outcome.of_error(Rejected(ReasonCode.ALREADY_THERE, words))
+        needs_proof = self._config.proof != "none" or (is_there_already and self._config.existing == "verify")
         code, reason = ReasonCode.NONE, status.words
         if is_there_already:
             code, reason = ReasonCode.ALREADY_THERE, f"probably delivered: {status.words}"
         if form != parcel.forms[0]:
             reason += f"; as {form}, since it takes no {parcel.forms[0]}"
             code = code or ReasonCode.DELIVERED_OTHERWISE
+        own = form_of(parcel.artefact.content)
         return Outcome(
-            fate=Fate.UNPROVEN if asks else Fate.TAKEN,
+            fate=Fate.UNPROVEN if needs_proof else Fate.TAKEN,
             code=code or ReasonCode.DELIVERED,
             reason=reason,
             sent_as=(form.sop_class_uid, uid_in_form(parcel.artefact.identifier, own, form)),
@@ -185,7 +187,7 @@ class Pacs:
 
     def _commitment(self, sent: Mapping[int, Sent]) -> Iterator[tuple[int, Outcome]]:
         (transaction_uid,) = {one.transaction_uid for one in sent.values()}
-        references = [Reference(one.sop_class_uid, one.sop_instance_uid) for one in sent.values()]
+        references = [SopReference(one.sop_class_uid, one.sop_instance_uid) for one in sent.values()]
         report = request_commitment(self._peer, transaction_uid, references)
         for number, one in sent.items() if report else ():
             assert report is not None

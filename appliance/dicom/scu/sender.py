@@ -23,8 +23,8 @@ from pynetdicom.association import Association
 
 from appliance.errors import OsteonError
 
-from .dimse_status import SendStatus, status_from_code
-from .negotiation import Form
+from .dimse_status import StoreOutcome, StoreStatus, status_from_code
+from .negotiation import ObjectForm
 from .peer import DicomPeer, associated
 
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -42,7 +42,7 @@ def send_files(
     called_ae_title: str,
     calling_ae_title: str,
     timeout_s: float = 30.0,
-) -> Iterator[tuple[Path, SendStatus]]:
+) -> Iterator[tuple[Path, StoreStatus]]:
     """Send files of any storage class as they are; yields each with its status, as it is known.
 
     Raises
@@ -62,7 +62,7 @@ def send_files(
         try:
             files.append(_file(path))
         except (InvalidDicomError, OSError, AttributeError, ValueError):
-            yield path, SendStatus(fate="rejected", words="no DICOM file with File Meta Information")
+            yield path, StoreStatus(outcome=StoreOutcome.REJECTED, words="no DICOM file with File Meta Information")
     while files:
         batch = _batch(files)
         files = files[len(batch) :]
@@ -71,23 +71,23 @@ def send_files(
                 if file.form in accepted_forms(association):
                     yield file.path, store(association, file.path)
                 else:
-                    yield file.path, SendStatus(fate="rejected", words=f"the peer takes no {file.form}")
+                    yield file.path, StoreStatus(outcome=StoreOutcome.REJECTED, words=f"the peer takes no {file.form}")
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
     path: Path
-    form: Form
+    form: ObjectForm
 
 
 def _file(path: Path) -> _File:
     meta = read_file_meta_info(path)
-    return _File(path, Form(meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID))
+    return _File(path, ObjectForm(meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID))
 
 
 def _batch(files: list[_File]) -> list[_File]:
     """As many of the first `files` as one association has contexts for."""
-    seen: set[Form] = set()
+    seen: set[ObjectForm] = set()
     for number, file in enumerate(files):
         seen.add(file.form)
         if len(seen) > MOST_CONTEXTS:
@@ -95,31 +95,31 @@ def _batch(files: list[_File]) -> list[_File]:
     return files
 
 
-def store_association(peer: DicomPeer, wanted: Iterable[Form]) -> contextlib.AbstractContextManager[Association]:
+def store_association(peer: DicomPeer, wanted: Iterable[ObjectForm]) -> contextlib.AbstractContextManager[Association]:
     """An association with a context for each form that is wanted, and no others: one syntax each, ours to choose."""
     contexts = [build_context(form.sop_class_uid, form.transfer_syntax_uid) for form in dict.fromkeys(wanted)]
     return associated(peer, contexts[:MOST_CONTEXTS])
 
 
-def accepted_forms(association: Association) -> set[Form]:
+def accepted_forms(association: Association) -> set[ObjectForm]:
     """What the peer takes of what was wanted."""
-    return {Form(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in association.accepted_contexts}
+    return {ObjectForm(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in association.accepted_contexts}
 
 
-def store(association: Association, path: Path) -> SendStatus:
+def store(association: Association, path: Path) -> StoreStatus:
     """C-STORE one file in the form in which it lies, which the peer takes."""
     if not association.is_established:
-        return SendStatus(fate="transient", words="the association was aborted")
+        return StoreStatus(outcome=StoreOutcome.TRANSIENT, words="the association was aborted")
     try:
         answer = association.send_c_store(path)
     except (OSError, RuntimeError, ValueError, OsteonError):
-        return SendStatus(fate="transient", words="the instance could not be sent")
+        return StoreStatus(outcome=StoreOutcome.TRANSIENT, words="the instance could not be sent")
     if "Status" not in answer:
-        return SendStatus(fate="transient", words="no answer: timeout, or the connection was lost")
+        return StoreStatus(outcome=StoreOutcome.TRANSIENT, words="no answer: timeout, or the connection was lost")
     return status_from_code(answer.Status)
 
 
-def store_bytes(association: Association, content: bytes) -> SendStatus:
+def store_bytes(association: Association, content: bytes) -> StoreStatus:
     """C-STORE a DICOM file that lies in memory; the library reads only files, so it is given one without a disk."""
     descriptor = os.memfd_create("osteon-send", os.MFD_CLOEXEC)
     try:

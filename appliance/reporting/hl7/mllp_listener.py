@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from appliance.config import Hl7Listener
+from appliance.config import MEGABYTE, Hl7Listener
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 from appliance.network import plain_address, tls_reason
@@ -34,8 +34,6 @@ CLOSING_S = 2.0
 
 POLL_S = 0.05
 """How soon the listener sees that it is to stop."""
-
-MEGABYTE = 1_000_000
 
 Answer = Callable[[bytes, str], bytes]
 """Takes a message and the address that it came from; the acknowledgement."""

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from appliance.config import Configuration
 from appliance.dicom.scp.receiver import Receiver
-from appliance.dicom.scu.commitment import CommitmentReport
+from appliance.dicom.scu.commitment import CommitmentResult
 from appliance.dicom.scu.pacs import not_committed
 from appliance.errors import Fault
 from appliance.ports import Fate
@@ -46,7 +46,7 @@ class ReceiveRole:
                 self._receiver.close()
                 raise
 
-    def _reported(self, report: CommitmentReport) -> int:
+    def _reported(self, report: CommitmentResult) -> int:
         """A PACS reports on its own association what it has of ours."""
         failed = {}
         for uid, reason in report.failed.items():
