@@ -24,7 +24,7 @@ import click
 from pydicom.dataset import Dataset
 
 from tests.support.peers import running, wait_for_port
-from tests.support.site import free_ports
+from tests.support.ports import free_ports
 from tests.support.sources import source, with_meta
 
 NO_FSYNC = "import os; os.fsync = lambda descriptor: None; from appliance.service.command import run; run()"

@@ -18,7 +18,8 @@ from tests.support.encodings import encode
 from tests.support.pdus import Wire
 from tests.support.peers import Peer
 from tests.support.send import storescu
-from tests.support.site import Site, wait_until
+from tests.support.site import Site
+from tests.support.waiting import wait_until
 
 
 def rows(site: Site) -> list[Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.peers import Peer, running, wait_for_port
-from tests.support.site import free_ports
+from tests.support.ports import free_ports
 
 
 def osteon(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,8 @@ from appliance.storage.database import readers
 from appliance.storage.tables import roles
 from tests.support.outbox import Outbox, film, message, picture
 from tests.support.peers import Peer, running
-from tests.support.site import Site, wait_until
+from tests.support.site import Site
+from tests.support.waiting import wait_until
 
 
 def test_nothing_leaves_while_the_gate_is_shut_and_everything_when_it_opens(tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ from appliance.storage.studies import latest_study_result
 from appliance.storage.tables import deliveries, results
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.peers import Peer
+from tests.support.ports import free_ports
 from tests.support.results import result, study
 from tests.support.send import storescu
-from tests.support.site import Site, free_ports, wait_until
+from tests.support.site import Site
+from tests.support.waiting import wait_until
 
 
 def views(folder: Path) -> list[Path]:

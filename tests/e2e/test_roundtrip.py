@@ -8,8 +8,9 @@ from pydicom import dcmread
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.objects import dciodvfy
 from tests.support.peers import NodePeer, Peer, running, wait_for_port
+from tests.support.ports import free_ports
 from tests.support.send import storescu
-from tests.support.site import Site, free_ports
+from tests.support.site import Site
 
 
 def test_a_radiograph_goes_in_and_answers_come_out(

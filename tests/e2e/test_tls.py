@@ -15,7 +15,9 @@ from appliance.storage.tables import notices
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.certificates import Authority, Pair
 from tests.support.peers import Peer
-from tests.support.site import Site, free_ports, wait_until
+from tests.support.ports import free_ports
+from tests.support.site import Site
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ import pytest
 from tests.support.mutation import mutated
 from tests.support.pdus import RELEASE_RP, RELEASE_RQ, Wire, pdu
 from tests.support.receiving import Receiving, descriptors
-from tests.support.site import wait_until
+from tests.support.waiting import wait_until
 
 SEED = 20261123
 SHORT, CAMPAIGN = 200, 2000

@@ -11,7 +11,8 @@ from provisioning.demonstration.peers import DemonstrationHospital as Hospital
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.peers import Peer
 from tests.support.send import storescu
-from tests.support.site import Site, wait_until
+from tests.support.site import Site
+from tests.support.waiting import wait_until
 
 ANSWERS = 5  # SC, summary, SR, ORU, Bundle
 

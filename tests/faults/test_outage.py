@@ -11,7 +11,9 @@ from appliance.storage.database import readers
 from appliance.storage.tables import deliveries
 from tests.support.outbox import Outbox, film, message, picture
 from tests.support.peers import NodePeer, Peer, running, wait_for_port
-from tests.support.site import Site, free_ports, wait_until
+from tests.support.ports import free_ports
+from tests.support.site import Site
+from tests.support.waiting import wait_until
 
 
 def test_a_weekend_without_pacs_and_ris(
@@ -25,7 +27,7 @@ def test_a_weekend_without_pacs_and_ris(
     destinations = [
         {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": pacs_port, "called_ae_title": "PACS"},
         {"kind": "dicom", "name": "archive", "host": "127.0.0.1", "port": archive_port, "called_ae_title": "PACS"},
-        {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": ris_port, "timeout_s": 5},
+        {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": ris_port, "timeout_s": 60},
     ]
     log = tmp_path / "order.txt"
     to_log = ("--exec-on-reception", f"echo #f >> {log}", "--exec-sync")

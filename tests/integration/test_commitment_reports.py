@@ -14,7 +14,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPu
 
 from appliance.dicom.scu.commitment import CommitmentResult
 from tests.support.receiving import Receiving
-from tests.support.site import wait_until
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def taken_back(given: StudyResult = STUDY, **settings: Any) -> Artefact:
 
 
 def fhir(
-    port: int, bearer: str | None = None, tls: ssl.SSLContext | None = None, timeout_s: float = 20
+    port: int, bearer: str | None = None, tls: ssl.SSLContext | None = None, timeout_s: float = 60
 ) -> FhirDestination:
     return FhirDestination("FHIR", f"http{'s' * bool(tls)}://127.0.0.1:{port}/R4", bearer, timeout_s, tls)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from appliance.errors import OsteonError, Rejected, Transient
 from appliance.service.isolation import Isolated
-from tests.support.site import wait_until
+from tests.support.waiting import wait_until
 
 
 def behave(how: str) -> str:

@@ -27,7 +27,8 @@ from tests.support.orthanc import orthanc
 from tests.support.outbox import Outbox, film, picture
 from tests.support.pacs import kept, profile, scripted_scp, storescp
 from tests.support.peers import Peer
-from tests.support.site import free_ports, wait_until
+from tests.support.ports import free_ports
+from tests.support.waiting import wait_until
 
 LONG = Backoff(first_s=3600, longest_s=3600)
 SC = [SecondaryCaptureImageStorage]

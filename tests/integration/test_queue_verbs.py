@@ -18,7 +18,7 @@ from appliance.storage.database import readers
 from provisioning.operation.queues import hold, release, reroute, retry
 from tests.support.outbox import Outbox, film, message, picture
 from tests.support.pacs import profile, scripted_scp
-from tests.support.site import free_ports
+from tests.support.ports import free_ports
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def update() -> Artefact:
     return Artefact(kind="order", identifier=control_id(STUDY, "order"), content=content)
 
 
-def ris(port: int, timeout_s: float = 5, tls: ssl.SSLContext | None = None) -> MllpDestination:
+def ris(port: int, timeout_s: float = 60, tls: ssl.SSLContext | None = None) -> MllpDestination:
     return MllpDestination("RIS", "127.0.0.1", port, timeout_s, tls)
 
 

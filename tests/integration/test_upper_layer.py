@@ -42,7 +42,7 @@ from tests.support.pdus import (
     status_of,
 )
 from tests.support.receiving import Receiving
-from tests.support.site import wait_until
+from tests.support.waiting import wait_until
 
 ELEMENT = struct.pack("<HHI", 0x0008, 0x0060, 2) + b"DX"
 Start = Callable[..., Receiving]

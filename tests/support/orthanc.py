@@ -1,9 +1,8 @@
-"""Orthanc as the archive."""
+"""Orthanc, as the archive."""
 
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,49 +11,56 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.peers import running, wait_for_port
-from tests.support.site import free_ports
-
-START_S = 30.0
+from tests.support.ports import free_ports
+from tests.support.waiting import PATIENCE_S, wait_until
 
 
 @dataclass(frozen=True, slots=True)
 class Orthanc:
-    """A running Orthanc, whose AE title is PACS."""
+    """A running Orthanc with the AE title PACS."""
 
     port: int
     http_port: int
 
     def get(self, path: str) -> Any:
-        """What its REST interface answers."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=10) as answer:
+        """Read from the REST interface."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
     def post(self, path: str, body: object) -> Any:
-        """Likewise, to a POST."""
+        """Send a POST to the REST interface; return the response."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", json.dumps(body).encode())
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
     def delete(self, path: str) -> None:
-        """Remove something."""
+        """Delete a resource of the REST interface."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", method="DELETE")
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=PATIENCE_S).close()
+
+    def is_up(self) -> bool:
+        """Return whether the REST interface responds."""
+        try:
+            self.get("/system")
+        except OSError:
+            return False
+        return True
 
     def tags(self) -> list[dict[str, Any]]:
-        """Every tag of every instance, by keyword."""
+        """Return the tags of every instance, by keyword."""
         return [self.get(f"/instances/{uid}/simplified-tags") for uid in self.get("/instances")]
 
     @property
     def instances(self) -> dict[str, str]:
-        """Its own ids by SOP Instance UID."""
+        """Orthanc's ids by SOP Instance UID."""
         return {i["MainDicomTags"]["SOPInstanceUID"]: i["ID"] for i in self.get("/instances?expand")}
 
 
 @contextmanager
 def orthanc(path: str, folder: Path, osteon_port: int = 1, **others: Any) -> Iterator[Orthanc]:
-    """Orthanc on loopback with an empty database; it knows OSTEON at `osteon_port`, for reports of storage commitment.
+    """Run Orthanc on loopback with an empty database; it sends commitment results to OSTEON at `osteon_port`.
 
-    `others` are settings of its own, which go before these.
+    `others` are Orthanc settings that override the ones below.
     """
     port, http_port = free_ports(2)
     folder.mkdir(exist_ok=True)
@@ -74,12 +80,5 @@ def orthanc(path: str, folder: Path, osteon_port: int = 1, **others: Any) -> Ite
     with running(path, str(folder / "orthanc.json")) as process:
         made = Orthanc(port, http_port)
         wait_for_port(port, process)
-        deadline = time.monotonic() + START_S
-        while True:
-            try:
-                made.get("/system")
-                break
-            except OSError:
-                assert time.monotonic() < deadline, "Orthanc does not answer"
-                time.sleep(0.05)
+        wait_until(made.is_up, "Orthanc's REST interface")
         yield made

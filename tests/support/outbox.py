@@ -29,8 +29,8 @@ from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, deliveries
 from tests.support.results import finding, result, study
-from tests.support.site import wait_until
 from tests.support.sources import source
+from tests.support.waiting import wait_until
 
 SOON = Backoff(first_s=0.05, longest_s=0.2)
 

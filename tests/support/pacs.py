@@ -15,12 +15,10 @@ from appliance.dicom.scu.pacs import Pacs
 from appliance.ports import Artefact, Outcome
 from tests.support.peers import running, wait_for_port
 
-START_S = 30.0
-
 
 def profile(port: int, **others: Any) -> DicomDestination:
     """The destination at `port` of this machine, in the words of a configuration."""
-    values = {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "called_ae_title": "PACS", "timeout_s": 10}
+    values = {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "called_ae_title": "PACS", "timeout_s": 60}
     return DicomDestination.model_validate(values | {"port": port} | others)
 
 

@@ -7,6 +7,8 @@ import socket
 import struct
 from collections.abc import Sequence
 
+from tests.support.waiting import PATIENCE_S
+
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
 SR = "1.2.840.10008.5.1.4.1.1.88.33"
 VERIFICATION = "1.2.840.10008.1.1"
@@ -102,7 +104,7 @@ def status_of(fragment: bytes) -> int:
 class Wire:
     """A peer with nothing but a socket."""
 
-    def __init__(self, port: int, patience_s: float = 20.0) -> None:
+    def __init__(self, port: int, patience_s: float = PATIENCE_S) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), patience_s)
 
     def __enter__(self) -> Wire:

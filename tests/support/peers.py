@@ -1,7 +1,7 @@
-"""Programs of other people on the wire and as judges: found, started on loopback, and stopped.
+"""Second implementations as peers and judges: find them, start them on loopback, stop them.
 
-A peer that is not installed is reported as not run; with ``OSTEON_REQUIRE_PEERS=1`` that is a failure.
-``tests/peers/install.sh`` installs them all.
+A test without its peer is listed as not run; with ``OSTEON_REQUIRE_PEERS=1`` it fails.
+``tests/peers/install.sh`` installs every peer.
 """
 
 from __future__ import annotations
@@ -13,20 +13,18 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kernels.build import nvcc
+from tests.support.ports import free_ports
+from tests.support.waiting import PATIENCE_S, wait_until
 
 PEERS = Path(__file__).resolve().parent.parent / "peers"
-START_S = 60.0
-"""A FHIR server on a busy machine reads 40 MB of definitions first."""
-
 Peer = Callable[[str], str]
 
 
@@ -37,7 +35,7 @@ def peer() -> Peer:
 
 
 def find(name: str) -> str:
-    """Where the peer is; what happens when it is not there is decided here and nowhere else."""
+    """Return the path of a peer; skip the test where the peer is missing, or fail it where peers are required."""
     path = shutil.which(name)
     if name.endswith(".js"):
         installed = shutil.which("node") and (PEERS / "node_modules").is_dir()
@@ -55,16 +53,13 @@ def find(name: str) -> str:
 
 @pytest.fixture
 def free_port() -> int:
-    """A TCP port on loopback that was free a moment ago."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
+    """A TCP port on loopback that is reserved for this test."""
+    return free_ports(1)[0]
 
 
 @contextmanager
 def running(*command: str, cwd: Path | None = None) -> Iterator[subprocess.Popen[str]]:
-    """A process that is stopped at the end, by force if it must be."""
+    """Run a process and stop it at the end, by force after five seconds."""
     process = subprocess.Popen(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
     )
@@ -82,43 +77,42 @@ def running(*command: str, cwd: Path | None = None) -> Iterator[subprocess.Popen
 
 
 def wait_for_port(port: int, process: subprocess.Popen[str]) -> None:
-    """Until somebody listens on loopback."""
-    deadline = time.monotonic() + START_S
-    pause = threading.Event()
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with socket.create_connection(("127.0.0.1", port), 1):
-                return
-        except OSError:
-            pause.wait(0.02)
-    raise AssertionError(f"nobody listens on port {port}")
+    """Wait until `process` listens on loopback."""
+
+    def listens() -> bool:
+        assert process.poll() is None, f"the peer ended with {process.returncode} before it listened on port {port}"
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), PATIENCE_S):
+            return True
+        return False
+
+    wait_until(listens, f"a peer on port {port}")
 
 
 class NodePeer:
-    """A script of ``tests/peers`` that says on its output where it listens and what it receives."""
+    """A script of ``tests/peers``, which prints its port and every message that it receives."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._lines: queue.Queue[dict[str, Any]] = queue.Queue()
         self._process = process
         threading.Thread(target=self._read, daemon=True).start()
-        self.port: int = self.received(START_S)["ready"]
+        self.port: int = self.received()["ready"]
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         try:
             for line in self._process.stdout:
                 self._lines.put(json.loads(line) if line.startswith("{") else {"said": line})
-        except ValueError:  # closed while it was read: the test is over
+        except ValueError:  # the test is over and closed the pipe
             return
 
-    def received(self, timeout_s: float = 10.0) -> dict[str, Any]:
-        """The next thing that the peer reports."""
+    def received(self, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
+        """Return the next line that the peer prints."""
         return self._lines.get(timeout=timeout_s)
 
 
 @pytest.fixture
 def node_peer(peer: Peer) -> Iterator[Callable[..., NodePeer]]:
-    """Starts a script by its name, with a plan: ``node_peer("mllp_receiver.js", plan="AE,split")``."""
+    """A function that starts a script by its name, with a plan: ``node_peer("mllp_receiver.js", plan="AE,split")``."""
     with ExitStack() as stack:
 
         def start(script: str, plan: str = "", *arguments: str) -> NodePeer:

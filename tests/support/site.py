@@ -1,15 +1,12 @@
-"""A running Osteon for tests: a folder, a configuration, and real processes or single roles."""
+"""One Osteon for a test: a folder, a configuration, and its roles as real processes."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +14,12 @@ from sqlalchemy import func, select
 
 from appliance.storage.database import open_database, readers
 from appliance.storage.tables import analyses, deliveries, roles, studies
-
-PATIENCE_S = 60.0
-
-
-def free_ports(number: int) -> list[int]:
-    """TCP ports on loopback that were free a moment ago, all different."""
-    sockets = [socket.socket() for _ in range(number)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [int(s.getsockname()[1]) for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
-def wait_until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
-    """Poll until `condition` holds."""
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {patience_s:.0f} s for: {what}"
-        time.sleep(0.02)
+from tests.support.ports import free_ports
+from tests.support.waiting import PATIENCE_S, wait_until
 
 
 class Site:
-    """One appliance in `folder`; its roles are processes that a test starts, kills and stops."""
+    """One appliance in `folder`; a test starts, kills and stops its roles, which are processes."""
 
     def __init__(self, folder: Path, destinations: list[dict[str, Any]] | None = None, pack: str = "phantom") -> None:
         self.folder = folder
@@ -76,43 +54,50 @@ class Site:
             with (self.folder / f"{name}.log").open("ab") as log:
                 self._processes[name] = subprocess.Popen(command, stderr=log)
         for name in names:
-            wait_until(lambda name=name: self._is_up(name), f"{name} to be up: {self.log(name)}")
+            self._wait_for_heartbeat(name)
 
-    def _is_up(self, name: str) -> bool:
+    def _wait_for_heartbeat(self, name: str) -> None:
         process = self._processes[name]
-        assert process.poll() is None, f"{name} ended with {process.returncode}: {self.log(name)}"
-        with readers(self.engine).connect() as c:
-            return c.execute(select(roles.c.pid).where(roles.c.role == name)).scalar() == process.pid
+
+        def beats() -> bool:
+            assert process.poll() is None, f"{name} ended with {process.returncode}: {self.log(name)}"
+            with readers(self.engine).connect() as c:
+                return c.execute(select(roles.c.pid).where(roles.c.role == name)).scalar() == process.pid
+
+        wait_until(beats, lambda: f"the first heartbeat of {name}: {self.log(name)}")
 
     def kill(self, name: str) -> None:
-        """kill -9."""
+        """End a role with SIGKILL."""
         process = self._processes.pop(name)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
 
     def stop(self, name: str) -> int:
-        """SIGTERM; the exit status."""
+        """End a role with SIGTERM; return its exit status."""
         process = self._processes.pop(name)
         process.terminate()
-        return process.wait(20)
+        try:
+            return process.wait(PATIENCE_S)
+        finally:
+            process.kill()  # has no effect on a process that ended
 
     def log(self, name: str) -> str:
-        """What the role said so far."""
+        """Return the log lines that a role has written so far."""
         path = self.folder / f"{name}.log"
         return path.read_text() if path.exists() else ""
 
     def counts(self, table: str) -> dict[str, int]:
-        """Jobs by state, of ``analyses``, ``studies`` or ``deliveries``."""
+        """Count the jobs of ``analyses``, ``studies`` or ``deliveries`` by state."""
         t = {"analyses": analyses, "studies": studies, "deliveries": deliveries}[table]
         with readers(self.engine).connect() as c:
             return dict(c.execute(select(t.c.state, func.count()).group_by(t.c.state)).tuples().all())
 
     def wait_for(self, table: str, **counts: int) -> None:
-        """Until the jobs of `table` are exactly so many by state."""
-        wait_until(lambda: self.counts(table) == counts, f"{table} to be {counts}, not {self.counts(table)}")
+        """Wait until the jobs of `table` have exactly these counts by state."""
+        wait_until(lambda: self.counts(table) == counts, lambda: f"{table} to be {counts}, not {self.counts(table)}")
 
     def rows(self, table: str) -> list[Any]:
-        """Every row of ``analyses``, ``studies`` or ``deliveries``, oldest first."""
+        """Return every row of ``analyses``, ``studies`` or ``deliveries``, oldest first."""
         t = {"analyses": analyses, "studies": studies, "deliveries": deliveries}[table]
         with readers(self.engine).connect() as c:
             return list(c.execute(select(t).order_by(t.c.id)).all())
