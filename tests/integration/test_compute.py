@@ -1,4 +1,4 @@
-"""Which hardware is chosen, and what is said of it: nvidia-ml-py itself over an NVML that answers as it is told to."""
+"""The choice of hardware and its reason: nvidia-ml-py itself over a scripted NVML."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHOOSE = """
 import dataclasses, json, pathlib, sys
 import appliance.compute
 appliance.compute.find_spec = lambda name: name  # PyCUDA is built in CI alone
-appliance.compute.FATBIN = pathlib.Path(sys.executable)  # likewise the kernels: any file that is there
+appliance.compute.FATBIN = pathlib.Path(sys.executable)  # and so are the kernels: any existing file
 print(json.dumps(dataclasses.asdict(appliance.compute.choose_compute(sys.argv[1], half="half" in sys.argv))))
 """
 ASK = "import dataclasses, json, appliance.gpu as g; print(json.dumps(dataclasses.asdict(g.figures())))"
@@ -30,19 +30,19 @@ ASK = "import dataclasses, json, appliance.gpu as g; print(json.dumps(dataclasse
 
 @pytest.fixture(scope="module")
 def nvml(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment of a process that finds an NVML."""
+    """Environment of a process that finds the scripted NVML."""
     return os.environ | {"LD_LIBRARY_PATH": str(driver.nvml(tmp_path_factory.mktemp("nvml")))}
 
 
-def told(environment: dict[str, str], program: str, *arguments: str) -> Any:
+def run_program(environment: dict[str, str], program: str, *arguments: str) -> Any:
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     return json.loads(done.stdout) if done.returncode == 0 else done.stderr
 
 
 @pytest.mark.parametrize("wanted", ["auto", "gpu"])
-def test_a_gpu_that_can_be_used_is_used(nvml: dict[str, str], wanted: str) -> None:
-    chosen = told(nvml, CHOOSE, wanted)
+def test_gpu_that_can_be_used_is_chosen(nvml: dict[str, str], wanted: str) -> None:
+    chosen = run_program(nvml, CHOOSE, wanted)
     assert chosen["device"] == "gpu"
     assert chosen["name"].startswith("gpu (NVIDIA GeForce RTX 4090, driver 580.95.05, tensorrt")
     assert chosen["reason"]
@@ -58,36 +58,38 @@ def test_a_gpu_that_can_be_used_is_used(nvml: dict[str, str], wanted: str) -> No
         ({"NVML_FAILS": "nvmlDeviceGetName"}, "cannot describe the GPU"),
     ],
 )
-def test_one_that_cannot_is_not_and_it_is_said_why(nvml: dict[str, str], card: dict[str, str], remedy: str) -> None:
-    chosen = told(nvml | card, CHOOSE, "auto")
+def test_gpu_that_cannot_be_used_is_refused_with_a_remedy(
+    nvml: dict[str, str], card: dict[str, str], remedy: str
+) -> None:
+    chosen = run_program(nvml | card, CHOOSE, "auto")
     assert chosen["device"] == "cpu"
     assert remedy in chosen["reason"]
-    refused = told(nvml | card, CHOOSE, "gpu")
+    refused = run_program(nvml | card, CHOOSE, "gpu")
     assert "Fault: analyse.compute is gpu, and it cannot be used" in refused
     assert remedy in refused
 
 
-def test_the_cpu_is_used_where_it_is_asked_for(nvml: dict[str, str]) -> None:
-    chosen = told(nvml, CHOOSE, "cpu")
+def test_cpu_is_chosen_when_configured(nvml: dict[str, str]) -> None:
+    chosen = run_program(nvml, CHOOSE, "cpu")
     assert (chosen["device"], chosen["reason"]) == ("cpu", "analyse.compute is cpu")
 
 
-def test_float16_is_said_where_it_is_and_where_it_is_not(nvml: dict[str, str]) -> None:
-    assert told(nvml, CHOOSE, "auto", "half")["name"].endswith(", float16)")
-    assert "float16" not in told(nvml, CHOOSE, "auto")["name"]
+def test_float16_is_named_on_a_gpu_and_noted_on_a_cpu(nvml: dict[str, str]) -> None:
+    assert run_program(nvml, CHOOSE, "auto", "half")["name"].endswith(", float16)")
+    assert "float16" not in run_program(nvml, CHOOSE, "auto")["name"]
     for card, wanted in (({}, "cpu"), ({"NVML_CARDS": "0"}, "auto")):
-        chosen = told(nvml | card, CHOOSE, wanted, "half")
+        chosen = run_program(nvml | card, CHOOSE, wanted, "half")
         assert chosen["reason"].endswith("; analyse.precision is float16, which has no effect on a CPU")
         assert "float16" not in chosen["name"]
 
 
-def test_kernels_that_were_not_built_are_said_so(nvml: dict[str, str]) -> None:
+def test_gpu_without_kernels_names_the_command_that_builds_them(nvml: dict[str, str]) -> None:
     if FATBIN.is_file():
         pytest.skip("not run: the kernels are built on this machine")
-    assert "make kernels" in told(nvml, CHOOSE.replace("appliance.compute.FATBIN", "_"), "auto")["reason"]
+    assert "make kernels" in run_program(nvml, CHOOSE.replace("appliance.compute.FATBIN", "_"), "auto")["reason"]
 
 
-def test_without_a_driver_the_reason_says_what_to_install() -> None:
+def test_machine_without_a_driver_is_refused_with_a_remedy() -> None:
     try:
         reason = choose_compute("auto").reason
         with pytest.raises(Fault, match="install it"):
@@ -98,8 +100,8 @@ def test_without_a_driver_the_reason_says_what_to_install() -> None:
     assert "driver does not answer" in reason
 
 
-def test_the_figures_are_nvmls(nvml: dict[str, str]) -> None:
-    seen = GpuFigures(**told(nvml | {"NVML_REASONS": "0x44"}, ASK))
+def test_figures_are_those_of_nvml(nvml: dict[str, str]) -> None:
+    seen = GpuFigures(**run_program(nvml | {"NVML_REASONS": "0x44"}, ASK))
     assert seen == GpuFigures(
         temperature_c=54,
         memory_used_bytes=3_100_000_000,
@@ -109,21 +111,21 @@ def test_the_figures_are_nvmls(nvml: dict[str, str]) -> None:
         ecc_errors=2,
     )
     assert seen.sentence() == "54 °C, 3.1 of 25.8 GB, 12% busy, slowed down by heat, 2 uncorrected memory errors"
-    assert GpuFigures(**told(nvml | {"NVML_REASONS": "0x1"}, ASK)).throttled == ""  # idle
-    assert GpuFigures(**told(nvml | {"NVML_REASONS": "0x4"}, ASK)).throttled == "power"
+    assert GpuFigures(**run_program(nvml | {"NVML_REASONS": "0x1"}, ASK)).throttled == ""  # idle
+    assert GpuFigures(**run_program(nvml | {"NVML_REASONS": "0x4"}, ASK)).throttled == "power"
 
 
 @pytest.mark.parametrize(
     ("function", "unknown"),
     [("nvmlDeviceGetTotalEccErrors", "ecc_errors"), ("nvmlDeviceGetMemoryInfo", "memory_used_bytes")],
 )
-def test_what_a_card_does_not_tell_is_unknown(nvml: dict[str, str], function: str, unknown: str) -> None:
-    seen = told(nvml | {"NVML_FAILS": function}, ASK)
+def test_figure_that_a_card_lacks_is_none(nvml: dict[str, str], function: str, unknown: str) -> None:
+    seen = run_program(nvml | {"NVML_FAILS": function}, ASK)
     assert seen[unknown] is None
     assert seen["temperature_c"] == 54
 
 
-def test_figures_are_left_and_grow_old(tmp_path: Path) -> None:
+def test_written_figures_are_read_until_they_are_old(tmp_path: Path) -> None:
     at, seen = datetime(2026, 11, 25, 9, tzinfo=UTC), GpuFigures(temperature_c=61, utilisation=0.5)
     assert read_figures(tmp_path, at, 15) is None
     write_figures(tmp_path, seen, at)

@@ -1,4 +1,4 @@
-"""Every error at once, with the key's path and a suggestion."""
+"""The configuration: defaults, the example file, and every error at once with its key and a suggestion."""
 
 import re
 from pathlib import Path
@@ -8,17 +8,17 @@ import pytest
 from appliance.config import Configuration, ConfigurationError, Hl7Listener, read_configuration
 
 
-def written(tmp_path: Path, text: str) -> Path:
+def write_configuration(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "osteon.toml"
     path.write_text(text)
     return path
 
 
-def test_no_file_is_the_defaults() -> None:
+def test_configuration_without_a_file_is_the_defaults() -> None:
     assert read_configuration(None) == Configuration()
 
 
-def test_every_error_at_once_with_its_path_and_a_suggestion(tmp_path: Path) -> None:
+def test_errors_are_reported_at_once_with_key_and_suggestion(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         """
@@ -46,36 +46,40 @@ def test_every_error_at_once_with_its_path_and_a_suggestion(tmp_path: Path) -> N
 def test_two_destinations_of_one_name_are_refused(tmp_path: Path) -> None:
     one = '[[destinations]]\nkind = "fhir"\nname = "a"\nbase_url = "http://127.0.0.1"\n'
     with pytest.raises(ConfigurationError, match="the same name: a"):
-        read_configuration(written(tmp_path, one + one))
+        read_configuration(write_configuration(tmp_path, one + one))
 
 
 @pytest.mark.parametrize("content", ["state_dir =", "\x00"])
-def test_what_is_no_toml_is_said_so(tmp_path: Path, content: str) -> None:
+def test_file_that_is_not_toml_is_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(ConfigurationError, match="is not TOML"):
-        read_configuration(written(tmp_path, content))
+        read_configuration(write_configuration(tmp_path, content))
 
 
-def test_a_missing_file_is_said_so(tmp_path: Path) -> None:
+def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read_configuration(tmp_path / "absent.toml")
 
 
-def test_a_secret_is_not_shown(tmp_path: Path) -> None:
-    path = written(tmp_path, '[[destinations]]\nkind="fhir"\nname="f"\nbase_url="http://127.0.0.1"\nbearer="s3cret"\n')
+def test_bearer_token_is_not_in_the_repr(tmp_path: Path) -> None:
+    path = write_configuration(
+        tmp_path, '[[destinations]]\nkind="fhir"\nname="f"\nbase_url="http://127.0.0.1"\nbearer="s3cret"\n'
+    )
     assert "s3cret" not in repr(read_configuration(path))
 
 
 EXAMPLE = Path(__file__).parents[2] / "provisioning" / "osteon.example.toml"
 
 
-def test_the_example_is_the_defaults() -> None:
+def test_example_file_holds_the_defaults() -> None:
     assert read_configuration(EXAMPLE) == Configuration()
 
 
-def test_the_examples_destinations_are_right_once_uncommented(tmp_path: Path) -> None:
+def test_destinations_of_the_example_are_valid_when_uncommented(tmp_path: Path) -> None:
     head, tail = EXAMPLE.read_text().split("# [[destinations]]", 1)
     lines = ("# [[destinations]]" + tail).splitlines()
-    config = read_configuration(written(tmp_path, head + "\n".join(line.removeprefix("# ") for line in lines)))
+    config = read_configuration(
+        write_configuration(tmp_path, head + "\n".join(line.removeprefix("# ") for line in lines))
+    )
     assert [d.kind for d in config.destinations] == ["dicom", "hl7", "fhir"]
 
 
@@ -102,9 +106,9 @@ def test_the_examples_destinations_are_right_once_uncommented(tmp_path: Path) ->
         ('[receive.hl7]\npears = ["10.0.0.7"]', "did you mean 'peers'?"),
     ],
 )
-def test_what_is_wrong_with_the_listener_is_said(tmp_path: Path, lines: str, expected: str) -> None:
+def test_error_in_the_listener_is_reported(tmp_path: Path, lines: str, expected: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(expected)):
-        read_configuration(written(tmp_path, lines))
+        read_configuration(write_configuration(tmp_path, lines))
 
 
 @pytest.mark.parametrize(
@@ -114,20 +118,22 @@ def test_what_is_wrong_with_the_listener_is_said(tmp_path: Path, lines: str, exp
         'receive.plain = false\nreceive.tls = {port = 11112, certificate = "a", key = "b"}',
     ],
 )
-def test_ports_that_do_not_meet_are_right(tmp_path: Path, lines: str) -> None:
-    assert read_configuration(written(tmp_path, lines)).receive.port in (0, 11112)
+def test_ports_that_differ_or_are_chosen_by_the_system_are_accepted(tmp_path: Path, lines: str) -> None:
+    assert read_configuration(write_configuration(tmp_path, lines)).receive.port in (0, 11112)
 
 
-def test_only_this_machine_may_associate_until_somebody_is_listed(tmp_path: Path) -> None:
+def test_peers_default_to_this_machine_and_are_replaced_by_a_list(tmp_path: Path) -> None:
     assert [str(p.address) for p in read_configuration(None).receive.peers] == ["127.0.0.0/8", "::1/128"]
-    listed = read_configuration(written(tmp_path, '[[receive.peers]]\naddress = "192.0.2.7"\nae_title = "ROOM1"'))
+    listed = read_configuration(
+        write_configuration(tmp_path, '[[receive.peers]]\naddress = "192.0.2.7"\nae_title = "ROOM1"')
+    )
     assert [(str(p.address), p.ae_title) for p in listed.receive.peers] == [("192.0.2.7/32", "ROOM1")]
 
 
-def test_the_examples_port_for_reports_is_the_default_once_uncommented(tmp_path: Path) -> None:
+def test_hl7_listener_of_the_example_is_the_default_when_uncommented(tmp_path: Path) -> None:
     section = EXAMPLE.read_text().split("# [receive.hl7]", 1)[1].split("\n\n", 1)[0]
     shown = "[receive.hl7]" + "\n".join(line.removeprefix("# ") for line in section.splitlines())
-    config = read_configuration(written(tmp_path, shown))
+    config = read_configuration(write_configuration(tmp_path, shown))
     assert config.receive.hl7 == Hl7Listener()
     assert section.count("# ") >= len(Hl7Listener.model_fields)
     assert all(f"# {name} = " in section for name in Hl7Listener.model_fields)
@@ -168,13 +174,13 @@ HL7 = '[[destinations]]\nkind = "hl7"\nname = "ris"\nhost = "127.0.0.1"\nport = 
         ('tls = {certificate = "a"}', "certificate and key come together"),
     ],
 )
-def test_what_is_wrong_with_a_sites_hl7_is_said(tmp_path: Path, lines: str, expected: str) -> None:
+def test_error_in_an_hl7_destination_is_reported(tmp_path: Path, lines: str, expected: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(expected)):
-        read_configuration(written(tmp_path, HL7 + lines))
+        read_configuration(write_configuration(tmp_path, HL7 + lines))
 
 
-def test_a_map_is_kept_and_shown_as_it_was_written(tmp_path: Path) -> None:
+def test_field_map_keeps_its_order_and_stays_hashable(tmp_path: Path) -> None:
     lines = '[destinations.map]\n"OBR-18" = "{accession_number}"\n"PV1-2" = "R"\n'
-    (ris,) = read_configuration(written(tmp_path, HL7 + lines)).destinations
+    (ris,) = read_configuration(write_configuration(tmp_path, HL7 + lines)).destinations
     assert ris.model_dump()["map"] == {"OBR-18": "{accession_number}", "PV1-2": "R"}
     assert {ris: "found by its value"}[ris]
