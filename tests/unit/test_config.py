@@ -19,7 +19,7 @@ def test_configuration_without_a_file_is_the_defaults() -> None:
 
 
 def test_errors_are_reported_at_once_with_key_and_suggestion(tmp_path: Path) -> None:
-    path = written(
+    path = write_configuration(
         tmp_path,
         """
         [receive]
