@@ -114,6 +114,11 @@ class Finding:
         return Answer.DOUBT if self.probability >= self.doubt else Answer.NEGATIVE
 
     @property
+    def place(self) -> str:
+        """Side and site as people read them, for example ``left wrist``; the site alone where no side is known."""
+        return f"{self.laterality.label} {self.site.label}".strip()
+
+    @property
     def percent(self) -> str:
         """The probability as people read it."""
         return percent(self.probability)

@@ -113,11 +113,10 @@ def made_by(provenance: Provenance, at: datetime, revision: int) -> Line:
 
 
 def _headline(finding: Finding) -> str:
-    where = f"{finding.laterality.label} {finding.site.label}".strip().upper()
     sure = finding.percent
     if finding.answer is Answer.NEGATIVE:
         sure = f"(probability of one {sure})"  # a bare "3%" would read as how sure the negative is
-    return f"{where}: {finding.answer.label.upper()} {sure}"
+    return f"{finding.place.upper()}: {finding.answer.label.upper()} {sure}"
 
 
 def _legend(size: int, colours: NDArray[np.uint8]) -> Image.Image:

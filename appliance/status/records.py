@@ -220,12 +220,7 @@ def _listed(
         code=row.code,
         answer=result.answer if result else declined,
         regions=tuple(
-            Region(
-                place=f"{f.laterality.label} {f.site.label}".strip(),
-                answer=f.answer,
-                probability=f.probability,
-                focus=f.focus,
-            )
+            Region(place=f.place, answer=f.answer, probability=f.probability, focus=f.focus)
             for f in (result.findings if result else ())
         ),
         sent=tuple(

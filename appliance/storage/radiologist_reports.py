@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from sqlalchemy import Engine, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from appliance.clock import now
+from appliance.domain.radiologist_report import RadiologistReport
 
 from .tables import reports_received, studies
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What a report's message tells of itself; empty is what it does not."""
-
-    sending_application: str
-    sending_facility: str
-    control_id: str
-    accession_number: str
-    study_instance_uid: str
-    result_status: str
-
-
-def keep_report(engine: Engine, report: Report, digest: str) -> None:
+def keep_report(engine: Engine, report: RadiologistReport, digest: str) -> None:
     """Record a report that lies in the spool, durably; of a repeat, that it lies there (again)."""
     ours = select(studies.c.study_instance_uid).where(studies.c.study_instance_uid == report.study_instance_uid)
     with engine.begin() as c:

@@ -18,12 +18,13 @@ from sqlalchemy import Engine, event, update
 from appliance.clock import now
 from appliance.config import Configuration, Receive, Retention
 from appliance.domain.job import Event
+from appliance.domain.radiologist_report import RadiologistReport
 from appliance.service.roles.receive import PRUNE_EVERY_S, ReceiveRole
 from appliance.storage import retention
 from appliance.storage.database import open_database, readers
 from appliance.storage.ledger import keep_instance, record_result
 from appliance.storage.queue import Queue
-from appliance.storage.radiologist_reports import Report, keep_report
+from appliance.storage.radiologist_reports import keep_report
 from appliance.storage.retention import prune, prune_unclaimed
 from appliance.storage.spool import FOLDERS, FileSpool
 from appliance.storage.tables import analyses, deliveries, instances, reports_received, results
@@ -38,6 +39,7 @@ CUT = """
 import os, signal, sys
 from pathlib import Path
 from appliance.domain.job import Event
+from appliance.domain.radiologist_report import RadiologistReport
 from appliance.storage.database import open_database
 from appliance.storage.ledger import record_result
 from appliance.storage.outgoing import Outgoing
@@ -91,7 +93,7 @@ def test_what_was_rendered_before_a_cut_goes_and_what_is_claimed_stays(
     with queue.ending(lease, Event.FINISH) as c:
         record_result(c, lease.job_id, result(source("one")), [], picture_digest=spool.put(b"picture, drawn again"))
     analysed(engine, spool, "two")
-    said = Report(
+    said = RadiologistReport(
         sending_application="RIS",
         sending_facility="",
         control_id="1",

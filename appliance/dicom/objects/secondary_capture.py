@@ -107,6 +107,4 @@ def _derivation(result: Result, look: Picture) -> str:
 def _summary(result: Result) -> str:
     if result.not_analysed is not None:
         return f"{Answer.NOT_ANALYSED.label}: {result.not_analysed.reason}"
-    return "; ".join(
-        f"{f.laterality.label} {f.site.label}".strip() + f": {f.answer.label}, {f.percent}" for f in result.findings
-    )
+    return "; ".join(f"{f.place}: {f.answer.label}, {f.percent}" for f in result.findings)

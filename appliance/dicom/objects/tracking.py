@@ -33,10 +33,9 @@ def tracked(result: Result) -> Iterator[Tracked]:
     for number, finding in enumerate(result.findings, 1):
         alike = sorted((f.box.as_tuple(), n) for n, f in enumerate(result.findings, 1) if f.site is finding.site)
         place = alike.index((finding.box.as_tuple(), number))
-        where = f"{finding.laterality.label} {finding.site.label}".strip()
         yield Tracked(
             number=number,
             finding=finding,
-            identifier=f"{number} {where}",
+            identifier=f"{number} {finding.place}",
             uid=derived_uid(result.sop_instance_uid, "region", finding.site, place),
         )

@@ -288,8 +288,7 @@ def _of_radiograph(context: _Context, number: int, result: Result) -> Iterator[J
         absent = _concept(*NOT_PERFORMED) | {"text": result.not_analysed.reason}
         yield _observation(context, uid, 1, said, model) | {"dataAbsentReason": absent}
     for region, finding in enumerate(result.findings, 1):
-        where = f"{finding.laterality.label} {finding.site.label}".strip()
-        said = f"{view}{where}: {finding.answer.label}, probability {finding.percent}"
+        said = f"{view}{finding.place}: {finding.answer.label}, probability {finding.percent}"
         observation = _observation(context, uid, region, said, model) | _found(finding)
         observation["component"] += _components(finding)
         yield observation

@@ -208,8 +208,7 @@ def _sentences(study: StudyResult) -> list[str]:
     for number, result in enumerate(study.results, 1):
         view = f"radiograph {number}: " if several else ""
         for f in result.findings:
-            where = f"{f.laterality.label} {f.site.label}".strip()
-            said.append(f"{view}{where}: {f.answer.label}, probability {f.percent}")
+            said.append(f"{view}{f.place}: {f.answer.label}, probability {f.percent}")
         if result.not_analysed is not None:
             said.append(f"{view}not analysed: {result.not_analysed.reason}")
         said += [f"{view}region located but not analysed: {r.site.label}" for r in result.unread_regions]

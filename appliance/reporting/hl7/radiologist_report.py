@@ -16,9 +16,9 @@ import uuid
 
 from appliance.clock import now
 from appliance.domain.identifiers import is_valid_uid
+from appliance.domain.radiologist_report import RadiologistReport
 from appliance.domain.reason import ReasonCode
 from appliance.errors import OsteonError, Rejected
-from appliance.storage.radiologist_reports import Report
 
 from .message import CODECS, TIMESTAMP, Segment, escape, unescape
 
@@ -70,7 +70,7 @@ ANSWERS = {
 """MSA-1, ERR-3.1 and ERR-3.2 for a message that is refused."""
 
 
-def report_of(message: bytes) -> Report:
+def report_of(message: bytes) -> RadiologistReport:
     """What a message tells of itself.
 
     Raises
@@ -93,7 +93,7 @@ def report_of(message: bytes) -> Report:
     study = observed.get(STUDY) or next((_first(s, 1) for s in segments if s[0] == "ZDS"), "")
     accession = _first(order, 18) or observed.get(ACCESSION_NUMBER) or _first(order, 3)
     status = _first(order, 25)
-    return Report(
+    return RadiologistReport(
         sending_application=unescape(_field(segments[0], 2)),  # MSH-3
         sending_facility=unescape(_field(segments[0], 3)),
         control_id=_field(header, 9),
