@@ -207,8 +207,7 @@ def _sentences(study: StudyResult) -> list[str]:
         said[0] += "; radiographs are numbered in order of analysis"
     for number, result in enumerate(study.results, 1):
         view = f"radiograph {number}: " if several else ""
-        for f in result.findings:
-            said.append(f"{view}{f.place}: {f.answer.label}, probability {f.percent}")
+        said += [f"{view}{f.place}: {f.answer.label}, probability {f.percent}" for f in result.findings]
         if result.not_analysed is not None:
             said.append(f"{view}not analysed: {result.not_analysed.reason}")
         said += [f"{view}region located but not analysed: {r.site.label}" for r in result.unread_regions]
