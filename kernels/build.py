@@ -1,7 +1,7 @@
 """Compiles gradcam.cu ahead of time: ``python -m kernels.build`` makes the fatbin that ships, and no box needs nvcc.
 
 Flags decide the arithmetic: without contraction to fused multiply-adds a GPU computes, operation by operation, what
-the reference and the host library compute (docs/decisions/0012-kernels-ahead-of-time.md).
+the reference and the host library compute (docs/decisions/0010-kernels-ahead-of-time.md).
 """
 
 from __future__ import annotations
