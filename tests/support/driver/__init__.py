@@ -1,24 +1,31 @@
-"""A libcuda.so.1 and a libnvidia-ml.so.1 for machines without a GPU, and PyCUDA built against the former."""
+"""A libcuda.so.1 and a libnvidia-ml.so.1 for machines without a GPU, and PyCUDA built against the first.
+
+The build of PyCUDA takes minutes. Its wheel is kept in ``$XDG_CACHE_HOME/osteon/wheels`` (``~/.cache`` by default), in
+a folder for each version of PyCUDA, of Python and of the CUDA toolkit; only the first run on a machine builds it.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from kernels.build import SOURCE, nvcc
 
 HERE = Path(__file__).parent
 HOST = SOURCE.parent / "host"
 PYCUDA = "pycuda==2026.1"
-WHEELS = Path.home() / ".cache/osteon/wheels"
-"""A build takes minutes; its wheel, and those that it needs, are kept here."""
+BUILDS_WITH = ("gcc", "g++")
 
 TENSORRT = HERE / "site"
-"""To be put on the path: a `tensorrt` for machines without a GPU, whose plans run over the libcuda.so.1."""
+"""Folder for the path, with a `tensorrt` for machines without a GPU; its plans run over the libcuda.so.1."""
 
 SITECONF = """\
 USE_SHIPPED_BOOST = True
@@ -30,11 +37,11 @@ CUDADRV_LIBNAME = ["cuda"]
 CXXFLAGS = ["-O0"]
 LDFLAGS = []
 """
-"""PyCUDA's own file of settings, read by its setup.py."""
+"""Settings that PyCUDA's setup.py reads."""
 
 
 def cuda_home() -> Path:
-    """Where cuda.h is, as nvcc says; ``tests.support.peers.find`` has seen to it that there is one."""
+    """Return the root of the CUDA toolkit, as nvcc prints it; ``tests.support.peers.find`` has found nvcc before."""
     compiler = nvcc()
     assert compiler is not None
     said = subprocess.run([compiler, "--dryrun", SOURCE], capture_output=True, text=True, check=True).stderr
@@ -44,7 +51,7 @@ def cuda_home() -> Path:
 
 
 def driver(folder: Path) -> Path:
-    """`folder`, with libcuda.so.1 in it: libcuda.cpp, and every function that it lacks as a stub."""
+    """Build libcuda.so.1 into `folder` from libcuda.cpp, with a stub for every other function; return `folder`."""
     include = cuda_home() / "include"
     header = (include / "cuda.h").read_text() + (include / "cudaProfiler.h").read_text()
     names = set(re.findall(r"CUresult\s+CUDAAPI\s+(cu\w+)\s*\(", header))
@@ -71,43 +78,71 @@ def driver(folder: Path) -> Path:
 
 
 def nvml(folder: Path) -> Path:
-    """`folder`, with libnvidia-ml.so.1 in it: libnvidia-ml.c."""
+    """Build libnvidia-ml.so.1 into `folder` from libnvidia-ml.c; return `folder`."""
     out = folder / "libnvidia-ml.so.1"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", out, HERE / "libnvidia-ml.c"], check=True)
     return folder
 
 
-def pycuda(folder: Path, build: bool) -> Path | None:
-    """A folder to put on the path, with PyCUDA in it: from the kept wheel, or built now, or None.
+def can_build() -> bool:
+    """Return whether this machine has the compilers that the driver and PyCUDA need."""
+    return all(map(shutil.which, BUILDS_WITH))
+
+
+def pycuda(folder: Path) -> Path:
+    """Return a folder for the path that holds PyCUDA: installed from the kept wheel, which is built if need be.
 
     Parameters
     ----------
     folder
-        `driver` has been there: PyCUDA is linked against its library.
+        The folder that `driver` has filled; PyCUDA is linked against its library.
     """
     if importlib.util.find_spec("pycuda"):
         return folder  # installed where Python looks anyway
-    tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    wheel = next(WHEELS.glob(f"pycuda-*-{tag}-*.whl"), None)
-    if wheel is None and build:
-        _build(folder)
-        wheel = next(WHEELS.glob(f"pycuda-*-{tag}-*.whl"))
-    if wheel is None:
-        return None
-    kept = ["--no-index", "--find-links", WHEELS]
+    kept = ["--no-index", "--find-links", wheels(folder)]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", *kept, "--target", folder / "site", PYCUDA]
     subprocess.run(pip, check=True)
     return folder / "site"
 
 
-def _build(folder: Path) -> None:
+def wheels(driver_folder: Path) -> Path:
+    """Return the folder that keeps PyCUDA's wheel and the wheels it needs; build them if they are not there.
+
+    Of several test processes one builds, and the others wait for it. An interrupted build leaves nothing.
+    """
+    kept = _cache() / _key()
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with kept.with_suffix(".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.is_dir():
+            with TemporaryDirectory(dir=kept.parent) as scratch:
+                made = Path(scratch) / "wheels"
+                _build(driver_folder, Path(scratch), made)
+                made.rename(kept)
+    return kept
+
+
+def _cache() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "osteon" / "wheels"
+
+
+def _key() -> str:
+    """Name the versions that a wheel depends on, as in ``pycuda-2026.1-cpython-311-cuda-13000``."""
+    header = (cuda_home() / "include" / "cuda.h").read_text()
+    toolkit = re.search(r"^#define CUDA_VERSION (\d+)$", header, re.MULTILINE)
+    assert toolkit is not None, "cuda.h names no CUDA_VERSION"
+    return f"{PYCUDA.replace('==', '-')}-{sys.implementation.cache_tag}-cuda-{toolkit[1]}"
+
+
+def _build(driver_folder: Path, scratch: Path, wheel_folder: Path) -> None:
+    """Build PyCUDA's wheel, and those that it needs, into `wheel_folder`."""
     pip = [sys.executable, "-m", "pip"]
-    fetch = ["download", "--quiet", "--no-deps", "--no-binary=pycuda", "--dest", folder, PYCUDA]
+    fetch = ["download", "--quiet", "--no-deps", "--no-binary=pycuda", "--dest", scratch, PYCUDA]
     subprocess.run([*pip, *fetch], check=True)
-    with tarfile.open(next(folder.glob("pycuda-*.tar.gz"))) as archive:
-        archive.extractall(folder, filter="data")
-    source = next(p for p in folder.glob("pycuda-*") if p.is_dir())
-    settings = SITECONF.format(cuda=str(cuda_home()), driver=str(folder))
+    with tarfile.open(next(scratch.glob("pycuda-*.tar.gz"))) as archive:
+        archive.extractall(scratch, filter="data")
+    source = next(p for p in scratch.glob("pycuda-*") if p.is_dir())
+    settings = SITECONF.format(cuda=str(cuda_home()), driver=str(driver_folder))
     (source / "siteconf.py").write_text(settings)
-    WHEELS.mkdir(parents=True, exist_ok=True)
-    subprocess.run([*pip, "wheel", "--quiet", "--wheel-dir", WHEELS, source], check=True)
+    subprocess.run([*pip, "wheel", "--quiet", "--wheel-dir", wheel_folder, source], check=True)

@@ -1,4 +1,4 @@
-"""PyCUDA's wheel, and those that it needs, into the folder that is named: for packaging/stage-wheels.sh."""
+"""Copy PyCUDA's wheel, and those that it needs, into the named folder; packaging/stage-wheels.sh calls this."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.support.driver import WHEELS, driver, pycuda
+from tests.support.driver import driver, wheels
 
 with TemporaryDirectory() as folder:
-    pycuda(driver(Path(folder)), build=True)
-for wheel in WHEELS.glob("*.whl"):
-    shutil.copy(wheel, sys.argv[1])
+    for wheel in wheels(driver(Path(folder))).glob("*.whl"):
+        shutil.copy(wheel, sys.argv[1])
