@@ -7,17 +7,31 @@ TESTABLE := $(VENV)/.testable
 # the release that the training was tested with; a build for the CPU does
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test release check kernels test-gpu benchmark benchmark-gpu fuzz clean
+# One worker per processor. The tests of one file run in one worker and share its fixtures; tests/conftest.py
+# starts the slow files first.
+PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder --durations=10
+# Coverage counts the code that runs in the processes of the tests, not in the roles that the tests start.
+COVERAGE := --cov --cov-report=term:skip-covered
+
+.PHONY: demo test coverage peers release check kernels test-gpu benchmark benchmark-gpu fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/osteon demo
 
-test: $(TESTABLE)
+# the suite, on all processors; tests that lack a program are listed at the end
+test: peers
+	$(BIN)/pytest $(PARALLEL)
+
+# the suite with branch coverage, which takes longer: for .ci/run
+coverage: peers
+	$(BIN)/pytest $(PARALLEL) $(COVERAGE)
+
+peers: $(TESTABLE)
 	-tests/peers/install.sh
 	-test -e $(VENV)/.systemd || { $(BIN)/pip install --quiet --editable '.[systemd]' && touch $(VENV)/.systemd; }
-	$(BIN)/pytest
 
-release: $(TESTABLE)
+# before a release, in hours: the answers in a real viewer, and the whole campaigns
+release: $(TESTABLE) fuzz
 	tests/peers/install.sh
 	tests/release/install.sh
 	$(BIN)/pytest -m release tests/release
@@ -42,12 +56,16 @@ test-gpu: kernels
 	    $(SANITIZER) --tool=$$tool $(BIN)/pytest tests/contract/test_kernels.py tests/contract/on_a_gpu.py -k 'cuda or gpu' --backends=cuda || exit 1; \
 	done
 
+# the same stages on a GPU and on the CPU beside it
 benchmark-gpu: kernels
 	$(BIN)/python -m tests.benchmarks.gpu
 
+# the campaigns: 10,000 mutated instances, 2,000 mutated streams of PDUs, an outage with 2,000 studies
 fuzz: $(TESTABLE)
-	$(BIN)/pytest --campaign tests/faults/test_fuzz_network.py tests/faults/test_fuzz_instances.py
+	$(BIN)/pytest --campaign --timeout=14400 tests/faults/test_fuzz_network.py tests/faults/test_fuzz_instances.py \
+	    tests/faults/test_outage.py
 
+# the figures of docs/performance.md: the stages of the analysis, then receiving
 benchmark: $(TESTABLE)
 	$(BIN)/python -m tests.benchmarks.stages
 	-tests/peers/install.sh
@@ -63,4 +81,4 @@ $(TESTABLE): $(INSTALLED)
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo kernels/*.fatbin *.egg-info .pytest_cache .mypy_cache .ruff_cache tests/peers/node_modules tests/release/node_modules tests/release/ohif
+	rm -rf $(VENV) demo .coverage kernels/*.fatbin *.egg-info .pytest_cache .mypy_cache .ruff_cache tests/peers/node_modules tests/release/node_modules tests/release/ohif

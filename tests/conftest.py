@@ -1,4 +1,4 @@
-"""Fixtures of the whole suite, and the closing list of what was not run."""
+"""Fixtures and options of the whole suite, and the list of tests that were not run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from tests.support.peers import free_port, node_peer, peer
 
 __all__ = ["free_port", "node_peer", "peer"]
 
+LONGEST_FIRST = ("contract", "faults", "e2e", "integration", "unit")
+"""Folders of tests by the time of their slowest file: the workers then end together."""
+
 
 @pytest.fixture
 def data() -> Path:
-    """Folder of real radiographs that ``OSTEON_DATA`` names."""
+    """Folder of real radiographs, which ``OSTEON_DATA`` names."""
     folder = os.environ.get("OSTEON_DATA")
     if not folder:
         pytest.skip("not run: OSTEON_DATA names no folder of real radiographs")
@@ -22,21 +25,30 @@ def data() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--campaign``: the fuzzers' long runs, 10,000 instances and 2,000 streams of PDUs, and PyCUDA's build;
-    ``--backends``: what the kernels' contract is held against.
-    """
+    """Add ``--campaign``, for the fuzzers' long runs, and ``--backends``, for the contract of the kernels."""
     parser.addoption("--campaign", action="store_true", help="run the fuzzers for minutes instead of seconds")
-    parser.addoption("--backends", default="reference,host", help="of the kernels: reference, host, cuda")
+    parser.addoption("--backends", default="reference,host", help="back ends of the kernels: reference, host, cuda")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the slow files first where several workers share the suite; otherwise leave the order as it is."""
+    if hasattr(config, "workerinput"):
+        tests = Path(__file__).parent
+        items.sort(key=lambda item: _rank(item.path.relative_to(tests).parts[0]))
+
+
+def _rank(folder: str) -> int:
+    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 @pytest.fixture(scope="session")
 def campaign(request: pytest.FixtureRequest) -> bool:
-    """Whether the long runs were asked for."""
+    """True where ``--campaign`` asks for the long runs."""
     return bool(request.config.getoption("--campaign"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One closing list of what was not run, with the reasons."""
+    """List the tests that were not run, with the reasons."""
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
         terminalreporter.section("not run")

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.test_kernels_cuda import environment, python
+from tests.contract.test_kernels_cuda import python
 from tests.support.kernel_cases import fatbin_of_today
-
-__all__ = ["environment"]
 
 RUN = """
 import json, os, pathlib, sys

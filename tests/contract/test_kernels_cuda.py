@@ -1,8 +1,4 @@
-"""What runs on a GPU, without one: PyCUDA itself, over a driver that computes on the CPU; and the build for GPUs.
-
-PyCUDA takes minutes to build. It is used where it is installed, else from a wheel that an earlier run kept under
-``~/.cache/osteon/wheels``, which ``pytest --campaign`` builds, and CI. Otherwise these are listed as not run.
-"""
+"""The code for a GPU, run without one: PyCUDA itself over a driver that computes on the CPU; and the build for GPUs."""
 
 from __future__ import annotations
 
@@ -16,7 +12,6 @@ import pytest
 
 from kernels.build import ARCHITECTURES, KERNELS, SOURCE, fatbin
 from kernels.operations import KernelError
-from tests.support import driver
 from tests.support.peers import find
 
 HERE = Path(__file__).parent
@@ -48,19 +43,6 @@ with Gpu() as gpu:
     renderer = Renderer(destinations=[archive], put=lambda content: "kept", draw=draw)
     print(renderer.render_radiograph(Reading(source=source(), analysis=given, grey=film))[0].digest)
 """
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory, campaign: bool) -> dict[str, str]:
-    """Of a process that finds PyCUDA and a driver."""
-    find("nvcc")
-    folder = driver.driver(tmp_path_factory.mktemp("driver"))
-    site = driver.pycuda(folder, build=campaign or os.environ.get("OSTEON_REQUIRE_PEERS") == "1")
-    if site is None:
-        pytest.skip("not run: PyCUDA is not built; pytest --campaign builds it")
-    driver.nvml(folder)
-    path = os.pathsep.join(map(str, (Path.cwd(), driver.TENSORRT, site)))
-    return os.environ | {"LD_LIBRARY_PATH": str(folder), "PYTHONPATH": path}
 
 
 def python(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

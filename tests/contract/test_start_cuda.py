@@ -15,11 +15,9 @@ from appliance.preprocessing.recipe import DIGEST
 from appliance.service.pipeline_assembly import SHIPPED
 from engines.build import networks
 from engines.pack import read_pack
-from tests.contract.test_kernels_cuda import environment, python
+from tests.contract.test_kernels_cuda import python
 from tests.support.kernel_cases import fatbin_of_today
 from tests.support.peers import find
-
-__all__ = ["environment"]
 
 START = """
 import dataclasses, json, pathlib, sys

@@ -14,10 +14,8 @@ import pytest
 import tensorrt_rtx
 
 from engines.tensorrt_runner import CACHE
-from tests.contract.test_kernels_cuda import environment, python
+from tests.contract.test_kernels_cuda import python
 from tests.support import driver
-
-__all__ = ["environment"]
 
 RUN = """
 import pathlib, sys

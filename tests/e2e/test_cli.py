@@ -1,7 +1,8 @@
-"""The verbs of `osteon`: help that teaches, errors that say what to do, never a traceback."""
+"""The commands of `osteon`: their help, and errors that say what to do and show no traceback."""
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,24 +10,27 @@ from pathlib import Path
 
 import pytest
 
+import engines.packs
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.peers import Peer, running, wait_for_port
 from tests.support.ports import free_ports
+from tests.support.waiting import PATIENCE_S
 
 
 def osteon(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run ``osteon`` with these arguments, to its end."""
     command = [sys.executable, "-m", "provisioning.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("verb", [(), ("run",), ("demo",), ("send",), ("read",), ("queue",), ("check",), ("train",)])
-def test_help(verb: tuple[str, ...]) -> None:
+def test_help_of_every_command_is_printed(verb: tuple[str, ...]) -> None:
     done = osteon(*verb, "--help")
     assert done.returncode == 0
     assert len(done.stdout) > 150
 
 
-def test_check_prints_what_is_in_force(tmp_path: Path) -> None:
+def test_check_prints_the_configuration_and_the_pack(tmp_path: Path) -> None:
     path = tmp_path / "osteon.toml"
     path.write_text('state_dir = "/tmp/x"\nanalyse.pack = "phantom"\n')
     done = osteon("check", "--config", path)
@@ -35,16 +39,16 @@ def test_check_prints_what_is_in_force(tmp_path: Path) -> None:
     assert "phantom" in done.stdout and "synthetic" in done.stdout
 
 
-def test_check_says_what_computes_and_what_has_no_effect(tmp_path: Path) -> None:
+def test_check_names_the_processor_and_options_without_effect(tmp_path: Path) -> None:
     path = tmp_path / "osteon.toml"
     path.write_text('analyse = {pack = "phantom", compute = "cpu", precision = "float16"}\n')
     done = osteon("check", "--config", path)
     assert done.returncode == 0, done.stderr
-    said = " ".join(done.stdout.split())
-    assert "analyse.compute is cpu; analyse.precision is float16, which has no effect on a CPU" in said
+    printed = " ".join(done.stdout.split())
+    assert "analyse.compute is cpu; analyse.precision is float16, which has no effect on a CPU" in printed
 
 
-def test_check_names_every_error(tmp_path: Path) -> None:
+def test_check_of_a_wrong_configuration_names_every_error(tmp_path: Path) -> None:
     path = tmp_path / "osteon.toml"
     path.write_text('receive.prot = 1\nstatus.port = "x"\n')
     done = osteon("check", "--config", path)
@@ -54,8 +58,8 @@ def test_check_names_every_error(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_check_finds_what_would_keep_the_receiver_from_listening(tmp_path: Path) -> None:
-    """All of it at once; `tests/integration/test_listening.py` has each."""
+def test_check_of_a_receiver_that_cannot_listen_names_every_reason(tmp_path: Path) -> None:
+    """`tests/integration/test_listening.py` has each reason alone."""
     path = tmp_path / "osteon.toml"
     path.write_text(
         'analyse.pack = "phantom"\nreceive.host = "no.such.host.invalid"\nreceive.peers = []\n'
@@ -69,11 +73,7 @@ def test_check_finds_what_would_keep_the_receiver_from_listening(tmp_path: Path)
     assert "Traceback" not in done.stderr
 
 
-def test_a_pack_that_was_altered_is_refused(tmp_path: Path) -> None:
-    import shutil
-
-    import engines.packs
-
+def test_check_of_an_altered_pack_refuses_it(tmp_path: Path) -> None:
     pack = tmp_path / "pack"
     shutil.copytree(Path(engines.packs.__file__).parent / "phantom", pack)
     with (pack / "localiser.onnx").open("ab") as file:
@@ -84,12 +84,12 @@ def test_a_pack_that_was_altered_is_refused(tmp_path: Path) -> None:
     assert "is not the file that was packed" in done.stderr
 
 
-def test_read_answers_or_says_why(tmp_path: Path) -> None:
-    films = tmp_path / "films"
-    films.mkdir()
-    instance_from_phantom(phantom("knee", 1, True)).save_as(films / "knee.dcm", enforce_file_format=True)
-    (films / "letter.dcm").write_bytes(b"Dear colleague, " * 40)
-    done = osteon("read", films, "--pack", "phantom", "--out", tmp_path / "out")
+def test_read_of_a_folder_records_an_answer_or_a_reason_for_each_file(tmp_path: Path) -> None:
+    radiographs = tmp_path / "radiographs"
+    radiographs.mkdir()
+    instance_from_phantom(phantom("knee", 1, True)).save_as(radiographs / "knee.dcm", enforce_file_format=True)
+    (radiographs / "letter.dcm").write_bytes(b"Dear colleague, " * 40)
+    done = osteon("read", radiographs, "--pack", "phantom", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     records = {r["file"]: r for r in json.loads((tmp_path / "out" / "results.json").read_text())}
     assert records["letter.dcm"]["rejected"]["code"] == "not_dicom"
@@ -97,19 +97,22 @@ def test_read_answers_or_says_why(tmp_path: Path) -> None:
     assert (tmp_path / "out" / records["knee.dcm"]["picture"]).exists()
 
 
-def test_read_ends_at_ctrl_c(tmp_path: Path) -> None:
-    film = tmp_path / "endless.dcm"
-    os.mkfifo(film)
-    command = [sys.executable, "-m", "provisioning.cli", "read", film, "--pack", "phantom"]
-    reading = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    with reading as process, film.open("wb"):  # which waits for the process that reads it
+def test_read_at_ctrl_c_ends(tmp_path: Path) -> None:
+    """SIGINT gets its default handler first: a test run in the background ignores it, and so do its children."""
+    endless = tmp_path / "endless.dcm"
+    os.mkfifo(endless)
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "provisioning.cli", "read", str(endless)]
+    reading = subprocess.Popen(
+        [*command, "--pack", "phantom"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    with reading as process, endless.open("wb"):  # opens as soon as the process opens it to read
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert "SIGALRM" not in errors, "it waited until the file had taken too long"
 
 
-def test_read_on_real_dicom_files_never_shows_a_traceback(data: Path, tmp_path: Path) -> None:
+def test_read_of_real_dicom_files_shows_no_traceback(data: Path, tmp_path: Path) -> None:
     done = osteon("read", data / "dicom", "--out", tmp_path)
     assert done.returncode == 0
     assert "Traceback" not in done.stdout + done.stderr
@@ -125,7 +128,7 @@ def test_read_on_real_dicom_files_never_shows_a_traceback(data: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("job", ["analysis:1", "nonsense", "delivery:x"])
-def test_queue_says_that_there_is_no_such_job(tmp_path: Path, job: str) -> None:
+def test_queue_retry_of_an_unknown_job_names_it(tmp_path: Path, job: str) -> None:
     (tmp_path / "osteon.toml").write_text(f'state_dir = "{tmp_path}"\n')
     done = osteon("queue", "retry", job, "--config", tmp_path / "osteon.toml")
     assert done.returncode == 1
@@ -133,24 +136,26 @@ def test_queue_says_that_there_is_no_such_job(tmp_path: Path, job: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_send_brings_files_to_a_storage_scp(tmp_path: Path, peer: Peer) -> None:
-    films, pacs = tmp_path / "films", tmp_path / "pacs"
-    films.mkdir()
+def test_send_to_a_storage_scp_stores_every_dicom_file(tmp_path: Path, peer: Peer) -> None:
+    radiographs, pacs = tmp_path / "radiographs", tmp_path / "pacs"
+    radiographs.mkdir()
     pacs.mkdir()
     for seed in range(2):
-        instance_from_phantom(phantom("knee", seed, True)).save_as(films / f"{seed}.dcm", enforce_file_format=True)
-    (films / "letter.dcm").write_bytes(b"Dear colleague, " * 40)
+        instance_from_phantom(phantom("knee", seed, True)).save_as(
+            radiographs / f"{seed}.dcm", enforce_file_format=True
+        )
+    (radiographs / "letter.dcm").write_bytes(b"Dear colleague, " * 40)
     (port,) = free_ports(1)
     with running(peer("storescp"), "-aet", "PACS", "-od", str(pacs), str(port)) as storescp:
         wait_for_port(port, storescp)
-        done = osteon("send", films, "--to", f"127.0.0.1:{port}", "--called", "PACS")
+        done = osteon("send", radiographs, "--to", f"127.0.0.1:{port}", "--called", "PACS")
     assert "2 of 3 stored" in done.stdout
     assert "letter.dcm" in done.stdout
     assert done.returncode == 1
     assert len(list(pacs.iterdir())) == 2
 
 
-def test_send_to_nobody_says_so(tmp_path: Path) -> None:
+def test_send_to_a_closed_port_names_the_address(tmp_path: Path) -> None:
     instance_from_phantom(phantom("knee", 1, True)).save_as(tmp_path / "knee.dcm", enforce_file_format=True)
     done = osteon("send", tmp_path / "knee.dcm", "--to", "127.0.0.1:1")
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""TLS with DCMTK and OpenSSL as peers: who comes in, who is turned away, and that a silent one holds up nobody."""
+"""TLS with DCMTK and OpenSSL as peers: accepted and rejected connections, and silent ones that delay no other."""
 
 import json
 import socket
@@ -17,7 +17,7 @@ from tests.support.certificates import Authority, Pair
 from tests.support.peers import Peer
 from tests.support.ports import free_ports
 from tests.support.site import Site
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +41,14 @@ def client(authority: Authority) -> Pair:
 
 
 @pytest.fixture(scope="module")
-def film(folder: Path) -> Path:
-    path = folder / "film.dcm"
+def radiograph(folder: Path) -> Path:
+    path = folder / "radiograph.dcm"
     instance_from_phantom(phantom("knee", 1, True)).save_as(path, enforce_file_format=True)
     return path
 
 
 class TlsSite(Site):
-    """A site that listens with TLS alone."""
+    """A site that listens with TLS only."""
 
     def __init__(self, folder: Path, server: Pair, **more: str | int) -> None:
         super().__init__(folder)
@@ -58,61 +58,74 @@ class TlsSite(Site):
         self.config.write_text("\n".join([self.config.read_text(), "receive.plain = false", *tls]) + "\n")
 
     def noted(self) -> list[tuple[str, str]]:
+        """Return code and reason of each notice."""
         with self.engine.connect() as c:
             return list(c.execute(select(notices.c.code, notices.c.reason)).tuples())
 
 
 @pytest.fixture
 def site(tmp_path: Path, server: Pair, authority: Authority) -> Iterator[TlsSite]:
-    """Mutual: a client shows a certificate."""
-    with TlsSite(tmp_path, server, client_ca=str(authority.certificate)) as site:
+    """Receiver that requires a client's certificate; its list of notices is empty."""
+    site = TlsSite(tmp_path, server, client_ca=str(authority.certificate))
+    with site:
         site.start("receive")
         yield site
 
 
-def run(*command: object, say: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(c) for c in command], input=say, capture_output=True, text=True, check=False, timeout=60)
+@pytest.fixture(scope="module")
+def shared_site(tmp_path_factory: pytest.TempPathFactory, server: Pair, authority: Authority) -> Iterator[TlsSite]:
+    """Receiver that requires a client's certificate, for all tests that read no notices."""
+    site = TlsSite(tmp_path_factory.mktemp("site"), server, client_ca=str(authority.certificate))
+    with site:
+        site.start("receive")
+        yield site
 
 
-def storescu(peer: Peer, site: TlsSite, film: Path, *options: object) -> subprocess.CompletedProcess[str]:
-    return run(peer("storescu"), *options, "-aec", "OSTEON", "127.0.0.1", site.tls_port, film)
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(c) for c in command], input="", capture_output=True, text=True, check=False, timeout=PATIENCE_S
+    )
 
 
-def test_a_client_with_a_certificate_stores(site: TlsSite, peer: Peer, film: Path, client: Pair) -> None:
+def storescu(peer: Peer, site: TlsSite, radiograph: Path, *options: object) -> subprocess.CompletedProcess[str]:
+    return run(peer("storescu"), *options, "-aec", "OSTEON", "127.0.0.1", site.tls_port, radiograph)
+
+
+def test_client_with_a_certificate_stores(shared_site: TlsSite, peer: Peer, radiograph: Path, client: Pair) -> None:
     authority = client.certificate.parent / "ca.crt"
-    done = storescu(peer, site, film, "+tls", client.key, client.certificate, "+cf", authority)
+    done = storescu(peer, shared_site, radiograph, "+tls", client.key, client.certificate, "+cf", authority)
     assert done.returncode == 0, done.stderr
-    assert site.counts("analyses") == {"queued": 1}
+    assert shared_site.counts("analyses") == {"queued": 1}
 
 
-def test_a_client_without_a_certificate_is_turned_away_and_noted(site: TlsSite, peer: Peer, film: Path) -> None:
-    assert storescu(peer, site, film, "+tla", "-ic").returncode != 0
+def test_client_without_a_certificate_is_rejected_and_noted(site: TlsSite, peer: Peer, radiograph: Path) -> None:
+    assert storescu(peer, site, radiograph, "+tla", "-ic").returncode != 0
     wait_until(site.noted, "the failed handshake to be noted")
     assert site.noted() == [("tls_failed", "no TLS connection: peer did not return a certificate")]
     assert site.counts("analyses") == {}
 
 
-def test_a_strangers_certificate_and_one_that_ran_out_are_turned_away(
-    site: TlsSite, peer: Peer, film: Path, authority: Authority, tmp_path: Path
+def test_client_with_a_foreign_or_expired_certificate_is_rejected_and_noted(
+    site: TlsSite, peer: Peer, radiograph: Path, authority: Authority, tmp_path: Path
 ) -> None:
-    stranger = Authority(tmp_path, "otherca").issue("stranger")
-    late = authority.issue("late", timedelta(days=-1))
-    for pair in (stranger, late):
+    foreign = Authority(tmp_path, "otherca").issue("foreign")
+    expired = authority.issue("expired", timedelta(days=-1))
+    for pair in (foreign, expired):
         options = ("+tls", pair.key, pair.certificate, "+cf", authority.certificate)
-        assert storescu(peer, site, film, *options).returncode != 0
-    wait_until(lambda: len(site.noted()) == 1, "both to be noted")
+        assert storescu(peer, site, radiograph, *options).returncode != 0
+    wait_until(lambda: len(site.noted()) == 1, "one notice for both")
     assert site.noted()[0][1] == "no TLS connection: certificate verify failed"
     assert site.counts("analyses") == {}
 
 
-def test_plain_dicom_on_the_tls_port_is_noted(site: TlsSite, peer: Peer, film: Path) -> None:
-    assert storescu(peer, site, film).returncode != 0
-    wait_until(site.noted, "it to be noted")
+def test_dicom_without_tls_on_the_tls_port_is_rejected_and_noted(site: TlsSite, peer: Peer, radiograph: Path) -> None:
+    assert storescu(peer, site, radiograph).returncode != 0
+    wait_until(site.noted, "the notice")
     assert site.noted()[0][0] == "tls_failed"
 
 
 @pytest.mark.parametrize(
-    ("offer", "comes_in"),
+    ("offer", "is_accepted"),
     [
         (("-tls1_3",), True),
         (("-tls1_2",), True),
@@ -123,41 +136,41 @@ def test_plain_dicom_on_the_tls_port_is_noted(site: TlsSite, peer: Peer, film: P
         (("-tls1", "-cipher", "ALL:@SECLEVEL=0"), False),
     ],
 )
-def test_only_what_rfc_9325_recommends(
-    site: TlsSite, peer: Peer, client: Pair, offer: tuple[str, ...], comes_in: bool
+def test_offer_of_a_client_is_accepted_only_if_rfc_9325_recommends_it(
+    shared_site: TlsSite, peer: Peer, client: Pair, offer: tuple[str, ...], is_accepted: bool
 ) -> None:
-    address, pair = f"127.0.0.1:{site.tls_port}", ("-cert", client.certificate, "-key", client.key)
-    said = run(peer("openssl"), "s_client", "-connect", address, *pair, *offer).stdout
-    assert ("Cipher is (NONE)" not in said) is comes_in, said
+    address, pair = f"127.0.0.1:{shared_site.tls_port}", ("-cert", client.certificate, "-key", client.key)
+    output = run(peer("openssl"), "s_client", "-connect", address, *pair, *offer).stdout
+    assert ("Cipher is (NONE)" not in output) is is_accepted, output
 
 
-def test_silent_connections_hold_up_nobody(site: TlsSite, peer: Peer, film: Path, client: Pair) -> None:
-    """The library alone shakes hands where it accepts: one silent connection, and nobody comes in."""
-    silent = [socket.create_connection(("127.0.0.1", site.tls_port)) for _ in range(3)]
-    authority = client.certificate.parent / "ca.crt"
-    assert storescu(peer, site, film, "+tls", client.key, client.certificate, "+cf", authority).returncode == 0
+def test_silent_connections_delay_no_other(shared_site: TlsSite, peer: Peer, radiograph: Path, client: Pair) -> None:
+    """pynetdicom alone shakes hands in the thread that accepts, where one silent connection blocks all others."""
+    silent = [socket.create_connection(("127.0.0.1", shared_site.tls_port)) for _ in range(3)]
+    options = ("+tls", client.key, client.certificate, "+cf", client.certificate.parent / "ca.crt")
+    assert storescu(peer, shared_site, radiograph, *options).returncode == 0
     for connection in silent:
         connection.close()
 
 
-def test_without_client_ca_anybody_on_the_list_comes_in(
-    tmp_path: Path, server: Pair, peer: Peer, film: Path, authority: Authority
+def test_client_without_a_certificate_stores_where_no_client_ca_is_set(
+    tmp_path: Path, server: Pair, peer: Peer, radiograph: Path, authority: Authority
 ) -> None:
     with TlsSite(tmp_path, server) as site:
         site.start("receive")
-        assert storescu(peer, site, film, "+tla", "+cf", authority.certificate).returncode == 0
+        assert storescu(peer, site, radiograph, "+tla", "+cf", authority.certificate).returncode == 0
         assert site.counts("analyses") == {"queued": 1}
 
 
-def test_a_certificate_that_runs_out_soon_is_on_the_page(tmp_path: Path, authority: Authority) -> None:
+def test_certificate_that_expires_soon_is_shown_on_the_page(tmp_path: Path, authority: Authority) -> None:
     with TlsSite(tmp_path, authority.issue("soon", timedelta(days=10))) as site:
         site.start("receive", "status")
-        page = urllib.request.urlopen(f"http://127.0.0.1:{site.page_port}/", timeout=10).read().decode()
+        page = urllib.request.urlopen(f"http://127.0.0.1:{site.page_port}/", timeout=PATIENCE_S).read().decode()
         assert "receive.tls.certificate runs out on" in page
         assert "in 9 days; renew it" in page
 
 
-def test_a_key_that_is_not_the_certificates_is_a_fault(tmp_path: Path, server: Pair, client: Pair) -> None:
+def test_key_of_another_certificate_ends_the_receiver(tmp_path: Path, server: Pair, client: Pair) -> None:
     with TlsSite(tmp_path, Pair(certificate=server.certificate, key=client.key)) as site:
         with pytest.raises(AssertionError, match="receive ended"):
             site.start("receive")

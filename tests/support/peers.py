@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -45,10 +45,14 @@ def find(name: str) -> str:
     if path is not None:
         return path
     how = "pip install nvidia-cuda-nvcc" if name == "nvcc" else "run tests/peers/install.sh"
-    reason = f"not run: the peer {name} is not installed; {how}"
+    missing(f"the peer {name} is not installed; {how}")
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the test for want of a program, or fail it where ``OSTEON_REQUIRE_PEERS=1`` requires every program."""
     if os.environ.get("OSTEON_REQUIRE_PEERS") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+        pytest.fail(f"not run: {reason}")
+    pytest.skip(f"not run: {reason}")
 
 
 @pytest.fixture

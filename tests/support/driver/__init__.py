@@ -112,7 +112,7 @@ def wheels(driver_folder: Path) -> Path:
     """
     kept = _cache() / _key()
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with kept.with_suffix(".lock").open("wb") as lock:
+    with kept.with_name(f"{kept.name}.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.is_dir():
             with TemporaryDirectory(dir=kept.parent) as scratch:

@@ -1,0 +1,32 @@
+"""Fixtures of the contract tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support import driver
+from tests.support.peers import find, missing
+
+BUILD_S = 3600
+"""Hang detector: PyCUDA is built in minutes, and several test processes may wait for one build."""
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment of a process that finds PyCUDA, and a driver that computes on the CPU."""
+    find("nvcc")
+    if not driver.can_build():
+        missing(f"{' and '.join(driver.BUILDS_WITH)}, which build the driver and PyCUDA, are not installed")
+    folder = driver.nvml(driver.driver(tmp_path_factory.mktemp("driver")))
+    path = os.pathsep.join(map(str, (Path.cwd(), driver.TENSORRT, driver.pycuda(folder))))
+    return os.environ | {"LD_LIBRARY_PATH": str(folder), "PYTHONPATH": path}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests over the driver time for the first build of PyCUDA."""
+    for item in items:
+        if "environment" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(BUILD_S))
