@@ -1,4 +1,4 @@
-"""An instance that comes again: nothing, or a new revision, never a second answer for the same radiograph."""
+"""An instance received again makes nothing or a new revision, never a second result of the same radiograph."""
 
 import json
 import subprocess
@@ -19,24 +19,24 @@ from tests.support.pdus import Wire
 from tests.support.peers import Peer
 from tests.support.send import storescu
 from tests.support.site import Site
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE_S, wait_until
 
 
-def rows(site: Site) -> list[Any]:
+def result_rows(site: Site) -> list[Any]:
     with readers(site.engine).connect() as c:
         return list(c.execute(results.select().order_by(results.c.id)).all())
 
 
 def records(site: Site) -> list[Result]:
-    return [Result.from_json(row.record) for row in rows(site)]
+    return [Result.from_json(row.record) for row in result_rows(site)]
 
 
-def test_only_another_picture_or_another_patient_is_answered_anew(tmp_path: Path, peer: Peer) -> None:
+def test_instance_received_again_is_analysed_only_if_pixels_or_patient_differ(tmp_path: Path, peer: Peer) -> None:
     first = tmp_path / "first.dcm"
     ds = instance_from_phantom(phantom("knee", 4, True))
     ds.save_as(first, enforce_file_format=True)
 
-    touched = dcmread(first)  # as an archive sends it on
+    touched = dcmread(first)  # an archive changes these and sends it on
     touched.StudyDescription, touched.RetrieveAETitle, touched.WindowCenter = "ARCHIVED", "PACS", ds.WindowCenter + 9
     touched.save_as(tmp_path / "touched.dcm")
 
@@ -44,7 +44,7 @@ def test_only_another_picture_or_another_patient_is_answered_anew(tmp_path: Path
     corrected.PatientID = "CORRECTED-1"
     corrected.save_as(tmp_path / "corrected.dcm")
 
-    turned = dcmread(tmp_path / "corrected.dcm")  # each differs in one thing from the one before it
+    turned = dcmread(tmp_path / "corrected.dcm")  # each differs in one attribute from the one before it
     turned.ImageLaterality = {"L": "R", "R": "L"}[ds.ImageLaterality]
     turned.save_as(tmp_path / "turned.dcm")
 
@@ -59,7 +59,7 @@ def test_only_another_picture_or_another_patient_is_answered_anew(tmp_path: Path
         site.wait_for("analyses", done=1)
         storescu(peer, site.port, first, tmp_path / "touched.dcm")
         process = storescu.start(peer, site.port, compressed, "-xs")
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_S) == 0
         site.wait_for("analyses", done=1, not_analysed=2)
         assert {row.code for row in site.rows("analyses") if row.state == "not_analysed"} == {"unchanged"}
         for number, name in enumerate(("corrected", "turned", "other"), 2):
@@ -73,8 +73,8 @@ def test_only_another_picture_or_another_patient_is_answered_anew(tmp_path: Path
     assert made[2].findings[0].laterality == turned.ImageLaterality != made[0].findings[0].laterality
 
 
-def test_a_correction_that_is_taken_back_is_the_last_word(tmp_path: Path, peer: Peer) -> None:
-    """Also when somebody tries the wrong one again afterwards; and `queue find` tells the story by UID."""
+def test_correction_taken_back_stays_superseded_when_it_is_retried(tmp_path: Path, peer: Peer) -> None:
+    """`queue find` lists the jobs of the instance and of the study in order."""
     right, wrong = tmp_path / "right.dcm", tmp_path / "wrong.dcm"
     ds = instance_from_phantom(phantom("wrist", 4, True))
     ds.save_as(right, enforce_file_format=True)
@@ -84,8 +84,8 @@ def test_a_correction_that_is_taken_back_is_the_last_word(tmp_path: Path, peer: 
         site.start("receive", "analyse")
         for number, file in enumerate((right, wrong, right), 1):
             storescu(peer, site.port, file)
-            wait_until(lambda number=number: len(records(site)) == number, f"{number} answers")
-        digests = [row.source_digest for row in rows(site)]
+            wait_until(lambda number=number: len(records(site)) == number, f"{number} results")
+        digests = [row.source_digest for row in result_rows(site)]
         assert digests[0] == digests[2] != digests[1]
         command = [sys.executable, "-m", "provisioning.cli", "queue"]
         config = ["--config", str(site.config)]
@@ -105,8 +105,8 @@ def test_a_correction_that_is_taken_back_is_the_last_word(tmp_path: Path, peer: 
         assert len(records(site)) == 3
 
 
-def test_an_instance_under_another_uid_is_not_answered(tmp_path: Path) -> None:
-    """Or one radiograph would have several answers under one UID."""
+def test_instance_sent_under_another_uid_is_not_analysed(tmp_path: Path) -> None:
+    """Otherwise one radiograph would have several results under one UID."""
     ds = instance_from_phantom(phantom("ankle", 4, True))
     pixels = ds.pixel_array[:160, :160]
     ds.Rows, ds.Columns, ds.PixelData = *pixels.shape, pixels.tobytes()  # fits into one PDU

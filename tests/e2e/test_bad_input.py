@@ -1,4 +1,4 @@
-"""What is no use gets a record with a reason, shown by `osteon queue` and on the page; everything else goes on."""
+"""Unusable input gets a record with a reason, on the page and in `osteon queue`; the analysis of the rest goes on."""
 
 import json
 import subprocess
@@ -17,17 +17,19 @@ from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.peers import Peer
 from tests.support.send import storescu
 from tests.support.site import Site
+from tests.support.waiting import PATIENCE_S
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
 def osteon(site: Site, *arguments: str) -> str:
+    """Run ``osteon`` on this site; return its output."""
     command = [sys.executable, "-m", "provisioning.cli", *arguments, "--config", str(site.config)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={"COLUMNS": "200"})
     return done.stdout
 
 
-def test_each_bad_input_is_said_so_and_the_good_one_is_analysed(tmp_path: Path, peer: Peer) -> None:
+def test_bad_input_is_recorded_with_its_reason_and_the_good_one_is_analysed(tmp_path: Path, peer: Peer) -> None:
     good = tmp_path / "good.dcm"
     instance_from_phantom(phantom("ankle", 60, True)).save_as(good, enforce_file_format=True)
 
@@ -50,13 +52,13 @@ def test_each_bad_input_is_said_so_and_the_good_one_is_analysed(tmp_path: Path, 
     with Site(tmp_path) as site:
         site.start("receive", "analyse", "status")
         storescu(peer, site.port, *(tmp_path / f"{name}.dcm" for name in ("no_pixels", "cut", "ct")))
-        _send_garbage(site)
+        _keep_garbage(site)
         storescu(peer, site.port, good)
         site.wait_for("analyses", done=1, not_analysed=3)
         reasons = {row.code: row.reason for row in site.rows("analyses") if row.state == "not_analysed"}
         assert set(reasons) == {"no_pixels", "broken_pixels", "not_dicom"}
         listed = osteon(site, "queue", "list")
-        page = urllib.request.urlopen(f"http://127.0.0.1:{site.page_port}/", timeout=10).read().decode()
+        page = urllib.request.urlopen(f"http://127.0.0.1:{site.page_port}/", timeout=PATIENCE_S).read().decode()
         for code, reason in reasons.items():
             assert code in listed
             assert reason.split(":")[0] in page
@@ -72,8 +74,8 @@ def test_each_bad_input_is_said_so_and_the_good_one_is_analysed(tmp_path: Path, 
         assert "PHANTOM" not in page + listed + site.log("receive") + site.log("analyse")
 
 
-def _send_garbage(site: Site) -> None:
-    """A data set that is none, as a broken sender would have it kept: the bytes in the spool, and the row."""
+def _keep_garbage(site: Site) -> None:
+    """Store bytes that are no data set, as if a broken sender had sent them: the spool file and the database row."""
     content = b"this is no DICOM file" * 20
     spool = FileSpool(site.folder / "state" / "spool")
     received = Received(
@@ -87,18 +89,18 @@ def _send_garbage(site: Site) -> None:
     assert keep_instance(site.engine, received)
 
 
-def test_a_sop_instance_uid_that_is_a_path_is_refused(tmp_path: Path) -> None:
-    """A hostile peer: the Affected SOP Instance UID must not become anything before it is checked."""
-    film = instance_from_phantom(phantom("ankle", 61, False))
-    film.SOPInstanceUID = film.file_meta.MediaStorageSOPInstanceUID = "../../evil"
+def test_store_with_a_path_as_sop_instance_uid_is_refused(tmp_path: Path) -> None:
+    """A hostile peer: no file is named by the Affected SOP Instance UID before it is checked."""
+    ds = instance_from_phantom(phantom("ankle", 61, False))
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "../../evil"
     with Site(tmp_path) as site:
         site.start("receive")
         ae = AE("EVIL")
-        ae.add_requested_context(film.SOPClassUID)
+        ae.add_requested_context(ds.SOPClassUID)
         association = ae.associate("127.0.0.1", site.port, ae_title="OSTEON")
         assert association.is_established
         try:
-            status = association.send_c_store(film)
+            status = association.send_c_store(ds)
         except (ValueError, Rejected):
             status = None
         association.abort()

@@ -1,4 +1,4 @@
-"""`osteon demo`, as a newcomer sees it: right answers, heat on the fracture, everything on disk, in time."""
+"""`osteon demo`, as a newcomer sees it: right answers, heat on the fracture, every file on disk."""
 
 import json
 import shutil
@@ -25,8 +25,6 @@ NAMES = [
     if views == 2 or SECOND not in what
 ]
 BUILD = Path(__file__).resolve().parents[2] / "build"
-PATIENCE_S = 60.0
-"""Not the aim of 15 s, which a benchmark measures: a machine under load must not fail the suite."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +36,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row]]:
     return folder, rows
 
 
-def test_phantoms_are_answered_rightly(demo: tuple[Path, list[Row]]) -> None:
+def test_demo_of_phantoms_gives_the_right_answers(demo: tuple[Path, list[Row]]) -> None:
     _, rows = demo
     assert [row.name for row in rows] == NAMES
     for row in rows:
@@ -46,11 +44,10 @@ def test_phantoms_are_answered_rightly(demo: tuple[Path, list[Row]]) -> None:
         expected = Answer.NEGATIVE if "no fracture" in row.name else Answer.POSITIVE
         assert row.result.answer is expected, row.name
         assert row.result.findings[0].site.value == row.name.split(",")[0]
-        assert row.in_pacs_s is not None and row.in_pacs_s < PATIENCE_S
+        assert row.in_pacs_s is not None
 
 
-def test_two_views_are_answered_as_one_study(demo: tuple[Path, list[Row]]) -> None:
-    """One report of both."""
+def test_demo_of_two_views_makes_one_report(demo: tuple[Path, list[Row]]) -> None:
     rows = {row.name: row for row in demo[1]}
     for name, second in rows.items():
         if not name.endswith(SECOND):
@@ -75,8 +72,8 @@ def _truth(row: Row) -> Phantom:
     return phantom(row.name.split(",")[0], int(fracture), fracture, view=int(row.name.endswith(SECOND)))
 
 
-def test_the_heat_lies_on_the_fracture(demo: tuple[Path, list[Row]]) -> None:
-    """The hottest point is within a sixteenth of the region's side, one cell of the map, of the line's box."""
+def test_demo_heat_lies_on_the_fracture(demo: tuple[Path, list[Row]]) -> None:
+    """The peak is at most one cell of the map, a sixteenth of the region's side, outside the box of the fracture."""
     for row in demo[1]:
         truth = _truth(row)
         assert row.result is not None
@@ -88,7 +85,7 @@ def test_the_heat_lies_on_the_fracture(demo: tuple[Path, list[Row]]) -> None:
         assert x0 - cell <= x <= x1 + cell and y0 - cell <= y <= y1 + cell, (row.name, finding.peak, truth.fracture)
 
 
-def test_everything_is_on_disk_and_says_what_it_is(demo: tuple[Path, list[Row]]) -> None:
+def test_demo_writes_every_artefact_marked_as_synthetic(demo: tuple[Path, list[Row]]) -> None:
     folder, _ = demo
     objects = [dcmread(p) for p in (folder / "pacs").glob("*.dcm")]
     assert len(objects) == 16 + 12 + 12  # an overlay of each radiograph; a report and a summary of each study
@@ -114,7 +111,7 @@ def test_everything_is_on_disk_and_says_what_it_is(demo: tuple[Path, list[Row]])
     assert all(b["type"] == "transaction" for b in bundles)
 
 
-def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+def test_demo_into_a_foreign_folder_refuses_and_leaves_it(tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     command = [sys.executable, "-m", "provisioning.cli", "demo", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -123,8 +120,8 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "precious").read_text() == "mine"
 
 
-def test_real_radiographs(data: Path, tmp_path: Path) -> None:
-    """Real films by the real pack: each gets an answer or a reason, and what was analysed is in the PACS."""
+def test_demo_of_real_radiographs_gives_each_an_answer_or_a_reason(data: Path, tmp_path: Path) -> None:
+    """The pack is the real one; results of analysed radiographs are in the PACS."""
     for folder, limit, analysed in (("grazpedwri", 7, 0), ("fracatlas/images", 10, 6)):
         rows = demonstrate(tmp_path / "out", Console(width=140), data / folder, limit)
         assert len(rows) == limit

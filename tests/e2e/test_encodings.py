@@ -1,4 +1,4 @@
-"""One radiograph in every transfer syntax that has a writer: the same pixels, or the codec's loss, and one answer."""
+"""One radiograph in every transfer syntax with a writer: equal pixels up to the codec's loss, and equal answers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ from tests.support.encodings import ENCODINGS, encode
 from tests.support.peers import Peer
 
 LARGEST_CHANGE = 0.05
-"""Of the probability, for a picture that a codec changed."""
+"""Largest difference of the probability where a codec has changed the pixels."""
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,16 @@ def read(reader: Reader, path: Path) -> tuple[NDArray[np.uint16], str, Result]:
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
-def test_the_same_answer_in_every_encoding(name: str, peer: Peer, reader: Reader, original: Path) -> None:
+def test_radiograph_in_every_encoding_gets_the_same_answer(
+    name: str, peer: Peer, reader: Reader, original: Path
+) -> None:
     pixels, digest, answer = read(reader, original)
     assert answer.answer is Answer.POSITIVE
     there, digest_there, answer_there = read(reader, encode(peer, name, original, original.with_name(f"{name}.dcm")))
     loss = ENCODINGS[name].loss
     if loss == 0:
         np.testing.assert_array_equal(there, pixels)
-        assert digest_there == digest  # which is how a copy in another syntax is known
+        assert digest_there == digest  # a copy in another syntax is recognised by it
     elif loss is not None:
         assert 0 < np.abs(there.astype(int) - pixels).max() <= loss
     assert answer_there.answer is answer.answer
@@ -67,8 +69,10 @@ def test_the_same_answer_in_every_encoding(name: str, peer: Peer, reader: Reader
 
 
 @pytest.mark.parametrize("name", [n for n in ENCODINGS if n != "deflated"])
-def test_half_a_picture_is_no_picture(name: str, peer: Peer, reader: Reader, original: Path, tmp_path: Path) -> None:
-    """Some codecs show grey, or what memory held before, where data are missing."""
+def test_radiograph_with_half_of_its_pixels_is_rejected(
+    name: str, peer: Peer, reader: Reader, original: Path, tmp_path: Path
+) -> None:
+    """Some codecs fill missing data with grey, or with the former contents of memory."""
     ds = pydicom.dcmread(encode(peer, name, original, tmp_path / "whole.dcm"), force=True)
     if "TransferSyntaxUID" not in ds.file_meta:
         ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian

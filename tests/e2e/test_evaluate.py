@@ -1,4 +1,4 @@
-"""`osteon pack evaluate` on phantoms, whose truth is known to the pixel."""
+"""`osteon pack evaluate` on phantoms; their truth is known to the pixel."""
 
 import csv
 import re
@@ -18,7 +18,7 @@ SITES = ("ankle", "wrist", "knee", "pelvis")
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    """Sixteen labelled phantoms, one without a label, one file that is none."""
+    """Manifest of sixteen labelled phantoms, one without a label, and one file that is not DICOM."""
     rows = []
     for site in SITES:
         for seed in (70, 71):
@@ -33,12 +33,12 @@ def manifest(tmp_path: Path) -> Path:
     (tmp_path / "no.dcm").write_bytes(b"nothing")
     rows.append(["no.dcm", "y", "wrist", 0, ""])
     path = tmp_path / "manifest.csv"
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([["file", "group", "regions", "fractured", "fractures"], *rows])
+    with path.open("w", newline="") as table:
+        csv.writer(table).writerows([["file", "group", "regions", "fractured", "fractures"], *rows])
     return path
 
 
-def test_what_is_reported_is_what_there_was(manifest: Path) -> None:
+def test_evaluation_of_phantoms_reports_their_true_counts(manifest: Path) -> None:
     report = manifest.with_name("report.html")
     command = [sys.executable, "-m", "provisioning.cli", "pack", "evaluate", str(manifest)]
     done = subprocess.run(
@@ -55,12 +55,12 @@ def test_what_is_reported_is_what_there_was(manifest: Path) -> None:
 
 
 def case(site: str, fractured: bool, probability: float | None) -> Case:
-    said = None if probability is None else finding(probability)
-    return Case(film=3, site=site, is_fractured=fractured, flags="cast" if fractured else "", finding=said)
+    located = None if probability is None else finding(probability)
+    return Case(film=3, site=site, is_fractured=fractured, flags="cast" if fractured else "", finding=located)
 
 
-def test_a_region_that_was_not_found_counts_against_the_pack(tmp_path: Path) -> None:
-    """Four fractures: two found, one thought whole, one not located. Sensitivity is 50 %, not 67 %."""
+def test_evaluation_counts_a_region_that_was_not_located_as_missed(tmp_path: Path) -> None:
+    """Of four fractures two are found, one is negative and one not located: the sensitivity is 50 %, not 67 %."""
     cases = [case("wrist", True, p) for p in (0.95, 0.9, 0.01, None)] + [case("wrist", False, p) for p in (0.1, 0.998)]
     assert cases[3].answer is Answer.NEGATIVE
     made = Evaluation(cases=cases, films=6)

@@ -1,4 +1,4 @@
-"""While the gate is shut nothing leaves the box, whatever the deliver role has to do."""
+"""While the gate is shut the deliver role sends nothing."""
 
 import shlex
 import socket
@@ -17,7 +17,7 @@ from tests.support.site import Site
 from tests.support.waiting import wait_until
 
 
-def test_nothing_leaves_while_the_gate_is_shut_and_everything_when_it_opens(tmp_path: Path) -> None:
+def test_shut_gate_lets_no_connection_out_until_it_opens(tmp_path: Path) -> None:
     with ExitStack() as stack:
         servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
         for server in servers:
@@ -49,18 +49,19 @@ def test_nothing_leaves_while_the_gate_is_shut_and_everything_when_it_opens(tmp_
                 return c.execute(select(roles.c.beat_at).where(roles.c.role == "deliver")).scalar_one()
 
         first = beat()
-        wait_until(lambda: beat() != first, "the role to beat again, which takes it 3 s")
+        wait_until(lambda: beat() != first, "another heartbeat of the role, after 3 s")
         for server in servers:
             with pytest.raises(BlockingIOError):
                 server.accept()
         assert [(row.state, row.attempts) for row in outbox.rows] == [("queued", 0)] * 3
         outbox.gate.open("*")
-        wait_until(lambda: all(row.code for row in outbox.rows), "every courier to have been there")
+        wait_until(lambda: all(row.code for row in outbox.rows), "one attempt of every courier")
         for server in servers:
             server.accept()[0].close()
 
 
-def test_not_one_packet_leaves_a_network_of_its_own_while_the_gate_is_shut(tmp_path: Path, peer: Peer) -> None:
+def test_shut_gate_lets_no_packet_out_until_it_opens(tmp_path: Path, peer: Peer) -> None:
+    """The deliver role runs in a network namespace of its own, whose one interface counts packets."""
     destinations = [
         {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": 9, "called_ae_title": "PACS", "timeout_s": 1},
         {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": 9, "timeout_s": 1},
@@ -81,13 +82,13 @@ def test_not_one_packet_leaves_a_network_of_its_own_while_the_gate_is_shut(tmp_p
 
             def packets() -> int:
                 table = Path(f"/proc/{process.pid}/net/dev").read_text().splitlines()[2:]
-                assert [line.split(":")[0].strip() for line in table] == ["lo"], "the one way out"
+                assert [line.split(":")[0].strip() for line in table] == ["lo"], "there must be no other interface"
                 return int(table[0].split(":")[1].split()[1])
 
-            wait_until(beat, "the role to be up")
+            wait_until(beat, "the first heartbeat of the role")
             first = beat()
-            wait_until(lambda: beat() != first, "the role to beat again, which takes it 3 s")
+            wait_until(lambda: beat() != first, "another heartbeat of the role, after 3 s")
             assert packets() == 0
             outbox.gate.open("*")
-            wait_until(lambda: all(row.code for row in outbox.rows), "every courier to have tried")
+            wait_until(lambda: all(row.code for row in outbox.rows), "one attempt of every courier")
             assert packets() > 0

@@ -1,4 +1,4 @@
-"""`osteon hl7 preview`: the message that a RIS would get, and nothing that leaves."""
+"""`osteon hl7 preview` shows the message that a RIS would get, and sends nothing."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ flag = "orm"
 
 
 def raw(site: Path, *arguments: object) -> Message:
+    """Return the message that ``hl7 preview --raw`` prints."""
     done = osteon("hl7", "preview", "ris", "--raw", "--config", site, *arguments)
     assert done.returncode == 0, done.stderr
     return Message(done.stdout.replace("\n", "\r"))
 
 
-def test_a_phantoms_report_is_shown_field_by_field_and_as_it_is(site: Path) -> None:
+def test_preview_of_a_phantom_shows_its_report_by_field_and_raw(site: Path) -> None:
     done = osteon("hl7", "preview", "ris", "--config", site)
     assert done.returncode == 0, done.stderr
     lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in done.stdout.splitlines() if "│" in line]
@@ -49,14 +50,14 @@ def test_a_phantoms_report_is_shown_field_by_field_and_as_it_is(site: Path) -> N
     assert len([obx for obx in made.all("OBX") if obx[3].startswith("ANSWER^")]) >= 2
 
 
-def test_revision_withdrawal_and_order_update_are_shown(site: Path) -> None:
+def test_preview_of_revision_withdrawal_and_order_is_shown(site: Path) -> None:
     revision, withdrawal, order = (raw(site, "--message", m) for m in ("revision", "withdrawal", "order"))
     assert revision.observation("REVISION", "0")[5] == "2" and violations(revision.text) == []
     assert {obx[11] for obx in withdrawal.all("OBX")} == {"W"} and violations(withdrawal.text) == []
     assert order.value("ORC", 3) == "PHANTOM-F1" and violations(order.text) == []
 
 
-def test_a_file_of_the_site_is_shown_with_its_own_header(site: Path, tmp_path: Path) -> None:
+def test_preview_of_a_file_shows_its_own_header(site: Path, tmp_path: Path) -> None:
     ds = copy.deepcopy(instance_from_phantom(phantom("knee", 3, True), accession_number="OWN-1"))
     ds.save_as(tmp_path / "knee.dcm", enforce_file_format=True)
     made = raw(site, tmp_path / "knee.dcm")
@@ -70,6 +71,6 @@ def test_a_file_of_the_site_is_shown_with_its_own_header(site: Path, tmp_path: P
         (["ris", __file__], "this is no DICOM file"),
     ],
 )
-def test_what_cannot_be_shown_is_said(arguments: list[str], expected: str, site: Path) -> None:
+def test_preview_that_is_impossible_says_why(arguments: list[str], expected: str, site: Path) -> None:
     done = osteon("hl7", "preview", *arguments, "--config", site)
     assert done.returncode == 1 and expected in done.stderr and "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""Every real DICOM file at hand gets its proper answer: what is decided without the engines, file by file."""
+"""Every real DICOM file at hand gets its proper outcome, as far as it is decided without the engines."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +13,12 @@ from appliance.service.pipeline_assembly import pipeline_of
 pytestmark = pytest.mark.data
 
 DECODED = "decoded"
-ANSWERS = {
+OUTCOMES = {
     "charset_Lena-utf8": "not_a_radiograph",
     "charset_chrJapMulti": "no_pixels",
     "charset_chrX2": "not_a_radiograph",
     "codec_CT1_UNC.explicit_big_endian": "not_a_radiograph",
-    "codec_HTJ2KLossless_08_RGB": "unreadable",  # no UID that an answer could refer to
+    "codec_HTJ2KLossless_08_RGB": "unreadable",  # it has no UID that a report could refer to
     "codec_RG2_J2KI": DECODED,
     "codec_RG2_J2KR": DECODED,
     "codec_RG2_JLSL": DECODED,
@@ -49,7 +49,7 @@ ANSWERS = {
     "hostile_implicitLittleEndian": "out_of_scope",
     "photometric_DX-Im-GE_XR220-1": "for_processing",
     "photometric_Fake_MONOHR1": "not_a_radiograph",
-    "photometric_Monochrome1-Jpeg": DECODED,  # a chest that does not say so
+    "photometric_Monochrome1-Jpeg": DECODED,  # a chest; its header does not say so
     "photometric_mlut_18": "not_a_radiograph",
     "photometric_test8bits": "not_a_radiograph",
     "photometric_vlut_04": "not_a_radiograph",
@@ -85,18 +85,18 @@ def outcome(reader: Reader, path: Path) -> str:
     return DECODED
 
 
-def test_the_table_is_of_every_file(data: Path) -> None:
-    assert {path.stem for path in (data / "dicom").glob("*.dcm")} == set(ANSWERS)
+def test_table_of_outcomes_names_every_file(data: Path) -> None:
+    assert {path.stem for path in (data / "dicom").glob("*.dcm")} == set(OUTCOMES)
 
 
-@pytest.mark.parametrize("name", ANSWERS)
-def test_each_file_gets_its_answer(name: str, data: Path, reader: Reader) -> None:
-    assert outcome(reader, data / "dicom" / f"{name}.dcm") == ANSWERS[name]
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_real_file_gets_its_outcome(name: str, data: Path, reader: Reader) -> None:
+    assert outcome(reader, data / "dicom" / f"{name}.dcm") == OUTCOMES[name]
 
 
 @pytest.mark.parametrize("name", CHESTS)
-def test_no_chest_is_given_an_answer(name: str, data: Path, reader: Reader) -> None:
-    """Also those whose header says nothing: there the image has to decide."""
+def test_chest_is_not_analysed(name: str, data: Path, reader: Reader) -> None:
+    """Where the header does not name the chest, the image has to decide."""
     try:
         examined = reader.examine((data / "dicom" / f"{name}.dcm").read_bytes)
     except Rejected:
@@ -105,7 +105,7 @@ def test_no_chest_is_given_an_answer(name: str, data: Path, reader: Reader) -> N
     assert result.not_analysed is not None, [f.site for f in result.findings]
 
 
-def test_copies_in_lossless_syntaxes_are_the_same_radiograph(data: Path, reader: Reader) -> None:
+def test_copies_in_lossless_syntaxes_have_equal_pixels(data: Path, reader: Reader) -> None:
     names = ("happy_RG2_UNC", *(f"codec_RG2_{syntax}" for syntax in ("J2KR", "JLSL", "JPLL", "RLE")))
     examined = [reader.examine((data / "dicom" / f"{name}.dcm").read_bytes) for name in names]
     first = examined[0].radiograph
@@ -116,8 +116,10 @@ def test_copies_in_lossless_syntaxes_are_the_same_radiograph(data: Path, reader:
 
 
 @pytest.mark.parametrize(("syntax", "furthest"), [("J2KI", 87), ("JLSN", 4), ("JPLY", 128), ("JPLY_fixed", 128)])
-def test_copies_in_lossy_syntaxes_are_near(syntax: str, furthest: int, data: Path, reader: Reader) -> None:
-    """Of 1024 grey levels: what the catalogue says of two of them, and an eighth at single pixels of the JPEG."""
+def test_copies_in_lossy_syntaxes_differ_by_the_loss_of_the_codec(
+    syntax: str, furthest: int, data: Path, reader: Reader
+) -> None:
+    """Limits in 1024 grey levels: the catalogue states two of them; single pixels of the JPEG differ by an eighth."""
     first, other = (
         reader.examine((data / "dicom" / f"{name}.dcm").read_bytes).radiograph
         for name in ("happy_RG2_UNC", f"codec_RG2_{syntax}")

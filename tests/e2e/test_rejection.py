@@ -1,4 +1,4 @@
-"""An archive rejects a radiograph: what is pending about it stays here, and the next report leaves it out."""
+"""An archive rejects a radiograph: its pending artefacts are dropped, and the next report leaves it out."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from tests.support.waiting import wait_until
 
 
 def views(folder: Path) -> list[Path]:
-    """Two radiographs of one study."""
+    """Write two radiographs of one study; return their paths."""
     paths = []
     for number, site in enumerate(("wrist", "knee")):
         ds = instance_from_phantom(phantom(site, 4, True))
@@ -34,40 +34,42 @@ def views(folder: Path) -> list[Path]:
     return paths
 
 
-def written(folder: Path, name: str, ds: Dataset) -> Path:
+def write(folder: Path, name: str, ds: Dataset) -> Path:
     path = folder / f"{name}.dcm"
     path.write_bytes(part10_bytes(ds))
     return path
 
 
-def reported(site: Site) -> StudyResult | None:
+def latest_report(site: Site) -> StudyResult | None:
     with readers(site.engine).connect() as c:
         found = latest_study_result(c, "1.2.3.77")
     return found[1] if found else None
 
 
-def test_a_rejected_radiograph_is_answered_no_more(tmp_path: Path, peer: Peer) -> None:
-    films = views(tmp_path)
-    wrist, knee = map(dcmread, films)
-    said, sources = study(result(wrist)), {str(wrist.SOPInstanceUID): wrist}
+def test_rejection_note_drops_pending_artefacts_and_revises_the_report(tmp_path: Path, peer: Peer) -> None:
+    radiographs = views(tmp_path)
+    wrist, knee = map(dcmread, radiographs)
+    reported, sources = study(result(wrist)), {str(wrist.SOPInstanceUID): wrist}
     note = rejection_note(
-        said, sources, [reference(wrist)], REJECTED_FOR_PATIENT_SAFETY, at=said.created_at, words="wrong side"
+        reported, sources, [reference(wrist)], REJECTED_FOR_PATIENT_SAFETY, at=reported.created_at, words="wrong side"
     )
-    (away,) = free_ports(1)
-    pacs = {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": away, "called_ae_title": "PACS"}
+    (closed,) = free_ports(1)
+    pacs = {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": closed, "called_ae_title": "PACS"}
     with Site(tmp_path, [pacs]) as site:
         site.start("receive", "analyse")
-        storescu(peer, site.port, *films)
-        wait_until(lambda: (made := reported(site)) and len(made.results) == 2, "a report on both")
+        storescu(peer, site.port, *radiographs)
+        wait_until(lambda: (made := latest_report(site)) and len(made.results) == 2, "a report on both")
 
-        storescu(peer, site.port, written(tmp_path, "ko", key_objects(said, sources)))
-        wait_until(lambda: len(site.rows("analyses")) == 3, "the key objects to be looked at")
+        storescu(peer, site.port, write(tmp_path, "ko", key_objects(reported, sources)))
+        wait_until(lambda: len(site.rows("analyses")) == 3, "the job of the key objects")
         site.wait_for("analyses", done=2, not_analysed=1)
-        assert len(reported(site).results) == 2, "key objects of another kind change nothing"  # type: ignore[union-attr]
+        assert len(latest_report(site).results) == 2, "key objects of another kind change nothing"  # type: ignore[union-attr]
 
-        storescu(peer, site.port, written(tmp_path, "note", note))
-        wait_until(lambda: (made := reported(site)) and len(made.results) == 1, "a report without the rejected one")
-        made = reported(site)
+        storescu(peer, site.port, write(tmp_path, "note", note))
+        wait_until(
+            lambda: (made := latest_report(site)) and len(made.results) == 1, "a report without the rejected one"
+        )
+        made = latest_report(site)
         assert made and made.revision == 2 and made.results[0].sop_instance_uid == knee.SOPInstanceUID
         with readers(site.engine).connect() as c:
             joined = select(deliveries.c.kind, deliveries.c.state, deliveries.c.code, results.c.sop_instance_uid)

@@ -1,4 +1,4 @@
-"""The whole product between other people's programs: storescu in; storescp, an HL7 and a FHIR server out."""
+"""The whole product between second implementations: storescu in; storescp, an HL7 and a FHIR server out."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +13,14 @@ from tests.support.send import storescu
 from tests.support.site import Site
 
 
-def test_a_radiograph_goes_in_and_answers_come_out(
+def test_radiographs_from_storescu_reach_pacs_ris_and_fhir_server(
     tmp_path: Path, peer: Peer, node_peer: Callable[..., NodePeer]
 ) -> None:
-    films = []
+    radiographs = []
     for seed, (site_name, fracture) in enumerate([("wrist", True), ("pelvis", False)]):
-        films.append(tmp_path / f"{site_name}.dcm")
+        radiographs.append(tmp_path / f"{site_name}.dcm")
         source = instance_from_phantom(phantom(site_name, 70 + seed, fracture), computed_radiography=not fracture)
-        source.save_as(films[-1], enforce_file_format=True)
+        source.save_as(radiographs[-1], enforce_file_format=True)
     pacs = tmp_path / "pacs"
     pacs.mkdir()
     (port,) = free_ports(1)
@@ -37,16 +37,16 @@ def test_a_radiograph_goes_in_and_answers_come_out(
         wait_for_port(port, storescp)
         with Site(tmp_path, destinations) as site:
             site.start("receive", "analyse", "deliver")
-            storescu(peer, site.port, *films)
+            storescu(peer, site.port, *radiographs)
             site.wait_for("analyses", done=2)
             site.wait_for("deliveries", done=13)
 
     objects = [dcmread(p) for p in pacs.iterdir()]
     assert sorted(ds.Modality for ds in objects) == ["KO", "OT", "OT", "OT", "OT", "PR", "PR", "SR", "SR"]
-    for film in films:
-        source = dcmread(film)
+    for path in radiographs:
+        source = dcmread(path)
         answers = [ds for ds in objects if ds.StudyInstanceUID == source.StudyInstanceUID]
-        assert len(answers) == (5 if "wrist" in film.name else 4)  # key objects are the positive
+        assert len(answers) == (5 if "wrist" in path.name else 4)  # only a positive study has key objects
         for ds in answers:
             assert (ds.PatientID, ds.AccessionNumber) == (source.PatientID, source.AccessionNumber)
             assert ds.SeriesInstanceUID != source.SeriesInstanceUID

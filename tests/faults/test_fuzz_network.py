@@ -1,6 +1,6 @@
 """Mutated streams of PDUs: no crash, no hang, no leak, and no file outside the spool.
 
-``make fuzz`` runs the whole campaign. A stream is known by its number under `SEED`.
+``make fuzz`` runs the whole campaign. A stream is made from `SEED` and its number.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import pytest
 from tests.support.mutation import mutated
 from tests.support.pdus import RELEASE_RP, RELEASE_RQ, Wire, pdu
 from tests.support.receiving import Receiving, descriptors
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE_S, wait_until
 
 SEED = 20261123
 SHORT, CAMPAIGN = 200, 2000
 AT_A_TIME = 6
-HANGS_S = 20.0
+HANGS_S = PATIENCE_S
 ACCEPTS_S = 0.3
-"""Who sends data before it is let in is aborted, and nothing behind that is tried."""
+"""Time for the response to an association request: data sent before it would be aborted, and the rest not tried."""
 
 
 @pytest.fixture
@@ -39,14 +39,14 @@ def receiving(tmp_path: Path) -> Iterator[Receiving]:
 
 @pytest.fixture
 def exceptions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What ended a thread by surprise."""
+    """Exceptions that ended a thread."""
     seen: list[str] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(repr(args.exc_value)))
     return seen
 
 
 def play(receiving: Receiving, number: int) -> None:
-    """Send one stream in pieces, hang up in one of the ways there are, and see the other side hang up, too."""
+    """Send one stream in pieces, close the connection in one of several ways, and wait for the receiver to close it."""
     stream, rng = mutated(SEED, number)
     with Wire(receiving.port, HANGS_S) as wire:
         if rng.random() < 0.9:
@@ -75,7 +75,7 @@ def play(receiving: Receiving, number: int) -> None:
             pytest.fail(f"stream {number}: the connection is still open after {HANGS_S:.0f} s")
 
 
-def test_mutated_streams(
+def test_mutated_streams_leave_no_crash_hang_or_leak(
     receiving: Receiving,
     exceptions: list[str],
     tmp_path: Path,
@@ -85,27 +85,27 @@ def test_mutated_streams(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    _takes_a_radiograph(receiving, "1.2.0")  # what opens once and stays open is open
+    _store_a_radiograph(receiving, "1.2.0")  # opens the files and connections that stay open
     before = descriptors()
     streams = range(CAMPAIGN if campaign else SHORT)
     with ThreadPoolExecutor(AT_A_TIME) as threads:
         list(threads.map(lambda number: play(receiving, number), streams))
-    wait_until(lambda: receiving.is_quiet, "every thread, place and half file to be given back")
+    wait_until(lambda: receiving.is_quiet, "the end of every thread, place and half written file")
     assert exceptions == []
     # the database's pool may hold a connection more, of three files
-    wait_until(lambda: descriptors() <= before + 3 * AT_A_TIME, "sockets and files to be closed")
+    wait_until(lambda: descriptors() <= before + 3 * AT_A_TIME, "the end of every socket and file")
     assert not list(scratch.iterdir())
     assert set(tmp_path.iterdir()) == {scratch, receiving.folder}
     assert not list(tmp_path.parent.rglob("*evil*"))
     for file in receiving.files:
         assert file.name == hashlib.sha256(file.read_bytes()).hexdigest()
     assert len(receiving.kept) == len(receiving.files) > 1, "some streams were only spoilt at their end"
-    said = {text for n in receiving.notices for text in (n.reason, n.calling_ae_title, n.called_ae_title)}
-    assert all(text.isprintable() for text in said), "a log line is one line"
-    _takes_a_radiograph(receiving, "1.2.9999")
+    texts = {text for n in receiving.notices for text in (n.reason, n.calling_ae_title, n.called_ae_title)}
+    assert all(text.isprintable() for text in texts), "a log line is one line"
+    _store_a_radiograph(receiving, "1.2.9999")
 
 
-def _takes_a_radiograph(receiving: Receiving, uid: str) -> None:
+def _store_a_radiograph(receiving: Receiving, uid: str) -> None:
     with Wire(receiving.port) as wire:
         wire.associate()
         assert wire.store(uid, b"bytes") == 0

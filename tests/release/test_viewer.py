@@ -1,4 +1,4 @@
-"""OHIF in a browser shows what was stored in Orthanc: heat map and summary, and the region of the report."""
+"""OHIF in a browser shows the artefacts in Orthanc: the heat map, the summary, and the region of the report."""
 
 from __future__ import annotations
 
@@ -37,17 +37,18 @@ pytestmark = pytest.mark.release
 Seen = dict[str, dict[str, Any]]
 
 
-def installed() -> None:
+def require_viewer() -> None:
+    """Fail the test where the viewer is not installed."""
     if not (HERE / "ohif" / "dist").is_dir() or not (HERE / "node_modules").is_dir() or not DICOMWEB.exists():
         pytest.fail("run tests/release/install.sh")
 
 
-def answers(folder: Path, images: list[Path]) -> list[Path]:
-    """Files of everything that is made of the radiographs of one study by the pack of phantoms."""
+def artefacts(folder: Path, images: list[Path]) -> list[Path]:
+    """Write every artefact of the radiographs of one study, by the phantom pack; return the paths."""
     made: list[Outgoing] = []
 
     def put(content: bytes) -> str:
-        path = folder / f"answer-{len(list(folder.glob('answer-*')))}.dcm"
+        path = folder / f"artefact-{len(list(folder.glob('artefact-*')))}.dcm"
         path.write_bytes(content)
         return str(path)
 
@@ -77,8 +78,8 @@ def answers(folder: Path, images: list[Path]) -> list[Path]:
     return [Path(each.digest) for each in made]
 
 
-def looked_at(archive: Orthanc, peer: Peer, folder: Path, study_uid: str, series: dict[str, str]) -> Seen:
-    """What OHIF shows of each series, by name; its picture is in `folder`."""
+def view(archive: Orthanc, peer: Peer, folder: Path, study_uid: str, series: dict[str, str]) -> Seen:
+    """Open each series in OHIF; return its texts and marks by the name of the series, and put screenshots into `folder`."""
     command = ["node", str(HERE / "ohif.js"), "--archive", f"http://127.0.0.1:{archive.http_port}"]
     command += ["--study", study_uid, "--chromium", peer("chromium"), "--out", str(folder)]
     command += [f"{name}={uid}" for name, uid in series.items()]
@@ -87,15 +88,15 @@ def looked_at(archive: Orthanc, peer: Peer, folder: Path, study_uid: str, series
 
 
 def reddish(picture: Path) -> float:
-    """Share of pixels in the middle of the page that are the red of heat and boxes."""
+    """Return the share of pixels in the middle of the page that have the red of heat and boxes."""
     with Image.open(picture) as image:
         rgb = np.asarray(image.convert("RGB")).astype(int)
     middle = rgb[100:-50, 350:-350]
     return float(((middle[..., 0] > 120) & (middle[..., 0] > middle[..., 2] + 60)).mean())
 
 
-def test_ohif_shows_the_heat_map_the_summary_and_the_region(peer: Peer, tmp_path: Path) -> None:
-    installed()
+def test_study_in_ohif_shows_heat_map_summary_and_region(peer: Peer, tmp_path: Path) -> None:
+    require_viewer()
     uid, images = derived_uid("release", "viewer"), []
     for seed, fracture in ((70, True), (71, False)):
         images.append(tmp_path / f"radiograph-{seed}.dcm")
@@ -103,7 +104,7 @@ def test_ohif_shows_the_heat_map_the_summary_and_the_region(peer: Peer, tmp_path
             phantom("wrist", seed, fracture), patient_id="P1", accession_number="A1", study_instance_uid=uid
         )
         source.save_as(images[-1], enforce_file_format=True)
-    paths = answers(tmp_path, images)
+    paths = artefacts(tmp_path, images)
     made = [dcmread(path) for path in (images[0], *paths)]
     assert [ds.Modality for ds in made[1:]] == ["OT", "PR", "OT", "PR", "OT", "SR", "KO"]
     series = {"radiograph": made[0], "sc": made[1], "summary": made[5], "sr": made[6]}
@@ -112,7 +113,7 @@ def test_ohif_shows_the_heat_map_the_summary_and_the_region(peer: Peer, tmp_path
             [*images, *paths], host="127.0.0.1", port=archive.port, called_ae_title="PACS", calling_ae_title="OSTEON"
         )
         assert all(status.code == 0 for _, status in sent)
-        seen = looked_at(archive, peer, tmp_path, uid, {k: ds.SeriesInstanceUID for k, ds in series.items()})
+        seen = view(archive, peer, tmp_path, uid, {k: ds.SeriesInstanceUID for k, ds in series.items()})
     if keep := os.environ.get("OSTEON_PICTURES"):
         for name in seen:
             shutil.copy(tmp_path / f"{name}.png", Path(keep) / f"ohif-{name}.png")
