@@ -63,7 +63,8 @@ def test_rejection_note_drops_pending_artefacts_and_revises_the_report(tmp_path:
         storescu(peer, site.port, write(tmp_path, "ko", key_objects(reported, sources)))
         wait_until(lambda: len(site.rows("analyses")) == 3, "the job of the key objects")
         site.wait_for("analyses", done=2, not_analysed=1)
-        assert len(latest_report(site).results) == 2, "key objects of another kind change nothing"  # type: ignore[union-attr]
+        unchanged = latest_report(site)
+        assert unchanged is not None and len(unchanged.results) == 2, "key objects of another kind change nothing"
 
         storescu(peer, site.port, write(tmp_path, "note", note))
         wait_until(

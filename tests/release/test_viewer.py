@@ -79,7 +79,7 @@ def artefacts(folder: Path, images: list[Path]) -> list[Path]:
 
 
 def view(archive: Orthanc, peer: Peer, folder: Path, study_uid: str, series: dict[str, str]) -> Seen:
-    """Open each series in OHIF; return its texts and marks by the name of the series, and put screenshots into `folder`."""
+    """Open each series in OHIF; return its texts and marks by series name, and put screenshots into `folder`."""
     command = ["node", str(HERE / "ohif.js"), "--archive", f"http://127.0.0.1:{archive.http_port}"]
     command += ["--study", study_uid, "--chromium", peer("chromium"), "--out", str(folder)]
     command += [f"{name}={uid}" for name, uid in series.items()]
