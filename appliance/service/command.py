@@ -11,7 +11,7 @@ import click
 from appliance.config import ConfigurationError, read_configuration
 from appliance.errors import OsteonError
 
-from .log import set_up_logging
+from .log import hush_libraries, set_up_logging
 from .roles.start import ROLES, start_role
 from .supervisor import run_all
 from .worker import run_until_stopped
@@ -60,6 +60,7 @@ def run(role: str, config_path: Path | None) -> None:
     status    the health page
     """
     set_up_logging()
+    hush_libraries()
     os.umask(0o027)  # received files are not readable by other users
     path = existing_config(config_path)
     if role == "all":
