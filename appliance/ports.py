@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.domain.artefact_kind import ArtefactKind, kind_and_page
 from appliance.domain.radiograph import StoredValues
 from appliance.domain.reason import ReasonCode
 from appliance.preprocessing.recipe import Cut, Prepared
@@ -24,14 +25,22 @@ class Artefact:
     Attributes
     ----------
     kind
-        What it is, as the deliveries name it: ``"sc"``, ``"sr"``, ``"oru"``, ``"fhir"``, ``"rejection"``, ...
+        Kind of the artefact.
+    page
+        Number among the artefacts of that kind that one result has, from 1.
     identifier
         SOP Instance UID, MSH-10 or Bundle identifier: the same result gives the same one.
     """
 
-    kind: str
+    kind: ArtefactKind
     identifier: str
     content: bytes = field(repr=False)
+    page: int = 1
+
+    @property
+    def name(self) -> str:
+        """Kind and page for people, for example ``summary 2``."""
+        return kind_and_page(self.kind, self.page)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -417,6 +417,11 @@ class ReasonCode(StrEnum):
         "The archive does not accept storage commitment.",
         "Allow storage commitment for Osteon's AE title, or set another `proof`.",
     )
+    NO_COMMITMENT_RESULT = (
+        "no_commitment_result",
+        "The archive stored the object and was asked to commit to it, but has not reported a result.",
+        "See that the archive reaches our port with its N-EVENT-REPORT, on an association of its own.",
+    )
     COMMITMENT_FAILED = (
         "commitment_failed",
         "The archive refused a request for storage commitment; the request is sent again.",

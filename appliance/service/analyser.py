@@ -9,23 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
 
-from sqlalchemy import Engine, Row
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from appliance.config import Study
 from appliance.dicom.objects.patient_study import patient_digest
 from appliance.dicom.reading.rejection import rejection_from_dataset
 from appliance.dicom.transfer_syntaxes import RADIOGRAPHS
-from appliance.domain.job import Event, Lease
+from appliance.domain.job import Event, Lease, Settling
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, OsteonError, Rejected, Transient
-from appliance.storage.ledger import Answered, instances_of, latest_answer, record_result
-from appliance.storage.queue import Queue
+from appliance.storage.instances import AnalysisJob, AnalysisQueue, analysis_jobs
+from appliance.storage.results import LatestResult, latest_result, record_result
 from appliance.storage.spool import FileSpool, SpoolDamaged
-from appliance.storage.studies import reject
-from appliance.storage.tables import analyses
+from appliance.storage.studies import reject_radiographs
 from engines.runner import RunnerError
 from kernels.operations import KernelError
 
@@ -45,9 +42,9 @@ class Case:
     """A radiograph in hand: its lease, its row, what it holds, and what was last answered for it."""
 
     lease: Lease
-    row: Row[Any]
+    job: AnalysisJob
     examined: Examined
-    latest: Answered | None
+    latest: LatestResult | None
 
 
 class Analyser:
@@ -65,12 +62,12 @@ class Analyser:
     def __init__(
         self,
         engine: Engine,
-        queue: Queue,
+        queue: AnalysisQueue,
         spool: FileSpool,
         reader: Reader,
         headers: Headers,
         renderer: Renderer,
-        settling: Study,
+        settling: Settling,
         most: int = 1,
     ) -> None:
         self._engine, self._queue, self._spool = engine, queue, spool
@@ -98,45 +95,49 @@ class Analyser:
     def _gather(self, first: Lease, batch: deque[Case]) -> None:
         """`first`, and what is due after it and has been read already."""
         self._take(first, batch)
-        if not batch or batch[0].row.code or self._queue.is_last(first):
+        if not batch or batch[0].job.code or self._queue.is_last(first):
             return
         while len(batch) < self._most:
-            joining = [lease for row in self._coming(1) if self._goes_with(batch, row) for lease in self._leased(row)]
+            joining = [
+                lease
+                for job in self._coming(1)
+                if self._goes_with(batch, job) and (lease := self._queue.lease_job(job.analysis_id))
+            ]
             if not joining:
                 return
             self._take(joining[0], batch)
 
-    def _goes_with(self, batch: deque[Case], row: Row[Any]) -> bool:
+    def _goes_with(self, batch: deque[Case], job: AnalysisJob) -> bool:
         """Whether what is due next is read, has never failed, finds room, and is no later version of one of `batch`."""
-        read = self._reader.read_ahead(*self._instance(row))
+        read = self._reader.read_ahead(*self._instance(job))
         return (
             read is not None
-            and not row.code
+            and not job.code
             and read.size_px + sum(case.examined.size_px for case in batch) <= TOGETHER_PX
-            and all(case.row.sop_instance_uid != row.sop_instance_uid for case in batch)
+            and all(case.job.instance.sop_instance_uid != job.instance.sop_instance_uid for case in batch)
         )
 
     def _take(self, lease: Lease, batch: deque[Case]) -> None:
         """Put into `batch` what is to be analysed for `lease`, unless it ends without that."""
         self.done += 1
         with self._on_its_own(lease):
-            (row,) = instances_of(self._engine, [lease.job_id])
-            if row.sop_class_uid not in RADIOGRAPHS:
-                self._reject(lease, row)
+            (job,) = analysis_jobs(self._engine, [lease.job_id])
+            if job.instance.sop_class_uid not in RADIOGRAPHS:
+                self._reject(lease, job)
                 return
-            examined = self._reader.examine(*self._instance(row))
-            if examined.header.sop_instance_uid != row.sop_instance_uid:
+            examined = self._reader.examine(*self._instance(job))
+            if examined.header.sop_instance_uid != job.instance.sop_instance_uid:
                 raise Rejected(
                     ReasonCode.UID_DIFFERS, "its SOP Instance UID is not that of its C-STORE: check the sender"
                 )
-            latest = latest_answer(self._engine, row.sop_instance_uid)
-            if latest and latest.received_at > row.received_at:
+            latest = latest_result(self._engine, job.instance.sop_instance_uid)
+            if latest and latest.received_at > job.received_at:
                 raise Rejected(ReasonCode.SUPERSEDED, f"what came after it is answered: revision {latest.revision}")
             if latest and latest.source_digest == examined.digest and latest.analysis_id != lease.job_id:
                 raise Rejected(
                     ReasonCode.UNCHANGED, f"pixels and identity are those of revision {latest.revision}: answered"
                 )
-            batch.append(Case(lease, row, examined, latest))
+            batch.append(Case(lease, job, examined, latest))
 
     def _analyse(self, batch: deque[Case]) -> None:
         """Answer all of `batch`, which is empty then; where it raises, what was not tried is still there."""
@@ -204,29 +205,26 @@ class Analyser:
                 settling=self._settling,
             )
 
-    def _reject(self, lease: Lease, row: Row[Any]) -> None:
+    def _reject(self, lease: Lease, job: AnalysisJob) -> None:
         """What an archive rejects is answered no more; key objects that reject nothing are not for us."""
-        source = self._headers.source(Kept(self._spool, row.digest), row.calling_ae_title)
+        source = self._headers.source(Kept(self._spool, job.instance.digest), job.instance.calling_ae_title)
         rejection = rejection_from_dataset(source)
         if rejection is None:
             raise Rejected(ReasonCode.NOT_A_RADIOGRAPH, "key objects that reject no radiograph")
-        reason = f"{row.calling_ae_title} rejects it: {rejection.title.meaning}"
+        reason = f"{job.instance.calling_ae_title} rejects it: {rejection.title.meaning}"
         with self._queue.ending(lease, Event.DECLINE, ReasonCode.REJECTION_NOTE, rejection.title.meaning) as connection:
-            reject(connection, rejection.sop_instance_uids, reason, self._settling)
+            reject_radiographs(connection, rejection.sop_instance_uids, reason, self._settling)
 
     def _look_ahead(self) -> None:
         """Have what is due next decoded while this process infers and renders; it is not ours yet."""
-        radiographs = takewhile(lambda row: row.sop_class_uid in RADIOGRAPHS, self._coming(self._most))
-        self._reader.look_ahead([self._instance(row) for row in radiographs])
+        radiographs = takewhile(lambda job: job.instance.sop_class_uid in RADIOGRAPHS, self._coming(self._most))
+        self._reader.look_ahead([self._instance(job) for job in radiographs])
 
-    def _coming(self, most: int) -> list[Row[Any]]:
-        return instances_of(self._engine, self._queue.peek(most))
+    def _coming(self, most: int) -> list[AnalysisJob]:
+        return analysis_jobs(self._engine, self._queue.peek(most))
 
-    def _leased(self, row: Row[Any]) -> list[Lease]:
-        return self._queue.lease(analyses.c.id == row.analysis_id)
-
-    def _instance(self, row: Row[Any]) -> tuple[Kept, str]:
-        return Kept(self._spool, row.digest), row.calling_ae_title
+    def _instance(self, job: AnalysisJob) -> tuple[Kept, str]:
+        return Kept(self._spool, job.instance.digest), job.instance.calling_ae_title
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,9 @@ from appliance.dicom.objects.report_class import REPORT_CLASSES, report_uid
 from appliance.dicom.objects.secondary_capture import sc_uid, secondary_capture
 from appliance.dicom.objects.series import local_time
 from appliance.dicom.objects.structured_report import structured_report
-from appliance.dicom.objects.study_summary import page_kinds, page_uid, study_summary
+from appliance.dicom.objects.study_summary import page_count, page_uid, study_summary
 from appliance.dicom.part10 import part10_bytes
+from appliance.domain.artefact_kind import ArtefactKind, kind_and_page
 from appliance.domain.finding import Answer
 from appliance.domain.study import StudyResult
 from appliance.errors import OsteonError, Rejected, Transient
@@ -42,7 +43,7 @@ from appliance.reporting.hl7.order_update import (
     priority_update,
     priority_withdrawal,
 )
-from appliance.storage.outgoing import Outgoing
+from appliance.storage.deliveries import Outgoing
 from kernels.operations import KernelError
 
 from .bugs import bug
@@ -62,9 +63,10 @@ class Rendering:
     `render` may raise; the delivery is then recorded without content, with the reason.
     """
 
-    kind: str
+    kind: ArtefactKind
     identifier: str
     render: Callable[[], bytes]
+    page: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,7 @@ class Renderer:
                 yield Outgoing(
                     destination=destination.name,
                     kind=rendering.kind,
+                    page=rendering.page,
                     identifier=rendering.identifier,
                     digest=digest,
                     refused=error,
@@ -155,7 +158,7 @@ class Renderer:
         except (Transient, KernelError):  # a disk or a GPU that fails, fails for every artefact
             raise
         except Exception as error:  # noqa: BLE001  a bug in one artefact must not cost the others
-            return "", bug(error, f"{rendering.kind} for {destination.name}")
+            return "", bug(error, f"{kind_and_page(rendering.kind, rendering.page)} for {destination.name}")
 
 
 def _of_radiograph(reading: Reading, draw: Draw, destination: DestinationConfig) -> Iterator[Rendering]:
@@ -172,10 +175,11 @@ def _of_radiograph(reading: Reading, draw: Draw, destination: DestinationConfig)
             pixels = overlay(reading.grey, dated, analysis.heats, look, draw)
             return part10_bytes(secondary_capture(source, result, pixels, look))
 
-        yield Rendering("sc", sc_uid(result, look), render_capture)
+        yield Rendering(ArtefactKind.SECONDARY_CAPTURE, sc_uid(result, look), render_capture)
     # a presentation state windows grey values: it has no use for a radiograph that was sent as RGB
     if "pr" in destination.objects and is_analysed and window is not None and is_presentable(source):
-        yield Rendering("pr", result.uid("pr"), lambda: part10_bytes(presentation_state(source, result, window)))
+        kind = ArtefactKind.PRESENTATION_STATE
+        yield Rendering(kind, result.uid(kind), lambda: part10_bytes(presentation_state(source, result, window)))
 
 
 class _StudyRenderings:
@@ -205,11 +209,12 @@ class _StudyRenderings:
         if isinstance(destination, DicomDestination):
             yield from self._objects(destination)
         elif isinstance(destination, Hl7Destination):
-            yield Rendering("oru", oru.control_id(study, "oru"), lambda: oru.oru_r01(study, source, destination))
+            kind = ArtefactKind.ORU
+            yield Rendering(kind, oru.control_id(study, kind), lambda: oru.oru_r01(study, source, destination))
             yield from self._priorities(destination)
         else:
             identifier = fhir.bundle_identifier(study)
-            yield Rendering("fhir", identifier, lambda: fhir.transaction(study, source, destination))
+            yield Rendering(ArtefactKind.FHIR, identifier, lambda: fhir.transaction(study, source, destination))
 
     def _priorities(self, destination: Hl7Destination) -> Iterator[Rendering]:
         """Updates of the order's priority: the usual one for an order flagged before, the raised one if flagged now."""
@@ -225,15 +230,17 @@ class _StudyRenderings:
         study, sources = self._study, self._sources
         if "summary" in destination.objects:
             compression = destination.picture.compression
-            for number, kind in enumerate(page_kinds(study)):
-                identifier = page_uid(study, kind, compression)
-                yield Rendering(kind, identifier, partial(self._summary_page, compression, number))
+            for page in range(1, page_count(study) + 1):
+                identifier = page_uid(study, page, compression)
+                yield Rendering(ArtefactKind.SUMMARY, identifier, partial(self._summary_page, compression, page), page)
         if "sr" in destination.objects:
             sop_class = REPORT_CLASSES[destination.sr]
-            uid = report_uid(study.uid("sr"), sop_class)
-            yield Rendering("sr", uid, lambda: part10_bytes(structured_report(study, sources, sop_class)))
+            kind = ArtefactKind.STRUCTURED_REPORT
+            uid = report_uid(study.uid(kind), sop_class)
+            yield Rendering(kind, uid, lambda: part10_bytes(structured_report(study, sources, sop_class)))
         if "ko" in destination.objects and study.answer is Answer.POSITIVE:
-            yield Rendering("ko", study.uid("ko"), lambda: part10_bytes(key_objects(study, sources)))
+            kind = ArtefactKind.KEY_OBJECTS
+            yield Rendering(kind, study.uid(kind), lambda: part10_bytes(key_objects(study, sources)))
 
-    def _summary_page(self, compression: Compression, number: int) -> bytes:
-        return part10_bytes(self._summary_pages(compression)[number])
+    def _summary_page(self, compression: Compression, page: int) -> bytes:
+        return part10_bytes(self._summary_pages(compression)[page - 1])

@@ -1,7 +1,7 @@
-"""The outbox: one courier per destination, which brings answers there and hears what became of each.
+"""The courier of one destination: sends its deliveries, asks for proof, and records each outcome.
 
-A study's answers go out in their order; what waits out a back-off holds up its own study at its own destination, and
-nothing else. Nothing is given up by the clock.
+The artefacts of one study leave in their order. A delivery that backs off holds up its own study at its own
+destination, and nothing else. No delivery is given up because of its age.
 """
 
 from __future__ import annotations
@@ -9,50 +9,39 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
 from appliance.domain.identifiers import derived_uid
-from appliance.domain.job import Event, Lease
+from appliance.domain.job import Event
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Away, OsteonError, Rejected, Transient
 from appliance.ports import Artefact, Destination, Fate, Outcome, Outlet, Sent
+from appliance.storage.deliveries import Delivery
 from appliance.storage.gate import Gate
-from appliance.storage.outbox import (
-    MOST_REFUTED,
-    begin_transaction,
-    deliveries_of,
-    in_order,
-    note_sent,
-    proven_words,
-    sent_again,
-    unreported,
-)
-from appliance.storage.queue import Queue
+from appliance.storage.outbox import LeasedDelivery, Outbox
 from appliance.storage.spool import FileSpool
-from appliance.storage.tables import deliveries
 
 from .bugs import bug
 
 PROOF_AFTER = timedelta(seconds=1)
-"""An archive files what it has stored; asking sooner would be asking twice."""
+"""Time that an archive needs to file an object; a question before that would have to be asked twice."""
 
-PROOF_AGAIN = (timedelta(minutes=1), timedelta(hours=1))
-"""What is unproven is asked for again when it has waited twice as long, after at least and at most so much."""
+SHORTEST_PROOF_WAIT = timedelta(minutes=1)
+LONGEST_PROOF_WAIT = timedelta(hours=1)
+"""Proof is asked for again when the delivery has waited twice as long, within these bounds."""
 
-SEND_AGAIN = timedelta(minutes=10)
-"""So long an archive may take to find what it said it stored; then it is sent again."""
+SEND_AGAIN_AFTER = timedelta(minutes=10)
+"""Time that an archive has to find an object that it stored; after that the object is sent again."""
 
 log = logging.getLogger(__name__)
 
 
 class OneByOne:
-    """An outlet for a destination that takes one artefact after the other, and whose word is the proof."""
+    """An outlet for a destination that takes one artefact after the other; its acceptance is the proof."""
 
     most = 1
 
@@ -63,12 +52,12 @@ class OneByOne:
     def deliver(
         self, artefacts: Mapping[int, Artefact], may_go: Callable[[int], bool]
     ) -> Iterator[tuple[int, Outcome]]:
-        """Send each that may go.
+        """Send each artefact that `may_go` allows.
 
         Raises
         ------
         Away
-            The peer is not there.
+            The peer is not reachable.
         """
         for number, artefact in artefacts.items():
             if may_go(number):
@@ -84,202 +73,216 @@ class OneByOne:
         return Outcome(fate=Fate.TAKEN, code=ReasonCode.DELIVERED, reason=note)
 
     def prove(self, sent: Mapping[int, Sent]) -> Iterator[tuple[int, Outcome]]:
-        """Nothing is ever unproven."""
+        """Yield nothing: no artefact of this destination waits for proof."""
         yield from ()
 
 
 @dataclass(frozen=True, slots=True)
-class _Load:
-    """What a courier has in hand: leases not settled yet, studies of which something waits, what is to be proven."""
+class _Batch:
+    """The deliveries that a courier holds.
 
-    held: dict[int, Lease]
-    rows: dict[int, Row[Any]]
-    waiting: set[str] = field(default_factory=set)
-    unproven: list[int] = field(default_factory=list)
+    Attributes
+    ----------
+    pending
+        Deliveries without an outcome so far, by their ids.
+    blocked_studies
+        Studies with a delivery that backs off: their later deliveries wait for it.
+    stored
+        Ids of deliveries that the peer has just stored; their proof is asked for later.
+    """
 
-    def part(self, *, stored: bool) -> _Load:
-        """Only what the peer has, or has not."""
-        mine = {n: lease for n, lease in self.held.items() if (self.rows[n].stored_at is not None) is stored}
-        return _Load(mine, self.rows)
+    pending: dict[int, LeasedDelivery]
+    blocked_studies: set[str] = field(default_factory=set)
+    stored: list[int] = field(default_factory=list)
 
 
 class Courier:
-    """Carries the answers for one destination.
+    """Carries the deliveries of one destination.
 
     Attributes
     ----------
     done
-        Answers that were delivered since it began.
+        Deliveries that ended as taken since the courier began.
     moved_at
-        When it last did something (monotonic).
+        Monotonic time of the last sign of life.
     """
 
-    def __init__(self, engine: Engine, queue: Queue, spool: FileSpool, outlet: Outlet) -> None:
-        self._engine, self._queue, self._spool = engine, queue, spool
-        self._gate = Gate(engine)
-        self._mine = deliveries.c.destination == outlet.name
+    def __init__(self, outbox: Outbox, gate: Gate, spool: FileSpool, outlet: Outlet) -> None:
+        self._outbox = outbox
+        self._gate = gate
+        self._spool = spool
         self._was_away = False
         self.outlet = outlet
         self.done = 0
         self.moved_at = time.monotonic()
 
     def step(self) -> bool:
-        """Carry what is due, and ask for the proof of what is stored; False if nothing came of it."""
+        """Send due artefacts and ask for proof of stored ones; return whether any delivery had an outcome."""
         self.moved_at = time.monotonic()
         if self._gate.is_shut(self.outlet.name):
             return False
-        is_stored = deliveries.c.stored_at.is_not(None)
-        leases = self._queue.lease(self._mine, in_order(), most=self.outlet.most, last=is_stored)
-        if not leases:
-            return False
-        held = {lease.job_id: lease for lease in leases}
-        load = _Load(held, {row.id: row for row in deliveries_of(self._engine, held)})
-        return any(
-            [self._carry(load.part(stored=False), self._delivered), self._carry(load.part(stored=True), self._proved)]
-        )
+        leased = self._outbox.lease_due(self.outlet.most)
+        unsent = {number: one for number, one in leased.items() if one.delivery.stored_at is None}
+        stored = {number: one for number, one in leased.items() if one.delivery.stored_at is not None}
+        has_sent = self._settle(_Batch(unsent), self._send) if unsent else False
+        has_proven = self._settle(_Batch(stored), self._prove) if stored else False
+        return has_sent or has_proven
 
-    def _carry(self, load: _Load, go: Callable[[_Load], Iterator[tuple[int, Outcome]]]) -> bool:
-        """Settle each outcome as it comes, and give back what came to none."""
-        settled = False
+    def _settle(self, batch: _Batch, attempt: Callable[[_Batch], Iterator[tuple[int, Outcome]]]) -> bool:
+        """Record each outcome of `attempt` as it comes, and give back the rest; return whether there was any."""
+        has_outcome = False
         try:
-            for number, outcome in go(load) if load.held else ():
-                self._settle(load, number, outcome)
-                settled = True
+            for number, outcome in attempt(batch):
+                self._record(batch, number, outcome)
+                has_outcome = True
         except Away as error:
-            self._wait_for_peer(load, error)
+            self._wait_for_peer(batch, error)
         except Transient as error:
-            self._fail(load, error)
+            self._fail_pending(batch, error)
         except SQLAlchemyError:
-            raise  # the courier's loop waits; the leases give the jobs back
-        except Exception as error:  # noqa: BLE001  the one broad handler of this role: a bug costs what is in hand
-            self._fail(load, bug(error, f"deliveries {sorted(load.held)}"))
-        for number, lease in load.held.items():
-            self._queue.put_back(lease, **_open(load.rows[number]))
-        if load.unproven:  # all at the same moment, since the proof of all is one question
-            self._queue.defer(now() + PROOF_AFTER, deliveries.c.id.in_(load.unproven))
-        return settled
+            raise  # the deliver role waits; the leases give the jobs back
+        except Exception as error:  # noqa: BLE001  a bug fails the deliveries of this batch, and no others
+            self._fail_pending(batch, bug(error, f"deliveries {sorted(batch.pending)}"))
+        for leased in batch.pending.values():
+            self._give_back(leased)
+        if batch.stored:  # at the same time for all, since one question asks for the proof of all
+            self._outbox.defer(batch.stored, now() + PROOF_AFTER)
+        return has_outcome
 
-    def _delivered(self, load: _Load) -> Iterator[tuple[int, Outcome]]:
+    def _send(self, batch: _Batch) -> Iterator[tuple[int, Outcome]]:
         artefacts: dict[int, Artefact] = {}
-        for number in list(load.held):
+        for number, leased in list(batch.pending.items()):
             try:
-                artefacts[number] = self._artefact(load.rows[number])
+                artefacts[number] = self._artefact(leased.delivery)
             except (Rejected, Transient) as error:
                 yield number, Outcome.of_error(error)
-        yield from self.outlet.deliver(artefacts, lambda number: self._may_go(load, number)) if artefacts else ()
+        if artefacts:
+            yield from self.outlet.deliver(artefacts, lambda number: self._may_send(batch, number))
 
-    def _proved(self, load: _Load) -> Iterator[tuple[int, Outcome]]:
-        first = min(load.held)
-        transaction_uid = derived_uid("commitment", self.outlet.name, first, f"{now().timestamp()}")
-        begin_transaction(self._engine, self.outlet.name, load.held, transaction_uid)
-        sent = {}
-        for number in list(load.held):
-            row = load.rows[number]
+    def _prove(self, batch: _Batch) -> Iterator[tuple[int, Outcome]]:
+        transaction_uid = derived_uid("commitment", self.outlet.name, min(batch.pending), f"{now().timestamp()}")
+        self._outbox.begin_transaction(batch.pending, transaction_uid)
+        sent: dict[int, Sent] = {}
+        for number, leased in list(batch.pending.items()):
             try:
-                artefact = self._artefact(row)
+                artefact = self._artefact(leased.delivery)
             except (Rejected, Transient) as error:
                 yield number, Outcome.of_error(error)
             else:
                 sent[number] = Sent(
                     artefact=artefact,
-                    sop_class_uid=row.sent_class_uid,
-                    sop_instance_uid=row.sent_uid,
+                    sop_class_uid=leased.delivery.sent_class_uid,
+                    sop_instance_uid=leased.delivery.sent_uid,
                     transaction_uid=transaction_uid,
                 )
-        yield from self.outlet.prove(sent) if sent else ()
+        if sent:
+            yield from self.outlet.prove(sent)
 
-    def _may_go(self, load: _Load, number: int) -> bool:
-        """Whether its turn has come: nothing of its study waits, nobody took it back, the gate is open."""
+    def _may_send(self, batch: _Batch, number: int) -> bool:
+        """Renew the lease and return whether to send now: the study is not blocked, the gate open, the lease held."""
         self.moved_at = time.monotonic()
-        if load.rows[number].study_instance_uid in load.waiting or self._gate.is_shut(self.outlet.name):
+        leased = batch.pending[number]
+        if leased.delivery.study_instance_uid in batch.blocked_studies or self._gate.is_shut(self.outlet.name):
             return False
         try:
-            load.held[number] = self._queue.renew(load.held[number])
+            batch.pending[number] = replace(leased, lease=self._outbox.renew(leased.lease))
         except Transient:
-            del load.held[number]
+            del batch.pending[number]
             return False
         return True
 
-    def _settle(self, load: _Load, number: int, outcome: Outcome) -> None:
+    def _record(self, batch: _Batch, number: int, outcome: Outcome) -> None:
         self.moved_at = time.monotonic()
-        lease, row = load.held.pop(number), load.rows[number]
-        what = f"delivery {number} to {self.outlet.name}"
-        if outcome.fate is Fate.LATER:
-            log.warning("%s waits: %s", what, outcome.reason)
-            load.waiting.add(row.study_instance_uid)
-            again = _again(row, outcome)
-            is_enough = again.get("refuted", 0) >= MOST_REFUTED
-            self._queue.failed(lease, Transient(outcome.code, outcome.reason), for_good=is_enough, **again)
-        elif outcome.fate is Fate.REFUSED:
-            log.error("%s is parked: %s", what, outcome.reason)
-            self._queue.failed(lease, Rejected(outcome.code, outcome.reason), for_good=True)
-        else:
-            self._end(load, lease, outcome)
-            if lease.attempts > 1 or self._was_away:
-                is_new = deliveries.c.refuted == 0
-                self._queue.hurry(self._mine, deliveries.c.stored_at.is_(None), is_new)  # the peer is back
-                self._was_away = False
+        leased = batch.pending.pop(number)
+        subject = f"delivery {number} to {self.outlet.name}"
+        match outcome.fate:
+            case Fate.LATER:
+                log.warning("%s waits: %s", subject, outcome.reason)
+                batch.blocked_studies.add(leased.delivery.study_instance_uid)
+                error = Transient(outcome.code, outcome.reason)
+                if _is_lost(leased.delivery, outcome):
+                    self._outbox.send_again(leased, error)
+                else:
+                    self._outbox.failed(leased.lease, error)
+            case Fate.REFUSED:
+                log.error("%s is parked: %s", subject, outcome.reason)
+                self._outbox.failed(leased.lease, Rejected(outcome.code, outcome.reason), for_good=True)
+            case Fate.UNPROVEN:
+                ask_at = now() + PROOF_AFTER
+                self._outbox.wait_for_proof(leased.lease, outcome.code, outcome.reason, outcome.sent_as, ask_at)
+                batch.stored.append(number)
+                self._hurry_after_outage(leased)
+            case Fate.TAKEN | Fate.LEFT_OUT:
+                self._end(leased, outcome)
+                self._hurry_after_outage(leased)
 
-    def _end(self, load: _Load, lease: Lease, outcome: Outcome) -> None:
-        moment = now()
-        code, reason = outcome.code, outcome.reason
-        values: dict[str, Any] = {}
-        if outcome.is_proven:
-            values = {"proven_at": moment}
-            code, reason = proven_words(load.rows[lease.job_id], reason)
-        if outcome.sent_as:
-            values |= {"stored_at": moment, "sent_class_uid": outcome.sent_as[0], "sent_uid": outcome.sent_as[1]}
-        if outcome.fate is Fate.UNPROVEN:
-            due = {"attempts": 0, "not_before": moment + PROOF_AFTER}
-            self._queue.put_back(lease, code=outcome.code, reason=outcome.reason, **values, **due)
-            note_sent(self._engine, lease.job_id, values)
-            load.unproven.append(lease.job_id)
-            return
-        event = Event.DROP if outcome.fate is Fate.LEFT_OUT else Event.FINISH
-        try:
-            with self._queue.ending(lease, event, code, reason, **values):
-                self.done += outcome.fate is Fate.TAKEN
-        except Transient as error:  # taken back while it was on the wire: the peer has it all the same
-            log.warning("delivery %d to %s: %s", lease.job_id, self.outlet.name, error)
-            note_sent(self._engine, lease.job_id, values)
+    def _end(self, leased: LeasedDelivery, outcome: Outcome) -> None:
+        is_taken = outcome.fate is Fate.TAKEN
+        has_ended = self._outbox.end(
+            leased,
+            Event.FINISH if is_taken else Event.DROP,
+            outcome.code,
+            outcome.reason,
+            sent_as=outcome.sent_as,
+            is_proven=outcome.is_proven,
+        )
+        if not has_ended:
+            number = leased.lease.job_id
+            log.warning("delivery %d to %s was dropped while it was on the wire", number, self.outlet.name)
+        elif is_taken:
+            self.done += 1
 
-    def _fail(self, load: _Load, error: OsteonError) -> None:
-        log.warning("%d deliveries to %s wait: %s", len(load.held), self.outlet.name, error)
-        for lease in load.held.values():
-            self._queue.failed(lease, error)
-        load.held.clear()
+    def _hurry_after_outage(self, leased: LeasedDelivery) -> None:
+        """Make backed-off deliveries due now if the peer had been away, or had failed this one before."""
+        if leased.lease.attempts > 1 or self._was_away:
+            self._outbox.hurry_unsent()
+            self._was_away = False
 
-    def _wait_for_peer(self, load: _Load, error: Away) -> None:
-        """The first one finds out when the peer is back; the others wait for it, and were not even tried."""
+    def _fail_pending(self, batch: _Batch, error: OsteonError) -> None:
+        log.warning("%d deliveries to %s wait: %s", len(batch.pending), self.outlet.name, error)
+        for leased in batch.pending.values():
+            self._outbox.failed(leased.lease, error)
+        batch.pending.clear()
+
+    def _wait_for_peer(self, batch: _Batch, error: Away) -> None:
+        """Let the first delivery back off; the others wait for its next attempt, and count no attempt of their own."""
         log.warning("%s is away: %s", self.outlet.name, error)
         self._was_away = True
-        first = load.held.pop(min(load.held))
-        until = self._queue.failed(first, error)
-        for lease in load.held.values():
-            self._queue.put_back(lease)
-        load.held.clear()
-        self._queue.defer(until, self._mine)
+        first = batch.pending.pop(min(batch.pending))
+        until = self._outbox.failed(first.lease, error)
+        for leased in batch.pending.values():
+            self._outbox.put_back(leased.lease)
+        batch.pending.clear()
+        self._outbox.defer_all(until)
 
-    def _artefact(self, row: Row[Any]) -> Artefact:
-        if not row.digest:
-            raise Rejected(ReasonCode.NEVER_MADE, "this answer could not be made: retry its analysis after an upgrade")
-        return Artefact(kind=row.kind, identifier=row.identifier, content=self._spool.get(row.digest))
+    def _give_back(self, leased: LeasedDelivery) -> None:
+        """Give back a delivery without an outcome: it was not sent, or no commitment result came for it."""
+        stored_at = leased.delivery.stored_at
+        if stored_at is None:
+            self._outbox.put_back(leased.lease)
+        else:
+            self._outbox.ask_again(leased.lease, _next_question_at(stored_at))
+
+    def _artefact(self, delivery: Delivery) -> Artefact:
+        if not delivery.digest:
+            reason = "the artefact could not be made: retry the analysis after an upgrade"
+            raise Rejected(ReasonCode.NEVER_MADE, reason)
+        return Artefact(
+            kind=delivery.kind,
+            page=delivery.page,
+            identifier=delivery.identifier,
+            content=self._spool.get(delivery.digest),
+        )
 
 
-def _again(row: Row[Any], outcome: Outcome) -> dict[str, Any]:
-    """Columns of what is to be sent again, since the PACS does not have it after all."""
-    is_late = row.stored_at is not None and now() - row.stored_at > SEND_AGAIN
-    return (
-        sent_again(row)
-        if outcome.code == ReasonCode.NOT_COMMITTED or (outcome.code == ReasonCode.NOT_FOUND and is_late)
-        else {}
-    )
+def _is_lost(delivery: Delivery, outcome: Outcome) -> bool:
+    """Return whether a PACS lacks an object that it stored, so that the object is sent again."""
+    if outcome.code is ReasonCode.NOT_COMMITTED:
+        return True
+    is_overdue = delivery.stored_at is not None and now() - delivery.stored_at > SEND_AGAIN_AFTER
+    return outcome.code is ReasonCode.NOT_FOUND and is_overdue
 
 
-def _open(row: Row[Any]) -> dict[str, Any]:
-    """Columns of what came to no outcome: not tried, or stored and without a report."""
-    if row.stored_at is None:
-        return {}
-    least, most = PROOF_AGAIN
+def _next_question_at(stored_at: datetime) -> datetime:
     moment = now()
-    return {"not_before": moment + min(max(moment - row.stored_at, least), most), "reason": unreported(row)}
+    return moment + min(max(moment - stored_at, SHORTEST_PROOF_WAIT), LONGEST_PROOF_WAIT)

@@ -23,18 +23,17 @@ from appliance.domain.result import Predecessor
 from appliance.domain.study import StudyResult
 from appliance.errors import Fault, OsteonError, Rejected, Transient
 from appliance.storage.database import readers
-from appliance.storage.outbox import flagged_at
-from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool, SpoolDamaged
 from appliance.storage.studies import (
-    Part,
+    StudyPart,
+    StudyQueue,
     latest_study_result,
-    parts_of,
+    parts_of_study,
     record_study_result,
-    reports_of,
-    settled,
-    unsaid,
+    retracted_statements,
+    study_results_by_id,
 )
+from appliance.storage.withdrawals import flagging_reports
 
 from .artefacts import Renderer
 from .bugs import bug
@@ -49,7 +48,7 @@ class Reporter:
     def __init__(
         self,
         engine: Engine,
-        queue: Queue,
+        queue: StudyQueue,
         spool: FileSpool,
         headers: Headers,
         renderer: Renderer,
@@ -59,7 +58,7 @@ class Reporter:
 
     def step(self) -> bool:
         """Report on the study that is due for longest; False if there is none."""
-        leases = self._queue.lease(settled())
+        leases = self._queue.lease()
         for lease in leases:
             self._report(lease)
         return bool(leases)
@@ -79,14 +78,14 @@ class Reporter:
             self._queue.failed(lease, bug(error, f"study {lease.job_id}"), for_good=self._queue.is_last(lease))
 
     def _answer(self, lease: Lease) -> None:
-        parts = parts_of(self._engine, lease.job_id)
+        parts = parts_of_study(self._engine, lease.job_id)
         parts, notes = _of_one_patient(parts)
         sources = {part.result.sop_instance_uid: self._source(part) for part in parts}
         study_instance_uid = parts[-1].result.study_instance_uid
         with readers(self._engine).connect() as c:
             last = latest_study_result(c, study_instance_uid)
             revision = last[1].revision + 1 if last else 1
-            gone = unsaid(c, lease.job_id, revision)
+            gone = retracted_statements(c, lease.job_id, revision)
         predecessor = None
         if last is not None:
             predecessor = Predecessor(revision=last[1].revision, pack_digest=last[1].provenance.pack_digest)
@@ -108,12 +107,14 @@ class Reporter:
 
     def _raised(self, study_id: int, study_instance_uid: str) -> dict[str, Dataset]:
         """By destination: the radiograph by which an order was flagged there that still is."""
-        flagged = flagged_at(self._engine, study_instance_uid)
-        reports = reports_of(self._engine, set(flagged.values()))
-        parts = {part.result_id: part for part in parts_of(self._engine, study_id, standing=False)} if flagged else {}
+        flagged = flagging_reports(self._engine, study_instance_uid)
+        reports = study_results_by_id(self._engine, set(flagged.values()))
+        parts = (
+            {part.result_id: part for part in parts_of_study(self._engine, study_id, standing=False)} if flagged else {}
+        )
         return {name: self._source(parts[reports[report_id][1][-1]]) for name, report_id in flagged.items()}
 
-    def _source(self, part: Part) -> Dataset:
+    def _source(self, part: StudyPart) -> Dataset:
         """The radiograph's header; as much of it as its answers name, where its bytes are gone by retention.
 
         The newest radiograph's are there: it has just come.
@@ -125,7 +126,7 @@ class Reporter:
             gone.SOPInstanceUID, gone.StudyInstanceUID = part.result.sop_instance_uid, part.result.study_instance_uid
             return gone
 
-    def _picture(self, part: Part) -> NDArray[np.uint8] | None:
+    def _picture(self, part: StudyPart) -> NDArray[np.uint8] | None:
         if not part.picture_digest:
             return None
         try:
@@ -134,7 +135,7 @@ class Reporter:
             return None
 
 
-def _of_one_patient(parts: list[Part]) -> tuple[list[Part], tuple[str, ...]]:
+def _of_one_patient(parts: list[StudyPart]) -> tuple[list[StudyPart], tuple[str, ...]]:
     """Those of the patient whom the newest names, and a sentence if there are others: a report never speaks of two.
 
     Two patients under one Study Instance UID are a mistake somewhere; a correction that has come for one radiograph

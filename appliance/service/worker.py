@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
 from appliance.errors import Transient
-from appliance.storage.ledger import beat, forget_role
+from appliance.storage.heartbeats import record_heartbeat, record_stop
 
 from .systemd_notify import notifier
 
@@ -77,7 +77,7 @@ def run_until_stopped(role: Role, engine: Engine) -> None:
                 if time.monotonic() - last_beat >= BEAT_S:
                     last_beat = time.monotonic()
                     notify(f"STATUS={role.detail()}")
-                    beat(engine, role.name, started_at, role.detail())
+                    record_heartbeat(engine, role.name, started_at, role.detail())
             except (SQLAlchemyError, Transient) as error:
                 # busy, full, restarted: nothing is lost by waiting, and no heartbeat says so on the page
                 log.error("%s cannot work now: %s", role.name, type(error).__name__)
@@ -87,6 +87,6 @@ def run_until_stopped(role: Role, engine: Engine) -> None:
                     stop.wait(role.idle_s)
         notify("STOPPING=1")
         with contextlib.suppress(SQLAlchemyError):
-            forget_role(engine, role.name)
+            record_stop(engine, role.name)
     finally:
         role.close()

@@ -1,4 +1,4 @@
-"""The page for hospital IT, `/health` and `/metrics`: reads, never writes, and never shows identity."""
+"""The page for hospital IT, `/health` and `/metrics`: they only read, and show no identity."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REFRESH_S = 5
 
 
 def create_app(engine: Engine, config: Configuration, pack: Pack | str, version: str) -> Flask:
-    """The WSGI application.
+    """Return the WSGI application.
 
     Parameters
     ----------
@@ -58,18 +58,18 @@ def create_app(engine: Engine, config: Configuration, pack: Pack | str, version:
         try:
             with engine.connect() as c:
                 lists = {
-                    "radiographs": records.last_radiographs(c),
-                    "stuck": records.stuck_jobs(c),
-                    "declined": records.not_analysed(c),
-                    "errors": records.last_errors(c),
-                    "substitutes": records.last_substitutes(c),
-                    "turned_away": records.last_notices(c, Subject.ASSOCIATION),
-                    "strangers": records.last_notices(c, Subject.STRANGER),
-                    "hl7_turned_away": records.last_notices(c, Subject.HL7),
-                    "not_for_us": records.last_notices(c, Subject.INSTANCE),
+                    "radiographs": records.newest_radiographs(c),
+                    "parked": records.parked_jobs(c),
+                    "declined": records.declined_analyses(c),
+                    "errors": records.destination_errors(c),
+                    "substitutes": records.substitutes(c),
+                    "turned_away": records.newest_notices(c, Subject.ASSOCIATION),
+                    "strangers": records.newest_notices(c, Subject.STRANGER),
+                    "hl7_turned_away": records.newest_notices(c, Subject.HL7),
+                    "not_for_us": records.newest_notices(c, Subject.INSTANCE),
                     "compute": records.newest_compute(c),
                 }
-        except DBAPIError:  # said so by the conditions
+        except DBAPIError:  # the conditions report it
             lists = {}
         return render_template(
             "page.html",

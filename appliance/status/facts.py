@@ -1,4 +1,4 @@
-"""What was seen of the appliance at one moment, as values."""
+"""The facts about the appliance at one moment, as values."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, Table, func, select
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from appliance.config import MEGABYTE, Configuration
@@ -18,7 +17,8 @@ from appliance.domain.job import State
 from appliance.gpu import GpuFigures, read_figures
 from appliance.network import not_after
 from appliance.storage.gate import Gate, Hold
-from appliance.storage.tables import analyses, deliveries, roles, studies
+from appliance.storage.heartbeats import Heartbeat, heartbeats
+from appliance.storage.overview import StateCount, count_analyses, count_deliveries, count_studies
 
 ROLES = ("receive", "analyse", "deliver", "status")
 """In the order in which a radiograph meets them."""
@@ -62,7 +62,7 @@ class Backlog:
     """
 
     name: str
-    counts: dict[str, int]
+    counts: dict[State, int]
     oldest: datetime | None = None
     last_finished: datetime | None = None
     is_known: bool = True
@@ -129,59 +129,49 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
     )
     try:
         with engine.connect() as c:
-            beats = {row.role: row for row in c.execute(select(roles))}
-            jobs = c.execute(_backlog_of(analyses)).all()
-            reports = c.execute(_backlog_of(studies, since=studies.c.not_before)).all()
-            sent = c.execute(_backlog_of(deliveries, deliveries.c.destination)).all()
+            beats = heartbeats(c)
+            analyses = count_analyses(c)
+            studies = count_studies(c)
+            deliveries = count_deliveries(c)
         holds = tuple(Gate(engine).holds())
     except DBAPIError as error:
         return replace(seen, database_error=type(error.orig).__name__)
     configured = [d.name for d in config.destinations]
-    names = dict.fromkeys(configured + sorted({row.destination for row in sent}))
+    names = dict.fromkeys(configured + sorted({count.destination for count in deliveries}))
     return replace(
         seen,
         roles=tuple(_role(name, beats.get(name), at) for name in ROLES),
-        analyses=_backlog("analyses", jobs),
-        studies=_backlog("studies", reports),
+        analyses=_backlog("analyses", analyses),
+        studies=_backlog("studies", studies),
         holds=holds,
         destinations=tuple(
-            _backlog(name, [row for row in sent if row.destination == name], name in configured) for name in names
+            _backlog(name, [count for count in deliveries if count.destination == name], name in configured)
+            for name in names
         ),
     )
 
 
-def _backlog_of(table: Table, *groups: ColumnElement[Any], since: ColumnElement[Any] | None = None) -> Select[Any]:
-    """Query: jobs per state and per `groups`, the oldest of each by `since` (when it was made) and the newest end."""
-    return select(
-        table.c.state,
-        func.count().label("jobs"),
-        func.min(table.c.created_at if since is None else since).label("oldest"),
-        func.max(table.c.finished_at).label("finished"),
-        *groups,
-    ).group_by(table.c.state, *groups)
-
-
-def _backlog(name: str, rows: Iterable[Row[Any]], is_known: bool = True) -> Backlog:
-    by_state = {row.state: row for row in rows}
-    open_since = [by_state[s].oldest for s in (State.QUEUED, State.LEASED) if s in by_state]
+def _backlog(name: str, counts: Iterable[StateCount], is_known: bool = True) -> Backlog:
+    by_state = {count.state: count for count in counts}
+    waiting = [by_state[state].oldest for state in (State.QUEUED, State.LEASED) if state in by_state]
     done = by_state.get(State.DONE)
     return Backlog(
         name=name,
-        counts={state: row.jobs for state, row in by_state.items()},
-        oldest=min(open_since, default=None),
-        last_finished=done.finished if done else None,
+        counts={state: count.jobs for state, count in by_state.items()},
+        oldest=min((oldest for oldest in waiting if oldest), default=None),
+        last_finished=done.newest_end if done else None,
         is_known=is_known,
     )
 
 
-def _role(name: str, row: Row[Any] | None, at: datetime) -> RoleStatus:
-    if row is None:
+def _role(name: str, beat: Heartbeat | None, at: datetime) -> RoleStatus:
+    if beat is None:
         return RoleStatus(role=name, state=RoleState.MISSING, since=None, detail="")
-    if row.detail == "stopped":
-        return RoleStatus(role=name, state=RoleState.STOPPED, since=row.beat_at, detail="stopped in order")
-    if (at - row.beat_at).total_seconds() > BEAT_WITHIN_S:
-        return RoleStatus(role=name, state=RoleState.MISSING, since=row.beat_at, detail=f"last: {row.detail}")
-    return RoleStatus(role=name, state=RoleState.ALIVE, since=row.started_at, detail=row.detail)
+    if beat.has_stopped:
+        return RoleStatus(role=name, state=RoleState.STOPPED, since=beat.beat_at, detail="stopped in order")
+    if (at - beat.beat_at).total_seconds() > BEAT_WITHIN_S:
+        return RoleStatus(role=name, state=RoleState.MISSING, since=beat.beat_at, detail=f"last: {beat.detail}")
+    return RoleStatus(role=name, state=RoleState.ALIVE, since=beat.started_at, detail=beat.detail)
 
 
 def _disk_free_bytes(folder: Path) -> int | None:

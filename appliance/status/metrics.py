@@ -8,16 +8,17 @@ from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from appliance.clock import now
 from appliance.config import Configuration
-from appliance.domain.job import State
 from appliance.domain.notice import Subject
+from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Result
 from appliance.gpu import GpuFigures
-from appliance.storage.tables import analyses, notices, reports_received, results
+from appliance.storage.notices import all_notices
+from appliance.storage.overview import count_not_analysed, count_radiologist_reports, results_after
 
 from .facts import RoleState, observe
 
@@ -69,25 +70,24 @@ class OsteonCollector(Collector):
 
     def _of_intake(self) -> Iterator[Metric]:
         """What was not analysed, by code; who was turned away, and what was accepted and not kept."""
-        of_code = select(analyses.c.code, func.count()).where(analyses.c.state == State.NOT_ANALYSED)
-        of_status = select(reports_received.c.result_status, func.count()).group_by(reports_received.c.result_status)
         with self._lock:
             try:
                 with self._engine.connect() as c:
-                    reports = c.execute(of_status).tuples().all()
-                    declined: dict[str, int] = dict(c.execute(of_code.group_by(analyses.c.code)).tuples().all())
-                    rows = c.execute(select(notices.c.id, notices.c.subject, notices.c.code, notices.c.times)).all()
+                    reports = count_radiologist_reports(c)
+                    declined = count_not_analysed(c)
+                    notices = all_notices(c)
             except DBAPIError:
                 return
-            for row in rows:  # of which the table forgets the oldest, and a counter must not go down
-                more = max(0, row.times - self._notices.get(row.id, 0))
-                if row.subject == Subject.INSTANCE:
-                    self._not_kept[row.code] += more
+            for counted in notices:  # the table forgets its oldest rows, and a counter must not go down
+                notice = counted.notice
+                more = max(0, counted.times - self._notices.get(counted.notice_id, 0))
+                if notice.subject is Subject.INSTANCE:
+                    self._not_kept[notice.code] += more
                 else:
-                    self._turned_away[row.subject, row.code] += more
-            self._notices = {row.id: row.times for row in rows}
+                    self._turned_away[notice.subject, notice.code] += more
+            self._notices = {counted.notice_id: counted.times for counted in notices}
             turned_away, not_kept = dict(self._turned_away), dict(self._not_kept)
-        unchanged = declined.pop("unchanged", 0)
+        unchanged = declined.pop(ReasonCode.UNCHANGED, 0)
         yield GaugeMetricFamily("osteon_unchanged", "Radiographs that came again and were answered before.", unchanged)
         reasons = GaugeMetricFamily("osteon_not_analysed", "Radiographs not analysed, by reason.", labels=["code"])
         for code, count in declined.items():
@@ -100,11 +100,11 @@ class OsteonCollector(Collector):
             away.add_metric(key, count)
         yield away
         companions = CounterMetricFamily("osteon_not_kept", "Instances answered and not kept.", labels=["code"])
-        for code, count in not_kept.items():
-            companions.add_metric([code], count)
+        for not_kept_code, count in not_kept.items():
+            companions.add_metric([not_kept_code], count)
         yield companions
         received = CounterMetricFamily("osteon_reports_received", "Radiologists' reports over HL7.", labels=["status"])
-        for status, count in reports:
+        for status, count in reports.items():
             received.add_metric([status], count)
         yield received
 
@@ -113,14 +113,14 @@ class OsteonCollector(Collector):
         answers = CounterMetricFamily("osteon_answers", "Answers by site.", labels=["site", "answer"])
         stages = SummaryMetricFamily("osteon_stage_seconds", "Time per stage.", labels=["stage"])
         with self._lock:
-            query = select(results.c.id, results.c.record).where(results.c.id > self._newest_result)
             try:
                 with self._engine.connect() as c:
-                    for row in c.execute(query.order_by(results.c.id)):
-                        self._count(Result.from_json(row.record))
-                        self._newest_result = row.id
+                    recorded = results_after(c, self._newest_result)
             except DBAPIError:
                 return
+            for one in recorded:
+                self._count(one.result)
+                self._newest_result = one.result_id
             for key, number in self._answers.items():
                 answers.add_metric(key, number)
             for stage, (count, total) in self._stages.items():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -18,7 +21,7 @@ BUSY_TIMEOUT_S = 30
 
 
 def open_database(url: str) -> Engine:
-    """Engine on `url` with the newest schema; several roles may call it at the same time.
+    """Open `url` and bring its schema up to date; several roles may do so at the same time.
 
     Raises
     ------
@@ -45,8 +48,17 @@ def open_database(url: str) -> Engine:
 
 
 def readers(engine: Engine) -> Engine:
-    """The same database for reading only: takes no write lock, so that the page never holds up a role."""
+    """Return the same database for reading only: without the write lock, so that the page never holds up a role."""
     return engine.execution_options(reads_only=True)
+
+
+def upsert(
+    c: Connection, table: Table, row: Mapping[str, Any], *, key: Sequence[str], on_conflict: Mapping[str, Any]
+) -> None:
+    """Insert `row`; where a row of the same `key` exists, write `on_conflict` to that row instead."""
+    dialect = sqlite if c.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table).values(**row)
+    c.execute(statement.on_conflict_do_update(index_elements=list(key), set_=dict(on_conflict)))
 
 
 def _sqlite_settings(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:

@@ -1,7 +1,7 @@
-"""The one gate through which results leave: shut for one destination or for all, it holds whatever the queue says.
+"""The gate before every destination: while it is shut, nothing leaves, however long the queue is.
 
-The outbox (`appliance.service.courier`) is the only code that opens a connection with results, and it asks here
-before each of them and before each artefact.
+The courier (`appliance.service.courier`) is the only code that connects to destinations. It asks here before each
+connection and before each artefact.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Engine, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from appliance.clock import now
 
-from .database import readers
+from .database import readers, upsert
 from .tables import holds
 
 EVERY = "*"
-"""Stands for every destination."""
+"""Name that stands for every destination."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """Why nothing leaves for a destination, and since when."""
+    """A hold on one destination, or on `EVERY`: since when nothing leaves, and the reason."""
 
     destination: str
     reason: str
@@ -31,31 +30,30 @@ class Hold:
 
 
 class Gate:
-    """Open until somebody shuts it."""
+    """The holds on destinations; a destination without a hold is open."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def holds(self) -> list[Hold]:
-        """Everything that is held."""
+        """Return every hold, by name of the destination."""
         with readers(self._engine).connect() as c:
             rows = c.execute(select(holds).order_by(holds.c.destination)).all()
         return [Hold(destination=r.destination, reason=r.reason, since=r.since) for r in rows]
 
     def is_shut(self, destination: str) -> bool:
-        """Whether nothing may leave for `destination`."""
+        """Return whether nothing may leave for `destination`."""
         query = select(holds.c.destination).where(holds.c.destination.in_([EVERY, destination]))
         with readers(self._engine).connect() as c:
             return c.execute(query.limit(1)).first() is not None
 
     def shut(self, destination: str, reason: str) -> None:
-        """Let nothing leave for `destination`, or for `EVERY`; what is on the wire ends."""
+        """Let nothing leave for `destination`, or for `EVERY`; an artefact on the wire still ends."""
         values = {"destination": destination, "reason": reason, "since": now()}
-        upsert = (sqlite if self._engine.dialect.name == "sqlite" else postgresql).insert(holds).values(**values)
         with self._engine.begin() as c:
-            c.execute(upsert.on_conflict_do_update(index_elements=[holds.c.destination], set_=values))
+            upsert(c, holds, values, key=("destination",), on_conflict=values)
 
     def open(self, destination: str) -> bool:
-        """Take back a hold of exactly that name; False if there was none."""
+        """Lift the hold of exactly that name; return False if there was none."""
         with self._engine.begin() as c:
             return c.execute(delete(holds).where(holds.c.destination == destination)).rowcount > 0

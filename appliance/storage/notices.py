@@ -1,46 +1,57 @@
-"""What a peer's administrator asks about: associations that were rejected, instances that were not for us.
+"""Notices for the administrator of a peer, counted in memory and written together: a flood costs no commit each.
 
-Counted in memory and written together, so that a flood of them costs no commit each; the table never grows beyond
-`MOST` rows a subject, so that strangers push nothing out that a listed peer's administrator looks for.
+The table keeps at most `MOST` rows of a subject, so that strangers displace no notice about a listed peer.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Engine, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, Row, Select, delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
 from appliance.domain.notice import Notice, Subject
 
+from .database import upsert
 from .tables import notices
 
 MOST = 200
-"""Rows of a subject that are kept, and different notices of it that are counted between two writes."""
+"""Rows of one subject that are kept; also its different notices that are counted between two writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedNotice:
+    """A notice, how often it came, and when it came first and last."""
+
+    notice_id: int
+    notice: Notice
+    times: int
+    first_at: datetime
+    last_at: datetime
 
 
 class Notebook:
-    """Notices since they were last written; any thread may `note`."""
+    """Counts notices until they are written; any thread may `note`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._times: dict[Notice, tuple[int, datetime]] = {}
 
     def note(self, notice: Notice) -> None:
-        """Count a notice; of more than `MOST` different ones of a subject at a time the rest is dropped."""
+        """Count a notice; drop it if `MOST` other notices of its subject wait to be written."""
         with self._lock:
             times, _ = self._times.get(notice, (0, None))
             if times or sum(n.subject is notice.subject for n in self._times) < MOST:
                 self._times[notice] = times + 1, now()
 
     def write(self, engine: Engine) -> None:
-        """Commit what was noted; the same notice again counts up, and the oldest of its subject make room.
+        """Commit the notices counted since the last write: repeats count up, and the oldest of a subject make room.
 
-        What the database does not take is kept for the next time.
+        Notices that the database does not take are kept for the next write.
         """
         with self._lock:
             noted, self._times = self._times, {}
@@ -56,15 +67,41 @@ class Notebook:
             raise
 
 
+def all_notices(c: Connection) -> list[CountedNotice]:
+    """Return every notice in the table."""
+    return _counted(c, select(notices))
+
+
+def newest_notices(c: Connection, subject: Subject, most: int) -> list[CountedNotice]:
+    """Return up to `most` notices of one subject, newest first."""
+    query = select(notices).where(notices.c.subject == subject)
+    return _counted(c, query.order_by(notices.c.last_at.desc(), notices.c.id.desc()).limit(most))
+
+
+def _counted(c: Connection, query: Select[Any]) -> list[CountedNotice]:
+    return [_counted_notice(row) for row in c.execute(query)]
+
+
+def _counted_notice(row: Row[Any]) -> CountedNotice:
+    notice = Notice(
+        subject=row.subject,
+        code=row.code,
+        reason=row.reason,
+        calling_ae_title=row.calling_ae_title,
+        called_ae_title=row.called_ae_title,
+        address=row.address,
+    )
+    return CountedNotice(notice_id=row.id, notice=notice, times=row.times, first_at=row.first_at, last_at=row.last_at)
+
+
 def _commit(engine: Engine, noted: dict[Notice, tuple[int, datetime]]) -> None:
     with engine.begin() as c:
         for notice, (times, at) in noted.items():
             row = asdict(notice) | {"times": times, "first_at": at, "last_at": at}
-            upsert = (sqlite if engine.dialect.name == "sqlite" else postgresql).insert(notices).values(row)
             key = ("code", "reason", "calling_ae_title", "called_ae_title", "address")
-            # a stranger may be listed by now
-            again = {"times": notices.c.times + times, "last_at": at, "subject": notice.subject}
-            c.execute(upsert.on_conflict_do_update(index_elements=list(key), set_=again))
+            # the subject too: a stranger may be listed by now
+            repeated = {"times": notices.c.times + times, "last_at": at, "subject": notice.subject}
+            upsert(c, notices, row, key=key, on_conflict=repeated)
         for subject in Subject:
             of_it = notices.c.subject == subject
             newest = select(notices.c.id).where(of_it).order_by(notices.c.last_at.desc(), notices.c.id.desc())

@@ -1,70 +1,217 @@
-"""What the outbox asks and writes beyond its queue: order within a study, what the peers have, their reports."""
+"""The deliveries as a queue: verbs for the courier of one destination, and for a person at the command line."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, false, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from appliance.clock import now
-from appliance.domain.job import Backoff, Event, State, next_state
+from appliance.domain.code_sets import NEVER_SENT, REFUSED
+from appliance.domain.job import Backoff, Event, Lease, State
 from appliance.domain.reason import ReasonCode
-from appliance.errors import Rejected
+from appliance.errors import OsteonError, Rejected, Transient
 
+from .commitments import keep_request
 from .database import readers
-from .outgoing import Outgoing, drop, queue_deliveries
-from .studies import take_back
-from .tables import commitments, deliveries, results, studies
-
-UNSENT: dict[str, Any] = {"stored_at": None, "proven_at": None, "transaction_uid": ""}
-"""Columns of a delivery that is to be sent, whatever became of it before."""
-
-
-MOST_REFUTED = 5
-"""So often is sent again what a PACS does not have although it stored it; then a person has to look."""
-
-REPORTS_FOR = timedelta(days=30)
-"""So late may a report of storage commitment be."""
-
-NO_REPORT = "; no report of commitment since "
-"""Words on what is stored and unproven, before the moment at which it was stored."""
-
-OTHERWISE = ReasonCode.DELIVERED_OTHERWISE
-"""Code of what went in another form than the best one, since the peer does not take that."""
+from .deliveries import Delivery, deliveries_by_id, delivery_of
+from .proofs import MOST_REFUTED, UNSENT, proven_outcome, refuted_columns
+from .queue import Queue
+from .tables import deliveries, results, study_results
+from .transitions import add_job, move_job
 
 
-UNPROVEN = (ReasonCode.DELIVERED, OTHERWISE, ReasonCode.ALREADY_THERE)
-"""Codes of what is stored; while it waits for its proof they are no errors."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasedDelivery:
+    """A delivery, and the lease on it."""
 
-REVOCATIONS = ("rejection", "oru_withdrawal", "fhir_withdrawal", "order_withdrawal")
-"""Kinds that take back what others have said; they are not taken back themselves."""
-
-WITHDRAWN = ReasonCode.WITHDRAWN
-"""Code of what was taken back."""
-
-REROUTED = ReasonCode.REROUTED
-"""Code of what keeps on record that a peer may have what was taken elsewhere."""
-
-NEVER_SENT = (
-    ReasonCode.UNREACHABLE,
-    ReasonCode.ASSOCIATION_REJECTED,
-    ReasonCode.NO_FIND,
-    ReasonCode.STUDY_NOT_THERE,
-    ReasonCode.IDENTITY_CHANGED,
-    ReasonCode.NEVER_MADE,
-)
-"""Codes of an attempt that ended before anything was sent."""
-
-NOT_KEPT = (ReasonCode.STORE_REJECTED, ReasonCode.MLLP_REFUSED, ReasonCode.NOT_DICOM)
-"""Codes of an attempt that ended with the peer's refusal, or ours."""
+    lease: Lease
+    delivery: Delivery
 
 
-def in_order() -> ColumnElement[bool]:
-    """Whether no earlier delivery of the same study to the same destination is being sent, or waits out a back-off.
+class DeliveryQueue(Queue):
+    """The deliveries to every destination."""
 
-    What is parked holds up nothing, and what is stored and waits for its proof does not either.
+    def __init__(self, engine: Engine, owner: str, *, backoff: Backoff | None = None) -> None:
+        super().__init__(engine, deliveries, owner, backoff=backoff)
+
+    def lease(self, most: int = 1) -> list[Lease]:
+        """Lease up to `most` due deliveries that no earlier one of the same study and destination holds up."""
+        return self._lease(_is_in_order(), most=most)
+
+    def failed(self, lease: Lease, error: OsteonError, *, for_good: bool = False) -> datetime:
+        """Give a delivery back after `error`, as `Queue.failed`."""
+        return self._failed(lease, error, Event.GIVE_UP if for_good else Event.FAIL, unanswered_at=None)
+
+    def retry(self, job_id: int) -> State:
+        """Send a delivery again, at once, for a person.
+
+        Earlier attempts stay on record as one attempt, for a withdrawal.
+
+        Raises
+        ------
+        KeyError
+            If there is no such delivery.
+        ImpossibleTransition
+            If the state of the delivery allows no retry.
+        Rejected
+            ``withdrawn``, or ``outdated`` if a newer artefact has a delivery to the same destination.
+        """
+        with readers(self._engine).connect() as c:
+            delivery = _delivery(c, job_id)
+            _require_current(c, delivery, delivery.destination)
+        return self._retry(job_id, **UNSENT, refuted=0, attempts=min(delivery.attempts, 1))
+
+    def reroute(self, delivery_id: int, destination: str) -> State:
+        """Queue a delivery for another destination, at once; return its new state.
+
+        If the former destination may have the artefact, that stays on record for a withdrawal, as a dropped delivery,
+        until the delivery comes back.
+
+        Raises
+        ------
+        KeyError
+            If there is no such delivery.
+        ImpossibleTransition
+            If the delivery is on the wire, or has ended.
+        Rejected
+            ``withdrawn``; ``outdated`` or ``already_there`` if the destination has a delivery of a newer artefact, or
+            of the same one.
+        """
+        try:
+            with self._engine.begin() as c:
+                delivery = _delivery(c, delivery_id)
+                _require_current(c, delivery, destination)
+                return _reroute(c, delivery, destination)
+        except IntegrityError:
+            reason = f"the same artefact has a delivery to {destination} already: drop delivery:{delivery_id}"
+            raise Rejected(ReasonCode.ALREADY_THERE, reason) from None
+
+
+class Outbox(DeliveryQueue):
+    """The deliveries to one destination, for its courier."""
+
+    def __init__(self, engine: Engine, destination: str, owner: str, *, backoff: Backoff | None = None) -> None:
+        super().__init__(engine, owner, backoff=backoff)
+        self._destination = destination
+        self._own = deliveries.c.destination == destination
+
+    def lease_due(self, most: int) -> dict[int, LeasedDelivery]:
+        """Lease up to `most` due deliveries by their ids, in the order of each study; unsent ones come first."""
+        is_stored = deliveries.c.stored_at.is_not(None)
+        leases = self._lease(self._own, _is_in_order(), most=most, last=is_stored)
+        if not leases:
+            return {}
+        found = deliveries_by_id(self._engine, [lease.job_id for lease in leases])
+        return {lease.job_id: LeasedDelivery(lease=lease, delivery=found[lease.job_id]) for lease in leases}
+
+    def wait_for_proof(
+        self, lease: Lease, code: ReasonCode, reason: str, sent_as: tuple[str, str] | None, ask_at: datetime
+    ) -> None:
+        """Record that the peer has stored an artefact, and queue the question for proof at `ask_at`.
+
+        A delivery that was dropped while it was on the wire keeps a record of the stored artefact.
+        """
+        stored = _stored_columns(sent_as)
+        self._put_back(lease, code=code, reason=reason, attempts=0, not_before=ask_at, unanswered_at=None, **stored)
+        self._record_on_dropped(lease.job_id, stored)
+
+    def ask_again(self, lease: Lease, ask_at: datetime) -> None:
+        """Record that no commitment result came to the newest question, and queue the next one at `ask_at`."""
+        self._put_back(lease, not_before=ask_at, unanswered_at=now())
+
+    def end(
+        self,
+        leased: LeasedDelivery,
+        event: Event,
+        code: ReasonCode,
+        reason: str,
+        *,
+        sent_as: tuple[str, str] | None = None,
+        is_proven: bool = False,
+    ) -> bool:
+        """End a delivery by FINISH or DROP; return False if it was dropped while it was on the wire.
+
+        Such a delivery keeps a record of the artefact that the peer has nevertheless.
+        """
+        columns = _stored_columns(sent_as)
+        if is_proven:
+            columns["proven_at"] = now()
+            code, reason = proven_outcome(leased.delivery, reason)
+        try:
+            with self._ending(leased.lease, event, code, reason, unanswered_at=None, **columns):
+                pass
+        except Transient:  # the lease is lost
+            self._record_on_dropped(leased.lease.job_id, columns)
+            return False
+        return True
+
+    def send_again(self, leased: LeasedDelivery, error: OsteonError) -> None:
+        """Queue an artefact that the PACS lacks although it stored it; park it after `MOST_REFUTED` times."""
+        columns = refuted_columns(leased.delivery)
+        event = Event.GIVE_UP if columns["refuted"] >= MOST_REFUTED else Event.FAIL
+        self._failed(leased.lease, error, event, **columns)
+
+    def begin_transaction(self, ids: Iterable[int], transaction_uid: str) -> None:
+        """Record the Transaction UID of a question for proof before it is asked: the result may come at once."""
+        with self._engine.begin() as c:
+            keep_request(c, transaction_uid, self._destination)
+            asked = update(deliveries).where(deliveries.c.id.in_(list(ids)))
+            c.execute(asked.values(transaction_uid=transaction_uid))
+
+    def hurry_unsent(self) -> None:
+        """Make backed-off deliveries due now: the peer just answered. Refuted and stored ones keep their time."""
+        self._reschedule(now(), self._is_queued(), deliveries.c.not_before > now(), *_FIRST_SENDS)
+
+    def defer_all(self, until: datetime) -> None:
+        """Make no delivery due before `until`: the peer is away."""
+        self._reschedule(until, self._is_queued(), deliveries.c.not_before < until)
+
+    def defer(self, ids: Collection[int], until: datetime) -> None:
+        """Make none of those deliveries due before `until`."""
+        self._reschedule(until, self._is_queued(), deliveries.c.not_before < until, deliveries.c.id.in_(ids))
+
+    def _is_queued(self) -> ColumnElement[bool]:
+        return and_(self._own, deliveries.c.state == State.QUEUED)
+
+    def _reschedule(self, moment: datetime, *where: ColumnElement[bool]) -> None:
+        with self._engine.begin() as c:
+            c.execute(update(deliveries).where(*where).values(not_before=moment))
+
+    def _record_on_dropped(self, delivery_id: int, columns: dict[str, Any]) -> None:
+        """Write `columns` to a delivery that was dropped while it was on the wire."""
+        if columns:
+            dropped = (deliveries.c.id == delivery_id) & (deliveries.c.state == State.DROPPED)
+            with self._engine.begin() as c:
+                c.execute(update(deliveries).where(dropped).values(**columns))
+
+
+_FIRST_SENDS = (deliveries.c.stored_at.is_(None), deliveries.c.refuted == 0)
+
+
+def may_be_at_peer() -> ColumnElement[bool]:
+    """Return the condition that the peer has the artefact, or may have it since it was tried."""
+    d = deliveries.c
+    in_vain = or_(d.code == ReasonCode.NOT_TAKEN, and_(d.attempts == 1, d.code.in_([*NEVER_SENT, *REFUSED])))
+    is_there = or_(d.state.in_([State.DONE, State.LEASED]), d.stored_at.is_not(None), d.sent_uid != "")
+    return and_(or_(is_there, and_(d.attempts > 0, ~in_vain)), d.digest != "")
+
+
+def _stored_columns(sent_as: tuple[str, str] | None) -> dict[str, Any]:
+    if sent_as is None:
+        return {}
+    sop_class_uid, sop_instance_uid = sent_as
+    return {"stored_at": now(), "sent_class_uid": sop_class_uid, "sent_uid": sop_instance_uid}
+
+
+def _is_in_order() -> ColumnElement[bool]:
+    """Return the condition that no earlier delivery of the same study and destination is on the wire or backs off.
+
+    A parked delivery holds up nothing, and neither does a stored one that waits for its proof.
     """
     d, earlier = deliveries.c, deliveries.alias()
     e = earlier.c
@@ -73,214 +220,69 @@ def in_order() -> ColumnElement[bool]:
     return ~exists().where(same, waits, e.stored_at.is_(None)).correlate(deliveries)
 
 
-def deliveries_of(engine: Engine, ids: Collection[int]) -> list[Row[Any]]:
-    """Rows of `deliveries`, in their order."""
-    with readers(engine).connect() as c:
-        return list(c.execute(select(deliveries).where(deliveries.c.id.in_(ids)).order_by(deliveries.c.id)))
+def _delivery(c: Connection, delivery_id: int) -> Delivery:
+    row = c.execute(select(deliveries).where(deliveries.c.id == delivery_id)).first()
+    if row is None:
+        raise KeyError(delivery_id)
+    return delivery_of(row)
 
 
-def begin_transaction(engine: Engine, destination: str, ids: Iterable[int], transaction_uid: str) -> None:
-    """Note under which Transaction UID proof is asked for, before it is: the report may come at once."""
-    moment = now()
-    asked = {"transaction_uid": transaction_uid, "destination": destination, "asked_at": moment}
-    with engine.begin() as c:
-        c.execute(delete(commitments).where(commitments.c.asked_at < moment - REPORTS_FOR))
-        c.execute(insert(commitments).values(**asked))
-        mine = update(deliveries).where(deliveries.c.id.in_(list(ids)))
-        c.execute(mine.values(transaction_uid=transaction_uid))
-
-
-def note_sent(engine: Engine, delivery_id: int, sent: Mapping[str, Any]) -> None:
-    """Write down as what and since when a peer has a delivery that was dropped while it was on the wire."""
-    if sent:
-        dropped = (deliveries.c.id == delivery_id) & (deliveries.c.state == State.DROPPED)
-        with engine.begin() as c:
-            c.execute(update(deliveries).where(dropped).values(**sent))
-
-
-def record_commitment(
-    engine: Engine, transaction_uid: str, committed: Collection[str], failed: Mapping[str, tuple[str, str, bool]]
-) -> int:
-    """Write down a report of storage commitment that came by itself; of how many deliveries.
-
-    What is committed may have been asked for again meanwhile; what is not, is believed in the last report alone.
-
-    Parameters
-    ----------
-    failed
-        By SOP Instance UID: code and reason, and whether it is for a person; else it is sent again.
-    """
-    moment, d, asked = now(), deliveries.c, commitments.c
-    with engine.begin() as c:
-        is_last = d.transaction_uid == transaction_uid
-        open_ = (
-            select(deliveries)
-            .join(commitments, asked.destination == d.destination)
-            .where(
-                asked.transaction_uid == transaction_uid,
-                d.stored_at <= asked.asked_at,
-                d.state.in_([State.QUEUED, State.LEASED]),
-                or_(d.sent_uid.in_(list(committed)), and_(is_last, d.sent_uid.in_(list(failed)))),
-            )
-        )
-        rows = c.execute(open_).all()
-        for row in rows:
-            values: dict[str, Any] = {"lease_owner": None}
-            if row.sent_uid in committed:
-                values |= _proven(row, moment)
-            else:
-                code, reason, is_for_good = failed[row.sent_uid]
-                again = sent_again(row)
-                is_enough = is_for_good or again["refuted"] >= MOST_REFUTED
-                state = State.PARKED if is_enough else State.QUEUED
-                values |= again | {"state": state, "code": code, "reason": reason}
-            c.execute(update(deliveries).where(deliveries.c.id == row.id).values(**values))
-    return len(rows)
-
-
-def proven_words(row: Row[Any], how: str) -> tuple[ReasonCode, str]:
-    """Code and reason of a delivery that the PACS vouches for; that it went in another form stays on record."""
-    if row.code == OTHERWISE:
-        return OTHERWISE, f"{_without_wait(row)}; {how}"
-    return ReasonCode.IN_PACS, how
-
-
-def unreported(row: Row[Any]) -> str:
-    """Reason of a delivery that is stored, and asked about without an answer."""
-    return f"{_without_wait(row)}{NO_REPORT}{row.stored_at:%Y-%m-%d %H:%M} UTC"
-
-
-def _without_wait(row: Row[Any]) -> str:
-    return str(row.reason.partition(NO_REPORT)[0])
-
-
-def sent_again(row: Row[Any]) -> dict[str, Any]:
-    """Columns of what the PACS does not have after all; each time it waits four times as long."""
-    refuted = row.refuted + 1
-    return UNSENT | {"refuted": refuted, "not_before": Backoff().after(2 * refuted, now())}
-
-
-def _proven(row: Row[Any], moment: datetime) -> dict[str, Any]:
-    code, reason = proven_words(row, "committed")
-    state = next_state(State(row.state), Event.CONFIRM)
-    return {"state": state, "code": code, "reason": reason, "proven_at": moment, "finished_at": moment}
-
-
-def study_of(engine: Engine, uid: str) -> tuple[int, str]:
-    """Id and UID of the study that is `uid`, or has a radiograph or an answer of that UID.
+def _require_current(c: Connection, delivery: Delivery, destination: str) -> None:
+    """Check that a delivery may go out, to `destination`: it was not withdrawn, and no newer artefact goes there.
 
     Raises
     ------
     Rejected
-        ``nothing_answered``.
+        ``withdrawn``, ``outdated``.
     """
-    of_radiograph = select(results.c.study_instance_uid).where(results.c.sop_instance_uid == uid)
-    is_answer = or_(deliveries.c.identifier == uid, deliveries.c.sent_uid == uid)
-    of_answer = select(deliveries.c.study_instance_uid).where(is_answer)
-    named = studies.c.study_instance_uid
-    query = select(studies.c.id, named).where(or_(named == uid, named.in_(of_radiograph), named.in_(of_answer)))
-    with readers(engine).connect() as c:
-        row = c.execute(query).first()
-    if row is None:
-        raise Rejected(ReasonCode.NOTHING_ANSWERED, "nothing was answered under that UID: see osteon queue find UID")
-    return row.id, row.study_instance_uid
+    d, name = deliveries.c, f"delivery:{delivery.delivery_id}"
+    if delivery.code is ReasonCode.WITHDRAWN:
+        raise Rejected(ReasonCode.WITHDRAWN, f"{name} was withdrawn: analyse the radiograph again for a new answer")
+    is_newer: ColumnElement[bool] = false()  # a revocation has no newer artefact
+    if delivery.result_id is not None:
+        of_result = select(results.c.sop_instance_uid).where(results.c.id == delivery.result_id).scalar_subquery()
+        newer = select(results.c.id).where(results.c.sop_instance_uid == of_result, results.c.id > delivery.result_id)
+        is_newer = d.result_id.in_(newer)
+    elif delivery.study_result_id is not None:
+        s = study_results.c
+        study = select(s.study_id).where(s.id == delivery.study_result_id).scalar_subquery()
+        is_newer = d.study_result_id.in_(select(s.id).where(s.study_id == study, s.id > delivery.study_result_id))
+    query = select(d.id).where(is_newer, d.destination == destination).order_by(d.id.desc())
+    newest = c.execute(query).scalar()
+    if newest is not None:
+        reason = f"{name} would follow a newer artefact for the same, delivery:{newest}: drop it"
+        raise Rejected(ReasonCode.OUTDATED, reason)
 
 
-def went_out(engine: Engine, study_instance_uid: str) -> list[Row[Any]]:
-    """Deliveries of a study that their peers have, or may have since they were tried, and that stand."""
-    with readers(engine).connect() as c:
-        return list(c.execute(_went_out(study_instance_uid)))
-
-
-def _went_out(study_instance_uid: str) -> Select[Any]:
-    d = deliveries.c
-    of_study = and_(d.study_instance_uid == study_instance_uid, d.code != WITHDRAWN, d.kind.not_in(REVOCATIONS))
-    return select(deliveries).where(of_study, _may_be_there()).order_by(d.id)
-
-
-def _may_be_there() -> ColumnElement[bool]:
-    d = deliveries.c
-    in_vain = or_(d.code == ReasonCode.NOT_TAKEN, and_(d.attempts == 1, d.code.in_([*NEVER_SENT, *NOT_KEPT])))
-    is_there = or_(d.state.in_([State.DONE, State.LEASED]), d.stored_at.is_not(None), d.sent_uid != "")
-    return and_(or_(is_there, and_(d.attempts > 0, ~in_vain)), d.digest != "")
-
-
-def take_elsewhere(engine: Engine, delivery_id: int, destination: str) -> State:
-    """Queue a delivery for another destination, at once; its new state.
-
-    Where the former one may have it, that stays on record, for a withdrawal, until the delivery comes back to it.
-
-    Raises
-    ------
-    KeyError
-        If there is no such delivery.
-    ImpossibleTransition
-        If it is on the wire, or has ended.
-    IntegrityError
-        If the destination has a delivery of the same already.
-    """
+def _reroute(c: Connection, delivery: Delivery, destination: str) -> State:
     d, moment = deliveries.c, now()
-    with engine.begin() as c:
-        row = c.execute(select(deliveries, _may_be_there().label("may_be_there")).where(d.id == delivery_id)).first()
-        if row is None:
-            raise KeyError(delivery_id)
-        state = next_state(State(row.state), Event.RETRY)
-        same = and_(d.kind == row.kind, d.identifier == row.identifier, d.code == REROUTED)
-        was_there = c.execute(delete(deliveries).where(same, d.destination == destination)).rowcount > 0
-        moved = {"destination": destination, "state": state, "attempts": int(was_there), "refuted": 0, "code": ""}
-        moved |= {
-            "reason": f"rerouted to {destination}",
-            "not_before": moment,
-            "lease_owner": None,
-            "finished_at": None,
-        }
-        moved |= UNSENT | {"sent_class_uid": "", "sent_uid": ""}
-        c.execute(update(deliveries).where(d.id == delivery_id).values(**moved))
-        if row.may_be_there:
-            left = {column.name: row._mapping[column] for column in d if column is not d.id}
-            left |= {"state": State.DROPPED, "code": REROUTED, "reason": moved["reason"], "finished_at": moment}
-            c.execute(insert(deliveries).values(**left))
+    before = c.execute(
+        select(deliveries, may_be_at_peer().label("may_be_at_peer")).where(d.id == delivery.delivery_id)
+    ).one()
+    same = and_(
+        d.kind == delivery.kind,
+        d.page == delivery.page,
+        d.identifier == delivery.identifier,
+        d.code == ReasonCode.REROUTED,
+    )
+    was_there = c.execute(delete(deliveries).where(same, d.destination == destination)).rowcount > 0
+    reason = f"rerouted to {destination}"
+    fresh = UNSENT | {
+        "destination": destination,
+        "attempts": int(was_there),
+        "refuted": 0,
+        "code": ReasonCode.NONE,
+        "reason": reason,
+        "not_before": moment,
+        "lease_owner": None,
+        "finished_at": None,
+        "sent_class_uid": "",
+        "sent_uid": "",
+    }
+    state = move_job(c, deliveries, delivery.delivery_id, Event.RETRY, **fresh)
+    if before.may_be_at_peer:
+        copied = {column.name: before._mapping[column] for column in d if column.name not in ("id", "state")}
+        record_id = add_job(c, deliveries, **copied)
+        ended = {"code": ReasonCode.REROUTED, "reason": reason, "finished_at": moment}
+        move_job(c, deliveries, record_id, Event.DROP, **ended)
     return state
-
-
-def flagged_at(engine: Engine, study_instance_uid: str) -> dict[str, int]:
-    """By destination: the report, of `study_results`, whose order update went there last and was not taken back.
-
-    A withdrawal's update is sent whatever comes; a revision's is dropped by the next one.
-    """
-    d = deliveries.c
-    counts = or_(_may_be_there(), and_(d.study_result_id.is_(None), d.state != State.DROPPED))
-    update_of = and_(d.study_instance_uid == study_instance_uid, d.kind.in_(["order", "order_withdrawal"]))
-    query = select(d.destination, d.kind, d.study_result_id).where(update_of, counts).order_by(d.id)
-    with readers(engine).connect() as c:
-        last = {row.destination: row for row in c.execute(query)}
-    return {name: row.study_result_id for name, row in last.items() if row.kind == "order"}
-
-
-def record_withdrawal(
-    engine: Engine,
-    study_id: int,
-    study_instance_uid: str,
-    gone: Collection[int],
-    outgoing: Collection[Outgoing],
-    reason: str,
-) -> int | None:
-    """Drop what has not left, mark what `outgoing` revokes, and queue that; how many were dropped.
-
-    None, and nothing is written, if more than `gone` has left by now.
-    """
-    d = deliveries.c
-    said = f"withdrawn: {reason}"
-    with engine.begin() as c:
-        if {row.id for row in c.execute(_went_out(study_instance_uid))} != set(gone):
-            return None
-        is_revoked = and_(d.id.in_(list(gone)), d.destination.in_([o.destination for o in outgoing]))
-        ended_before = d.state.in_([State.DONE, State.DROPPED])
-        c.execute(update(deliveries).where(is_revoked, ended_before).values(code=WITHDRAWN, reason=said))
-        is_a_reports = or_(d.kind.not_in(REVOCATIONS), d.study_result_id.is_not(None))
-        pending = and_(d.study_instance_uid == study_instance_uid, is_a_reports)
-        dropped = drop(c, deliveries, pending, WITHDRAWN, said)
-        drop(c, studies, studies.c.id == study_id, WITHDRAWN, said)
-        take_back(c, results.c.study_instance_uid == study_instance_uid)
-        queue_deliveries(c, outgoing, study_instance_uid)
-    return dropped

@@ -1,7 +1,7 @@
-"""Leases over a table of jobs: one mechanism for radiographs to analyse and for answers to deliver.
+"""Leases over a table of jobs: one mechanism for analyses, studies and deliveries.
 
-A lease is a promise with an end. Who dies leaves it to run out, who hangs loses it, and whoever finishes a job that
-is no longer his is refused.
+A lease has an end. A process that dies lets its lease run out, a process that hangs loses it, and a process that
+finishes a job after it lost the lease is refused.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, select, update
 
 from appliance.clock import now
-from appliance.domain.job import Backoff, Event, Lease, State, next_state
+from appliance.domain.job import Backoff, Event, Lease, State
 from appliance.domain.reason import ReasonCode
 from appliance.errors import OsteonError, Transient
 
 from .database import readers
+from .transitions import move_job
 
 LEASE_S = 300.0
 """Longer than any single step: an object to a peer that stalls in connecting, negotiating and answering takes three
@@ -31,11 +32,11 @@ class Queue:
     Parameters
     ----------
     table
-        With the columns of `tables._job_columns`.
+        A table with the columns of `tables._job_columns`.
     owner
-        Who leases; unique per process.
+        Name of the process, or thread, that leases; unique.
     most_attempts
-        After so many leases that ended without an answer the job is parked. None: never.
+        After so many leases without an outcome the job is parked. None: never.
     """
 
     def __init__(
@@ -53,25 +54,17 @@ class Queue:
         self._most_attempts = most_attempts
         self._backoff = backoff or Backoff()
 
-    def lease(self, *where: ColumnElement[bool], most: int = 1, last: ColumnElement[bool] | None = None) -> list[Lease]:
-        """Lease up to `most` due jobs that satisfy `where`, oldest first and `last` after them; each is an attempt."""
-        t, moment = self._table, now()
-        self._expire(moment, *where)
-        due = select(t.c.id, t.c.attempts).where(t.c.state == State.QUEUED, t.c.not_before <= moment, *where)
-        if not self._any(due):
-            return []
-        with self._engine.begin() as c:
-            order = [t.c.id] if last is None else [last, t.c.id]
-            rows = c.execute(due.order_by(*order).limit(most)).all()
-            until = moment + timedelta(seconds=LEASE_S)
-            for row in rows:
-                self._move(
-                    c, row.id, Event.LEASE, lease_owner=self._owner, lease_until=until, attempts=row.attempts + 1
-                )
-        return [Lease(job_id=r.id, owner=self._owner, until=until, attempts=r.attempts + 1) for r in rows]
+    def lease(self, most: int = 1) -> list[Lease]:
+        """Lease up to `most` due jobs, oldest first; each lease is an attempt."""
+        return self._lease(most=most)
+
+    def lease_job(self, job_id: int) -> Lease | None:
+        """Lease that job if it is due; None if it is not, or another process holds it."""
+        leases = self._lease(self._table.c.id == job_id)
+        return leases[0] if leases else None
 
     def peek(self, most: int = 1) -> list[int]:
-        """The jobs that would be leased next, if nothing else comes; they stay free for everybody."""
+        """Return the ids of the jobs that `lease` would return next; they stay free."""
         t = self._table
         due = select(t.c.id).where(t.c.state == State.QUEUED, t.c.not_before <= now()).order_by(t.c.id).limit(most)
         with self._engine.connect() as c:
@@ -83,127 +76,157 @@ class Queue:
         Raises
         ------
         Transient
-            ``lease_lost`` if somebody else has the job by now.
+            ``lease_lost`` if another process has the job by now.
         """
         until = now() + timedelta(seconds=LEASE_S)
         with self._engine.begin() as c:
-            self._mine(c, lease)
+            self._require_held(c, lease)
             c.execute(update(self._table).where(self._table.c.id == lease.job_id).values(lease_until=until))
         return Lease(job_id=lease.job_id, owner=lease.owner, until=until, attempts=lease.attempts)
 
     @contextmanager
     def ending(
-        self, lease: Lease, event: Event, code: ReasonCode = ReasonCode.NONE, reason: str = "", **values: Any
+        self, lease: Lease, event: Event, code: ReasonCode = ReasonCode.NONE, reason: str = ""
     ) -> Iterator[Connection]:
-        """Transaction that ends a job by FINISH, DECLINE or DROP together with whatever else is written in it."""
-        with self._engine.begin() as c:
-            self._mine(c, lease)
+        """Open the transaction that ends a job by FINISH, DECLINE or DROP; the caller writes the outcome in it.
+
+        Raises
+        ------
+        Transient
+            ``lease_lost`` if another process has the job by now.
+        """
+        with self._ending(lease, event, code, reason) as c:
             yield c
-            values |= {"code": code, "reason": reason, "finished_at": now(), "lease_owner": None}
-            self._move(c, lease.job_id, event, **values)
 
-    def failed(self, lease: Lease, error: OsteonError, *, for_good: bool = False, **values: Any) -> datetime:
-        """Give a job back after `error`: to be tried again after its back-off, or parked for a person; until when.
+    def failed(self, lease: Lease, error: OsteonError, *, for_good: bool = False) -> datetime:
+        """Give a job back after `error`: to its back-off, or parked for a person; return the end of the back-off.
 
-        A job that somebody else has by now is left to him.
+        A job that another process has by now stays as it is.
         """
-        event = Event.GIVE_UP if for_good else Event.FAIL
-        until = self._backoff.after(lease.attempts, now())
-        with self._engine.begin() as c:
-            if self._is_mine(c, lease):
-                said = {"code": error.code, "reason": error.reason, "not_before": until, "lease_owner": None}
-                self._move(c, lease.job_id, event, **said | values)
-        return until
+        return self._failed(lease, error, Event.GIVE_UP if for_good else Event.FAIL)
 
-    def put_back(self, lease: Lease, **values: Any) -> None:
-        """Give a job back that did not fail, as if it had not been leased; with `values` in other columns.
+    def put_back(self, lease: Lease, code: ReasonCode | None = None, reason: str | None = None) -> None:
+        """Give back a job that did not fail, as if it had never been leased; write `code` and `reason` if given.
 
-        A job that somebody else has by now is left to him.
+        A job that another process has by now stays as it is.
         """
-        with self._engine.begin() as c:
-            if self._is_mine(c, lease):
-                values = {"attempts": lease.attempts - 1, "lease_owner": None} | values
-                self._move(c, lease.job_id, Event.FAIL, **values)
+        columns: dict[str, Any] = {}
+        if code is not None:
+            columns["code"] = code
+        if reason is not None:
+            columns["reason"] = reason
+        self._put_back(lease, **columns)
 
     def is_last(self, lease: Lease) -> bool:
-        """Whether this was the last attempt that a job has which ends without an answer."""
+        """Return whether the lease is the last of `most_attempts`."""
         return self._most_attempts is not None and lease.attempts >= self._most_attempts
 
-    def hurry(self, *where: ColumnElement[bool]) -> None:
-        """What waits out a back-off is due now: its peer has just answered."""
-        t = self._table
-        waiting = update(t).where(t.c.state == State.QUEUED, t.c.not_before > now(), *where)
-        with self._engine.begin() as c:
-            c.execute(waiting.values(not_before=now()))
+    def release(self) -> int:
+        """Take back every lease, at the start of the only process that leases here; return the number of leases."""
+        return self._expire(None)
 
-    def defer(self, until: datetime, *where: ColumnElement[bool]) -> None:
-        """Nothing that waits is due before `until`: its peer is away."""
-        t = self._table
-        sooner = update(t).where(t.c.state == State.QUEUED, t.c.not_before < until, *where)
-        with self._engine.begin() as c:
-            c.execute(sooner.values(not_before=until))
-
-    def release(self, *where: ColumnElement[bool]) -> int:
-        """Take back every lease, at the start of a role of which there is one; how many there were."""
-        return self._expire(None, *where)
-
-    def command(self, job_id: int, event: Event, reason: str, **others: Any) -> State:
-        """A person's RETRY or DROP, with `others` in other columns.
+    def retry(self, job_id: int) -> State:
+        """Queue a job again, at once, for a person.
 
         Raises
         ------
         KeyError
             If there is no such job.
         ImpossibleTransition
-            If the job's state has no such event.
+            If the state of the job allows no retry.
         """
+        return self._retry(job_id)
+
+    def drop(self, job_id: int, reason: str) -> State:
+        """Give a job up for good, for a person; raises as `retry`."""
+        columns = {"code": ReasonCode.DROPPED, "reason": reason, "finished_at": now()}
         with self._engine.begin() as c:
-            values: dict[str, Any] = {"reason": reason, "not_before": now(), "finished_at": None}
-            if event is Event.RETRY:
-                values |= {"attempts": 0, "code": "", "lease_owner": None}
-            else:
-                values |= {"code": ReasonCode.DROPPED, "finished_at": now()}
-            return self._move(c, job_id, event, **values | others)
+            return move_job(c, self._table, job_id, Event.DROP, **columns)
+
+    def _lease(
+        self, *where: ColumnElement[bool], most: int = 1, last: ColumnElement[bool] | None = None
+    ) -> list[Lease]:
+        """Lease up to `most` due jobs of `where`, oldest first, and the jobs of `last` after the others."""
+        t, moment = self._table, now()
+        self._expire(moment, *where)
+        due = select(t.c.id, t.c.attempts).where(t.c.state == State.QUEUED, t.c.not_before <= moment, *where)
+        if not self._exists(due):
+            return []
+        until = moment + timedelta(seconds=LEASE_S)
+        with self._engine.begin() as c:
+            order = [t.c.id] if last is None else [last, t.c.id]
+            rows = c.execute(due.order_by(*order).limit(most)).all()
+            for row in rows:
+                columns = {"lease_owner": self._owner, "lease_until": until, "attempts": row.attempts + 1}
+                move_job(c, t, row.id, Event.LEASE, **columns)
+        return [Lease(job_id=r.id, owner=self._owner, until=until, attempts=r.attempts + 1) for r in rows]
+
+    @contextmanager
+    def _ending(
+        self, lease: Lease, event: Event, code: ReasonCode, reason: str, **columns: Any
+    ) -> Iterator[Connection]:
+        with self._engine.begin() as c:
+            self._require_held(c, lease)
+            yield c
+            columns |= {"code": code, "reason": reason, "finished_at": now(), "lease_owner": None}
+            move_job(c, self._table, lease.job_id, event, **columns)
+
+    def _failed(self, lease: Lease, error: OsteonError, event: Event, **columns: Any) -> datetime:
+        until = self._backoff.after(lease.attempts, now())
+        outcome = {"code": error.code, "reason": error.reason, "not_before": until, "lease_owner": None}
+        with self._engine.begin() as c:
+            if self._is_held(c, lease):
+                move_job(c, self._table, lease.job_id, event, **outcome | columns)
+        return until
+
+    def _put_back(self, lease: Lease, **columns: Any) -> None:
+        with self._engine.begin() as c:
+            if self._is_held(c, lease):
+                columns = {"attempts": lease.attempts - 1, "lease_owner": None} | columns
+                move_job(c, self._table, lease.job_id, Event.FAIL, **columns)
+
+    def _retry(self, job_id: int, reason: str = "", **columns: Any) -> State:
+        fresh = {
+            "attempts": 0,
+            "not_before": now(),
+            "lease_owner": None,
+            "code": ReasonCode.NONE,
+            "reason": reason,
+            "finished_at": None,
+        }
+        with self._engine.begin() as c:
+            return move_job(c, self._table, job_id, Event.RETRY, **fresh | columns)
 
     def _expire(self, moment: datetime | None, *where: ColumnElement[bool]) -> int:
+        """End the leases that ran out by `moment`, or all of them; return their number."""
         t = self._table
         late = [t.c.lease_until < moment] if moment else []
         expired = select(t.c.id, t.c.attempts).where(t.c.state == State.LEASED, *late, *where)
-        if not self._any(expired):
+        if not self._exists(expired):
             return 0
         with self._engine.begin() as c:
             rows = c.execute(expired).all()
             for row in rows:
-                exhausted = self._most_attempts is not None and row.attempts >= self._most_attempts
-                self._move(
-                    c,
-                    row.id,
-                    Event.GIVE_UP if exhausted else Event.EXPIRE,
-                    code=ReasonCode.LEASE_EXPIRED,
-                    reason=f"attempt {row.attempts} ended without an answer: the role died or hung"
-                    + (", parked so that it does not block the rest" if exhausted else ""),
-                    lease_owner=None,
-                )
+                is_last = self._most_attempts is not None and row.attempts >= self._most_attempts
+                reason = f"attempt {row.attempts} ended without an outcome: the role died or hung"
+                if is_last:
+                    reason += ", parked so that it does not block the rest"
+                columns = {"code": ReasonCode.LEASE_EXPIRED, "reason": reason, "lease_owner": None}
+                move_job(c, t, row.id, Event.GIVE_UP if is_last else Event.EXPIRE, **columns)
         return len(rows)
 
-    def _any(self, query: Select[Any]) -> bool:
-        """Whether there is anything to do, asked without the write lock: an idle role disturbs nobody."""
+    def _exists(self, query: Select[Any]) -> bool:
+        """Return whether the query has a row, without the write lock: an idle role disturbs no other."""
         with readers(self._engine).connect() as c:
             return c.execute(query.limit(1)).first() is not None
 
-    def _is_mine(self, c: Connection, lease: Lease) -> bool:
+    def _is_held(self, c: Connection, lease: Lease) -> bool:
         row = self._row(c, lease.job_id)
-        held = (row.state, row.lease_owner, row.attempts)
-        return held == (State.LEASED, lease.owner, lease.attempts)
+        return (row.state, row.lease_owner, row.attempts) == (State.LEASED, lease.owner, lease.attempts)
 
-    def _mine(self, c: Connection, lease: Lease) -> None:
-        if not self._is_mine(c, lease):
+    def _require_held(self, c: Connection, lease: Lease) -> None:
+        if not self._is_held(c, lease):
             raise Transient(ReasonCode.LEASE_LOST, f"job {lease.job_id} is no longer leased to {lease.owner}")
-
-    def _move(self, c: Connection, job_id: int, event: Event, **values: Any) -> State:
-        state = next_state(State(self._row(c, job_id).state), event)
-        c.execute(update(self._table).where(self._table.c.id == job_id).values(state=state, **values))
-        return state
 
     def _row(self, c: Connection, job_id: int) -> Row[Any]:
         row = c.execute(select(self._table).where(self._table.c.id == job_id)).first()

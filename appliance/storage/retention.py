@@ -1,8 +1,8 @@
-"""Makes room in the spool: what is analysed and delivered goes after some days, or earlier when the disk runs low.
+"""Makes room in the spool: files of ended work go after some days, or earlier when the disk runs low.
 
-What is not analysed, not delivered or waits for a person is never touched, however low the disk is: then radiographs
-are refused (`receive.reserve_mb`), and their senders keep them. What a writer left that died before its row was
-written goes after the same days.
+Files of radiographs that are not analysed, not delivered or parked are never removed, however low the disk is: then
+radiographs are refused (`receive.reserve_mb`), and their senders keep them. Files without a row, left by a writer that
+died before it wrote the row, go after the same days.
 """
 
 from __future__ import annotations
@@ -14,32 +14,29 @@ from datetime import timedelta
 from sqlalchemy import CompoundSelect, Engine, func, or_, select, union, update
 
 from appliance.clock import now
-from appliance.config import MEGABYTE, Retention
-from appliance.domain.job import State
+from appliance.domain.job import ENDED
 
 from .database import readers
 from .spool import FileSpool
-from .tables import analyses, deliveries, instances, reports_received, results, studies
-
-ENDED = (State.DONE, State.NOT_ANALYSED, State.DROPPED)
-"""States in which nobody needs the bytes any more, unless a person asks to try again."""
+from .tables import analyses, deliveries, instances, radiologist_reports, results, studies
 
 AT_A_TIME = 100
-"""Instances that are removed in one transaction, which others wait for; digests that one query asks for."""
+"""Instances removed in one transaction, which other writers wait for; digests in one query."""
 
 UNCLAIMED = timedelta(days=1)
-"""Whoever keeps a file refers to it within its lease (`queue.LEASE_S`), or has lost it: a day is well beyond."""
+"""A writer refers to its file within its lease (`queue.LEASE_S`), or has lost the lease: a day is well beyond."""
 
 log = logging.getLogger(__name__)
 
 
-def prune(engine: Engine, spool: FileSpool, config: Retention) -> int:
-    """Remove what may go, oldest first and some at a time; of how many instances.
+def prune_instances(engine: Engine, spool: FileSpool, *, days: float, prune_below_bytes: int) -> int:
+    """Remove the files of instances whose work ended `days` ago, oldest first and some at a time; return their number.
 
-    Their rows stay, so that the same bytes sent again are still known.
+    When less than `prune_below_bytes` is free, files go however young they are. The rows stay, so that the same bytes
+    sent again are known.
     """
-    limit = now() - timedelta(days=config.days)
-    if spool.free_bytes() < config.prune_below_mb * MEGABYTE:
+    limit = now() - timedelta(days=days)
+    if spool.free_bytes() < prune_below_bytes:
         limit = now()
     needed = (
         select(deliveries.c.id)
@@ -63,27 +60,33 @@ def prune(engine: Engine, spool: FileSpool, config: Retention) -> int:
     with readers(engine).connect() as c:
         if c.execute(ended.limit(1)).first() is None:
             return 0
-    with engine.begin() as c:  # nobody can take a job up again meanwhile
+    with engine.begin() as c:  # the write lock: no job can be retried meanwhile
         rows = c.execute(ended).all()
         same_study = deliveries.c.study_instance_uid == results.c.study_instance_uid
-        answers = select(deliveries.c.digest).join(results, same_study).where(deliveries.c.digest != "").distinct()
+        artefacts = select(deliveries.c.digest).join(results, same_study).where(deliveries.c.digest != "").distinct()
         pictures = select(results.c.picture_digest).where(results.c.picture_digest != "")
         for row in rows:
-            mine = results.c.analysis_id == row.analysis_id
-            made = [*c.execute(answers.where(mine)).scalars(), *c.execute(pictures.where(mine)).scalars()]
-            for digest in (row.digest, *made):
+            of_analysis = results.c.analysis_id == row.analysis_id
+            rendered = [
+                *c.execute(artefacts.where(of_analysis)).scalars(),
+                *c.execute(pictures.where(of_analysis)).scalars(),
+            ]
+            for digest in (row.digest, *rendered):
                 spool.remove(digest)
         c.execute(update(instances).where(instances.c.id.in_([r.id for r in rows])).values(pruned_at=now()))
-    log.info("%d radiographs that were analysed and delivered are removed from the spool", len(rows))
+    log.info("removed %d analysed and delivered radiographs from the spool", len(rows))
     return len(rows)
 
 
-def prune_reports(engine: Engine, spool: FileSpool, config: Retention) -> int:
-    """Remove radiologists' reports that came `config.days` ago, some at a time; how many. Their rows stay."""
+def prune_radiologist_reports(engine: Engine, spool: FileSpool, *, days: float) -> int:
+    """Remove the messages of radiologist reports received `days` ago, some at a time; return their number.
+
+    The rows stay.
+    """
     old = (
-        select(reports_received.c.id, reports_received.c.digest)
-        .where(reports_received.c.pruned_at.is_(None))
-        .where(reports_received.c.received_at < now() - timedelta(days=config.days))
+        select(radiologist_reports.c.id, radiologist_reports.c.digest)
+        .where(radiologist_reports.c.pruned_at.is_(None))
+        .where(radiologist_reports.c.received_at < now() - timedelta(days=days))
         .limit(AT_A_TIME)
     )
     with readers(engine).connect() as c:
@@ -93,18 +96,18 @@ def prune_reports(engine: Engine, spool: FileSpool, config: Retention) -> int:
         rows = c.execute(old).all()
         for row in rows:
             spool.remove(row.digest)
-        gone = reports_received.c.id.in_([row.id for row in rows])
-        c.execute(update(reports_received).where(gone).values(pruned_at=now()))
+        gone = radiologist_reports.c.id.in_([row.id for row in rows])
+        c.execute(update(radiologist_reports).where(gone).values(pruned_at=now()))
     return len(rows)
 
 
-def prune_unclaimed(engine: Engine, spool: FileSpool, config: Retention, folder: int) -> int:
-    """Remove from one folder of the spool what no row refers to after `config.days`; how many files.
+def prune_unclaimed(engine: Engine, spool: FileSpool, folder: int, *, days: float) -> int:
+    """Remove files of `days` and more that no row refers to from one folder of the spool; return their number.
 
-    A writer leaves them who died, or lost his lease, between the file and its row. Files from before the first
-    radiograph that this database knows are another's, which may have been taken for this one by mistake: they stay.
+    A writer that died or lost its lease between the file and the row leaves such a file. Files older than the first
+    radiograph in this database stay: they may belong to another database, if the spool was configured by mistake.
     """
-    least_s = max(timedelta(days=config.days), UNCLAIMED).total_seconds()
+    least_s = max(timedelta(days=days), UNCLAIMED).total_seconds()
     with readers(engine).connect() as c:
         first = c.execute(select(func.min(instances.c.received_at))).scalar()
         if first is None:
@@ -116,17 +119,17 @@ def prune_unclaimed(engine: Engine, spool: FileSpool, config: Retention, folder:
     for digest in unclaimed:
         spool.remove_old(digest, least_s)
     if unclaimed:
-        log.info("%d files that nothing refers to are removed from the spool", len(unclaimed))
+        log.info("removed %d files without a row from the spool", len(unclaimed))
     return len(unclaimed)
 
 
 def _claimed(digests: Collection[str]) -> CompoundSelect[tuple[str]]:
-    """Those of the digests that a row refers to, each looked up by an index: the tables keep every row for good."""
+    """Return the query for those digests that a row refers to; it uses indexes, since rows are never removed."""
     return union(
         select(instances.c.digest).where(instances.c.digest.in_(digests), instances.c.pruned_at.is_(None)),
         select(deliveries.c.digest).where(deliveries.c.digest.in_(digests)),
         select(results.c.picture_digest).where(results.c.picture_digest.in_(digests)),
-        select(reports_received.c.digest).where(
-            reports_received.c.digest.in_(digests), reports_received.c.pruned_at.is_(None)
+        select(radiologist_reports.c.digest).where(
+            radiologist_reports.c.digest.in_(digests), radiologist_reports.c.pruned_at.is_(None)
         ),
     )

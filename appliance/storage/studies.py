@@ -1,36 +1,39 @@
-"""What is said of a study: when it is due, the radiographs that it is made of, its revisions, what is taken back."""
+"""The reports of studies: when one is due, its radiographs, its revisions, and rejected radiographs."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, exists, insert, or_, select, update
 
 from appliance.clock import now
-from appliance.config import Study
-from appliance.domain.job import State
+from appliance.domain.job import Backoff, Event, Lease, Settling, State
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor, Result
 from appliance.domain.study import StudyResult
 
 from .database import readers
-from .outgoing import Outgoing, drop, queue_deliveries, supersede
+from .deliveries import Outgoing, queue_deliveries, supersede
+from .queue import Queue
 from .tables import analyses, deliveries, instances, results, studies, study_results
-
-REJECTED = ReasonCode.SOURCE_REJECTED
-"""Code of what is not done any more, since an archive has rejected the radiograph that it is about."""
+from .transitions import add_job, drop_jobs, move_job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A radiograph of a study: its latest result, and where its bytes and its overlay lie in the spool.
+class StudyPart:
+    """A radiograph of a study: one result, with the files in the spool that it was made from and with.
 
-    `picture_digest` is empty where there is no overlay; bytes and overlay may be gone by retention. `patient_digest` is
-    empty where the radiograph names no patient.
+    Attributes
+    ----------
+    patient_digest
+        Digest of the patient; empty where the radiograph names none.
+    digest
+        File of the radiograph; retention may have removed it.
+    picture_digest
+        File of the overlay; empty where there is none, and retention may have removed it.
     """
 
     result_id: int
@@ -48,46 +51,57 @@ _PARTS = (
 )
 
 
-def queue_study(c: Connection, study_instance_uid: str, settling: Study) -> None:
-    """The study is due when nothing more came for a while; whoever reports on it meanwhile finds the lease lost."""
+class StudyQueue(Queue):
+    """The studies to report on."""
+
+    def __init__(
+        self, engine: Engine, owner: str, *, most_attempts: int | None = None, backoff: Backoff | None = None
+    ) -> None:
+        super().__init__(engine, studies, owner, most_attempts=most_attempts, backoff=backoff)
+
+    def lease(self, most: int = 1) -> list[Lease]:
+        """Lease up to `most` settled studies, the oldest job first."""
+        return self._lease(_has_settled(), most=most)
+
+
+def queue_study(c: Connection, study_instance_uid: str, settling: Settling) -> None:
+    """Queue the study, due when it has settled; a role that reports on it just now finds its lease lost."""
     moment = now()
     row = c.execute(select(studies).where(studies.c.study_instance_uid == study_instance_uid)).first()
-    waits = row is not None and row.state in (State.QUEUED, State.LEASED)
-    since = row.created_at if row is not None and waits else moment
-    due = min(moment + timedelta(seconds=settling.settle_s), since + timedelta(seconds=settling.longest_s))
-    values = {
-        "state": State.QUEUED,
+    if row is None:
+        due = settling.due(moment, moment)
+        add_job(c, studies, study_instance_uid=study_instance_uid, not_before=due, created_at=moment)
+        return
+    since = row.created_at if row.state in (State.QUEUED, State.LEASED) else moment
+    fresh = {
         "attempts": 0,
-        "not_before": due,
+        "not_before": settling.due(moment, since),
         "lease_owner": None,
-        "code": "",
+        "code": ReasonCode.NONE,
         "reason": "",
         "created_at": since,
         "finished_at": None,
     }
-    if row is None:
-        c.execute(insert(studies).values(study_instance_uid=study_instance_uid, **values))
-    else:
-        c.execute(update(studies).where(studies.c.id == row.id).values(**values))
+    move_job(c, studies, row.id, Event.NEW_RESULT, **fresh)
 
 
-def settled() -> ColumnElement[bool]:
-    """Whether a due study has no radiograph in the queue that came before it was due, and might be one of its own.
+def _has_settled() -> ColumnElement[bool]:
+    """Return the condition that no radiograph waits for its first analysis that came before the study was due.
 
-    What was tried already is not waited for.
+    Such a radiograph might belong to the study. A radiograph that was tried already is not waited for.
     """
     untried = or_(analyses.c.state == State.LEASED, (analyses.c.state == State.QUEUED) & (analyses.c.attempts == 0))
     came = select(analyses.c.id).join(instances, analyses.c.instance_id == instances.c.id)
     return ~came.where(untried, instances.c.received_at < studies.c.not_before).exists()
 
 
-def parts_of(engine: Engine, study_id: int, *, standing: bool = True) -> list[Part]:
-    """The radiographs of a study with their results, newest last.
+def parts_of_study(engine: Engine, study_id: int, *, standing: bool = True) -> list[StudyPart]:
+    """Return the radiographs of a study with their results, newest last.
 
     Parameters
     ----------
     standing
-        Only the newest result of each, and none that was taken back; else every result that there ever was.
+        Return the newest result of each radiograph, without rejected ones; False: return every result ever made.
     """
     in_study = select(studies.c.study_instance_uid).where(studies.c.id == study_id).scalar_subquery()
     with engine.connect() as c:
@@ -95,7 +109,7 @@ def parts_of(engine: Engine, study_id: int, *, standing: bool = True) -> list[Pa
         query = query.where(_stands()) if standing else query
         rows = c.execute(query.order_by(results.c.id)).all()
     return [
-        Part(
+        StudyPart(
             result_id=row.id,
             patient_digest=row.patient_digest,
             result=Result.from_json(row.record),
@@ -108,21 +122,21 @@ def parts_of(engine: Engine, study_id: int, *, standing: bool = True) -> list[Pa
 
 
 def _stands() -> ColumnElement[bool]:
-    """Whether a result is the newest of its radiograph, in whatever study, and was not taken back."""
+    """Return the condition that a result is the newest of its radiograph, in any study, and was not taken back."""
     later = results.alias()
     newer = exists().where(later.c.sop_instance_uid == results.c.sop_instance_uid, later.c.id > results.c.id)
     return results.c.taken_back_at.is_(None) & ~newer.correlate(results)
 
 
 def latest_study_result(c: Connection, study_instance_uid: str) -> tuple[int, StudyResult] | None:
-    """What was last said of a study, with its id; None if it was not reported on yet."""
+    """Return the newest result of a study with its id; None if the study was not reported on yet."""
     query = select(study_results).join(studies).where(studies.c.study_instance_uid == study_instance_uid)
     row = c.execute(query.order_by(study_results.c.revision.desc()).limit(1)).first()
     return (row.id, _study_result(c, study_instance_uid, row)) if row else None
 
 
-def reports_of(engine: Engine, ids: Collection[int]) -> dict[int, tuple[StudyResult, list[int]]]:
-    """What was said of studies, by the ids of `study_results`, each with the ids of its results."""
+def study_results_by_id(engine: Engine, ids: Collection[int]) -> dict[int, tuple[StudyResult, list[int]]]:
+    """Return results of studies by their ids, each with the ids of the radiographs' results in it."""
     columns = (*study_results.c, studies.c.study_instance_uid)
     query = select(*columns).join(studies, study_results.c.study_id == studies.c.id)
     with readers(engine).connect() as c:
@@ -130,19 +144,24 @@ def reports_of(engine: Engine, ids: Collection[int]) -> dict[int, tuple[StudyRes
         return {row.id: (_study_result(c, row.study_instance_uid, row), json.loads(row.result_ids)) for row in rows}
 
 
-def unsaid(c: Connection, study_id: int, revision: int) -> tuple[tuple[str, int], ...]:
-    """What reports before that revision told and no result says now, in this study or another: `StudyResult.unsaid`."""
+def retracted_statements(c: Connection, study_id: int, revision: int) -> tuple[tuple[str, int], ...]:
+    """Return statements of reports before `revision` that no result makes now, in this study or another.
+
+    The form is that of `StudyResult.unsaid`: SOP Instance UID and number of the region.
+    """
     earlier = (study_results.c.study_id == study_id) & (study_results.c.revision < revision)
     ids = {
         i for text in c.execute(select(study_results.c.result_ids).where(earlier)).scalars() for i in json.loads(text)
     }
-    told = _statements(c, results.c.id.in_(ids))
-    stand = _statements(c, results.c.sop_instance_uid.in_(told), _stands())
-    return tuple((uid, n) for uid, most in told.items() for n in range(stand.get(uid, 0) + 1, most + 1))
+    earlier_counts = _count_statements(c, results.c.id.in_(ids))
+    counts = _count_statements(c, results.c.sop_instance_uid.in_(earlier_counts), _stands())
+    return tuple(
+        (uid, number) for uid, most in earlier_counts.items() for number in range(counts.get(uid, 0) + 1, most + 1)
+    )
 
 
-def _statements(c: Connection, *which: ColumnElement[bool]) -> dict[str, int]:
-    """By SOP Instance UID: the most that one of those results says of a radiograph."""
+def _count_statements(c: Connection, *which: ColumnElement[bool]) -> dict[str, int]:
+    """Return, by SOP Instance UID, the largest number of statements that one of those results makes."""
     most: dict[str, int] = {}
     query = select(results.c.sop_instance_uid, results.c.record).where(*which).order_by(results.c.id)
     for uid, record in c.execute(query).tuples():
@@ -167,14 +186,14 @@ def _study_result(c: Connection, study_instance_uid: str, row: Row[Any]) -> Stud
         results=tuple(Result.from_json(records[i]) for i in ids),
         revision=row.revision,
         predecessor=predecessor,
-        unsaid=unsaid(c, row.study_id, row.revision),
+        unsaid=retracted_statements(c, row.study_id, row.revision),
     )
 
 
 def record_study_result(
     c: Connection, study_id: int, study: StudyResult, result_ids: list[int], outgoing: Iterable[Outgoing]
 ) -> None:
-    """Write what is said of a study and its deliveries within the transaction that ends the study's job."""
+    """Write the result of a study and its deliveries within the transaction that ends the study's job."""
     earlier = select(study_results.c.id).where(study_results.c.study_id == study_id)
     supersede(c, deliveries.c.study_result_id.in_(earlier), study.revision)
     values = {
@@ -187,32 +206,34 @@ def record_study_result(
     queue_deliveries(c, outgoing, study.study_instance_uid, study_result_id=key[0] if key else None)
 
 
-def reject(c: Connection, sop_instance_uids: Collection[str], reason: str, settling: Study) -> None:
-    """An archive takes radiographs back: what is pending about them stays here, and reports leave them out.
+def reject_radiographs(c: Connection, sop_instance_uids: Collection[str], reason: str, settling: Settling) -> None:
+    """Drop everything pending about radiographs that an archive rejected, and leave them out of later reports.
 
-    What has left already is for a person to withdraw.
+    Artefacts that have left already are for a person to withdraw.
     """
     rejected = results.c.sop_instance_uid.in_(sop_instance_uids)
     of_instances = select(instances.c.id).where(instances.c.sop_instance_uid.in_(sop_instance_uids))
-    drop(c, analyses, analyses.c.instance_id.in_(of_instances), REJECTED, reason)
-    take_back(c, rejected)
+    drop_jobs(c, analyses, analyses.c.instance_id.in_(of_instances), ReasonCode.SOURCE_REJECTED, reason)
+    take_results_back(c, rejected)
     in_studies = set(c.execute(select(results.c.study_instance_uid).where(rejected)).scalars())
     of_reports = deliveries.c.study_result_id.is_not(None) & deliveries.c.study_instance_uid.in_(in_studies)
     about = or_(deliveries.c.result_id.in_(select(results.c.id).where(rejected)), of_reports)
-    drop(c, deliveries, about, REJECTED, reason)
+    drop_jobs(c, deliveries, about, ReasonCode.SOURCE_REJECTED, reason)
     for study_instance_uid in in_studies:
-        report_anew(c, study_instance_uid, settling, REJECTED, reason)
+        report_again_or_drop(c, study_instance_uid, settling, ReasonCode.SOURCE_REJECTED, reason)
 
 
-def take_back(c: Connection, which: ColumnElement[bool]) -> None:
-    """No report speaks of these results any more."""
+def take_results_back(c: Connection, which: ColumnElement[bool]) -> None:
+    """Leave these results out of every later report."""
     c.execute(update(results).where(which, results.c.taken_back_at.is_(None)).values(taken_back_at=now()))
 
 
-def report_anew(c: Connection, study_instance_uid: str, settling: Study, code: ReasonCode, reason: str) -> None:
-    """A study that has lost a radiograph is reported on with what is left, or no more."""
+def report_again_or_drop(
+    c: Connection, study_instance_uid: str, settling: Settling, code: ReasonCode, reason: str
+) -> None:
+    """Queue a study that has lost a radiograph; drop its job if no radiograph is left."""
     standing = select(results.c.id).where(results.c.study_instance_uid == study_instance_uid, _stands())
     if c.execute(standing.limit(1)).first():
         queue_study(c, study_instance_uid, settling)
         return
-    drop(c, studies, studies.c.study_instance_uid == study_instance_uid, code, reason)
+    drop_jobs(c, studies, studies.c.study_instance_uid == study_instance_uid, code, reason)

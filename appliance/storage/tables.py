@@ -1,8 +1,10 @@
-"""The tables, as SQLAlchemy Core: what was received, what is to be done, what was answered, who is alive."""
+"""The tables, as SQLAlchemy Core: instances, jobs, results, deliveries, heartbeats and notices."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TypeVar
 
 from sqlalchemy import (
     Column,
@@ -19,9 +21,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
+from appliance.domain.artefact_kind import ArtefactKind
+from appliance.domain.job import State
+from appliance.domain.notice import Subject
+from appliance.domain.reason import ReasonCode
+
+E = TypeVar("E", bound=StrEnum)
+
 
 class Instant(TypeDecorator[datetime]):
-    """A moment: aware `datetime` in Python, Unix seconds in the database, so that every back end compares alike."""
+    """A point in time: aware `datetime` in Python, Unix seconds in the database, so that every back end compares alike."""
 
     impl = Float(53)
     cache_ok = True
@@ -31,6 +40,23 @@ class Instant(TypeDecorator[datetime]):
 
     def process_result_value(self, value: float | None, dialect: Dialect) -> datetime | None:
         return None if value is None else datetime.fromtimestamp(value, UTC)
+
+
+class Choice(TypeDecorator[E]):
+    """A member of one `StrEnum` in Python, its value in the database."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, members: type[E], length: int) -> None:
+        super().__init__(length)
+        self._members = members
+
+    def process_bind_param(self, value: E | None, dialect: Dialect) -> str | None:
+        return None if value is None else self._members(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:
+        return None if value is None else self._members(value)
 
 
 metadata = MetaData(
@@ -44,14 +70,14 @@ metadata = MetaData(
 
 
 def _job_columns() -> tuple[Column[object], ...]:
-    """What every queue has: see `appliance.domain.job`."""
+    """Return the columns of every queue; see `appliance.domain.job`."""
     return (
-        Column("state", String(16), nullable=False),
+        Column("state", Choice(State, 16), nullable=False),
         Column("attempts", Integer, nullable=False, default=0),
         Column("not_before", Instant, nullable=False),
         Column("lease_owner", String(128)),
         Column("lease_until", Instant),
-        Column("code", String(64), nullable=False, default=""),
+        Column("code", Choice(ReasonCode, 64), nullable=False, default=ReasonCode.NONE),
         Column("reason", Text, nullable=False, default=""),
         Column("created_at", Instant, nullable=False),
         Column("finished_at", Instant),
@@ -105,7 +131,7 @@ studies = Table(
     *_job_columns(),
     Index(None, "state", "not_before"),
 )
-"""One job per study, to report on it: due when it has settled, queued again by each new result."""
+"""One job per study, to report on the study: due when it has settled, queued again by each new result."""
 
 study_results = Table(
     "study_results",
@@ -126,24 +152,28 @@ deliveries = Table(
     Column("study_result_id", ForeignKey("study_results.id")),
     Column("study_instance_uid", String(64), nullable=False, index=True),
     Column("destination", String(64), nullable=False),
-    Column("kind", String(16), nullable=False),
+    Column("kind", Choice(ArtefactKind, 24), nullable=False),
+    Column("page", Integer, nullable=False, default=1),
     Column("identifier", String(128), nullable=False, index=True),
     Column("digest", String(64), nullable=False, index=True),
     *_job_columns(),
     Column("sent_class_uid", String(64), nullable=False, default=""),
     Column("sent_uid", String(64), nullable=False, default="", index=True),
     Column("transaction_uid", String(64), nullable=False, default="", index=True),
-    Column("refuted", Integer, nullable=False, default=0, server_default="0"),
+    Column("refuted", Integer, nullable=False, default=0),
     Column("stored_at", Instant),
+    Column("unanswered_at", Instant),
     Column("proven_at", Instant),
-    UniqueConstraint("result_id", "destination", "kind"),
-    UniqueConstraint("study_result_id", "destination", "kind"),
+    UniqueConstraint("result_id", "destination", "kind", "page"),
+    UniqueConstraint("study_result_id", "destination", "kind", "page"),
     Index(None, "destination", "state", "not_before"),
 )
-"""Each is of a radiograph's result or of a study's, one of the two; a withdrawal of neither.
+"""One artefact to one destination, of a radiograph's result or of a study's; a withdrawal belongs to neither.
 
-A PACS has it as `sent_uid` of `sent_class_uid` since `stored_at`; `transaction_uid` is the storage commitment that was
-asked for last, `proven_at` when the PACS vouched for it, `refuted` how often it did not have what it had stored.
+`page` counts from 1 the artefacts of one kind that one result has. A PACS has the artefact as `sent_uid` of
+`sent_class_uid` since `stored_at`. `transaction_uid` is the newest request for storage commitment, `unanswered_at` the
+time of the newest question for proof that no result came to, `proven_at` the time at which the PACS vouched for the
+artefact. `refuted` counts how often the PACS lacked an artefact that it had stored.
 """
 
 commitments = Table(
@@ -153,7 +183,7 @@ commitments = Table(
     Column("destination", String(64), nullable=False),
     Column("asked_at", Instant, nullable=False),
 )
-"""Requests for storage commitment: a report may come after the next one was asked for."""
+"""Requests for storage commitment: the result of one may come after the next request."""
 
 holds = Table(
     "holds",
@@ -162,10 +192,10 @@ holds = Table(
     Column("reason", Text, nullable=False),
     Column("since", Instant, nullable=False),
 )
-"""Destinations to which nothing leaves, by name; see `appliance.storage.gate`."""
+"""Destinations that nothing leaves for; see `appliance.storage.gate`."""
 
-reports_received = Table(
-    "reports_received",
+radiologist_reports = Table(
+    "radiologist_reports",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("sending_application", String(227), nullable=False),
@@ -180,9 +210,9 @@ reports_received = Table(
     Column("pruned_at", Instant),
     UniqueConstraint("sending_application", "control_id", "digest"),
 )
-"""Radiologists' reports that came over HL7, each message in the spool until it is pruned.
+"""Radiologist reports received over HL7, each message in the spool until it is pruned.
 
-`matched_study_instance_uid` is of a study of ours; empty where none was known when the report came.
+`matched_study_instance_uid` names a study of ours; it is empty where none was known when the report came.
 """
 
 roles = Table(
@@ -199,8 +229,8 @@ notices = Table(
     "notices",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("subject", String(16), nullable=False),
-    Column("code", String(64), nullable=False),
+    Column("subject", Choice(Subject, 16), nullable=False),
+    Column("code", Choice(ReasonCode, 64), nullable=False),
     Column("reason", String(256), nullable=False),
     Column("calling_ae_title", String(16), nullable=False),
     Column("called_ae_title", String(16), nullable=False),

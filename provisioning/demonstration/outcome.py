@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from sqlalchemy import Engine, Select, func, or_, select
+from sqlalchemy import Connection, Engine
 
 from appliance.domain.finding import Answer
 from appliance.domain.job import State
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
+from appliance.storage.overview import all_instances, deliveries_by_study
 from appliance.storage.studies import latest_study_result
-from appliance.storage.tables import analyses, deliveries, instances, results
 from provisioning.contact_sheet import write_contact_sheet
 
 from .artefacts import png_from_secondary_capture, text_from_structured_report
@@ -53,44 +53,40 @@ def bars(console: Console) -> Progress:
 
 
 def rows_of(engine: Engine, sent: dict[str, Sent]) -> Iterator[Row]:
-    """What became of each radiograph that was sent, in the order of receipt."""
-    joined = instances.join(analyses, analyses.c.instance_id == instances.c.id)
+    """Yield a row for each radiograph that was sent, in the order of receipt."""
     with engine.connect() as c:
-        for job in c.execute(
-            select(instances.c.sop_instance_uid, analyses.c.id, analyses.c.code, analyses.c.reason)
-            .select_from(joined)
-            .order_by(analyses.c.id)
-        ).all():
-            of = sent.get(job.sop_instance_uid)
-            if of is None:
+        for instance in all_instances(c):
+            radiograph = sent.get(instance.sop_instance_uid)
+            if radiograph is None:
                 continue
-            found = c.execute(_newest_result(job.id)).first()
-            result = Result.from_json(found.record) if found else None
-            study, arrived = None, None
-            if found and result:
+            result, study, in_pacs_s = None, None, None
+            if instance.newest:
+                result = instance.newest.result
                 _, study = latest_study_result(c, result.study_instance_uid) or (0, None)
-                about = or_(deliveries.c.result_id == found.id, deliveries.c.study_result_id.is_not(None))
-                arrived = c.execute(
-                    select(func.min(deliveries.c.finished_at)).where(
-                        deliveries.c.study_instance_uid == result.study_instance_uid,
-                        about,
-                        deliveries.c.destination == "pacs",
-                        deliveries.c.state == State.DONE,
-                    )
-                ).scalar_one()
+                arrived_at = _first_arrival(c, result.study_instance_uid, instance.newest.result_id)
+                in_pacs_s = (arrived_at - radiograph.at).total_seconds() if arrived_at else None
             yield Row(
-                name=of.name,
+                name=radiograph.name,
                 result=result,
                 study=study,
-                code=job.code,
-                reason=job.reason,
-                in_pacs_s=(arrived - of.at).total_seconds() if arrived else None,
+                code=instance.code,
+                reason=instance.reason,
+                in_pacs_s=in_pacs_s,
             )
 
 
-def _newest_result(analysis_id: int) -> Select[tuple[int, str]]:
-    query = select(results.c.id, results.c.record).where(results.c.analysis_id == analysis_id)
-    return query.order_by(results.c.id.desc())
+def _first_arrival(c: Connection, study_instance_uid: str, result_id: int) -> datetime | None:
+    """Return the time at which the PACS had the first object about a radiograph or its study."""
+    of_study = deliveries_by_study(c, [study_instance_uid]).get(study_instance_uid, [])
+    arrivals = [
+        delivery.finished_at
+        for delivery in of_study
+        if (delivery.result_id == result_id or delivery.study_result_id is not None)
+        and delivery.destination == "pacs"
+        and delivery.state is State.DONE
+        and delivery.finished_at
+    ]
+    return min(arrivals, default=None)
 
 
 def render(folder: Path, rows: list[Row], console: Console) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydicom import dcmread
 from rich.console import Console
 from rich.markup import escape
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine
 
 from appliance.clock import now
 from appliance.config import Configuration, read_configuration
@@ -27,7 +27,8 @@ from appliance.errors import Fault, Rejected
 from appliance.service.roles.start import ROLES
 from appliance.service.supervisor import Supervisor
 from appliance.storage.database import open_database, readers
-from appliance.storage.tables import analyses, deliveries, roles, studies
+from appliance.storage.heartbeats import heartbeats
+from appliance.storage.overview import count_analyses, count_deliveries, count_studies
 from provisioning.phantoms import VIEWS, instance_from_phantom, phantom
 from provisioning.radiograph_files import find_radiograph_files, pick_evenly, read_instance
 
@@ -166,7 +167,7 @@ def _wait_for_roles(engine: Engine, supervisor: Supervisor, folder: Path, consol
         while time.monotonic() < deadline:
             supervisor.watch()
             with readers(engine).connect() as c:
-                if c.execute(select(func.count()).select_from(roles)).scalar_one() == len(ROLES):
+                if len(heartbeats(c)) == len(ROLES):
                     return
             time.sleep(0.05)
     raise Fault(ReasonCode.DEMO_START, f"not every role was up after {START_TIMEOUT_S} s: see {folder}/logs")
@@ -197,19 +198,19 @@ def _send(inputs: list[tuple[str, Path]], config: Configuration, console: Consol
 def _follow(engine: Engine, total: int, watch: Callable[[], None], console: Console) -> None:
     """Bars until every radiograph is analysed and every answer has arrived."""
     with bars(console) as progress:
-        states = {
-            t: progress.add_task(n, total=m)
-            for t, n, m in ((analyses, "analysed", total), (studies, "reported", 0), (deliveries, "delivered", 0))
+        bars_by_queue = {
+            count_analyses: progress.add_task("analysed", total=total),
+            count_studies: progress.add_task("reported", total=0),
+            count_deliveries: progress.add_task("delivered", total=0),
         }
         while True:
             watch()
             open_jobs = 0
-            for table, bar in states.items():
+            for count_jobs, bar in bars_by_queue.items():
                 with engine.connect() as c:
-                    query = select(table.c.state, func.count()).group_by(table.c.state)
-                    counts: dict[str, int] = dict(c.execute(query).tuples().all())
-                waiting = sum(counts.get(s, 0) for s in WORKING)
-                everything = sum(counts.values())
+                    counts = count_jobs(c)
+                waiting = sum(count.jobs for count in counts if count.state in WORKING)
+                everything = sum(count.jobs for count in counts)
                 progress.update(bar, total=everything, completed=everything - waiting)
                 open_jobs += waiting
             if not open_jobs:

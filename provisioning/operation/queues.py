@@ -1,4 +1,4 @@
-"""What `osteon queue` shows and does: the three queues under one kind of name, such as ``analysis:12``."""
+"""The commands of `osteon queue`: list, show, retry, drop and reroute jobs, hold and release destinations."""
 
 from __future__ import annotations
 
@@ -6,35 +6,48 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Table, false, or_, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Engine
 
 from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
-from appliance.domain.job import Event, ImpossibleTransition, State
+from appliance.domain.artefact_kind import ArtefactKind
+from appliance.domain.job import ImpossibleTransition, State
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
-from appliance.reporting.hl7.order_update import ORDER
 from appliance.storage.database import open_database, readers
 from appliance.storage.gate import EVERY, Gate
-from appliance.storage.outbox import UNSENT, WITHDRAWN, take_elsewhere
+from appliance.storage.inspection import (
+    SETTLED,
+    JobSummary,
+    QueueName,
+    all_jobs,
+    find_delivery,
+    job_details,
+    jobs_about,
+    open_jobs,
+)
+from appliance.storage.instances import AnalysisQueue
+from appliance.storage.outbox import DeliveryQueue
 from appliance.storage.queue import Queue
-from appliance.storage.tables import analyses, deliveries, instances, results, studies, study_results
+from appliance.storage.studies import StudyQueue
 
-TABLES = {"analysis": analyses, "study": studies, "delivery": deliveries}
-SETTLED = (State.DONE, State.DROPPED)
-DICOM_KINDS = frozenset({"sc", "summary", "sr", "pr", "ko", "rejection"})
-"""Kinds of artefacts that a PACS takes."""
+OWNER = "command"
+"""Owner of the queues here, which lease nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A line of the list."""
+    """One line of `osteon queue list`.
+
+    Attributes
+    ----------
+    what
+        The content of the job: sender of a radiograph, or artefact and destination.
+    """
 
     name: str
-    state: str
-    code: str
+    state: State
+    code: ReasonCode
     what: str
     attempts: int
     since: datetime
@@ -42,185 +55,194 @@ class Job:
 
 
 def jobs(config: Configuration, everything: bool, uid: str | None = None) -> Iterator[Job]:
-    """The jobs that a person may want to look at, oldest first; with `uid`, all about that instance or study."""
-    engine = readers(open_database(config.database))
-    with engine.connect() as c:
-        senders = dict(c.execute(select(instances.c.id, instances.c.calling_ae_title)).tuples().all())
-        for kind, table in TABLES.items():
-            query = select(table).order_by(table.c.id)
+    """Yield the jobs that a person may have to look at, oldest first.
+
+    Parameters
+    ----------
+    everything
+        Yield ended jobs too.
+    uid
+        Yield all jobs about the instance or study of that UID instead.
+    """
+    with readers(open_database(config.database)).connect() as c:
+        for queue in QueueName:
             if uid:
-                query = query.where(_about(table, uid))
-            elif not everything:
-                query = query.where(table.c.state.not_in(SETTLED))
-            for row in c.execute(query):
-                what = "report"
-                if table is analyses:
-                    what = f"from {senders[row.instance_id]}"
-                elif table is deliveries:
-                    what = f"{row.kind} to {row.destination}"
-                since = row.finished_at or row.created_at
+                found = jobs_about(c, queue, uid)
+            elif everything:
+                found = all_jobs(c, queue)
+            else:
+                found = open_jobs(c, queue)
+            for job in found:
                 yield Job(
-                    name=f"{kind}:{row.id}",
-                    state=row.state,
-                    code=row.code,
-                    what=what,
-                    attempts=row.attempts,
-                    since=since,
-                    reason=row.reason,
+                    name=job.name,
+                    state=job.state,
+                    code=job.code,
+                    what=_content(job),
+                    attempts=job.attempts,
+                    since=job.since,
+                    reason=job.reason,
                 )
 
 
-def _about(table: Table, uid: str) -> ColumnElement[bool]:
-    """Whether a job is about the instance or the study of that UID; the study is known from its answers."""
-    of_instance = select(analyses.c.id).join(instances).where(instances.c.sop_instance_uid == uid)
-    in_study = select(results.c.analysis_id).where(results.c.study_instance_uid == uid)
-    wanted = or_(analyses.c.id.in_(of_instance), analyses.c.id.in_(in_study))
-    if table is analyses:
-        return wanted
-    return table.c.study_instance_uid.in_(select(results.c.study_instance_uid).join(analyses).where(wanted))
+def _content(job: JobSummary) -> str:
+    match job.queue:
+        case QueueName.ANALYSIS:
+            return f"from {job.peer}"
+        case QueueName.DELIVERY:
+            return f"{job.artefact} to {job.peer}"
+        case QueueName.STUDY:
+            return "report"
 
 
-def one_job(config: Configuration, name: str) -> dict[str, Any]:
-    """Every column of a job, and what it is about."""
-    table, job_id = _parse(name)
-    engine = readers(open_database(config.database))
-    with engine.connect() as c:
-        row = c.execute(select(table).where(table.c.id == job_id)).first()
-        if row is None:
-            raise _absent(name)
-        known = dict(row._mapping)
-        if table is analyses:
-            instance = c.execute(select(instances).where(instances.c.id == row.instance_id)).one()
-            query = select(results.c.record).where(results.c.analysis_id == job_id).order_by(results.c.id.desc())
-            found = c.execute(query).first()
-            known |= {"instance": dict(instance._mapping), "result": json.loads(found.record) if found else None}
-        elif table is deliveries and row.result_id is not None:
-            source = select(results.c.sop_instance_uid).where(results.c.id == row.result_id)
-            known["source_sop_instance_uid"] = c.execute(source).scalar_one()
-    return known
+def one_job(config: Configuration, name: str) -> dict[str, object]:
+    """Return all that is known about a job, for display.
+
+    Raises
+    ------
+    Rejected
+        ``no_such_job``.
+    """
+    queue, job_id = _parse(name)
+    with readers(open_database(config.database)).connect() as c:
+        details = job_details(c, queue, job_id)
+    if details is None:
+        raise _no_such_job(name)
+    shown = details.job
+    if queue is QueueName.ANALYSIS:
+        result = json.loads(details.result.to_json()) if details.result else None
+        shown |= {"instance": details.instance, "result": result}
+    elif details.source_sop_instance_uid is not None:
+        shown["source_sop_instance_uid"] = details.source_sop_instance_uid
+    return shown
 
 
 def retry(config: Configuration, name: str) -> State:
-    """Queue a job again, at once."""
-    return _command(open_database(config.database), name, Event.RETRY, "")
+    """Queue a job again, at once; return its new state.
 
-
-def drop(config: Configuration, name: str, reason: str) -> State:
-    """Give a job up for good."""
-    return _command(open_database(config.database), name, Event.DROP, reason)
-
-
-def reroute(config: Configuration, name: str, to: str) -> State:
-    """Send a delivery to another destination of the same kind instead, at once."""
-    table, job_id = _parse(name)
-    destination = next((d for d in config.destinations if d.name == to), None)
-    if table is not deliveries or destination is None:
-        raise Rejected(
-            ReasonCode.NO_SUCH_DESTINATION, f"a delivery goes to a destination of the configuration, not {to!r}"
-        )
-    engine = open_database(config.database)
-    with readers(engine).connect() as c:
-        row = c.execute(select(deliveries.c.kind, deliveries.c.state).where(deliveries.c.id == job_id)).first()
-    if row is None:
-        raise _absent(name)
-    if row.state in SETTLED:
-        raise Rejected(ReasonCode.IMPOSSIBLE, f"{name} is {row.state}: only what still waits can go elsewhere")
-    if not takes(destination, row.kind):
-        raise Rejected(ReasonCode.OTHER_KIND, f"{to} takes no {row.kind}: name a destination of the same kind")
-    if not _gets(destination, row.kind):
-        raise Rejected(
-            ReasonCode.NOT_CONFIGURED, f"{to} gets no {row.kind}, and so no correction of it: configure that first"
-        )
-    _still_to_be_said(engine, name, to)
+    Raises
+    ------
+    Rejected
+        ``no_such_job``, ``impossible``; for a delivery also ``withdrawn`` and ``outdated``.
+    """
+    queue, job_id = _queue_of(open_database(config.database), name)
     try:
-        return take_elsewhere(engine, job_id, to)
-    except IntegrityError:
-        raise Rejected(
-            ReasonCode.ALREADY_THERE, f"the same answer has a delivery to {to} already: drop {name}"
-        ) from None
+        return queue.retry(job_id)
+    except KeyError:
+        raise _no_such_job(name) from None
     except ImpossibleTransition as error:
         raise Rejected(ReasonCode.IMPOSSIBLE, f"{name}: {error}") from error
 
 
-def takes(destination: DestinationConfig, kind: str) -> bool:
-    """Whether artefacts of that kind go to destinations of that kind."""
-    if kind.split()[0] in DICOM_KINDS:  # without the page
+def drop(config: Configuration, name: str, reason: str) -> State:
+    """Give a job up for good; return its new state.
+
+    Raises
+    ------
+    Rejected
+        ``no_such_job``, ``impossible``.
+    """
+    queue, job_id = _queue_of(open_database(config.database), name)
+    try:
+        return queue.drop(job_id, reason)
+    except KeyError:
+        raise _no_such_job(name) from None
+    except ImpossibleTransition as error:
+        raise Rejected(ReasonCode.IMPOSSIBLE, f"{name}: {error}") from error
+
+
+def reroute(config: Configuration, name: str, to: str) -> State:
+    """Send a delivery to another destination of the same kind instead, at once; return its new state.
+
+    Raises
+    ------
+    Rejected
+        ``no_such_destination``, ``no_such_job``, ``impossible``, ``other_kind``, ``not_configured``, ``withdrawn``,
+        ``outdated``, ``already_there``.
+    """
+    queue, job_id = _parse(name)
+    destination = next((d for d in config.destinations if d.name == to), None)
+    if queue is not QueueName.DELIVERY or destination is None:
+        reason = f"a delivery goes to a destination of the configuration, not {to!r}"
+        raise Rejected(ReasonCode.NO_SUCH_DESTINATION, reason)
+    engine = open_database(config.database)
+    with readers(engine).connect() as c:
+        delivery = find_delivery(c, job_id)
+    if delivery is None:
+        raise _no_such_job(name)
+    if delivery.state in SETTLED:
+        reason = f"{name} is {delivery.state}: only a delivery that waits or is parked can be rerouted"
+        raise Rejected(ReasonCode.IMPOSSIBLE, reason)
+    if not takes(destination, delivery.kind):
+        reason = f"{to} takes no {delivery.kind}: name a destination of the same kind"
+        raise Rejected(ReasonCode.OTHER_KIND, reason)
+    if not _is_configured_for(destination, delivery.kind):
+        reason = f"{to} gets no {delivery.kind}, and so no correction of it: configure that first"
+        raise Rejected(ReasonCode.NOT_CONFIGURED, reason)
+    try:
+        return DeliveryQueue(engine, OWNER).reroute(job_id, to)
+    except ImpossibleTransition as error:
+        raise Rejected(ReasonCode.IMPOSSIBLE, f"{name}: {error}") from error
+
+
+def takes(destination: DestinationConfig, kind: ArtefactKind) -> bool:
+    """Return whether destinations of that kind take artefacts of that kind."""
+    if kind.is_dicom:
         return isinstance(destination, DicomDestination)
-    return isinstance(destination, FhirDestination if kind.startswith("fhir") else Hl7Destination)
+    return isinstance(destination, FhirDestination if kind.is_fhir else Hl7Destination)
 
 
-def _gets(destination: DestinationConfig, kind: str) -> bool:
-    """Whether a destination gets artefacts of that kind by its configuration, and so what corrects them."""
+def _is_configured_for(destination: DestinationConfig, kind: ArtefactKind) -> bool:
+    """Return whether the configuration sends such artefacts, and so their corrections, to a destination."""
     if isinstance(destination, DicomDestination):
-        return kind == "rejection" or kind.split()[0] in destination.objects
-    return kind != ORDER or (isinstance(destination, Hl7Destination) and destination.flag in ("orm", "omi"))
+        return kind is ArtefactKind.REJECTION or kind.value in destination.objects
+    if kind is ArtefactKind.ORDER:
+        return isinstance(destination, Hl7Destination) and destination.flag in ("orm", "omi")
+    return True
 
 
 def hold(config: Configuration, to: str, reason: str) -> None:
-    """Let nothing leave for a destination, or for all (`gate.EVERY`), until `release`."""
+    """Let nothing leave for a destination, or for all (`gate.EVERY`), until `release`.
+
+    Raises
+    ------
+    Rejected
+        ``no_such_destination``.
+    """
     if to != EVERY and to not in [d.name for d in config.destinations]:
         raise Rejected(ReasonCode.NO_SUCH_DESTINATION, f"the configuration has no destination {to!r}")
     Gate(open_database(config.database)).shut(to, reason)
 
 
 def release(config: Configuration, to: str) -> None:
-    """Take a hold back."""
-    if not Gate(open_database(config.database)).open(to):
-        raise Rejected(ReasonCode.NOT_HELD, f"nothing is held for {to!r}")
-
-
-def _command(engine: Engine, name: str, event: Event, reason: str) -> State:
-    table, job_id = _parse(name)
-    others: dict[str, Any] = {}
-    if table is deliveries and event is Event.RETRY:
-        others = UNSENT | {"refuted": 0} | _still_to_be_said(engine, name)
-    try:
-        return Queue(engine, table, "command").command(job_id, event, reason, **others)
-    except KeyError:
-        raise _absent(name) from None
-    except ImpossibleTransition as error:
-        raise Rejected(ReasonCode.IMPOSSIBLE, f"{name}: {error}") from error
-
-
-def _still_to_be_said(engine: Engine, name: str, to: str | None = None) -> dict[str, Any]:
-    """Columns of a delivery that may go out again: that it was tried stays on record, for a withdrawal.
+    """Lift a hold.
 
     Raises
     ------
     Rejected
-        ``withdrawn``; ``outdated`` if a later answer for the same has a delivery to the same destination.
+        ``not_held``.
     """
-    d = deliveries.c
-    with readers(engine).connect() as c:
-        row = c.execute(select(deliveries).where(d.id == _parse(name)[1])).first()
-        if row is None:
-            raise _absent(name)
-        if row.code == WITHDRAWN:
-            raise Rejected(WITHDRAWN, f"{name} was taken back: analyse the radiograph again for a new answer")
-        is_later: ColumnElement[bool] = false()  # of a revocation
-        if row.result_id is not None:
-            film = select(results.c.sop_instance_uid).where(results.c.id == row.result_id).scalar_subquery()
-            newer = select(results.c.id).where(results.c.sop_instance_uid == film, results.c.id > row.result_id)
-            is_later = d.result_id.in_(newer)
-        elif row.study_result_id is not None:
-            s = study_results.c
-            study = select(s.study_id).where(s.id == row.study_result_id).scalar_subquery()
-            is_later = d.study_result_id.in_(select(s.id).where(s.study_id == study, s.id > row.study_result_id))
-        query = select(d.id).where(is_later, d.destination == (to or row.destination)).order_by(d.id.desc())
-        later = c.execute(query).scalar()
-    if later is not None:
-        raise Rejected(
-            ReasonCode.OUTDATED, f"{name} would go after a later answer for the same, delivery:{later}: drop it"
-        )
-    return {"attempts": min(row.attempts, 1)}
+    if not Gate(open_database(config.database)).open(to):
+        raise Rejected(ReasonCode.NOT_HELD, f"there is no hold for {to!r}")
 
 
-def _parse(name: str) -> tuple[Table, int]:
-    kind, _, number = name.partition(":")
-    if kind not in TABLES or not number.isdecimal():
-        raise Rejected(ReasonCode.NO_SUCH_JOB, f"{name!r} is not a job's name such as analysis:12 or delivery:40")
-    return TABLES[kind], int(number)
+def _queue_of(engine: Engine, name: str) -> tuple[Queue, int]:
+    queue, job_id = _parse(name)
+    match queue:
+        case QueueName.ANALYSIS:
+            return AnalysisQueue(engine, OWNER), job_id
+        case QueueName.STUDY:
+            return StudyQueue(engine, OWNER), job_id
+        case QueueName.DELIVERY:
+            return DeliveryQueue(engine, OWNER), job_id
 
 
-def _absent(name: str) -> Rejected:
+def _parse(name: str) -> tuple[QueueName, int]:
+    queue, _, number = name.partition(":")
+    if queue not in list(QueueName) or not number.isdecimal():
+        reason = f"{name!r} is not the name of a job, such as analysis:12 or delivery:40"
+        raise Rejected(ReasonCode.NO_SUCH_JOB, reason)
+    return QueueName(queue), int(number)
+
+
+def _no_such_job(name: str) -> Rejected:
     return Rejected(ReasonCode.NO_SUCH_JOB, f"there is no {name}: see osteon queue list --all")

@@ -18,6 +18,7 @@ from appliance.compute import Compute
 from appliance.config import Analyse, Configuration, DicomDestination
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset
+from appliance.domain.job import Settling
 from appliance.domain.received import Received
 from appliance.preprocessing.reference import displayed
 from appliance.service.analyser import Analyser
@@ -25,10 +26,9 @@ from appliance.service.artefacts import Renderer
 from appliance.service.instance_reader import Headers, Reader, Reading
 from appliance.service.pipeline_assembly import Workbench, assemble_workbench, on_gpu, packs_of, pipeline_on
 from appliance.storage.database import open_database
-from appliance.storage.ledger import keep_instance
-from appliance.storage.queue import Queue
+from appliance.storage.instances import AnalysisQueue, keep_instance
 from appliance.storage.spool import FileSpool
-from appliance.storage.tables import analyses, deliveries
+from appliance.storage.tables import deliveries
 from engines.plan import load_tensorrt
 from provisioning.demonstration.run import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
@@ -130,9 +130,9 @@ def test_the_role_answers_alike(both: tuple[Workbench, Workbench], tmp_path: Pat
             calling_ae_title="ROOM1",
         )
         keep_instance(engine, received)
-        reader, headers, queue = Reader(pipeline), Headers(pipeline.rules), Queue(engine, analyses, "me")
+        reader, headers, queue = Reader(pipeline), Headers(pipeline.rules), AnalysisQueue(engine, "me")
         renderer = Renderer(destinations=[archive], put=spool.put, draw=workbench.draw)
-        analyser = Analyser(engine, queue, spool, reader, headers, renderer, config.study)
+        analyser = Analyser(engine, queue, spool, reader, headers, renderer, Settling())
         assert analyser.step()
         reader.close()
         headers.close()

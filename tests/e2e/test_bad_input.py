@@ -11,7 +11,7 @@ from pynetdicom import AE
 
 from appliance.domain.received import Received
 from appliance.errors import Rejected
-from appliance.storage.ledger import keep_instance
+from appliance.storage.instances import keep_instance
 from appliance.storage.spool import FileSpool
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.peers import Peer

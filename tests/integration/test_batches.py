@@ -24,7 +24,7 @@ from appliance.dicom.objects.key_objects import rejection_note
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset
 from appliance.domain.identifiers import Site
-from appliance.domain.job import Backoff, Event
+from appliance.domain.job import Backoff, Settling
 from appliance.domain.radiograph import Radiograph, StoredValues
 from appliance.domain.received import Received
 from appliance.domain.result import Result
@@ -37,7 +37,7 @@ from appliance.service.instance_reader import Examined, Headers, Load, Reader, R
 from appliance.service.isolation import Isolated
 from appliance.service.pipeline_assembly import pack_of, pipeline_of
 from appliance.storage.database import open_database
-from appliance.storage.ledger import keep_instance
+from appliance.storage.instances import AnalysisQueue, keep_instance
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, instances, results
@@ -207,10 +207,10 @@ class Role:
         self.engine: Engine = open_database(Configuration(state_dir=folder).database)
         self.spool, self.reader = FileSpool(folder / "spool"), Watched(pipeline)
         backoff = Backoff(first_s=0.0, longest_s=0.0)
-        self.queue = Queue(self.engine, analyses, "me", most_attempts=attempts, backoff=backoff)
-        readers, study = (self.reader, headers), Configuration().study
+        self.queue = AnalysisQueue(self.engine, "me", most_attempts=attempts, backoff=backoff)
+        readers, settling = (self.reader, headers), Settling()
         self.analyser = Analyser(
-            self.engine, self.queue, self.spool, *readers, renderer((), self.spool.put), study, most
+            self.engine, self.queue, self.spool, *readers, renderer((), self.spool.put), settling, most
         )
 
     def keep(self, ds: Dataset) -> str:
@@ -406,7 +406,7 @@ def test_one_that_is_dropped_while_it_is_examined_costs_the_others_nothing(role_
     other = role.keep(instance(2))
     ds.SeriesDescription = "SENT AGAIN"  # which would not be analysed: it is unchanged
     role.keep(ds)
-    role.reader.meanwhile[first] = lambda: role.queue.command(role.rows()[2].id, Event.DROP, "sent by mistake")
+    role.reader.meanwhile[first] = lambda: role.queue.drop(role.rows()[2].id, "sent by mistake")
     assert role.step()
     assert role.reader.batches == [[first], [other]]
     assert [(row.state, row.code) for row in role.rows()] == [("done", ""), ("done", ""), ("dropped", "dropped")]

@@ -12,15 +12,15 @@ from sqlalchemy import Engine, select, update
 from appliance.config import Configuration, Study
 from appliance.dicom.objects.codes import REJECTED_FOR_QUALITY
 from appliance.domain.job import Event
+from appliance.domain.reason import ReasonCode
 from appliance.ports import Artefact
 from appliance.reporting.fhir.bundle import FhirDestination
 from appliance.service.reporter import Reporter
 from appliance.service.withdrawal import withdraw
-from appliance.storage.outbox import in_order
-from appliance.storage.queue import Queue
+from appliance.storage.outbox import DeliveryQueue
 from appliance.storage.spool import FileSpool
-from appliance.storage.studies import reject
-from appliance.storage.tables import analyses, deliveries, studies
+from appliance.storage.studies import StudyQueue, reject_radiographs
+from appliance.storage.tables import analyses, deliveries
 from tests.integration.test_fhir_server import held
 from tests.integration.test_studies import HeaderReader, answered, engine, received, spool, view
 from tests.support.peers import NodePeer
@@ -35,19 +35,19 @@ __all__ = ["engine", "spool"]  # fixtures
 
 @pytest.fixture
 def reporter(engine: Engine, spool: FileSpool) -> Reporter:
-    return Reporter(engine, Queue(engine, studies, "me"), spool, HeaderReader(), renderer((FHIR,), spool.put))  # type: ignore[arg-type]
+    return Reporter(engine, StudyQueue(engine, "me"), spool, HeaderReader(), renderer((FHIR,), spool.put))  # type: ignore[arg-type]
 
 
 def delivered(engine: Engine, spool: FileSpool, port: int) -> None:
     """All that is due goes to the server, in its order."""
     server = FhirDestination("FHIR", f"http://127.0.0.1:{port}/R4", None, 20)
-    queue = Queue(engine, deliveries, "me")
-    while leases := queue.lease(in_order()):
+    queue = DeliveryQueue(engine, "me")
+    while leases := queue.lease():
         for lease in leases:
             with engine.connect() as c:
                 row = c.execute(select(deliveries).where(deliveries.c.id == lease.job_id)).one()
             server.send([Artefact(kind=row.kind, identifier=row.identifier, content=spool.get(row.digest))])
-            with queue.ending(lease, Event.FINISH, "delivered"):
+            with queue.ending(lease, Event.FINISH, ReasonCode.DELIVERED):
                 pass
 
 
@@ -86,7 +86,7 @@ def test_what_a_revision_finds_no_more_is_entered_in_error(
     answered(engine, result(view(1), finding()))
     assert reporter.step(), "a revision that is never sent"
     with engine.begin() as c:
-        reject(c, ["1.2.3.9.2"], "ROOM1 rejects it", Study(settle_s=0))
+        reject_radiographs(c, ["1.2.3.9.2"], "ROOM1 rejects it", Study(settle_s=0))
     assert reporter.step()
     delivered(engine, spool, server.port)
     assert told(server.port) == {"preliminary": 1, "entered-in-error": 3}
@@ -171,7 +171,7 @@ def test_a_withdrawal_of_what_two_reports_told_takes_each_back_once(
     delivered(engine, spool, server.port)
     assert told(server.port) == {"preliminary": 2, "entered-in-error": 1}
     with engine.begin() as c:
-        reject(c, ["1.2.3.9.1", "1.2.3.9.2"], "ROOM1 rejects them", Study(settle_s=0))
+        reject_radiographs(c, ["1.2.3.9.1", "1.2.3.9.2"], "ROOM1 rejects them", Study(settle_s=0))
     withdrawn(engine, tmp_path)
     delivered(engine, spool, server.port)
     assert told(server.port) == {"entered-in-error": 3}

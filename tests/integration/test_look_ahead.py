@@ -13,15 +13,14 @@ import pytest
 from sqlalchemy import select
 
 from appliance.dicom.part10 import part10_bytes
-from appliance.domain.job import State
+from appliance.domain.job import Settling, State
 from appliance.domain.received import Received
 from appliance.service.analyser import Analyser, Kept
 from appliance.service.instance_reader import Examined, Headers, Reader
 from appliance.service.isolation import Isolated
 from appliance.service.pipeline_assembly import pipeline_of
 from appliance.storage.database import open_database
-from appliance.storage.ledger import keep_instance
-from appliance.storage.queue import Queue
+from appliance.storage.instances import AnalysisQueue, keep_instance
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses
 from provisioning.phantoms import instance_from_phantom, phantom
@@ -135,7 +134,7 @@ def test_the_next_one_is_begun_and_then_taken(tmp_path: Path) -> None:
         )
     reader, headers = Reader(pipeline_of(config)), Headers(config.analyse)
     analyser = Analyser(
-        engine, Queue(engine, analyses, "me"), spool, reader, headers, renderer((), spool.put), config.study
+        engine, AnalysisQueue(engine, "me"), spool, reader, headers, renderer((), spool.put), Settling()
     )
     begun = []
     try:

@@ -6,12 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Engine, create_engine, func, inspect, select
+from sqlalchemy import Engine, create_engine, func, select
 from sqlalchemy.exc import OperationalError
 
-import appliance.storage
 from appliance.config import Configuration
 from appliance.domain.notice import Notice, Subject
 from appliance.status.app import create_app
@@ -130,19 +127,3 @@ def test_the_page_says_who_was_turned_away_and_why(engine: Engine, tmp_path: Pat
     assert "192.0.2.7" in away
     assert "<script>" not in page
     assert "CT Image Storage: no" in rest
-
-
-def test_a_database_of_the_first_schema_is_brought_up(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'osteon.db'}"
-    config = Config()
-    config.set_main_option("script_location", str(Path(appliance.storage.__file__).parent / "migrations"))
-    old = create_engine(url)
-    with old.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-    old.dispose()
-    engine = open_database(url)
-    assert "notices" in inspect(engine).get_table_names()
-    assert "pruned_at" in {column["name"] for column in inspect(engine).get_columns("instances")}
-    assert "ix_deliveries_identifier" in {index["name"] for index in inspect(engine).get_indexes("deliveries")}
-    engine.dispose()

@@ -19,10 +19,11 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPu
 
 from appliance.clock import now
 from appliance.config import Configuration
-from appliance.domain.job import Backoff, Event
+from appliance.domain.job import Backoff
+from appliance.domain.reason import ReasonCode
 from appliance.ports import Outcome
 from appliance.service.roles.receive import ReceiveRole
-from appliance.storage.outbox import record_commitment
+from appliance.storage.commitments import CommitmentFailure, record_commitment
 from tests.support.orthanc import orthanc
 from tests.support.outbox import Outbox, film, picture
 from tests.support.pacs import kept, profile, scripted_scp, storescp
@@ -32,6 +33,9 @@ from tests.support.waiting import wait_until
 
 LONG = Backoff(first_s=3600, longest_s=3600)
 SC = [SecondaryCaptureImageStorage]
+NOT_COMMITTED = CommitmentFailure(
+    code=ReasonCode.NOT_COMMITTED, reason="the PACS does not vouch for it", is_for_good=False
+)
 
 
 def uids(*films: object) -> list[str]:
@@ -48,7 +52,7 @@ def test_what_waits_holds_up_its_own_study_and_no_other(free_port: int, tmp_path
                 pass
             assert calls == uids(first, other)
             assert [row.state for row in outbox.rows] == ["queued", "queued", "done"]
-            outbox.queue.command(1, Event.RETRY, "")
+            outbox.queue.retry(1)
             assert outbox.carry() and not outbox.carry()
             assert calls[2:] == uids(first, second)
         assert outbox.states == {"done": 3}
@@ -102,7 +106,7 @@ def test_what_a_person_drops_while_it_waits_its_turn_is_not_sent(free_port: int,
         def store(event: evt.Event) -> int:
             calls.append(event.request.AffectedSOPInstanceUID)
             if len(calls) == 1:
-                outbox.queue.command(2, Event.DROP, "a test film")
+                outbox.queue.drop(2, "a test radiograph")
                 outbox.gate.shut("nobody", "another destination's hold holds up nothing here")
             return 0x0000
 
@@ -336,7 +340,7 @@ def test_an_archive_that_never_reports_gets_what_is_new_first_and_is_asked_ever_
             row = outbox.rows[0]
             waits.append((row.not_before - now()).total_seconds())
             assert (row.state, row.code, row.attempts) == ("queued", "delivered", 0)
-            assert row.reason.count("no report of commitment since") == 1
+            assert row.unanswered_at is not None and "no commitment result" not in row.reason
         assert 50 < waits[0] <= 60 < 590 < waits[1] < 700 < 3590 < waits[2] <= 3600
         assert len(asked) == 3 + 1  # and once beside the new picture
 
@@ -351,7 +355,7 @@ def test_a_late_report_of_an_earlier_request_counts(free_port: int, tmp_path: Pa
             assert len(asked) == number
         first, last = (str(request.TransactionUID) for request in asked)
         (uid,) = uids(film(1))
-        failed = {uid: ("not_committed", "the PACS does not vouch for it", False)}
+        failed = {uid: NOT_COMMITTED}
         assert first != last
         assert record_commitment(outbox.engine, "1.2.3", [uid], {}) == 0, "a transaction of somebody else"
         assert record_commitment(outbox.engine, first, [], failed) == 0, "that was then"
@@ -367,7 +371,7 @@ def test_what_the_pacs_never_commits_to_is_sent_ever_later_and_then_for_a_person
         silent_archive(free_port) as (stored, asked),
     ):
         outbox.answer(film(1), ("pacs", picture(film(1))))
-        failed = {uids(film(1))[0]: ("not_committed", "the PACS does not vouch for it", False)}
+        failed = {uids(film(1))[0]: NOT_COMMITTED}
         waits = []
         while outbox.states == {"queued": 1}:
             outbox.carry()
@@ -394,7 +398,7 @@ def test_what_is_dropped_on_the_wire_is_known_to_be_there_and_costs_the_others_n
         def dropped_meanwhile(*arguments: Any) -> Iterator[tuple[int, Outcome]]:
             for number, outcome in deliver(*arguments):
                 if number == 1:
-                    outbox.queue.command(1, Event.DROP, "a person said so")
+                    outbox.queue.drop(1, "a person said so")
                 yield number, outcome
 
         outlet.deliver = dropped_meanwhile  # type: ignore[method-assign]

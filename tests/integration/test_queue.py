@@ -11,20 +11,23 @@ import pytest
 from sqlalchemy import Engine, func, insert, select, update
 
 from appliance.clock import now
+from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import Backoff, Event, ImpossibleTransition, State
+from appliance.domain.reason import ReasonCode
 from appliance.domain.received import Received
 from appliance.errors import Transient
 from appliance.service.analyser import Kept
 from appliance.storage.database import open_database, readers
-from appliance.storage.ledger import keep_instance, latest_answer, record_result
-from appliance.storage.outgoing import Outgoing
+from appliance.storage.deliveries import Outgoing
+from appliance.storage.instances import keep_instance
 from appliance.storage.queue import Queue
+from appliance.storage.results import latest_result, record_result
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, deliveries, instances, results
 from tests.support.results import result
 from tests.support.sources import source
 
-ERROR = Transient("away", "the peer is away")
+ERROR = Transient(ReasonCode.UNREACHABLE, "the peer is away")
 
 
 def received(number: int) -> Received:
@@ -157,9 +160,9 @@ def test_a_failure_backs_off_until_a_person_says_now(engine: Engine) -> None:
     (lease,) = queue.lease()
     assert not queue.is_last(lease)
     queue.failed(lease, ERROR)
-    assert state(engine) == ("queued", "away")
+    assert state(engine) == ("queued", "unreachable")
     assert queue.lease() == []
-    queue.command(1, Event.RETRY, "")
+    queue.retry(1)
     assert queue.lease()[0].attempts == 1
 
 
@@ -167,12 +170,12 @@ def test_a_person_can_retry_and_drop_but_not_what_is_dropped(engine: Engine, que
     keep_instance(engine, received(1))
     queue.failed(queue.lease()[0], ERROR, for_good=True)
     assert state(engine)[0] == "parked"
-    assert queue.command(1, Event.RETRY, "") is State.QUEUED
-    assert queue.command(1, Event.DROP, "test film") is State.DROPPED
+    assert queue.retry(1) is State.QUEUED
+    assert queue.drop(1, "a test radiograph") is State.DROPPED
     with pytest.raises(ImpossibleTransition):
-        queue.command(1, Event.RETRY, "")
+        queue.retry(1)
     with pytest.raises(KeyError):
-        queue.command(99, Event.RETRY, "")
+        queue.retry(99)
 
 
 def test_reading_takes_no_write_lock(engine: Engine) -> None:
@@ -191,15 +194,7 @@ def test_trouble_that_passes_never_parks(engine: Engine, queue: Queue) -> None:
     keep_instance(engine, received(1))
     for _ in range(10):
         queue.failed(queue.lease()[0], ERROR)
-    assert state(engine) == ("queued", "away")
-
-
-def test_a_peer_that_is_back_ends_the_others_back_off(engine: Engine) -> None:
-    queue = Queue(engine, analyses, "me", backoff=Backoff(first_s=1000, longest_s=1000))
-    keep_instance(engine, received(1))
-    queue.failed(queue.lease()[0], ERROR)
-    queue.hurry()
-    assert len(queue.lease()) == 1
+    assert state(engine) == ("queued", "unreachable")
 
 
 def test_a_newer_result_takes_the_place_of_what_waits(engine: Engine, queue: Queue) -> None:
@@ -208,20 +203,22 @@ def test_a_newer_result_takes_the_place_of_what_waits(engine: Engine, queue: Que
     for digest in ("a", "b"):
         uid = str(film.SOPInstanceUID)
         keep_instance(engine, replace(received(1), sop_instance_uid=uid, digest=digest * 64))
-        latest = latest_answer(engine, uid)
+        latest = latest_result(engine, uid)
         answer = replace(result(film), revision=latest.revision + 1 if latest else 1)
         (lease,) = queue.lease()
-        sc = Outgoing(destination="pacs", kind="sc", identifier=answer.uid("sc"), digest=digest * 64)
+        sc = Outgoing(
+            destination="pacs", kind=ArtefactKind.SECONDARY_CAPTURE, identifier=answer.uid("sc"), digest=digest * 64
+        )
         with queue.ending(lease, Event.FINISH) as c:
             record_result(c, lease.job_id, answer, [sc], source_digest=digest)
     with engine.connect() as c:
         rows = c.execute(select(deliveries).order_by(deliveries.c.id)).all()
     assert [(row.state, row.code) for row in rows] == [("dropped", "superseded"), ("queued", "")]
     assert rows[0].identifier != rows[1].identifier
-    latest = latest_answer(engine, str(film.SOPInstanceUID))
+    latest = latest_result(engine, str(film.SOPInstanceUID))
     assert latest is not None
     assert (latest.revision, latest.source_digest) == (2, "b")
-    assert latest_answer(engine, "2.25.0") is None
+    assert latest_result(engine, "2.25.0") is None
 
 
 def test_what_comes_next_can_be_seen_and_stays_free(engine: Engine, queue: Queue, tmp_path: Path) -> None:

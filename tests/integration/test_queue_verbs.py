@@ -10,10 +10,11 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from appliance.config import Configuration
 from appliance.dicom.objects.codes import REJECTED_FOR_QUALITY
 from appliance.dicom.part10 import dataset_from_bytes
+from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import State
 from appliance.errors import Rejected
 from appliance.service.withdrawal import withdraw
-from appliance.status.records import last_radiographs
+from appliance.status.records import newest_radiographs
 from appliance.storage.database import readers
 from provisioning.operation.queues import hold, release, reroute, retry
 from tests.support.outbox import Outbox, film, message, picture
@@ -49,7 +50,7 @@ def test_a_delivery_goes_to_another_destination_of_its_kind(config: Configuratio
         with scripted_scp(free_port, [0], [SecondaryCaptureImageStorage]) as calls:
             outbox.carry_until("other", done=1, queued=1)
         assert calls == [picture(film(1)).identifier]
-        with pytest.raises(Rejected, match="only what still waits"):
+        with pytest.raises(Rejected, match="only a delivery that waits"):
             reroute(config, "delivery:1", "pacs")
 
 
@@ -86,7 +87,7 @@ def test_both_are_told_that_have_or_may_have_what_was_rerouted(tmp_path: Path) -
             ("former", "dropped", "rerouted"),
         ]
         with readers(outbox.engine).connect() as c:
-            (listed,) = last_radiographs(c)
+            (listed,) = newest_radiographs(c)
         assert [(s.destination, s.done, s.total) for s in listed.sent] == [("other", 1, 1)]
         uid = picture(ds).identifier
         assert told(config, outbox, ds) == {"former": {uid}, "other": {uid}}
@@ -125,7 +126,7 @@ def test_what_a_destination_would_get_no_correction_of_does_not_go_there(tmp_pat
         {"state_dir": tmp_path, "destinations": [pacs, bare, ris, ris | {"name": "ris2", "flag": "oru"}]}
     )
     with Outbox(tmp_path, *config.destinations) as outbox:
-        order = replace(message(film(1)), kind="order")
+        order = replace(message(film(1)), kind=ArtefactKind.ORDER)
         outbox.answer(film(1), ("pacs", picture(film(1))), ("ris", order), ("ris", message(film(1))))
         for name, to in (("delivery:1", "bare"), ("delivery:2", "ris2")):
             with pytest.raises(Rejected, match="not_configured"):
@@ -163,8 +164,8 @@ def test_what_was_taken_back_or_outdated_is_not_sent_again(config: Configuration
         with outbox.engine.begin() as c:
             c.exec_driver_sql("UPDATE deliveries SET state = 'done', code = 'delivered'")
             c.exec_driver_sql("UPDATE deliveries SET code = 'withdrawn' WHERE id = 4")
-        assert "a later answer for the same, delivery:3" in _refusal(config, "delivery:1")
-        assert "was taken back" in _refusal(config, "delivery:4")
+        assert "a newer artefact for the same, delivery:3" in _refusal(config, "delivery:1")
+        assert "was withdrawn" in _refusal(config, "delivery:4")
         assert outbox.states == {"done": 4}
         for name in ("delivery:2", "delivery:3"):  # the only one for its destination; the latest
             assert retry(config, name) is State.QUEUED

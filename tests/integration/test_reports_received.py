@@ -34,9 +34,9 @@ from appliance.service.roles.receive import ReceiveRole
 from appliance.status.app import create_app
 from appliance.storage.database import open_database, readers
 from appliance.storage.notices import Notebook
-from appliance.storage.retention import prune_reports
+from appliance.storage.retention import prune_radiologist_reports
 from appliance.storage.spool import FileSpool
-from appliance.storage.tables import metadata, notices, reports_received, studies
+from appliance.storage.tables import metadata, notices, radiologist_reports, studies
 from provisioning.operation.check import problems
 from tests.integration.test_status import PACK
 from tests.support.certificates import Authority
@@ -90,7 +90,7 @@ class Inbox:
     @property
     def rows(self) -> list[Row[Any]]:
         with self.engine.connect() as c:
-            return list(c.execute(select(reports_received).order_by(reports_received.c.id)))
+            return list(c.execute(select(radiologist_reports).order_by(radiologist_reports.c.id)))
 
     @property
     def turned_away(self) -> dict[tuple[str, str], int]:
@@ -379,19 +379,19 @@ def test_the_message_goes_after_its_days_and_the_row_stays(inbox: Callable[..., 
     box = inbox()
     for control_id in ("OLD", "NEW"):
         box.send(report(control_id))
-    old = reports_received.c.control_id == "OLD"
+    old = radiologist_reports.c.control_id == "OLD"
     with box.engine.begin() as c:
-        c.execute(update(reports_received).where(old).values(received_at=now() - timedelta(days=31)))
+        c.execute(update(radiologist_reports).where(old).values(received_at=now() - timedelta(days=31)))
     keep = Retention(days=30)
-    assert prune_reports(box.engine, box.spool, keep) == 1
-    assert prune_reports(box.engine, box.spool, keep) == 0
+    assert prune_radiologist_reports(box.engine, box.spool, keep) == 1
+    assert prune_radiologist_reports(box.engine, box.spool, keep) == 0
     assert [(r.control_id, box.spool.has(r.digest), r.pruned_at is None) for r in box.rows] == [
         ("OLD", False, False),
         ("NEW", True, True),
     ]
     assert verdict(box.send(report("OLD")))[0] == "AA"
     assert box.spool.has(box.rows[0].digest) and box.rows[0].pruned_at is None
-    assert prune_reports(box.engine, box.spool, keep) == 1
+    assert prune_radiologist_reports(box.engine, box.spool, keep) == 1
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

@@ -9,24 +9,27 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from appliance.clock import now
-from appliance.config import Configuration, Receive, Retention
+from appliance.config import Configuration, Receive
+from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import Event
+from appliance.domain.reason import ReasonCode
 from appliance.domain.received import Received
 from appliance.errors import Rejected
 from appliance.service.roles.receive import PRUNE_EVERY_S, ReceiveRole
 from appliance.storage import retention
 from appliance.storage.database import open_database
-from appliance.storage.ledger import is_answer, keep_instance, record_result
-from appliance.storage.outgoing import Outgoing
+from appliance.storage.deliveries import Outgoing, is_own_artefact
+from appliance.storage.instances import keep_instance
 from appliance.storage.queue import Queue
-from appliance.storage.retention import prune
+from appliance.storage.results import record_result
+from appliance.storage.retention import prune_instances
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, deliveries, instances, studies
 from tests.support.results import result
 from tests.support.sources import source
 
-KEEP = Retention(days=30, prune_below_mb=0)
-LOW = Retention(days=30, prune_below_mb=10**9)
+DAYS = 30.0
+HUGE_BYTES = 10**15
 """No disk has so much room."""
 
 
@@ -60,7 +63,12 @@ def analysed(engine: Engine, spool: FileSpool, name: str) -> None:
     queue = Queue(engine, analyses, "me")
     (lease,) = queue.lease()
     made = result(source(name))
-    out = Outgoing(destination="pacs", kind="sc", identifier=made.uid("sc"), digest=spool.put(f"sc {name}".encode()))
+    out = Outgoing(
+        destination="pacs",
+        kind=ArtefactKind.SECONDARY_CAPTURE,
+        identifier=made.uid("sc"),
+        digest=spool.put(f"sc {name}".encode()),
+    )
     with queue.ending(lease, Event.FINISH) as c:
         record_result(c, lease.job_id, made, [out])
 
@@ -90,11 +98,11 @@ def test_what_is_delivered_goes_after_its_days(engine: Engine, spool: FileSpool,
     analysed(engine, spool, "one")
     delivered(engine)
     age(engine, 29.9)
-    assert prune(engine, spool, KEEP) == 0
+    assert prune_instances(engine, spool, days=DAYS, prune_below_bytes=0) == 0
     age(engine, 30.1)
-    assert prune(engine, spool, KEEP) == 1
+    assert prune_instances(engine, spool, days=DAYS, prune_below_bytes=0) == 1
     assert files(tmp_path / "spool") == 0
-    assert prune(engine, spool, KEEP) == 0, "once is enough"
+    assert prune_instances(engine, spool, days=DAYS, prune_below_bytes=0) == 0, "once is enough"
 
 
 def test_a_low_disk_takes_the_oldest_first(
@@ -104,7 +112,7 @@ def test_a_low_disk_takes_the_oldest_first(
     for number in range(4):
         analysed(engine, spool, str(number))
     delivered(engine)
-    assert prune(engine, spool, LOW) == 3
+    assert prune_instances(engine, spool, days=DAYS, prune_below_bytes=HUGE_BYTES) == 3
     with engine.connect() as c:
         left = c.execute(select(instances.c.sop_instance_uid).where(instances.c.pruned_at.is_(None))).scalars().all()
     assert left == [source("3").SOPInstanceUID]
@@ -123,15 +131,15 @@ def test_what_is_not_answered_stays_however_low_the_disk_is(
     if state == "in hand":
         queue.lease()
     if state == "parked":
-        queue.failed(queue.lease()[0], Rejected("bug", "a bug"), for_good=True)
+        queue.failed(queue.lease()[0], Rejected(ReasonCode.BUG, "a bug"), for_good=True)
     if state == "delivery parked":
-        sending.failed(sending.lease()[0], Rejected("refused", "no"), for_good=True)
+        sending.failed(sending.lease()[0], Rejected(ReasonCode.STORE_REJECTED, "no"), for_good=True)
     if state == "unreported":
         with sending.ending(sending.lease()[0], Event.FINISH):
             pass
     before = files(tmp_path / "spool")
     age(engine, 1000)
-    assert prune(engine, spool, LOW) == 0
+    assert prune_instances(engine, spool, days=DAYS, prune_below_bytes=HUGE_BYTES) == 0
     assert files(tmp_path / "spool") == before > 0
 
 
@@ -140,17 +148,17 @@ def test_what_comes_again_after_it_went_is_nothing_new_and_goes_again(
 ) -> None:
     analysed(engine, spool, "one")
     delivered(engine)
-    assert prune(engine, spool, LOW) == 1
+    assert prune_instances(engine, spool, days=DAYS, prune_below_bytes=HUGE_BYTES) == 1
     assert not keep_instance(engine, received(spool, "one"))
     assert files(tmp_path / "spool") == 1
-    assert prune(engine, spool, LOW) == 1
+    assert prune_instances(engine, spool, days=DAYS, prune_below_bytes=HUGE_BYTES) == 1
     assert files(tmp_path / "spool") == 0
 
 
 def test_our_answers_are_known_by_their_uid(engine: Engine, spool: FileSpool) -> None:
     analysed(engine, spool, "one")
-    assert is_answer(engine, result(source("one")).uid("sc"))
-    assert not is_answer(engine, "2.25.1")
+    assert is_own_artefact(engine, result(source("one")).uid("sc"))
+    assert not is_own_artefact(engine, "2.25.1")
 
 
 def test_the_role_sweeps_while_it_runs(tmp_path: Path) -> None:

@@ -13,20 +13,24 @@ from sqlalchemy import Engine, delete, update
 
 from appliance.clock import now
 from appliance.config import Configuration, DicomDestination
+from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.finding import Finding
 from appliance.domain.job import Event
 from appliance.domain.notice import Notice, Subject
+from appliance.domain.reason import ReasonCode
 from appliance.domain.received import Received
 from appliance.domain.result import Result
 from appliance.errors import Transient
 from appliance.gpu import GpuFigures, write_figures
 from appliance.status.app import create_app
 from appliance.storage.database import open_database, readers
+from appliance.storage.deliveries import Outgoing
 from appliance.storage.gate import Gate
-from appliance.storage.ledger import beat, keep_instance, record_result
+from appliance.storage.heartbeats import record_heartbeat
+from appliance.storage.instances import keep_instance
 from appliance.storage.notices import Notebook
-from appliance.storage.outgoing import Outgoing
 from appliance.storage.queue import Queue
+from appliance.storage.results import record_result
 from appliance.storage.tables import analyses, deliveries, notices, roles
 from engines.pack import ClassifierSpec, LocaliserSpec, Pack
 from tests.support.results import finding, result
@@ -71,7 +75,7 @@ def client(engine: Engine, config: Configuration) -> FlaskClient:
 
 def all_roles_beat(engine: Engine) -> None:
     for role in ("receive", "analyse", "deliver", "status"):
-        beat(engine, role, now(), f"{role} works")
+        record_heartbeat(engine, role, now(), f"{role} works")
 
 
 def received(sop_instance_uid: str) -> Received:
@@ -90,12 +94,16 @@ def one_answered(engine: Engine, *findings: Finding) -> None:
     keep_instance(engine, received("1.2.826.0.1.99"))
     queue = Queue(engine, analyses, "me")
     (lease,) = queue.lease()
-    sc = Outgoing(destination="pacs", kind="sc", identifier="1.2.826.0.1.100", digest="e" * 64)
+    sc = Outgoing(
+        destination="pacs", kind=ArtefactKind.SECONDARY_CAPTURE, identifier="1.2.826.0.1.100", digest="e" * 64
+    )
     with queue.ending(lease, Event.FINISH) as c:
         answer = result(source(), *findings)
         record_result(c, lease.job_id, answer, [sc])
     sending = Queue(engine, deliveries, "me")
-    error = Transient("refused", f"the peer says: {PATIENT} 1.2.826.0.1.100.7.8 is unknown <script>alert(1)</script>")
+    error = Transient(
+        ReasonCode.STORE_TRANSIENT, f"the peer says: {PATIENT} 1.2.826.0.1.100.7.8 is unknown <script>alert(1)</script>"
+    )
     sending.failed(sending.lease()[0], error)
 
 
@@ -133,7 +141,15 @@ def test_the_page_tells_all_but_identity(client: FlaskClient, engine: Engine) ->
     one_answered(engine)
     page = client.get("/")
     text = page.data.decode()
-    for expected in ("ROOM1", "fracture suspected", "wrist", "pacs 0/1", "refused", "SYNTHETIC", "not for diagnosis"):
+    for expected in (
+        "ROOM1",
+        "fracture suspected",
+        "wrist",
+        "pacs 0/1",
+        "store_transient",
+        "SYNTHETIC",
+        "not for diagnosis",
+    ):
         assert expected in text, expected
     metrics = client.get("/metrics").data.decode()
     for told in (text, metrics, client.get("/health/ready").data.decode()):
@@ -191,7 +207,7 @@ def test_scrapes_at_the_same_time_count_each_result_once(
 
 
 def test_metrics_tell_the_intake(client: FlaskClient, engine: Engine) -> None:
-    for number, code in enumerate(("unchanged", "not_a_bone", "not_a_bone")):
+    for number, code in enumerate((ReasonCode.UNCHANGED, ReasonCode.OUT_OF_SCOPE, ReasonCode.OUT_OF_SCOPE)):
         keep_instance(engine, received(f"1.2.{number}"))
         queue = Queue(engine, analyses, "me")
         with queue.ending(queue.lease()[0], Event.DECLINE, code, "said so"):
@@ -214,7 +230,7 @@ def test_metrics_tell_the_intake(client: FlaskClient, engine: Engine) -> None:
     metrics = client.get("/metrics").text
     for line in (
         "osteon_unchanged 1.0",
-        'osteon_not_analysed{code="not_a_bone"} 2.0',
+        'osteon_not_analysed{code="out_of_scope"} 2.0',
         'osteon_turned_away_total{code="called_ae_title",who="association"} 3.0',
         'osteon_turned_away_total{code="address_not_listed",who="stranger"} 1.0',
         'osteon_not_kept_total{code="not_a_radiograph"} 1.0',
@@ -253,9 +269,11 @@ def test_the_page_says_what_the_peer_vouches_for_and_what_went_in_another_form(
     assert "stored (0x0000)" not in client.get("/").text, "what waits for its proof is no error"
     for age, is_said in ((1, False), (11, True)):
         with engine.begin() as c:
-            reason = "stored (0x0000); no report of commitment since 10:42"
-            c.execute(update(deliveries).values(reason=reason, stored_at=now() - timedelta(minutes=age)))
-        assert (reason in client.get("/").text) is is_said
+            stored_at = now() - timedelta(minutes=age)
+            c.execute(update(deliveries).values(stored_at=stored_at, unanswered_at=now()))
+        words = f"stored (0x0000); no commitment result since {stored_at:%Y-%m-%d %H:%M} UTC"
+        page = client.get("/").text
+        assert (words in page, "no_commitment_result" in page) == (is_said, is_said)
     at = now()
     with engine.begin() as c:
         c.execute(update(deliveries).values(state="done"))

@@ -10,12 +10,12 @@ from pydicom.dataset import Dataset
 from sqlalchemy import Engine, select, update
 
 from appliance.clock import now
-from appliance.config import Analyse, Configuration, DicomDestination, Hl7Destination, Study
+from appliance.config import Analyse, Configuration, DicomDestination, Hl7Destination
 from appliance.dicom.objects.codes import INCORRECT_WORKLIST_ENTRY
 from appliance.dicom.objects.patient_study import patient_digest
 from appliance.dicom.part10 import part10_bytes
 from appliance.domain.finding import Answer
-from appliance.domain.job import Event
+from appliance.domain.job import Event, Settling
 from appliance.domain.received import Received
 from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
@@ -23,10 +23,11 @@ from appliance.service.instance_reader import examine
 from appliance.service.reporter import Reporter
 from appliance.service.withdrawal import withdraw
 from appliance.storage.database import open_database
-from appliance.storage.ledger import keep_instance, record_result
+from appliance.storage.instances import keep_instance
 from appliance.storage.queue import Queue
+from appliance.storage.results import record_result
 from appliance.storage.spool import FileSpool
-from appliance.storage.studies import latest_study_result
+from appliance.storage.studies import StudyQueue, latest_study_result
 from appliance.storage.tables import analyses, deliveries, studies
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.profiles import renderer
@@ -59,7 +60,7 @@ def spool(tmp_path: Path) -> FileSpool:
 
 @pytest.fixture
 def reporter(engine: Engine, spool: FileSpool) -> Reporter:
-    queue = Queue(engine, studies, "me", most_attempts=3)
+    queue = StudyQueue(engine, "me", most_attempts=3)
     return Reporter(engine, queue, spool, HeaderReader(), renderer(DESTINATIONS, spool.put))  # type: ignore[arg-type]
 
 
@@ -88,7 +89,7 @@ def received(engine: Engine, spool: FileSpool, ds: Dataset) -> None:
     )
 
 
-def answered(engine: Engine, made: Result, settling: Study | None = None, patient: str = "P-1") -> None:
+def answered(engine: Engine, made: Result, settling: Settling | None = None, patient: str = "P-1") -> None:
     queue = Queue(engine, analyses, "me")
     (lease,) = queue.lease()
     named = Dataset()
@@ -155,7 +156,7 @@ def test_a_radiograph_that_is_analysed_anew_is_reported_once(
 def test_a_study_waits_until_it_has_settled_but_not_for_ever(
     engine: Engine, spool: FileSpool, reporter: Reporter
 ) -> None:
-    calm = Study(settle_s=60, longest_s=100)
+    calm = Settling(settle_s=60, longest_s=100)
     received(engine, spool, view(1))
     answered(engine, result(view(1)), calm)
     assert not reporter.step()
@@ -175,7 +176,7 @@ def test_a_study_waits_until_it_has_settled_but_not_for_ever(
 def test_a_study_waits_for_what_came_before_it_was_due(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
     received(engine, spool, view(1))
     received(engine, spool, view(2))
-    answered(engine, result(view(1)), Study(settle_s=0.05))
+    answered(engine, result(view(1)), Settling(settle_s=0.05))
     queue = Queue(engine, analyses, "me")
     (lease,) = queue.lease()
     assert not reporter.step(), "the second view is in hand"
@@ -189,7 +190,7 @@ def test_a_study_waits_for_what_came_before_it_was_due(engine: Engine, spool: Fi
 def test_a_new_result_takes_the_study_out_of_whose_hands_it_is(engine: Engine, spool: FileSpool) -> None:
     received(engine, spool, view(1))
     answered(engine, result(view(1)))
-    queue = Queue(engine, studies, "me")
+    queue = StudyQueue(engine, "me")
     (lease,) = queue.lease()
     received(engine, spool, view(2))
     answered(engine, result(view(2)))
@@ -245,7 +246,7 @@ def test_a_correction_stops_the_report_of_what_it_corrects(
     assert reporter.step()
     with engine.begin() as c:
         c.execute(update(analyses).values(state="queued"))
-    answered(engine, result(view(1)), Study(settle_s=600), patient="P-9")
+    answered(engine, result(view(1)), Settling(settle_s=600), patient="P-9")
     assert {(state, code) for _, state, code in sent(engine)} == {("dropped", "superseded")}
 
 
@@ -277,7 +278,7 @@ def test_bytes_that_are_gone_cost_no_report(engine: Engine, spool: FileSpool, re
 
 def test_a_positive_study_updates_its_order_where_the_site_flags_so(engine: Engine, spool: FileSpool) -> None:
     ris = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1, flag="omi", character_set="8859/1")
-    queue = Queue(engine, studies, "me", most_attempts=3)
+    queue = StudyQueue(engine, "me", most_attempts=3)
     reporter = Reporter(engine, queue, spool, HeaderReader(), renderer((ris,), spool.put))  # type: ignore[arg-type]
     for number, probability in ((1, 0.1), (2, 0.87)):
         ds = view(number, study=f"1.2.3.{number}")
@@ -295,7 +296,7 @@ RIS = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1, flag="orm
 
 
 def flagging(engine: Engine, spool: FileSpool, ris: Hl7Destination = RIS) -> Reporter:
-    return Reporter(engine, Queue(engine, studies, "me"), spool, HeaderReader(), renderer((ris,), spool.put))  # type: ignore[arg-type]
+    return Reporter(engine, StudyQueue(engine, "me"), spool, HeaderReader(), renderer((ris,), spool.put))  # type: ignore[arg-type]
 
 
 def reported(engine: Engine, spool: FileSpool, reporter: Reporter, *said: tuple[float, str]) -> None:

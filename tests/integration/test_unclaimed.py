@@ -16,19 +16,20 @@ import pytest
 from sqlalchemy import Engine, event, update
 
 from appliance.clock import now
-from appliance.config import Configuration, Receive, Retention
+from appliance.config import Configuration, Receive
 from appliance.domain.job import Event
 from appliance.domain.radiologist_report import RadiologistReport
 from appliance.service.roles.receive import PRUNE_EVERY_S, ReceiveRole
 from appliance.storage import retention
 from appliance.storage.database import open_database, readers
-from appliance.storage.ledger import keep_instance, record_result
+from appliance.storage.instances import keep_instance
 from appliance.storage.queue import Queue
 from appliance.storage.radiologist_reports import keep_report
-from appliance.storage.retention import prune, prune_unclaimed
+from appliance.storage.results import record_result
+from appliance.storage.retention import prune_instances, prune_unclaimed
 from appliance.storage.spool import FOLDERS, FileSpool
-from appliance.storage.tables import analyses, deliveries, instances, reports_received, results
-from tests.integration.test_retention import KEEP, analysed, engine, files, received, spool
+from appliance.storage.tables import analyses, deliveries, instances, radiologist_reports, results
+from tests.integration.test_retention import DAYS, HUGE_BYTES, analysed, engine, files, received, spool
 from tests.support.results import result
 from tests.support.sources import source
 
@@ -38,11 +39,12 @@ __all__ = ["engine", "spool"]  # fixtures
 CUT = """
 import os, signal, sys
 from pathlib import Path
+from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import Event
 from appliance.domain.radiologist_report import RadiologistReport
 from appliance.storage.database import open_database
-from appliance.storage.ledger import record_result
-from appliance.storage.outgoing import Outgoing
+from appliance.storage.results import record_result
+from appliance.storage.deliveries import Outgoing
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses
@@ -52,7 +54,7 @@ from tests.support.sources import source
 folder = Path(sys.argv[1])
 spool, queue = FileSpool(folder / "spool"), Queue(open_database(f"sqlite:///{folder / 'osteon.db'}"), analyses, "cut")
 (lease,) = queue.lease()
-made = Outgoing(destination="pacs", kind="sc", identifier="1.2.3", digest=spool.put(b"rendered before the cut"))
+made = Outgoing(destination="pacs", kind=ArtefactKind.SECONDARY_CAPTURE, identifier="1.2.3", digest=spool.put(b"rendered before the cut"))
 with queue.ending(lease, Event.FINISH) as c:
     record_result(c, lease.job_id, result(source("one")), [made], picture_digest=spool.put(b"picture"))
     os.kill(os.getpid(), signal.SIGKILL)
@@ -65,8 +67,8 @@ def cut_off(folder: Path) -> None:
     assert done.returncode == -signal.SIGKILL
 
 
-def swept(engine: Engine, spool: FileSpool, keep: Retention = KEEP) -> int:
-    return sum(prune_unclaimed(engine, spool, keep, folder) for folder in range(FOLDERS))
+def swept(engine: Engine, spool: FileSpool, days: float = DAYS) -> int:
+    return sum(prune_unclaimed(engine, spool, folder, days=days) for folder in range(FOLDERS))
 
 
 def written_ago(folder: Path, days: float) -> None:
@@ -126,12 +128,12 @@ def test_no_table_is_read_as_a_whole(
     written_ago(tmp_path, 40)
     asked: list[tuple[str, Any]] = []
     event.listen(engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
-    assert prune_unclaimed(engine, spool, KEEP, 0) == len(orphans)
+    assert prune_unclaimed(engine, spool, 0, days=DAYS) == len(orphans)
     assert spool.has(kept.digest)
     with readers(engine).connect() as c:
         plans = [c.exec_driver_sql(f"EXPLAIN QUERY PLAN {s}", p).all() for s, p in asked if s.startswith("SELECT")]
     steps = [step.detail for plan in plans for step in plan]
-    for table in (instances, deliveries, results, reports_received):
+    for table in (instances, deliveries, results, radiologist_reports):
         assert any(step.startswith(f"SEARCH {table.name} ") for step in steps)
     assert not [step for step in steps if step.startswith("SCAN")]
 
@@ -140,11 +142,10 @@ def test_however_short_the_days_are_a_lease_is_shorter(engine: Engine, spool: Fi
     keep_instance(engine, received(spool, "one"))
     spool.put(b"rendered, and its row is about to be written")
     in_use_for(engine, 100)
-    soon = Retention(days=0.001, prune_below_mb=10**9)
     written_ago(tmp_path, 0.9)
-    assert swept(engine, spool, soon) == 0
+    assert swept(engine, spool, 0.001) == 0
     written_ago(tmp_path, 1.1)
-    assert swept(engine, spool, soon) == 1
+    assert swept(engine, spool, 0.001) == 1
 
 
 def test_what_is_kept_again_is_young_again(engine: Engine, spool: FileSpool, tmp_path: Path) -> None:
@@ -186,7 +187,7 @@ def test_what_was_pruned_and_comes_to_lie_there_again_is_not_claimed(
     keep_instance(engine, received(spool, "one"))
     with queue.ending(queue.lease()[0], Event.DECLINE):
         pass
-    assert prune(engine, spool, Retention(days=30, prune_below_mb=10**9)) == 1
+    assert prune_instances(engine, spool, days=DAYS, prune_below_bytes=HUGE_BYTES) == 1
     received(spool, "one")
     in_use_for(engine, 100)
     written_ago(tmp_path, 40)

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from appliance.config import DestinationConfig, Hl7Destination
 from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.part10 import part10_bytes
+from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import Backoff, Event
 from appliance.domain.received import Received
 from appliance.ports import Artefact
@@ -22,12 +23,14 @@ from appliance.reporting.hl7.oru import control_id, oru_r01
 from appliance.service.courier import Courier
 from appliance.service.roles.deliver import outlet_of
 from appliance.storage.database import open_database, readers
+from appliance.storage.deliveries import Outgoing
 from appliance.storage.gate import Gate
-from appliance.storage.ledger import keep_instance, record_result
-from appliance.storage.outgoing import Outgoing
-from appliance.storage.queue import Queue
+from appliance.storage.instances import AnalysisQueue, keep_instance
+from appliance.storage.outbox import DeliveryQueue
+from appliance.storage.outbox import Outbox as DestinationOutbox
+from appliance.storage.results import record_result
 from appliance.storage.spool import FileSpool
-from appliance.storage.tables import analyses, deliveries
+from appliance.storage.tables import deliveries
 from tests.support.results import finding, result, study
 from tests.support.sources import source
 from tests.support.waiting import wait_until
@@ -48,14 +51,16 @@ def film(number: int = 0, study_number: int | None = None) -> Dataset:
 def picture(ds: Dataset) -> Artefact:
     """The Secondary Capture for a radiograph."""
     made = secondary_capture(ds, result(ds, finding()), np.zeros((32, 24, 3), np.uint8))
-    return Artefact(kind="sc", identifier=str(made.SOPInstanceUID), content=part10_bytes(made))
+    return Artefact(
+        kind=ArtefactKind.SECONDARY_CAPTURE, identifier=str(made.SOPInstanceUID), content=part10_bytes(made)
+    )
 
 
 def message(ds: Dataset) -> Artefact:
     """The ORU for the study of a radiograph."""
     said = study(result(ds, finding()))
     ris = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1)
-    return Artefact(kind="oru", identifier=control_id(said), content=oru_r01(said, ds, ris))
+    return Artefact(kind=ArtefactKind.ORU, identifier=control_id(said), content=oru_r01(said, ds, ris))
 
 
 class Outbox:
@@ -65,10 +70,10 @@ class Outbox:
         self.engine = open_database(f"sqlite:///{folder / 'osteon.db'}")
         self.spool = FileSpool(folder / "spool")
         self.gate = Gate(self.engine)
-        self.queue = Queue(self.engine, deliveries, "me", backoff=backoff)
+        self.queue = DeliveryQueue(self.engine, "me", backoff=backoff)
         self.couriers = {
             d.name: Courier(
-                self.engine, Queue(self.engine, deliveries, d.name, backoff=backoff), self.spool, outlet_of(d)
+                DestinationOutbox(self.engine, d.name, d.name, backoff=backoff), self.gate, self.spool, outlet_of(d)
             )
             for d in destinations
         }
@@ -93,12 +98,14 @@ class Outbox:
                 calling_ae_title="ROOM1",
             ),
         )
-        (lease,) = Queue(self.engine, analyses, "analyse").lease()
+        (lease,) = AnalysisQueue(self.engine, "analyse").lease()
         outgoing = [
-            Outgoing(destination=to, kind=a.kind, identifier=a.identifier, digest=self.spool.put(a.content))
+            Outgoing(
+                destination=to, kind=a.kind, page=a.page, identifier=a.identifier, digest=self.spool.put(a.content)
+            )
             for to, a in made
         ]
-        with Queue(self.engine, analyses, "analyse").ending(lease, Event.FINISH) as c:
+        with AnalysisQueue(self.engine, "analyse").ending(lease, Event.FINISH) as c:
             record_result(c, lease.job_id, replace(result(ds, finding())), outgoing)
 
     def carry(self, name: str = "pacs") -> bool:

@@ -15,7 +15,8 @@ from appliance.dicom.scp.receiver import Receiver
 from appliance.dicom.scu.commitment import CommitmentResult
 from appliance.domain.notice import Notice
 from appliance.storage.database import open_database
-from appliance.storage.ledger import is_answer, keep_instance
+from appliance.storage.deliveries import is_own_artefact
+from appliance.storage.instances import keep_instance
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import instances
 
@@ -36,7 +37,7 @@ class Receiving:
             Receive(**{"port": 0, "reserve_mb": 0} | config),
             self.spool,
             lambda received: self.keep(received),
-            lambda uid: uid in self.answers or is_answer(self.engine, uid),
+            lambda uid: uid in self.answers or is_own_artefact(self.engine, uid),
             self.notices.append,
             self._reported,
         )

@@ -18,7 +18,7 @@ from appliance.domain.radiograph import Window
 from appliance.domain.result import Result
 from appliance.picture.overlay import overlay
 from appliance.service.instance_reader import Reading
-from appliance.storage.outgoing import Outgoing
+from appliance.storage.deliveries import Outgoing
 from tests.support.profiles import renderer
 from tests.support.results import finding, result, study, unanalysed
 from tests.support.sources import variants

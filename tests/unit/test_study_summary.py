@@ -13,7 +13,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from appliance.dicom.objects.secondary_capture import secondary_capture
-from appliance.dicom.objects.study_summary import page_kinds, study_summary
+from appliance.dicom.objects.study_summary import page_count, study_summary
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.domain.identifiers import Laterality, derived_uid
 from appliance.domain.result import Predecessor, Result
@@ -58,7 +58,7 @@ def test_every_radiograph_is_shown_once(number: int, pages: int) -> None:
     study = study_of(sources)
     pictures = {uid: picture(100 + k) for k, uid in enumerate(sources)}
     made = summary_pages(study, {}, pictures)
-    assert len(made) == len(page_kinds(study)) == pages
+    assert len(made) == page_count(study) == pages
     assert {page.shape[1:] for page in made} == {(WIDTH_PX, 3)}
     for k in range(number):
         level = 100 + k

@@ -17,6 +17,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from appliance.config import Compression
 from appliance.dicom.reading.attributes import copied, text
+from appliance.domain.artefact_kind import ArtefactKind, kind_and_page
 from appliance.domain.identifiers import Laterality
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
@@ -27,7 +28,7 @@ from .image_pixel import with_pixels
 from .patient_study import patient_study
 from .series import UNPAIRED, local_time, stamp
 
-KIND = "summary"
+KIND = ArtefactKind.SUMMARY
 
 NUMBERS = {"series": "SeriesNumber", "image": "InstanceNumber"}
 
@@ -52,10 +53,10 @@ def study_summary(
     dated = replace(study, created_at=local_time(sources[study.results[-1].sop_instance_uid], study))
     pages = summary_pages(dated, {uid: _view(source) for uid, source in sources.items()}, pictures)
     made = []
-    for number, (kind, pixels) in enumerate(zip(page_kinds(study), pages, strict=True)):
+    for number, pixels in enumerate(pages):
         part = study.results[number * PER_PAGE : (number + 1) * PER_PAGE]
         ds = _page(study, sources, part)
-        ds.SOPInstanceUID = page_uid(study, kind, compression)
+        ds.SOPInstanceUID = page_uid(study, number + 1, compression)
         if before := study.predecessor_uid(_variant(KIND, compression)):
             ds.ImageComments += f", takes the place of {before}"
         ds.InstanceNumber = 100 * (study.revision - 1) + number + 1
@@ -63,15 +64,14 @@ def study_summary(
     return tuple(made)
 
 
-def page_kinds(study: StudyResult) -> list[str]:
-    """What the pages are called: the first has the name of all."""
-    further = (f"{KIND} {number}" for number in range(2, -(-len(study.results) // PER_PAGE) + 1))
-    return [KIND, *further]
+def page_count(study: StudyResult) -> int:
+    """Return the number of pages."""
+    return -(-len(study.results) // PER_PAGE)
 
 
-def page_uid(study: StudyResult, kind: str, compression: Compression = "none") -> str:
-    """SOP Instance UID of a page: what is compressed with loss is another object."""
-    return study.uid(_variant(kind, compression))
+def page_uid(study: StudyResult, page: int, compression: Compression = "none") -> str:
+    """Return the SOP Instance UID of a page, from 1; a page that is compressed with loss is another object."""
+    return study.uid(_variant(kind_and_page(KIND, page), compression))
 
 
 def _variant(kind: str, compression: Compression) -> str:

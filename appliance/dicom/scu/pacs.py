@@ -14,6 +14,7 @@ from pydicom.uid import UID
 
 from appliance.config import DicomDestination, Encoding
 from appliance.dicom.part10 import dataset_from_bytes
+from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected, Transient
 from appliance.network import client_context
@@ -25,9 +26,6 @@ from .negotiation import ObjectForm, form_of, forms, in_form, uid_in_form
 from .peer import DicomPeer
 from .query import Identity, has_instance, identities, querying
 from .sender import accepted_forms, store_association, store_bytes
-
-PICTURES = ("sc", "summary")
-"""Kinds that every PACS can show."""
 
 CONFLICTS = frozenset({0x0119, 0x0122})
 """Class-instance conflict, SOP class not supported: failure reasons that another try does not mend (PS3.3 C.14.1.1)."""
@@ -123,7 +121,7 @@ class Pacs:
                     )
 
     def _outcome_of_store(self, parcel: _Parcel, form: ObjectForm, status: StoreStatus) -> Outcome:
-        words = f"{self.name}, {parcel.artefact.kind}: {status.words}"
+        words = f"{self.name}, {parcel.artefact.name}: {status.words}"
         is_there_already = status.outcome is StoreOutcome.EXISTS
         if status.outcome is StoreOutcome.TRANSIENT:
             return _later(ReasonCode.STORE_TRANSIENT, words)
@@ -147,12 +145,14 @@ class Pacs:
         )
 
     def _not_taken(self, parcel: _Parcel) -> Outcome:
-        kind = parcel.artefact.kind.split()[0]  # without the page
+        kind = parcel.artefact.kind
         name = UID(parcel.forms[0].sop_class_uid).name
-        if kind not in (*PICTURES, "rejection") and "summary" in self._config.objects:
+        if not kind.is_picture and kind is not ArtefactKind.REJECTION and "summary" in self._config.objects:
             reason = f"{self.name} takes no {name}: the summary, which is always made, says what it says"
             return Outcome(fate=Fate.LEFT_OUT, code=ReasonCode.NOT_TAKEN, reason=reason)
-        reason = f"{self.name} takes no {name} in any encoding: allow it there, or leave {kind!r} out of its objects"
+        reason = (
+            f"{self.name} takes no {name} in any encoding: allow it there, or leave {kind.value!r} out of its objects"
+        )
         return Outcome.of_error(Rejected(ReasonCode.NOT_TAKEN, reason))
 
     def _misfiled(self, parcels: Mapping[int, _Parcel]) -> list[tuple[int, Outcome]]:
@@ -160,7 +160,7 @@ class Pacs:
         carried = {
             number: dataset_from_bytes(parcel.artefact.content)
             for number, parcel in parcels.items()
-            if parcel.artefact.kind != "rejection"  # which is needed most where the study is another's
+            if parcel.artefact.kind is not ArtefactKind.REJECTION  # which is needed most where the study is another's
         }
         if not carried:
             return []

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 
 from appliance.config import Hl7Destination
 from appliance.dicom.objects.patient_study import text
+from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.reason import ReasonCode
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected
@@ -23,10 +24,10 @@ from .message import Segment, escape, identifier, message_of
 from .requests import FILLER, PLACER, procedure, requested
 from .segments import fill, header, patient
 
-ORDER = "order"
+ORDER = ArtefactKind.ORDER
 """Kind of the message, beside the report's ``oru``."""
 
-LOWERED = "order_withdrawal"
+LOWERED = ArtefactKind.ORDER_WITHDRAWAL
 """Kind of the message that takes an `ORDER` back."""
 
 

@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 
 from appliance.clock import now
 from appliance.config import Configuration
+from appliance.domain.job import Settling
 from appliance.gpu import GpuFigures, figures, write_figures
 from appliance.service.analyser import Analyser
 from appliance.service.artefacts import Renderer
@@ -14,9 +15,9 @@ from appliance.service.pipeline_assembly import assemble_workbench
 from appliance.service.reporter import Reporter
 from appliance.service.systemd_notify import start_notifier
 from appliance.service.worker import POLL_S, owner
-from appliance.storage.queue import Queue
+from appliance.storage.instances import AnalysisQueue
 from appliance.storage.spool import FileSpool
-from appliance.storage.tables import analyses, studies
+from appliance.storage.studies import StudyQueue
 
 BATCH = {"cpu": 1, "gpu": 8}
 """Radiographs that are inferred together: on a GPU, so that what is waited for once a batch is little for each; no GPU
@@ -32,15 +33,16 @@ class AnalyseRole:
     def __init__(self, config: Configuration, engine: Engine) -> None:
         self._workbench = assemble_workbench(config, start_notifier())
         self._state_dir = config.state_dir
-        queue = Queue(engine, analyses, owner(self.name), most_attempts=config.analyse.attempts)
+        queue = AnalysisQueue(engine, owner(self.name), most_attempts=config.analyse.attempts)
         queue.release()
         spool = FileSpool(config.spool_dir)
         self._reader, self._headers = Reader(self._workbench.pipeline), Headers(config.analyse)
         readers = (self._reader, self._headers)
         batch = config.analyse.batch or BATCH[self._workbench.compute.device]
+        settling = Settling(settle_s=config.study.settle_s, longest_s=config.study.longest_s)
         renderer = Renderer(destinations=config.destinations, put=spool.put, draw=self._workbench.draw)
-        self._analyser = Analyser(engine, queue, spool, *readers, renderer, config.study, batch)
-        settled = Queue(engine, studies, owner(self.name), most_attempts=config.analyse.attempts)
+        self._analyser = Analyser(engine, queue, spool, *readers, renderer, settling, batch)
+        settled = StudyQueue(engine, owner(self.name), most_attempts=config.analyse.attempts)
         settled.release()
         self._reporter = Reporter(engine, settled, spool, self._headers, renderer)
 

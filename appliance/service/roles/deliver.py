@@ -19,9 +19,10 @@ from appliance.reporting.fhir.destination import FhirDestination
 from appliance.reporting.hl7.mllp import MllpDestination
 from appliance.service.courier import Courier, OneByOne
 from appliance.service.worker import PAUSE_S, POLL_S, owner
-from appliance.storage.queue import LEASE_S, Queue
+from appliance.storage.gate import Gate
+from appliance.storage.outbox import DeliveryQueue, Outbox
+from appliance.storage.queue import LEASE_S
 from appliance.storage.spool import FileSpool
-from appliance.storage.tables import deliveries
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +45,14 @@ class DeliverRole:
     idle_s = 1.0
 
     def __init__(self, config: Configuration, engine: Engine) -> None:
-        Queue(engine, deliveries, owner(self.name)).release()
+        DeliveryQueue(engine, owner(self.name)).release()
         spool = FileSpool(config.spool_dir)
         self._stop = threading.Event()
         self._couriers = []
         self._threads = []
         for outlet in map(outlet_of, config.destinations):
-            queue = Queue(engine, deliveries, f"{owner(self.name)}/{outlet.name}")
-            courier = Courier(engine, queue, spool, outlet)
+            outbox = Outbox(engine, outlet.name, f"{owner(self.name)}/{outlet.name}")
+            courier = Courier(outbox, Gate(engine), spool, outlet)
             self._couriers.append(courier)
             thread = threading.Thread(target=self._carry, args=(courier,), name=outlet.name, daemon=True)
             self._threads.append(thread)

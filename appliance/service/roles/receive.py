@@ -7,17 +7,18 @@ from functools import partial
 
 from sqlalchemy import Engine
 
-from appliance.config import Configuration
+from appliance.config import MEGABYTE, Configuration
 from appliance.dicom.scp.receiver import Receiver
 from appliance.dicom.scu.commitment import CommitmentResult
 from appliance.dicom.scu.pacs import not_committed
 from appliance.errors import Fault
 from appliance.ports import Fate
 from appliance.service.report_inbox import ReportInbox
-from appliance.storage.ledger import is_answer, keep_instance
+from appliance.storage.commitments import CommitmentFailure, record_commitment
+from appliance.storage.deliveries import is_own_artefact
+from appliance.storage.instances import keep_instance
 from appliance.storage.notices import Notebook
-from appliance.storage.outbox import record_commitment
-from appliance.storage.retention import prune, prune_reports, prune_unclaimed
+from appliance.storage.retention import prune_instances, prune_radiologist_reports, prune_unclaimed
 from appliance.storage.spool import FOLDERS, FileSpool
 
 PRUNE_EVERY_S = 60.0
@@ -36,7 +37,7 @@ class ReceiveRole:
         self._notebook = Notebook()
         self._pruned_at = -PRUNE_EVERY_S
         self._folder = 0
-        keep, ours = partial(keep_instance, engine), partial(is_answer, engine)
+        keep, ours = partial(keep_instance, engine), partial(is_own_artefact, engine)
         self._receiver = Receiver(config.receive, self._spool, keep, ours, self._notebook.note, self._reported)
         self._inbox: ReportInbox | None = None
         if config.receive.hl7:
@@ -51,7 +52,8 @@ class ReceiveRole:
         failed = {}
         for uid, reason in report.failed.items():
             outcome = not_committed(reason)
-            failed[uid] = (outcome.code, outcome.reason, outcome.fate is Fate.REFUSED)
+            is_for_good = outcome.fate is Fate.REFUSED
+            failed[uid] = CommitmentFailure(code=outcome.code, reason=outcome.reason, is_for_good=is_for_good)
         return record_commitment(self._engine, report.transaction_uid, report.committed, failed)
 
     def step(self) -> bool:
@@ -60,11 +62,12 @@ class ReceiveRole:
         if time.monotonic() - self._pruned_at < PRUNE_EVERY_S:
             return False
         self._spool.sweep()
-        if prune(self._engine, self._spool, self._config.retention):
+        days, prune_below_bytes = self._config.retention.days, self._config.retention.prune_below_mb * MEGABYTE
+        if prune_instances(self._engine, self._spool, days=days, prune_below_bytes=prune_below_bytes):
             return True
-        if prune_reports(self._engine, self._spool, self._config.retention):
+        if prune_radiologist_reports(self._engine, self._spool, days=days):
             return True
-        prune_unclaimed(self._engine, self._spool, self._config.retention, self._folder)
+        prune_unclaimed(self._engine, self._spool, self._folder, days=days)
         self._folder = (self._folder + 1) % FOLDERS  # one at a time: all of them in four hours
         self._pruned_at = time.monotonic()
         return False

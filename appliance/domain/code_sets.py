@@ -1,0 +1,41 @@
+"""Sets of reason codes that steer deliveries and analyses."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .reason import ReasonCode
+
+SPOOL_LOST: Final = frozenset(
+    {
+        ReasonCode.SPOOL_DAMAGED,
+        ReasonCode.SPOOL_FAILED,
+        ReasonCode.SPOOL_MISSING,
+        ReasonCode.SPOOL_UNREADABLE,
+    }
+)
+"""Codes of an analysis that lacks its bytes; the same bytes, received again, queue it again."""
+
+STORED: Final = frozenset({ReasonCode.DELIVERED, ReasonCode.DELIVERED_OTHERWISE, ReasonCode.ALREADY_THERE})
+"""Codes of a delivery that the peer has stored. While the delivery waits for its proof they are no errors."""
+
+NEVER_SENT: Final = frozenset(
+    {
+        ReasonCode.UNREACHABLE,
+        ReasonCode.ASSOCIATION_REJECTED,
+        ReasonCode.NO_FIND,
+        ReasonCode.STUDY_NOT_THERE,
+        ReasonCode.IDENTITY_CHANGED,
+        ReasonCode.NEVER_MADE,
+    }
+)
+"""Codes of an attempt that ended before anything was sent."""
+
+REFUSED: Final = frozenset({ReasonCode.STORE_REJECTED, ReasonCode.MLLP_REFUSED, ReasonCode.NOT_DICOM})
+"""Codes of an attempt that ended with a refusal: by the peer, or by us before sending."""
+
+REPLACED: Final = frozenset({ReasonCode.NOT_TAKEN, ReasonCode.REROUTED})
+"""Codes of a dropped delivery whose content reaches people another way: another artefact, or another destination."""
+
+SUBSTITUTED: Final = frozenset({ReasonCode.DELIVERED_OTHERWISE, ReasonCode.NOT_TAKEN})
+"""Codes of a delivery that the peer did not take in its best form."""

@@ -1,0 +1,216 @@
+"""The schema: every table with its indexes and constraints."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "commitments",
+        sa.Column("transaction_uid", sa.String(length=64), nullable=False),
+        sa.Column("destination", sa.String(length=64), nullable=False),
+        sa.Column("asked_at", sa.Float(53), nullable=False),
+        sa.PrimaryKeyConstraint("transaction_uid", name=op.f("pk_commitments")),
+    )
+    op.create_table(
+        "holds",
+        sa.Column("destination", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("since", sa.Float(53), nullable=False),
+        sa.PrimaryKeyConstraint("destination", name=op.f("pk_holds")),
+    )
+    op.create_table(
+        "instances",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("sop_instance_uid", sa.String(length=64), nullable=False),
+        sa.Column("sop_class_uid", sa.String(length=64), nullable=False),
+        sa.Column("transfer_syntax_uid", sa.String(length=64), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("size_bytes", sa.Integer(), nullable=False),
+        sa.Column("calling_ae_title", sa.String(length=16), nullable=False),
+        sa.Column("received_at", sa.Float(53), nullable=False),
+        sa.Column("pruned_at", sa.Float(53), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_instances")),
+        sa.UniqueConstraint("sop_instance_uid", "digest", name=op.f("uq_instances_sop_instance_uid_digest")),
+    )
+    op.create_index(op.f("ix_instances_digest"), "instances", ["digest"], unique=False)
+    op.create_index(op.f("ix_instances_received_at"), "instances", ["received_at"], unique=False)
+    op.create_table(
+        "notices",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("subject", sa.String(length=16), nullable=False),
+        sa.Column("code", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.String(length=256), nullable=False),
+        sa.Column("calling_ae_title", sa.String(length=16), nullable=False),
+        sa.Column("called_ae_title", sa.String(length=16), nullable=False),
+        sa.Column("address", sa.String(length=45), nullable=False),
+        sa.Column("times", sa.Integer(), nullable=False),
+        sa.Column("first_at", sa.Float(53), nullable=False),
+        sa.Column("last_at", sa.Float(53), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_notices")),
+        sa.UniqueConstraint(
+            "code",
+            "reason",
+            "calling_ae_title",
+            "called_ae_title",
+            "address",
+            name=op.f("uq_notices_code_reason_calling_ae_title_called_ae_title_address"),
+        ),
+    )
+    op.create_table(
+        "radiologist_reports",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("sending_application", sa.String(length=227), nullable=False),
+        sa.Column("sending_facility", sa.String(length=227), nullable=False),
+        sa.Column("control_id", sa.String(length=199), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("accession_number", sa.String(length=64), nullable=False),
+        sa.Column("study_instance_uid", sa.String(length=64), nullable=False),
+        sa.Column("result_status", sa.String(length=1), nullable=False),
+        sa.Column("matched_study_instance_uid", sa.String(length=64), nullable=False),
+        sa.Column("received_at", sa.Float(53), nullable=False),
+        sa.Column("pruned_at", sa.Float(53), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_radiologist_reports")),
+        sa.UniqueConstraint(
+            "sending_application",
+            "control_id",
+            "digest",
+            name=op.f("uq_radiologist_reports_sending_application_control_id_digest"),
+        ),
+    )
+    op.create_index(
+        op.f("ix_radiologist_reports_accession_number"), "radiologist_reports", ["accession_number"], unique=False
+    )
+    op.create_index(op.f("ix_radiologist_reports_digest"), "radiologist_reports", ["digest"], unique=False)
+    op.create_index(
+        op.f("ix_radiologist_reports_study_instance_uid"), "radiologist_reports", ["study_instance_uid"], unique=False
+    )
+    op.create_table(
+        "roles",
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("started_at", sa.Float(53), nullable=False),
+        sa.Column("beat_at", sa.Float(53), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("role", name=op.f("pk_roles")),
+    )
+    op.create_table(
+        "studies",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("study_instance_uid", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("not_before", sa.Float(53), nullable=False),
+        sa.Column("lease_owner", sa.String(length=128), nullable=True),
+        sa.Column("lease_until", sa.Float(53), nullable=True),
+        sa.Column("code", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Float(53), nullable=False),
+        sa.Column("finished_at", sa.Float(53), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_studies")),
+        sa.UniqueConstraint("study_instance_uid", name=op.f("uq_studies_study_instance_uid")),
+    )
+    op.create_index(op.f("ix_studies_state_not_before"), "studies", ["state", "not_before"], unique=False)
+    op.create_table(
+        "analyses",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("instance_id", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("not_before", sa.Float(53), nullable=False),
+        sa.Column("lease_owner", sa.String(length=128), nullable=True),
+        sa.Column("lease_until", sa.Float(53), nullable=True),
+        sa.Column("code", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Float(53), nullable=False),
+        sa.Column("finished_at", sa.Float(53), nullable=True),
+        sa.ForeignKeyConstraint(["instance_id"], ["instances.id"], name=op.f("fk_analyses_instance_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_analyses")),
+        sa.UniqueConstraint("instance_id", name=op.f("uq_analyses_instance_id")),
+    )
+    op.create_index(op.f("ix_analyses_state_not_before"), "analyses", ["state", "not_before"], unique=False)
+    op.create_table(
+        "study_results",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("study_id", sa.Integer(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("result_ids", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Float(53), nullable=False),
+        sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_study_results_study_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_study_results")),
+        sa.UniqueConstraint("study_id", "revision", name=op.f("uq_study_results_study_id_revision")),
+    )
+    op.create_table(
+        "results",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("analysis_id", sa.Integer(), nullable=False),
+        sa.Column("sop_instance_uid", sa.String(length=64), nullable=False),
+        sa.Column("study_instance_uid", sa.String(length=64), nullable=False),
+        sa.Column("record", sa.Text(), nullable=False),
+        sa.Column("source_digest", sa.String(length=64), nullable=False),
+        sa.Column("picture_digest", sa.String(length=64), nullable=False),
+        sa.Column("patient_digest", sa.String(length=64), nullable=False),
+        sa.Column("taken_back_at", sa.Float(53), nullable=True),
+        sa.Column("created_at", sa.Float(53), nullable=False),
+        sa.ForeignKeyConstraint(["analysis_id"], ["analyses.id"], name=op.f("fk_results_analysis_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_results")),
+    )
+    op.create_index(op.f("ix_results_analysis_id"), "results", ["analysis_id"], unique=False)
+    op.create_index(op.f("ix_results_picture_digest"), "results", ["picture_digest"], unique=False)
+    op.create_index(op.f("ix_results_sop_instance_uid"), "results", ["sop_instance_uid"], unique=False)
+    op.create_index(op.f("ix_results_study_instance_uid"), "results", ["study_instance_uid"], unique=False)
+    op.create_table(
+        "deliveries",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("result_id", sa.Integer(), nullable=True),
+        sa.Column("study_result_id", sa.Integer(), nullable=True),
+        sa.Column("study_instance_uid", sa.String(length=64), nullable=False),
+        sa.Column("destination", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=24), nullable=False),
+        sa.Column("page", sa.Integer(), nullable=False),
+        sa.Column("identifier", sa.String(length=128), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("not_before", sa.Float(53), nullable=False),
+        sa.Column("lease_owner", sa.String(length=128), nullable=True),
+        sa.Column("lease_until", sa.Float(53), nullable=True),
+        sa.Column("code", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Float(53), nullable=False),
+        sa.Column("finished_at", sa.Float(53), nullable=True),
+        sa.Column("sent_class_uid", sa.String(length=64), nullable=False),
+        sa.Column("sent_uid", sa.String(length=64), nullable=False),
+        sa.Column("transaction_uid", sa.String(length=64), nullable=False),
+        sa.Column("refuted", sa.Integer(), nullable=False),
+        sa.Column("stored_at", sa.Float(53), nullable=True),
+        sa.Column("unanswered_at", sa.Float(53), nullable=True),
+        sa.Column("proven_at", sa.Float(53), nullable=True),
+        sa.ForeignKeyConstraint(["result_id"], ["results.id"], name=op.f("fk_deliveries_result_id")),
+        sa.ForeignKeyConstraint(["study_result_id"], ["study_results.id"], name=op.f("fk_deliveries_study_result_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
+        sa.UniqueConstraint(
+            "result_id", "destination", "kind", "page", name=op.f("uq_deliveries_result_id_destination_kind_page")
+        ),
+        sa.UniqueConstraint(
+            "study_result_id",
+            "destination",
+            "kind",
+            "page",
+            name=op.f("uq_deliveries_study_result_id_destination_kind_page"),
+        ),
+    )
+    op.create_index(
+        op.f("ix_deliveries_destination_state_not_before"),
+        "deliveries",
+        ["destination", "state", "not_before"],
+        unique=False,
+    )
+    op.create_index(op.f("ix_deliveries_digest"), "deliveries", ["digest"], unique=False)
+    op.create_index(op.f("ix_deliveries_identifier"), "deliveries", ["identifier"], unique=False)
+    op.create_index(op.f("ix_deliveries_sent_uid"), "deliveries", ["sent_uid"], unique=False)
+    op.create_index(op.f("ix_deliveries_study_instance_uid"), "deliveries", ["study_instance_uid"], unique=False)
+    op.create_index(op.f("ix_deliveries_transaction_uid"), "deliveries", ["transaction_uid"], unique=False)

@@ -1,0 +1,115 @@
+"""The results of radiographs: each is written together with its deliveries and the job of its study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, insert, select
+
+from appliance.domain.job import Settling
+from appliance.domain.reason import ReasonCode
+from appliance.domain.result import Predecessor, Result
+
+from .deliveries import Outgoing, queue_deliveries, supersede
+from .studies import queue_study, report_again_or_drop
+from .tables import analyses, deliveries, instances, results
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatestResult:
+    """The newest result of an instance, with its analysis and the bytes that it was made from.
+
+    Attributes
+    ----------
+    source_digest
+        Digest of identity and pixels: the same for the same radiograph in every transfer syntax.
+    received_at
+        Time at which those bytes were received.
+    """
+
+    predecessor: Predecessor
+    analysis_id: int
+    source_digest: str
+    received_at: datetime
+
+    @property
+    def revision(self) -> int:
+        """Revision of the result, from 1."""
+        return self.predecessor.revision
+
+
+def latest_result(engine: Engine, sop_instance_uid: str) -> LatestResult | None:
+    """Return the newest result of an instance, from any of the bytes received under its UID."""
+    query = (
+        select(results.c.analysis_id, results.c.source_digest, results.c.record, instances.c.received_at)
+        .join(analyses, results.c.analysis_id == analyses.c.id)
+        .join(instances, analyses.c.instance_id == instances.c.id)
+        .where(instances.c.sop_instance_uid == sop_instance_uid)
+        .order_by(results.c.id.desc())
+        .limit(1)
+    )
+    with engine.connect() as c:
+        row = c.execute(query).first()
+    if row is None:
+        return None
+    result = Result.from_json(row.record)
+    return LatestResult(
+        predecessor=Predecessor(revision=result.revision, pack_digest=result.provenance.pack_digest),
+        analysis_id=row.analysis_id,
+        source_digest=row.source_digest,
+        received_at=row.received_at,
+    )
+
+
+def record_result(
+    c: Connection,
+    analysis_id: int,
+    result: Result,
+    outgoing: Iterable[Outgoing],
+    *,
+    source_digest: str = "",
+    picture_digest: str = "",
+    patient_digest: str = "",
+    settling: Settling | None = None,
+) -> None:
+    """Write `result` and its deliveries within the transaction that ends the analysis, and queue its study.
+
+    Pending deliveries of earlier revisions are dropped, and so are pending reports of the study: a corrected result
+    must not be followed by its predecessor. If the radiograph was part of another study, that study is reported on
+    again without it.
+
+    Parameters
+    ----------
+    source_digest
+        Digest of identity and pixels, which tells whether the instance, received again, is another one.
+    picture_digest
+        Digest of the overlay as PNG, for the summary of the study.
+    patient_digest
+        Digest of the patient that the radiograph names; empty if it names none.
+    settling
+        Time that the study waits before it is reported on; None: it is due at once.
+    """
+    of_radiograph = results.c.sop_instance_uid == result.sop_instance_uid
+    supersede(c, deliveries.c.result_id.in_(select(results.c.id).where(of_radiograph)), result.revision)
+    in_studies = set(c.execute(select(results.c.study_instance_uid).where(of_radiograph)).scalars())
+    reports = deliveries.c.study_result_id.is_not(None) & deliveries.c.study_instance_uid.in_(in_studies)
+    supersede(c, reports, result.revision)
+    row = {
+        "analysis_id": analysis_id,
+        "sop_instance_uid": result.sop_instance_uid,
+        "study_instance_uid": result.study_instance_uid,
+        "record": result.to_json(),
+        "source_digest": source_digest,
+        "picture_digest": picture_digest,
+        "patient_digest": patient_digest,
+        "created_at": result.created_at,
+    }
+    key = c.execute(insert(results).values(**row)).inserted_primary_key
+    queue_deliveries(c, outgoing, result.study_instance_uid, result_id=key[0] if key else None)
+    settling = settling or Settling()
+    queue_study(c, result.study_instance_uid, settling)
+    for former in in_studies - {result.study_instance_uid}:
+        reason = "its radiographs belong to another study now"
+        report_again_or_drop(c, former, settling, ReasonCode.SUPERSEDED, reason)

@@ -1,0 +1,59 @@
+"""Writes the state of jobs: the only module that does, and always by the state table of `appliance.domain.job`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, case, insert, select, update
+
+from appliance.clock import now
+from appliance.domain.job import INITIAL, TABLE, Event, State, next_state, states_that_can
+from appliance.domain.reason import ReasonCode
+
+
+def add_job(c: Connection, table: Table, **columns: Any) -> int:
+    """Insert a new job that is due now, unless `columns` say later; return its id."""
+    moment = now()
+    values = {
+        "state": INITIAL,
+        "attempts": 0,
+        "not_before": moment,
+        "code": ReasonCode.NONE,
+        "reason": "",
+        "created_at": moment,
+    }
+    key = c.execute(insert(table).values(**values | columns)).inserted_primary_key
+    assert key is not None  # every table of jobs has the primary key `id`
+    return int(key[0])
+
+
+def move_job(c: Connection, table: Table, job_id: int, event: Event, **columns: Any) -> State:
+    """Apply `event` to one job and write `columns` with it; return the new state.
+
+    Raises
+    ------
+    KeyError
+        If there is no such job.
+    ImpossibleTransition
+        If `event` cannot happen in the state of the job.
+    """
+    row = c.execute(select(table.c.state).where(table.c.id == job_id)).first()
+    if row is None:
+        raise KeyError(job_id)
+    state = next_state(State(row.state), event)
+    c.execute(update(table).where(table.c.id == job_id).values(state=state, **columns))
+    return state
+
+
+def move_jobs(c: Connection, table: Table, where: ColumnElement[bool], event: Event, **columns: Any) -> int:
+    """Apply `event` to every job of `where` in which it can happen, and write `columns`; return the number of jobs."""
+    possible = states_that_can(event)
+    after = case({state: TABLE[state, event] for state in possible}, value=table.c.state)
+    able = update(table).where(where, table.c.state.in_(possible))
+    return c.execute(able.values(state=after, **columns)).rowcount
+
+
+def drop_jobs(c: Connection, table: Table, where: ColumnElement[bool], code: ReasonCode, reason: str) -> int:
+    """Drop those of `where` that have not ended; return their number. A role that holds one finds its lease lost."""
+    columns = {"code": code, "reason": reason, "finished_at": now(), "lease_owner": None}
+    return move_jobs(c, table, where, Event.DROP, **columns)
