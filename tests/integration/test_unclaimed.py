@@ -41,7 +41,6 @@ import os, signal, sys
 from pathlib import Path
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import Event
-from appliance.domain.radiologist_report import RadiologistReport
 from appliance.storage.database import open_database
 from appliance.storage.results import record_result
 from appliance.storage.deliveries import Outgoing
