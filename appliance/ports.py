@@ -72,6 +72,41 @@ class Heat:
     within: tuple[float, float, float, float]
 
 
+class SpoolFile(Protocol):
+    """A spool file that is being written.
+
+    Every method raises `Transient` (``disk_full`` or ``spool_failed``) when the disk fails.
+    """
+
+    def write(self, content: bytes | bytearray | memoryview) -> None:
+        """Append `content`, which the caller may change afterwards."""
+        ...
+
+    def keep(self) -> str:
+        """Sync the file to disk under its SHA-256, which is returned as hex."""
+        ...
+
+    def discard(self) -> None:
+        """Remove the file, unless it was kept."""
+        ...
+
+
+class Spool(Protocol):
+    """Received instances as files, named by their SHA-256."""
+
+    def incoming(self) -> SpoolFile:
+        """Open a new file."""
+        ...
+
+    def has(self, digest: str) -> bool:
+        """Return whether a file of that digest exists."""
+        ...
+
+    def free_bytes(self) -> int:
+        """Return the free space on the spool's disk."""
+        ...
+
+
 class Preprocessor(Protocol):
     """Stage 1, and the resampling of regions with stage 1's window and equalisation; of several radiographs at once."""
 

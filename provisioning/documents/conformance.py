@@ -42,7 +42,7 @@ from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.objects.structured_report import structured_report
 from appliance.dicom.objects.study_summary import study_summary
 from appliance.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from appliance.dicom.scp.receiver import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SOP_CLASS_NOT_SUPPORTED, SUCCESS
+from appliance.dicom.scp.service import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SOP_CLASS_NOT_SUPPORTED, SUCCESS
 from appliance.dicom.scp.upper_layer import PDU_BYTES
 from appliance.dicom.scu.dimse_status import STATUS_RANGES, STATUSES, StoreOutcome
 from appliance.dicom.scu.peer import LONGEST_PDU

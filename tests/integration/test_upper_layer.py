@@ -15,7 +15,7 @@ from pydicom.filereader import read_file_meta_info
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from appliance.dicom.scp import receiver, upper_layer
+from appliance.dicom.scp import dimse, incoming_instance, upper_layer
 from appliance.dicom.scp.admission import SPARE
 from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS
 from appliance.network import CIPHERS
@@ -240,7 +240,7 @@ def test_strangers_cannot_take_the_places_of_those_who_are_listed(tmp_path: Path
     wires = [Wire(receiving.port) for _ in range(20)]
     wait_until(lambda: len(codes(receiving)) >= 12, "the ninth stranger to be closed")
     assert set(codes(receiving)) == {"too_many_connections"}
-    assert receiving.receiver.places.connections <= 8
+    assert receiving.receiver.slots.connections <= 8
     for wire in wires:
         wire.socket.close()
     wait_until(lambda: receiving.is_quiet, "quiet")
@@ -269,7 +269,7 @@ def test_associations_beyond_the_limit_are_told_to_come_again(
         assert wire.answer() == (REJECT, b"\0\2\3\2")
     assert codes(receiving) == ["too_many_associations"]
     wires.pop().socket.close()
-    wait_until(lambda: receiving.receiver.places.associations == number - 1, "a place")
+    wait_until(lambda: receiving.receiver.slots.associations == number - 1, "a place")
     with Wire(receiving.port) as wire:
         wire.associate()
     for wire in wires:
@@ -288,7 +288,7 @@ def test_who_drips_within_the_times_of_silence_and_of_a_pdu_is_cut_off(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiving = start()
-    monkeypatch.setattr(upper_layer, "SLOW_S", 0.5)
+    monkeypatch.setattr(dimse, "SLOW_S", 0.5)
     with Wire(receiving.port) as wire:
         wire.associate()
         wire.socket.settimeout(0.05)
@@ -307,7 +307,7 @@ def test_who_drips_within_the_times_of_silence_and_of_a_pdu_is_cut_off(
 
 def test_many_slow_messages_are_no_slow_message(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     receiving = start()
-    monkeypatch.setattr(upper_layer, "SLOW_S", 0.2)
+    monkeypatch.setattr(dimse, "SLOW_S", 0.2)
     with Wire(receiving.port) as wire:
         wire.associate()
         began = time.monotonic()
@@ -487,7 +487,7 @@ def test_below_the_reserve_nothing_is_taken(start: Start, monkeypatch: pytest.Mo
 
 def test_the_reserve_is_looked_at_within_an_instance(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     receiving = start(reserve_mb=1)
-    monkeypatch.setattr(receiver, "LOOK_BYTES", 2000)
+    monkeypatch.setattr(incoming_instance, "CHECK_DISK_BYTES", 2000)
     looks = iter([1_000_000, 999_999, 1_000_000])
     monkeypatch.setattr(receiving.spool, "free_bytes", lambda: next(looks, 1_000_000))
     with Wire(receiving.port) as wire:
@@ -511,7 +511,7 @@ def test_trouble_of_ours_before_the_first_byte_is_no_fault_of_the_peer(
 
     with Wire(receiving.port) as wire, monkeypatch.context() as broken:
         wire.associate()
-        broken.setattr(receiving.receiver, "_is_answer", trouble)
+        broken.setattr(receiving.receiver, "_is_own_object", trouble)
         broken.setattr(receiving.spool, "free_bytes", trouble)
         assert wire.store("2.25.3", ELEMENT) == 0xA700
         broken.undo()
@@ -559,26 +559,16 @@ def test_where_no_thread_can_be_started_the_place_is_given_back(start: Start, mo
         for _ in range(3):
             with Wire(receiving.port) as wire:
                 assert wire.answer() == (0, b"")
-    wait_until(lambda: receiving.receiver.places.connections == 0, "the places")
+    wait_until(lambda: receiving.receiver.slots.connections == 0, "the places")
 
 
-def test_where_no_association_can_be_started_the_peer_is_told_to_come_again(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_association_runs_in_the_thread_of_its_connection(start: Start) -> None:
     receiving = start()
-    begin = threading.Thread.start
-
-    def full(thread: threading.Thread) -> None:
-        if thread.name == "AcceptorThread":
-            raise RuntimeError("can't start new thread")
-        begin(thread)
-
-    with Wire(receiving.port) as wire, monkeypatch.context() as limit:
-        limit.setattr(threading.Thread, "start", full)
-        wire.send(associate_rq())
-        assert wire.answer() == (REJECT, b"\0\2\3\2")
-    wait_until(lambda: receiving.is_quiet, "the places")
-    assert codes(receiving) == ["too_many_associations"]
+    before = threading.active_count()
+    with Wire(receiving.port) as wire:
+        wire.associate()
+        assert wire.store("1.2.3", ELEMENT) == 0
+        assert threading.active_count() == before + 1
 
 
 def test_a_companion_is_accepted_noted_and_not_kept(start: Start) -> None:
@@ -689,13 +679,21 @@ def test_a_radiograph_that_is_proposed_in_no_encoding_of_ours_is_noted_with_both
     assert "and 2 more" in caplog.text, "a log line names three of five"
 
 
-def test_a_closing_receiver_leaves_no_thread(tmp_path: Path) -> None:
+def test_closing_receiver_aborts_its_associations_and_leaves_no_thread(tmp_path: Path) -> None:
     before = threading.active_count()
     receiving = Receiving(tmp_path)
-    with Wire(receiving.port) as wire:
-        wire.associate()
+    with Wire(receiving.port) as idle, Wire(receiving.port) as sending, Wire(receiving.port) as silent:
+        idle.associate()
+        sending.associate()
+        sending.send(p_data((3, 3, c_store_rq("1.2.3"))) + p_data((3, 0, ELEMENT)))
+        wait_until(lambda: receiving.files, "the instance to be begun")
         receiving.close()
+        assert idle.answer()[0] == ABORT
+        assert sending.answer()[0] == ABORT
+        assert silent.answer() == (0, b""), "closed before it requested an association"
         wait_until(lambda: threading.active_count() <= before, "every thread to end")
+    assert receiving.files == []
+    assert codes(receiving) == []
 
 
 def test_a_tls_context_takes_nothing_old() -> None:

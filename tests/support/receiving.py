@@ -67,8 +67,8 @@ class Receiving:
     @property
     def is_quiet(self) -> bool:
         """Whether no connection has a thread, a place or a half written file any more."""
-        places = self.receiver.places
-        nobody = not places.associations and not places.connections
+        slots = self.receiver.slots
+        nobody = not slots.associations and not slots.connections
         threads = set(threading.enumerate()) - self._own
         return nobody and not threads and not list((self.folder / "spool/incoming").iterdir())
 

@@ -1,4 +1,4 @@
-"""Who may come in, what is offered, and how many at a time."""
+"""Admission: listed addresses and AE titles, supported presentation contexts, and limits."""
 
 import pytest
 from pydicom.uid import UID
@@ -6,7 +6,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import build_context
 
 from appliance.config import Receive
-from appliance.dicom.scp.admission import SPARE, SPARE_ALL, Admission, Places, Refusal, title_of
+from appliance.dicom.scp.admission import SPARE, SPARE_ALL, Admission, Refusal, Slots, decode_ae_title
 from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS, is_companion, taken
 from appliance.network import plain_address
 
@@ -14,23 +14,24 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 LITTLE, BIG, JPEG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.4.50"
 
 
-def refusal(admission: Admission, address: str, called: str = "OSTEON", calling: str = "ROOM1") -> Refusal | None:
-    return admission.refusal(address, called=called, calling=calling)
+def check(admission: Admission, address: str, called: str = "OSTEON", calling: str = "ROOM1") -> Refusal | None:
+    return admission.check_titles(address, called=called, calling=calling)
 
 
-def request(*contexts: tuple[str, list[str]]) -> A_ASSOCIATE:
-    made = A_ASSOCIATE()
-    made.called_ae_title, made.calling_ae_title = "OSTEON", "ROOM1"
-    made.application_context_name = "1.2.840.10008.3.1.1.1"
+def request_of(*contexts: tuple[str, list[str]]) -> A_ASSOCIATE:
+    request = A_ASSOCIATE()
+    request.called_ae_title = "OSTEON"
+    request.calling_ae_title = "ROOM1"
+    request.application_context_name = "1.2.840.10008.3.1.1.1"
     for number, (abstract, syntaxes) in enumerate(contexts):
         context = build_context(abstract, syntaxes)
         context.context_id = 2 * number + 1
-        made.presentation_context_definition_list.append(context)
-    return made
+        request.presentation_context_definition_list.append(context)
+    return request
 
 
 @pytest.mark.parametrize(
-    ("address", "known"),
+    ("address", "is_listed"),
     [
         ("192.0.2.255", True),
         ("192.0.3.0", False),
@@ -40,27 +41,27 @@ def request(*contexts: tuple[str, list[str]]) -> A_ASSOCIATE:
         ("127.0.0.1", False),
     ],
 )
-def test_addresses_and_networks(address: str, known: bool) -> None:
+def test_address_within_a_listed_network_is_admitted(address: str, is_listed: bool) -> None:
     config = Receive.model_validate({"peers": [{"address": "192.0.2.0/24"}, {"address": "2001:db8::/32"}]})
     admission = Admission(config)
-    assert admission.is_known(address) is known
-    assert (refusal(admission, address) is None) is known
+    assert admission.is_listed(address) is is_listed
+    assert (check(admission, address) is None) is is_listed
 
 
-def test_closed_by_default_outside_loopback() -> None:
+def test_default_configuration_admits_loopback_only() -> None:
     admission = Admission(Receive())
-    assert admission.is_known("127.0.0.1")
-    assert admission.is_known("::1")
-    assert not admission.is_known("10.0.0.1")
+    assert admission.is_listed("127.0.0.1")
+    assert admission.is_listed("::1")
+    assert not admission.is_listed("10.0.0.1")
 
 
-def test_an_address_lists_several_calling_titles() -> None:
+def test_address_listed_with_several_calling_titles_admits_each() -> None:
     peers = [{"address": "192.0.2.7", "ae_title": title} for title in ("CT9", "ROOM1")]
-    assert refusal(Admission(Receive.model_validate({"peers": peers})), "192.0.2.7") is None
-    refused = refusal(Admission(Receive.model_validate({"peers": peers[:1]})), "192.0.2.7")
-    assert refused is not None
-    assert refused.code == "calling_ae_title"
-    assert "'ROOM1' is not listed for 192.0.2.7" in refused.reason
+    assert check(Admission(Receive.model_validate({"peers": peers})), "192.0.2.7") is None
+    refusal = check(Admission(Receive.model_validate({"peers": peers[:1]})), "192.0.2.7")
+    assert refusal is not None
+    assert refusal.code == "calling_ae_title"
+    assert "'ROOM1' is not listed for 192.0.2.7" in refusal.reason
 
 
 @pytest.mark.parametrize(
@@ -73,38 +74,38 @@ def test_an_address_lists_several_calling_titles() -> None:
         (b"R\xd6NTGEN\t\\       ", "R\\xd6NTGEN\\t\\\\"),
     ],
 )
-def test_a_title_without_its_padding_and_what_may_not_be_in_it_escaped(field: bytes, title: str) -> None:
-    assert title_of(field) == title
+def test_ae_title_field_is_decoded_without_padding_and_escaped(field: bytes, title: str) -> None:
+    assert decode_ae_title(field) == title
 
 
 @pytest.mark.parametrize("calling", ["", "R\\xd6NTGEN", "A\\tB"])
-def test_a_calling_title_that_is_none_is_rejected_where_any_would_do(calling: str) -> None:
-    refused = refusal(Admission(Receive()), "127.0.0.1", calling=calling)
-    assert refused is not None
-    assert (refused.code, refused.diagnostic) == ("calling_ae_title", 3)
-    assert f"'{calling}'" in refused.reason
+def test_invalid_calling_title_is_rejected_where_any_title_is_allowed(calling: str) -> None:
+    refusal = check(Admission(Receive()), "127.0.0.1", calling=calling)
+    assert refusal is not None
+    assert (refusal.code, refusal.diagnostic) == ("calling_ae_title", 3)
+    assert f"'{calling}'" in refusal.reason
 
 
-def test_only_what_is_proposed_is_offered() -> None:
-    proposal = request((RADIOGRAPHS[0], [JPEG, LITTLE]), (CT, [JPEG, BIG]), ("1.2.840.10008.5.1.4.31", [LITTLE]))
-    assert Admission(Receive()).contexts(proposal) == {RADIOGRAPHS[0]: [LITTLE, JPEG], CT: [BIG, JPEG]}
-    assert Admission(Receive(companions=False)).contexts(proposal) == {RADIOGRAPHS[0]: [LITTLE, JPEG]}
+def test_supported_contexts_are_a_subset_of_the_proposed_ones() -> None:
+    request = request_of((RADIOGRAPHS[0], [JPEG, LITTLE]), (CT, [JPEG, BIG]), ("1.2.840.10008.5.1.4.31", [LITTLE]))
+    with_companions = {RADIOGRAPHS[0]: [LITTLE, JPEG], CT: [BIG, JPEG]}
+    assert Admission(Receive()).supported_contexts(request) == with_companions
+    assert Admission(Receive(companions=False)).supported_contexts(request) == {RADIOGRAPHS[0]: [LITTLE, JPEG]}
 
 
-def test_one_abstract_syntax_in_several_contexts_is_offered_with_all() -> None:
-    proposal = request((RADIOGRAPHS[0], [JPEG]), (RADIOGRAPHS[0], [LITTLE]))
-    assert Admission(Receive()).contexts(proposal) == {RADIOGRAPHS[0]: [LITTLE, JPEG]}
+def test_abstract_syntax_in_several_contexts_is_supported_with_all_their_transfer_syntaxes() -> None:
+    request = request_of((RADIOGRAPHS[0], [JPEG]), (RADIOGRAPHS[0], [LITTLE]))
+    assert Admission(Receive()).supported_contexts(request) == {RADIOGRAPHS[0]: [LITTLE, JPEG]}
 
 
-def test_the_list_is_whole() -> None:
-    """Each of the Standard's syntaxes in which a radiograph occurs, once."""
+def test_accepted_transfer_syntaxes_are_all_in_which_a_radiograph_occurs() -> None:
     names = {syntax.rpartition(".")[2] for syntax in ACCEPTED if ".1.2.4." in syntax}
     assert names == {"50", "51", "57", "70", "80", "81", "90", "91", "201", "202", "203"}
     assert len(set(ACCEPTED)) == len(ACCEPTED) == 16
     assert all(UID(syntax).is_transfer_syntax for syntax in ACCEPTED)
 
 
-def test_what_is_no_storage_class_is_no_companion() -> None:
+def test_companion_is_any_other_storage_class() -> None:
     assert is_companion(CT)
     assert is_companion("1.3.12.2.1107.5.9.1")
     assert not is_companion("1.2.840.10008.5.1.4.1.2.2.1")
@@ -112,27 +113,28 @@ def test_what_is_no_storage_class_is_no_companion() -> None:
     assert taken("1.2.840.10008.1.1", [LITTLE], companions=True) == []
 
 
-def test_places_are_counted_and_come_back() -> None:
-    places = Places(3, 2)
-    assert places.admit("a") is places.admit("a") is None
-    refused = places.admit("a")
-    assert refused is not None
-    assert (refused.result, refused.source, refused.diagnostic) == (2, 3, 2)
-    assert places.admit("b") is None
-    assert places.admit("c") is not None, "three altogether"
-    places.release("a")
-    assert places.admit("c") is None
-    assert places.associations == 3
+def test_association_slots_are_limited_and_returned() -> None:
+    slots = Slots(3, 2)
+    assert slots.take_association("a") is slots.take_association("a") is None
+    refusal = slots.take_association("a")
+    assert refusal is not None
+    assert (refusal.result, refusal.source, refusal.diagnostic) == (2, 3, 2)
+    assert slots.take_association("b") is None
+    assert slots.take_association("c") is not None, "three in total"
+    slots.release_association("a")
+    assert slots.take_association("c") is None
+    assert slots.associations == 3
 
 
-def test_connections_are_bounded_by_address_by_stranger_and_altogether() -> None:
-    places = Places(3, 2)
-    assert [places.arrive("a", known=True) for _ in range(2 + SPARE + 1)] == [True] * (2 + SPARE) + [False]
-    assert sum(places.arrive(f"s{n}", known=False) for n in range(100)) == SPARE
-    assert sum(places.arrive(f"k{n}", known=True) for n in range(100)) == 3 + SPARE_ALL - (2 + SPARE) - SPARE
-    places.leave("s0", known=False)
-    assert places.arrive("s9", known=False)
+def test_connection_slots_are_limited_by_address_by_stranger_and_in_total() -> None:
+    slots = Slots(3, 2)
+    assert [slots.take_connection("a", listed=True) for _ in range(2 + SPARE + 1)] == [True] * (2 + SPARE) + [False]
+    assert sum(slots.take_connection(f"s{n}", listed=False) for n in range(100)) == SPARE
+    others = 3 + SPARE_ALL - (2 + SPARE) - SPARE
+    assert sum(slots.take_connection(f"k{n}", listed=True) for n in range(100)) == others
+    slots.release_connection("s0", listed=False)
+    assert slots.take_connection("s9", listed=False)
 
 
-def test_an_address_without_its_zone() -> None:
+def test_plain_address_has_no_zone() -> None:
     assert str(plain_address("fe80::1%eth0")) == "fe80::1"

@@ -1,1 +1,1 @@
-"""The DICOM service class provider: listens for associations and keeps the instances that it receives."""
+"""The DICOM service class provider: accepts associations and keeps the instances that it receives."""

@@ -1,6 +1,6 @@
-"""Who may come in: addresses and AE titles that the site has listed, and never more at a time than there is room for.
+"""Decisions about connections and associations: listed addresses and AE titles, supported contexts, free slots.
 
-Pure decisions and a count; what they cost a peer is always its own connection.
+Nothing here reads from or writes to a connection.
 """
 
 from __future__ import annotations
@@ -20,34 +20,35 @@ from appliance.domain.reason import ReasonCode
 from appliance.network import plain_address
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
-"""DICOM PS3.7 A.2.1, the only one there is."""
+"""The application context of DICOM, PS3.7 A.2.1."""
 
 SPARE = 8
-"""Connections beyond the associations that may wait for their verdict: from one address, or from all strangers."""
+"""Connections beyond the associations that may wait for their decision: of one address, or of all strangers."""
 
 SPARE_ALL = 32
-"""Likewise, from everybody together."""
+"""Connections beyond the associations that may wait for their decision: of all addresses together."""
 
 SERVICES: Final = (Verification, StorageCommitmentPushModel)
-"""What is taken beside storage: C-ECHO, and a PACS's reports on what it has of ours (DICOM PS3.4 annex J)."""
+"""The services beside storage: C-ECHO, and commitment results of a PACS (DICOM PS3.4 annexes A and J)."""
 
-BUSY: Final = {"result": 2, "source": 3, "diagnostic": 2}
-"""Rejected for now, by presentation, local limit exceeded: DICOM PS3.8 table 9-21."""
+LOCAL_LIMIT_EXCEEDED: Final = {"result": 2, "source": 3, "diagnostic": 2}
+"""Rejected-transient by the service provider (presentation), DICOM PS3.8 table 9-21."""
 
 LEAST_PDU_BYTES = 128
-"""A peer that takes less could not be answered in a sensible number of PDUs; real ones take 4 KiB and more."""
-
+"""The shortest PDU length of a peer that can be answered in a sensible number of PDUs; real peers accept 4 KiB."""
 
 _AE_TITLE = re.compile(r"[\x20-\x5b\x5d-\x7e]+")
-"""DICOM PS3.5 table 6.2-1, AE."""
+"""Characters of an AE title, DICOM PS3.5 table 6.2-1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why somebody is turned away.
+    """The reason why a connection is closed, or an association rejected or aborted.
 
     Attributes
     ----------
+    reason
+        One sentence for the peer's administrator.
     result, source, diagnostic
         The fields of A-ASSOCIATE-RJ, DICOM PS3.8 table 9-21.
     """
@@ -60,69 +61,72 @@ class Refusal:
 
 
 class Admission:
-    """The site's lists."""
+    """The site's lists of peers and of its own AE titles."""
 
     def __init__(self, config: Receive) -> None:
         self._config = config
-        self._titles = {config.ae_title.strip(), *(title.strip() for title in config.also_called)}
+        self._own_titles = {config.ae_title.strip(), *(title.strip() for title in config.also_called)}
 
-    def is_known(self, address: str) -> bool:
-        """Whether the address stands on the list."""
+    def is_listed(self, address: str) -> bool:
+        """Return whether the address is one of `receive.peers`."""
         at = plain_address(address)
         return any(at in peer.address for peer in self._config.peers)
 
-    def refusal(self, address: str, *, called: str, calling: str) -> Refusal | None:
-        """Why the association is rejected, by the fixed head of its request; None if it is not."""
+    def check_titles(self, address: str, *, called: str, calling: str) -> Refusal | None:
+        """Check address and AE titles, which are the fixed head of an A-ASSOCIATE-RQ; return None if they are fine."""
         at = plain_address(address)
         titles = [p.ae_title and p.ae_title.strip() for p in self._config.peers if at in p.address]
         if not titles:
             reason = f"the address {at} is not listed: add it to receive.peers"
             return Refusal(code=ReasonCode.ADDRESS_NOT_LISTED, reason=reason)
-        if called not in self._titles:
-            reason = f"it called '{called}' and we are '{self._config.ae_title}': correct it there, or add it to "
-            return Refusal(code=ReasonCode.CALLED_AE_TITLE, reason=reason + "receive.also_called", diagnostic=7)
+        if called not in self._own_titles:
+            reason = (
+                f"it called the AE title '{called}', and Osteon has '{self._config.ae_title}': "
+                "correct it at the peer, or add it to receive.also_called"
+            )
+            return Refusal(code=ReasonCode.CALLED_AE_TITLE, reason=reason, diagnostic=7)
         if not _AE_TITLE.fullmatch(calling):
-            reason = f"the calling AE title '{calling}' is none: give it one of printable ASCII characters"
+            reason = f"the calling AE title '{calling}' is not valid: use printable ASCII characters"
             return Refusal(code=ReasonCode.CALLING_AE_TITLE, reason=reason, diagnostic=3)
         if None not in titles and calling not in titles:
             reason = f"the calling AE title '{calling}' is not listed for {at}: add it to receive.peers"
             return Refusal(code=ReasonCode.CALLING_AE_TITLE, reason=reason, diagnostic=3)
         return None
 
-    def contexts(self, request: A_ASSOCIATE) -> dict[str, list[str]]:
-        """What is offered: of the proposed abstract syntaxes those that we take, each with its transfer syntaxes."""
-        offered = {
+    def supported_contexts(self, request: A_ASSOCIATE) -> dict[str, list[str]]:
+        """Return the supported ones of the proposed abstract syntaxes, with their supported transfer syntaxes."""
+        supported = {
             abstract: syntaxes
             if abstract in SERVICES
             else taken(abstract, syntaxes, companions=self._config.companions)
-            for abstract, syntaxes in proposals(request).items()
+            for abstract, syntaxes in proposed_contexts(request).items()
         }
-        return {abstract: syntaxes for abstract, syntaxes in offered.items() if syntaxes}
+        return {abstract: syntaxes for abstract, syntaxes in supported.items() if syntaxes}
 
 
-def proposals(request: A_ASSOCIATE) -> dict[str, list[str]]:
-    """Abstract syntaxes, each with its transfer syntaxes from all contexts that propose it."""
+def proposed_contexts(request: A_ASSOCIATE) -> dict[str, list[str]]:
+    """Return the transfer syntaxes of each abstract syntax, from all contexts that propose it."""
     proposed: dict[str, dict[str, None]] = {}
     for context in request.presentation_context_definition_list:
         proposed.setdefault(context.abstract_syntax, {}).update(dict.fromkeys(context.transfer_syntax))
     return {abstract: list(syntaxes) for abstract, syntaxes in proposed.items()}
 
 
-def title_of(field: bytes) -> str:
-    """The AE title in 16 bytes without its padding: spaces, or NULs as some write. What may not be there is escaped."""
+def decode_ae_title(field: bytes) -> str:
+    """Return the AE title of a 16 byte field without its padding of spaces or NULs; invalid characters are escaped."""
     return field.strip(b" \0").decode("latin-1").encode("unicode_escape").decode()
 
 
-def unknown_application(request: A_ASSOCIATE) -> Refusal | None:
-    """Rejects what is not for DICOM."""
+def check_application_context(request: A_ASSOCIATE) -> Refusal | None:
+    """Return the refusal of a request that names another application context than DICOM's."""
     if request.application_context_name == APPLICATION_CONTEXT:
         return None
-    reason = "its application context is not DICOM's: the peer is broken or no DICOM system"
+    reason = "its application context is not DICOM's: the peer is faulty, or no DICOM system"
     return Refusal(code=ReasonCode.APPLICATION_CONTEXT, reason=reason, diagnostic=2)
 
 
-def violation(request: A_ASSOCIATE) -> str:
-    """What is wrong with a request that can be decoded; empty if nothing is (DICOM PS3.8 9.3.2, annex D.1)."""
+def find_defect(request: A_ASSOCIATE) -> str:
+    """Return the defect of a decoded request, or an empty string (DICOM PS3.8 9.3.2, annex D.1)."""
     contexts = request.presentation_context_definition_list
     numbers = [context.context_id for context in contexts]
     if not numbers:
@@ -133,65 +137,67 @@ def violation(request: A_ASSOCIATE) -> str:
         return "a presentation context has no abstract or no transfer syntax"
     length = request.maximum_length_received
     if length is None or 0 < length < LEAST_PDU_BYTES:
-        return "its maximum length is absent or too short to be answered"
+        return "its maximum length is absent or too short"
     return ""
 
 
-class Places:
-    """Connections and associations at a time, altogether and by address."""
+class Slots:
+    """Limits on simultaneous connections and associations, in total and by address; safe for threads."""
 
     def __init__(self, most: int, most_per_peer: int) -> None:
-        self._most, self._most_per_peer = most, most_per_peer
+        self._most = most
+        self._most_per_peer = most_per_peer
         self._lock = threading.Lock()
         self._connections: Counter[str] = Counter()
         self._associations: Counter[str] = Counter()
         self._strangers: Counter[str] = Counter()
 
-    def arrive(self, address: str, *, known: bool) -> bool:
-        """Take a place for a connection that has not been heard yet; False if there is none."""
+    def take_connection(self, address: str, *, listed: bool) -> bool:
+        """Take a slot for a new connection; return False if there is none."""
         with self._lock:
             full = (
                 self._connections[address] >= self._most_per_peer + SPARE
                 or self._connections.total() >= self._most + SPARE_ALL
-                or (not known and self._strangers.total() >= SPARE)
+                or (not listed and self._strangers.total() >= SPARE)
             )
             if full:
                 return False
             self._connections[address] += 1
-            if not known:
+            if not listed:
                 self._strangers[address] += 1
             return True
 
-    def admit(self, address: str) -> Refusal | None:
-        """Take a place for an association; why there is none, for now."""
+    def take_association(self, address: str) -> Refusal | None:
+        """Take a slot for an association; return the refusal if there is none."""
         with self._lock:
             if self._associations.total() >= self._most:
-                reason = f"{self._most} associations at a time: see receive.associations"
-                return Refusal(code=ReasonCode.TOO_MANY_ASSOCIATIONS, reason=reason, **BUSY)
+                reason = f"more than {self._most} simultaneous associations: see receive.associations"
+                return Refusal(code=ReasonCode.TOO_MANY_ASSOCIATIONS, reason=reason, **LOCAL_LIMIT_EXCEEDED)
             if self._associations[address] >= self._most_per_peer:
-                reason = f"{self._most_per_peer} associations from it at a time: see receive.associations_per_peer"
-                return Refusal(code=ReasonCode.TOO_MANY_ASSOCIATIONS, reason=reason, **BUSY)
+                limit = f"more than {self._most_per_peer} simultaneous associations from it"
+                reason = f"{limit}: see receive.associations_per_peer"
+                return Refusal(code=ReasonCode.TOO_MANY_ASSOCIATIONS, reason=reason, **LOCAL_LIMIT_EXCEEDED)
             self._associations[address] += 1
             return None
 
-    def release(self, address: str) -> None:
-        """Give the place of an association back."""
+    def release_association(self, address: str) -> None:
+        """Return the slot of an association."""
         with self._lock:
             self._associations -= Counter({address: 1})
 
-    def leave(self, address: str, *, known: bool) -> None:
-        """Give the place of a connection back."""
+    def release_connection(self, address: str, *, listed: bool) -> None:
+        """Return the slot of a connection."""
         with self._lock:
             self._connections -= Counter({address: 1})
-            if not known:
+            if not listed:
                 self._strangers -= Counter({address: 1})
 
     @property
     def associations(self) -> int:
-        """How many there are."""
+        """Number of associations."""
         return self._associations.total()
 
     @property
     def connections(self) -> int:
-        """How many there are, those with an association included."""
+        """Number of connections, those with an association included."""
         return self._connections.total()

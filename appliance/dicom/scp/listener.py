@@ -1,8 +1,7 @@
-"""A TCP port where every connection is heard before it is let in.
+"""A TCP port that decides about each association before any service sees it.
 
-TLS handshake, A-ASSOCIATE-RQ and verdict happen in one short-lived thread for each connection, within one time limit.
-An association, with the two threads that the library gives it, begins only for a peer that was let in, whose request
-is sound.
+Every connection has one thread. It performs the TLS handshake and reads the A-ASSOCIATE-RQ within one time limit, and
+then rejects, aborts, or runs the association (`upper_layer.Association`).
 """
 
 from __future__ import annotations
@@ -10,234 +9,279 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import socketserver
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from typing import Any, cast
 
-from pydicom.dataset import Dataset
-from pynetdicom import AE, evt
 from pynetdicom.pdu import A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import A_ASSOCIATE
-from pynetdicom.presentation import PresentationContext
-from pynetdicom.transport import ThreadedAssociationServer
 
 from appliance.domain.reason import ReasonCode
-from appliance.network import plain_address, tls_reason
+from appliance.network import plain_address, words
 
-from .admission import BUSY, Admission, Places, Refusal, title_of, unknown_application, violation
-from .upper_layer import Arrival, IncomingAssociation, Violation, read_into
+from .admission import Admission, Refusal, Slots, check_application_context, decode_ae_title, find_defect
+from .service import Requestor, Service
+from .upper_layer import INVALID_PARAMETER_VALUE, Association, PduType, abort_pdu, read_into, send_last
+from .violation import Violation, hostile_bytes
 
 REQUEST_BYTES = 524288
 """An A-ASSOCIATE-RQ with all 128 presentation contexts, each with every transfer syntax there is, is shorter."""
 
 HEAD_BYTES = 74
-"""Of an A-ASSOCIATE-RQ, up to its first item: with both AE titles (DICOM PS3.8 table 9-11)."""
+"""The fixed part of an A-ASSOCIATE-RQ, up to its first item (DICOM PS3.8 table 9-11)."""
 
-CLOSING_S = 2.0
-"""How long a peer has to read why it was turned away."""
+CALLED_AT, CALLING_AT, TITLE_BYTES = 10, 26, 16
+"""Both AE titles in that part."""
 
 POLL_S = 0.05
-"""How soon a listener sees that it is to stop."""
+"""Interval at which a listener checks whether to stop."""
 
-COLLECT_S = 30.0
-"""How often the library collects what its associations, circles of objects, left behind."""
+STOP_S = 2.0
+"""Time for the associations to send their A-ABORT when the receiver stops."""
 
-ASSOCIATE_RQ, TLS_HANDSHAKE = 0x01, 0x16
-"""First bytes: DICOM PS3.8 section 9.3.1, RFC 8446 section 5.1."""
-
-Begin = Callable[["IncomingAssociation", PresentationContext, Dataset], Arrival]
-"""Makes the `Arrival` of a C-STORE from its association, its presentation context and its command set."""
-
-Turned = Callable[[Refusal, str, str, str], None]
-"""Is told of a refusal: which, address, calling and called AE title (empty where they are not known)."""
+TLS_HANDSHAKE = 0x16
+"""First byte of a TLS connection, RFC 8446 section 5.1."""
 
 log = logging.getLogger(__name__)
 
 
-class Listener(ThreadedAssociationServer):
-    """A TCP port, with or without TLS.
+class Listener(socketserver.ThreadingTCPServer):
+    """A TCP port, with or without TLS, that is served from its construction until `close`.
 
     Parameters
     ----------
+    request_s
+        Time from the connection to the end of its A-ASSOCIATE-RQ.
+    idle_s
+        Silence after which an association is aborted.
     tls
         Makes this a port for TLS.
-    begin
-        Makes an `Arrival` for each C-STORE.
-    turned
-        Is told of everybody who is turned away.
+
+    Raises
+    ------
+    OSError
+        `socket.gaierror` if the host has no address.
     """
 
     daemon_threads = True
     block_on_close = False
+    allow_reuse_address = True
     request_queue_size = 128
 
     def __init__(
         self,
-        ae: AE,
-        address: tuple[str, int],
+        host: str,
+        port: int,
         admission: Admission,
-        places: Places,
-        begin: Begin,
-        turned: Turned,
+        slots: Slots,
+        service: Service,
         *,
         request_s: float,
+        idle_s: float,
         tls: ssl.SSLContext | None,
-        handlers: list[evt.EventHandlerType],
     ) -> None:
-        self.admission, self.places, self.begin, self.turned = admission, places, begin, turned
-        self._request_s, self._tls = request_s, tls
-        super().__init__(ae, address, ae.ae_title, [], evt_handlers=handlers)
-        ae._servers.append(self)
-        self._gc[1] = int(COLLECT_S / POLL_S)
+        self.admission = admission
+        self.slots = slots
+        self.service = service
+        self.request_s = request_s
+        self.idle_s = idle_s
+        self.tls = tls
+        self.stopping = threading.Event()
+        self._changed = threading.Condition()
+        self._connections: set[_Connection] = set()
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        self.address_family = family
+        super().__init__(cast(tuple[str, int], address), socketserver.BaseRequestHandler)
+        self.port = int(self.server_address[1])
         threading.Thread(target=self.serve_forever, args=(POLL_S,), name="listener", daemon=True).start()
 
-    def verify_request(self, request: socket.socket, client_address: tuple[str, int]) -> bool:
-        """Close at once what is beyond the number of connections; a thread for each would be the attack."""
+    def close(self) -> None:
+        """Stop listening, and abort the associations; their senders repeat every instance without a response."""
+        self.shutdown()
+        self.server_close()
+        self.stopping.set()
+        with self._changed:
+            for connection in self._connections:
+                connection.interrupt()
+            self._changed.wait_for(lambda: not self._connections, STOP_S)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Take a slot, or close the connection at once: under an attack, threads are scarce."""
         address = client_address[0]
-        if self.places.arrive(address, known=self.admission.is_known(address)):
+        if self.slots.take_connection(address, listed=self.admission.is_listed(address)):
             return True
-        reason = "more connections at a time than are heard: is it a scanner?"
-        self.turned(Refusal(code=ReasonCode.TOO_MANY_CONNECTIONS, reason=reason), str(plain_address(address)), "", "")
+        reason = "too many simultaneous connections without an association: is it a scanner?"
+        refusal = Refusal(code=ReasonCode.TOO_MANY_CONNECTIONS, reason=reason)
+        self.service.refused(Requestor(address=str(plain_address(address))), refusal)
         return False
 
-    def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:
-        """Begin a thread; where there can be none, the place is given back."""
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start the thread of a connection; return the slot if no thread can be started."""
         try:
             super().process_request(request, client_address)
         except RuntimeError:
-            log.error("no thread can be started for a connection: see TasksMax of the unit")
+            log.error("cannot start a thread for a connection: raise TasksMax of the unit")
             self.shutdown_request(request)
-            self.places.leave(client_address[0], known=self.admission.is_known(client_address[0]))
+            address = client_address[0]
+            self.slots.release_connection(address, listed=self.admission.is_listed(address))
 
-    def process_request_thread(self, request: socket.socket, client_address: tuple[str, int]) -> None:
-        """Hear one connection; this thread ends with the verdict."""
-        visit = _Visit(self, request, client_address)
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection from its handshake to its end."""
+        connection = _Connection(self, request, client_address[0])
+        with self._changed:
+            self._connections.add(connection)
         try:
-            visit.hear(time.monotonic() + self._request_s, self._tls)
-        except (OSError, Violation) as error:
-            visit.turn_away(error)
-        except Exception as error:  # noqa: BLE001  what the library makes of hostile bytes
-            visit.turn_away(
-                Violation(
-                    ReasonCode.MALFORMED_REQUEST, f"its association request is malformed ({type(error).__name__})"
-                )
-            )
+            connection.run()
         finally:
-            visit.end()
+            connection.close()
+            with self._changed:
+                self._connections.remove(connection)
+                self._changed.notify_all()
 
 
-class _Visit:
-    """A connection until its verdict."""
+class _Connection:
+    """One TCP connection."""
 
-    def __init__(self, listener: Listener, connection: socket.socket, peer: tuple[str, int]) -> None:
-        self._listener, self._connection, self._peer = listener, connection, peer
-        self._address = peer[0]
-        self._known = listener.admission.is_known(self._address)
-        self._calling = self._called = ""
-        self._said_something = False
-        self._is_handed_over = False
+    def __init__(self, listener: Listener, connection: socket.socket, address: str) -> None:
+        self._listener = listener
+        self._socket = connection
+        self._address = address
+        self._is_listed = listener.admission.is_listed(address)
+        self._requestor = Requestor(address=str(plain_address(address)))
+        self._sent_something = False
 
-    def hear(self, deadline: float, tls: ssl.SSLContext | None) -> None:
-        """Handshake, request, verdict; hands over to an association if that is it."""
-        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls:
-            self._connection = tls.wrap_socket(self._connection, server_side=True, do_handshake_on_connect=False)
-            self._connection.settimeout(max(deadline - time.monotonic(), 0.001))
-            self._connection.do_handshake()
-        listener, head = self._listener, self._head(deadline)
-        self._called, self._calling = title_of(bytes(head[10:26])), title_of(bytes(head[26:42]))
-        if refusal := listener.admission.refusal(self._address, called=self._called, calling=self._calling):
-            self._tell(refusal)  # the rest, which takes the library long, is not even read
-            return
-        pdu, request = self._request(head, deadline)
-        refusal = unknown_application(request)
-        if refusal is None and (wrong := violation(request)):
-            raise Violation(ReasonCode.MALFORMED_REQUEST, f"its association request is malformed: {wrong}")
-        if refusal := refusal or listener.places.admit(self._address):
-            self._tell(refusal)
-            return
+    def run(self) -> None:
+        """Read the request of an association, decide about it, and run it if it is admitted."""
+        deadline = time.monotonic() + self._listener.request_s
         try:
-            association = IncomingAssociation(listener, self._connection, self._peer, pdu, request, self._known)
-            association.start()
-        except RuntimeError:
-            listener.places.release(self._address)
-            self._tell(Refusal(code=ReasonCode.TOO_MANY_ASSOCIATIONS, reason="no thread can be started for it", **BUSY))
-            return
-        except Exception:
-            listener.places.release(self._address)
-            raise
-        self._is_handed_over = True
+            self._handshake(deadline)
+            request = self._admitted_request(deadline)
+        except Violation as violation:
+            self._refuse(Refusal(code=violation.code, reason=violation.reason))
+            send_last(self._socket, abort_pdu(*INVALID_PARAMETER_VALUE))
+        except OSError as error:
+            if not self._listener.stopping.is_set():
+                self._note_failure(error)
+        else:
+            if request:
+                self._run_association(request)
 
-    def _head(self, deadline: float) -> bytearray:
-        """The fixed part of the request."""
+    def interrupt(self) -> None:
+        """Wake the thread of this connection, from another thread, as if the peer had closed its side."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_RD)  # SSLSocket.shutdown would end TLS in mid-record
+
+    def close(self) -> None:
+        """Close the connection, and return its slot."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._listener.slots.release_connection(self._address, listed=self._is_listed)
+
+    def _handshake(self, deadline: float) -> None:
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls := self._listener.tls:
+            self._socket = tls.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
+            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+            self._socket.do_handshake()
+
+    def _admitted_request(self, deadline: float) -> A_ASSOCIATE | None:
+        """Read the request and take a slot for its association; send A-ASSOCIATE-RJ and return None if it is refused.
+
+        Raises
+        ------
+        Violation
+        OSError
+        """
+        listener = self._listener
+        head = self._read_head(deadline)
+        called = decode_ae_title(bytes(head[CALLED_AT : CALLED_AT + TITLE_BYTES]))
+        calling = decode_ae_title(bytes(head[CALLING_AT : CALLING_AT + TITLE_BYTES]))
+        self._requestor = Requestor(address=self._requestor.address, calling_ae_title=calling, called_ae_title=called)
+        if refusal := listener.admission.check_titles(self._address, called=called, calling=calling):
+            self._reject(refusal)  # the rest, which takes long to decode, is not even read
+            return None
+        request = self._read_request(head, deadline)
+        with hostile_bytes(ReasonCode.MALFORMED_REQUEST, "its association request"):
+            refusal = check_application_context(request)
+            defect = find_defect(request)
+        if refusal is None and defect:
+            raise Violation(ReasonCode.MALFORMED_REQUEST, f"its association request is malformed: {defect}")
+        if refusal := refusal or listener.slots.take_association(self._address):
+            self._reject(refusal)
+            return None
+        return request
+
+    def _read_head(self, deadline: float) -> bytearray:
+        """Read the fixed part of the request."""
         head = bytearray(HEAD_BYTES)
-        read_into(self._connection, memoryview(head)[:1], deadline)
-        self._said_something = True
+        read_into(self._socket, memoryview(head)[:1], deadline)
+        self._sent_something = True
         if head[0] == TLS_HANDSHAKE:
-            raise Violation(ReasonCode.TLS_ON_PLAIN_PORT, "it speaks TLS to the port without: use receive.tls.port")
-        if head[0] != ASSOCIATE_RQ:
-            raise Violation(
-                ReasonCode.NO_ASSOCIATION_REQUEST,
-                "it does not begin with an association request: is it a DICOM system?",
-            )
-        read_into(self._connection, memoryview(head)[1:6], deadline)
+            reason = "it speaks TLS to the port without TLS: use receive.tls.port"
+            raise Violation(ReasonCode.TLS_ON_PLAIN_PORT, reason)
+        if head[0] != PduType.A_ASSOCIATE_RQ:
+            reason = "it does not begin with an association request: is it a DICOM system?"
+            raise Violation(ReasonCode.NO_ASSOCIATION_REQUEST, reason)
+        read_into(self._socket, memoryview(head)[1:6], deadline)
         if not HEAD_BYTES <= 6 + int.from_bytes(head[2:6]) <= 6 + REQUEST_BYTES:
-            raise Violation(
-                ReasonCode.MALFORMED_REQUEST, "its association request is shorter or longer than any can be"
-            )
-        read_into(self._connection, memoryview(head)[6:], deadline)
+            reason = f"its association request is shorter than {HEAD_BYTES} or longer than {REQUEST_BYTES} bytes"
+            raise Violation(ReasonCode.MALFORMED_REQUEST, reason)
+        read_into(self._socket, memoryview(head)[6:], deadline)
         return head
 
-    def _request(self, head: bytearray, deadline: float) -> tuple[A_ASSOCIATE_RQ, A_ASSOCIATE]:
+    def _read_request(self, head: bytearray, deadline: float) -> A_ASSOCIATE:
+        """Read the items that follow `head`, and decode the request."""
         body = bytearray(6 + int.from_bytes(head[2:6]) - HEAD_BYTES)
-        read_into(self._connection, memoryview(body), deadline)
-        for place, title in ((10, self._called), (26, self._calling)):
-            head[place : place + 16] = title.ljust(16).encode()  # the library knows no padding but spaces
-        pdu = A_ASSOCIATE_RQ()
-        pdu.decode(bytes(head + body))
-        if not pdu.protocol_version & 1:  # PS3.8 table 9-11: only that bit is tested
-            raise Violation(ReasonCode.MALFORMED_REQUEST, "it speaks another version of the upper layer protocol")
-        pdu.protocol_version = 1
-        return pdu, pdu.to_primitive()
+        read_into(self._socket, memoryview(body), deadline)
+        padded = bytearray(head)
+        titles = {CALLED_AT: self._requestor.called_ae_title, CALLING_AT: self._requestor.calling_ae_title}
+        for offset, title in titles.items():  # the library accepts no padding but spaces
+            padded[offset : offset + TITLE_BYTES] = title.ljust(TITLE_BYTES).encode()
+        with hostile_bytes(ReasonCode.MALFORMED_REQUEST, "its association request"):
+            pdu = A_ASSOCIATE_RQ()
+            pdu.decode(bytes(padded + body))
+            if not pdu.protocol_version & 1:  # PS3.8 table 9-11: only that bit is tested
+                reason = "its association request names another version of the upper layer protocol"
+                raise Violation(ReasonCode.MALFORMED_REQUEST, reason)
+            pdu.protocol_version = 1
+            return pdu.to_primitive()
 
-    def turn_away(self, error: OSError | Violation) -> None:
-        """Record what went wrong, and abort."""
-        if isinstance(error, Violation):
-            self._note(Refusal(code=error.code, reason=error.reason))
-            # PS3.8 table 9-26: service provider, invalid PDU parameter value
-            self._send(b"\x07\x00\x00\x00\x00\x04\x00\x00\x02\x06")
-        elif isinstance(error, ssl.SSLError):
-            self._note(Refusal(code=ReasonCode.TLS_FAILED, reason=f"no TLS connection: {tls_reason(error)}"))
+    def _run_association(self, request: A_ASSOCIATE) -> None:
+        listener = self._listener
+        try:
+            Association(
+                self._socket,
+                self._requestor,
+                request,
+                listener.admission,
+                listener.service,
+                idle_s=listener.idle_s,
+                stopping=listener.stopping,
+            ).run()
+        finally:
+            listener.slots.release_association(self._address)
+
+    def _note_failure(self, error: OSError) -> None:
+        """Record a connection that failed before its request was complete."""
+        if isinstance(error, ssl.SSLError):
+            self._refuse(Refusal(code=ReasonCode.TLS_FAILED, reason=f"no TLS connection: {words(error)}"))
         elif isinstance(error, TimeoutError):
-            reason = "it connected and sent no whole association request in time (receive.request_s)"
-            self._note(Refusal(code=ReasonCode.SILENT, reason=reason))
-        elif self._said_something:
-            self._note(Refusal(code=ReasonCode.CUT, reason="the connection ended within the association request"))
+            reason = "it connected and sent no complete association request in time (receive.request_s)"
+            self._refuse(Refusal(code=ReasonCode.SILENT, reason=reason))
+        elif self._sent_something:
+            self._refuse(Refusal(code=ReasonCode.CUT, reason="the connection ended within the association request"))
 
-    def end(self) -> None:
-        """Close the connection, if nobody has it."""
-        if not self._is_handed_over:
-            with contextlib.suppress(OSError):
-                self._connection.close()
-            self._listener.places.leave(self._address, known=self._known)
-
-    def _tell(self, refusal: Refusal) -> None:
-        self._note(refusal)
+    def _reject(self, refusal: Refusal) -> None:
+        """Send A-ASSOCIATE-RJ."""
+        self._refuse(refusal)
         pdu = A_ASSOCIATE_RJ()
-        pdu.result, pdu.source, pdu.reason_diagnostic = refusal.result, refusal.source, refusal.diagnostic
-        self._send(pdu.encode())
+        pdu.result = refusal.result
+        pdu.source = refusal.source
+        pdu.reason_diagnostic = refusal.diagnostic
+        send_last(self._socket, pdu.encode())
 
-    def _send(self, content: bytes) -> None:
-        """Say it, and wait until the peer has hung up: a reset would take the words away from it."""
-        deadline = time.monotonic() + CLOSING_S
-        with contextlib.suppress(OSError):
-            self._connection.settimeout(CLOSING_S)
-            self._connection.sendall(content)
-            self._connection.shutdown(socket.SHUT_WR)
-            rest = memoryview(bytearray(4096))
-            while True:
-                read_into(self._connection, rest, deadline)
-
-    def _note(self, refusal: Refusal) -> None:
-        self._listener.turned(refusal, str(plain_address(self._address)), self._calling, self._called)
+    def _refuse(self, refusal: Refusal) -> None:
+        self._listener.service.refused(self._requestor, refusal)

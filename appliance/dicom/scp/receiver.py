@@ -1,7 +1,8 @@
-"""The Storage SCP: keep first, think later.
+"""The Storage SCP of Osteon: stores an instance first, and leaves everything else to later roles.
 
-A C-STORE is answered with Success only when the bytes lie in the spool and the row is committed, both synced. Pixels
-are never decoded here, and the data set is kept exactly as it came. What is not for us is accepted and not kept.
+A C-STORE request is answered with Success only after its bytes lie in the spool and its row is committed, both synced
+to disk. Pixels are never decoded here, and the data set is stored exactly as received. An instance that is no
+radiograph is accepted and not stored.
 """
 
 from __future__ import annotations
@@ -10,145 +11,71 @@ import errno
 import io
 import logging
 import socket
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
 
-from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
-from pynetdicom import AE, evt
-from pynetdicom.dsutils import create_file_meta, encode_file_meta
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import create_file_meta, decode, encode_file_meta
 from pynetdicom.presentation import PresentationContext
 
-from appliance.config import MEGABYTE, Receive
+from appliance.config import Receive
 from appliance.dicom.objects.series import MANUFACTURER
-from appliance.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from appliance.dicom.scu.commitment import CommitmentResult
-from appliance.dicom.transfer_syntaxes import KEPT, RADIOGRAPHS
+from appliance.dicom.scu.commitment import CommitmentReport
+from appliance.dicom.transfer_syntaxes import KEPT
 from appliance.domain.identifiers import is_valid_uid
-from appliance.domain.notice import Notice, Subject
+from appliance.domain.notice import Notice
 from appliance.domain.reason import ReasonCode
 from appliance.domain.received import Received
 from appliance.errors import Fault, Transient
-from appliance.network import plain_address, server_context
-from appliance.storage.spool import FileSpool, Incoming
+from appliance.network import server_context
+from appliance.ports import Spool, SpoolFile
 
-from .admission import Admission, Places, Refusal, proposals
+from .admission import Admission, Refusal, Slots
+from .incoming_instance import TOO_LARGE, IncomingInstance
+from .intake_notices import IntakeNotices
 from .listener import Listener
-from .upper_layer import PDU_BYTES, IncomingAssociation, Violation
+from .service import (
+    CANNOT_UNDERSTAND,
+    INVALID_ARGUMENT,
+    OUT_OF_RESOURCES,
+    PROCESSING_FAILURE,
+    SOP_CLASS_NOT_SUPPORTED,
+    SUCCESS,
+    Requestor,
+    ResponseStatus,
+)
+from .violation import Violation, hostile_bytes
 
-SUCCESS = 0x0000
-SOP_CLASS_NOT_SUPPORTED = 0x0122
-OUT_OF_RESOURCES = 0xA700
-CANNOT_UNDERSTAND = 0xC000
-PROCESSING_FAILURE, INVALID_ARGUMENT = 0x0110, 0x0115
-"""Status codes of the Storage service, DICOM PS3.4 table B.2-1 and PS3.7 annex C."""
+EVENT_INFORMATION_BYTES = 1 << 20
+"""The longest Event Information that is accepted: some thousand objects of 150 bytes (DICOM PS3.4 table J.3-2)."""
 
-CLOSING_S = 5.0
-"""ARTIM, DICOM PS3.8 section 9.1.5: how long a peer has to hang up after an abort."""
+DERIVED_UID_ROOT = "2.25."
+"""The root under which `appliance.domain.identifiers.derived_uid` makes the UIDs of our own objects."""
 
-HEAD_BYTES = 4096
-"""Manufacturer (0008,0070) stands within, in what we make."""
-
-LOOK_BYTES = 1 << 22
-"""After so much of an instance the disk is looked at again: twenty senders at a time overrun a reserve by 80 MB."""
-
-DRAINED = 2
-"""An instance that is so many times too large is not even read to its end."""
-
-NAMED = 3
-"""Classes that a log line or a notice names; a PACS may propose 128."""
-
-OURS_ROOT = "2.25."
-"""Under which `appliance.domain.identifiers.derived_uid` makes UIDs."""
+_MANUFACTURER_TAG = 0x00080070
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A status with a comment for the sender's log."""
-
-    status: int
-    comment: str = ""
-
-    def to_dataset(self) -> Dataset:
-        """As the library sends it."""
-        ds = Dataset()
-        ds.Status = self.status
-        if self.comment:
-            ds.ErrorComment = self.comment
-        return ds
-
-
-TOO_LARGE = Answer(status=CANNOT_UNDERSTAND, comment="larger than receive.instance_mb")
-
-
-class _Arrival:
-    """One instance on its way in; what becomes of it is known from its command set, but for what comes between.
-
-    Parameters
-    ----------
-    answer
-        What it is answered if it is not to be kept.
-    into
-        Where it is kept; None if it is not.
-    most_bytes
-        More of it is not kept.
-    look
-        Raises `Transient` when the disk has no room.
-    """
-
-    def __init__(
-        self, answer: Answer, into: Incoming | None, most_bytes: int, look: Callable[[], None] = lambda: None
-    ) -> None:
-        self.answer, self.into, self._most_bytes, self._look = answer, into, most_bytes, look
-        self._look_at_bytes = LOOK_BYTES
-        self.size_bytes = 0
-        self.head = bytearray()
-        self.problem: Exception | None = None
-
-    def write(self, fragment: memoryview) -> None:
-        """Take a fragment of the data set; what is not kept is read to its end all the same, to be answered."""
-        self.size_bytes += len(fragment)
-        if self.size_bytes > DRAINED * self._most_bytes:
-            raise Violation(ReasonCode.INSTANCE_TOO_LARGE, "it sent far more for an instance than receive.instance_mb")
-        if self.into is None:
-            self.head += fragment[: HEAD_BYTES - len(self.head)]
-            return
-        if self.size_bytes > self._most_bytes:
-            self.answer = TOO_LARGE
-            self.discard()
-            return
-        try:
-            if self.size_bytes >= self._look_at_bytes:
-                self._look_at_bytes = self.size_bytes + LOOK_BYTES
-                self._look()
-            self.into.write(fragment)
-        except (Transient, OSError) as error:
-            self.problem = error
-            self.discard()
-
-    def discard(self) -> None:
-        """Leave nothing in the spool, unless it was kept."""
-        if self.into:
-            self.into.discard()
-            self.into = None
-
-
 class Receiver:
-    """Listens, keeps and answers.
+    """The listening ports, and the `Service` behind their associations.
 
     Parameters
     ----------
-    keep
-        Commits the instance and its job; False if the same bytes were here before.
-    is_answer
-        Whether a SOP Instance UID is that of an answer of ours.
+    record_instance
+        Commits an instance with its analysis job; returns False if the same bytes were recorded before.
+    is_own_object
+        Returns whether a SOP Instance UID is that of an object that Osteon made.
     note
-        Takes down what was turned away.
-    reported
-        Takes down what a PACS vouches for; of how many of our answers.
+        Records a notice.
+    record_commitment
+        Records a commitment result; returns the number of our deliveries that it concerns.
+
+    Attributes
+    ----------
+    received
+        Number of new instances since the start.
 
     Raises
     ------
@@ -159,233 +86,257 @@ class Receiver:
     def __init__(
         self,
         config: Receive,
-        spool: FileSpool,
-        keep: Callable[[Received], bool],
-        is_answer: Callable[[str], bool],
+        spool: Spool,
+        record_instance: Callable[[Received], bool],
+        is_own_object: Callable[[str], bool],
         note: Callable[[Notice], None],
-        reported: Callable[[CommitmentResult], int],
+        record_commitment: Callable[[CommitmentReport], int],
     ) -> None:
-        self._config, self._spool = config, spool
-        self._keep, self._is_answer, self._note, self._reported = keep, is_answer, note, reported
-        self._listeners: list[Listener] = []
-        self._admission = Admission(config)
         self.received = 0
-        self.places = Places(config.associations, config.associations_per_peer)
-        ae = AE(ae_title=config.ae_title)
-        ae.maximum_pdu_size = PDU_BYTES
-        ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        ae.maximum_associations = 10 * config.associations  # `Places` counts; the library also those that have ended
-        ae.acse_timeout, ae.dimse_timeout, ae.network_timeout = CLOSING_S, config.idle_s, config.idle_s
+        self.slots = Slots(config.associations, config.associations_per_peer)
+        self._config = config
+        self._spool = spool
+        self._record_instance = record_instance
+        self._is_own_object = is_own_object
+        self._record_commitment = record_commitment
+        self._admission = Admission(config)
+        self._notices = IntakeNotices(self._admission.is_listed, note)
+        self._listeners: list[Listener] = []
         try:
             if config.plain:
-                self.port = self._listen(ae, config.port, "receive.port")
+                self.port = self._listen("receive.port", config.port)
             if config.tls:
-                self.tls_port = self._listen(ae, config.tls.port, "receive.tls.port")
+                self.tls_port = self._listen("receive.tls.port", config.tls.port)
         except Fault:
             self.close()
             raise
 
-    def _listen(self, ae: AE, port: int, key: str) -> int:
-        config = self._config
-        tls = server_context(config.tls) if config.tls and key == "receive.tls.port" else None
-        handlers: list[evt.EventHandlerType] = [
-            (evt.EVT_C_STORE, self._store),
-            (evt.EVT_N_EVENT_REPORT, self._report),
-            (evt.EVT_ACCEPTED, self._accepted),
-        ]
-        try:
-            listener = Listener(
-                ae,
-                (config.host, port),
-                self._admission,
-                self.places,
-                self._begin,
-                self._turned,
-                request_s=config.request_s,
-                tls=tls,
-                handlers=handlers,
-            )
-        except OSError as error:
-            is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
-            see = "receive.host" if is_host else f"{key}; ports below 1024: docs/installing.md" if port < 1024 else key
-            reason = f"cannot listen on {config.host}:{port}: {error.strerror}; see {see}"
-            raise Fault(ReasonCode.CANNOT_LISTEN, reason) from error
-        self._listeners.append(listener)
-        return int(listener.server_address[1])
-
     def close(self) -> None:
-        """Stop listening; associations under way are aborted, and their senders repeat what was not answered."""
+        """Stop listening and abort the associations; their senders repeat every instance without a response."""
         for listener in self._listeners:
-            listener.shutdown()
-            for association in listener.active_associations:
-                association.abort()
+            listener.close()
 
-    def _begin(self, association: IncomingAssociation, context: PresentationContext, command: Dataset) -> _Arrival:
-        """Decide about an instance by its command set, before the first byte of its data set is read."""
-        uid, storage_class = str(command.AffectedSOPInstanceUID), str(command.AffectedSOPClassUID)
-        most_bytes = self._config.instance_mb * MEGABYTE
-        try:
-            return self._begun(uid, storage_class, context, most_bytes)
-        except Exception as error:  # noqa: BLE001  ours, not the peer's: whatever it is, the sender comes again
-            refused = _Arrival(Answer(status=OUT_OF_RESOURCES), None, most_bytes)
-            refused.problem = error
-            return refused
-
-    def _begun(self, uid: str, storage_class: str, context: PresentationContext, most_bytes: int) -> _Arrival:
-        if not is_valid_uid(uid):
-            return _Arrival(Answer(status=CANNOT_UNDERSTAND, comment="SOP Instance UID is not a UID"), None, most_bytes)
-        if storage_class != context.abstract_syntax:
-            comment = "SOP Class is not that of its context"
-            return _Arrival(Answer(status=SOP_CLASS_NOT_SUPPORTED, comment=comment), None, most_bytes)
-        if storage_class not in KEPT or self._is_ours(uid):
-            return _Arrival(Answer(status=SUCCESS), None, most_bytes)
-        self._look()
-        meta = create_file_meta(
-            sop_class_uid=UID(storage_class), sop_instance_uid=UID(uid), transfer_syntax=context.transfer_syntax[0]
-        )
-        into = self._spool.incoming()
-        try:
-            into.write(b"\x00" * 128 + b"DICM" + encode_file_meta(meta))
-        except Exception:
-            into.discard()
-            raise
-        return _Arrival(Answer(status=OUT_OF_RESOURCES), into, most_bytes, self._look)
-
-    def _look(self) -> None:
-        if self._spool.free_bytes() < self._config.reserve_mb * MEGABYTE:
-            raise Transient(ReasonCode.DISK_LOW, "less than the reserve is free on the spool's disk")
-
-    def _store(self, event: evt.Event) -> Dataset:
-        try:
-            return self._kept(event).to_dataset()
-        except Exception as error:  # noqa: BLE001  the one broad handler of this role: the sender keeps it and comes again
-            problem = error.code if isinstance(error, Transient) else type(error).__name__
-            log.error("an instance cannot be kept (%s): its sender is told to come again", problem)
-            return Answer(status=OUT_OF_RESOURCES, comment="cannot store now").to_dataset()
-
-    def _kept(self, event: evt.Event) -> Answer:
-        arrival, request, peer = event.assoc.arrival, event.request, event.assoc.requestor
-        if arrival.problem:
-            raise arrival.problem
-        if arrival.into is None:
-            if arrival.answer.status == SUCCESS:
-                self._note_not_for_us(event, arrival)
-            elif arrival.answer is TOO_LARGE:
-                self._note_instance(
-                    event, ReasonCode.INSTANCE_TOO_LARGE, "larger than receive.instance_mb: refused (C000)"
-                )
-            return arrival.answer
-        received = Received(
+    def begin_store(self, requestor: Requestor, context: PresentationContext, request: C_STORE) -> IncomingInstance:
+        """Decide by the command set whether the instance is stored, and open its spool file."""
+        instance = IncomingInstance(
+            requestor=requestor,
             sop_instance_uid=str(request.AffectedSOPInstanceUID),
             sop_class_uid=str(request.AffectedSOPClassUID),
-            transfer_syntax_uid=str(event.context.transfer_syntax),
-            digest=arrival.into.keep(),
-            size_bytes=arrival.size_bytes,
-            calling_ae_title=str(peer.ae_title).strip(),
+            transfer_syntax_uid=str(context.transfer_syntax[0]),
+            most_bytes=self._config.instance_mb * 1_000_000,
+            check_disk=self._check_reserve,
+            store=self._store,
         )
-        is_new = self._keep(received)
-        if not self._spool.has(received.digest):  # retention removed the same bytes in between: let them come again
-            raise Transient(ReasonCode.SPOOL_FAILED, "what was kept is not in the spool any more")
+        try:
+            instance.status = self._status_without_storing(instance, context)
+            if instance.status is None:
+                self._check_reserve()
+                instance.file = self._open_spool_file(instance)
+        except Exception as error:  # noqa: BLE001  a failure of ours must not end the association: `_store` answers it
+            instance.problem = error
+        return instance
+
+    def begin_event_report(self, requestor: Requestor, context: PresentationContext) -> IncomingEventInformation:
+        """Open the Event Information of a commitment result."""
+        return IncomingEventInformation(requestor, UID(context.transfer_syntax[0]), self._take_commitment_result)
+
+    def accepted(self, requestor: Requestor, proposed: Mapping[str, Sequence[str]], accepted: Set[str]) -> None:
+        """Log an accepted association, and record its rejected presentation contexts."""
+        self._notices.accepted(requestor, proposed, accepted)
+
+    def refused(self, requestor: Requestor, refusal: Refusal) -> None:
+        """Record a connection that was rejected or aborted."""
+        self._notices.refused(requestor, refusal)
+
+    def _listen(self, key: str, port: int) -> int:
+        """Open the port that the configuration names by `key`, and return its number."""
+        config = self._config
+        tls = server_context(config.tls) if config.tls and key == "receive.tls.port" else None
+        try:
+            listener = Listener(
+                config.host,
+                port,
+                self._admission,
+                self.slots,
+                self,
+                request_s=config.request_s,
+                idle_s=config.idle_s,
+                tls=tls,
+            )
+        except OSError as error:
+            remedy = _remedy(error, key, port)
+            reason = f"cannot listen on {config.host}:{port}: {error.strerror}; see {remedy}"
+            raise Fault(ReasonCode.CANNOT_LISTEN, reason) from error
+        self._listeners.append(listener)
+        return listener.port
+
+    def _status_without_storing(
+        self, instance: IncomingInstance, context: PresentationContext
+    ) -> ResponseStatus | None:
+        """Return the status of an instance that is not stored; None if it is."""
+        if not is_valid_uid(instance.sop_instance_uid):
+            return ResponseStatus(code=CANNOT_UNDERSTAND, comment="SOP Instance UID is not a UID")
+        if instance.sop_class_uid != context.abstract_syntax:
+            return ResponseStatus(code=SOP_CLASS_NOT_SUPPORTED, comment="SOP Class is not that of its context")
+        if instance.sop_class_uid not in KEPT or self._is_known_own_object(instance):
+            return ResponseStatus(code=SUCCESS)
+        return None
+
+    def _check_reserve(self) -> None:
+        if self._spool.free_bytes() < self._config.reserve_mb * 1_000_000:
+            reason = "less than receive.reserve_mb is free on the spool's disk"
+            raise Transient(ReasonCode.DISK_LOW, reason)
+
+    def _open_spool_file(self, instance: IncomingInstance) -> SpoolFile:
+        """Open a spool file, and write preamble and file meta information (DICOM PS3.10 7.1)."""
+        meta = create_file_meta(
+            sop_class_uid=UID(instance.sop_class_uid),
+            sop_instance_uid=UID(instance.sop_instance_uid),
+            transfer_syntax=UID(instance.transfer_syntax_uid),
+        )
+        file = self._spool.incoming()
+        try:
+            file.write(b"\x00" * 128 + b"DICM" + encode_file_meta(meta))
+        except BaseException:
+            file.discard()
+            raise
+        return file
+
+    def _store(self, instance: IncomingInstance) -> ResponseStatus:
+        """Store a complete instance durably; return the status of the response."""
+        try:
+            if instance.problem:
+                raise instance.problem
+            if instance.status:
+                self._note_not_stored(instance, instance.status)
+                return instance.status
+            self._keep(instance)
+        except Exception as error:  # noqa: BLE001  a failure of ours: the sender keeps the instance and repeats it
+            problem = error.code if isinstance(error, Transient) else type(error).__name__
+            log.error("an instance cannot be kept (%s): its sender is asked to repeat it (A700)", problem)
+            return ResponseStatus(code=OUT_OF_RESOURCES, comment="cannot store now")
+        return ResponseStatus(code=SUCCESS)
+
+    def _keep(self, instance: IncomingInstance) -> None:
+        """Sync the spool file, then commit the row."""
+        assert instance.file is not None
+        received = Received(
+            sop_instance_uid=instance.sop_instance_uid,
+            sop_class_uid=instance.sop_class_uid,
+            transfer_syntax_uid=instance.transfer_syntax_uid,
+            digest=instance.file.keep(),
+            size_bytes=instance.size_bytes,
+            calling_ae_title=instance.requestor.calling_ae_title,
+        )
+        is_new = self._record_instance(received)
+        if not self._spool.has(received.digest):  # retention removed a file of the same bytes in between
+            raise Transient(ReasonCode.SPOOL_FAILED, "the stored instance is not in the spool any more")
         self.received += is_new
-        return Answer(status=SUCCESS)
 
-    def _report(self, event: evt.Event) -> tuple[int, None]:
-        calling = str(event.assoc.requestor.ae_title).strip()
-        try:
-            report = CommitmentResult.from_dataset(event.event_information)
-        except Exception as error:  # noqa: BLE001  whatever the library makes of hostile bytes
-            log.warning("%s sent an event report that cannot be read (%s)", calling, type(error).__name__)
-            return INVALID_ARGUMENT, None
-        try:
-            count = self._reported(report)
-        except Exception as error:  # noqa: BLE001  ours, not the peer's: it reports again, or is asked again
-            log.error("a report of storage commitment cannot be written down: %s", type(error).__name__)
-            return PROCESSING_FAILURE, None
-        log.info("%s reports on storage commitment: %d of our answers", calling, count)
-        return SUCCESS, None
-
-    def _is_ours(self, uid: str) -> bool:
-        return uid.startswith(OURS_ROOT) and self._is_answer(uid)
-
-    def _note_not_for_us(self, event: evt.Event, arrival: _Arrival) -> None:
-        uid, storage_class = str(event.request.AffectedSOPInstanceUID), UID(str(event.request.AffectedSOPClassUID))
-        made_here = uid.startswith(OURS_ROOT) and _is_made_by_osteon(bytes(arrival.head), event.context.transfer_syntax)
-        if made_here or self._is_ours(uid):
-            code, reason = ReasonCode.OWN_ANSWER, "an answer of Osteon came back: not kept, and no harm"
+    def _note_not_stored(self, instance: IncomingInstance, status: ResponseStatus) -> None:
+        if status is TOO_LARGE:
+            reason = "larger than receive.instance_mb: refused (C000)"
+            self._notices.instance_not_stored(instance.requestor, ReasonCode.INSTANCE_TOO_LARGE, reason)
+        elif status.code != SUCCESS:
+            return  # the sender reads the reason in its response
+        elif _is_own_object_of_another_box(instance) or self._is_known_own_object(instance):
+            reason = "an object made by Osteon came back: accepted and not stored, no action is needed"
+            self._notices.instance_not_stored(instance.requestor, ReasonCode.OWN_ANSWER, reason)
         else:
-            code, reason = (
-                ReasonCode.NOT_A_RADIOGRAPH,
-                f"{storage_class.name}: accepted and not kept, since it is no CR or DX",
-            )
-        self._note_instance(event, code, reason)
+            name = UID(instance.sop_class_uid).name
+            reason = f"{name}: accepted and not stored, because it is no CR or DX"
+            self._notices.instance_not_stored(instance.requestor, ReasonCode.NOT_A_RADIOGRAPH, reason)
 
-    def _note_instance(self, event: evt.Event, code: ReasonCode, reason: str) -> None:
-        association = event.assoc
-        notice = Notice(
-            subject=Subject.INSTANCE,
-            code=code,
-            reason=reason,
-            calling_ae_title=str(association.requestor.ae_title).strip(),
-            called_ae_title=str(association.acceptor.ae_title).strip(),
-            address=str(plain_address(association.address)),
-        )
-        log.info("not kept, from %s: %s", notice.calling_ae_title, reason)
-        self._note(notice)
+    def _is_known_own_object(self, instance: IncomingInstance) -> bool:
+        """Return whether our database lists the instance as an object that we sent."""
+        uid = instance.sop_instance_uid
+        return uid.startswith(DERIVED_UID_ROOT) and self._is_own_object(uid)
 
-    def _accepted(self, event: evt.Event) -> None:
-        association = event.assoc
-        calling, address = str(association.requestor.ae_title).strip(), str(plain_address(association.address))
-        called = str(association.acceptor.ae_title).strip()
-        taken = {context.abstract_syntax for context in association.accepted_contexts}
-        proposed = proposals(association.requestor.primitive)
-        refused = {abstract: syntaxes for abstract, syntaxes in proposed.items() if abstract not in taken}
-        names = _names(refused)
-        log.info("association with %s at %s%s", calling, address, f", not taken: {names}" if refused else "")
-        turned: list[tuple[ReasonCode, str]] = []
-        for abstract in [abstract for abstract in refused if abstract in RADIOGRAPHS]:
-            reason = f"{UID(abstract).name} is not taken as it was proposed: {_names(refused.pop(abstract))}"
-            turned.append((ReasonCode.TRANSFER_SYNTAXES, reason))
-        if refused and taken:
-            turned.append((ReasonCode.PARTLY_TAKEN, f"not taken of what it proposed: {_names(refused)}"))
-        elif refused:
-            turned.append((ReasonCode.NOTHING_TAKEN, f"nothing that it proposed is taken: {names}"))
-        for code, reason in turned:
-            self._turned(Refusal(code=code, reason=reason[:256]), address, calling, called)
-
-    def _turned(self, refusal: Refusal, address: str, calling: str, called: str) -> None:
-        log.warning("%s at %s: %s (%s)", calling or "somebody", address, refusal.reason, refusal.code)
-        known = self._admission.is_known(address)
-        self._note(
-            Notice(
-                subject=Subject.ASSOCIATION if known else Subject.STRANGER,
-                code=refusal.code,
-                reason=refusal.reason,
-                calling_ae_title=calling[:16] if known else "",  # escaped, they may be longer
-                called_ae_title=called[:16] if known else "",
-                address=address,
-            )
-        )
+    def _take_commitment_result(self, requestor: Requestor, content: bytes, transfer_syntax: UID) -> ResponseStatus:
+        """Decode and record a commitment result; return the status of the response."""
+        peer = requestor.calling_ae_title
+        try:
+            with hostile_bytes(ReasonCode.MALFORMED_MESSAGE, "its event information"):
+                result = _commitment_result(content, transfer_syntax)
+        except Violation as violation:
+            log.warning("%s sent a commitment result that cannot be read: %s", peer, violation.reason)
+            return ResponseStatus(code=INVALID_ARGUMENT)
+        try:
+            count = self._record_commitment(result)
+        except Exception as error:  # noqa: BLE001  a failure of ours: the PACS repeats its result, or is asked again
+            log.error("a commitment result of %s cannot be recorded (%s)", peer, type(error).__name__)
+            return ResponseStatus(code=PROCESSING_FAILURE)
+        log.info("commitment result of %s: it concerns %d of our deliveries", peer, count)
+        return ResponseStatus(code=SUCCESS)
 
 
-def _names(uids: Collection[str]) -> str:
-    """The first few of them in words."""
-    named = [UID(uid).name.encode("unicode_escape").decode() for uid in list(uids)[:NAMED]]
-    more = len(uids) - len(named)
-    return ", ".join(named) + (f" and {more} more" if more else "")
+class IncomingEventInformation:
+    """The Event Information of one N-EVENT-REPORT request, which fits into memory; an `IncomingDataSet`.
+
+    Parameters
+    ----------
+    take
+        Processes requestor, complete content and transfer syntax, and returns the status of the response.
+    """
+
+    def __init__(
+        self,
+        requestor: Requestor,
+        transfer_syntax: UID,
+        take: Callable[[Requestor, bytes, UID], ResponseStatus],
+    ) -> None:
+        self._requestor = requestor
+        self._transfer_syntax = transfer_syntax
+        self._take = take
+        self._content = bytearray()
+
+    def write(self, fragment: memoryview) -> None:
+        """Append a fragment."""
+        self._content += fragment
+        if len(self._content) > EVENT_INFORMATION_BYTES:
+            reason = f"its event information is longer than {EVENT_INFORMATION_BYTES} bytes"
+            raise Violation(ReasonCode.MALFORMED_MESSAGE, reason)
+
+    def finish(self) -> ResponseStatus:
+        """Process the complete content, and return the status of the response."""
+        return self._take(self._requestor, bytes(self._content), self._transfer_syntax)
+
+    def discard(self) -> None:
+        """Do nothing: memory is released with the object."""
 
 
-def _is_made_by_osteon(head: bytes, transfer_syntax: UID) -> bool:
-    """Whether the beginning of a data set names us as the equipment's manufacturer."""
-    if transfer_syntax == DeflatedExplicitVRLittleEndian:
+def _remedy(error: OSError, key: str, port: int) -> str:
+    """Return the configuration key, or the document, that helps against a port that cannot be opened."""
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return "receive.host"
+    if port < 1024:
+        return f"{key}; ports below 1024: docs/installing.md"
+    return key
+
+
+def _commitment_result(content: bytes, transfer_syntax: UID) -> CommitmentReport:
+    ds = decode(
+        io.BytesIO(content),
+        transfer_syntax.is_implicit_VR,
+        transfer_syntax.is_little_endian,
+        transfer_syntax.is_deflated,
+    )
+    return CommitmentReport.from_dataset(ds)
+
+
+def _is_own_object_of_another_box(instance: IncomingInstance) -> bool:
+    """Return whether the beginning of the data set names Osteon as manufacturer of an object with a derived UID."""
+    syntax = UID(instance.transfer_syntax_uid)
+    if not instance.sop_instance_uid.startswith(DERIVED_UID_ROOT) or syntax == DeflatedExplicitVRLittleEndian:
         return False
     try:
-        ds = read_dataset(
-            io.BytesIO(head),
-            UID(transfer_syntax).is_implicit_VR,
-            UID(transfer_syntax).is_little_endian,
-            stop_when=lambda tag, *_: tag > 0x00080070,
-        )
-        return bool(ds.get("Manufacturer") == MANUFACTURER)
-    except Exception:  # noqa: BLE001  hostile bytes are not ours
+        with hostile_bytes(ReasonCode.MALFORMED_MESSAGE, "the head of its data set"):
+            ds = read_dataset(
+                io.BytesIO(instance.head),
+                syntax.is_implicit_VR,
+                syntax.is_little_endian,
+                stop_when=lambda tag, *_: tag > _MANUFACTURER_TAG,
+            )
+            return bool(ds.get("Manufacturer") == MANUFACTURER)
+    except Violation:
         return False

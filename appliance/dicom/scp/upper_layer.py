@@ -1,403 +1,267 @@
-"""pynetdicom's upper layer, made to hold against hostile peers and to copy nothing twice.
+"""One association as its acceptor: from the accepted request to release or abort, in the thread of its connection.
 
-What the library (3.0.4) lets through is put right around it, here and in `listener`, and nowhere else:
+The states are those of DICOM PS3.8 table 9-10. `listener` leads a connection through Sta2 and Sta3; here follow:
+
+| state | event | action | next state |
+|---|---|---|---|
+| Sta3, request is admitted | | send A-ASSOCIATE-AC | Sta6 |
+| Sta6, established | P-DATA-TF | hand to the message; respond when it is complete | Sta6 |
+| | A-RELEASE-RQ | send A-RELEASE-RP | Sta13 |
+| | A-ABORT, or the connection ends | | Sta1 |
+| | any other PDU, a violation, silence | send A-ABORT | Sta13 |
+| | the receiver stops | send A-ABORT | Sta13 |
+| Sta13, waits for the peer to close | anything | ignore it | Sta13 |
+| | the connection ends, or `CLOSING_S` passes | close | Sta1 |
 
 - A PDU has a time and a size; a message is not read before the last one is answered, so that nothing piles up.
-- Fragments of a data set go to an `Arrival` as they come, by one reused buffer, and never into memory as a whole.
-- However an association ends, by whatever exception, its socket, threads, file and place are given back.
+- Fragments of a data set go to their `IncomingDataSet` as they arrive, by one reused buffer, never into memory as a
+  whole.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
-import select
 import socket
-import ssl
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from enum import IntEnum
 
-from pynetdicom import _config
-from pynetdicom._globals import MODE_ACCEPTOR
-from pynetdicom.association import Association
-from pynetdicom.dimse_messages import C_ECHO_RQ, C_STORE_RQ, N_EVENT_REPORT_RQ, DIMSEMessage
-from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.dul import DULServiceProvider
-from pynetdicom.pdu import A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import A_ASSOCIATE, P_DATA
-from pynetdicom.presentation import build_context
-from pynetdicom.service_class import StorageServiceClass
+from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_AC, A_RELEASE_RP
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    ImplementationClassUIDNotification,
+    ImplementationVersionNameNotification,
+    MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
+)
+from pynetdicom.presentation import PresentationContext, build_context, negotiate_as_acceptor
 from pynetdicom.sop_class import StorageCommitmentPushModel
-from pynetdicom.transport import AddressInformation, AssociationSocket
 
+from appliance.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from appliance.domain.reason import ReasonCode
-from appliance.network import plain_address
 
-from .admission import Refusal
-
-if TYPE_CHECKING:
-    from .listener import Listener
+from .admission import APPLICATION_CONTEXT, Admission, Refusal, proposed_contexts
+from .dimse import IncomingMessage
+from .service import Requestor, Service
+from .violation import Violation
 
 PDU_BYTES = 131072
-"""What we take at most in one P-DATA-TF PDU, as we tell every peer (DICOM PS3.8 D.1)."""
-
-COMMAND_BYTES = 16384
-"""A command set is some hundred bytes (DICOM PS3.7 annex E)."""
+"""The longest P-DATA-TF PDU that is accepted, as every peer is told (DICOM PS3.8 D.1)."""
 
 PDU_S = 30.0
-"""From the first byte of a PDU to its last, as for a peer behind a line of 4 KiB/s."""
+"""Time from the first byte of a PDU to its last: enough for a peer behind a line of 4 KiB/s."""
 
-SLOW_S, LEAST_BYTES_S = 60.0, 4096
-"""After so long a message must have come at this rate, as in `PDU_S`: a byte now and then would hold it for days."""
+CLOSING_S = 2.0
+"""ARTIM timer (DICOM PS3.8 9.1.5): time for a peer to read the last PDU and to close."""
 
-EVENT_BYTES = 1 << 20
-"""Event Information names some thousand objects at most, in 150 bytes each (DICOM PS3.4 table J.3-2)."""
-
-P_DATA_TF = 0x04
-"""DICOM PS3.8 section 9.3.5."""
-
-_config.LOG_HANDLER_LEVEL = "none"  # its own handlers write every PDU in words, for a log that we do not keep
+BY_SERVICE_USER = (0, 0)
+BY_SERVICE_PROVIDER = (2, 0)
+INVALID_PARAMETER_VALUE = (2, 6)
+"""Source and reason of an A-ABORT, DICOM PS3.8 table 9-26."""
 
 log = logging.getLogger(__name__)
 
 
-class Violation(Exception):
-    """What a peer did against the standard, or beyond a limit, in words."""
+class PduType(IntEnum):
+    """PDU types that a requestor sends, DICOM PS3.8 section 9.3.1."""
 
-    def __init__(self, code: ReasonCode, reason: str) -> None:
-        super().__init__(reason)
-        self.code, self.reason = code, reason
-
-
-class Arrival(Protocol):
-    """Where the data set of one C-STORE goes."""
-
-    def write(self, fragment: memoryview) -> None:
-        """Take a fragment, which is only lent; raises `Violation` if there is too much of it."""
-        ...
-
-    def discard(self) -> None:
-        """Leave nothing behind, unless it was kept."""
-        ...
+    A_ASSOCIATE_RQ = 0x01
+    P_DATA_TF = 0x04
+    A_RELEASE_RQ = 0x05
+    A_ABORT = 0x07
 
 
-class EventInformation:
-    """The `Arrival` of an N-EVENT-REPORT, which fits into memory."""
+class Association:
+    """An association whose request was admitted.
 
-    def __init__(self) -> None:
-        self.content = bytearray()
-
-    def write(self, fragment: memoryview) -> None:
-        """Take a fragment."""
-        self.content += fragment
-        if len(self.content) > EVENT_BYTES:
-            raise Violation(ReasonCode.MALFORMED_MESSAGE, "its event information is longer than any can be")
-
-    def discard(self) -> None:
-        """Nothing is left behind."""
-
-
-class IncomingAssociation(Association):
-    """An association of a peer that was let in, whose request is already read."""
+    Parameters
+    ----------
+    connection
+        After the TLS handshake, if there is one; its owner closes it.
+    idle_s
+        An association that is silent for longer is aborted.
+    stopping
+        Set when the receiver stops.
+    """
 
     def __init__(
         self,
-        listener: Listener,
         connection: socket.socket,
-        peer: tuple[str, int],
-        pdu: A_ASSOCIATE_RQ,
+        requestor: Requestor,
         request: A_ASSOCIATE,
-        known: bool,
+        admission: Admission,
+        service: Service,
+        *,
+        idle_s: float,
+        stopping: threading.Event,
     ) -> None:
-        super().__init__(listener.ae, MODE_ACCEPTOR)
-        self.listener, self.address = listener, peer[0]
-        self.arrival: Arrival | None = None
-        self._known = known
-        self._server = listener
-        self.name = "AcceptorThread"  # by which the library finds it when it shuts down
-        self.dul = _Provider(self)
-        self.acse_timeout, self.network_timeout = self.ae.acse_timeout, self.ae.network_timeout  # set the timers
-        self.set_socket(_Socket(self, client_socket=connection))
-        self.acceptor.maximum_length = PDU_BYTES
-        self.acceptor.ae_title = request.called_ae_title
-        self.acceptor.address_info = AddressInformation.from_tuple(listener.server_address)
-        self.acceptor.implementation_class_uid = self.ae.implementation_class_uid
-        self.acceptor.implementation_version_name = self.ae.implementation_version_name
-        self.acceptor.supported_contexts = [
-            build_context(abstract, syntaxes) for abstract, syntaxes in listener.admission.contexts(request).items()
-        ]
-        self.requestor.address_info = AddressInformation.from_tuple(peer)
-        for context in self.acceptor.supported_contexts:
-            if context.abstract_syntax == StorageCommitmentPushModel:
-                context.scu_role = context.scp_role = True  # who reports proposes to be its SCP (DICOM PS3.4 J.3.3)
-        for event, bound in listener._handlers.items():
-            if event.is_intervention:
-                self.bind(event, *bound)
-            else:
-                for handler, arguments in bound:
-                    self.bind(event, handler, arguments)
-        self.dul._recv_pdu.put(pdu)
-        self.dul.event_queue.put("Evt6")  # A-ASSOCIATE-RQ received, PS3.8 table 9-6
-
-    def turned(self, problem: Violation) -> None:
-        """Record why it is aborted."""
-        peer = self.requestor
-        refusal = Refusal(code=problem.code, reason=problem.reason)
-        called = peer.primitive.called_ae_title if peer.primitive else ""
-        self.listener.turned(refusal, str(plain_address(self.address)), peer.ae_title.strip(), called)
-
-    def _abort_blocking(self, block: bool = True) -> None:
-        """As the library does, which so ends what is silent."""
-        if self.dul.idle_timer_expired() and not self._sent_abort:
-            reason = "it was let in and then silent for longer than receive.idle_s"
-            self.turned(Violation(ReasonCode.ASSOCIATION_SILENT, reason))
-        super()._abort_blocking(block)
-
-    def run_reactor(self) -> None:
-        """As the library does, and give everything back however it ends."""
-        try:
-            super().run_reactor()
-        except Exception as error:  # noqa: BLE001  a bug of the library costs this association only
-            log.error("an association with %s ended by %s", self.requestor.ae_title.strip(), type(error).__name__)
-        finally:
-            self.dul.kill_dul()
-            self.dul.socket._shutdown_socket()
-            with contextlib.suppress(RuntimeError):  # it may not even have started
-                self.dul.join()
-            self._forget_arrival()
-            self.listener.places.release(self.address)
-            self.listener.places.leave(self.address, known=self._known)
-
-    def _serve_request(self, message: object, context_id: int) -> None:
-        try:
-            if isinstance(message, C_STORE):
-                # also of classes that the library does not know
-                self.dimse.cancel_req = {}
-                StorageServiceClass(self).SCP(message, self._accepted_cx[context_id])
-            else:
-                super()._serve_request(message, context_id)
-        finally:
-            self._forget_arrival()
-            self.dul.served()
-
-    def _forget_arrival(self) -> None:
-        arrival, self.arrival = self.arrival, None
-        try:
-            if arrival:
-                arrival.discard()
-        except OSError as error:  # the next sweep of the spool takes it
-            log.error("half an instance cannot be removed: %s", error.strerror)
-
-
-class _Socket(AssociationSocket):
-    """Reads whole pieces into what it is given, within a time."""
-
-    poll_ms = 1
-    """How long a look at the connection may take; the provider raises it where nothing else is to be done."""
-
-    def __init__(self, assoc: Association, client_socket: socket.socket) -> None:
-        super().__init__(assoc, client_socket=client_socket)
-        self._poll = select.poll()  # unlike select() it has no largest file descriptor
-        self._poll.register(client_socket, select.POLLIN)
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is something to read, or an end to be noticed."""
-        if self.socket is None or not self._is_connected:
-            return False
-        if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
-            return True
-        return bool(self._poll.poll(self.poll_ms))
-
-    def read_into(self, view: memoryview, deadline: float) -> None:
-        """Fill `view`; `OSError` if the peer hangs up or takes longer."""
-        if self.socket is None:
-            raise ConnectionError("closed")
-        read_into(self.socket, view, deadline)
-
-    def discard(self, view: memoryview) -> None:
-        """Take what there is, up to the length of `view`; `OSError` if the peer hung up."""
-        if self.socket is None or not self.socket.recv_into(view):
-            raise ConnectionError("closed")
-
-    def send(self, bytestream: bytes) -> None:
-        """As the library does, but a peer that does not read cannot hold us."""
-        if self.socket is not None:
-            self.socket.settimeout(PDU_S)
-            super().send(bytestream)
-
-    def _shutdown_socket(self) -> None:
-        with contextlib.suppress(OSError):
-            if self.socket is not None:
-                self.socket.shutdown(socket.SHUT_RDWR)
-        with contextlib.suppress(OSError):
-            if self.socket is not None:
-                self.socket.close()
-
-
-class _Provider(DULServiceProvider):
-    """The library's upper layer state machine, with its own way of reading P-DATA."""
-
-    def __init__(self, assoc: IncomingAssociation) -> None:
-        super().__init__(assoc)
-        self.daemon = True
-        self._run_loop_delay = 0.0  # the socket's poll waits instead, and wakes when something comes
+        self._connection = connection
+        self._requestor = requestor
+        self._request = request
+        self._admission = admission
+        self._service = service
+        self._idle_s = idle_s
+        self._stopping = stopping
+        self._contexts: dict[int, PresentationContext] = {}
         self._buffer = memoryview(bytearray(PDU_BYTES))
-        self._command = bytearray()
-        self._message: DIMSEMessage | None = None
-        self._began_at: float | None = None
-        self._came_bytes = 0
-        self._free = threading.Event()
-        self._free.set()
+        self._message: IncomingMessage | None = None
 
-    def run_reactor(self) -> None:
-        """As the library does; a peer that confuses it loses its connection."""
+    def run(self) -> None:
+        """Accept the association and serve its requests; return when it has ended, for any reason."""
         try:
-            super().run_reactor()
-        except Exception as error:  # noqa: BLE001  the library's state machine raises on what a peer should not do
-            log.warning("the upper layer gave up on a peer: %s", type(error).__name__)
+            self._accept()
+            while self._handle_pdu():
+                if self._stopping.is_set():
+                    raise ConnectionAbortedError
+        except Violation as violation:
+            self._refuse(violation.code, violation.reason)
+            send_last(self._connection, abort_pdu(*BY_SERVICE_PROVIDER))
+        except OSError:
+            if self._stopping.is_set():
+                send_last(self._connection, abort_pdu(*BY_SERVICE_USER))
+            else:
+                self._note_if_cut("the connection ended")
+        except Exception as error:  # noqa: BLE001  a bug must cost this association only
+            log.error("an association with %s ended by %s", self._requestor.calling_ae_title, type(error).__name__)
+            send_last(self._connection, abort_pdu(*BY_SERVICE_PROVIDER))
         finally:
-            self.assoc._dul_ready.set()
-            self.assoc._reactor_checkpoint.set()
-            self.socket._shutdown_socket()
+            self._discard_message()
 
-    def served(self) -> None:
-        """The last message is answered: the next one may be read, and silence counts from now."""
-        self._idle_timer.restart()
-        self._free.set()
+    def _accept(self) -> None:
+        """Negotiate the presentation contexts, and send A-ASSOCIATE-AC."""
+        contexts, acceptance = negotiate(self._request, self._admission.supported_contexts(self._request))
+        self._contexts = {context.context_id: context for context in contexts if context.result == 0}
+        self._send(acceptance)
+        accepted = {context.abstract_syntax for context in self._contexts.values()}
+        self._service.accepted(self._requestor, proposed_contexts(self._request), accepted)
 
-    def _is_transport_event(self) -> bool:
-        if self.state_machine.current_state == "Sta6":
-            if not self._free.is_set():
-                self._free.wait(0.02)
-                return False  # the answer goes out first
-            # only an abort of ours could be waiting, and that is in no hurry
-            self.socket.poll_ms = 20
-            # without this the association's own thread would look a thousand times a second
-            self.assoc._reactor_checkpoint.clear()
-        else:
-            self.socket.poll_ms = 1
-        something = super()._is_transport_event()
-        if something or self.idle_timer_expired() or self.state_machine.current_state != "Sta6":
-            self.assoc._reactor_checkpoint.set()
-        return something
+    def _handle_pdu(self) -> bool:
+        """Read and handle one PDU; return False if it ended the association."""
+        kind, body = self._read_pdu()
+        match kind:
+            case PduType.P_DATA_TF:
+                self._take_p_data(body)
+                return True
+            case PduType.A_RELEASE_RQ:
+                self._note_if_cut("it released the association")
+                send_last(self._connection, A_RELEASE_RP().encode())
+                return False
+            case PduType.A_ABORT:
+                self._note_if_cut("it aborted the association")
+                return False
+            case _:
+                reason = f"it sent a PDU of type {kind:02X}H, which does not belong into an established association"
+                raise Violation(ReasonCode.MALFORMED_PDU, reason)
 
-    def _read_pdu_data(self) -> None:
-        """Read one PDU, and give P-DATA on without the detour through the library's objects."""
-        deadline = time.monotonic() + PDU_S
-        head = bytearray(6)
+    def _read_pdu(self) -> tuple[int, memoryview]:
+        """Return type and variable field of the next PDU; the field is valid until the next call."""
+        head = memoryview(bytearray(6))
+        self._connection.settimeout(self._idle_s)
         try:
-            if self.state_machine.current_state == "Sta13":  # it is over, and only waits for the peer to hang up
-                self.socket.discard(self._buffer)
-                return
-            self.socket.read_into(memoryview(head), deadline)
+            count = self._connection.recv_into(head)
+        except TimeoutError as error:
+            reason = "it was silent on its association for longer than receive.idle_s"
+            raise Violation(ReasonCode.ASSOCIATION_SILENT, reason) from error
+        if not count:
+            raise ConnectionError("the peer hung up")
+        deadline = time.monotonic() + PDU_S
+        try:
+            read_into(self._connection, head[count:], deadline)
             length = int.from_bytes(head[2:])
             if length > PDU_BYTES:
-                raise Violation(
-                    ReasonCode.PDU_TOO_LONG, f"it sent a PDU of {length} bytes, more than the {PDU_BYTES} we take"
-                )
+                reason = f"it sent a PDU of {length} bytes, and at most {PDU_BYTES} are accepted"
+                raise Violation(ReasonCode.PDU_TOO_LONG, reason)
             body = self._buffer[:length]
-            self.socket.read_into(body, deadline)
-            if head[0] == P_DATA_TF and self.state_machine.current_state == "Sta6":
-                self._take(body)
-                return
-            pdu, event = self._decode_pdu(head + body)
-        except OSError as error:
-            self._note_end(error)
-            self.event_queue.put("Evt17")  # transport connection closed, PS3.8 table 9-6
-        except Violation as problem:
-            self.assoc.turned(problem)
-            self.event_queue.put("Evt19")  # unrecognised or invalid PDU
-        except Exception as error:  # noqa: BLE001  what the library makes of hostile bytes
-            self.assoc.turned(Violation(ReasonCode.MALFORMED_PDU, f"it sent a malformed PDU ({type(error).__name__})"))
-            self.event_queue.put("Evt19")
-        else:
-            self._note_end(None)  # an abort or a release, since this is no P-DATA
-            self._recv_pdu.put(pdu)
-            self.event_queue.put(event)
+            read_into(self._connection, body, deadline)
+        except TimeoutError as error:
+            raise Violation(ReasonCode.TOO_SLOW, f"it took longer than {PDU_S:.0f} s for one PDU") from error
+        return head[0], body
 
-    def _note_end(self, error: OSError | None) -> None:
-        """Record what is no end in order, unless we made it."""
-        if self.assoc._sent_abort or self.state_machine.current_state != "Sta6":
-            return
-        if isinstance(error, TimeoutError):
-            self.assoc.turned(Violation(ReasonCode.TOO_SLOW, f"it took longer than {PDU_S:.0f} s for one PDU"))
-        elif self._began_at is not None:
-            how = "the connection ended" if error else "it ended the association"
-            self.assoc.turned(Violation(ReasonCode.INSTANCE_CUT, f"{how} within an instance, of which nothing is kept"))
+    def _take_p_data(self, body: memoryview) -> None:
+        """Hand the fragments of a PDU to their message, and respond to it when it is complete."""
+        for context_id, control, fragment in _presentation_data_values(body):
+            if self._message is None:
+                self._message = IncomingMessage(self._contexts, self._service, self._requestor)
+            self._message.take(context_id, control, fragment)
+        if self._message and self._message.is_complete:
+            for pdu in self._message.respond(self._request.maximum_length_received):
+                self._send(pdu)
+            self._discard_message()
 
-    def _take(self, body: memoryview) -> None:
-        """The presentation data values of one PDU (DICOM PS3.8 9.3.5.1 and annex E)."""
-        offset = 0
-        while offset < len(body) or not len(body):
-            length = int.from_bytes(body[offset : offset + 4])
-            end = offset + 4 + length
-            if length < 2 or end > len(body):
-                raise Violation(ReasonCode.MALFORMED_PDU, "it sent a presentation data value that does not fit its PDU")
-            context_id, control = body[offset + 4], body[offset + 5]
-            self._take_fragment(context_id, control, body[offset + 6 : end])
-            offset = end
+    def _send(self, pdu: bytes) -> None:
+        self._connection.settimeout(PDU_S)  # a peer that does not read cannot hold this thread
+        self._connection.sendall(pdu)
 
-    def _take_fragment(self, context_id: int, control: int, fragment: memoryview) -> None:
-        is_command, is_last = control & 1, control & 2
-        if not self._free.is_set() or bool(is_command) is (self._message is not None):
-            raise Violation(ReasonCode.MALFORMED_MESSAGE, "it sent fragments of messages out of their order")
-        self._keep_pace(len(fragment))
-        if is_command:
-            self._command += fragment
-            if len(self._command) > COMMAND_BYTES:
-                raise Violation(ReasonCode.MALFORMED_MESSAGE, "its command set is longer than any can be")
-            if is_last:
-                self._begin(context_id, bytes(self._command))
-                self._command.clear()
-            return
-        assert self._message is not None
-        if context_id != self._message.context_id:
-            raise Violation(ReasonCode.MALFORMED_MESSAGE, "its data set came under another presentation context")
-        self.assoc.arrival.write(fragment)
-        if is_last:
-            self._complete(self._message)
+    def _note_if_cut(self, how: str) -> None:
+        """Record an association that ended within a message."""
+        if self._message and not self._message.is_complete:
+            self._refuse(ReasonCode.INSTANCE_CUT, f"{how} within an instance, and nothing of it is kept")
 
-    def _keep_pace(self, count: int) -> None:
-        moment = time.monotonic()
-        if self._began_at is None:
-            self._began_at, self._came_bytes = moment, 0
-        self._came_bytes += count
-        took_s = moment - self._began_at
-        if took_s > SLOW_S and self._came_bytes < LEAST_BYTES_S * took_s:
-            reason = f"an instance came at less than {LEAST_BYTES_S} bytes a second: look at the line"
-            raise Violation(ReasonCode.TOO_SLOW, reason)
+    def _refuse(self, code: ReasonCode, reason: str) -> None:
+        self._service.refused(self._requestor, Refusal(code=code, reason=reason))
 
-    def _begin(self, context_id: int, command: bytes) -> None:
-        context = self.assoc._accepted_cx.get(context_id)
-        if context is None:
-            raise Violation(ReasonCode.MALFORMED_MESSAGE, "it used a presentation context that was not accepted")
-        message = DIMSEMessage()
-        primitive = P_DATA()
-        primitive.presentation_data_value_list = [[context_id, b"\x03" + command]]
-        is_complete = message.decode_msg(primitive, self.assoc)
-        if is_complete and isinstance(message, C_ECHO_RQ):
-            self._complete(message)
-        elif not is_complete and isinstance(message, C_STORE_RQ):
-            self.assoc.arrival = self.assoc.listener.begin(self.assoc, context, message.command_set)
-            self._message = message
-        elif not is_complete and isinstance(message, N_EVENT_REPORT_RQ):
-            self.assoc.arrival, self._message = EventInformation(), message
-        else:
-            reason = "it sent a message that is neither a C-STORE nor a C-ECHO request, nor an event report"
-            raise Violation(ReasonCode.MALFORMED_MESSAGE, reason)
+    def _discard_message(self) -> None:
+        message, self._message = self._message, None
+        try:
+            if message:
+                message.discard()
+        except OSError as error:  # the next sweep of the spool removes it
+            log.error("cannot remove an incomplete instance: %s", error.strerror)
 
-    def _complete(self, message: DIMSEMessage) -> None:
-        if isinstance(self.assoc.arrival, EventInformation):
-            message.data_set = io.BytesIO(self.assoc.arrival.content)
-        primitive = message.message_to_primitive()
-        if not primitive.is_valid_request:
-            raise Violation(ReasonCode.MALFORMED_MESSAGE, "its command set is incomplete")
-        self._message = self._began_at = None
-        self._free.clear()
-        self.assoc.dimse.msg_queue.put((message.context_id, primitive))
+
+def negotiate(request: A_ASSOCIATE, supported: Mapping[str, Sequence[str]]) -> tuple[list[PresentationContext], bytes]:
+    """Return every proposed presentation context with its result, and the A-ASSOCIATE-AC PDU that says so."""
+    own = [build_context(abstract, list(syntaxes)) for abstract, syntaxes in supported.items()]
+    for context in own:
+        if context.abstract_syntax == StorageCommitmentPushModel:
+            # a PACS that opens the association for its result proposes to be the SCP (DICOM PS3.4 J.3.3)
+            context.scu_role = True
+            context.scp_role = True
+    roles = {
+        item.sop_class_uid: (item.scu_role, item.scp_role)
+        for item in request.user_information
+        if isinstance(item, SCP_SCU_RoleSelectionNegotiation)
+    }
+    contexts, accepted_roles = negotiate_as_acceptor(request.presentation_context_definition_list, own, roles)
+    maximum_length = MaximumLengthNotification()
+    maximum_length.maximum_length_received = PDU_BYTES
+    class_uid = ImplementationClassUIDNotification()
+    class_uid.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    version_name = ImplementationVersionNameNotification()
+    version_name.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    response = A_ASSOCIATE()
+    response.application_context_name = APPLICATION_CONTEXT
+    response.calling_ae_title = request.calling_ae_title
+    response.called_ae_title = request.called_ae_title
+    response.result = 0
+    response.result_source = 1
+    response.presentation_context_definition_results_list = contexts
+    response.user_information = [maximum_length, class_uid, version_name, *accepted_roles]
+    pdu = A_ASSOCIATE_AC()
+    pdu.from_primitive(response)
+    return contexts, pdu.encode()
+
+
+def abort_pdu(source: int, reason: int) -> bytes:
+    """Return an A-ABORT PDU."""
+    pdu = A_ABORT_RQ()
+    pdu.source = source
+    pdu.reason_diagnostic = reason
+    return bytes(pdu.encode())
+
+
+def send_last(connection: socket.socket, content: bytes) -> None:
+    """Send the last PDU, and wait until the peer hangs up: a reset would take the PDU away from it."""
+    deadline = time.monotonic() + CLOSING_S
+    with contextlib.suppress(OSError):
+        connection.settimeout(CLOSING_S)
+        connection.sendall(content)
+        connection.shutdown(socket.SHUT_WR)
+        ignored = memoryview(bytearray(4096))
+        while True:
+            read_into(connection, ignored, deadline)
 
 
 def read_into(connection: socket.socket, view: memoryview, deadline: float) -> None:
@@ -417,3 +281,15 @@ def read_into(connection: socket.socket, view: memoryview, deadline: float) -> N
         if not count:
             raise ConnectionError("the peer hung up")
         view = view[count:]
+
+
+def _presentation_data_values(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+    """Yield context id, message control header and fragment of each value in a P-DATA-TF PDU (DICOM PS3.8 9.3.5.1)."""
+    offset = 0
+    while offset < len(body) or not len(body):
+        length = int.from_bytes(body[offset : offset + 4])
+        end = offset + 4 + length
+        if length < 2 or end > len(body):
+            raise Violation(ReasonCode.MALFORMED_PDU, "it sent a presentation data value that does not fit its PDU")
+        yield body[offset + 4], body[offset + 5], body[offset + 6 : end]
+        offset = end
