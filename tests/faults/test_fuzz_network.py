@@ -53,7 +53,7 @@ def play(receiving: Receiving, number: int) -> None:
             wire.send(stream.pop(0))
             wire.socket.settimeout(ACCEPTS_S)
             with contextlib.suppress(TimeoutError):
-                wire.answer()
+                wire.read_pdu()
             wire.socket.settimeout(HANGS_S)
         content = b"".join(stream)
         while content:
@@ -69,7 +69,7 @@ def play(receiving: Receiving, number: int) -> None:
                 return
             wire.socket.shutdown(socket.SHUT_WR)
         try:
-            while wire.answer()[0]:
+            while wire.read_pdu()[0]:
                 pass
         except TimeoutError:
             pytest.fail(f"stream {number}: the connection is still open after {HANGS_S:.0f} s")
@@ -99,7 +99,7 @@ def test_mutated_streams_leave_no_crash_hang_or_leak(
     assert not list(tmp_path.parent.rglob("*evil*"))
     for file in receiving.files:
         assert file.name == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert len(receiving.kept) == len(receiving.files) > 1, "some streams were only spoilt at their end"
+    assert len(receiving.recorded) == len(receiving.files) > 1, "some streams were only spoilt at their end"
     texts = {text for n in receiving.notices for text in (n.reason, n.calling_ae_title, n.called_ae_title)}
     assert all(text.isprintable() for text in texts), "a log line is one line"
     _store_a_radiograph(receiving, "1.2.9999")
@@ -110,4 +110,4 @@ def _store_a_radiograph(receiving: Receiving, uid: str) -> None:
         wire.associate()
         assert wire.store(uid, b"bytes") == 0
         wire.send(pdu(RELEASE_RQ, b"\0" * 4))
-        assert wire.answer()[0] == RELEASE_RP
+        assert wire.read_pdu()[0] == RELEASE_RP

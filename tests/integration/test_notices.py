@@ -1,4 +1,4 @@
-"""What is turned away is counted, shown and bounded."""
+"""Notices of refused associations, instances and messages: counted, limited and shown on the page."""
 
 import threading
 from collections.abc import Iterator
@@ -34,12 +34,12 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def times(engine: Engine) -> dict[str, int]:
+def counts(engine: Engine) -> dict[str, int]:
     with engine.connect() as c:
         return dict(c.execute(select(notices.c.calling_ae_title, notices.c.times)).tuples().all())
 
 
-def test_the_same_notice_counts_up(engine: Engine) -> None:
+def test_repeated_notice_is_counted(engine: Engine) -> None:
     notebook = Notebook()
     for _ in range(3):
         notebook.note(NOTICE)
@@ -48,10 +48,10 @@ def test_the_same_notice_counts_up(engine: Engine) -> None:
     notebook.note(replace(NOTICE, calling_ae_title="ROOM2"))
     notebook.write(engine)
     notebook.write(engine)
-    assert times(engine) == {"ROOM1": 4, "ROOM2": 1}
+    assert counts(engine) == {"ROOM1": 4, "ROOM2": 1}
 
 
-def test_a_flood_does_not_grow_the_table(engine: Engine) -> None:
+def test_flood_of_notices_keeps_the_newest_rows(engine: Engine) -> None:
     notebook = Notebook()
     for wave in range(3):
         for number in range(MOST * 2):
@@ -59,10 +59,10 @@ def test_a_flood_does_not_grow_the_table(engine: Engine) -> None:
         notebook.write(engine)
     with engine.connect() as c:
         assert c.execute(select(func.count()).select_from(notices)).scalar() == MOST
-    assert set(times(engine)) == {f"W2 {number}" for number in range(MOST)}, "the newest stay"
+    assert set(counts(engine)) == {f"W2 {number}" for number in range(MOST)}, "the newest rows remain"
 
 
-def test_a_flood_of_strangers_pushes_out_no_other_notice(engine: Engine) -> None:
+def test_flood_of_strangers_removes_no_notice_of_another_subject(engine: Engine) -> None:
     notebook = Notebook()
     for subject in Subject:
         notebook.note(replace(NOTICE, subject=subject, calling_ae_title=subject))
@@ -71,10 +71,10 @@ def test_a_flood_of_strangers_pushes_out_no_other_notice(engine: Engine) -> None
         notebook.note(replace(NOTICE, subject=Subject.STRANGER, calling_ae_title="", address=f"2001:db8::{number:x}"))
     notebook.note(replace(NOTICE, calling_ae_title="LATE"))
     notebook.write(engine)
-    assert set(times(engine)) == {"association", "instance", "hl7", "LATE", ""}
+    assert set(counts(engine)) == {"association", "instance", "hl7", "LATE", ""}
 
 
-def test_who_was_a_stranger_and_is_listed_counts_on_as_a_peer(engine: Engine) -> None:
+def test_notice_of_a_stranger_continues_as_association_once_listed(engine: Engine) -> None:
     notebook = Notebook()
     for subject in (Subject.STRANGER, Subject.ASSOCIATION):
         notebook.note(replace(NOTICE, subject=subject))
@@ -83,7 +83,7 @@ def test_who_was_a_stranger_and_is_listed_counts_on_as_a_peer(engine: Engine) ->
         assert c.execute(select(notices.c.subject, notices.c.times)).tuples().all() == [("association", 2)]
 
 
-def test_what_a_locked_database_does_not_take_is_written_later(engine: Engine) -> None:
+def test_notices_refused_by_a_locked_database_are_written_later(engine: Engine) -> None:
     impatient = create_engine(engine.url, connect_args={"timeout": 0})
     notebook = Notebook()
     notebook.note(NOTICE)
@@ -95,10 +95,10 @@ def test_what_a_locked_database_does_not_take_is_written_later(engine: Engine) -
     notebook.note(replace(NOTICE, calling_ae_title="ROOM2"))
     notebook.write(engine)
     impatient.dispose()
-    assert times(engine) == {"ROOM1": 2, "ROOM2": 1}
+    assert counts(engine) == {"ROOM1": 2, "ROOM2": 1}
 
 
-def test_notes_of_many_threads_are_all_counted(engine: Engine) -> None:
+def test_notices_of_many_threads_are_all_counted(engine: Engine) -> None:
     notebook = Notebook()
     threads = [threading.Thread(target=lambda: [notebook.note(NOTICE) for _ in range(500)]) for _ in range(4)]
     for thread in threads:
@@ -107,10 +107,10 @@ def test_notes_of_many_threads_are_all_counted(engine: Engine) -> None:
     for thread in threads:
         thread.join()
     notebook.write(engine)
-    assert times(engine) == {"ROOM1": 2000}
+    assert counts(engine) == {"ROOM1": 2000}
 
 
-def test_the_page_says_who_was_turned_away_and_why(engine: Engine, tmp_path: Path) -> None:
+def test_page_lists_refusals_with_their_reasons(engine: Engine, tmp_path: Path) -> None:
     notebook = Notebook()
     notebook.note(replace(NOTICE, calling_ae_title="<script>"))
     notebook.note(replace(NOTICE, subject=Subject.INSTANCE, code="not_a_radiograph", reason="CT Image Storage: no"))

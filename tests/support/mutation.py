@@ -1,4 +1,4 @@
-"""Conversations with a Storage SCP, and seeded ways to spoil them."""
+"""Valid PDU streams to a Storage SCP, and seeded mutations of them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ HOSTILE_UIDS = ("../../evil", "/tmp/evil", "1.2.3\0", "1." * 60, "", "%n%s", "1.
 LENGTHS = (0, 1, 2, 3, 5, 6, 0x7F, 0xFF, 0xFFFF, 131072, 131073, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF)
 
 
-def conversation(rng: random.Random, number: int) -> Stream:
-    """A sound conversation, PDU by PDU, whose UIDs `number` makes its own."""
+def valid_stream(rng: random.Random, number: int) -> Stream:
+    """Return a valid stream, PDU by PDU; `number` makes its UIDs unique."""
     stream = [associate_rq()]
     for index in range(rng.randrange(1, 4)):
         uid = f"1.2.{number}.{index}" if rng.random() < 0.8 else rng.choice(HOSTILE_UIDS)
@@ -37,7 +37,7 @@ def conversation(rng: random.Random, number: int) -> Stream:
     return [*stream, pdu(RELEASE_RQ, b"\0" * 4)]
 
 
-def _flip(rng: random.Random, stream: Stream) -> None:
+def _flip_bytes(rng: random.Random, stream: Stream) -> None:
     at = rng.randrange(len(stream))
     spoiled = bytearray(stream[at])
     for _ in range(rng.randrange(1, 6)):
@@ -46,8 +46,8 @@ def _flip(rng: random.Random, stream: Stream) -> None:
     stream[at] = bytes(spoiled)
 
 
-def _length(rng: random.Random, stream: Stream) -> None:
-    """A length, of a PDU or of something within, that is not so."""
+def _falsify_length(rng: random.Random, stream: Stream) -> None:
+    """Overwrite a length, of a PDU or of an item, by a wrong one."""
     at = rng.randrange(len(stream))
     spoiled = bytearray(stream[at])
     form = rng.choice([">I", ">H", "<I"])
@@ -57,43 +57,44 @@ def _length(rng: random.Random, stream: Stream) -> None:
     stream[at] = bytes(spoiled)
 
 
-def _cut(rng: random.Random, stream: Stream) -> None:
+def _cut_pdu(rng: random.Random, stream: Stream) -> None:
     at = rng.randrange(len(stream))
     stream[at] = stream[at][: rng.randrange(len(stream[at]) + 1)]
 
 
-def _drop(rng: random.Random, stream: Stream) -> None:
+def _drop_pdu(rng: random.Random, stream: Stream) -> None:
     if len(stream) > 1:
         del stream[rng.randrange(len(stream))]
 
 
-def _repeat(rng: random.Random, stream: Stream) -> None:
+def _repeat_pdu(rng: random.Random, stream: Stream) -> None:
     stream.insert(rng.randrange(len(stream) + 1), rng.choice(stream))
 
 
-def _shuffle(rng: random.Random, stream: Stream) -> None:
+def _shuffle_pdus(rng: random.Random, stream: Stream) -> None:
     tail = stream[1:]
     rng.shuffle(tail)
     stream[1:] = tail
 
 
-def _noise(rng: random.Random, stream: Stream) -> None:
+def _insert_noise(rng: random.Random, stream: Stream) -> None:
     stream.insert(rng.randrange(len(stream) + 1), rng.randbytes(rng.randrange(1, 600)))
 
 
-def _strange(rng: random.Random, stream: Stream) -> None:
+def _insert_unknown_pdu(rng: random.Random, stream: Stream) -> None:
     stream.insert(rng.randrange(len(stream) + 1), pdu(rng.randrange(256), rng.randbytes(rng.randrange(80))))
 
 
 MUTATIONS: tuple[Callable[[random.Random, Stream], None], ...] = (
-    _flip, _flip, _flip, _length, _length, _cut, _drop, _repeat, _shuffle, _noise, _strange,
+    _flip_bytes, _flip_bytes, _flip_bytes, _falsify_length, _falsify_length, _cut_pdu, _drop_pdu, _repeat_pdu,
+    _shuffle_pdus, _insert_noise, _insert_unknown_pdu,
 )  # fmt: skip
 
 
 def mutated(seed: int, number: int) -> tuple[Stream, random.Random]:
-    """The stream of that number under a seed, and the random numbers to send it by."""
+    """Return the mutated stream of that number under a seed, and the random generator to send it with."""
     rng = random.Random(f"{seed} {number}")
-    stream = conversation(rng, number)
+    stream = valid_stream(rng, number)
     for _ in range(rng.randrange(1, 4)):
         rng.choice(MUTATIONS)(rng, stream)
     return stream, rng

@@ -1,4 +1,4 @@
-"""Upper layer PDUs as bytes, right and wrong, by the tables of DICOM PS3.8 and of no library."""
+"""Upper layer PDUs as bytes, valid and invalid, written from the tables of DICOM PS3.8 without any library."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ ACCEPT, REJECT, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = 2, 3, 4, 5, 6, 7
 
 
 def pdu(kind: int, body: bytes) -> bytes:
-    """PS3.8 9.3.1."""
+    """Return a PDU (PS3.8 9.3.1)."""
     return struct.pack(">BxI", kind, len(body)) + body
 
 
 def item(kind: int, body: bytes) -> bytes:
-    """PS3.8 9.3.2.1 and following."""
+    """Return an item of a PDU (PS3.8 9.3.2.1 and following)."""
     return struct.pack(">BxH", kind, len(body)) + body
 
 
@@ -38,7 +38,10 @@ def associate_rq(
     version: int = 1,
     maximum_length: int | None = 16384,
 ) -> bytes:
-    """PS3.8 9.3.2; without contexts, C-ECHO (1), DX (3) and SR (5) in Implicit VR Little Endian."""
+    """Return an A-ASSOCIATE-RQ PDU (PS3.8 9.3.2).
+
+    Without `contexts` it proposes Verification (1), DX (3) and SR (5) in Implicit VR Little Endian.
+    """
     proposed = contexts or ((1, VERIFICATION, [IMPLICIT]), (3, DX, [IMPLICIT]), (5, SR, [IMPLICIT]))
     titles = (title.ljust(16).encode("latin-1") for title in (called, calling))
     body = struct.pack(">Hxx16s16s32x", version, *titles)
@@ -52,12 +55,12 @@ def associate_rq(
 
 
 def p_data(*values: tuple[int, int, bytes]) -> bytes:
-    """PS3.8 9.3.5: presentation context, message control header, fragment."""
+    """Return a P-DATA-TF PDU of values: presentation context, message control header, fragment (PS3.8 9.3.5)."""
     return pdu(P_DATA, b"".join(struct.pack(">IBB", len(v) + 2, number, control) + v for number, control, v in values))
 
 
 def command(**elements: int | str) -> bytes:
-    """PS3.7 6.3.1: a command set in Implicit VR Little Endian; US for numbers, UI for text."""
+    """Return a command set in Implicit VR Little Endian; numbers are US, texts UI (PS3.7 6.3.1)."""
     tags = {
         "AffectedSOPClassUID": 0x0002,
         "CommandField": 0x0100,
@@ -76,7 +79,7 @@ def command(**elements: int | str) -> bytes:
 
 
 def c_store_rq(uid: str, storage_class: str = DX, message_id: int = 1) -> bytes:
-    """PS3.7 9.3.1.1."""
+    """Return the command set of a C-STORE request (PS3.7 9.3.1.1)."""
     return command(
         AffectedSOPClassUID=storage_class,
         CommandField=0x0001,
@@ -88,21 +91,21 @@ def c_store_rq(uid: str, storage_class: str = DX, message_id: int = 1) -> bytes:
 
 
 def c_echo_rq(message_id: int = 1) -> bytes:
-    """PS3.7 9.3.5.1."""
+    """Return the command set of a C-ECHO request (PS3.7 9.3.5.1)."""
     return command(
         AffectedSOPClassUID=VERIFICATION, CommandField=0x0030, MessageID=message_id, CommandDataSetType=0x0101
     )
 
 
 def status_of(fragment: bytes) -> int:
-    """Status (0000,0900) of a response's command set."""
+    """Return Status (0000,0900) of a response's command set."""
     at = fragment.index(struct.pack("<HHI", 0, 0x0900, 2)) + 8
     (status,) = struct.unpack("<H", fragment[at : at + 2])
     return int(status)
 
 
 class Wire:
-    """A peer with nothing but a socket."""
+    """A requestor that writes and reads PDUs on a plain socket."""
 
     def __init__(self, port: int, patience_s: float = PATIENCE_S) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), patience_s)
@@ -114,12 +117,12 @@ class Wire:
         self.socket.close()
 
     def send(self, content: bytes) -> None:
-        """All of it, if the other side still listens."""
+        """Send all of `content`; ignore a connection that the acceptor has closed."""
         with contextlib.suppress(ConnectionError):
             self.socket.sendall(content)
 
-    def answer(self) -> tuple[int, bytes]:
-        """Type and body of the next PDU; (0, b"") if the other side hung up."""
+    def read_pdu(self) -> tuple[int, bytes]:
+        """Return type and body of the next PDU; (0, b"") if the acceptor closed the connection."""
         head = self._read(6)
         if len(head) < 6:
             return 0, b""
@@ -127,17 +130,17 @@ class Wire:
         return int(kind), self._read(length)
 
     def associate(self, **arguments: str) -> None:
-        """An association that is accepted."""
+        """Request an association, and check that it is accepted."""
         self.send(associate_rq(**arguments))  # type: ignore[arg-type]  # titles only
-        kind, _ = self.answer()
+        kind, _ = self.read_pdu()
         assert kind == ACCEPT, kind
 
     def store(self, uid: str, content: bytes, storage_class: str = DX) -> int:
-        """C-STORE under the context that `associate` proposed for it; the status."""
+        """Send a C-STORE request in a context of `associate`, and return the status of its response."""
         context = {DX: 3, SR: 5}[storage_class]
         self.send(p_data((context, 3, c_store_rq(uid, storage_class))))
         self.send(p_data((context, 2, content)))
-        kind, body = self.answer()
+        kind, body = self.read_pdu()
         assert kind == P_DATA, kind
         return status_of(body)
 

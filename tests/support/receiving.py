@@ -1,4 +1,4 @@
-"""Our Storage SCP in this process, on a real spool and a real database, with what it leaves behind."""
+"""The Storage SCP in the test's process, on a real spool and a real database."""
 
 from __future__ import annotations
 
@@ -22,39 +22,49 @@ from appliance.storage.tables import instances
 
 
 class Receiving:
-    """One receiver in `folder`; `config` are keys of ``[receive]``."""
+    """One receiver in `folder`; `config` are keys of ``[receive]``.
+
+    Attributes
+    ----------
+    record_instance
+        Commits an instance; a test may replace it.
+    own_objects
+        SOP Instance UIDs that count as made by Osteon, beside those of the database.
+    notices, commitment_results
+        Everything that the receiver recorded.
+    """
 
     def __init__(self, folder: Path, **config: Any) -> None:
         self.folder = folder
         self.engine = open_database(f"sqlite:///{folder / 'osteon.db'}")
         self.spool = FileSpool(folder / "spool")
         self.notices: list[Notice] = []
-        self.answers: set[str] = set()
-        self.reports: list[CommitmentResult] = []
-        before = set(threading.enumerate())
-        self.keep: Callable[..., bool] = partial(keep_instance, self.engine)
+        self.own_objects: set[str] = set()
+        self.commitment_results: list[CommitmentResult] = []
+        threads_before = set(threading.enumerate())
+        self.record_instance: Callable[..., bool] = partial(keep_instance, self.engine)
         self.receiver = Receiver(
             Receive(**{"port": 0, "reserve_mb": 0} | config),
             self.spool,
-            lambda received: self.keep(received),
-            lambda uid: uid in self.answers or is_own_artefact(self.engine, uid),
-            self.notices.append,
-            self._reported,
+            record_instance=lambda received: self.record_instance(received),
+            is_own_object=lambda uid: uid in self.own_objects or is_own_artefact(self.engine, uid),
+            note=self.notices.append,
+            record_commitment=self._record_commitment,
         )
-        self._own = {*before, *(t for t in threading.enumerate() if t.name == "listener")}
+        self._permanent_threads = {*threads_before, *(t for t in threading.enumerate() if t.name == "listener")}
         self.port = getattr(self.receiver, "port", 0)
 
-    def _reported(self, report: CommitmentResult) -> int:
-        self.reports.append(report)
-        return len(report.committed)
+    def _record_commitment(self, result: CommitmentResult) -> int:
+        self.commitment_results.append(result)
+        return len(result.committed)
 
     def close(self) -> None:
-        """Stop, and let go of everything."""
+        """Stop the receiver, and close the database."""
         self.receiver.close()
         self.engine.dispose()
 
     @property
-    def kept(self) -> list[str]:
+    def recorded(self) -> list[str]:
         """SOP Instance UIDs in the database."""
         with self.engine.connect() as c:
             return list(c.execute(select(instances.c.sop_instance_uid).order_by(instances.c.id)).scalars())
@@ -66,13 +76,13 @@ class Receiving:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether no connection has a thread, a place or a half written file any more."""
+        """Whether every connection has released its thread, its slot and its incomplete file."""
         slots = self.receiver.slots
-        nobody = not slots.associations and not slots.connections
-        threads = set(threading.enumerate()) - self._own
-        return nobody and not threads and not list((self.folder / "spool/incoming").iterdir())
+        threads = set(threading.enumerate()) - self._permanent_threads
+        incomplete = list((self.folder / "spool/incoming").iterdir())
+        return not (slots.associations or slots.connections or threads or incomplete)
 
 
 def descriptors() -> int:
-    """Open files and sockets of this process."""
+    """Return the number of open files and sockets of this process."""
     return len(list(Path("/proc/self/fd").iterdir()))

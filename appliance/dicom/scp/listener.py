@@ -19,7 +19,7 @@ from pynetdicom.pdu import A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from appliance.domain.reason import ReasonCode
-from appliance.network import plain_address, words
+from appliance.network import plain_address, tls_reason
 
 from .admission import Admission, Refusal, Slots, check_application_context, decode_ae_title, find_defect
 from .service import Requestor, Service
@@ -267,7 +267,7 @@ class _Connection:
     def _note_failure(self, error: OSError) -> None:
         """Record a connection that failed before its request was complete."""
         if isinstance(error, ssl.SSLError):
-            self._refuse(Refusal(code=ReasonCode.TLS_FAILED, reason=f"no TLS connection: {words(error)}"))
+            self._refuse(Refusal(code=ReasonCode.TLS_FAILED, reason=f"no TLS connection: {tls_reason(error)}"))
         elif isinstance(error, TimeoutError):
             reason = "it connected and sent no complete association request in time (receive.request_s)"
             self._refuse(Refusal(code=ReasonCode.SILENT, reason=reason))

@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.dsutils import create_file_meta, decode, encode_file_meta
+from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.presentation import PresentationContext
 
-from appliance.config import Receive
+from appliance.config import MEGABYTE, Receive
 from appliance.dicom.objects.series import MANUFACTURER
-from appliance.dicom.scu.commitment import CommitmentReport
+from appliance.dicom.scu.commitment import CommitmentResult
 from appliance.dicom.transfer_syntaxes import KEPT
 from appliance.domain.identifiers import is_valid_uid
 from appliance.domain.notice import Notice
@@ -32,23 +32,19 @@ from appliance.network import server_context
 from appliance.ports import Spool, SpoolFile
 
 from .admission import Admission, Refusal, Slots
+from .incoming_commitment import IncomingCommitmentResult
 from .incoming_instance import TOO_LARGE, IncomingInstance
 from .intake_notices import IntakeNotices
 from .listener import Listener
 from .service import (
     CANNOT_UNDERSTAND,
-    INVALID_ARGUMENT,
     OUT_OF_RESOURCES,
-    PROCESSING_FAILURE,
     SOP_CLASS_NOT_SUPPORTED,
     SUCCESS,
     Requestor,
     ResponseStatus,
 )
 from .violation import Violation, hostile_bytes
-
-EVENT_INFORMATION_BYTES = 1 << 20
-"""The longest Event Information that is accepted: some thousand objects of 150 bytes (DICOM PS3.4 table J.3-2)."""
 
 DERIVED_UID_ROOT = "2.25."
 """The root under which `appliance.domain.identifiers.derived_uid` makes the UIDs of our own objects."""
@@ -90,7 +86,7 @@ class Receiver:
         record_instance: Callable[[Received], bool],
         is_own_object: Callable[[str], bool],
         note: Callable[[Notice], None],
-        record_commitment: Callable[[CommitmentReport], int],
+        record_commitment: Callable[[CommitmentResult], int],
     ) -> None:
         self.received = 0
         self.slots = Slots(config.associations, config.associations_per_peer)
@@ -123,7 +119,7 @@ class Receiver:
             sop_instance_uid=str(request.AffectedSOPInstanceUID),
             sop_class_uid=str(request.AffectedSOPClassUID),
             transfer_syntax_uid=str(context.transfer_syntax[0]),
-            most_bytes=self._config.instance_mb * 1_000_000,
+            most_bytes=self._config.instance_mb * MEGABYTE,
             check_disk=self._check_reserve,
             store=self._store,
         )
@@ -136,9 +132,9 @@ class Receiver:
             instance.problem = error
         return instance
 
-    def begin_event_report(self, requestor: Requestor, context: PresentationContext) -> IncomingEventInformation:
+    def begin_event_report(self, requestor: Requestor, context: PresentationContext) -> IncomingCommitmentResult:
         """Open the Event Information of a commitment result."""
-        return IncomingEventInformation(requestor, UID(context.transfer_syntax[0]), self._take_commitment_result)
+        return IncomingCommitmentResult(requestor, UID(context.transfer_syntax[0]), self._record_commitment)
 
     def accepted(self, requestor: Requestor, proposed: Mapping[str, Sequence[str]], accepted: Set[str]) -> None:
         """Log an accepted association, and record its rejected presentation contexts."""
@@ -183,7 +179,7 @@ class Receiver:
         return None
 
     def _check_reserve(self) -> None:
-        if self._spool.free_bytes() < self._config.reserve_mb * 1_000_000:
+        if self._spool.free_bytes() < self._config.reserve_mb * MEGABYTE:
             reason = "less than receive.reserve_mb is free on the spool's disk"
             raise Transient(ReasonCode.DISK_LOW, reason)
 
@@ -252,58 +248,6 @@ class Receiver:
         uid = instance.sop_instance_uid
         return uid.startswith(DERIVED_UID_ROOT) and self._is_own_object(uid)
 
-    def _take_commitment_result(self, requestor: Requestor, content: bytes, transfer_syntax: UID) -> ResponseStatus:
-        """Decode and record a commitment result; return the status of the response."""
-        peer = requestor.calling_ae_title
-        try:
-            with hostile_bytes(ReasonCode.MALFORMED_MESSAGE, "its event information"):
-                result = _commitment_result(content, transfer_syntax)
-        except Violation as violation:
-            log.warning("%s sent a commitment result that cannot be read: %s", peer, violation.reason)
-            return ResponseStatus(code=INVALID_ARGUMENT)
-        try:
-            count = self._record_commitment(result)
-        except Exception as error:  # noqa: BLE001  a failure of ours: the PACS repeats its result, or is asked again
-            log.error("a commitment result of %s cannot be recorded (%s)", peer, type(error).__name__)
-            return ResponseStatus(code=PROCESSING_FAILURE)
-        log.info("commitment result of %s: it concerns %d of our deliveries", peer, count)
-        return ResponseStatus(code=SUCCESS)
-
-
-class IncomingEventInformation:
-    """The Event Information of one N-EVENT-REPORT request, which fits into memory; an `IncomingDataSet`.
-
-    Parameters
-    ----------
-    take
-        Processes requestor, complete content and transfer syntax, and returns the status of the response.
-    """
-
-    def __init__(
-        self,
-        requestor: Requestor,
-        transfer_syntax: UID,
-        take: Callable[[Requestor, bytes, UID], ResponseStatus],
-    ) -> None:
-        self._requestor = requestor
-        self._transfer_syntax = transfer_syntax
-        self._take = take
-        self._content = bytearray()
-
-    def write(self, fragment: memoryview) -> None:
-        """Append a fragment."""
-        self._content += fragment
-        if len(self._content) > EVENT_INFORMATION_BYTES:
-            reason = f"its event information is longer than {EVENT_INFORMATION_BYTES} bytes"
-            raise Violation(ReasonCode.MALFORMED_MESSAGE, reason)
-
-    def finish(self) -> ResponseStatus:
-        """Process the complete content, and return the status of the response."""
-        return self._take(self._requestor, bytes(self._content), self._transfer_syntax)
-
-    def discard(self) -> None:
-        """Do nothing: memory is released with the object."""
-
 
 def _remedy(error: OSError, key: str, port: int) -> str:
     """Return the configuration key, or the document, that helps against a port that cannot be opened."""
@@ -312,16 +256,6 @@ def _remedy(error: OSError, key: str, port: int) -> str:
     if port < 1024:
         return f"{key}; ports below 1024: docs/installing.md"
     return key
-
-
-def _commitment_result(content: bytes, transfer_syntax: UID) -> CommitmentReport:
-    ds = decode(
-        io.BytesIO(content),
-        transfer_syntax.is_implicit_VR,
-        transfer_syntax.is_little_endian,
-        transfer_syntax.is_deflated,
-    )
-    return CommitmentReport.from_dataset(ds)
 
 
 def _is_own_object_of_another_box(instance: IncomingInstance) -> bool:
