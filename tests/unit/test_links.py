@@ -1,0 +1,30 @@
+"""Links and module paths of the documents lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_relative_links_lead_to_files(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", path.read_text())
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_decisions_are_numbered_without_gaps_and_indexed() -> None:
+    folder = ROOT / "docs" / "decisions"
+    decisions = sorted(path.name for path in folder.glob("0*.md"))
+    assert [int(name[:4]) for name in decisions] == list(range(1, len(decisions) + 1))
+    assert re.findall(r"\((0[^)]+\.md)\)", (folder / "README.md").read_text()) == decisions
+
+
+def test_paths_of_the_architecture_exist() -> None:
+    paths = re.findall(
+        r"`((?:appliance|engines|kernels|provisioning)/[\w/.]*)`", (ROOT / "docs/architecture.md").read_text()
+    )
+    assert len(paths) > 15
+    assert [path for path in paths if not (ROOT / path).exists()] == []
