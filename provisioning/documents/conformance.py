@@ -11,6 +11,7 @@ DICOM PS3.2 (Conformance).
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,32 +55,35 @@ from appliance.domain.result import Predecessor, Provenance, Result
 from appliance.domain.study import StudyResult
 from appliance.network import CIPHERS
 
+LINE = 120
+"""Longest line of prose in a document."""
+
 TEMPLATE = Path(__file__).parent / "templates" / "dicom-conformance-statement.md"
 
 WHAT = {
     "Secondary Capture": ("the radiograph with heat map, region and answer", "`sc`"),
     "Study summary": ("the study at a glance: every radiograph with its answer, eight to a page", "`summary`"),
     "Grayscale Softcopy Presentation State": (
-        "boxes and words in two layers, over the radiograph as it was read",
+        "boxes and words in two layers, in the window and polarity of the analysis",
         "`pr`",
     ),
     "Comprehensive 3D SR": ("the report on the study, TID 1500", "`sr`"),
-    "Comprehensive SR": ("the same, for an archive that takes no Comprehensive 3D SR", '`sr = "comprehensive"`'),
-    "Key Object Selection": ("the positive radiographs of the study, or what is taken back (IOCM)", "`ko`"),
+    "Comprehensive SR": ("the same, for an archive that accepts no Comprehensive 3D SR", '`sr = "comprehensive"`'),
+    "Key Object Selection": ("the positive radiographs of the study, or withdrawn objects (IOCM)", "`ko`"),
 }
 
 RECEIVED_STATUSES = {
-    SUCCESS: "the bytes and the row are on disk; of a companion, when it has come",
+    SUCCESS: "the bytes and the row are on disk; of a companion: it has arrived",
     OUT_OF_RESOURCES: "the disk is low, or disk or database cannot keep it: send again",
     SOP_CLASS_NOT_SUPPORTED: "the SOP class is not that of its presentation context",
-    CANNOT_UNDERSTAND: "the SOP Instance UID is none, or the instance is too large",
+    CANNOT_UNDERSTAND: "the SOP Instance UID is no UID, or the instance is too large",
 }
 
 OUTCOMES = {
     StoreOutcome.STORED: "delivered",
-    StoreOutcome.EXISTS: "by `existing`: probably delivered, looked for by C-FIND, or for a person",
-    StoreOutcome.TRANSIENT: "sent again, later and later",
-    StoreOutcome.REJECTED: "not sent again; a person is told",
+    StoreOutcome.EXISTS: "by `existing`: probably delivered, verified by C-FIND, or parked for a person",
+    StoreOutcome.TRANSIENT: "sent again, after ever longer waits",
+    StoreOutcome.REJECTED: "parked for a person",
 }
 
 SERVICES_USED = (StorageCommitmentPushModel, StudyRootQueryRetrieveInformationModelFind)
@@ -118,7 +122,7 @@ def statement() -> str:
         sent=_rows((sop_classes[title].name, *WHAT[title]) for title in sop_classes),
         sent_statuses=_rows(_sent_statuses()),
         ciphers=CIPHERS,
-        copied=", ".join(f"{keyword}{' (Type 2)' * (keyword in TYPE_2)}" for keyword in (*TYPE_2, *TYPE_3)) + ".",
+        copied=textwrap.fill(", ".join([*(f"{keyword} (Type 2)" for keyword in TYPE_2), *TYPE_3]) + ".", LINE),
         objects="\n\n".join(_attributes(*each, radiograph) for each in made),
         codes=_rows(_codes()),
     )

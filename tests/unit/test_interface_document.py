@@ -120,7 +120,7 @@ def test_every_entry_and_element_of_the_bundle_is_told() -> None:
 
 
 def test_every_status_is_told() -> None:
-    told = {row[0]: row[1] for row in table("What its answers are taken for")}
+    told = {row[0]: row[1] for row in table("Effect of the server's status")}
     expected = {
         str(status): f"{'tried again' if issubclass(error, Transient) else 'parked'}: {remedy}"
         for status, (error, remedy) in STATUSES.items()
@@ -129,7 +129,7 @@ def test_every_status_is_told() -> None:
 
 
 def test_every_answer_to_a_report_is_told() -> None:
-    told = {row[0].strip("`"): (row[1].strip("`"), row[2]) for row in table("Reports that come in")}
+    told = {row[0].strip("`"): (row[1].strip("`"), row[2]) for row in table("Radiologist reports")}
     assert told.pop("any other") == ("AE", "207")
     assert told == {code: answer[:2] for code, answer in ANSWERS.items()}
 
