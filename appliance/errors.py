@@ -1,7 +1,7 @@
-"""Three classes decide what happens after a failure; everything else is a bug.
+"""Errors of Osteon: three classes decide what happens after a failure; any other exception is a bug.
 
-A message says what happened and what to do next. It is shown on the status page and written to the log,
-so it never carries a patient's data.
+A message names the failure and the remedy. It is shown on the status page and written to the log, so it never
+holds a patient's data.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from appliance.domain.reason import ReasonCode
 
 
 class OsteonError(Exception):
-    """Base of the errors that the worker loop decides on.
+    """Base class of the errors that `service.error_policy` decides on.
 
     Parameters
     ----------
     code
-        Stable snake_case name, used in metrics and filters.
+        Stable code, used in metrics and filters.
     reason
-        One sentence for a person, without any patient's data.
+        One sentence for a person, without patients' data.
     """
 
     def __init__(self, code: ReasonCode, reason: str) -> None:
@@ -26,7 +26,7 @@ class OsteonError(Exception):
         self.reason = reason
 
     def __reduce__(self) -> tuple[type[OsteonError], tuple[ReasonCode, str]]:
-        return type(self), (self.code, self.reason)  # an error may come from another process
+        return type(self), (self.code, self.reason)  # errors are pickled on their way from a child process
 
 
 class Rejected(OsteonError):
@@ -38,7 +38,7 @@ class Transient(OsteonError):
 
 
 class Away(Transient):
-    """The peer itself is not there: whatever else is for it need not be tried before it is."""
+    """The peer itself is not reachable: other deliveries to it wait until it is."""
 
 
 class Fault(OsteonError):

@@ -1,4 +1,4 @@
-"""The ports: small Protocols that the service needs from adapters, and the records that cross them."""
+"""The ports: Protocols of the adapters that the service uses, and the records that pass through them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .errors import OsteonError, Rejected
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artefact:
-    """An answer as the bytes that a destination gets.
+    """A rendered output: the bytes that a destination gets.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Artefact:
     page
         Number among the artefacts of that kind that one result has, from 1.
     identifier
-        SOP Instance UID, MSH-10 or Bundle identifier: the same result gives the same one.
+        SOP Instance UID, MSH-10 or Bundle identifier; rendering the same result again gives the same identifier.
     """
 
     kind: ArtefactKind
@@ -45,7 +45,15 @@ class Artefact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """An artefact that a PACS says it has, as which class and instance, and the transaction in which proof is asked."""
+    """An artefact that a PACS has accepted, and whose storage is still to be proven.
+
+    Attributes
+    ----------
+    sop_class_uid, sop_instance_uid
+        Class and instance under which the PACS has it.
+    transaction_uid
+        Transaction of the storage commitment request.
+    """
 
     artefact: Artefact
     sop_class_uid: str
@@ -55,7 +63,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heat:
-    """A heat map over a crop.
+    """A heat map over a crop of a radiograph.
 
     Attributes
     ----------
@@ -64,7 +72,7 @@ class Heat:
     extent
         x0, y0, x1, y1 of the cells' outer borders, px received.
     within
-        x0, y0, x1, y1 of the crop that the network saw; cells at its edge may reach beyond.
+        x0, y0, x1, y1 of the crop that the network saw, px received; cells at its edge may reach beyond it.
     """
 
     cells: NDArray[np.float32] = field(repr=False)
@@ -108,40 +116,41 @@ class Spool(Protocol):
 
 
 class Preprocessor(Protocol):
-    """Stage 1, and the resampling of regions with stage 1's window and equalisation; of several radiographs at once."""
+    """Stage 1, and the resampling of regions with the window and the equalisation of stage 1."""
 
-    def prepare(self, films: Sequence[StoredValues]) -> list[Prepared]:
-        """Fitted, windowed, equalised and padded image of each."""
+    def prepare(self, several: Sequence[StoredValues], /) -> list[Prepared]:
+        """Fit, window, equalise and pad each radiograph."""
         ...
 
-    def regions(self, cuts: Sequence[Cut]) -> NDArray[np.uint8]:
-        """(R, 256, 256) uint8, one of each of `cuts`."""
+    def regions(self, cuts: Sequence[Cut], /) -> NDArray[np.uint8]:
+        """Resample the regions; return (R, 256, 256) uint8, one image for each of `cuts`."""
         ...
 
 
 class Destination(Protocol):
-    """A peer that takes artefacts one after the other."""
+    """A peer that takes one artefact after the other."""
 
     name: str
 
     def send(self, artefacts: list[Artefact]) -> list[str]:
-        """Send, read and check the peer's answers; a note for each, in words.
+        """Send the artefacts and check the responses; return one note for each, in words.
 
         Raises
         ------
         Transient
-            The peer is away or asks to come again.
+            If the peer is away, or asks to try again.
         Rejected
-            The peer refused for good.
+            If the peer refuses an artefact for good.
         """
         ...
 
 
 class Fate(StrEnum):
-    """What became of an artefact at a peer.
+    """Fate of a delivery at its peer: the next step that it needs.
 
-    `TAKEN`: it is delivered. `UNPROVEN`: the peer says that it has it, and proof is asked for. `LATER`: back off and
-    try again. `REFUSED`: a person has to look. `LEFT_OUT`: the peer takes no such thing, and another artefact says it.
+    `TAKEN`: none, it is delivered. `UNPROVEN`: the peer has accepted it; ask for the proof of its storage. `LATER`:
+    back off and try again. `REFUSED`: a person has to look. `LEFT_OUT`: none, since the peer takes no artefacts of that
+    kind and gets the content in another one.
     """
 
     TAKEN = "taken"
@@ -153,18 +162,16 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one artefact at a peer, as it is recorded.
+    """Outcome of one delivery, as it is recorded.
 
     Attributes
     ----------
-    code
-        Stable snake_case name, as in `appliance.errors.OsteonError`.
     reason
-        In words, without patients' data.
+        One sentence without patients' data.
     sent_as
-        SOP Class and SOP Instance UID under which a PACS has it; None of anything else.
+        SOP Class UID and SOP Instance UID under which a PACS has the object; None at other peers.
     is_proven
-        Whether the peer was asked and vouches for it.
+        Whether the peer has confirmed on request that it keeps the object.
     """
 
     fate: Fate
@@ -175,18 +182,18 @@ class Outcome:
 
     @classmethod
     def of_error(cls, error: OsteonError) -> Outcome:
-        """`REFUSED` for what is rejected, `LATER` for anything else."""
+        """Make the outcome of an error: `REFUSED` for `Rejected`, `LATER` for any other."""
         fate = Fate.REFUSED if isinstance(error, Rejected) else Fate.LATER
         return cls(fate=fate, code=error.code, reason=error.reason)
 
 
 class Outlet(Protocol):
-    """A peer that takes many artefacts at a time, each with an outcome of its own.
+    """A peer that takes several artefacts at a time, each with its own outcome.
 
     Attributes
     ----------
     most
-        Artefacts at a time.
+        Most artefacts at a time.
     """
 
     name: str
@@ -195,23 +202,23 @@ class Outlet(Protocol):
     def deliver(
         self, artefacts: Mapping[int, Artefact], may_go: Callable[[int], bool]
     ) -> Iterator[tuple[int, Outcome]]:
-        """Send in the order of `artefacts` what `may_go` still allows when its turn comes; each outcome as it is known.
+        """Send the artefacts in their order; yield each number with its outcome as soon as that is known.
 
-        What is not yielded was not tried.
+        An artefact for which `may_go` returns False in its turn is not sent, and its number is not yielded.
 
         Raises
         ------
         Transient
-            Before anything was tried; `Away` if the peer itself is not there.
+            If no artefact could be sent; `Away` if the peer is not reachable.
         """
         ...
 
     def prove(self, sent: Mapping[int, Sent]) -> Iterator[tuple[int, Outcome]]:
-        """Ask for proof of what was `UNPROVEN`; what is not yielded is still open, and the peer may tell later.
+        """Ask for the proof of `UNPROVEN` artefacts; a number that is not yielded stays open: proof may come later.
 
         Raises
         ------
         Transient
-            It cannot be asked now.
+            If the peer cannot be asked now.
         """
         ...

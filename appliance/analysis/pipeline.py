@@ -1,4 +1,4 @@
-"""The way of a radiograph through stages 1 to 3, one screen long."""
+"""Stages 1 to 3 of a radiograph: preprocess, localise, classify."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .geometry import crop_box
 from .localiser import Localisation, Localiser, LocatedRegion
 
 NON_SPECIFIC_FOCUS = 0.4
-"""Below it a suspicious answer was right in 32 of 100 cases, above in 51 (docs/models.md)."""
+"""Focus of a heat map below which a suspicious answer was right in 32 of 100 cases; above, in 51 (docs/models.md)."""
 
 
 A_TRUNK = NotAnalysed(
@@ -36,13 +36,22 @@ A_TRUNK = NotAnalysed(
 )
 
 
-Read = tuple[LocatedRegion, RegionEvidence, Heat]
 Timings = tuple[tuple[str, float], ...]
+"""Milliseconds by stage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifiedRegion:
+    """A located region with the evidence of its classifier, and the heat map on the received image."""
+
+    region: LocatedRegion
+    evidence: RegionEvidence
+    heat: Heat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """A result and, beside it, one heat map per finding for the overlay."""
+    """A result with one heat map for each finding, in their order."""
 
     result: Result
     heats: tuple[Heat, ...] = ()
@@ -50,7 +59,7 @@ class Analysis:
 
 @dataclass(slots=True)
 class Pipeline:
-    """Preprocess, localise, classify: the engines of one pack behind one call."""
+    """Preprocessing and the engines of one pack behind one call."""
 
     preprocessor: Preprocessor
     localiser: Localiser
@@ -60,21 +69,21 @@ class Pipeline:
     now: Callable[[], datetime]
 
     def analyse(self, radiograph: Radiograph) -> Analysis:
-        """The answer for one eligible radiograph; raises as `analyse_all`."""
+        """Analyse one eligible radiograph; raises as `analyse_all`."""
         return self.analyse_all([radiograph])[0]
 
     def analyse_all(self, radiographs: Sequence[Radiograph]) -> list[Analysis]:
-        """The answers for eligible radiographs, stage by stage for all of them: half at a time where memory is short.
+        """Analyse eligible radiographs as one batch, or in halves if the batch does not fit into memory.
 
         Raises
         ------
         Fault, engines.runner.RunnerError, kernels.operations.KernelError
-            If an engine or a device fails: the role must be restarted.
+            If an engine or a device fails; the role has to be restarted.
         """
         if not radiographs:
             return []
         try:
-            return self._together(radiographs)
+            return self._analyse_batch(radiographs)
         except OutOfMemory:
             if len(radiographs) < 2:
                 raise
@@ -82,10 +91,10 @@ class Pipeline:
             return self.analyse_all(radiographs[:half]) + self.analyse_all(radiographs[half:])
 
     def not_analysed(self, header: Header, reason: NotAnalysed) -> Result:
-        """The result for a radiograph that is not for us, or could not be analysed, for `reason`."""
+        """Make the result of a radiograph that was not analysed, for `reason`."""
         return self._result(header, not_analysed=reason)
 
-    def _together(self, radiographs: Sequence[Radiograph]) -> list[Analysis]:
+    def _analyse_batch(self, radiographs: Sequence[Radiograph]) -> list[Analysis]:
         spent_ms: dict[str, float] = {}
         with _timed("preprocess", spent_ms):
             prepared = self.preprocessor.prepare([r.stored for r in radiographs])
@@ -93,25 +102,25 @@ class Pipeline:
             located = self.localiser.locate(prepared, [r.shape for r in radiographs])
         readable = [self._readable(*both) for both in zip(radiographs, located, strict=True)]
         with _timed("classify", spent_ms):
-            read = self._classify(radiographs, prepared, readable)
-        # of what all of them took, each its share
+            classified = self._classify(radiographs, prepared, readable)
+        # each radiograph has an equal share of the time of its batch
         timings = tuple((stage, round(ms / len(radiographs), 1)) for stage, ms in spent_ms.items())
-        return [self._analysis(*of_one, timings) for of_one in zip(radiographs, located, read, strict=True)]
+        return [self._analysis(*of_one, timings) for of_one in zip(radiographs, located, classified, strict=True)]
 
     def _readable(self, radiograph: Radiograph, located: Localisation) -> list[LocatedRegion]:
-        """The regions for which there is a classifier; none of a chest."""
+        """Select the regions that have a classifier; none on a chest."""
         if _is_of_a_trunk(radiograph, located):
             return []
         return [r for r in located.regions if r.site in self.classifiers]
 
     def _classify(
         self, radiographs: Sequence[Radiograph], prepared: Sequence[Prepared], readable: Sequence[list[LocatedRegion]]
-    ) -> list[list[Read]]:
-        """What is read of each radiograph, every site's regions of all of them at once."""
+    ) -> list[list[ClassifiedRegion]]:
+        """Classify the regions of each radiograph, all regions of one site in one batch."""
         regions = [(k, region) for k, some in enumerate(readable) for region in some]
-        read: list[list[Read]] = [[] for _ in radiographs]
+        classified: list[list[ClassifiedRegion]] = [[] for _ in radiographs]
         if not regions:
-            return read
+            return classified
         crops = [crop_box(region.box, *radiographs[k].shape) for k, region in regions]
         fitted = [fitted_size(c.y1 - c.y0, c.x1 - c.x0, REGION_PX) for c in crops]
         images = self.preprocessor.regions(
@@ -123,18 +132,21 @@ class Pipeline:
         evidence: dict[int, RegionEvidence] = {}
         for site in {region.site for _, region in regions}:
             members = [m for m, (_, region) in enumerate(regions) if region.site == site]
-            seen = self.classifiers[site].evidence(images[members], [fitted[m] for m in members])
-            evidence |= zip(members, seen, strict=True)
+            of_members = self.classifiers[site].evidence(images[members], [fitted[m] for m in members])
+            evidence |= zip(members, of_members, strict=True)
         for m, (k, region) in enumerate(regions):
-            read[k].append((region, evidence[m], _heat(evidence[m], crops[m], fitted[m])))
-        return read
+            heat = _heat(evidence[m], crops[m], fitted[m])
+            classified[k].append(ClassifiedRegion(region=region, evidence=evidence[m], heat=heat))
+        return classified
 
-    def _analysis(self, radiograph: Radiograph, located: Localisation, read: list[Read], timings: Timings) -> Analysis:
+    def _analysis(
+        self, radiograph: Radiograph, located: Localisation, classified: list[ClassifiedRegion], timings: Timings
+    ) -> Analysis:
         header, regions = radiograph.header, located.regions
         if _is_of_a_trunk(radiograph, located):
             return Analysis(result=self._result(header, not_analysed=A_TRUNK, timings=timings))
-        read = sorted(read, key=lambda of_region: -of_region[1].probability)
-        findings = tuple(self._finding(header, *of_region) for of_region in read)
+        most_suspicious_first = sorted(classified, key=lambda c: -c.evidence.probability)
+        findings = tuple(self._finding(header, c) for c in most_suspicious_first)
         result = self._result(
             header,
             findings=findings,
@@ -147,16 +159,17 @@ class Pipeline:
             flags=located.flags,
             timings=timings,
         )
-        return Analysis(result=result, heats=tuple(heat for _, _, heat in read))
+        return Analysis(result=result, heats=tuple(c.heat for c in most_suspicious_first))
 
-    def _finding(self, header: Header, region: LocatedRegion, evidence: RegionEvidence, heat: Heat) -> Finding:
+    def _finding(self, header: Header, classified: ClassifiedRegion) -> Finding:
+        region, evidence = classified.region, classified.evidence
         spec = self.classifiers[region.site].spec
         return Finding(
             site=region.site,
             laterality=header.laterality,
             box=region.box,
             region_score=region.score,
-            peak=_peak(heat, region.box),
+            peak=_peak(classified.heat, region.box),
             probability=evidence.probability,
             doubt=spec.doubt,
             positive=spec.positive,
@@ -197,15 +210,15 @@ class Pipeline:
         if not findings:
             return
         for flag in flags:
-            yield f"{flag} seen: the engines learned from few such films"
+            yield f"{flag} seen: the engines learned from few such radiographs"
         if comes_from(header, self.rules.mobile):
-            yield "mobile film: not what the engines were measured on"
+            yield "mobile radiograph: the engines were not measured on these"
         if header.sides_disagree:
             yield "the header names both sides: check the side marker"
         named, shown = named_sites(header), {f.site for f in findings}
         if named and not named & (shown | {r.site for r in unread}):
-            said, seen = (", ".join(sorted(s.label for s in sites)) for sites in (named, shown))
-            yield f"the header says {said}, the image shows {seen}"
+            in_header, in_image = (", ".join(sorted(s.label for s in sites)) for sites in (named, shown))
+            yield f"the header says {in_header}, the image shows {in_image}"
         if any(f.answer is not Answer.NEGATIVE and f.focus < NON_SPECIFIC_FOCUS for f in findings):
             yield "non-specific attention: the heat map is diffuse"
 
@@ -222,7 +235,7 @@ def _is_of_a_trunk(radiograph: Radiograph, located: Localisation) -> bool:
 
 
 def _heat(evidence: RegionEvidence, crop: Box, fitted: tuple[int, int]) -> Heat:
-    """The evidence where it lies on the received image."""
+    """Place the evidence of a crop on the received image."""
     rows, columns = evidence.heat.shape
     dy = (crop.y1 - crop.y0) / fitted[0] * evidence.cell_px
     dx = (crop.x1 - crop.x0) / fitted[1] * evidence.cell_px
@@ -231,7 +244,7 @@ def _heat(evidence: RegionEvidence, crop: Box, fitted: tuple[int, int]) -> Heat:
 
 
 def _peak(heat: Heat, box: Box) -> tuple[float, float]:
-    """Centre of the hottest cell, kept inside the region."""
+    """Return the centre of the hottest cell in px received, clipped to the region."""
     j, i = np.unravel_index(int(heat.cells.argmax()), heat.cells.shape)
     x0, y0, x1, y1 = heat.extent
     x = x0 + (i + 0.5) / heat.cells.shape[1] * (x1 - x0)

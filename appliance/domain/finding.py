@@ -1,6 +1,6 @@
-"""What was found in one anatomical region, and the four answers there are.
+"""The finding in one anatomical region, and the four answers.
 
-A failure is never an empty list: what could not be read is `NotAnalysed` with a reason.
+A failure is never an empty list: a radiograph that could not be read has `NotAnalysed` with a reason.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .reason import ReasonCode
 
 
 class Answer(StrEnum):
-    """The three answers that two operating points make, and the fourth, that there is none."""
+    """The answer of a region, a radiograph or a study; two operating points make the first three."""
 
     POSITIVE = "positive"
     DOUBT = "doubt"
@@ -22,7 +22,7 @@ class Answer(StrEnum):
 
     @property
     def label(self) -> str:
-        """The words that stand on every output."""
+        """The words of the answer on every output."""
         return {
             "positive": "fracture suspected",
             "doubt": "fracture in doubt",
@@ -32,12 +32,12 @@ class Answer(StrEnum):
 
     @property
     def severity(self) -> int:
-        """Rank by which the answer of a radiograph is the gravest of its regions'."""
+        """Rank of gravity: a radiograph has the gravest answer of its findings."""
         return ("not_analysed", "negative", "doubt", "positive").index(self.value)
 
 
 def percent(probability: float) -> str:
-    """A probability in whole per cent, but never 0 % or 100 %, which no calibrated one is."""
+    """Format a probability in whole per cent, never as 0 % or 100 %: no calibrated probability is certain."""
     if probability < 0.01:
         return "<1%"
     return ">99%" if probability > 0.99 else f"{probability:.0%}"
@@ -63,7 +63,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotAnalysed:
-    """Why something was not analysed: a stable `code` and a sentence that one can act on."""
+    """The reason why a radiograph was not analysed: a stable code, and a sentence for the person who acts on it."""
 
     code: ReasonCode
     reason: str
@@ -71,7 +71,7 @@ class NotAnalysed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """The answer for one region.
+    """The result of one classified region.
 
     Attributes
     ----------
@@ -84,9 +84,9 @@ class Finding:
     probability
         Calibrated probability of a fracture, 0 to 1.
     doubt, positive
-        The two operating points: probability >= `positive` is positive, >= `doubt` is doubt.
+        The two operating points: a probability of at least `positive` is positive, of at least `doubt` is doubt.
     focus
-        0 (heat everywhere, or in places far apart) to 1 (heat in one place); `kernels.reference.focus`.
+        0 (heat everywhere, or in places far apart) to 1 (heat in one place): see `kernels.reference.focus`.
     """
 
     site: Site
@@ -108,7 +108,7 @@ class Finding:
 
     @property
     def answer(self) -> Answer:
-        """What the two operating points make of the probability."""
+        """The answer that the two operating points give to the probability."""
         if self.probability >= self.positive:
             return Answer.POSITIVE
         return Answer.DOUBT if self.probability >= self.doubt else Answer.NEGATIVE
@@ -120,13 +120,13 @@ class Finding:
 
     @property
     def percent(self) -> str:
-        """The probability as people read it."""
+        """The probability in per cent, for people."""
         return percent(self.probability)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadRegion:
-    """A region that was located but for whose site the pack has no engine."""
+    """A located region of a site for which the pack has no engine."""
 
     site: Site
     box: Box

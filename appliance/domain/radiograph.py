@@ -1,4 +1,4 @@
-"""A radiograph in memory: stored values, how they are meant to be seen, and the header that the answers need."""
+"""A radiograph in memory: its stored values, their display, and the parts of its header that decide the analysis."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredValues:
-    """Pixels as received, and the way from them to what a viewer shows.
+    """Pixels as received, and the transformations from them to the display of a viewer.
 
     Attributes
     ----------
     pixels
-        (H, W) uint16, C-contiguous, read-only. Signed pixels are shifted by +2**15, and `intercept` takes it back.
+        (H, W) uint16, C-contiguous, read-only. Signed pixels are shifted by +2**15; `intercept` compensates for it.
     slope, intercept
         Modality LUT: output = slope * pixel + intercept.
     window
         Over the output of the Modality LUT.
     invert
-        True where the smallest value is meant to be white (MONOCHROME1): resolved once, after the window.
+        Whether the smallest value is displayed white (MONOCHROME1): applied once, after the window.
     """
 
     pixels: NDArray[np.uint16] = field(repr=False)
@@ -65,22 +65,22 @@ class StoredValues:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What is known of a radiograph beside its pixels, as far as it decides the analysis.
+    """The parts of a radiograph's header that decide the analysis.
 
-    Identity (patient, order) stays in the source data set, from which the answers copy it.
+    Patient and order stay in the source data set, from which the outputs copy them.
 
     Attributes
     ----------
     body_part_examined
-        As sent, capitals; shown to people only where it is a term that `analysis.eligibility` knows.
+        As received, in capitals; shown to people only if `analysis.eligibility` knows the term.
     anatomic_regions
-        Code meanings of the Anatomic Region Sequence, capitals.
+        Code meanings of the Anatomic Region Sequence, in capitals.
     laterality, sides_disagree
-        The side, from the first of three places that names one; True where they name different ones.
+        The side, from the first of three attributes that has one; whether two of them contradict each other.
     descriptions
-        Free text of study, series and protocol, capitals: it may hold a patient's name and is never shown.
+        Free text of study, series and protocol, in capitals: it may hold a patient's name and is never shown.
     calling_ae_title
-        Who sent it; empty for a file.
+        AE title of the sender; empty for a file.
     """
 
     sop_instance_uid: str
@@ -108,7 +108,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Radiograph:
-    """One projection radiograph: header and stored values."""
+    """A projection radiograph: header and stored values."""
 
     header: Header
     stored: StoredValues

@@ -1,4 +1,4 @@
-"""The one record that every output renders and none decides on."""
+"""The result of a radiograph: the one record that every output renders."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from .finding import Answer, Box, Finding, NotAnalysed, UnreadRegion
 from .identifiers import Laterality, Site, derived_uid
 
 SECOND_READER = "AI second reader - not for diagnosis - the radiologist decides"
+"""The sentence that stands on every output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """By what a result was made: stamped on every output."""
+    """Software, pack and hardware that made a result: stamped on every output."""
 
     software_version: str
     pack_name: str
@@ -27,14 +28,14 @@ class Provenance:
 
     @property
     def model(self) -> str:
-        """Pack name, version and the first twelve digits of its digest."""
+        """The pack's name, version and the first twelve digits of its digest."""
         mark = " (SYNTHETIC)" if self.pack_is_synthetic else ""
         return f"{self.pack_name}{mark} {self.pack_version} {self.pack_digest[:12]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predecessor:
-    """An earlier revision, and the pack that made it: as much as its UIDs are made from."""
+    """An earlier revision and the digest of its pack, from which the UIDs of its objects are derived."""
 
     revision: int
     pack_digest: str
@@ -42,22 +43,24 @@ class Predecessor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The answer for one radiograph.
+    """The result of one radiograph.
 
     Attributes
     ----------
     created_at
-        UTC; every time in an output comes from here, so that rendering twice gives the same bytes.
+        UTC. Every time in an output is this one, so that rendering twice gives the same bytes.
     findings
-        One per region that was classified, most suspicious first.
+        One for each classified region, most suspicious first.
+    unread_regions
+        Regions that were located and have no engine in this pack.
     not_analysed
-        Set when no region was classified, else None.
+        Reason why no region was classified, else None.
     caveats
         Sentences that stand on every output.
     timings_ms
-        Milliseconds per stage; where several radiographs went through it together, the share of one.
+        Milliseconds for each stage; in a batch, the share of one radiograph.
     predecessor
-        The revision that this one takes the place of; None for the first.
+        The revision that this one replaces; None for the first.
     """
 
     sop_instance_uid: str
@@ -74,36 +77,36 @@ class Result:
 
     def __post_init__(self) -> None:
         if bool(self.findings) == (self.not_analysed is not None):
-            raise ValueError("a result has findings, or the reason why it has none")
+            raise ValueError("a result needs either findings or the reason why it has none")
         if self.created_at.tzinfo is None:
             raise ValueError("created_at needs a time zone")
 
     @property
     def answer(self) -> Answer:
-        """The gravest answer of the regions."""
+        """The gravest answer of its findings."""
         return max((f.answer for f in self.findings), key=lambda a: a.severity, default=Answer.NOT_ANALYSED)
 
     @property
     def statements(self) -> int:
-        """How much is said of the radiograph: one for each region, or the reason why there is none."""
+        """Number of statements that reports make: one for each finding, or the one reason why there is none."""
         return len(self.findings) or 1
 
     def uid(self, kind: str) -> str:
-        """UID of the object of that `kind` made from this result: a function of source, pack, kind and revision."""
+        """Derive the UID of the object of that `kind` from source, pack, kind and revision."""
         return derived_uid(self.sop_instance_uid, self.provenance.pack_digest, kind, self.revision)
 
     def predecessor_uid(self, kind: str) -> str | None:
-        """UID of the object of that `kind` that this one takes the place of."""
+        """Derive the UID of the object of that `kind` that this revision replaces; None for the first revision."""
         p = self.predecessor
         return derived_uid(self.sop_instance_uid, p.pack_digest, kind, p.revision) if p else None
 
     def to_json(self) -> str:
-        """The record as JSON, for the database and for `osteon read`."""
+        """Encode the record as JSON, for the database and for `osteon read`."""
         return json.dumps(dataclasses.asdict(self), default=_encode, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Result:
-        """Inverse of `to_json`."""
+        """Decode the output of `to_json`."""
         d: dict[str, Any] = json.loads(text)
         reason = d["not_analysed"]
         return cls(

@@ -1,6 +1,6 @@
-"""What is said of a study: the latest result of each of its radiographs, as the reports render them.
+"""The result of a study: the latest result of each of its radiographs, as the reports render them.
 
-A report of a study goes out when no new radiograph came for a while; a late one makes the next revision.
+A study is reported on when no new radiograph came for a while; a late radiograph makes the next revision.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from .result import Predecessor, Provenance, Result
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyResult:
-    """The answer for one study.
+    """The result of one study.
 
     Attributes
     ----------
     created_at
-        UTC; every time in an output comes from here, so that rendering twice gives the same bytes.
+        UTC. Every time in an output is this one, so that rendering twice gives the same bytes.
     results
-        The latest of each radiograph, newest last; that one names pack and software.
+        The latest result of each radiograph, newest last; the last one names pack and software.
     predecessor
-        The revision that this one takes the place of; None for the first.
+        The revision that this one replaces; None for the first.
     notes
         Sentences about the study that stand on every output beside the caveats of its radiographs.
-    unsaid
-        What an earlier report told and no result says any more: SOP Instance UID and number of the region.
+    retracted
+        Statements of earlier revisions that no current result supports: SOP Instance UID and number of the region.
     """
 
     study_instance_uid: str
@@ -37,13 +37,13 @@ class StudyResult:
     revision: int = 1
     predecessor: Predecessor | None = None
     notes: tuple[str, ...] = ()
-    unsaid: tuple[tuple[str, int], ...] = ()
+    retracted: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.results:
-            raise ValueError("a study's result has at least one radiograph's")
+            raise ValueError("a study result needs the result of at least one radiograph")
         if any(r.study_instance_uid != self.study_instance_uid for r in self.results):
-            raise ValueError("a result of another study")
+            raise ValueError("a result belongs to another study")
         if self.created_at.tzinfo is None:
             raise ValueError("created_at needs a time zone")
         if (self.revision > 1) != (self.predecessor is not None):
@@ -51,25 +51,25 @@ class StudyResult:
 
     @property
     def answer(self) -> Answer:
-        """The gravest answer of the radiographs."""
+        """The gravest answer of its radiographs."""
         return max((r.answer for r in self.results), key=lambda a: a.severity)
 
     @property
     def provenance(self) -> Provenance:
-        """By what the newest result was made."""
+        """The provenance of the newest result."""
         return self.results[-1].provenance
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """Every sentence about the study or that one of the radiographs carries, once."""
+        """The notes on the study and the caveats of its radiographs, each sentence once."""
         return tuple(dict.fromkeys((*self.notes, *(c for r in self.results for c in r.caveats))))
 
     def uid(self, kind: str) -> str:
-        """UID of the object of that `kind`: a function of study, pack, kind and revision."""
+        """Derive the UID of the object of that `kind` from study, pack, kind and revision."""
         return _uid(self.study_instance_uid, self.provenance.pack_digest, kind, self.revision)
 
     def predecessor_uid(self, kind: str) -> str | None:
-        """UID of the object of that `kind` that this one takes the place of."""
+        """Derive the UID of the object of that `kind` that this revision replaces; None for the first revision."""
         p = self.predecessor
         return _uid(self.study_instance_uid, p.pack_digest, kind, p.revision) if p else None
 

@@ -1,1 +1,1 @@
-"""The roles and what they share: workers, rendering of artefacts, delivery."""
+"""The roles and their parts: the role loop, analysis, reports on studies, rendering of artefacts, delivery."""

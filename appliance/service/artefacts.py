@@ -46,8 +46,8 @@ from appliance.reporting.hl7.order_update import (
 from appliance.storage.deliveries import Outgoing
 from kernels.operations import KernelError
 
-from .bugs import bug
 from .instance_reader import Reading
+from .unexpected_error import log_unexpected
 
 THUMBNAIL_PX = 512
 """Longer side of the overlay that is kept for the summary of the study."""
@@ -93,7 +93,7 @@ class Renderer:
         KernelError
             If `draw` uses a GPU, and that fails.
         """
-        return list(self._render_all(partial(_of_radiograph, reading, self.draw)))
+        return list(self._render_all(partial(_radiograph_renderings, reading, self.draw)))
 
     def render_study(
         self,
@@ -117,7 +117,7 @@ class Renderer:
         Transient
             If the spool cannot keep anything now.
         """
-        return list(self._render_all(_StudyRenderings(study, sources, thumbnails, flagged_by).of))
+        return list(self._render_all(_StudyRenderings(study, sources, thumbnails, flagged_by).for_destination))
 
     def render_thumbnail(self, reading: Reading) -> bytes | None:
         """Render the radiograph with heat and regions as a small PNG for the summary; None if it has no pixels."""
@@ -128,6 +128,11 @@ class Renderer:
         drawn = thumbnail(reading.grey, analysis.result, analysis.heats, THUMBNAIL_PX, self.draw)
         Image.fromarray(drawn).save(file, "PNG", compress_level=1)
         return file.getvalue()
+
+    def keep_thumbnail(self, reading: Reading) -> str:
+        """Keep the thumbnail in the spool and return its digest; an empty one if there is no thumbnail."""
+        thumbnail = self.render_thumbnail(reading)
+        return self.put(thumbnail) if thumbnail else ""
 
     def _render_all(self, renderings_for: Callable[[DestinationConfig], Iterable[Rendering]]) -> Iterator[Outgoing]:
         """Render and keep the artefacts of each destination; archives share the objects that have the same UID."""
@@ -158,10 +163,10 @@ class Renderer:
         except (Transient, KernelError):  # a disk or a GPU that fails, fails for every artefact
             raise
         except Exception as error:  # noqa: BLE001  a bug in one artefact must not cost the others
-            return "", bug(error, f"{kind_and_page(rendering.kind, rendering.page)} for {destination.name}")
+            return "", log_unexpected(error, f"{kind_and_page(rendering.kind, rendering.page)} for {destination.name}")
 
 
-def _of_radiograph(reading: Reading, draw: Draw, destination: DestinationConfig) -> Iterator[Rendering]:
+def _radiograph_renderings(reading: Reading, draw: Draw, destination: DestinationConfig) -> Iterator[Rendering]:
     """Artefacts of one radiograph; HL7 and FHIR destinations get reports of studies only."""
     if not isinstance(destination, DicomDestination):
         return
@@ -203,7 +208,7 @@ class _StudyRenderings:
 
         self._summary_pages = summary_pages
 
-    def of(self, destination: DestinationConfig) -> Iterator[Rendering]:
+    def for_destination(self, destination: DestinationConfig) -> Iterator[Rendering]:
         """Yield the artefacts that `destination` gets."""
         study, source = self._study, self._source
         if isinstance(destination, DicomDestination):

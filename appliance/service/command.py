@@ -1,4 +1,4 @@
-"""The command that runs a role, and what every command shares: the configuration and errors as one sentence."""
+"""The command that runs a role, and the parts that every command shares: the option ``--config``, and its errors."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import Any
 import click
 
 from appliance.config import ConfigurationError, read_configuration
+from appliance.domain.roles import ROLES
 from appliance.errors import OsteonError
 
 from .log import hush_libraries, set_up_logging
-from .roles.start import ROLES, start_role
+from .roles.start import start_role
 from .supervisor import run_all
 from .worker import run_until_stopped
 
 DEFAULT_CONFIG = Path("/etc/osteon/osteon.toml")
+"""Configuration file that is read if no other is named."""
+
 config_option = click.option(
     "--config",
     "config_path",
@@ -27,7 +30,7 @@ config_option = click.option(
 
 
 class SentenceErrors:
-    """A click command that prints an error of Osteon as one sentence; any other exception is a bug and is raised."""
+    """A click command that prints an error of Osteon as one sentence; any other exception is raised."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -39,7 +42,7 @@ class SentenceErrors:
 
 
 class _Command(SentenceErrors, click.Command):
-    """One command with errors as sentences."""
+    """One command that prints its errors as sentences."""
 
 
 def existing_config(path: Path | None) -> Path | None:
@@ -54,10 +57,10 @@ def run(role: str, config_path: Path | None) -> None:
     """Run one ROLE until SIGTERM or SIGINT, or all four.
 
     \b
-    receive   Storage SCP: keeps what the PACS or the X-ray room sends
-    analyse   preprocess, localise, classify
+    receive   Storage SCP: keeps the radiographs that the PACS or the X-ray room sends
+    analyse   preprocesses, localises and classifies radiographs
     deliver   sends the results to PACS and RIS, and retries until they have arrived
-    status    the health page
+    status    serves the health page
     """
     set_up_logging()
     hush_libraries()

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from appliance.clock import now
 from appliance.domain.identifiers import derived_uid
 from appliance.domain.job import Event
@@ -25,7 +23,7 @@ from appliance.storage.gate import Gate
 from appliance.storage.outbox import LeasedDelivery, Outbox
 from appliance.storage.spool import FileSpool
 
-from .bugs import bug
+from .error_policy import decide
 
 PROOF_AFTER = timedelta(seconds=1)
 """Time that an archive needs to file an object; a question before that would have to be asked twice."""
@@ -137,12 +135,8 @@ class Courier:
                 has_outcome = True
         except Away as error:
             self._wait_for_peer(batch, error)
-        except Transient as error:
-            self._fail_pending(batch, error)
-        except SQLAlchemyError:
-            raise  # the deliver role waits; the leases give the jobs back
-        except Exception as error:  # noqa: BLE001  a bug fails the deliveries of this batch, and no others
-            self._fail_pending(batch, bug(error, f"deliveries {sorted(batch.pending)}"))
+        except Exception as error:  # noqa: BLE001  `decide` raises those at which the role has to stop
+            self._fail_pending(batch, decide(error, f"deliveries {sorted(batch.pending)}").error)
         for leased in batch.pending.values():
             self._give_back(leased)
         if batch.stored:  # at the same time for all, since one question asks for the proof of all

@@ -1,10 +1,10 @@
-"""A function in a process of its own, which may die.
+"""Isolation of a function in a child process that may die.
 
-Parsers and codecs meet whatever a network sends. A segmentation fault, an endless loop or a decompression bomb there
-ends that process and costs one radiograph; the caller gets a reason, and the next call a fresh process.
+Parsers and codecs meet hostile bytes. A segmentation fault, an endless loop or a decompression bomb ends the child
+process and costs one radiograph: the caller gets an error with the reason, and the next call a new child.
 
-Outcomes are pickled; arrays in them go beside the pickle (PEP 574) through memory that both processes hold, which for
-the pixels of a radiograph takes less than half of the time that the socket does.
+Results are pickled. Their arrays travel beside the pickle (PEP 574) through memory that both processes map, which takes
+less than half the time of the socket for the pixels of a radiograph.
 """
 
 from __future__ import annotations
@@ -27,17 +27,25 @@ from numpy.typing import NDArray
 from appliance.domain.reason import ReasonCode
 from appliance.errors import OsteonError, Rejected, Transient
 
-from .bugs import bug
 from .log import hush_libraries, set_up_logging
+from .unexpected_error import log_unexpected
 
 LIMIT_S = 30
-"""A 120-megapixel JPEG 2000 takes some 20 s on one slow core; the watchdog of the role waits 120 s."""
+"""Longest call. A 120-megapixel JPEG 2000 takes some 20 s on one slow core; the role's watchdog waits 120 s."""
 
 LIMIT_BYTES = 3 * 2**30
-"""Seven copies, some 32 bits wide, of the largest image that `dicom.reading.reader` accepts."""
+"""Most memory of a call: seven copies, some 32 bits wide, of the largest image that `dicom.reading.reader` accepts."""
 
-ITS_OWN = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGALRM, signal.SIGSYS}
-"""Signals by which a call ends its process; any other comes from somebody else, and says nothing of the arguments."""
+OWN_SIGNALS = {
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGABRT,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGALRM,
+    signal.SIGSYS,
+}
+"""Signals by which a call ends its own process; any other signal was sent by another process."""
 
 T = TypeVar("T")
 
@@ -45,73 +53,75 @@ log = logging.getLogger(__name__)
 
 
 class Isolated(Generic[T]):
-    """Calls `function`, which must be importable, in a child process; arguments and outcome are pickled.
+    """Calls a function in a child process; the function is importable, its arguments and its result are pickled.
 
     Parameters
     ----------
     limit_s
         Seconds after which a call is ended.
     limit_bytes
-        Memory that a call may take beyond what the process has at its start.
+        Memory that a call may take in addition to that of the child process at its start.
     """
 
     def __init__(self, function: Callable[..., T], *, limit_s: int = LIMIT_S, limit_bytes: int = LIMIT_BYTES) -> None:
-        self._function, self._limits = function, (limit_s, limit_bytes)
+        self._function = function
+        self._limits = (limit_s, limit_bytes)
         self._memory = os.memfd_create("osteon")
-        self._is_over = False
+        self._is_interrupted = False
         self._start()
 
     def __call__(self, *arguments: object) -> T:
-        """What the function returns.
+        """Return the result of the function.
 
         Raises
         ------
         OsteonError
-            What the function raised.
+            The error that the function raised.
         Rejected
-            ``decoder_died``: these arguments end the process, or take too long.
+            ``decoder_died`` if these arguments ended the child process, or took too long.
         Transient
-            ``decoder_killed``: somebody else ended it.
+            ``decoder_killed`` if another process ended the child.
         """
-        if not self._process.is_alive():  # between two calls, so this one is not to blame
+        if not self._process.is_alive():  # it died between two calls, so this call is not to blame
             self._connection.close()
             self._start()
         try:
             self._connection.send(arguments)
             pickled, sizes = self._connection.recv()
         except (EOFError, OSError):
-            self._bury(self._limits[0])
-        outcome = pickle.loads(pickled, buffers=_taken(self._memory, sizes))
-        if isinstance(outcome, OsteonError):
-            raise outcome
-        return outcome
+            self._replace_dead_process(self._limits[0])
+        result = pickle.loads(pickled, buffers=_read_arrays(self._memory, sizes))
+        if isinstance(result, OsteonError):
+            raise result
+        return result
 
     def interrupt(self) -> None:
-        """End the call that another thread waits for, where it is ``decoder_killed``; it is the last one."""
-        self._is_over = True
+        """End the call that another thread waits for; it raises ``decoder_killed``, and no call follows."""
+        self._is_interrupted = True
         self._process.kill()
 
     def close(self) -> None:
-        """End the process."""
+        """End the child process after its last call."""
         self._connection.close()
         self._process.join(self._limits[0])
         os.close(self._memory)
 
     def _start(self) -> None:
-        if self._is_over:
-            raise Transient(ReasonCode.DECODER_KILLED, "the instance is not waited for any more")
+        if self._is_interrupted:
+            raise Transient(ReasonCode.DECODER_KILLED, "the reader was closed in the middle of the instance")
         # a fork would inherit the threads' locks of DALI and the inference engine
         context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        arguments = (theirs, _SharedMemory(self._memory), self._function, *self._limits)
+        self._connection, childs_connection = context.Pipe()
+        arguments = (childs_connection, _SharedMemory(self._memory), self._function, *self._limits)
         process = context.Process(target=_serve, args=arguments, daemon=True)
         process.start()
-        self._process = process  # from here on `interrupt` ends this one
-        if self._is_over:
+        self._process = process  # from here on `interrupt` ends this process
+        if self._is_interrupted:
             process.kill()
-        theirs.close()
+        childs_connection.close()
 
-    def _bury(self, limit_s: int) -> NoReturn:
+    def _replace_dead_process(self, limit_s: int) -> NoReturn:
+        """Start a new child process, and raise the error that names the end of the old one."""
         self._connection.close()
         self._process.join(limit_s)
         code = self._process.exitcode or 0
@@ -119,7 +129,7 @@ class Isolated(Generic[T]):
         self._start()
         cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         log.error("the process that reads instances died (%s); a new one is started", cause)
-        if code <= 0 and -code not in ITS_OWN:
+        if code <= 0 and -code not in OWN_SIGNALS:
             raise Transient(
                 ReasonCode.DECODER_KILLED, f"the process that reads instances was ended ({cause}): is memory short?"
             )
@@ -131,23 +141,23 @@ class Isolated(Generic[T]):
 
 
 class _SharedMemory:
-    """A memory file's descriptor on its way to a new process."""
+    """The descriptor of a memory file, pickled as a duplicate for the child process."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def __reduce__(self) -> tuple[Callable[[Any], int], tuple[Any]]:
-        return _detached, (DupFd(self._descriptor),)
+        return _detach, (DupFd(self._descriptor),)
 
 
-def _detached(duplicate: Any) -> int:
+def _detach(duplicate: Any) -> int:
     return int(duplicate.detach())
 
 
-def _given(memory: int, outcome: object) -> tuple[bytes, list[int]]:
-    """`outcome` pickled, its arrays in `memory` one after the other, and their sizes in bytes."""
+def _write(memory: int, result: object) -> tuple[bytes, list[int]]:
+    """Write the arrays of `result` one after the other into `memory`; return its pickle and their sizes in bytes."""
     arrays: list[pickle.PickleBuffer] = []
-    pickled = pickle.dumps(outcome, protocol=5, buffer_callback=arrays.append)
+    pickled = pickle.dumps(result, protocol=5, buffer_callback=arrays.append)
     offset, sizes = 0, []
     for array in arrays:
         raw = array.raw()
@@ -158,15 +168,15 @@ def _given(memory: int, outcome: object) -> tuple[bytes, list[int]]:
     return pickled, sizes
 
 
-def _taken(memory: int, sizes: list[int]) -> list[NDArray[np.uint8]]:
-    """What lies in `memory`, which is empty afterwards."""
+def _read_arrays(memory: int, sizes: list[int]) -> list[NDArray[np.uint8]]:
+    """Read arrays of these sizes in bytes from `memory`, and empty it."""
     offset, arrays = 0, []
     for size in sizes:
         array = np.empty(size, np.uint8)
         rest = memoryview(array.data)
         while rest:
             if not (count := os.preadv(memory, [rest], offset)):
-                raise AssertionError("what was passed on is shorter than was said")
+                raise AssertionError("the shared memory ends before the last array")
             rest, offset = rest[count:], offset + count
         arrays.append(array)
     os.ftruncate(memory, 0)
@@ -176,7 +186,7 @@ def _taken(memory: int, sizes: list[int]) -> list[NDArray[np.uint8]]:
 def _serve(connection: Connection, memory: int, function: Callable[..., Any], limit_s: int, limit_bytes: int) -> None:
     set_up_logging()
     hush_libraries()
-    for number in (signal.SIGINT, signal.SIGTERM):  # they are for the role, which closes the connection
+    for number in (signal.SIGINT, signal.SIGTERM):  # the role handles them, and closes the connection
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, also inside a codec
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -189,25 +199,26 @@ def _serve(connection: Connection, memory: int, function: Callable[..., Any], li
         except EOFError:
             return
         signal.alarm(limit_s)
-        outcome = _outcome(function, arguments)
+        result = _call(function, arguments)
         signal.alarm(0)
         try:
-            given = _given(memory, outcome)
+            written = _write(memory, result)
         except (MemoryError, RecursionError):
-            reason = "what the instance holds cannot be passed on: export it again"
-            given = _given(memory, Rejected(ReasonCode.UNREADABLE, reason))
-        except Exception as error:  # noqa: BLE001  what cannot be pickled: likewise
-            given = _given(memory, bug(error, "passing an instance on"))
-        connection.send(given)
-        del arguments, outcome, given
+            reason = "its content is too large or too deep to be passed on: export it again"
+            written = _write(memory, Rejected(ReasonCode.UNREADABLE, reason))
+        except Exception as error:  # noqa: BLE001  pydicom's values can raise anything when pickled
+            written = _write(memory, log_unexpected(error, "passing an instance on"))
+        connection.send(written)
+        del arguments, result, written  # they hold a patient's data, and memory
 
 
-def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Return the result of the function, or the error to raise in the parent process."""
     try:
         return function(*arguments)
     except OsteonError as error:
         return error
     except MemoryError:
         return Rejected(ReasonCode.TOO_LARGE, "reading it takes more memory than a radiograph may need: send it again")
-    except Exception as error:  # noqa: BLE001  as in the worker loop: a bug costs one radiograph
-        return bug(error, "reading an instance")
+    except Exception as error:  # noqa: BLE001  an unexpected error in a parser costs one radiograph
+        return log_unexpected(error, "reading an instance")

@@ -1,7 +1,7 @@
 """Logging to standard error: with systemd's priority prefixes where journald listens, with times elsewhere.
 
-Patients' data never enter a log; what other libraries say is kept to warnings, since pynetdicom and pydicom quote
-values from data sets below that.
+Patients' data never enter a log. Libraries are limited to the levels of `LIBRARY_LEVELS`, since pynetdicom and pydicom
+quote values of data sets below these.
 """
 
 from __future__ import annotations
@@ -11,15 +11,7 @@ import os
 
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
-
-class _JournalFormatter(logging.Formatter):
-    """sd-daemon(3): a line that begins with ``<N>`` has that priority."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return f"<{_PRIORITY.get(record.levelno, 6)}>{super().format(record)}".replace("\n", " | ")
-
-
-_LEAST = {
+LIBRARY_LEVELS = {
     "alembic": logging.WARNING,
     "pynetdicom": logging.CRITICAL,
     "pydicom": logging.CRITICAL,
@@ -28,20 +20,27 @@ _LEAST = {
     "highdicom": logging.ERROR,
     "py": logging.CRITICAL,  # py.warnings
 }
-"""From which level on a library is heard."""
+"""Lowest level at which records of a library are logged, by the first part of the logger's name."""
 
 
-class _Hush(logging.Filter):
-    """Asked for each record where it leaves: importing pydicom resets the level of its logger."""
+class _JournalFormatter(logging.Formatter):
+    """Formats for journald: a line that begins with ``<N>`` has that priority (sd-daemon(3))."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"<{_PRIORITY.get(record.levelno, 6)}>{super().format(record)}".replace("\n", " | ")
+
+
+class _LibraryFilter(logging.Filter):
+    """Drops records of libraries below their level, at the handler: importing pydicom resets its logger's level."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= _LEAST.get(record.name.partition(".")[0], logging.NOTSET)
+        return record.levelno >= LIBRARY_LEVELS.get(record.name.partition(".")[0], logging.NOTSET)
 
 
 def set_up_logging() -> None:
     """Configure the root logger of a process."""
     handler = logging.StreamHandler()
-    handler.addFilter(_Hush())
+    handler.addFilter(_LibraryFilter())
     if "JOURNAL_STREAM" in os.environ:
         handler.setFormatter(_JournalFormatter("%(name)s: %(message)s"))
     else:
@@ -50,9 +49,9 @@ def set_up_logging() -> None:
 
 
 def hush_libraries() -> None:
-    """Keep what libraries say of data sets, which may quote them, off every terminal and log."""
+    """Keep messages and warnings of libraries, which may quote data sets, off every terminal and log."""
     if logging.lastResort and not logging.lastResort.filters:
-        logging.lastResort.addFilter(_Hush())  # what speaks where no logging is set up
+        logging.lastResort.addFilter(_LibraryFilter())  # the handler of a process that has not set up logging
     logging.captureWarnings(True)
-    for library, level in _LEAST.items():  # spares them the making of records that nobody hears
+    for library, level in LIBRARY_LEVELS.items():  # spares the libraries to make records that are dropped
         logging.getLogger(library).setLevel(level)

@@ -1,12 +1,11 @@
-"""Reports on a study once it has settled: no new radiograph for a while, and none of its own in the queue.
+"""Reports on studies that have settled: no new radiograph came for a while, and none is waiting for its analysis.
 
-A radiograph that comes later queues its study again, and the next report is a revision of this one.
+A radiograph that comes later queues its study again; the next report is a revision of the one before.
 """
 
 from __future__ import annotations
 
 import io
-import logging
 from functools import partial
 
 import numpy as np
@@ -14,14 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
 from appliance.domain.job import Event, Lease
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor
 from appliance.domain.study import StudyResult
-from appliance.errors import Fault, OsteonError, Rejected, Transient
+from appliance.errors import Rejected
 from appliance.storage.database import readers
 from appliance.storage.spool import FileSpool, SpoolDamaged
 from appliance.storage.studies import (
@@ -36,97 +34,89 @@ from appliance.storage.studies import (
 from appliance.storage.withdrawals import flagging_reports
 
 from .artefacts import Renderer
-from .bugs import bug
-from .instance_reader import Headers
-
-log = logging.getLogger(__name__)
+from .error_policy import Action, settling_failures
+from .instance_reader import HeaderReader
 
 
 class Reporter:
-    """Takes one study at a time from settled to reported."""
+    """Leases settled studies, one at a time, and records a report of each."""
 
     def __init__(
-        self,
-        engine: Engine,
-        queue: StudyQueue,
-        spool: FileSpool,
-        headers: Headers,
-        renderer: Renderer,
+        self, engine: Engine, queue: StudyQueue, spool: FileSpool, headers: HeaderReader, renderer: Renderer
     ) -> None:
-        self._engine, self._queue, self._spool = engine, queue, spool
-        self._headers, self._renderer = headers, renderer
+        self._engine = engine
+        self._queue = queue
+        self._spool = spool
+        self._headers = headers
+        self._renderer = renderer
 
     def step(self) -> bool:
-        """Report on the study that is due for longest; False if there is none."""
+        """Report on the study that has been due for longest; return False if none is due."""
         leases = self._queue.lease()
         for lease in leases:
-            self._report(lease)
+            with settling_failures(self._queue, lease, f"study {lease.job_id}", rejected=Action.PARK):
+                self._report(lease)
         return bool(leases)
 
     def _report(self, lease: Lease) -> None:
-        try:
-            self._answer(lease)
-        except Transient as error:
-            log.warning("study %d waits: %s", lease.job_id, error)
-            self._queue.failed(lease, error)
-        except (Fault, SQLAlchemyError):
-            raise  # the worker loop decides; the lease gives the job back
-        except OsteonError as error:
-            for_good = isinstance(error, Rejected) or self._queue.is_last(lease)
-            self._queue.failed(lease, error, for_good=for_good)
-        except Exception as error:  # noqa: BLE001  the one broad handler of this role: a bug costs one study
-            self._queue.failed(lease, bug(error, f"study {lease.job_id}"), for_good=self._queue.is_last(lease))
-
-    def _answer(self, lease: Lease) -> None:
-        parts = parts_of_study(self._engine, lease.job_id)
-        parts, notes = _of_one_patient(parts)
+        """Write the result of the study and its deliveries in one transaction, which also ends the job."""
+        parts, notes = _of_one_patient(parts_of_study(self._engine, lease.job_id))
+        study = self._study_result(lease.job_id, parts, notes)
         sources = {part.result.sop_instance_uid: self._source(part) for part in parts}
+        thumbnails = {part.result.sop_instance_uid: p for part in parts if (p := self._thumbnail(part)) is not None}
+        lease = self._queue.renew(lease)
+        flagged_by = self._flagged_by(lease.job_id, study.study_instance_uid)
+        outgoing = self._renderer.render_study(study, sources, thumbnails, flagged_by)
+        with self._queue.ending(lease, Event.FINISH) as connection:
+            record_study_result(connection, lease.job_id, study, [part.result_id for part in parts], outgoing)
+
+    def _study_result(self, study_id: int, parts: list[StudyPart], notes: tuple[str, ...]) -> StudyResult:
+        """Make the next revision of the study's result from those of its radiographs."""
         study_instance_uid = parts[-1].result.study_instance_uid
-        with readers(self._engine).connect() as c:
-            last = latest_study_result(c, study_instance_uid)
-            revision = last[1].revision + 1 if last else 1
-            gone = retracted_statements(c, lease.job_id, revision)
-        predecessor = None
-        if last is not None:
-            predecessor = Predecessor(revision=last[1].revision, pack_digest=last[1].provenance.pack_digest)
-        study = StudyResult(
+        with readers(self._engine).connect() as connection:
+            latest = latest_study_result(connection, study_instance_uid)
+            previous = latest[1] if latest else None
+            revision = previous.revision + 1 if previous else 1
+            retracted = retracted_statements(connection, study_id, revision)
+        return StudyResult(
             study_instance_uid=study_instance_uid,
             created_at=now(),
             results=tuple(part.result for part in parts),
             revision=revision,
-            predecessor=predecessor,
+            predecessor=(
+                Predecessor(revision=previous.revision, pack_digest=previous.provenance.pack_digest)
+                if previous
+                else None
+            ),
             notes=notes,
-            unsaid=gone,
+            retracted=retracted,
         )
-        pictures = {part.result.sop_instance_uid: p for part in parts if (p := self._picture(part)) is not None}
-        lease = self._queue.renew(lease)
-        raised = self._raised(lease.job_id, study_instance_uid)
-        made = self._renderer.render_study(study, sources, pictures, raised)
-        with self._queue.ending(lease, Event.FINISH) as c:
-            record_study_result(c, lease.job_id, study, [part.result_id for part in parts], made)
 
-    def _raised(self, study_id: int, study_instance_uid: str) -> dict[str, Dataset]:
-        """By destination: the radiograph by which an order was flagged there that still is."""
+    def _flagged_by(self, study_id: int, study_instance_uid: str) -> dict[str, Dataset]:
+        """Return the data set that names the order flagged at a destination, by name of the destination."""
         flagged = flagging_reports(self._engine, study_instance_uid)
+        if not flagged:
+            return {}
         reports = study_results_by_id(self._engine, set(flagged.values()))
-        parts = (
-            {part.result_id: part for part in parts_of_study(self._engine, study_id, standing=False)} if flagged else {}
-        )
-        return {name: self._source(parts[reports[report_id][1][-1]]) for name, report_id in flagged.items()}
+        parts = {part.result_id: part for part in parts_of_study(self._engine, study_id, standing=False)}
+        newest_ids = {name: reports[report_id][1][-1] for name, report_id in flagged.items()}
+        return {name: self._source(parts[result_id]) for name, result_id in newest_ids.items()}
 
     def _source(self, part: StudyPart) -> Dataset:
-        """The radiograph's header; as much of it as its answers name, where its bytes are gone by retention.
+        """Return the header of a radiograph; only its UIDs if retention has removed its bytes.
 
-        The newest radiograph's are there: it has just come.
+        The bytes of the newest radiograph are in the spool, since it has just been received.
         """
         try:
             return self._headers.source(partial(self._spool.get, part.digest), part.calling_ae_title)
         except SpoolDamaged:
-            gone = Dataset()
-            gone.SOPInstanceUID, gone.StudyInstanceUID = part.result.sop_instance_uid, part.result.study_instance_uid
-            return gone
+            uids = Dataset()
+            uids.SOPInstanceUID = part.result.sop_instance_uid
+            uids.StudyInstanceUID = part.result.study_instance_uid
+            return uids
 
-    def _picture(self, part: StudyPart) -> NDArray[np.uint8] | None:
+    def _thumbnail(self, part: StudyPart) -> NDArray[np.uint8] | None:
+        """Return the overlay (h, w, 3) kept at the analysis; None if there is none or retention has removed it."""
         if not part.picture_digest:
             return None
         try:
@@ -136,18 +126,19 @@ class Reporter:
 
 
 def _of_one_patient(parts: list[StudyPart]) -> tuple[list[StudyPart], tuple[str, ...]]:
-    """Those of the patient whom the newest names, and a sentence if there are others: a report never speaks of two.
+    """Select the radiographs of the newest one's patient, with a note if there are others.
 
-    Two patients under one Study Instance UID are a mistake somewhere; a correction that has come for one radiograph
-    of several is the usual one, and the others follow. What names no patient is taken to be of the same.
+    A report never covers two patients. Two patients under one Study Instance UID are a mistake, most often a
+    correction that has arrived for one of several radiographs and not yet for the others. A radiograph without a
+    patient is taken for the same patient's.
 
     Raises
     ------
     Rejected
-        ``no_radiographs``: there is nothing to report on.
+        ``no_radiographs`` if there is nothing to report on.
     """
     if not parts:
-        raise Rejected(ReasonCode.NO_RADIOGRAPHS, "no radiograph of the study is answered and stands")
+        raise Rejected(ReasonCode.NO_RADIOGRAPHS, "no radiograph of the study has a result that stands")
     known = [part.patient_digest for part in parts if part.patient_digest]
     kept = [part for part in parts if not known or part.patient_digest in ("", known[-1])]
     if len(kept) == len(parts):

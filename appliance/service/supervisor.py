@@ -1,4 +1,4 @@
-"""The four roles as four processes on a desk, restarted when they die: what systemd does in a hospital."""
+"""Supervisor of the four roles on a developer's machine: restarts a role that ends, as systemd does in a hospital."""
 
 from __future__ import annotations
 
@@ -10,23 +10,29 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from appliance.service.roles.start import ROLES
+from appliance.domain.roles import ROLES
 
 RESTART_S = 1.0
+"""Pause before a role that ended is started again."""
+
 STOP_S = 15.0
+"""Time for all roles to stop before they are killed."""
+
+WATCH_S = 0.5
+"""Interval at which `run_all` looks at the roles."""
 
 log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Children by role name.
+    """Child processes, one for each role; a context manager that starts and stops them.
 
     Parameters
     ----------
     config
-        Path of the configuration file that each role reads for itself; None for the defaults.
+        Path of the configuration file that each role reads itself; None for the defaults.
     logs
-        Folder for a log of each role; None: they share our standard error.
+        Folder for one log file of each role; None: they write to the standard error of this process.
     """
 
     def __init__(self, config: Path | None, logs: Path | None = None) -> None:
@@ -53,11 +59,11 @@ class Supervisor:
                 child.wait()
 
     def pid(self, role: str) -> int:
-        """Process id of a role, as of now."""
+        """Return the current process id of a role."""
         return self._children[role].pid
 
     def watch(self) -> None:
-        """Restart what died; call it every second or so."""
+        """Restart each role that ended at least `RESTART_S` ago; call it every second or so."""
         for role, child in self._children.items():
             if child.poll() is None:
                 continue
@@ -81,13 +87,13 @@ def run_all(config: Path | None) -> None:
     """Run the four roles until SIGTERM or SIGINT."""
     stopping = False
 
-    def asked_to_stop(_signal: int, _frame: FrameType | None) -> None:
+    def request_stop(_signal: int, _frame: FrameType | None) -> None:
         nonlocal stopping
         stopping = True
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, asked_to_stop)
+        signal.signal(number, request_stop)
     with Supervisor(config) as supervisor:
         while not stopping:
             supervisor.watch()
-            time.sleep(0.5)
+            time.sleep(WATCH_S)

@@ -33,7 +33,7 @@ from appliance.storage.spool import FileSpool, SpoolDamaged
 from appliance.storage.studies import StudyPart, parts_of_study, study_results_by_id
 from appliance.storage.withdrawals import deliveries_to_revoke, find_study, flagging_reports, record_withdrawal
 
-from .instance_reader import Headers
+from .instance_reader import HeaderReader
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title
     spool = FileSpool(config.spool_dir)
     to_revoke = deliveries_to_revoke(engine, study_instance_uid)
     revocations: list[Outgoing] = []
-    headers = Headers(config.analyse)
+    headers = HeaderReader(config.analyse)
     try:
         by_patient = _group_by_patient(engine, study_id, to_revoke)
         flagged = flagging_reports(engine, study_instance_uid)
@@ -156,7 +156,7 @@ def _revocations(
     told: _Told,
     sent: list[Delivery],
     is_raised: bool,
-    headers: Headers,
+    headers: HeaderReader,
     spool: FileSpool,
     reason: str,
     title: Code,

@@ -22,19 +22,19 @@ from appliance.storage.heartbeats import record_heartbeat, record_stop
 from .systemd_notify import notifier
 
 BEAT_S = 3.0
-"""How often the status page hears of a role."""
+"""Interval of a role's heartbeats, which the status page reads."""
 
 POLL_S = 0.1
-"""How long an idle role sleeps: a radiograph waits this much at most before it is looked at."""
+"""Pause of a role that found no work: the longest that a radiograph waits for a free role."""
 
 PAUSE_S = 2.0
-"""How long a role waits when the database does not let it work."""
+"""Pause after an error of the database."""
 
 log = logging.getLogger(__name__)
 
 
 def owner(role: str) -> str:
-    """Who leases: role, host and process."""
+    """Name this process as the holder of leases: role, host and process id."""
     return f"{role}@{socket.gethostname()}:{os.getpid()}"
 
 
@@ -45,28 +45,30 @@ class Role(Protocol):
     idle_s: float
 
     def step(self) -> bool:
-        """Do one piece of work; False if there was none."""
+        """Do one piece of work; return False if there was none."""
         ...
 
     def detail(self) -> str:
-        """How the role is doing, in a sentence without patients' data."""
+        """Describe the state of the role in one sentence without patients' data."""
         ...
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Free ports, processes and threads."""
         ...
 
 
 def run_until_stopped(role: Role, engine: Engine) -> None:
-    """Run `role` until SIGTERM or SIGINT; a `Fault` goes through and ends the process."""
+    """Run `role` until SIGTERM or SIGINT; a `Fault` is not caught and ends the process."""
     stop = threading.Event()
 
-    def asked_to_stop(_signal: int, _frame: FrameType | None) -> None:
+    def request_stop(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, asked_to_stop)
-    notify, started_at, last_beat = notifier(), now(), -BEAT_S
+        signal.signal(number, request_stop)
+    notify = notifier()
+    started_at = now()
+    last_beat = -BEAT_S
     notify("READY=1")
     log.info("%s: %s", role.name, role.detail())
     try:
@@ -79,7 +81,7 @@ def run_until_stopped(role: Role, engine: Engine) -> None:
                     notify(f"STATUS={role.detail()}")
                     record_heartbeat(engine, role.name, started_at, role.detail())
             except (SQLAlchemyError, Transient) as error:
-                # busy, full, restarted: nothing is lost by waiting, and no heartbeat says so on the page
+                # the database is busy, full or restarting: no work is lost, and the missing heartbeat shows on the page
                 log.error("%s cannot work now: %s", role.name, type(error).__name__)
                 stop.wait(PAUSE_S)
             else:

@@ -14,14 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from appliance.config import MEGABYTE, Configuration
 from appliance.domain.job import State
+from appliance.domain.roles import ROLES
 from appliance.gpu import GpuFigures, read_figures
 from appliance.network import not_after
 from appliance.storage.gate import Gate, Hold
 from appliance.storage.heartbeats import Heartbeat, heartbeats
 from appliance.storage.overview import StateCount, count_analyses, count_deliveries, count_studies
-
-ROLES = ("receive", "analyse", "deliver", "status")
-"""In the order in which a radiograph meets them."""
 
 BEAT_WITHIN_S = 15.0
 """A role beats every 3 s and after each radiograph; one that was silent for this long is missing."""

@@ -147,7 +147,7 @@ def study_results_by_id(engine: Engine, ids: Collection[int]) -> dict[int, tuple
 def retracted_statements(c: Connection, study_id: int, revision: int) -> tuple[tuple[str, int], ...]:
     """Return statements of reports before `revision` that no result makes now, in this study or another.
 
-    The form is that of `StudyResult.unsaid`: SOP Instance UID and number of the region.
+    The form is that of `StudyResult.retracted`: SOP Instance UID and number of the region.
     """
     earlier = (study_results.c.study_id == study_id) & (study_results.c.revision < revision)
     ids = {
@@ -186,7 +186,7 @@ def _study_result(c: Connection, study_instance_uid: str, row: Row[Any]) -> Stud
         results=tuple(Result.from_json(records[i]) for i in ids),
         revision=row.revision,
         predecessor=predecessor,
-        unsaid=retracted_statements(c, row.study_id, row.revision),
+        retracted=retracted_statements(c, row.study_id, row.revision),
     )
 
 

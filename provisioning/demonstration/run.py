@@ -23,8 +23,8 @@ from appliance.dicom.scu.sender import send_files
 from appliance.domain.identifiers import Site
 from appliance.domain.job import State
 from appliance.domain.reason import ReasonCode
+from appliance.domain.roles import ROLES
 from appliance.errors import Fault, Rejected
-from appliance.service.roles.start import ROLES
 from appliance.service.supervisor import Supervisor
 from appliance.storage.database import open_database, readers
 from appliance.storage.heartbeats import heartbeats

@@ -23,8 +23,10 @@ from appliance.domain.received import Received
 from appliance.preprocessing.reference import displayed
 from appliance.service.analyser import Analyser
 from appliance.service.artefacts import Renderer
-from appliance.service.instance_reader import Headers, Reader, Reading
+from appliance.service.instance_reader import HeaderReader, Reading
 from appliance.service.pipeline_assembly import Workbench, assemble_workbench, on_gpu, packs_of, pipeline_on
+from appliance.service.rejection_notes import RejectionNotes
+from appliance.service.spool_reader import SpoolReader
 from appliance.storage.database import open_database
 from appliance.storage.instances import AnalysisQueue, keep_instance
 from appliance.storage.spool import FileSpool
@@ -130,9 +132,11 @@ def test_the_role_answers_alike(both: tuple[Workbench, Workbench], tmp_path: Pat
             calling_ae_title="ROOM1",
         )
         keep_instance(engine, received)
-        reader, headers, queue = Reader(pipeline), Headers(pipeline.rules), AnalysisQueue(engine, "me")
+        reader, headers = SpoolReader(pipeline, spool), HeaderReader(pipeline.rules)
+        queue = AnalysisQueue(engine, "me")
         renderer = Renderer(destinations=[archive], put=spool.put, draw=workbench.draw)
-        analyser = Analyser(engine, queue, spool, reader, headers, renderer, Settling())
+        notes = RejectionNotes(queue, spool, headers, Settling())
+        analyser = Analyser(engine, queue, reader, renderer, notes, settling=Settling())
         assert analyser.step()
         reader.close()
         headers.close()

@@ -18,7 +18,7 @@ import pytest
 
 from appliance.config import Analyse
 from appliance.errors import OsteonError, Rejected
-from appliance.service.instance_reader import Examined, examine
+from appliance.service.examined_instance import Examined, examine
 from appliance.service.isolation import Isolated
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.encodings import encode

@@ -1,4 +1,4 @@
-"""Radiographs that are analysed together get the answers that each gets alone, and pay for no other's failure."""
+"""A batch of radiographs gets the results of each alone, and the failure of one costs no other an attempt."""
 
 from __future__ import annotations
 
@@ -26,16 +26,19 @@ from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_
 from appliance.domain.identifiers import Site
 from appliance.domain.job import Backoff, Settling
 from appliance.domain.radiograph import Radiograph, StoredValues
+from appliance.domain.reason import ReasonCode
 from appliance.domain.received import Received
 from appliance.domain.result import Result
 from appliance.errors import Fault
 from appliance.preprocessing.recipe import Cut, Prepared
-from appliance.service import analyser as handlers
-from appliance.service import instance_reader as reading
+from appliance.service import batching, spool_reader
 from appliance.service.analyser import Analyser
-from appliance.service.instance_reader import Examined, Headers, Load, Reader, Reading, examine
+from appliance.service.examined_instance import Examined, Load, examine
+from appliance.service.instance_reader import HeaderReader, Reading
 from appliance.service.isolation import Isolated
 from appliance.service.pipeline_assembly import pack_of, pipeline_of
+from appliance.service.rejection_notes import RejectionNotes
+from appliance.service.spool_reader import SpooledInstance, SpoolReader
 from appliance.storage.database import open_database
 from appliance.storage.instances import AnalysisQueue, keep_instance
 from appliance.storage.queue import Queue
@@ -54,7 +57,7 @@ CLOSE = 1e-6
 """A network's outputs for one of a batch: ONNX Runtime multiplies the matrices of a batch in another order."""
 
 FAR = 1000
-"""So many times that in px of a large film, and in maps, which are differences of many such outputs."""
+"""Factor on `CLOSE` for px of a large radiograph, and for heat maps, which are differences of many such outputs."""
 
 ATTEMPTS = 3
 
@@ -68,10 +71,10 @@ def pipeline() -> Pipeline:
 
 
 @pytest.fixture(params=[None, 0.05, 0.01])
-def seeing(pipeline: Pipeline, request: pytest.FixtureRequest) -> Pipeline:
-    """With the pack's threshold, which finds one region; with lower ones, which find several of several sites.
+def pipeline_of_many_regions(pipeline: Pipeline, request: pytest.FixtureRequest) -> Pipeline:
+    """Pipelines with three thresholds: the pack's finds one region, lower ones find regions of several sites.
 
-    Not all of these have a classifier.
+    The spine has no classifier.
     """
     if request.param is None:
         return pipeline
@@ -80,24 +83,24 @@ def seeing(pipeline: Pipeline, request: pytest.FixtureRequest) -> Pipeline:
     return replace(pipeline, localiser=Localiser(pipeline.localiser._runner, spec), classifiers=classifiers)
 
 
-def radiograph(ds: Dataset) -> Radiograph:
+def radiograph_of(ds: Dataset) -> Radiograph:
     return radiograph_from_dataset(ds, header_from_dataset(ds, ""))
 
 
-def shown(made: Radiograph, pixels: NDArray[np.uint16]) -> Radiograph:
-    return replace(made, stored=replace(made.stored, pixels=np.ascontiguousarray(pixels)))
+def with_pixels(radiograph: Radiograph, pixels: NDArray[np.uint16]) -> Radiograph:
+    return replace(radiograph, stored=replace(radiograph.stored, pixels=np.ascontiguousarray(pixels)))
 
 
 @pytest.fixture(scope="module")
-def films() -> list[Radiograph]:
-    """Every site twice, one that shows nothing between them, and one that is smaller."""
-    each = [radiograph(instance_from_phantom(phantom(s.value, 5 + k, k == 0))) for k in (0, 1) for s in SITES]
-    nothing = shown(each[0], np.full((300, 200), 1000, np.uint16))
-    return [*each[:5], nothing, *each[5:], shown(each[2], each[2].stored.pixels[::2, ::2])]
+def radiographs() -> list[Radiograph]:
+    """Every site twice, a uniform radiograph between them, and one of half the size."""
+    each = [radiograph_of(instance_from_phantom(phantom(s.value, 5 + k, k == 0))) for k in (0, 1) for s in SITES]
+    uniform = with_pixels(each[0], np.full((300, 200), 1000, np.uint16))
+    return [*each[:5], uniform, *each[5:], with_pixels(each[2], each[2].stored.pixels[::2, ::2])]
 
 
-def same(actual: Analysis, expected: Analysis) -> None:
-    """To the bit, but for what networks say, and how long it took."""
+def check_same(actual: Analysis, expected: Analysis) -> None:
+    """Compare to the bit, except the networks' outputs, which differ by rounding, and the timings."""
     for f, g in zip(actual.result.findings, expected.result.findings, strict=True):
         assert (f.site, f.laterality, f.answer) == (g.site, g.laterality, g.answer)
         np.testing.assert_allclose(f.probability, g.probability, rtol=0, atol=CLOSE)
@@ -110,23 +113,26 @@ def same(actual: Analysis, expected: Analysis) -> None:
     assert rest[0] == rest[1]
 
 
-def test_together_they_are_answered_as_each_alone(seeing: Pipeline, films: list[Radiograph]) -> None:
-    alone = [seeing.analyse(film) for film in films]
-    together = seeing.analyse_all(films)
+def test_batch_gets_the_results_of_each_radiograph_alone(
+    pipeline_of_many_regions: Pipeline, radiographs: list[Radiograph]
+) -> None:
+    pipeline = pipeline_of_many_regions
+    alone = [pipeline.analyse(radiograph) for radiograph in radiographs]
+    together = pipeline.analyse_all(radiographs)
     if max(len({f.site for f in analysis.result.findings}) for analysis in alone) == 1:
         assert any(analysis.result.not_analysed for analysis in alone)
     else:
         assert any(analysis.result.unread_regions for analysis in alone)
     for actual, expected in zip(together, alone, strict=True):
-        same(actual, expected)
+        check_same(actual, expected)
     stages = [stage for stage, _ in together[0].result.timings_ms]
     assert stages == ["preprocess", "localise", "classify"]
-    assert seeing.analyse_all([]) == []
+    assert pipeline.analyse_all([]) == []
 
 
-def test_stage_one_of_a_batch_is_that_of_each(pipeline: Pipeline, films: list[Radiograph]) -> None:
-    """To the bit, also where it takes DALI two runs."""
-    stored = [film.stored for film in films + films[:8]]
+def test_stage_one_of_a_batch_equals_stage_one_of_each(pipeline: Pipeline, radiographs: list[Radiograph]) -> None:
+    """To the bit, also in a batch of more than 16, for which DALI runs twice."""
+    stored = [radiograph.stored for radiograph in radiographs + radiographs[:8]]
     together = pipeline.preprocessor.prepare(stored)
     assert len(together) == len(stored) > 16
     for made, values in zip(together, stored, strict=True):
@@ -139,78 +145,97 @@ def test_stage_one_of_a_batch_is_that_of_each(pipeline: Pipeline, films: list[Ra
         np.testing.assert_array_equal(region, pipeline.preprocessor.regions([cut])[0])
 
 
-class Short:
-    """Stage 1 where there is room for so many films."""
+class SmallMemory:
+    """Stage 1 with memory for `room` radiographs."""
 
     def __init__(self, pipeline: Pipeline, room: int) -> None:
-        self._whole, self._room = pipeline.preprocessor, room
-        self.seen: list[int] = []
+        self._preprocessor = pipeline.preprocessor
+        self._room = room
+        self.batch_sizes: list[int] = []
 
-    def prepare(self, films: Sequence[StoredValues]) -> list[Prepared]:
-        self.seen.append(len(films))
-        if len(films) > self._room:
+    def prepare(self, several: Sequence[StoredValues]) -> list[Prepared]:
+        self.batch_sizes.append(len(several))
+        if len(several) > self._room:
             raise OutOfMemory("pixels find no room")
-        return self._whole.prepare(films)
+        return self._preprocessor.prepare(several)
 
     def regions(self, cuts: Sequence[Cut]) -> NDArray[np.uint8]:
-        return self._whole.regions(cuts)
+        return self._preprocessor.regions(cuts)
 
 
-def test_where_memory_is_short_half_goes_at_a_time(pipeline: Pipeline, films: list[Radiograph]) -> None:
-    short = Short(pipeline, 2)
-    for actual, film in zip(replace(pipeline, preprocessor=short).analyse_all(films[:7]), films, strict=False):
-        same(actual, pipeline.analyse(film))
-    assert short.seen == [7, 3, 1, 2, 4, 2, 2]
+def test_batch_larger_than_memory_is_halved(pipeline: Pipeline, radiographs: list[Radiograph]) -> None:
+    memory = SmallMemory(pipeline, 2)
+    together = replace(pipeline, preprocessor=memory).analyse_all(radiographs[:7])
+    for actual, radiograph in zip(together, radiographs, strict=False):
+        check_same(actual, pipeline.analyse(radiograph))
+    assert memory.batch_sizes == [7, 3, 1, 2, 4, 2, 2]
     with pytest.raises(OutOfMemory):
-        replace(pipeline, preprocessor=Short(pipeline, 0)).analyse_all(films[:2])
+        replace(pipeline, preprocessor=SmallMemory(pipeline, 0)).analyse_all(radiographs[:2])
 
 
 DEADLY = b"DEADLY"
 
 
 def examine_or_die(load: Load, *others: object) -> Examined:
-    """As a decoder with a flaw: what bears a mark ends its process, unless the pixels are left alone."""
+    """Examine an instance; one that is marked ends the process, unless its pixels are left out."""
     if DEADLY in load() and len(others) < 3:
         ctypes.string_at(0)
     return examine(load, *others)  # type: ignore[arg-type]
 
 
-class Watched(Reader):
-    """Notes what goes together, has engines that some radiographs bring down, and time for others to interfere."""
+class WatchedReader(SpoolReader):
+    """A reader that notes its batches, fails for chosen radiographs, and calls functions after an examination.
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        super().__init__(pipeline)
+    Attributes
+    ----------
+    batches
+        SOP Instance UIDs of each batch.
+    errors
+        Error that a batch with this SOP Instance UID raises.
+    after_examination
+        Function that is called once this SOP Instance UID has been examined.
+    """
+
+    def __init__(self, pipeline: Pipeline, spool: FileSpool) -> None:
+        super().__init__(pipeline, spool)
         self.batches: list[list[str]] = []
-        self.harmful: dict[str, BaseException] = {}
-        self.meanwhile: dict[str, Callable[[], object]] = {}
+        self.errors: dict[str, BaseException] = {}
+        self.after_examination: dict[str, Callable[[], object]] = {}
 
-    def examine(self, load: Load, calling_ae_title: str = "") -> Examined:
-        examined = super().examine(load, calling_ae_title)
-        if interfere := self.meanwhile.pop(examined.header.sop_instance_uid, None):
-            interfere()
+    def examine_spooled(self, instance: SpooledInstance) -> Examined:
+        examined = super().examine_spooled(instance)
+        if act := self.after_examination.pop(examined.header.sop_instance_uid, None):
+            act()
         return examined
 
     def read_all(self, several: Sequence[Examined]) -> list[Reading]:
         self.batches.append([examined.header.sop_instance_uid for examined in several])
         for uid in self.batches[-1]:
-            if uid in self.harmful:
-                raise self.harmful[uid]
+            if uid in self.errors:
+                raise self.errors[uid]
         return super().read_all(several)
 
 
 class Role:
-    """The analyse role's part of it, stopped between two steps until all that may be read ahead is."""
+    """An analyser with its database and spool; each step begins when everything that may be decoded ahead is."""
 
     def __init__(
-        self, folder: Path, pipeline: Pipeline, headers: Headers, most: int = 4, attempts: int = ATTEMPTS
+        self, folder: Path, pipeline: Pipeline, headers: HeaderReader, batch_size: int = 4, attempts: int = ATTEMPTS
     ) -> None:
         self.engine: Engine = open_database(Configuration(state_dir=folder).database)
-        self.spool, self.reader = FileSpool(folder / "spool"), Watched(pipeline)
+        self.spool = FileSpool(folder / "spool")
+        self.reader = WatchedReader(pipeline, self.spool)
         backoff = Backoff(first_s=0.0, longest_s=0.0)
         self.queue = AnalysisQueue(self.engine, "me", most_attempts=attempts, backoff=backoff)
-        readers, settling = (self.reader, headers), Settling()
+        settling = Settling()
         self.analyser = Analyser(
-            self.engine, self.queue, self.spool, *readers, renderer((), self.spool.put), settling, most
+            self.engine,
+            self.queue,
+            self.reader,
+            renderer((), self.spool.put),
+            RejectionNotes(self.queue, self.spool, headers, settling),
+            settling=settling,
+            batch_size=batch_size,
         )
 
     def keep(self, ds: Dataset) -> str:
@@ -225,16 +250,16 @@ class Role:
         keep_instance(self.engine, received)
         return str(ds.SOPInstanceUID)
 
-    def read_ahead(self) -> None:
-        self.analyser._look_ahead()
-        wait(self.reader._ahead.values())
+    def decode_ahead(self) -> None:
+        self.analyser._decode_ahead()
+        wait(self.reader._begun.values())
 
     def step(self) -> bool:
-        self.read_ahead()
+        self.decode_ahead()
         return self.analyser.step()
 
     def run(self) -> list[list[str]]:
-        """Until the queue is empty; what went together."""
+        """Step until the queue is empty; return the SOP Instance UIDs of each batch."""
         while self.step():
             pass
         return self.reader.batches
@@ -253,14 +278,14 @@ RoleOf = Callable[..., Role]
 
 
 @pytest.fixture(scope="module")
-def headers(pipeline: Pipeline) -> Iterator[Headers]:
-    made = Headers(pipeline.rules)
+def headers(pipeline: Pipeline) -> Iterator[HeaderReader]:
+    made = HeaderReader(pipeline.rules)
     yield made
     made.close()
 
 
 @pytest.fixture
-def role_of(tmp_path: Path, pipeline: Pipeline, headers: Headers) -> Iterator[RoleOf]:
+def role_of(tmp_path: Path, pipeline: Pipeline, headers: HeaderReader) -> Iterator[RoleOf]:
     made: list[Role] = []
 
     def role(**settings: int) -> Role:
@@ -276,12 +301,12 @@ def instance(number: int, site: str = "wrist") -> Dataset:
     return instance_from_phantom(phantom(site, 60 + number, number % 2 == 0))
 
 
-def answers(role: Role) -> list[Result]:
+def results_of(role: Role) -> list[Result]:
     return [replace(Result.from_json(row.record), timings_ms=(), created_at=AT) for row in role.rows()]
 
 
-def test_what_is_read_goes_together_and_in_order(role_of: RoleOf) -> None:
-    together, one_by_one = role_of(), role_of(most=1)
+def test_decoded_radiographs_are_batched_in_the_order_of_the_queue(role_of: RoleOf) -> None:
+    together, one_by_one = role_of(), role_of(batch_size=1)
     sites = ["wrist", "knee", "wrist", "ankle", "wrist", "knee", "wrist"]
     uids = [together.keep(instance(number, site)) for number, site in enumerate(sites)]
     for number, site in enumerate(sites):
@@ -289,11 +314,11 @@ def test_what_is_read_goes_together_and_in_order(role_of: RoleOf) -> None:
     assert together.run() == [uids[:4], uids[4:]]
     assert one_by_one.run() == [[uid] for uid in uids]
     assert [(row.state, row.attempts) for row in together.rows()] == [("done", 1)] * 7
-    for actual, expected in zip(answers(together), answers(one_by_one), strict=True):
-        same(Analysis(result=actual), Analysis(result=expected))
+    for actual, expected in zip(results_of(together), results_of(one_by_one), strict=True):
+        check_same(Analysis(result=actual), Analysis(result=expected))
 
 
-def test_one_that_is_alone_waits_for_nothing(role_of: RoleOf) -> None:
+def test_single_radiograph_is_analysed_at_once(role_of: RoleOf) -> None:
     role = role_of()
     uid = role.keep(instance(1))
     assert role.analyser.step()
@@ -302,8 +327,8 @@ def test_one_that_is_alone_waits_for_nothing(role_of: RoleOf) -> None:
     assert not role.analyser.step()
 
 
-def test_one_is_not_held_up_by_what_is_still_read(role_of: RoleOf) -> None:
-    """Nothing was read before the first step: the first goes at once, while the others are."""
+def test_first_radiograph_does_not_wait_for_the_decoding_of_others(role_of: RoleOf) -> None:
+    """None is decoded before the first step: the first radiograph is analysed while the others are decoded."""
     role = role_of()
     uids = [role.keep(instance(number)) for number in range(3)]
     assert role.analyser.step()
@@ -312,41 +337,41 @@ def test_one_is_not_held_up_by_what_is_still_read(role_of: RoleOf) -> None:
     assert role.reader.batches == [uids[:1], uids[1:]]
 
 
-def test_large_ones_go_by_themselves(role_of: RoleOf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_holds_at_most_batch_px_pixels(role_of: RoleOf, monkeypatch: pytest.MonkeyPatch) -> None:
     role = role_of()
-    films = [instance(number) for number in range(5)]
-    uids = [role.keep(ds) for ds in films]
-    most = sum(ds.Rows * ds.Columns for ds in films[:2])
-    for module in (handlers, reading):
-        monkeypatch.setattr(module, "TOGETHER_PX", most)
+    instances = [instance(number) for number in range(5)]
+    uids = [role.keep(ds) for ds in instances]
+    most = sum(ds.Rows * ds.Columns for ds in instances[:2])
+    for module in (batching, spool_reader):
+        monkeypatch.setattr(module, "BATCH_PX", most)
     assert all(len(batch) <= 2 for batch in role.run())
     assert [uid for batch in role.reader.batches for uid in batch] == uids
 
 
-def test_what_is_read_ahead_is_bounded(role_of: RoleOf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoding_ahead_stops_at_batch_px_pixels(role_of: RoleOf, monkeypatch: pytest.MonkeyPatch) -> None:
     role = role_of()
     for number in range(4):
         role.keep(instance(number))
-    monkeypatch.setattr(reading, "TOGETHER_PX", 1)
-    role.read_ahead()
-    read = [begun.result() is not None for begun in role.reader._ahead.values()]
-    assert read == [True, False, False, False]
+    monkeypatch.setattr(spool_reader, "BATCH_PX", 1)
+    role.decode_ahead()
+    decoded = [begun.result() is not None for begun in role.reader._begun.values()]
+    assert decoded == [True, False, False, False]
     role.run()
     assert [row.state for row in role.rows()] == ["done"] * 4
 
 
-def test_what_somebody_else_took_is_forgotten(role_of: RoleOf) -> None:
+def test_decoded_radiograph_leased_by_another_process_is_forgotten(role_of: RoleOf) -> None:
     role = role_of()
     uids = [role.keep(instance(number)) for number in range(3)]
-    role.read_ahead()
-    assert len(role.reader._ahead) == 3
+    role.decode_ahead()
+    assert len(role.reader._begun) == 3
     Queue(role.engine, analyses, "another").lease(most=2)
     role.run()
     assert role.reader.batches == [uids[2:]]
-    assert not role.reader._ahead
+    assert not role.reader._begun
 
 
-def test_a_later_version_is_answered_after_the_earlier_one(role_of: RoleOf) -> None:
+def test_later_version_of_an_instance_is_analysed_after_the_earlier_one(role_of: RoleOf) -> None:
     role = role_of()
     ds = instance(1)
     first = role.keep(ds)
@@ -367,26 +392,28 @@ def test_a_later_version_is_answered_after_the_earlier_one(role_of: RoleOf) -> N
     assert revisions == [1, 2, 1]
 
 
-def test_a_rejection_is_heard_in_its_turn(role_of: RoleOf) -> None:
+def test_rejection_note_between_radiographs_is_applied_in_its_turn(role_of: RoleOf) -> None:
     role = role_of()
     ds = instance(1)
-    said = study(result(ds))
+    study_result = study(result(ds))
     first = role.keep(ds)
     sources = {first: ds}
-    note = rejection_note(said, sources, [reference(ds)], REJECTED_FOR_PATIENT_SAFETY, at=AT, words="wrong side")
+    note = rejection_note(
+        study_result, sources, [reference(ds)], REJECTED_FOR_PATIENT_SAFETY, at=AT, words="wrong side"
+    )
     role.keep(note)
     after = [role.keep(instance(number)) for number in (2, 3)]
     assert role.run() == [[first], after]
     assert [row.code for row in role.rows()] == ["", "rejection_note", "", ""]
 
 
-def test_one_that_ends_the_reading_process_takes_nobody_with_it(role_of: RoleOf) -> None:
+def test_radiograph_that_ends_the_decoder_costs_no_other_radiograph(role_of: RoleOf) -> None:
     role = role_of()
     role.reader._examine.close()
     role.reader._examine = Isolated(examine_or_die)
-    films = [instance(number) for number in range(4)]
-    films[1].ImageComments = DEADLY.decode()
-    uids = [role.keep(ds) for ds in films]
+    instances = [instance(number) for number in range(4)]
+    instances[1].ImageComments = DEADLY.decode()
+    uids = [role.keep(ds) for ds in instances]
     role.run()
     assert [uid for batch in role.reader.batches for uid in batch] == uids
     rows = role.rows()
@@ -398,7 +425,7 @@ def test_one_that_ends_the_reading_process_takes_nobody_with_it(role_of: RoleOf)
     assert {row.attempts for row in rows} == {1}
 
 
-def test_one_that_is_dropped_while_it_is_examined_costs_the_others_nothing(role_of: RoleOf) -> None:
+def test_job_dropped_during_its_examination_leaves_the_batch_intact(role_of: RoleOf) -> None:
     role = role_of()
     ds = instance(1)
     first = role.keep(ds)
@@ -406,13 +433,13 @@ def test_one_that_is_dropped_while_it_is_examined_costs_the_others_nothing(role_
     other = role.keep(instance(2))
     ds.SeriesDescription = "SENT AGAIN"  # which would not be analysed: it is unchanged
     role.keep(ds)
-    role.reader.meanwhile[first] = lambda: role.queue.drop(role.rows()[2].id, "sent by mistake")
+    role.reader.after_examination[first] = lambda: role.queue.drop(role.rows()[2].id, "sent by mistake")
     assert role.step()
     assert role.reader.batches == [[first], [other]]
     assert [(row.state, row.code) for row in role.rows()] == [("done", ""), ("done", ""), ("dropped", "dropped")]
 
 
-def test_whatever_ends_a_batch_the_rest_is_put_back(role_of: RoleOf) -> None:
+def test_unexpected_error_in_a_step_puts_the_rest_of_the_batch_back(role_of: RoleOf) -> None:
     role = role_of()
     uids = [role.keep(instance(number)) for number in range(3)]
 
@@ -420,27 +447,29 @@ def test_whatever_ends_a_batch_the_rest_is_put_back(role_of: RoleOf) -> None:
         with role.engine.begin() as c:
             c.execute(delete(analyses).where(analyses.c.id == 1))
 
-    role.reader.meanwhile[uids[0]] = forget
+    role.reader.after_examination[uids[0]] = forget
     with pytest.raises(KeyError):
         role.step()
-    assert [(row.state, row.attempts, row.code) for row in role.rows()] == [("queued", 0, handlers.ALONE)] * 2
+    assert [(row.state, row.attempts, row.code) for row in role.rows()] == [
+        ("queued", 0, ReasonCode.ANALYSED_ALONE)
+    ] * 2
     assert role.run() == [uids, *([uid] for uid in uids[1:])]
     assert [(row.state, row.attempts) for row in role.rows()] == [("done", 1)] * 2
 
 
-def test_an_engine_that_fails_for_one_costs_the_others_nothing(
+def test_engine_failure_for_one_radiograph_costs_the_others_no_attempt(
     role_of: RoleOf, caplog: pytest.LogCaptureFixture
 ) -> None:
     role = role_of()
     uids = [role.keep(instance(number)) for number in range(4)]
-    role.reader.harmful = {uids[1]: RunnerError("logit is not finite")}
+    role.reader.errors = {uids[1]: RunnerError("logit is not finite")}
     with pytest.raises(Fault, match="not finite"):
         role.step()
     assert role.reader.batches == [uids, uids[:1], uids[1:2]]
-    assert "4 analyses together failed, and each is tried by itself: logit is not finite" in caplog.messages
+    assert "a batch of 4 failed, each is analysed alone: logit is not finite" in caplog.messages
     rows = role.rows()
     assert [(row.state, row.attempts) for row in rows] == [("done", 1), ("leased", 1), *[("queued", 0)] * 2]
-    assert [row.code for row in rows[2:]] == [handlers.ALONE] * 2
+    assert [row.code for row in rows[2:]] == [ReasonCode.ANALYSED_ALONE] * 2
     for _ in range(ATTEMPTS - 1):  # as systemd does
         role.queue.release()
         with pytest.raises(Fault):
@@ -453,13 +482,15 @@ def test_an_engine_that_fails_for_one_costs_the_others_nothing(
     assert [row.code for row in rows] == ["", "lease_expired", "", ""]
 
 
-def test_a_bug_that_one_meets_costs_that_one(role_of: RoleOf, caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_error_for_one_radiograph_costs_only_that_radiograph(
+    role_of: RoleOf, caplog: pytest.LogCaptureFixture
+) -> None:
     role = role_of()
     uids = [role.keep(instance(number)) for number in range(3)]
-    role.reader.harmful = {uids[1]: KeyError("Doe^Jane")}
+    role.reader.errors = {uids[1]: KeyError("Doe^Jane")}
     assert role.step()
     assert role.reader.batches == [uids, *([uid] for uid in uids)]
-    assert "3 analyses together failed: KeyError" in caplog.text
+    assert "a batch of 3 failed, each is analysed alone: KeyError at test_batches.py" in caplog.text
     assert "Doe" not in caplog.text
     assert [(row.state, row.attempts) for row in role.rows()] == [("done", 1), ("queued", 1), ("done", 1)]
     role.run()
@@ -467,13 +498,13 @@ def test_a_bug_that_one_meets_costs_that_one(role_of: RoleOf, caplog: pytest.Log
 
 
 class Killed(BaseException):
-    """The end of the process."""
+    """Stands for the death of the process."""
 
 
-def test_after_the_death_of_the_role_each_is_tried_alone(role_of: RoleOf) -> None:
+def test_batch_of_a_role_that_died_is_analysed_one_by_one(role_of: RoleOf) -> None:
     role = role_of()
     uids = [role.keep(instance(number)) for number in range(4)]
-    role.reader.harmful = {uids[2]: Killed()}
+    role.reader.errors = {uids[2]: Killed()}
     with pytest.raises(Killed):
         role.step()
     for _ in range(ATTEMPTS - 1):
@@ -491,7 +522,7 @@ def test_after_the_death_of_the_role_each_is_tried_alone(role_of: RoleOf) -> Non
     ]
 
 
-def test_one_that_has_failed_before_joins_nobody(role_of: RoleOf) -> None:
+def test_radiograph_that_failed_before_is_analysed_alone(role_of: RoleOf) -> None:
     role = role_of()
     uids = [role.keep(instance(number)) for number in range(4)]
     with role.engine.begin() as c:
@@ -499,7 +530,7 @@ def test_one_that_has_failed_before_joins_nobody(role_of: RoleOf) -> None:
     assert role.run() == [uids[:1], uids[1:2], uids[2:]]
 
 
-def test_who_has_one_attempt_alone_spends_it_alone(role_of: RoleOf) -> None:
+def test_radiograph_with_a_single_attempt_is_analysed_alone(role_of: RoleOf) -> None:
     role = role_of(attempts=1)
     uids = [role.keep(instance(number)) for number in range(3)]
     assert role.run() == [[uid] for uid in uids]

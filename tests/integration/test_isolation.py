@@ -1,4 +1,4 @@
-"""What ends the process that reads instances costs one call: a reason for it, and a fresh process for the next."""
+"""A call that ends its child process costs one call: it gets an error, and the next call a new child."""
 
 import ctypes
 import os
@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 
 
 def behave(how: str) -> str:
-    """What the child does."""
+    """Behave as told, in the child process."""
     match how:
         case "well":
             return f"{os.getpid()}"
@@ -54,7 +54,7 @@ def behave(how: str) -> str:
 
 
 class Left:
-    """Does well; while a second process is started for it, the caller leaves."""
+    """Behaves well; calls functions while a child process is started for it."""
 
     def __init__(self) -> None:
         self.leave: list[Callable[[], None]] = []
@@ -76,11 +76,11 @@ def isolated() -> Iterator[Isolated[str]]:
 
 
 def numbers(count: int, first: int = 0) -> tuple[NDArray[np.uint16], str, NDArray[np.float64]]:
-    """Arrays large and small, and something beside them."""
+    """Return a large array, a text and a small array."""
     return np.arange(first, first + count).astype(np.uint16), "beside", np.array([[0.5]])
 
 
-def test_arrays_arrive_whole_and_leave_nothing() -> None:
+def test_arrays_are_returned_whole_and_removed_from_memory() -> None:
     made = Isolated(numbers)
     try:
         for count, first in ((3_000_000, 7), (10, 1), (0, 0), (1_000_001, 3)):
@@ -92,7 +92,7 @@ def test_arrays_arrive_whole_and_leave_nothing() -> None:
         made.close()
 
 
-def test_one_process_serves_many_calls(isolated: Isolated[str]) -> None:
+def test_child_process_serves_many_calls(isolated: Isolated[str]) -> None:
     assert isolated("well") == isolated("well") != str(os.getpid())
 
 
@@ -110,7 +110,7 @@ def test_one_process_serves_many_calls(isolated: Isolated[str]) -> None:
         ("bug", OsteonError, "bug", "KeyError"),
     ],
 )
-def test_a_bad_call_is_an_error_and_the_next_one_works(
+def test_bad_call_raises_its_error_and_the_next_call_works(
     isolated: Isolated[str], how: str, kind: type[OsteonError], code: str, says: str
 ) -> None:
     with pytest.raises(OsteonError, match=says) as caught:
@@ -121,23 +121,23 @@ def test_a_bad_call_is_an_error_and_the_next_one_works(
     assert isolated("well")
 
 
-def test_stopping_the_role_is_not_the_instances_fault(isolated: Isolated[str]) -> None:
-    """systemd and Ctrl-C signal every process of the role: the child finishes what it does."""
+def test_child_ignores_sigterm_and_finishes_its_call(isolated: Isolated[str]) -> None:
+    """systemd and Ctrl-C signal every process of the role; the role itself ends the child."""
     assert isolated("terminated") == "still there"
 
 
-def test_a_process_that_died_between_two_calls_costs_none(isolated: Isolated[str]) -> None:
+def test_child_killed_between_calls_is_replaced(isolated: Isolated[str]) -> None:
     pid = int(isolated("well"))
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not isolated._process.is_alive(), "the child to be gone")
     assert int(isolated("well")) != pid
 
 
-def test_no_core_file_holds_a_patient(isolated: Isolated[str]) -> None:
+def test_child_writes_no_core_file(isolated: Isolated[str]) -> None:
     assert isolated("core") == "(0, 0)"
 
 
-def test_closing_ends_the_process() -> None:
+def test_close_ends_the_child_process() -> None:
     made = Isolated(behave)
     pid = int(made("well"))
     made.close()
@@ -145,27 +145,27 @@ def test_closing_ends_the_process() -> None:
         os.kill(pid, 0)
 
 
-def test_what_another_thread_waits_for_can_be_ended() -> None:
+def test_interrupt_ends_the_call_of_another_thread() -> None:
     made = Isolated(behave, limit_s=30)
     assert made("well")
     with ThreadPoolExecutor(1) as thread:
         call = thread.submit(made, "loop")
         began = time.monotonic()
         made.interrupt()
-        with pytest.raises(Transient, match="not waited for"):
+        with pytest.raises(Transient, match="closed in the middle"):
             call.result()
     assert time.monotonic() - began < 10
     assert not made._process.is_alive()
     made.close()
 
 
-def test_nothing_lives_on_that_was_started_meanwhile() -> None:
+def test_child_started_during_an_interrupt_is_ended() -> None:
     left = Left()
     made = Isolated(left)
     os.kill(int(made()), signal.SIGKILL)
     wait_until(lambda: not made._process.is_alive(), "the child to be gone")
     left.leave.append(made.interrupt)
-    with pytest.raises(Transient, match="not waited for"):
+    with pytest.raises(Transient, match="closed in the middle"):
         made()
     assert not made._process.is_alive()
     made.close()

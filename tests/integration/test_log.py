@@ -1,4 +1,4 @@
-"""What libraries say of data sets reaches no log, whatever is imported when."""
+"""Messages of libraries about data sets reach no log, in any order of imports."""
 
 import logging
 import subprocess
@@ -18,7 +18,7 @@ Dataset().AffectedSOPInstanceUID = {SECRET!r}
 logging.getLogger("pynetdicom.anything").error({SECRET!r})
 logging.getLogger("highdicom").warning({SECRET!r})
 warnings.warn({SECRET!r})
-logging.getLogger("appliance").error("ours is heard")
+logging.getLogger("appliance").error("own message")
 """
 
 
@@ -30,29 +30,29 @@ logging.getLogger("appliance").error("ours is heard")
         "hush_libraries()",  # the other verbs
     ],
 )
-def test_libraries_that_are_imported_later_are_hushed(before: str) -> None:
+def test_libraries_imported_after_the_set_up_are_hushed(before: str) -> None:
     done = subprocess.run([sys.executable, "-c", START + before + SAY], capture_output=True, text=True, check=True)
     assert SECRET not in done.stdout + done.stderr
-    assert "ours is heard" in done.stderr
+    assert "own message" in done.stderr
 
 
-def say_it() -> None:
+def warn_with_a_name() -> None:
     from pydicom.dataset import Dataset
 
     Dataset().AffectedSOPInstanceUID = SECRET
-    logging.getLogger("appliance").error("ours is heard")
+    logging.getLogger("appliance").error("own message")
 
 
-def test_the_process_that_reads_instances_says_no_name(capfd: pytest.CaptureFixture[str]) -> None:
-    isolated = Isolated(say_it)
+def test_child_process_logs_no_patient_name(capfd: pytest.CaptureFixture[str]) -> None:
+    isolated = Isolated(warn_with_a_name)
     isolated()
     isolated.close()
     said = capfd.readouterr().err
-    assert "ours is heard" in said
+    assert "own message" in said
     assert SECRET not in said
 
 
-def test_the_warning_that_is_hushed_is_given() -> None:
-    """The judge is awake."""
+def test_libraries_warn_where_they_are_not_hushed() -> None:
+    """Without this, the tests above would pass for a library that never warns."""
     done = subprocess.run([sys.executable, "-W", "always", "-c", SAY], capture_output=True, text=True, check=True)
     assert done.stderr.count(SECRET) > 2

@@ -1,4 +1,4 @@
-"""The analyse role has the next radiographs decoded while it works on these."""
+"""Decoding of the next radiographs while the analyse role works on the current ones."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import wait
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
 from sqlalchemy import select
 
 from appliance.dicom.part10 import part10_bytes
 from appliance.domain.job import Settling, State
 from appliance.domain.received import Received
-from appliance.service.analyser import Analyser, Kept
-from appliance.service.instance_reader import Examined, Headers, Reader
+from appliance.service.analyser import Analyser
+from appliance.service.examined_instance import Examined
+from appliance.service.instance_reader import HeaderReader
 from appliance.service.isolation import Isolated
 from appliance.service.pipeline_assembly import pipeline_of
+from appliance.service.rejection_notes import RejectionNotes
+from appliance.service.spool_reader import SpooledInstance, SpoolReader
 from appliance.storage.database import open_database
 from appliance.storage.instances import AnalysisQueue, keep_instance
 from appliance.storage.spool import FileSpool
@@ -28,93 +31,103 @@ from tests.integration.test_batches import CONFIG, DEADLY, examine_or_die
 from tests.support.profiles import renderer
 
 
-@dataclass(frozen=True)
-class Counted:
-    """Loads a file, and leaves beside it how often."""
+class CountingSpool(FileSpool):
+    """A spool that writes down each read of an instance, also in the child process."""
 
-    file: Path
+    def get(self, digest: str) -> bytes:
+        with (self._root / f"{digest}.reads").open("a") as reads:
+            reads.write("x")
+        return super().get(digest)
 
-    def __call__(self) -> bytes:
-        with self.file.with_suffix(".times").open("a") as times:
-            times.write("x")
-        return self.file.read_bytes()
+    def reads(self, digest: str) -> int:
+        return len((self._root / f"{digest}.reads").read_text())
 
-    @property
-    def times(self) -> int:
-        return len(self.file.with_suffix(".times").read_text())
+
+def wrist(number: int) -> Dataset:
+    return instance_from_phantom(phantom("wrist", number, True))
 
 
 @pytest.fixture
-def reader() -> Iterator[Reader]:
-    made = Reader(pipeline_of(CONFIG))
+def spool(tmp_path: Path) -> CountingSpool:
+    return CountingSpool(tmp_path / "spool")
+
+
+@pytest.fixture
+def reader(spool: CountingSpool) -> Iterator[SpoolReader]:
+    made = SpoolReader(pipeline_of(CONFIG), spool)
     yield made
     made.close()
 
 
 @pytest.fixture
-def loads(tmp_path: Path) -> list[Counted]:
-    made = [Counted(tmp_path / f"{number}.dcm") for number in range(5)]
-    for number, load in enumerate(made):
-        load.file.write_bytes(part10_bytes(instance_from_phantom(phantom("wrist", number, True))))
-    return made
+def instances(spool: CountingSpool) -> list[SpooledInstance]:
+    return [SpooledInstance(spool.put(part10_bytes(wrist(number))), "ROOM1") for number in range(5)]
 
 
-def test_what_is_expected_is_read_once_whenever_it_is_asked_for(reader: Reader, loads: list[Counted]) -> None:
-    first, second, third, fourth, fifth = ((load, "ROOM1") for load in loads)
-    reader.look_ahead([first, second])
-    wait(reader._ahead.values())
-    assert [reader.read_ahead(*i) is not None for i in (first, second, third)] == [True, True, False]
-    uids = [reader.examine(*i).header.sop_instance_uid for i in (first, second)]
+def test_instance_decoded_ahead_is_read_once_in_any_order(
+    reader: SpoolReader, spool: CountingSpool, instances: list[SpooledInstance]
+) -> None:
+    first, second, third, fourth, fifth = instances
+    reader.decode_ahead([first, second])
+    wait(reader._begun.values())
+    assert [reader.decoded(i) is not None for i in (first, second, third)] == [True, True, False]
+    uids = [reader.examine_spooled(i).header.sop_instance_uid for i in (first, second)]
     assert len(set(uids)) == 2
-    reader.look_ahead([third, fourth])
-    assert reader.examine(*fifth).radiograph  # another came first
-    assert reader.examine(*third).radiograph
-    assert reader.examine(*fourth).radiograph
-    assert [load.times for load in loads] == [1] * 5
-    assert not reader._ahead
+    reader.decode_ahead([third, fourth])
+    assert reader.examine_spooled(fifth).radiograph  # one that was not expected comes first
+    assert reader.examine_spooled(third).radiograph
+    assert reader.examine_spooled(fourth).radiograph
+    assert [spool.reads(i.digest) for i in instances] == [1] * 5
+    assert not reader._begun
     assert os.fstat(reader._examine._memory).st_size == 0
 
 
-def test_what_is_expected_no_longer_is_forgotten(reader: Reader, loads: list[Counted]) -> None:
-    first, second = ((load, "ROOM1") for load in loads[:2])
-    reader.look_ahead([first])
-    wait(reader._ahead.values())
-    reader.look_ahead([second])
-    assert reader.read_ahead(*first) is None
-    assert list(reader._ahead) == [second]
+def test_instance_that_does_not_come_next_any_more_is_forgotten(
+    reader: SpoolReader, instances: list[SpooledInstance]
+) -> None:
+    first, second = instances[:2]
+    reader.decode_ahead([first])
+    wait(reader._begun.values())
+    reader.decode_ahead([second])
+    assert reader.decoded(first) is None
+    assert list(reader._begun) == [second]
 
 
-def test_what_ends_the_process_before_its_turn_is_told_in_its_turn(reader: Reader, loads: list[Counted]) -> None:
+def test_instance_that_ended_the_decoder_ahead_gets_its_reason_in_its_turn(
+    reader: SpoolReader, spool: CountingSpool, instances: list[SpooledInstance]
+) -> None:
     reader._examine.close()
     reader._examine = Isolated(examine_or_die)
-    ds = instance_from_phantom(phantom("wrist", 9, True))
+    ds = wrist(9)
     ds.ImageComments = DEADLY.decode()
-    loads[0].file.write_bytes(part10_bytes(ds))
-    deadly, good, better = ((load, "ROOM1") for load in loads[:3])
-    reader.look_ahead([deadly, good])
-    assert reader.examine(*better).radiograph
-    said = reader.examine(*deadly).reason
-    assert said
-    assert said.code == "decoder_died"
-    assert reader.examine(*good).radiograph
+    deadly = SpooledInstance(spool.put(part10_bytes(ds)), "ROOM1")
+    reader.decode_ahead([deadly, instances[1]])
+    assert reader.examine_spooled(instances[2]).radiograph
+    reason = reader.examine_spooled(deadly).reason
+    assert reason
+    assert reason.code == "decoder_died"
+    assert reader.examine_spooled(instances[1]).radiograph
 
 
-def test_nobody_waits_at_the_end_for_what_was_expected(loads: list[Counted]) -> None:
-    made = Reader(pipeline_of(CONFIG))
-    made._examine.close()
-    made._examine = Isolated(never)
-    made.look_ahead([(load, "") for load in loads])
+def test_close_does_not_wait_for_instances_that_were_begun(
+    spool: CountingSpool, instances: list[SpooledInstance]
+) -> None:
+    reader = SpoolReader(pipeline_of(CONFIG), spool)
+    reader._examine.close()
+    reader._examine = Isolated(never)
+    reader.decode_ahead(instances)
     began = time.monotonic()
-    made.close()
-    assert time.monotonic() - began < 10
+    reader.close()
+    assert time.monotonic() - began < 60  # a hang detector: the calls would never end
 
 
 def never(*_: object) -> Examined:
+    """Never return."""
     while True:
         pass
 
 
-def test_the_next_one_is_begun_and_then_taken(tmp_path: Path) -> None:
+def test_analyser_decodes_the_next_instance_ahead_and_then_analyses_it(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"state_dir": tmp_path})
     engine, spool = open_database(config.database), FileSpool(config.spool_dir)
     digests = []
@@ -132,18 +145,18 @@ def test_the_next_one_is_begun_and_then_taken(tmp_path: Path) -> None:
                 calling_ae_title="ROOM1",
             ),
         )
-    reader, headers = Reader(pipeline_of(config)), Headers(config.analyse)
-    analyser = Analyser(
-        engine, AnalysisQueue(engine, "me"), spool, reader, headers, renderer((), spool.put), Settling()
-    )
-    begun = []
+    queue = AnalysisQueue(engine, "me")
+    reader, headers = SpoolReader(pipeline_of(config), spool), HeaderReader(config.analyse)
+    notes = RejectionNotes(queue, spool, headers, Settling())
+    analyser = Analyser(engine, queue, reader, renderer((), spool.put), notes, settling=Settling())
+    begun: list[SpooledInstance] = []
     try:
         while analyser.step():
-            begun += reader._ahead
+            begun += reader._begun
     finally:
         reader.close()
         headers.close()
-    assert begun == [(Kept(spool, digest), "ROOM1") for digest in digests[1:]]
+    assert begun == [SpooledInstance(digest, "ROOM1") for digest in digests[1:]]
     with engine.connect() as c:
         assert c.execute(select(analyses.c.state)).scalars().all() == [State.DONE] * 3
     engine.dispose()

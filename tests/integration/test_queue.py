@@ -1,6 +1,5 @@
 """Leases on a real SQLite file: who dies, who hangs, who comes late."""
 
-import pickle
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,13 +15,11 @@ from appliance.domain.job import Backoff, Event, ImpossibleTransition, State
 from appliance.domain.reason import ReasonCode
 from appliance.domain.received import Received
 from appliance.errors import Transient
-from appliance.service.analyser import Kept
 from appliance.storage.database import open_database, readers
 from appliance.storage.deliveries import Outgoing
 from appliance.storage.instances import keep_instance
 from appliance.storage.queue import Queue
 from appliance.storage.results import latest_result, record_result
-from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, deliveries, instances, results
 from tests.support.results import result
 from tests.support.sources import source
@@ -221,7 +218,7 @@ def test_a_newer_result_takes_the_place_of_what_waits(engine: Engine, queue: Que
     assert latest_result(engine, "2.25.0") is None
 
 
-def test_what_comes_next_can_be_seen_and_stays_free(engine: Engine, queue: Queue, tmp_path: Path) -> None:
+def test_what_comes_next_can_be_seen_and_stays_free(engine: Engine, queue: Queue) -> None:
     assert queue.peek() == []
     for number in (1, 2, 3):
         keep_instance(engine, received(number))
@@ -230,7 +227,3 @@ def test_what_comes_next_can_be_seen_and_stays_free(engine: Engine, queue: Queue
     assert (first.job_id, queue.peek()) == (1, [2])
     assert [lease.job_id for lease in queue.lease(most=2)] == [2, 3]
     assert queue.peek() == []
-    spool = FileSpool(tmp_path / "spool")
-    expected = Kept(spool, spool.put(b"an instance"))
-    assert Kept(spool, expected.digest) == expected != Kept(spool, "0" * 64)
-    assert pickle.loads(pickle.dumps(expected))() == b"an instance"

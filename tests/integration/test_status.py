@@ -20,6 +20,7 @@ from appliance.domain.notice import Notice, Subject
 from appliance.domain.reason import ReasonCode
 from appliance.domain.received import Received
 from appliance.domain.result import Result
+from appliance.domain.roles import ROLES
 from appliance.errors import Transient
 from appliance.gpu import GpuFigures, write_figures
 from appliance.status.app import create_app
@@ -74,7 +75,7 @@ def client(engine: Engine, config: Configuration) -> FlaskClient:
 
 
 def all_roles_beat(engine: Engine) -> None:
-    for role in ("receive", "analyse", "deliver", "status"):
+    for role in ROLES:
         record_heartbeat(engine, role, now(), f"{role} works")
 
 

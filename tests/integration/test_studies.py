@@ -1,4 +1,4 @@
-"""When a study is reported on, with what, and what a late radiograph makes of it."""
+"""Reports of studies: when they are due, their radiographs, and their revisions."""
 
 import hashlib
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from appliance.domain.job import Event, Settling
 from appliance.domain.received import Received
 from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
-from appliance.service.instance_reader import examine
+from appliance.service.examined_instance import examine
 from appliance.service.reporter import Reporter
 from appliance.service.withdrawal import withdraw
 from appliance.storage.database import open_database
@@ -40,7 +40,7 @@ DESTINATIONS = (
 
 
 class HeaderReader:
-    """What the reporter needs of a reader, in this process."""
+    """Reads headers in this process instead of a child."""
 
     def source(self, load, calling_ae_title=""):  # type: ignore[no-untyped-def]
         return examine(load, calling_ae_title, Analyse()).source
@@ -110,9 +110,7 @@ def sent(engine: Engine) -> list[tuple[str, str, str]]:
     return [(row.kind, row.state, row.code) for row in rows]
 
 
-def test_two_views_make_one_report_and_a_late_one_its_revision(
-    engine: Engine, spool: FileSpool, reporter: Reporter
-) -> None:
+def test_late_radiograph_makes_a_revision_of_the_report(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
     views = [view(1), view(2), view(3)]
     for ds in views[:2]:
         received(engine, spool, ds)
@@ -140,7 +138,7 @@ def test_two_views_make_one_report_and_a_late_one_its_revision(
     ]
 
 
-def test_a_radiograph_that_is_analysed_anew_is_reported_once(
+def test_radiograph_analysed_twice_is_reported_with_its_newest_result(
     engine: Engine, spool: FileSpool, reporter: Reporter
 ) -> None:
     received(engine, spool, view(1))
@@ -153,7 +151,7 @@ def test_a_radiograph_that_is_analysed_anew_is_reported_once(
     assert made and [r.findings[0].probability for r in made.results] == [0.1]
 
 
-def test_a_study_waits_until_it_has_settled_but_not_for_ever(
+def test_study_is_due_after_settling_or_after_the_longest_wait(
     engine: Engine, spool: FileSpool, reporter: Reporter
 ) -> None:
     calm = Settling(settle_s=60, longest_s=100)
@@ -173,7 +171,9 @@ def test_a_study_waits_until_it_has_settled_but_not_for_ever(
     assert 25 < due_in() <= 30
 
 
-def test_a_study_waits_for_what_came_before_it_was_due(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
+def test_study_waits_for_a_radiograph_received_before_it_was_due(
+    engine: Engine, spool: FileSpool, reporter: Reporter
+) -> None:
     received(engine, spool, view(1))
     received(engine, spool, view(2))
     answered(engine, result(view(1)), Settling(settle_s=0.05))
@@ -187,7 +187,7 @@ def test_a_study_waits_for_what_came_before_it_was_due(engine: Engine, spool: Fi
     assert made and len(made.results) == 2
 
 
-def test_a_new_result_takes_the_study_out_of_whose_hands_it_is(engine: Engine, spool: FileSpool) -> None:
+def test_new_result_ends_the_lease_of_its_study(engine: Engine, spool: FileSpool) -> None:
     received(engine, spool, view(1))
     answered(engine, result(view(1)))
     queue = StudyQueue(engine, "me")
@@ -198,28 +198,30 @@ def test_a_new_result_takes_the_study_out_of_whose_hands_it_is(engine: Engine, s
         pass
 
 
-def test_a_report_never_speaks_of_two_patients(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
+def test_report_of_a_study_with_two_patients_covers_the_newest_patient(
+    engine: Engine, spool: FileSpool, reporter: Reporter
+) -> None:
     for number, patient in enumerate(("P-1", "", "P-2"), 1):
         ds = view(number, patient)
         received(engine, spool, ds)
         answered(engine, result(ds), patient=patient)
     assert reporter.step()
     made = report(engine)
-    assert made and [r.sop_instance_uid for r in made.results] == ["1.2.3.9.2", "1.2.3.9.3"], "one names nobody"
-    (note,) = said(engine, spool)
+    assert made and [r.sop_instance_uid for r in made.results] == ["1.2.3.9.2", "1.2.3.9.3"], (
+        "a radiograph without a patient is kept"
+    )
+    (note,) = queued_messages(engine, spool)
     assert "1 of 3 radiographs name another patient" in note
 
 
-def said(engine: Engine, spool: FileSpool) -> list[str]:
-    """Texts of the messages for the RIS that are still to go."""
+def queued_messages(engine: Engine, spool: FileSpool) -> list[str]:
+    """Return the queued ORU messages."""
     with engine.connect() as c:
         due = (deliveries.c.kind == "oru") & (deliveries.c.state == "queued")
         return [spool.get(row.digest).decode() for row in c.execute(select(deliveries).where(due))]
 
 
-def test_a_late_view_leaves_out_nothing_that_retention_has_removed(
-    engine: Engine, spool: FileSpool, reporter: Reporter
-) -> None:
+def test_revision_keeps_a_radiograph_removed_by_retention(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
     received(engine, spool, view(1))
     answered(engine, result(view(1), finding(0.9)))
     assert reporter.step()
@@ -238,7 +240,7 @@ def test_a_late_view_leaves_out_nothing_that_retention_has_removed(
     ]
 
 
-def test_a_correction_stops_the_report_of_what_it_corrects(
+def test_correction_stops_the_report_of_the_corrected_radiograph(
     engine: Engine, spool: FileSpool, reporter: Reporter
 ) -> None:
     received(engine, spool, view(1))
@@ -250,7 +252,7 @@ def test_a_correction_stops_the_report_of_what_it_corrects(
     assert {(state, code) for _, state, code in sent(engine)} == {("dropped", "superseded")}
 
 
-def test_a_radiograph_that_has_moved_is_no_more_in_its_former_study(
+def test_radiograph_moved_to_another_study_leaves_the_first_one(
     engine: Engine, spool: FileSpool, reporter: Reporter
 ) -> None:
     for number in (1, 2):
@@ -266,7 +268,7 @@ def test_a_radiograph_that_has_moved_is_no_more_in_its_former_study(
     assert present and [r.sop_instance_uid for r in present.results] == ["1.2.3.9.1"]
 
 
-def test_bytes_that_are_gone_cost_no_report(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
+def test_radiograph_removed_by_retention_is_reported(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
     received(engine, spool, view(1))
     answered(engine, result(view(1)))
     for path in spool._root.rglob("*"):
@@ -276,7 +278,7 @@ def test_bytes_that_are_gone_cost_no_report(engine: Engine, spool: FileSpool, re
     assert sent(engine) == [("summary", "queued", ""), ("sr", "queued", ""), ("oru", "queued", "")]
 
 
-def test_a_positive_study_updates_its_order_where_the_site_flags_so(engine: Engine, spool: FileSpool) -> None:
+def test_positive_study_raises_the_priority_of_its_order(engine: Engine, spool: FileSpool) -> None:
     ris = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1, flag="omi", character_set="8859/1")
     queue = StudyQueue(engine, "me", most_attempts=3)
     reporter = Reporter(engine, queue, spool, HeaderReader(), renderer((ris,), spool.put))  # type: ignore[arg-type]
@@ -300,7 +302,7 @@ def flagging(engine: Engine, spool: FileSpool, ris: Hl7Destination = RIS) -> Rep
 
 
 def reported(engine: Engine, spool: FileSpool, reporter: Reporter, *said: tuple[float, str]) -> None:
-    """A radiograph of that accession number comes with that answer, and is reported on."""
+    """Receive, analyse and report on a radiograph for each pair of probability and accession number."""
     for probability, accession_number in said:
         ds = view(1, f"P-{accession_number}")
         ds.AccessionNumber = accession_number
@@ -317,7 +319,7 @@ def reported(engine: Engine, spool: FileSpool, reporter: Reporter, *said: tuple[
 
 
 def orders_sent(engine: Engine, spool: FileSpool) -> list[tuple[str, str]]:
-    """Filler number and priority of each update that is still to go, as if they had gone."""
+    """Return filler number and priority of each queued order update, and mark them delivered."""
     with engine.begin() as c:
         which = deliveries.c.kind.in_(["order", "order_withdrawal"]) & (deliveries.c.state == "queued")
         rows = c.execute(select(deliveries).where(which).order_by(deliveries.c.id)).all()
@@ -326,7 +328,7 @@ def orders_sent(engine: Engine, spool: FileSpool) -> list[tuple[str, str]]:
     return [(fields[1], fields[5].strip("^")) for fields in messages]
 
 
-def test_an_order_that_is_flagged_no_more_gets_its_usual_priority_once(engine: Engine, spool: FileSpool) -> None:
+def test_order_no_longer_flagged_gets_its_usual_priority_once(engine: Engine, spool: FileSpool) -> None:
     reporter = flagging(engine, spool)
     for probability, orders in (
         (0.1, []),
@@ -339,9 +341,7 @@ def test_an_order_that_is_flagged_no_more_gets_its_usual_priority_once(engine: E
         assert orders_sent(engine, spool) == orders
 
 
-def test_what_was_never_raised_is_not_lowered_and_what_did_not_arrive_is_said_again(
-    engine: Engine, spool: FileSpool
-) -> None:
+def test_priority_update_that_never_left_is_not_taken_back(engine: Engine, spool: FileSpool) -> None:
     reporter = flagging(engine, spool)
     reported(engine, spool, reporter, (0.87, "A1"), (0.1, "A1"))
     assert orders_sent(engine, spool) == [], "the first update was dropped before it left"
@@ -351,7 +351,7 @@ def test_what_was_never_raised_is_not_lowered_and_what_did_not_arrive_is_said_ag
     assert orders_sent(engine, spool) == [("A1", "R")], "the first of the two was dropped before it left"
 
 
-def test_the_order_that_was_raised_is_lowered_and_not_its_correction(engine: Engine, spool: FileSpool) -> None:
+def test_usual_priority_goes_to_the_order_that_was_raised(engine: Engine, spool: FileSpool) -> None:
     reporter = flagging(engine, spool)
     reported(engine, spool, reporter, (0.87, "A1"))
     assert orders_sent(engine, spool) == [("A1", "S")]
@@ -361,7 +361,7 @@ def test_the_order_that_was_raised_is_lowered_and_not_its_correction(engine: Eng
     assert orders_sent(engine, spool) == [("A2", "R")]
 
 
-def test_a_site_that_names_no_usual_priority_has_none_taken_back(engine: Engine, spool: FileSpool) -> None:
+def test_site_without_a_usual_priority_gets_no_update_back(engine: Engine, spool: FileSpool) -> None:
     reporter = flagging(engine, spool, RIS.model_copy(update={"usual_priority": None}))
     for probability, orders in ((0.87, [("A1", "S")]), (0.1, [])):
         reported(engine, spool, reporter, (probability, "A1"))
@@ -369,7 +369,7 @@ def test_a_site_that_names_no_usual_priority_has_none_taken_back(engine: Engine,
 
 
 @pytest.mark.parametrize("revised", [False, True])
-def test_a_withdrawal_takes_the_priority_back_once(
+def test_withdrawal_takes_the_priority_back_once(
     revised: bool, engine: Engine, spool: FileSpool, tmp_path: Path
 ) -> None:
     reporter = flagging(engine, spool)
@@ -384,10 +384,10 @@ def test_a_withdrawal_takes_the_priority_back_once(
     assert orders_sent(engine, spool) == []
 
 
-def test_a_priority_that_cannot_be_taken_back_holds_up_no_withdrawal(
+def test_withdrawal_goes_out_without_the_priority_of_an_unnamed_order(
     engine: Engine, spool: FileSpool, tmp_path: Path
 ) -> None:
-    """The last report's newest radiograph names no order."""
+    """The newest radiograph of the last report names no order."""
     reporter = flagging(engine, spool)
     reported(engine, spool, reporter, (0.87, "A1"))
     late = view(2, "P-A1")
@@ -402,10 +402,10 @@ def test_a_priority_that_cannot_be_taken_back_holds_up_no_withdrawal(
     assert sent(engine)[-2:] == [("oru_withdrawal", "queued", ""), ("order_withdrawal", "parked", "no_order")]
 
 
-def test_each_patient_who_was_told_of_is_told_of_the_withdrawal(
+def test_withdrawal_goes_out_for_each_reported_patient(
     engine: Engine, spool: FileSpool, reporter: Reporter, tmp_path: Path
 ) -> None:
-    """The radiograph was somebody else's, was corrected, and then all of it is taken back."""
+    """A radiograph is reported for a wrong patient, then for the right one; then the study is withdrawn."""
     for patient in ("WRONG", "RIGHT"):
         received(engine, spool, view(1, patient))
         answered(engine, result(view(1, patient)), patient=patient)
@@ -425,4 +425,6 @@ def test_each_patient_who_was_told_of_is_told_of_the_withdrawal(
     answered(engine, result(view(2, "RIGHT")), patient="RIGHT")
     assert reporter.step()
     made = report(engine)
-    assert made and [r.sop_instance_uid for r in made.results] == ["1.2.3.9.2"], "what was withdrawn stays so"
+    assert made and [r.sop_instance_uid for r in made.results] == ["1.2.3.9.2"], (
+        "a withdrawn result is not reported again"
+    )

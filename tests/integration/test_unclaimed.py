@@ -1,4 +1,4 @@
-"""Files of the spool whose writer never came to refer to them go in the end, and no others."""
+"""Unclaimed files of the spool are removed in the end: their writer died before a row referred to them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ with queue.ending(lease, Event.FINISH) as c:
 
 
 def cut_off(folder: Path) -> None:
-    """An analysis whose answers are in the spool, and whose transaction never comes to its end."""
+    """Kill an analysis with its artefacts in the spool before its transaction ends."""
     done = subprocess.run([sys.executable, "-c", CUT, str(folder)], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
 
@@ -71,7 +71,7 @@ def swept(engine: Engine, spool: FileSpool, days: float = DAYS) -> int:
 
 
 def written_ago(folder: Path, days: float) -> None:
-    """As if everything in the spool had been written so long ago."""
+    """Set the age of every file in the spool."""
     for path in (folder / "spool").rglob("*"):
         if path.is_file():
             os.utime(path, (0, time.time() - days * DAY_S))
@@ -82,7 +82,7 @@ def in_use_for(engine: Engine, days: float) -> None:
         c.execute(update(instances).values(received_at=now() - timedelta(days=days)))
 
 
-def test_what_was_rendered_before_a_cut_goes_and_what_is_claimed_stays(
+def test_files_of_an_interrupted_transaction_are_removed_and_claimed_files_stay(
     engine: Engine, spool: FileSpool, tmp_path: Path
 ) -> None:
     assert keep_instance(engine, received(spool, "one"))
@@ -115,7 +115,7 @@ def test_what_was_rendered_before_a_cut_goes_and_what_is_claimed_stays(
     assert files(tmp_path / "spool") == 5
 
 
-def test_no_table_is_read_as_a_whole(
+def test_pruning_scans_no_table(
     engine: Engine, spool: FileSpool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They only grow, and the receiver asks every minute; more lies in the folder than one query asks for."""
@@ -137,7 +137,7 @@ def test_no_table_is_read_as_a_whole(
     assert not [step for step in steps if step.startswith("SCAN")]
 
 
-def test_however_short_the_days_are_a_lease_is_shorter(engine: Engine, spool: FileSpool, tmp_path: Path) -> None:
+def test_young_file_stays_however_short_the_retention(engine: Engine, spool: FileSpool, tmp_path: Path) -> None:
     keep_instance(engine, received(spool, "one"))
     spool.put(b"rendered, and its row is about to be written")
     in_use_for(engine, 100)
@@ -147,7 +147,7 @@ def test_however_short_the_days_are_a_lease_is_shorter(engine: Engine, spool: Fi
     assert swept(engine, spool, 0.001) == 1
 
 
-def test_what_is_kept_again_is_young_again(engine: Engine, spool: FileSpool, tmp_path: Path) -> None:
+def test_file_that_is_kept_again_counts_as_new(engine: Engine, spool: FileSpool, tmp_path: Path) -> None:
     """The same bytes come while the orphan of an earlier writer is due: their row is not there yet."""
     keep_instance(engine, received(spool, "one"))
     in_use_for(engine, 100)
@@ -164,7 +164,7 @@ def test_what_is_kept_again_is_young_again(engine: Engine, spool: FileSpool, tmp
 
 
 @pytest.mark.parametrize("days", [None, 10])
-def test_what_is_older_than_the_database_is_not_its_own(
+def test_file_older_than_the_database_stays(
     days: float | None, engine: Engine, spool: FileSpool, tmp_path: Path
 ) -> None:
     """A new database over an old spool: a database_url that was mistyped must not cost a radiograph."""
@@ -178,7 +178,7 @@ def test_what_is_older_than_the_database_is_not_its_own(
     assert files(tmp_path / "spool") == before
 
 
-def test_what_was_pruned_and_comes_to_lie_there_again_is_not_claimed(
+def test_file_written_again_after_pruning_without_its_row_is_removed(
     engine: Engine, spool: FileSpool, tmp_path: Path
 ) -> None:
     """Killed after the file was kept, and before the row said that it is there again."""
@@ -194,7 +194,7 @@ def test_what_was_pruned_and_comes_to_lie_there_again_is_not_claimed(
     assert files(tmp_path / "spool") == 0
 
 
-def test_the_role_looks_at_one_folder_after_the_other(tmp_path: Path) -> None:
+def test_receive_role_prunes_one_folder_after_the_other(tmp_path: Path) -> None:
     config = Configuration(state_dir=tmp_path, receive=Receive(port=0))
     engine = open_database(config.database)
     role = ReceiveRole(config, engine)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.service.roles.start import ROLES
+from appliance.domain.roles import ROLES
 from tests.support.peers import Peer
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""Destinations as a site would write them into its configuration."""
+"""Configured destinations of a site, and the renderer of their artefacts."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from appliance.service.artefacts import Put, Renderer
 
 
 def hl7(**settings: Any) -> Hl7Destination:
-    """A RIS; `settings` are keys of its table."""
+    """Configure a RIS; `settings` are keys of its table."""
     own = {"sending_facility": "XRAY", "receiving_application": "RIS", "receiving_facility": "HOSP"}
     where = {"kind": "hl7", "name": "RIS", "host": "127.0.0.1", "port": 2575}
     return Hl7Destination.model_validate(where | own | settings)
 
 
 def fhir(**settings: Any) -> FhirDestination:
-    """A FHIR server; `settings` are keys of its table."""
+    """Configure a FHIR server; `settings` are keys of its table."""
     return FhirDestination.model_validate(
         {"kind": "fhir", "name": "FHIR", "base_url": "http://127.0.0.1/R4"} | settings
     )
 
 
 def renderer(destinations: Sequence[DestinationConfig], put: Put) -> Renderer:
-    """A renderer for `destinations` that draws on the CPU."""
+    """Make a renderer for `destinations` that draws on the CPU."""
     return Renderer(destinations=destinations, put=put, draw=draw_heats)

@@ -1,4 +1,4 @@
-"""Results as the analysis would make them."""
+"""Results of radiographs and studies, as the analysis makes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROVENANCE = Provenance(
 
 
 def finding(probability: float = 0.87, **changes: object) -> Finding:
-    """A wrist; 0.87 is positive, 0.4 in doubt, 0.1 negative."""
+    """Make the finding of a wrist: 0.87 is positive, 0.4 in doubt, 0.1 negative."""
     made = Finding(
         site=Site.WRIST,
         laterality=Laterality.LEFT,
@@ -39,7 +39,7 @@ def finding(probability: float = 0.87, **changes: object) -> Finding:
 
 
 def result(source: Dataset, *findings: Finding, caveats: tuple[str, ...] = ()) -> Result:
-    """A result with `findings` for `source`; one positive wrist if none are given."""
+    """Make the result of `source` with `findings`; with one positive wrist if none are given."""
     return Result(
         sop_instance_uid=str(source.SOPInstanceUID),
         study_instance_uid=str(source.StudyInstanceUID),
@@ -52,20 +52,20 @@ def result(source: Dataset, *findings: Finding, caveats: tuple[str, ...] = ()) -
 
 
 def study(*results: Result, **changes: object) -> StudyResult:
-    """The first report of the study of `results`."""
+    """Make the first result of a study from those of its radiographs."""
     last = results[-1]
     made = StudyResult(study_instance_uid=last.study_instance_uid, created_at=last.created_at, results=results)
     return replace(made, **changes)  # type: ignore[arg-type]  # the caller's names are the fields'
 
 
 def revised(given: StudyResult) -> StudyResult:
-    """The next report of the same study."""
+    """Make the next revision of a study's result."""
     before = Predecessor(revision=given.revision, pack_digest=given.provenance.pack_digest)
     return replace(given, revision=given.revision + 1, predecessor=before)
 
 
 def unanalysed(source: Dataset) -> Result:
-    """A result that says why there is none."""
+    """Make the result of a radiograph that was not analysed."""
     return Result(
         sop_instance_uid=str(source.SOPInstanceUID),
         study_instance_uid=str(source.StudyInstanceUID),

@@ -1,4 +1,4 @@
-"""What stands on an answer beside it, and what keeps a chest from getting one."""
+"""Caveats of a result, and the refusal of a chest."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ SPEC = ClassifierSpec(site="wrist", file=Path("w"), scale=1.0, offset=0.0, doubt
 SITES = ("wrist", "shoulder", "spine")
 
 
-class Sees(Runner):
-    """Finds the given sites, one beside the other, and tells of hardware and cast."""
+class FixedLocaliser(Runner):
+    """A localiser that finds the given sites side by side, with the given flags for hardware and cast."""
 
     inputs = outputs = ()
 
@@ -40,8 +40,8 @@ class Sees(Runner):
         return {"heat": heat, "box": box, "flags": np.array([self._flags], np.float32)}
 
 
-class Says(Runner):
-    """One logit, and a map whose heat lies in one place or everywhere."""
+class FixedClassifier(Runner):
+    """A classifier with one logit, and a heat map that is hot in one place or everywhere."""
 
     inputs = outputs = ()
 
@@ -65,8 +65,8 @@ def caveats(
     spec = LocaliserSpec(file=Path("l"), sites=SITES, score_threshold=0.5, flags=("hardware", "cast"))
     pipeline = Pipeline(
         preprocessor=ReferencePreprocessor(),
-        localiser=Localiser(Sees(*(sites or ("wrist",)), flags=flags), spec),
-        classifiers={Site.WRIST: Classifier(Says(logit, diffuse=diffuse), SPEC)},
+        localiser=Localiser(FixedLocaliser(*(sites or ("wrist",)), flags=flags), spec),
+        classifiers={Site.WRIST: Classifier(FixedClassifier(logit, diffuse=diffuse), SPEC)},
         provenance=REAL,
         rules=rules or Analyse(),
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
@@ -77,35 +77,35 @@ def caveats(
     return (result.not_analysed.code,) if result.not_analysed else result.caveats
 
 
-def test_an_ordinary_film_has_none() -> None:
+def test_ordinary_radiograph_has_no_caveat() -> None:
     assert caveats(body_part_examined="WRIST") == ()
 
 
 @pytest.mark.parametrize(
     ("flags", "seen"), [((0.5, 0.49), ["hardware"]), ((0.1, 0.9), ["cast"]), ((0.9, 0.9), ["hardware", "cast"])]
 )
-def test_hardware_and_casts_are_told(flags: tuple[float, float], seen: list[str]) -> None:
+def test_hardware_and_casts_make_caveats(flags: tuple[float, float], seen: list[str]) -> None:
     assert [c.split()[0] for c in caveats(flags=flags)] == seen
 
 
-def test_a_mobile_film_is_told() -> None:
+def test_mobile_radiograph_makes_a_caveat() -> None:
     rules = Analyse(mobile=Origins(stations=("PORT*",)))
-    assert caveats(rules=rules, station_name="PORT2") == ("mobile film: not what the engines were measured on",)
+    assert caveats(rules=rules, station_name="PORT2") == ("mobile radiograph: the engines were not measured on these",)
     assert caveats(rules=rules, station_name="ROOM2") == ()
 
 
-def test_a_header_that_contradicts_itself_or_the_image_is_told() -> None:
+def test_header_that_contradicts_itself_or_the_image_makes_a_caveat() -> None:
     assert "both sides" in caveats(sides_disagree=True)[0]
     assert caveats(body_part_examined="KNEE") == ("the header says knee, the image shows wrist",)
 
 
-def test_diffuse_heat_is_told_of_what_is_suspicious() -> None:
+def test_diffuse_heat_of_a_suspicious_finding_makes_a_caveat() -> None:
     assert caveats(diffuse=True) == ("non-specific attention: the heat map is diffuse",)
     assert caveats(diffuse=True, logit=-9) == ()
 
 
-def test_a_chest_by_its_regions_is_not_analysed() -> None:
-    """Also where a wrist is in the picture; unless the header says that it is of shoulders."""
+def test_image_with_the_regions_of_a_chest_is_not_analysed() -> None:
+    """Also with a wrist in the picture, unless the header names the shoulders."""
     seen = ("shoulder", "spine", "shoulder", "wrist")
     assert caveats(*seen) == ("out_of_scope",)
     assert caveats(*seen, body_part_examined="CLAVICLE") != ("out_of_scope",)

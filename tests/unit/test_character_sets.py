@@ -9,7 +9,7 @@ import pytest
 from appliance.config import Analyse
 from appliance.dicom.objects.patient_study import identity_digest, patient_study
 from appliance.dicom.reading.reader import header_from_dataset, read_dataset
-from appliance.service.instance_reader import Examined, examine
+from appliance.service.examined_instance import Examined, examine
 from appliance.service.isolation import Isolated
 from tests.support.sources import source
 

@@ -209,10 +209,10 @@ def test_without_a_number_nobody_can_be_referred_to() -> None:
 
 
 def test_no_resource_is_in_a_transaction_twice() -> None:
-    """What the report tells may be unsaid as well, since its radiograph was rejected; that of a third region is not."""
+    """What the report tells may be retracted as well, since its radiograph was rejected; that of a third region is not."""
     source = VARIANTS["dx"]
     uid = str(source.SOPInstanceUID)
-    gone = replace(revised(study(result(source, finding(), finding(0.4)))), unsaid=((uid, 1), (uid, 2), (uid, 3)))
+    gone = replace(revised(study(result(source, finding(), finding(0.4)))), retracted=((uid, 1), (uid, 2), (uid, 3)))
     for make in (transaction, withdrawal):
         made = json.loads(make(gone, source, profile()))
         puts = [e["request"]["url"] for e in made["entry"] if e["request"]["method"] == "PUT"]
@@ -239,7 +239,7 @@ def defects(schema: Any, resource: Any) -> list[str]:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_resource_keeps_the_schema_of_r4(variant: str, schema: Any) -> None:
     source = VARIANTS[variant]
-    fewer = replace(revised(study(unanalysed(source))), unsaid=((str(source.SOPInstanceUID), 2), ("1.2.3", 1)))
+    fewer = replace(revised(study(unanalysed(source))), retracted=((str(source.SOPInstanceUID), 2), ("1.2.3", 1)))
     for given in (study(result(source, finding(), finding(0.1))), fewer):
         for made in (transaction(given, source, profile(flag="task")), withdrawal(given, source, profile(flag="task"))):
             bundle = json.loads(made)

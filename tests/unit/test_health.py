@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from appliance.domain.roles import ROLES
 from appliance.gpu import GpuFigures
-from appliance.status.facts import ROLES, Backlog, Certificate, Facts, RoleState, RoleStatus
+from appliance.status.facts import Backlog, Certificate, Facts, RoleState, RoleStatus
 from appliance.status.health import (
     DEEP,
     LATE_S,

@@ -1,4 +1,4 @@
-"""The result record: gravest answer, JSON there and back, deterministic UIDs."""
+"""The result record: its answer, its JSON form, and its UIDs."""
 
 import dataclasses
 from datetime import UTC, datetime
@@ -53,33 +53,33 @@ def result(*probabilities: float) -> Result:
         (1.0, Answer.POSITIVE),
     ],
 )
-def test_two_operating_points_make_three_answers(probability: float, answer: Answer) -> None:
+def test_answer_of_a_finding_follows_the_operating_points(probability: float, answer: Answer) -> None:
     assert finding(probability).answer is answer
 
 
-def test_the_gravest_region_answers_for_the_radiograph() -> None:
+def test_answer_of_a_radiograph_is_the_gravest_of_its_findings() -> None:
     assert result(0.1, 0.9, 0.3).answer is Answer.POSITIVE
     assert result(0.1, 0.3).answer is Answer.DOUBT
     assert result().answer is Answer.NOT_ANALYSED
 
 
 @pytest.mark.parametrize("probabilities", [(), (0.1,), (0.9, 0.3)])
-def test_json_there_and_back(probabilities: tuple[float, ...]) -> None:
+def test_result_decoded_from_its_json_is_equal(probabilities: tuple[float, ...]) -> None:
     made = result(*probabilities)
     assert Result.from_json(made.to_json()) == made
 
 
-def test_a_failure_is_never_an_empty_list() -> None:
+def test_result_without_findings_and_reason_is_refused() -> None:
     with pytest.raises(ValueError, match="the reason why"):
         dataclasses.replace(result(0.1), findings=())
 
 
-def test_nan_is_no_probability() -> None:
+def test_nan_is_refused_as_a_probability() -> None:
     with pytest.raises(ValueError, match="out of range"):
         finding(float("nan"))
 
 
-def test_uids_name_source_pack_kind_and_revision() -> None:
+def test_uids_depend_on_source_pack_kind_and_revision() -> None:
     made = result(0.1)
     others = (
         dataclasses.replace(made, revision=2),
@@ -90,7 +90,7 @@ def test_uids_name_source_pack_kind_and_revision() -> None:
     assert len({made.uid("sc"), made.uid("sr"), *(o.uid("sc") for o in others)}) == 5
 
 
-def test_a_synthetic_model_says_so_in_its_name() -> None:
+def test_synthetic_pack_is_named_synthetic() -> None:
     assert "SYNTHETIC" in PROVENANCE.model
 
 
@@ -98,5 +98,5 @@ def test_a_synthetic_model_says_so_in_its_name() -> None:
     ("probability", "said"),
     [(0.0, "<1%"), (0.0099, "<1%"), (0.01, "1%"), (0.5, "50%"), (0.99, "99%"), (0.991, ">99%"), (1.0, ">99%")],
 )
-def test_no_probability_is_called_0_or_100_per_cent(probability: float, said: str) -> None:
+def test_percent_is_never_0_or_100(probability: float, said: str) -> None:
     assert finding(probability).percent == said

@@ -124,7 +124,7 @@ def _unsaid(context: _Context, said: str, observations: list[Json]) -> Iterator[
     left out, since a transaction with two entries of one resource fails (R4 http.html#trules).
     """
     own = [observation["identifier"] for observation in observations]
-    for sop_instance_uid, region in context.study.unsaid:
+    for sop_instance_uid, region in context.study.retracted:
         observation = _observation(context, sop_instance_uid, region, said, context.study.provenance.model)
         if observation["identifier"] not in own:
             yield _taken_back(observation, said) | {"status": WITHDRAWN}

@@ -1,4 +1,4 @@
-"""The deliver role: one courier thread per destination, so that a deaf one holds up nobody else."""
+"""The deliver role: one courier thread for each destination, so that a slow one holds up no other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def outlet_of(config: DestinationConfig) -> Outlet:
-    """The peer that a table of the configuration describes."""
+    """Make the outlet of a configured destination."""
     if isinstance(config, DicomDestination):
         return Pacs(config)
     tls = client_context(config.tls, config.name) if config.tls else None
@@ -39,7 +39,7 @@ def outlet_of(config: DestinationConfig) -> Outlet:
 
 
 class DeliverRole:
-    """The couriers, and the eye that is kept on them."""
+    """Runs and watches the couriers."""
 
     name = "deliver"
     idle_s = 1.0
@@ -48,17 +48,18 @@ class DeliverRole:
         DeliveryQueue(engine, owner(self.name)).release()
         spool = FileSpool(config.spool_dir)
         self._stop = threading.Event()
-        self._couriers = []
-        self._threads = []
+        self._couriers: list[Courier] = []
+        self._threads: list[threading.Thread] = []
         for outlet in map(outlet_of, config.destinations):
             outbox = Outbox(engine, outlet.name, f"{owner(self.name)}/{outlet.name}")
             courier = Courier(outbox, Gate(engine), spool, outlet)
             self._couriers.append(courier)
-            thread = threading.Thread(target=self._carry, args=(courier,), name=outlet.name, daemon=True)
+            thread = threading.Thread(target=self._run, args=(courier,), name=outlet.name, daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def _carry(self, courier: Courier) -> None:
+    def _run(self, courier: Courier) -> None:
+        """Step the courier until the role stops, with a pause while the database cannot be used."""
         while not self._stop.is_set():
             try:
                 busy = courier.step()
@@ -70,27 +71,28 @@ class DeliverRole:
                     self._stop.wait(POLL_S)
 
     def step(self) -> bool:
-        """Nothing to do itself; a courier that died or hangs is a fault of the whole role.
+        """Check the couriers, which do the work on their threads; return False.
 
         Raises
         ------
         Fault
-            ``courier_died`` or ``courier_hangs``.
+            ``courier_died`` or ``courier_hangs``: the whole role is restarted.
         """
         for thread, courier in zip(self._threads, self._couriers, strict=True):
             if not thread.is_alive() and not self._stop.is_set():
                 raise Fault(ReasonCode.COURIER_DIED, f"the courier to {thread.name} ended: see the log")
             if time.monotonic() - courier.moved_at > 2 * LEASE_S:
-                raise Fault(
-                    ReasonCode.COURIER_HANGS, f"the courier to {thread.name} has not moved for {2 * LEASE_S:.0f} s"
-                )
+                reason = f"the courier to {thread.name} has not moved for {2 * LEASE_S:.0f} s"
+                raise Fault(ReasonCode.COURIER_HANGS, reason)
         return False
 
     def detail(self) -> str:
+        """Return the count of deliveries for each destination."""
         counts = ", ".join(f"{c.outlet.name} {c.done}" for c in self._couriers)
         return f"delivered since start: {counts}" if counts else "no destinations are configured"
 
     def close(self) -> None:
+        """Stop the couriers after their current delivery."""
         self._stop.set()
         for thread in self._threads:
             thread.join(timeout=5)

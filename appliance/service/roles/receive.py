@@ -1,4 +1,4 @@
-"""The receive role: owns every listener and the spool; its connections have threads of their own."""
+"""The receive role: the DICOM and HL7 listeners, with a thread for each connection, and the pruning of the spool."""
 
 from __future__ import annotations
 
@@ -22,23 +22,30 @@ from appliance.storage.retention import prune_instances, prune_radiologist_repor
 from appliance.storage.spool import FOLDERS, FileSpool
 
 PRUNE_EVERY_S = 60.0
-"""How often the spool is looked at."""
+"""Interval at which the spool is pruned."""
 
 
 class ReceiveRole:
-    """The Storage SCP, and the port for reports where there is one, under the worker loop."""
+    """Receives radiographs, commitment results and, if the site sends them, radiologist reports."""
 
     name = "receive"
     idle_s = 1.0
 
     def __init__(self, config: Configuration, engine: Engine) -> None:
-        self._config, self._engine = config, engine
+        self._config = config
+        self._engine = engine
         self._spool = FileSpool(config.spool_dir)
         self._notebook = Notebook()
         self._pruned_at = -PRUNE_EVERY_S
         self._folder = 0
-        keep, ours = partial(keep_instance, engine), partial(is_own_artefact, engine)
-        self._receiver = Receiver(config.receive, self._spool, keep, ours, self._notebook.note, self._reported)
+        self._receiver = Receiver(
+            config.receive,
+            self._spool,
+            partial(keep_instance, engine),
+            partial(is_own_artefact, engine),
+            self._notebook.note,
+            self._record_commitment,
+        )
         self._inbox: ReportInbox | None = None
         if config.receive.hl7:
             try:
@@ -47,17 +54,17 @@ class ReceiveRole:
                 self._receiver.close()
                 raise
 
-    def _reported(self, report: CommitmentResult) -> int:
-        """A PACS reports on its own association what it has of ours."""
+    def _record_commitment(self, result: CommitmentResult) -> int:
+        """Record a commitment result that a PACS sent on its own association; return the number of deliveries."""
         failed = {}
-        for uid, reason in report.failed.items():
+        for uid, reason in result.failed.items():
             outcome = not_committed(reason)
             is_for_good = outcome.fate is Fate.REFUSED
             failed[uid] = CommitmentFailure(code=outcome.code, reason=outcome.reason, is_for_good=is_for_good)
-        return record_commitment(self._engine, report.transaction_uid, report.committed, failed)
+        return record_commitment(self._engine, result.transaction_uid, result.committed, failed)
 
     def step(self) -> bool:
-        """Write down what was turned away, and make room and order; True while there is more to remove."""
+        """Write the notices, and prune the spool once a minute; return True while there is more to remove."""
         self._notebook.write(self._engine)
         if time.monotonic() - self._pruned_at < PRUNE_EVERY_S:
             return False
@@ -68,21 +75,28 @@ class ReceiveRole:
         if prune_radiologist_reports(self._engine, self._spool, days=days):
             return True
         prune_unclaimed(self._engine, self._spool, self._folder, days=days)
-        self._folder = (self._folder + 1) % FOLDERS  # one at a time: all of them in four hours
+        self._folder = (self._folder + 1) % FOLDERS  # one folder a minute: all 256 in four hours
         self._pruned_at = time.monotonic()
         return False
 
     def detail(self) -> str:
+        """Return AE title, ports, and the count of received instances."""
         receive = self._config.receive
-        ports = [str(self._receiver.port)] if receive.plain else []
-        ports += [f"{self._receiver.tls_port} (TLS)"] if receive.tls else []
-        return (
+        ports = []
+        if receive.plain:
+            ports.append(str(self._receiver.port))
+        if receive.tls:
+            ports.append(f"{self._receiver.tls_port} (TLS)")
+        sentence = (
             f"{receive.ae_title} listens on {receive.host}:{' and '.join(ports)}, "
             f"{self._receiver.received} received since start"
-            + (f"; reports by HL7 on {receive.hl7.host}:{self._inbox.port}" if receive.hl7 and self._inbox else "")
         )
+        if receive.hl7 and self._inbox:
+            return f"{sentence}; radiologist reports by HL7 on {receive.hl7.host}:{self._inbox.port}"
+        return sentence
 
     def close(self) -> None:
+        """Close the listeners."""
         if self._inbox:
             self._inbox.close()
         self._receiver.close()

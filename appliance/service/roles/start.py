@@ -1,8 +1,6 @@
-"""The composition root: start a role by its name, with its database."""
+"""Start of a role by its name, with its database: the composition root of the product."""
 
 from __future__ import annotations
-
-from typing import Final
 
 from sqlalchemy import Engine
 
@@ -10,14 +8,11 @@ from appliance.config import Configuration
 from appliance.service.worker import Role
 from appliance.storage.database import open_database
 
-ROLES: Final = ("receive", "analyse", "deliver", "status")
-"""The roles, in the order in which they start."""
-
 
 def start_role(name: str, config: Configuration) -> tuple[Role, Engine]:
-    """Start the role `name`; return it with the database that it works on.
+    """Start the role `name`; return it with its database.
 
-    A role's module is imported by the process that runs it alone: each loads libraries that the others do not need.
+    The module of a role is imported only here, in its own process: each loads libraries that the others do not need.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The status role: serves the page, reads, and never holds a write lock."""
+"""The status role: serves the status page, and only reads the database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engines.pack import Pack
 
 
 class StatusRole:
-    """Flask under waitress."""
+    """Runs the Flask application under waitress."""
 
     name = "status"
     idle_s = 1.0
@@ -27,25 +27,26 @@ class StatusRole:
         pack: Pack | str
         try:
             pack = pack_of(config)
-        except Fault as fault:  # the page is where one looks for the reason
+        except Fault as fault:  # people look for the reason on the page
             pack = fault.reason
         app = create_app(readers(engine), config, pack, version("osteon"))
         try:
             self._server = create_server(app, host=config.status.host, port=config.status.port, threads=4, ident=None)
-        except (OSError, ValueError) as error:  # the latter of a host that cannot be resolved
+        except (OSError, ValueError) as error:  # waitress raises ValueError for a host that cannot be resolved
             why = error.strerror if isinstance(error, OSError) else "the host is not known"
-            where = f"{config.status.host}:{config.status.port}"
-            raise Fault(
-                ReasonCode.CANNOT_LISTEN, f"cannot listen on {where}: {why}; see status.host, status.port"
-            ) from error
+            reason = f"cannot listen on {config.status.host}:{config.status.port}: {why}; see status.host, status.port"
+            raise Fault(ReasonCode.CANNOT_LISTEN, reason) from error
         self._address = f"http://{config.status.host}:{self._server.effective_port}"
         threading.Thread(target=self._server.run, name="waitress", daemon=True).start()
 
     def step(self) -> bool:
+        """Return False: waitress serves on its own threads."""
         return False
 
     def detail(self) -> str:
+        """Return the address of the page."""
         return f"page at {self._address}"
 
     def close(self) -> None:
+        """Stop serving."""
         self._server.close()

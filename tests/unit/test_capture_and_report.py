@@ -56,7 +56,7 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_what_is_burned_into_the_source_is_burned_into_the_answer() -> None:
+def test_capture_copies_burned_in_annotation_of_its_source() -> None:
     source = copy.deepcopy(VARIANTS["dx"])
     for value in ("YES", "NO"):
         source.BurnedInAnnotation = value
@@ -87,7 +87,7 @@ def test_what_is_burned_into_the_source_is_burned_into_the_answer() -> None:
         ({}, {}),
     ],
 )
-def test_lengths_can_be_measured_on_the_answer_as_on_the_radiograph(
+def test_capture_has_the_pixel_spacing_of_its_source(
     given: dict[str, object], expected: dict[str, object], peer: Peer, tmp_path: Path
 ) -> None:
     source = copy.deepcopy(VARIANTS["dx"])
@@ -105,7 +105,7 @@ def test_lengths_can_be_measured_on_the_answer_as_on_the_radiograph(
 
 
 @pytest.mark.parametrize("outcome", RESULTS)
-def test_dciodvfy_finds_no_error(
+def test_object_passes_dciodvfy(
     source: Dataset,
     kind: str,
     outcome: str,
@@ -120,19 +120,19 @@ def test_dciodvfy_finds_no_error(
     assert [line for line in said.splitlines() if line.startswith("Error")] == []
 
 
-def test_the_same_result_gives_the_same_bytes(source: Dataset, kind: str) -> None:
+def test_same_result_gives_the_same_bytes(source: Dataset, kind: str) -> None:
     once, again = (part10_bytes(MAKERS[kind](source, result(source))) for _ in range(2))
     assert once == again
 
 
-def test_no_clock_enters(source: Dataset, kind: str) -> None:
+def test_every_date_comes_from_source_or_result(source: Dataset, kind: str) -> None:
     later = replace(result(source), created_at=result(source).created_at + timedelta(days=400))
     made = dataset_from_bytes(part10_bytes(MAKERS[kind](source, later)))
     dates = {str(e.value) for e in made.iterall() if e.VR == "DA" and e.value}
     assert dates <= {"20260102", "20270206", "19700131"}
 
 
-def test_patient_study_and_order_are_the_sources(kind: str) -> None:
+def test_patient_study_and_order_are_copied_from_the_source(kind: str) -> None:
     source = VARIANTS["dx"]
     made = dataset_from_bytes(part10_bytes(MAKERS[kind](source, result(source))))
     for keyword in (
@@ -145,7 +145,7 @@ def test_patient_study_and_order_are_the_sources(kind: str) -> None:
     assert made.IssuerOfAccessionNumberSequence[0].LocalNamespaceEntityID == "RIS"
 
 
-def test_names_in_other_scripts_arrive_whole(kind: str) -> None:
+def test_names_in_other_scripts_are_copied_unchanged(kind: str) -> None:
     for name in ("japanese", "utf8"):
         source = VARIANTS[name]
         made = dataset_from_bytes(part10_bytes(MAKERS[kind](source, result(source))))
@@ -153,20 +153,20 @@ def test_names_in_other_scripts_arrive_whole(kind: str) -> None:
     assert "山田" in str(VARIANTS["japanese"].PatientName)
 
 
-def test_a_source_with_gaps_is_answered_with_empty_attributes(kind: str) -> None:
+def test_attributes_missing_in_the_source_are_empty(kind: str) -> None:
     source = VARIANTS["gaps"]
     made = MAKERS[kind](source, result(source))
     assert made.PatientID == "" and made.AccessionNumber == "" and made.StudyDate == ""
 
 
-def test_values_that_are_none_are_left_out(kind: str) -> None:
+def test_unusable_values_of_the_source_are_left_out(kind: str) -> None:
     source = VARIANTS["broken"]
     made = MAKERS[kind](source, result(source))
     assert made.PatientSex == "" and made.PatientBirthDate == "" and "PatientSize" not in made
     assert made.PatientID == "PID-4711"
 
 
-def test_an_answer_is_told_apart_from_a_radiograph(kind: str) -> None:
+def test_object_has_a_series_and_a_description_of_its_own(kind: str) -> None:
     source = VARIANTS["dx"]
     made = MAKERS[kind](source, result(source))
     other = MAKERS["sr" if kind == "sc" else "sc"](source, result(source))
@@ -178,25 +178,25 @@ def test_an_answer_is_told_apart_from_a_radiograph(kind: str) -> None:
     assert is_valid_uid(made.SOPInstanceUID) and made.SOPInstanceUID == SAID[kind](result(source)).uid(kind)
 
 
-def test_only_a_synthetic_pack_is_called_synthetic(kind: str) -> None:
+def test_real_pack_is_not_called_synthetic(kind: str) -> None:
     source = VARIANTS["dx"]
     real = replace(result(source), provenance=replace(result(source).provenance, pack_is_synthetic=False))
     assert b"SYNTHETIC" not in part10_bytes(MAKERS[kind](source, real))
 
 
-def test_a_series_number_of_ours_in_the_source_is_avoided(kind: str) -> None:
+def test_series_number_differs_from_that_of_the_source(kind: str) -> None:
     source = variants()["dx"]
-    ours = MAKERS[kind](source, result(source)).SeriesNumber
-    source.SeriesNumber = ours
-    assert MAKERS[kind](source, result(source)).SeriesNumber != ours
+    own_number = MAKERS[kind](source, result(source)).SeriesNumber
+    source.SeriesNumber = own_number
+    assert MAKERS[kind](source, result(source)).SeriesNumber != own_number
 
 
-def test_times_are_in_the_zone_that_the_source_states(kind: str) -> None:
+def test_times_are_in_the_time_zone_of_the_source(kind: str) -> None:
     source = VARIANTS["cr"]
     assert MAKERS[kind](source, result(source)).ContentTime == "154530"  # 10:15:30 UTC at +05:30
 
 
-def test_the_secondary_capture_shows_the_pixels_and_its_source() -> None:
+def test_capture_holds_the_pixels_and_refers_to_its_source() -> None:
     source = VARIANTS["monochrome1"]
     made = dataset_from_bytes(part10_bytes(sc(source, result(source))))
     np.testing.assert_array_equal(made.pixel_array, RGB)
@@ -206,12 +206,12 @@ def test_the_secondary_capture_shows_the_pixels_and_its_source() -> None:
 
 
 @pytest.mark.parametrize("rgb", [RGB[0, 0], RGB.astype(np.uint16), RGB[..., :2]])
-def test_a_picture_of_another_shape_is_refused(rgb: np.ndarray) -> None:
+def test_capture_of_pixels_that_are_no_rgb_is_refused(rgb: np.ndarray) -> None:
     with pytest.raises(ValueError, match="uint8"):
         secondary_capture(VARIANTS["dx"], result(VARIANTS["dx"]), rgb)
 
 
-def test_the_report_is_preliminary_and_unverified() -> None:
+def test_structured_report_is_preliminary_and_unverified() -> None:
     made = sr(VARIANTS["dx"], result(VARIANTS["dx"]))
     assert made.PreliminaryFlag == "PRELIMINARY" and made.VerificationFlag == "UNVERIFIED"
     assert made.ReferencedRequestSequence[0].RequestedProcedureID == "RP1"
@@ -224,7 +224,7 @@ def dumped(peer: Peer, tmp_path: Path, given: Result, source: Dataset) -> str:
     return read.stdout
 
 
-def test_dsrdump_reads_each_finding(peer: Peer, tmp_path: Path) -> None:
+def test_dsrdump_reads_each_finding_of_a_structured_report(peer: Peer, tmp_path: Path) -> None:
     source = VARIANTS["dx"]
     given = result(source, finding(), finding(0.4, laterality=Laterality.RIGHT))
     said = dumped(peer, tmp_path, given, source)
@@ -237,12 +237,12 @@ def test_dsrdump_reads_each_finding(peer: Peer, tmp_path: Path) -> None:
     assert '"bones (SYNTHETIC)"' in said and '"1.2.0"' in said
 
 
-def test_dsrdump_reads_why_there_is_no_answer(peer: Peer, tmp_path: Path) -> None:
+def test_dsrdump_reads_the_reason_of_a_radiograph_not_analysed(peer: Peer, tmp_path: Path) -> None:
     said = dumped(peer, tmp_path, unanalysed(VARIANTS["cr"]), VARIANTS["cr"])
     assert "Not analysed: this pack has no engine for ribs [unsupported_site]" in said
     assert "Measurement Group" not in said and "CR image" in said
 
 
-def test_every_site_and_answer_has_a_code() -> None:
+def test_each_site_and_each_answer_has_a_code() -> None:
     assert set(SITES) == set(Site)
     assert set(PRESENCES) == set(Answer) - {Answer.NOT_ANALYSED}
