@@ -1,4 +1,4 @@
-"""`docs/hl7-fhir-interface.md` says what the code does: no more, no less."""
+"""`docs/hl7-fhir-interface.md` describes the code: no field more, no field less."""
 
 from __future__ import annotations
 
@@ -32,57 +32,59 @@ from tests.support.sources import variants
 TEXT = (Path(__file__).parents[2] / "docs" / "hl7-fhir-interface.md").read_text()
 
 
-def table(heading: str, number: int = 0) -> list[list[str]]:
-    """Rows of a table below a heading, without its head."""
+def rows_below(heading: str, number: int = 0) -> list[list[str]]:
+    """Return the rows of a table below a heading, without its head."""
     section = re.split(r"^#+ ", TEXT.split(f"# {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
     found = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)[number].splitlines()[2:]
     return [[cell.strip() for cell in row.strip().strip("|").split("|")] for row in found]
 
 
-def ordered() -> Dataset:
-    """A source that has everything that a message can have."""
+def source_with_an_order() -> Dataset:
+    """Return a source with every value that a message can carry."""
     source = copy.deepcopy(variants()["dx"])
     source.RequestAttributesSequence[0].PlacerOrderNumberImagingServiceRequest = "PL-1"
     return source
 
 
-SOURCE = ordered()
-GIVEN = study(result(SOURCE, finding(), finding(0.1), caveats=("a cast was seen",)), unanalysed(SOURCE))
+SOURCE = source_with_an_order()
+STUDY = study(result(SOURCE, finding(), finding(0.1), caveats=("a cast was seen",)), unanalysed(SOURCE))
 PROFILE = {"acknowledgement": "both", "link": "https://viewer.example/{study_instance_uid}"}
 
 
-def used(*messages: bytes) -> set[str]:
-    """Fields that are not empty in at least one of the messages."""
+def fields_with_values(*messages: bytes) -> set[str]:
+    """Return the fields with a value in at least one of the messages."""
     segments = [s for m in messages for s in Message(m.decode()).segments]
     return {f"{s[0]}-{n}" for s in segments for n in range(1, len(s)) if field(s, n)} - {"MSH-1"}
 
 
-def test_every_field_of_the_report_is_told() -> None:
-    assert used(oru_r01(GIVEN, SOURCE, hl7(**PROFILE))) == {row[0] for row in table("The report: ORU^R01")}
+def test_table_of_the_report_lists_every_field() -> None:
+    assert fields_with_values(oru_r01(STUDY, SOURCE, hl7(**PROFILE))) == {
+        row[0] for row in rows_below("The report: ORU^R01")
+    }
 
 
-def test_every_field_of_the_order_update_is_told() -> None:
-    messages = [priority_update(GIVEN, SOURCE, hl7(flag=flag)) for flag in ("orm", "omi")]
-    told = {row[0] for row in table("The flag on the worklist: ORM^O01 or OMI^O23")}
-    assert {f for f in used(*messages) if f.split("-")[0] not in ("MSH", "PID")} | {"MSH-9"} == told
+def test_table_of_the_order_update_lists_every_field() -> None:
+    messages = [priority_update(STUDY, SOURCE, hl7(flag=flag)) for flag in ("orm", "omi")]
+    listed = {row[0] for row in rows_below("The flag on the worklist: ORM^O01 or OMI^O23")}
+    assert {f for f in fields_with_values(*messages) if f.split("-")[0] not in ("MSH", "PID")} | {"MSH-9"} == listed
 
 
-def test_every_observation_is_told_with_its_default() -> None:
-    told = {row[0].strip("`"): row[1].strip("`") for row in table("Its observations")}
-    assert told == Observations().model_dump()
-    sent = {obx[3] for obx in Message(oru_r01(GIVEN, SOURCE, hl7(**PROFILE)).decode()).all("OBX")}
-    assert sent == set(told.values())
+def test_table_of_observations_lists_each_with_its_default() -> None:
+    listed = {row[0].strip("`"): row[1].strip("`") for row in rows_below("Its observations")}
+    assert listed == Observations().model_dump()
+    sent = {obx[3] for obx in Message(oru_r01(STUDY, SOURCE, hl7(**PROFILE)).decode()).all("OBX")}
+    assert sent == set(listed.values())
 
 
-def test_every_code_is_told() -> None:
+def test_table_of_codes_lists_each_code() -> None:
     sides = {"left": SIDES[Laterality.LEFT], "right": SIDES[Laterality.RIGHT]}
     codes = {a.value: c for a, c in PRESENCES.items()} | sides | {s.value: c for s, c in SITES.items()}
-    told = {row[0].strip("`"): row[1].strip("`") for row in table("Its codes")}
-    assert told == {name: f"{c.value}^{c.meaning}^{c.scheme_designator}" for name, c in codes.items()}
+    listed = {row[0].strip("`"): row[1].strip("`") for row in rows_below("Its codes")}
+    assert listed == {name: f"{c.value}^{c.meaning}^{c.scheme_designator}" for name, c in codes.items()}
 
 
-def test_every_name_of_a_template_is_told() -> None:
-    assert {row[0].strip("`"): row[1] for row in table("The site's own map")} == VALUES
+def test_table_of_the_map_lists_each_name_and_each_fixed_field() -> None:
+    assert {row[0].strip("`"): row[1] for row in rows_below("The site's own map")} == VALUES
     fixed = re.search(r"These cannot be set: ([^.]*)\.", TEXT)
     assert fixed and re.findall(r"[A-Z]{3}-\d+", fixed[1]) == sorted(
         OURS, key=lambda f: (f.split("-")[0], int(f.split("-")[1]))
@@ -90,13 +92,13 @@ def test_every_name_of_a_template_is_told() -> None:
     assert "`link` may name " + " and ".join(f"`{name}`" for name in LINK_VALUES) in TEXT.replace("\n", " ")
 
 
-def test_every_mode_and_code_of_acknowledgement_is_told() -> None:
+def test_tables_of_acknowledgement_list_each_mode_and_code() -> None:
     modes = {
-        row[0].strip("`"): (row[1].strip("`"), row[2].strip("`")) for row in table("Transport and acknowledgement")
+        row[0].strip("`"): (row[1].strip("`"), row[2].strip("`")) for row in rows_below("Transport and acknowledgement")
     }
     assert modes == ACKNOWLEDGEMENTS
     codes = {code for code in ReasonCode if code.startswith("mllp_")}
-    assert {row[1].strip("`") for row in table("Transport and acknowledgement", 1)} == codes
+    assert {row[1].strip("`") for row in rows_below("Transport and acknowledgement", 1)} == codes
 
 
 def elements(value: Any, path: str) -> Iterator[str]:
@@ -104,45 +106,45 @@ def elements(value: Any, path: str) -> Iterator[str]:
         yield f"{path}.{key}"
 
 
-def test_every_entry_and_element_of_the_bundle_is_told() -> None:
+def test_tables_of_the_bundle_list_each_entry_and_element() -> None:
     found: set[str] = set()
     requests: dict[str, str] = {}
     for source in variants().values():
-        for given in (study(result(source, finding(), caveats=("x",))), revised(study(unanalysed(source)))):
-            for made in (transaction(given, source, fhir(flag="task")), withdrawal(given, source, fhir(flag="task"))):
+        for each in (study(result(source, finding(), caveats=("x",))), revised(study(unanalysed(source)))):
+            for made in (transaction(each, source, fhir(flag="task")), withdrawal(each, source, fhir(flag="task"))):
                 for entry in json.loads(made)["entry"]:
                     kind = entry["resource"].pop("resourceType")
                     found.update(elements(entry["resource"], kind))
                     requests.setdefault(kind, "create" if entry["request"]["method"] == "POST" else "update")
-    assert {row[0] for row in table("Their elements")} == found
-    told = {row[0].strip("`"): row[1].split()[1].rstrip(";,") for row in table("Its entries")}
-    assert told == requests
+    assert {row[0] for row in rows_below("Their elements")} == found
+    listed = {row[0].strip("`"): row[1].split()[1].rstrip(";,") for row in rows_below("Its entries")}
+    assert listed == requests
 
 
-def test_every_status_is_told() -> None:
-    told = {row[0]: row[1] for row in table("Effect of the server's status")}
+def test_table_of_statuses_lists_each_with_its_effect() -> None:
+    listed = {row[0]: row[1] for row in rows_below("Effect of the server's status")}
     expected = {
         str(status): f"{'tried again' if issubclass(error, Transient) else 'parked'}: {remedy}"
         for status, (error, remedy) in STATUSES.items()
     }
-    assert told == expected | {"other 5xx": "tried again", "any other": "parked"}
+    assert listed == expected | {"other 5xx": "tried again", "any other": "parked"}
 
 
-def test_every_answer_to_a_report_is_told() -> None:
-    told = {row[0].strip("`"): (row[1].strip("`"), row[2]) for row in table("Radiologist reports")}
-    assert told.pop("any other") == ("AE", "207")
-    assert told == {code: answer[:2] for code, answer in ANSWERS.items()}
+def test_table_of_radiologist_reports_lists_each_acknowledgement() -> None:
+    listed = {row[0].strip("`"): (row[1].strip("`"), row[2]) for row in rows_below("Radiologist reports")}
+    assert listed.pop("any other") == ("AE", "207")
+    assert listed == {code: answer[:2] for code, answer in ANSWERS.items()}
 
 
 @pytest.mark.parametrize(("number", "section"), [(0, Hl7Destination), (1, FhirDestination), (2, Hl7Listener)])
-def test_every_setting_is_told(number: int, section: Any) -> None:
-    told = [name for row in table("Settings", number) for name in re.findall(r"`([a-z_]+)`", row[0])]
-    assert sorted(told) == sorted(section.model_fields)
+def test_tables_of_settings_list_each_key(number: int, section: Any) -> None:
+    listed = [name for row in rows_below("Settings", number) for name in re.findall(r"`([a-z_]+)`", row[0])]
+    assert sorted(listed) == sorted(section.model_fields)
 
 
-def test_the_configuration_that_is_shown_can_be_used(tmp_path: Path) -> None:
+def test_shown_configuration_makes_a_valid_message(tmp_path: Path) -> None:
     (snippet,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
     (tmp_path / "osteon.toml").write_text(snippet)
     (ris,) = read_configuration(tmp_path / "osteon.toml").destinations
     assert isinstance(ris, Hl7Destination)
-    assert Message(oru_r01(GIVEN, SOURCE, ris).decode()).value("ZDS", 1).startswith(GIVEN.study_instance_uid)
+    assert Message(oru_r01(STUDY, SOURCE, ris).decode()).value("ZDS", 1).startswith(STUDY.study_instance_uid)
