@@ -132,7 +132,7 @@ class IncomingMessage:
         if context is None:
             raise Violation(ReasonCode.MALFORMED_MESSAGE, "it used a presentation context that was not accepted")
         self._context_id = context_id
-        request, has_data_set = _decoded(context_id, bytes(self._command))
+        request, has_data_set = _decode_request(context_id, bytes(self._command))
         match request:
             case C_ECHO(AffectedSOPClassUID=sop_class) if sop_class == Verification and not has_data_set:
                 self.is_complete = True
@@ -148,7 +148,7 @@ class IncomingMessage:
         self._request = request
 
 
-def _decoded(context_id: int, command: bytes) -> tuple[Any, bool]:
+def _decode_request(context_id: int, command: bytes) -> tuple[Any, bool]:
     """Return the request of a command set, and whether a data set follows it."""
     message, p_data = DIMSEMessage(), P_DATA()
     p_data.presentation_data_value_list = [[context_id, bytes([COMMAND | LAST]) + command]]

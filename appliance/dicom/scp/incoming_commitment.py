@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class IncomingCommitmentResult:
-    """A commitment result of which fragments arrive, and which fits into memory; an `IncomingDataSet`.
+    """The `IncomingDataSet` of a commitment result, which fits into memory.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class IncomingCommitmentResult:
             return ResponseStatus(code=INVALID_ARGUMENT)
         try:
             count = self._record(result)
-        except Exception as error:  # noqa: BLE001  a failure of ours: the PACS repeats its result, or is asked again
+        except Exception as error:  # noqa: BLE001  an internal failure: the PACS repeats its result, or is asked again
             log.error("a commitment result of %s cannot be recorded (%s)", self._peer, type(error).__name__)
             return ResponseStatus(code=PROCESSING_FAILURE)
         log.info("commitment result of %s: it concerns %d of our deliveries", self._peer, count)

@@ -25,7 +25,7 @@ TOO_LARGE: Final = ResponseStatus(code=CANNOT_UNDERSTAND, comment="larger than r
 
 
 class IncomingInstance:
-    """An instance of which fragments arrive; an `IncomingDataSet`.
+    """The `IncomingDataSet` of an instance.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class IncomingInstance:
     status
         The status of the response if the instance is not stored; None if it is.
     problem
-        A failure of ours before the end of the instance; `store` raises it.
+        An internal failure before the end of the instance; `store` raises it.
     head
         The beginning of an instance that is not stored.
     """

@@ -41,7 +41,7 @@ class IntakeNotices:
         self._is_listed = is_listed
         self._note = note
 
-    def refused(self, requestor: Requestor, refusal: Refusal) -> None:
+    def note_refused(self, requestor: Requestor, refusal: Refusal) -> None:
         """Record a connection or association that was rejected, aborted or closed."""
         peer = requestor.calling_ae_title or "unknown AE title"
         log.warning("%s at %s: %s (%s)", peer, requestor.address, refusal.reason, refusal.code)
@@ -56,7 +56,7 @@ class IntakeNotices:
         )
         self._note(notice)
 
-    def accepted(self, requestor: Requestor, proposed: Mapping[str, Sequence[str]], accepted: Set[str]) -> None:
+    def note_accepted(self, requestor: Requestor, proposed: Mapping[str, Sequence[str]], accepted: Set[str]) -> None:
         """Log an accepted association, and record its rejected presentation contexts.
 
         Parameters
@@ -75,16 +75,16 @@ class IntakeNotices:
         radiographs = {abstract: syntaxes for abstract, syntaxes in rejected.items() if abstract in RADIOGRAPHS}
         for abstract, syntaxes in radiographs.items():
             reason = f"{UID(abstract).name} is not accepted in the proposed transfer syntaxes: {_names(syntaxes)}"
-            self.refused(requestor, Refusal(code=ReasonCode.TRANSFER_SYNTAXES, reason=reason))
+            self.note_refused(requestor, Refusal(code=ReasonCode.TRANSFER_SYNTAXES, reason=reason))
         others = [abstract for abstract in rejected if abstract not in radiographs]
         if others and accepted:
             reason = f"some proposed contexts were rejected: {_names(others)}"
-            self.refused(requestor, Refusal(code=ReasonCode.PARTLY_TAKEN, reason=reason))
+            self.note_refused(requestor, Refusal(code=ReasonCode.PARTLY_TAKEN, reason=reason))
         elif others:
             reason = f"every proposed context was rejected: {_names(rejected)}"
-            self.refused(requestor, Refusal(code=ReasonCode.NOTHING_TAKEN, reason=reason))
+            self.note_refused(requestor, Refusal(code=ReasonCode.NOTHING_TAKEN, reason=reason))
 
-    def instance_not_stored(self, requestor: Requestor, code: ReasonCode, reason: str) -> None:
+    def note_not_stored(self, requestor: Requestor, code: ReasonCode, reason: str) -> None:
         """Record an instance that was received and not stored."""
         log.info("instance of %s not stored: %s", requestor.calling_ae_title, reason)
         notice = Notice(

@@ -114,7 +114,7 @@ class Listener(socketserver.ThreadingTCPServer):
             return True
         reason = "too many simultaneous connections without an association: is it a scanner?"
         refusal = Refusal(code=ReasonCode.TOO_MANY_CONNECTIONS, reason=reason)
-        self.service.refused(Requestor(address=str(plain_address(address))), refusal)
+        self.service.note_refused(Requestor(address=str(plain_address(address))), refusal)
         return False
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -284,4 +284,4 @@ class _Connection:
         send_last(self._socket, pdu.encode())
 
     def _refuse(self, refusal: Refusal) -> None:
-        self._listener.service.refused(self._requestor, refusal)
+        self._listener.service.note_refused(self._requestor, refusal)

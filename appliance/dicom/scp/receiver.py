@@ -128,7 +128,7 @@ class Receiver:
             if instance.status is None:
                 self._check_reserve()
                 instance.file = self._open_spool_file(instance)
-        except Exception as error:  # noqa: BLE001  a failure of ours must not end the association: `_store` answers it
+        except Exception as error:  # noqa: BLE001  an internal failure must not end the association: `_store` reports it
             instance.problem = error
         return instance
 
@@ -136,13 +136,13 @@ class Receiver:
         """Open the Event Information of a commitment result."""
         return IncomingCommitmentResult(requestor, UID(context.transfer_syntax[0]), self._record_commitment)
 
-    def accepted(self, requestor: Requestor, proposed: Mapping[str, Sequence[str]], accepted: Set[str]) -> None:
+    def note_accepted(self, requestor: Requestor, proposed: Mapping[str, Sequence[str]], accepted: Set[str]) -> None:
         """Log an accepted association, and record its rejected presentation contexts."""
-        self._notices.accepted(requestor, proposed, accepted)
+        self._notices.note_accepted(requestor, proposed, accepted)
 
-    def refused(self, requestor: Requestor, refusal: Refusal) -> None:
+    def note_refused(self, requestor: Requestor, refusal: Refusal) -> None:
         """Record a connection that was rejected or aborted."""
-        self._notices.refused(requestor, refusal)
+        self._notices.note_refused(requestor, refusal)
 
     def _listen(self, key: str, port: int) -> int:
         """Open the port that the configuration names by `key`, and return its number."""
@@ -207,7 +207,7 @@ class Receiver:
                 self._note_not_stored(instance, instance.status)
                 return instance.status
             self._keep(instance)
-        except Exception as error:  # noqa: BLE001  a failure of ours: the sender keeps the instance and repeats it
+        except Exception as error:  # noqa: BLE001  an internal failure: the sender keeps the instance and repeats it
             problem = error.code if isinstance(error, Transient) else type(error).__name__
             log.error("an instance cannot be kept (%s): its sender is asked to repeat it (A700)", problem)
             return ResponseStatus(code=OUT_OF_RESOURCES, comment="cannot store now")
@@ -232,16 +232,16 @@ class Receiver:
     def _note_not_stored(self, instance: IncomingInstance, status: ResponseStatus) -> None:
         if status is TOO_LARGE:
             reason = "larger than receive.instance_mb: refused (C000)"
-            self._notices.instance_not_stored(instance.requestor, ReasonCode.INSTANCE_TOO_LARGE, reason)
+            self._notices.note_not_stored(instance.requestor, ReasonCode.INSTANCE_TOO_LARGE, reason)
         elif status.code != SUCCESS:
             return  # the sender reads the reason in its response
         elif _is_own_object_of_another_box(instance) or self._is_known_own_object(instance):
             reason = "an object made by Osteon came back: accepted and not stored, no action is needed"
-            self._notices.instance_not_stored(instance.requestor, ReasonCode.OWN_ANSWER, reason)
+            self._notices.note_not_stored(instance.requestor, ReasonCode.OWN_ANSWER, reason)
         else:
             name = UID(instance.sop_class_uid).name
             reason = f"{name}: accepted and not stored, because it is no CR or DX"
-            self._notices.instance_not_stored(instance.requestor, ReasonCode.NOT_A_RADIOGRAPH, reason)
+            self._notices.note_not_stored(instance.requestor, ReasonCode.NOT_A_RADIOGRAPH, reason)
 
     def _is_known_own_object(self, instance: IncomingInstance) -> bool:
         """Return whether our database lists the instance as an object that we sent."""

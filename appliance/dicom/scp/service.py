@@ -70,17 +70,17 @@ class Service(Protocol):
     """The services behind an association; called from the association's own thread."""
 
     def begin_store(self, requestor: Requestor, context: PresentationContext, request: C_STORE) -> IncomingDataSet:
-        """Open the data set of a C-STORE request, whose command set alone has arrived."""
+        """Open the data set of a C-STORE request when its command set has arrived."""
         ...
 
     def begin_event_report(self, requestor: Requestor, context: PresentationContext) -> IncomingDataSet:
         """Open the Event Information of an N-EVENT-REPORT request."""
         ...
 
-    def accepted(self, requestor: Requestor, proposed: Mapping[str, Sequence[str]], accepted: Set[str]) -> None:
+    def note_accepted(self, requestor: Requestor, proposed: Mapping[str, Sequence[str]], accepted: Set[str]) -> None:
         """Record an accepted association: transfer syntaxes by proposed abstract syntax, and the accepted ones."""
         ...
 
-    def refused(self, requestor: Requestor, refusal: Refusal) -> None:
+    def note_refused(self, requestor: Requestor, refusal: Refusal) -> None:
         """Record a connection that was rejected or aborted."""
         ...

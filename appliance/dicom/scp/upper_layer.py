@@ -13,7 +13,7 @@ The states are those of DICOM PS3.8 table 9-10. `listener` leads a connection th
 | Sta13, waits for the peer to close | anything | ignore it | Sta13 |
 | | the connection ends, or `CLOSING_S` passes | close | Sta1 |
 
-- A PDU has a time and a size; a message is not read before the last one is answered, so that nothing piles up.
+- A PDU has a limit of time and of size. A message is read after the response to the last one, so nothing piles up.
 - Fragments of a data set go to their `IncomingDataSet` as they arrive, by one reused buffer, never into memory as a
   whole.
 """
@@ -48,7 +48,7 @@ from .service import Requestor, Service
 from .violation import Violation
 
 PDU_BYTES = 131072
-"""The longest P-DATA-TF PDU that is accepted, as every peer is told (DICOM PS3.8 D.1)."""
+"""The longest P-DATA-TF PDU that is accepted, announced to every peer (DICOM PS3.8 D.1)."""
 
 PDU_S = 30.0
 """Time from the first byte of a PDU to its last: enough for a peer behind a line of 4 KiB/s."""
@@ -112,9 +112,11 @@ class Association:
         """Accept the association and serve its requests; return when it has ended, for any reason."""
         try:
             self._accept()
-            while self._handle_pdu():
+            is_open = True
+            while is_open:
                 if self._stopping.is_set():
-                    raise ConnectionAbortedError
+                    raise ConnectionAbortedError("the receiver stops")
+                is_open = self._handle_pdu()
         except Violation as violation:
             self._refuse(violation.code, violation.reason)
             send_last(self._connection, abort_pdu(*BY_SERVICE_PROVIDER))
@@ -135,7 +137,7 @@ class Association:
         self._contexts = {context.context_id: context for context in contexts if context.result == 0}
         self._send(acceptance)
         accepted = {context.abstract_syntax for context in self._contexts.values()}
-        self._service.accepted(self._requestor, proposed_contexts(self._request), accepted)
+        self._service.note_accepted(self._requestor, proposed_contexts(self._request), accepted)
 
     def _handle_pdu(self) -> bool:
         """Read and handle one PDU; return False if it ended the association."""
@@ -200,7 +202,7 @@ class Association:
             self._refuse(ReasonCode.INSTANCE_CUT, f"{how} within an instance, and nothing of it is kept")
 
     def _refuse(self, code: ReasonCode, reason: str) -> None:
-        self._service.refused(self._requestor, Refusal(code=code, reason=reason))
+        self._service.note_refused(self._requestor, Refusal(code=code, reason=reason))
 
     def _discard_message(self) -> None:
         message, self._message = self._message, None

@@ -1,4 +1,4 @@
-"""Violations of the Standard, or of a limit of ours, by a peer."""
+"""Violations of the Standard, or of a configured limit, by a peer."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Violation(Exception):
 def hostile_bytes(code: ReasonCode, subject: str) -> Iterator[None]:
     """Turn any exception of pydicom or pynetdicom, while they decode a peer's bytes, into a `Violation`.
 
-    Both libraries raise whatever their code stumbles over (`KeyError`, `struct.error`, `ValueError`, `RecursionError`,
-    ...), so this is the one handler of hostile bytes, and a broad one.
+    Neither library documents its exceptions: hostile bytes raise `KeyError`, `struct.error`, `ValueError`,
+    `RecursionError` and others. So this handler is broad, and it is the only one for hostile bytes.
 
     Parameters
     ----------
