@@ -350,6 +350,19 @@ def test_slow_pdu_ends_the_association_and_its_instance_is_removed(
     assert codes(receiving) == ["too_slow"]
 
 
+@pytest.mark.parametrize(("maximum_length", "number"), [(0, 1), (16384, 1), (128, 2)])
+def test_response_is_sent_in_pdus_of_the_peers_maximum_length(start: Start, maximum_length: int, number: int) -> None:
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.send(associate_rq(maximum_length=maximum_length))
+        assert wire.read_pdu()[0] == ACCEPT
+        wire.send(p_data((3, 3, c_store_rq("not a UID"))) + p_data((3, 2, ELEMENT)))
+        bodies = [wire.read_pdu()[1] for _ in range(number)]
+        assert all(len(body) <= (maximum_length or 16384) for body in bodies)
+        assert [body[5] for body in bodies] == [1] * (number - 1) + [3], "command fragments, the last one marked"
+        assert status_of(b"".join(body[6:] for body in bodies)) == 0xC000
+
+
 @pytest.mark.parametrize(
     "hostile",
     [
@@ -367,6 +380,10 @@ def test_slow_pdu_ends_the_association_and_its_instance_is_removed(
         pytest.param(p_data((3, 3, command(CommandField=1, CommandDataSetType=0))), id="a command set without a UID"),
         pytest.param(p_data((3, 3, command(CommandField=0x0020, CommandDataSetType=0, MessageID=1))), id="a C-FIND"),
         pytest.param(p_data((3, 3, command(CommandField=0x8001, CommandDataSetType=0x0101))), id="a response"),
+        pytest.param(
+            p_data((1, 3, command(AffectedSOPClassUID=DX, CommandField=0x30, MessageID=1, CommandDataSetType=0x0101))),
+            id="a C-ECHO of a storage class",
+        ),
         pytest.param(p_data((3, 3, c_store_rq("1.2.3"))) * 2, id="a command within a data set"),
         pytest.param(
             p_data((3, 3, c_store_rq("1.2.3"))) + p_data((5, 2, ELEMENT)), id="the data set in another context"
