@@ -1,4 +1,4 @@
-"""Runs the command line: ``python -m provisioning.cli``."""
+"""Entry point of ``python -m provisioning.cli``."""
 
 from .main import main
 

@@ -1,4 +1,4 @@
-"""`osteon engines`: build TensorRT plans."""
+"""`osteon engines`: build the TensorRT plans that a GPU runs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,30 @@ from appliance.service.command import config_option
 
 from .options import configuration, out, with_pack
 
+TARGET_WITHOUT_GPU = "sm89"
+"""Target where this machine has no GPU: the RTX 4090 of the box."""
+
 
 @click.group()
 def engines() -> None:
-    """The networks of a pack as plans of TensorRT."""
+    """Build TensorRT plans, which a GPU runs instead of the ONNX files of a pack."""
 
 
 @engines.command("build")
 @click.option(
-    "--target", help="sm80, sm86, sm89, sm120; or here. Default: the card of this machine, else sm89 (RTX 4090)."
+    "--target",
+    help="GPU to build for: sm80, sm86, sm89 (RTX 4090), sm120, or here for the GPU of this machine. "
+    "Default: the GPU of this machine, or sm89 if it has none.",
 )
-@click.option("--pack", "name", help="Name of a pack, or a folder; default: analyse.pack.")
-@click.option("--half/--full", default=None, help="Classifiers compute in float16; default: analyse.precision.")
+@click.option("--pack", "name", help="Name or folder of a pack. Default: analyse.pack.")
+@click.option("--half/--full", default=None, help="Compute classifiers in float16. Default: analyse.precision.")
 @config_option
 def engines_build(target: str | None, name: str | None, half: bool | None, config_path: Path | None) -> None:
-    """Build what is not there yet: ahead of time with tensorrt_rtx, which needs no GPU, or here with tensorrt."""
+    """Build the plans that are missing, so that the first start of the role analyse is quick.
+
+    The package tensorrt_rtx builds for another GPU too and needs none itself; the package tensorrt builds only for the
+    GPU of this machine.
+    """
     from rich.progress import track
 
     from appliance.service.pipeline_assembly import pack_of
@@ -34,20 +43,21 @@ def engines_build(target: str | None, name: str | None, half: bool | None, confi
     config = with_pack(configuration(config_path), name)
     pack = pack_of(config)
     try:
-        target = target or _target_here()
+        target = target or _default_target()
         plans = build_plans(pack, target, config.plans_dir, half=config.analyse.half if half is None else half)
         for built in track(plans, total=len(networks(pack)), description="building", console=out, transient=True):
             size = f"{built.file.stat().st_size / 1e6:.1f} MB"
-            out.print(f"{built.network:<12} {size:>8}  {built.file.name}{'  (was there)' if built.was_there else ''}")
+            note = "  (built before)" if built.was_there else ""
+            out.print(f"{built.network:<12} {size:>8}  {built.file.name}{note}")
     except PlanError as error:
         raise click.ClickException(str(error)) from error
 
 
-def _target_here() -> str:
+def _default_target() -> str:
     from appliance.gpu import NoGpu, card
     from engines.plan import target_of
 
     try:
         return target_of(card().compute_capability)
     except NoGpu:
-        return "sm89"
+        return TARGET_WITHOUT_GPU

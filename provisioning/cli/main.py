@@ -30,10 +30,10 @@ def main() -> None:
 
     \b
     First steps:
-      osteon demo                      the whole product on phantoms, against a small hospital on this machine
-      osteon read FOLDER               the pipeline on files, without any network
-      osteon check --config FILE       is the configuration right?
-      osteon run all --config FILE     receive, analyse, deliver and status on one desk
+      osteon demo                      show the whole product on drawn radiographs, on this machine
+      osteon read FOLDER               read files, without any network
+      osteon check --config FILE       check the configuration
+      osteon run all --config FILE     run all four roles: receive, analyse, deliver and status
     """
     from appliance.service.log import hush_libraries
 
@@ -41,15 +41,28 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--radiographs", type=EXISTING, help="Folder of DICOM, JPEG or PNG; default: phantoms.")
-@click.option("--limit", type=click.IntRange(1), help="At most so many, evenly spread over the folder.")
-@click.option("--out", "folder", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+@click.option(
+    "--radiographs",
+    type=EXISTING,
+    help="Folder of DICOM, JPEG or PNG files to read. Default: drawn radiographs (phantoms).",
+)
+@click.option("--limit", type=click.IntRange(1), help="Largest number of files, evenly spread. Default: all.")
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    help="Folder for the results; emptied first if an earlier demonstration wrote it.",
+)
 @click.option("--keep", is_flag=True, help="Leave the status page up until Ctrl-C.")
 def demo(radiographs: Path | None, limit: int | None, folder: Path, keep: bool) -> None:
-    """Play the whole product on this machine: C-STORE in, SC, SR, HL7 and FHIR out.
+    """Show the whole product on this machine: C-STORE in; SC, SR, HL7 and FHIR out.
 
-    Phantoms are read by networks that were trained on phantoms (pack "phantom"), real radiographs by the pack
-    "fracatlas". What came back lies in the folder --out: pacs/, ris/, fhir/, pictures/, reports/.
+    A small PACS, RIS and FHIR server run beside it. They leave all that they receive in the folder --out: pacs/, ris/,
+    fhir/, and for people pictures/, summaries/ and reports/.
+
+    Phantoms are read by the pack "phantom", which was trained on phantoms; your own files by the pack "fracatlas".
     """
     from provisioning.demonstration.run import demonstrate
 
@@ -58,9 +71,9 @@ def demo(radiographs: Path | None, limit: int | None, folder: Path, keep: bool) 
 
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=EXISTING)
-@click.option("--to", "peer", required=True, metavar="HOST:PORT", help="Where the Storage SCP listens.")
-@click.option("--called", default="OSTEON", show_default=True, help="Its AE title.")
-@click.option("--calling", default="OSTEON-SEND", show_default=True, help="Our AE title.")
+@click.option("--to", "peer", required=True, metavar="HOST:PORT", help="Address of the Storage SCP.")
+@click.option("--called", default="OSTEON", show_default=True, help="AE title of the Storage SCP.")
+@click.option("--calling", default="OSTEON-SEND", show_default=True, help="AE title to send as.")
 def send(files: tuple[Path, ...], peer: str, called: str, calling: str) -> None:
     """Send DICOM FILES, or folders of them, by C-STORE."""
     from rich.progress import track
@@ -70,8 +83,9 @@ def send(files: tuple[Path, ...], peer: str, called: str, calling: str) -> None:
 
     host, _, port = peer.rpartition(":")
     if not host or not port.isdecimal():
-        raise click.BadParameter(f"{peer!r} is not HOST:PORT", param_hint="--to")
-    paths, failures = find_radiograph_files(list(files)), 0
+        raise click.BadParameter(f"{peer!r} is not HOST:PORT, such as 192.0.2.1:104", param_hint="--to")
+    paths = find_radiograph_files(files)
+    failures = 0
     sending = send_files(paths, host=host, port=int(port), called_ae_title=called, calling_ae_title=calling)
     for path, status in track(sending, total=len(paths), description="C-STORE", console=out):
         if not status.is_there:
@@ -83,13 +97,13 @@ def send(files: tuple[Path, ...], peer: str, called: str, calling: str) -> None:
 
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=EXISTING)
-@click.option("--pack", default="fracatlas", show_default=True, help="Name of a pack, or a pack's folder.")
+@click.option("--pack", default="fracatlas", show_default=True, help="Name or folder of a pack.")
 @click.option("--out", "folder", type=click.Path(path_type=Path), help="Folder for overlays (PNG) and results.json.")
-@click.option("--limit", type=click.IntRange(1), help="At most so many, evenly spread.")
+@click.option("--limit", type=click.IntRange(1), help="Largest number of files, evenly spread. Default: all.")
 def read(files: tuple[Path, ...], pack: str, folder: Path | None, limit: int | None) -> None:
-    """Analyse FILES or folders (DICOM, JPEG, PNG) without any network.
+    """Read FILES or folders (DICOM, JPEG, PNG) without any network.
 
-    Prints a table with an answer, or the reason why there is none, for each file.
+    Prints a table with one answer per file, or the reason why there is none.
     """
     from provisioning.operation.read import read_files
 
@@ -98,19 +112,23 @@ def read(files: tuple[Path, ...], pack: str, folder: Path | None, limit: int | N
 
 @main.command()
 @click.argument("uid")
-@click.option("--reason", required=True, help="Why, for people; it goes along, so name no patient.")
+@click.option("--reason", required=True, help="Why, for the people who read it there. It is sent: name no patient.")
 @click.option(
     "--because",
     type=click.Choice(["quality", "safety", "worklist"]),
     default="quality",
     show_default=True,
-    help="Title of the rejection note: quality, patient safety, or an incorrect worklist entry (wrong patient).",
+    help="Title of the rejection note: quality, patient safety, or incorrect worklist entry (wrong patient).",
 )
 @config_option
 def withdraw(uid: str, reason: str, because: str, config_path: Path | None) -> None:
-    """Take back every answer on the study UID (or of which UID is a radiograph or an answer)."""
+    """Withdraw every answer on a study from the PACS, the RIS and the FHIR server.
+
+    UID is the Study Instance UID, or the SOP Instance UID of one of the study's radiographs or artefacts. Deliveries
+    that still wait are dropped; those that have left are revoked at their destination.
+    """
     from appliance.dicom.objects import codes
-    from appliance.service.withdrawal import withdraw as take_back
+    from appliance.service.withdrawal import withdraw as withdraw_study
     from appliance.storage.database import open_database
 
     titles = {
@@ -119,32 +137,35 @@ def withdraw(uid: str, reason: str, because: str, config_path: Path | None) -> N
         "worklist": codes.INCORRECT_WORKLIST_ENTRY,
     }
     config = configuration(config_path)
-    done = take_back(config, open_database(config.database), uid, reason, titles[because])
+    done = withdraw_study(config, open_database(config.database), uid, reason, titles[because])
     nowhere = "nowhere" if done.left_at else "nowhere, since nothing had left"
     where = ", ".join(done.revoked_at) or nowhere
-    out.print(f"{done.dropped} deliveries are dropped; taken back at: {escape(where)}")
+    out.print(f"{done.dropped} deliveries are dropped; withdrawn at: {escape(where)}")
     if done.left_at:
         names = ", ".join(done.left_at)
         out.print(
-            f"[yellow]not taken back at: {escape(names)}, no destination any more; take it back there by hand, "
-            "or configure it again and repeat this[/]"
+            f"[yellow]not withdrawn at: {escape(names)}, which the configuration no longer names; withdraw there by "
+            "hand, or configure the destination again and repeat this command[/]"
         )
 
 
 @main.command()
 @config_option
 def check(config_path: Path | None) -> None:
-    """Check the configuration and print it with every default; each error with its key, all at once."""
+    """Check the configuration and print it with every default.
+
+    All errors are listed at once, each with its key.
+    """
     from appliance.compute import choose_compute
     from appliance.service.pipeline_assembly import pack_of
     from appliance.service.roles.deliver import outlet_of
-    from provisioning.operation.check import doubts, problems
+    from provisioning.operation.check import find_doubts, find_problems
 
     config = configuration(config_path)
     for destination in config.destinations:
-        outlet_of(destination)  # whose certificates are read
-    if found := problems(config):
-        raise ConfigurationError(existing_config(config_path), found)
+        outlet_of(destination)  # reads the destination's certificates
+    if problems := find_problems(config):
+        raise ConfigurationError(existing_config(config_path), problems)
     pack = pack_of(config)
     values = config.model_dump(mode="json")
     for shown in values["destinations"]:
@@ -154,14 +175,14 @@ def check(config_path: Path | None) -> None:
     out.print(f"pack {pack.name} {pack.version} {pack.digest[:12]} ({pack.kind}): {', '.join(pack.classifiers)}")
     compute = choose_compute(config.analyse.compute, half=config.analyse.half)
     out.print(escape(f"{compute.name}: {compute.reason}"))
-    for doubt in doubts(config):
+    for doubt in find_doubts(config):
         out.print(f"[yellow]{escape(doubt)}[/]")
     out.print("[green]the configuration can be used[/]")
 
 
 @main.group()
 def hl7() -> None:
-    """What the RIS gets."""
+    """Preview the HL7 messages that a RIS receives."""
 
 
 @hl7.command("preview")
@@ -172,12 +193,15 @@ def hl7() -> None:
     type=click.Choice(["report", "revision", "withdrawal", "order"]),
     default="report",
     show_default=True,
-    help="The report, its second revision, its withdrawal, or the order's priority update.",
+    help="Message to show: the report, its second revision, its withdrawal, or the order's priority update.",
 )
-@click.option("--raw", is_flag=True, help="As it is on the wire, one segment a line.")
+@click.option("--raw", is_flag=True, help="Print the message as sent, one segment per line.")
 @config_option
 def hl7_preview(destination: str, files: tuple[Path, ...], message: str, raw: bool, config_path: Path | None) -> None:
-    """Show the message that DESTINATION would get for a phantom's study, or for FILES; nothing is sent."""
+    """Show the message that DESTINATION would receive; nothing is sent.
+
+    The study is drawn (a phantom), or that of your own FILES.
+    """
     from provisioning.operation.hl7_preview import preview
 
     preview(configuration(config_path), destination, list(files), message, raw, out)  # type: ignore[arg-type]

@@ -14,22 +14,24 @@ from appliance.config import Configuration, read_configuration
 from appliance.service.command import existing_config
 
 EXISTING = click.Path(exists=True, path_type=Path)
+"""Type of an argument that names a file or folder, which must exist."""
+
 out = Console() if sys.stdout.isatty() else Console(width=int(os.environ.get("COLUMNS", 240)))
 """Console of the command's output; wide in a pipe, so that one finding stays one line for `grep`."""
 
 
 def configuration(path: Path | None) -> Configuration:
-    """Read the configuration from `path`, from the default file, or take the built-in defaults."""
+    """Read the configuration from `path` or from the default file; without either, return the built-in defaults."""
     return read_configuration(existing_config(path))
 
 
 def with_pack(config: Configuration, name: str | None) -> Configuration:
-    """Return `config` with the pack `name` alone; unchanged if `name` is None."""
+    """Return `config` with the pack `name` as its only pack; unchanged if `name` is None."""
     if name is None:
         return config
     return config.model_copy(update={"analyse": config.analyse.model_copy(update={"pack": name, "more_packs": ()})})
 
 
 def as_text(value: object) -> str:
-    """Write a value that JSON does not know as text."""
+    """Return the text for a value that JSON has no type for."""
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -15,21 +15,21 @@ from .options import EXISTING, configuration, out, with_pack
 
 @click.group()
 def pack() -> None:
-    """The networks: which there are, whether they can be trusted, and how new ones come in."""
+    """Manage packs, the folders of networks that read the radiographs."""
 
 
 @pack.command("list")
 @config_option
 def pack_list(config_path: Path | None) -> None:
-    """Packs that analyse.pack can name, and what is wrong with those that cannot be used."""
+    """List the packs that analyse.pack can name; a pack that cannot be used is shown with its defect."""
     from engines.pack import PackError
-    from provisioning.operation.packs import packs
+    from provisioning.operation.packs import list_packs
 
     config = configuration(config_path)
-    table = Table(caption="* analyse.pack")
+    table = Table(caption="* the pack of analyse.pack")
     for name in ("pack", "version", "digest", "sites", "kind"):
         table.add_column(name)
-    for name, found in packs(config):
+    for name, found in list_packs(config):
         marked = escape(name) + (" *" if name == config.analyse.pack else "")
         if isinstance(found, PackError):
             table.add_row(marked, "-", "-", f"[red]{escape(str(found))}[/]", "-")
@@ -42,50 +42,70 @@ def pack_list(config_path: Path | None) -> None:
 @click.argument("name")
 @config_option
 def pack_show(name: str, config_path: Path | None) -> None:
-    """The model card of a pack: data, measured performance with intervals, what it must not be used for."""
+    """Show the model card of a pack.
+
+    The card names the training data, the measured performance with its intervals, and the uses that are ruled out.
+    """
     from rich.markdown import Markdown
 
-    from provisioning.operation.packs import folder_of
+    from provisioning.operation.packs import find_pack
 
-    out.print(Markdown((folder_of(name, configuration(config_path)) / "README.md").read_text()))
+    out.print(Markdown((find_pack(name, configuration(config_path)) / "README.md").read_text()))
 
 
 @pack.command("verify")
 @click.argument("name")
 @config_option
 def pack_verify(name: str, config_path: Path | None) -> None:
-    """Check digests, preprocessing, signature and, on this machine, the golden outputs of every network."""
-    from provisioning.operation.packs import folder_of, verify
+    """Check that a pack is undamaged and computes on this machine as it was measured.
+
+    Checked are the digests of its files, its preprocessing, its signature (where analyse.trusted_keys names keys), and
+    the golden outputs of every network.
+    """
+    from provisioning.operation.packs import find_pack, verify
 
     config = configuration(config_path)
-    found, worst, signer = verify(folder_of(name, config), config)
+    found, differences, signer = verify(find_pack(name, config), config)
     out.print(f"{found.name} {found.version} {found.digest}")
-    for network, difference in worst.items():
+    for network, difference in differences.items():
         out.print(f"  {network:<12} off its goldens by {difference:.1e} of their maximum")
-    out.print(f"  signed by the holder of {signer}" if signer else "  signature not asked for (analyse.trusted_keys)")
+    if signer:
+        out.print(f"  signed by the holder of {signer}")
+    else:
+        out.print("  signature not checked: analyse.trusted_keys names no key")
 
 
 @pack.command("install")
 @click.argument("source", type=EXISTING)
 @config_option
 def pack_install(source: Path, config_path: Path | None) -> None:
-    """Check the pack in SOURCE, a folder or zip archive, and put it beside the others."""
+    """Check the pack in SOURCE, a folder or zip archive, and install it beside the others.
+
+    Running roles keep their pack until analyse.pack is changed and osteon-analyse restarted.
+    """
     from provisioning.operation.packs import install
 
     name = install(source, configuration(config_path)).name
-    out.print(f'installed; set analyse.pack = "{name}" and restart osteon-analyse to use it')
+    out.print(f'installed; to use it, set analyse.pack = "{name}" and restart osteon-analyse')
 
 
 @pack.command("evaluate")
 @click.argument("manifest", type=EXISTING)
-@click.option("--pack", "name", help="Name of a pack, or a folder; default: analyse.pack.")
-@click.option("--out", "report", type=click.Path(path_type=Path), default=Path("evaluation.html"), show_default=True)
-@click.option("--limit", type=click.IntRange(1), help="At most so many radiographs, evenly spread.")
+@click.option("--pack", "name", help="Name or folder of a pack. Default: analyse.pack.")
+@click.option(
+    "--out",
+    "report",
+    type=click.Path(path_type=Path),
+    default=Path("evaluation.html"),
+    show_default=True,
+    help="HTML file to write.",
+)
+@click.option("--limit", type=click.IntRange(1), help="Largest number of radiographs, evenly spread. Default: all.")
 @config_option
 def pack_evaluate(manifest: Path, name: str | None, report: Path, limit: int | None, config_path: Path | None) -> None:
-    """Run a pack over the labelled radiographs of a MANIFEST (CSV) and write a page with what was measured.
+    """Measure a pack on the labelled radiographs of a MANIFEST (CSV) and write an HTML page.
 
-    The page shows the worst errors, so it holds pictures of those radiographs: keep it where they may be.
+    The page shows the worst errors and so holds pictures of patients' radiographs: keep it where those may be kept.
     """
     from provisioning.training.evaluation import evaluate_manifest
 
@@ -96,7 +116,7 @@ def pack_evaluate(manifest: Path, name: str | None, report: Path, limit: int | N
 @click.argument("folder", type=EXISTING)
 @click.option("--key", required=True, type=EXISTING, help="Ed25519 private key, PEM without a password.")
 def pack_sign(folder: Path, key: Path) -> None:
-    """Sign the pack in FOLDER for appliances that trust the key."""
+    """Sign the pack in FOLDER for boxes whose analyse.trusted_keys name the public key."""
     from engines.pack import PackError
     from engines.signature import sign
 

@@ -1,4 +1,4 @@
-"""`osteon queue`: list, inspect, retry, drop and reroute jobs."""
+"""`osteon queue`: list, inspect, retry, drop and reroute jobs; hold and release deliveries."""
 
 from __future__ import annotations
 
@@ -19,39 +19,45 @@ from .options import as_text, configuration, out
 if TYPE_CHECKING:
     from provisioning.operation.queues import Job
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line and job.")
+"""Option of the commands that list jobs."""
+
 
 @click.group()
 def queue() -> None:
-    """Look at what waits, failed or was not analysed, and decide about it."""
+    """List, retry, drop and reroute jobs; hold deliveries back."""
 
 
 @queue.command("list")
 @config_option
-@click.option("--all", "everything", is_flag=True, help="Finished jobs too.")
-@click.option("--json", "as_json", is_flag=True, help="One object per job, one per line.")
+@click.option("--all", "everything", is_flag=True, help="List finished jobs too.")
+@json_option
 def queue_list(config_path: Path | None, everything: bool, as_json: bool) -> None:
-    """Jobs that wait, are parked or were not analysed, with the reason."""
+    """List the jobs that wait, are parked or were not analysed, each with its reason."""
     from provisioning.operation.queues import jobs
 
-    _show_jobs(jobs(configuration(config_path), everything), as_json, "nothing waits, and nothing failed")
+    _show_jobs(jobs(configuration(config_path), everything), as_json, "no job waits, and none failed")
 
 
 @queue.command("find")
 @click.argument("uid")
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="One object per job, one per line.")
+@json_option
 def queue_find(uid: str, config_path: Path | None, as_json: bool) -> None:
-    """What became of the instance with that SOP Instance UID, or of the study with that Study Instance UID."""
+    """List every job of the study or instance with that UID, finished ones included.
+
+    UID is a Study Instance UID, or the SOP Instance UID of a radiograph.
+    """
     from provisioning.operation.queues import jobs
 
-    _show_jobs(jobs(configuration(config_path), True, uid), as_json, "nothing of that UID was kept")
+    _show_jobs(jobs(configuration(config_path), True, uid), as_json, "no job has this UID")
 
 
 @queue.command("show")
 @click.argument("job")
 @config_option
 def queue_show(job: str, config_path: Path | None) -> None:
-    """Everything that is known of one JOB, such as analysis:12 or delivery:40."""
+    """Show every detail of one JOB, such as analysis:12 or delivery:40, as JSON."""
     from provisioning.operation.queues import one_job
 
     out.print_json(json.dumps(one_job(configuration(config_path), job), default=as_text))
@@ -61,7 +67,10 @@ def queue_show(job: str, config_path: Path | None) -> None:
 @click.argument("job")
 @config_option
 def queue_retry(job: str, config_path: Path | None) -> None:
-    """Try a JOB again, now; what is done is answered anew, as a new revision, or sent again, as the same object."""
+    """Try a JOB again now.
+
+    A finished analysis is done anew and makes a new revision. A finished delivery is sent again as the same object.
+    """
     from provisioning.operation.queues import retry
 
     out.print(f"{job} is {retry(configuration(config_path), job)}")
@@ -69,10 +78,10 @@ def queue_retry(job: str, config_path: Path | None) -> None:
 
 @queue.command("drop")
 @click.argument("job")
-@click.option("--reason", required=True, help="Why; it is kept.")
+@click.option("--reason", required=True, help="Why the job is given up; kept with the job.")
 @config_option
 def queue_drop(job: str, reason: str, config_path: Path | None) -> None:
-    """Give up on a parked or waiting JOB for good."""
+    """Give up a parked or waiting JOB for good."""
     from provisioning.operation.queues import drop
 
     out.print(f"{job} is {drop(configuration(config_path), job, reason)}")
@@ -80,47 +89,51 @@ def queue_drop(job: str, reason: str, config_path: Path | None) -> None:
 
 @queue.command("reroute")
 @click.argument("job")
-@click.option("--to", required=True, help="A destination of the same kind, by its name.")
+@click.option("--to", required=True, help="Name of another destination of the same kind.")
 @config_option
 def queue_reroute(job: str, to: str, config_path: Path | None) -> None:
-    """Send a delivery (JOB) that waits or is parked to another destination instead."""
+    """Send a waiting or parked delivery (JOB) to another destination."""
     from provisioning.operation.queues import reroute
 
     out.print(f"{job} is {reroute(configuration(config_path), job, to)}, for {to}")
 
 
 @queue.command("hold")
-@click.option("--to", default="*", show_default=True, help="A destination by its name; * for all.")
-@click.option("--reason", required=True, help="Why; it stands on the status page.")
+@click.option("--to", default="*", show_default=True, help="Name of the destination; * for all.")
+@click.option("--reason", required=True, help="Why deliveries are held; shown on the status page.")
 @config_option
 def queue_hold(to: str, reason: str, config_path: Path | None) -> None:
-    """Let no answer leave until `osteon queue release`; everything goes on being received, read and kept."""
+    """Hold deliveries back until `osteon queue release`.
+
+    Radiographs are still received, analysed and kept.
+    """
     from provisioning.operation.queues import hold
 
     hold(configuration(config_path), to, reason)
-    out.print(f"nothing leaves for {escape(to)}")
+    out.print(f"deliveries to {escape(to)} are held; `osteon queue release` lets them leave")
 
 
 @queue.command("release")
-@click.option("--to", default="*", show_default=True, help="The name that is held; * for the hold of all.")
+@click.option("--to", default="*", show_default=True, help="Name that was held; * for the hold of all.")
 @config_option
 def queue_release(to: str, config_path: Path | None) -> None:
-    """Take back an `osteon queue hold`."""
+    """End an `osteon queue hold` and let the deliveries leave."""
     from provisioning.operation.queues import release
 
     release(configuration(config_path), to)
-    out.print(f"what waits for {escape(to)} leaves, unless something else holds it")
+    out.print(f"deliveries to {escape(to)} leave, unless another hold applies")
 
 
-def _show_jobs(jobs: Iterable[Job], as_json: bool, nothing: str) -> None:
+def _show_jobs(jobs: Iterable[Job], as_json: bool, none_found: str) -> None:
+    """Print a table of `jobs`, or JSON lines; print the sentence `none_found` if there are none."""
     if as_json:
         for job in jobs:
             click.echo(json.dumps(dataclasses.asdict(job), default=as_text))
         return
     table = Table()
-    for name in ("job", "state", "code", "what", "tries", "since (UTC)", "reason"):
+    for name in ("job", "state", "code", "about", "tries", "since (UTC)", "reason"):
         table.add_column(name, no_wrap=name in ("job", "state", "code"))
     for job in jobs:
         since = f"{job.since:%Y-%m-%d %H:%M:%S}"
         table.add_row(job.name, job.state, job.code, job.what, str(job.attempts), since, escape(job.reason))
-    out.print(table if table.row_count else nothing)
+    out.print(table if table.row_count else none_found)

@@ -1,1 +1,1 @@
-"""The demonstration: a small hospital on this machine, and the table of its outcome."""
+"""The demonstration: Osteon against a small hospital on this machine, and the table of its outcome."""

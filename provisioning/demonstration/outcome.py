@@ -1,4 +1,4 @@
-"""What came of a demonstration: the closing table, pictures and texts."""
+"""The outcome of a demonstration: the closing table, and the artefacts as pictures and texts."""
 
 from __future__ import annotations
 
@@ -26,16 +26,34 @@ from .artefacts import png_from_secondary_capture, text_from_structured_report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
-    """A radiograph of the demonstration: what it is called, and when its C-STORE began."""
+class SentRadiograph:
+    """A radiograph that the demonstration sent.
+
+    Attributes
+    ----------
+    name
+        For people.
+    sent_at
+        Beginning of its C-STORE, UTC.
+    """
 
     name: str
-    at: datetime
+    sent_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A line of the closing table; `in_pacs_s` is of the first object about the radiograph."""
+class OutcomeRow:
+    """One radiograph in the closing table.
+
+    Attributes
+    ----------
+    result, study
+        Newest result of the radiograph and of its study; None if it was not analysed.
+    code, reason
+        Reason why it was not analysed; empty if it was.
+    in_pacs_s
+        Seconds from its C-STORE until the PACS had the first artefact about it; None if none has arrived.
+    """
 
     name: str
     result: Result | None
@@ -45,15 +63,21 @@ class Row:
     in_pacs_s: float | None
 
 
-def bars(console: Console) -> Progress:
-    """Progress with counts."""
+def progress_bars(console: Console) -> Progress:
+    """Return progress bars that show counts and the time elapsed."""
     return Progress(
         TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
     )
 
 
-def rows_of(engine: Engine, sent: dict[str, Sent]) -> Iterator[Row]:
-    """Yield a row for each radiograph that was sent, in the order of receipt."""
+def outcome_rows(engine: Engine, sent: dict[str, SentRadiograph]) -> Iterator[OutcomeRow]:
+    """Yield the outcome of each sent radiograph in the order of receipt.
+
+    Parameters
+    ----------
+    sent
+        SOP Instance UID -> radiograph.
+    """
     with engine.connect() as c:
         for instance in all_instances(c):
             radiograph = sent.get(instance.sop_instance_uid)
@@ -64,8 +88,8 @@ def rows_of(engine: Engine, sent: dict[str, Sent]) -> Iterator[Row]:
                 result = instance.newest.result
                 _, study = latest_study_result(c, result.study_instance_uid) or (0, None)
                 arrived_at = _first_arrival(c, result.study_instance_uid, instance.newest.result_id)
-                in_pacs_s = (arrived_at - radiograph.at).total_seconds() if arrived_at else None
-            yield Row(
+                in_pacs_s = (arrived_at - radiograph.sent_at).total_seconds() if arrived_at else None
+            yield OutcomeRow(
                 name=radiograph.name,
                 result=result,
                 study=study,
@@ -76,7 +100,7 @@ def rows_of(engine: Engine, sent: dict[str, Sent]) -> Iterator[Row]:
 
 
 def _first_arrival(c: Connection, study_instance_uid: str, result_id: int) -> datetime | None:
-    """Return the time at which the PACS had the first object about a radiograph or its study."""
+    """Return the time at which the PACS had the first artefact about a radiograph or its study."""
     of_study = deliveries_by_study(c, [study_instance_uid]).get(study_instance_uid, [])
     arrivals = [
         delivery.finished_at
@@ -89,13 +113,16 @@ def _first_arrival(c: Connection, study_instance_uid: str, result_id: int) -> da
     return min(arrivals, default=None)
 
 
-def render(folder: Path, rows: list[Row], console: Console) -> None:
-    """Pictures and texts of what the PACS got, under the numbers of the table, and one picture of all pictures."""
+def write_pictures(folder: Path, rows: list[OutcomeRow], console: Console) -> None:
+    """Write the artefacts that the PACS received as pictures and texts, and a contact sheet of the overlays.
+
+    File names are the numbers of the rows in the closing table.
+    """
     (folder / "pictures").mkdir()
     (folder / "summaries").mkdir()
     (folder / "reports").mkdir()
     named: list[tuple[str, Path]] = []
-    with bars(console) as progress:
+    with progress_bars(console) as progress:
         for number, row in enumerate(progress.track(rows, description="pictures"), 1):
             if row.result is None:
                 continue
@@ -114,10 +141,11 @@ def render(folder: Path, rows: list[Row], console: Console) -> None:
 
 
 COLOURS = {Answer.POSITIVE: "red", Answer.DOUBT: "yellow", Answer.NEGATIVE: "green", Answer.NOT_ANALYSED: "dim"}
+"""Colours of the answers in the terminal, as rich names them."""
 
 
-def table_of(rows: list[Row], synthetic: bool) -> Table:
-    """The closing table."""
+def closing_table(rows: list[OutcomeRow], synthetic: bool) -> Table:
+    """Return the closing table: one line per finding, or one line for a radiograph without findings."""
     title = "SYNTHETIC: phantoms, read by networks trained on phantoms" if synthetic else None
     table = Table(title=title, caption=SECOND_READER)
     for name in ("no.", "radiograph", "site", "answer", "probability", "focus", "in PACS"):

@@ -1,6 +1,7 @@
 """A small hospital on loopback for the demonstration: a PACS, a RIS with an MLLP listener, a FHIR server.
 
-They keep what they get, answer as the standards ask, and are no test of it: the tests use other people's programs.
+The three keep everything that they receive and answer as the standards ask. They are no test of Osteon: the tests use
+programs of other makers.
 """
 
 from __future__ import annotations
@@ -20,20 +21,33 @@ from waitress.server import create_server
 
 from appliance.clock import now
 
-START, END = b"\x0b", b"\x1c\r"
-"""MLLP framing (HL7 v2.5.1 appendix C; HL7 Transport Specification, MLLP release 1)."""
+START = b"\x0b"
+"""First byte of an MLLP frame (HL7 Transport Specification, MLLP release 1)."""
+
+END = b"\x1c\r"
+"""Last bytes of an MLLP frame."""
 
 
 @dataclass
-class Kept:
-    """What one peer got: a file per object in `folder`, when each came last, and how many came in all."""
+class Inbox:
+    """Everything that one peer received.
+
+    Attributes
+    ----------
+    folder
+        Holds one file per object.
+    arrivals
+        File name -> time of its last arrival, UTC.
+    count
+        Number of arrivals, repeated ones included.
+    """
 
     folder: Path
     arrivals: dict[str, datetime] = field(default_factory=dict)
     count: int = 0
 
     def keep(self, name: str, content: bytes) -> None:
-        """Write one object."""
+        """Write one object to the file `name`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / name).write_bytes(content)
         self.arrivals[name] = now()
@@ -41,16 +55,16 @@ class Kept:
 
 
 class DemonstrationHospital:
-    """The three peers, listening on free loopback ports from construction until `close`."""
+    """The three peers, which listen on free loopback ports from construction until `close`."""
 
     def __init__(self, folder: Path) -> None:
-        self.pacs, self.ris, self.fhir = (Kept(folder / name) for name in ("pacs", "ris", "fhir"))
+        self.pacs, self.ris, self.fhir = (Inbox(folder / name) for name in ("pacs", "ris", "fhir"))
         ae = AE(ae_title="PACS")
         ae.supported_contexts = StoragePresentationContexts
         ae.add_supported_context(Verification)
         self._pacs = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)])
         self._ris = _MllpServer(("127.0.0.1", 0), _MllpHandler)
-        self._ris.kept = self.ris
+        self._ris.inbox = self.ris
         threading.Thread(target=self._ris.serve_forever, daemon=True).start()
         self._fhir = create_server(self._fhir_app(), host="127.0.0.1", port=0, ident=None)
         threading.Thread(target=self._fhir.run, daemon=True).start()
@@ -82,8 +96,8 @@ class DemonstrationHospital:
                 {"response": {"status": "201 Created", "location": f"{e['resource']['resourceType']}/{uuid.uuid4()}"}}
                 for e in bundle["entry"]
             ]
-            answer = {"resourceType": "Bundle", "type": "transaction-response", "entry": entries}
-            return Response(json.dumps(answer), mimetype="application/fhir+json")
+            outcome = {"resourceType": "Bundle", "type": "transaction-response", "entry": entries}
+            return Response(json.dumps(outcome), mimetype="application/fhir+json")
 
         return app
 
@@ -91,11 +105,11 @@ class DemonstrationHospital:
 class _MllpServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
-    kept: Kept
+    inbox: Inbox
 
 
 class _MllpHandler(socketserver.StreamRequestHandler):
-    """Reads frames, keeps each message, answers AA with its control id."""
+    """Cuts the stream into frames, keeps each message and acknowledges it with AA."""
 
     def handle(self) -> None:
         buffer = b""
@@ -103,14 +117,14 @@ class _MllpHandler(socketserver.StreamRequestHandler):
             buffer += chunk
             while END in buffer:
                 frame, buffer = buffer.split(END, 1)
-                self._answer(frame.lstrip(START))
+                self._acknowledge(frame.lstrip(START))
 
-    def _answer(self, message: bytes) -> None:
+    def _acknowledge(self, message: bytes) -> None:
         server = self.server
         assert isinstance(server, _MllpServer)
         header = message.split(b"\r", 1)[0].split(b"|")
         control_id = header[9].decode()  # MSH-10
-        server.kept.keep(f"{control_id}.hl7", message)
+        server.inbox.keep(f"{control_id}.hl7", message)
         stamp = now().strftime("%Y%m%d%H%M%S")
         acknowledgement = (
             f"MSH|^~\\&|RIS|DEMO|OSTEON||{stamp}||ACK^R01^ACK|{uuid.uuid4()}|P|2.5.1\rMSA|AA|{control_id}\r"

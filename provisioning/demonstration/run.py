@@ -1,4 +1,4 @@
-"""`osteon demo`: the whole product against a small hospital, on phantoms or on real radiographs."""
+"""`osteon demo`: run the whole product against a small hospital, on phantoms or on real radiographs."""
 
 from __future__ import annotations
 
@@ -32,30 +32,43 @@ from appliance.storage.overview import count_analyses, count_deliveries, count_s
 from provisioning.phantoms import VIEWS, instance_from_phantom, phantom
 from provisioning.radiograph_files import find_radiograph_files, pick_evenly, read_instance
 
-from .outcome import Row, Sent, bars, render, rows_of, table_of
+from .outcome import OutcomeRow, SentRadiograph, closing_table, outcome_rows, progress_bars, write_pictures
 from .peers import DemonstrationHospital
 
 SITES = (Site.ANKLE, Site.WRIST, Site.KNEE, Site.SHOULDER, Site.PELVIS, Site.SPINE)
+"""Sites of the phantoms, in the order in which they are sent."""
+
 START_TIMEOUT_S = 60
-WORKING = (State.QUEUED, State.LEASED)
+"""Longest wait until every role runs; on an idle machine they need about five seconds."""
+
+UNFINISHED = (State.QUEUED, State.LEASED)
+"""States of jobs that the demonstration waits for."""
 
 
 def demonstrate(
     folder: Path, console: Console, radiographs: Path | None = None, limit: int | None = None, keep: bool = False
-) -> list[Row]:
-    """Play the demonstration; what came back lies in `folder`, which is made anew.
+) -> list[OutcomeRow]:
+    """Run the demonstration and leave everything that the hospital received in `folder`.
 
     Parameters
     ----------
+    folder
+        Is emptied first if an earlier demonstration wrote it.
     radiographs
-        Folder of DICOM files, JPEG or PNG, read by the real pack; None: sixteen phantoms of twelve studies, read by the
-        phantom pack.
+        Folder of DICOM, JPEG or PNG files, read by the pack ``fracatlas``; None: sixteen phantoms of twelve studies,
+        read by the pack ``phantom``.
     limit
-        At most so many radiographs, evenly spread over the folder.
+        Largest number of radiographs, evenly spread over the folder.
     keep
         Leave everything running until Ctrl-C.
+
+    Raises
+    ------
+    Fault
+        ``demo_folder`` if `folder` holds other files, ``no_radiographs`` if there is nothing to send, ``demo_start`` if
+        the roles do not start.
     """
-    _make_anew(folder)
+    _empty_folder(folder)
     with tempfile.TemporaryDirectory(prefix="osteon-demo-") as state:
         inputs = list(_inputs(Path(state) / "in", radiographs, limit, console))
         hospital = DemonstrationHospital(folder)
@@ -66,11 +79,11 @@ def demonstrate(
             with Supervisor(path, folder / "logs") as supervisor:
                 _wait_for_roles(engine, supervisor, folder, console)
                 sent = _send(inputs, config, console)
-                _follow(readers(engine), len(sent), supervisor.watch, console)
-                rows = list(rows_of(readers(engine), sent))
-                render(folder, rows, console)
-                console.print(table_of(rows, synthetic=radiographs is None))
-                console.print(f"What came back: {folder.resolve()}  (pictures: {folder / 'pictures'})")
+                _wait_for_jobs(readers(engine), len(sent), supervisor.watch, console)
+                rows = list(outcome_rows(readers(engine), sent))
+                write_pictures(folder, rows, console)
+                console.print(closing_table(rows, synthetic=radiographs is None))
+                console.print(f"Results: {folder.resolve()}  (pictures: {folder / 'pictures'})")
                 if keep:
                     console.print(
                         f"Status page: http://127.0.0.1:{config.status.port}/  -  Ctrl-C ends the demonstration"
@@ -82,18 +95,18 @@ def demonstrate(
     return rows
 
 
-def _make_anew(folder: Path) -> None:
-    """Empty `folder`, if it is absent, empty or of an earlier demonstration; anything else is left alone."""
+def _empty_folder(folder: Path) -> None:
+    """Make `folder`, or empty it if an earlier demonstration wrote it; refuse a folder with other files."""
     mark = folder / ".osteon-demo"
     if folder.exists() and any(folder.iterdir()) and not mark.exists():
-        raise Fault(ReasonCode.DEMO_FOLDER, f"{folder} holds something else: choose another folder with --out")
+        raise Fault(ReasonCode.DEMO_FOLDER, f"{folder} holds other files: choose another folder with --out")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     mark.touch()
 
 
 def _inputs(folder: Path, radiographs: Path | None, limit: int | None, console: Console) -> Iterator[tuple[str, Path]]:
-    """(name, DICOM file) of every radiograph to be sent."""
+    """Write every radiograph to be sent into `folder`; yield its name for people and its DICOM file."""
     folder.mkdir()
     made: list[tuple[str, Callable[[], bytes]]] = []
     if radiographs is None:
@@ -170,17 +183,17 @@ def _wait_for_roles(engine: Engine, supervisor: Supervisor, folder: Path, consol
                 if len(heartbeats(c)) == len(ROLES):
                     return
             time.sleep(0.05)
-    raise Fault(ReasonCode.DEMO_START, f"not every role was up after {START_TIMEOUT_S} s: see {folder}/logs")
+    raise Fault(ReasonCode.DEMO_START, f"a role did not start within {START_TIMEOUT_S} s: see {folder}/logs")
 
 
-def _send(inputs: list[tuple[str, Path]], config: Configuration, console: Console) -> dict[str, Sent]:
-    """C-STORE every file; by SOP Instance UID, what was sent."""
+def _send(inputs: list[tuple[str, Path]], config: Configuration, console: Console) -> dict[str, SentRadiograph]:
+    """Send every file by C-STORE; return the stored radiographs by SOP Instance UID."""
     receive = config.receive
     names = {path: name for name, path in inputs}
-    sent: dict[str, Sent] = {}
-    with bars(console) as progress:
+    sent: dict[str, SentRadiograph] = {}
+    with progress_bars(console) as progress:
         task = progress.add_task("C-STORE", total=len(inputs))
-        at = now()
+        begun_at = now()
         sending = send_files(
             names, host=receive.host, port=receive.port, called_ae_title=receive.ae_title, calling_ae_title="DEMO"
         )
@@ -189,16 +202,24 @@ def _send(inputs: list[tuple[str, Path]], config: Configuration, console: Consol
                 console.print(f"[yellow]not stored:[/] {escape(f'{names[path]}: {status.words}')}")
             else:
                 uid = str(dcmread(path, stop_before_pixels=True, force=True).SOPInstanceUID)
-                sent[uid] = Sent(name=names[path], at=at)
-            at = now()
+                sent[uid] = SentRadiograph(name=names[path], sent_at=begun_at)
+            begun_at = now()
             progress.advance(task)
     return sent
 
 
-def _follow(engine: Engine, total: int, watch: Callable[[], None], console: Console) -> None:
-    """Bars until every radiograph is analysed and every answer has arrived."""
-    with bars(console) as progress:
-        bars_by_queue = {
+def _wait_for_jobs(engine: Engine, total: int, watch: Callable[[], None], console: Console) -> None:
+    """Show progress until every radiograph is analysed and every artefact is delivered.
+
+    Parameters
+    ----------
+    total
+        Number of radiographs that were sent.
+    watch
+        Raises if a role has ended.
+    """
+    with progress_bars(console) as progress:
+        bars = {
             count_analyses: progress.add_task("analysed", total=total),
             count_studies: progress.add_task("reported", total=0),
             count_deliveries: progress.add_task("delivered", total=0),
@@ -206,10 +227,10 @@ def _follow(engine: Engine, total: int, watch: Callable[[], None], console: Cons
         while True:
             watch()
             open_jobs = 0
-            for count_jobs, bar in bars_by_queue.items():
+            for count_jobs, bar in bars.items():
                 with engine.connect() as c:
                     counts = count_jobs(c)
-                waiting = sum(count.jobs for count in counts if count.state in WORKING)
+                waiting = sum(count.jobs for count in counts if count.state in UNFINISHED)
                 everything = sum(count.jobs for count in counts)
                 progress.update(bar, total=everything, completed=everything - waiting)
                 open_jobs += waiting

@@ -1,8 +1,8 @@
 """The DICOM conformance statement, written from the code: ``python -m provisioning.documents.conformance``.
 
-Classes, syntaxes, statuses and codes come from the tables that the programs use, attributes from objects that are
-made for two radiographs of different patients: what is the same in both is a constant, what is as in the radiograph is
-copied.
+Classes, syntaxes, statuses and codes come from the tables that the programs use. Attributes come from objects that are
+made for two radiographs of different patients: a value that both objects share is a constant, a value that equals the
+radiograph's is copied from it.
 
 References
 ----------
@@ -60,7 +60,7 @@ LINE = 120
 
 TEMPLATE = Path(__file__).parent / "templates" / "dicom-conformance-statement.md"
 
-WHAT = {
+CONTENTS = {
     "Secondary Capture": ("the radiograph with heat map, region and answer", "`sc`"),
     "Study summary": ("the study at a glance: every radiograph with its answer, eight to a page", "`summary`"),
     "Grayscale Softcopy Presentation State": (
@@ -71,6 +71,7 @@ WHAT = {
     "Comprehensive SR": ("the same, for an archive that accepts no Comprehensive 3D SR", '`sr = "comprehensive"`'),
     "Key Object Selection": ("the positive radiographs of the study, or withdrawn objects (IOCM)", "`ko`"),
 }
+"""Content of each kind of object, and the key of the configuration that asks for it."""
 
 RECEIVED_STATUSES = {
     SUCCESS: "the bytes and the row are on disk; of a companion: it has arrived",
@@ -78,6 +79,7 @@ RECEIVED_STATUSES = {
     SOP_CLASS_NOT_SUPPORTED: "the SOP class is not that of its presentation context",
     CANNOT_UNDERSTAND: "the SOP Instance UID is no UID, or the instance is too large",
 }
+"""Occasion of each status that the receiver returns."""
 
 OUTCOMES = {
     StoreOutcome.STORED: "delivered",
@@ -85,16 +87,17 @@ OUTCOMES = {
     StoreOutcome.TRANSIENT: "sent again, after ever longer waits",
     StoreOutcome.REJECTED: "parked for a person",
 }
+"""Behaviour after each outcome of a delivery."""
 
 SERVICES_USED = (StorageCommitmentPushModel, StudyRootQueryRetrieveInformationModelFind)
-"""Of an archive, by profile: whether it has an object, and whose the study is."""
+"""Services of an archive that a profile may ask for: whether it has an object, and which patient a study is of."""
 
 UNLISTED = {"PixelData", "StudyInstanceUID", *TYPE_2, *TYPE_3}
-"""Of patient and study, which are listed once."""
+"""Keywords left out of the lists of attributes: those of patient and study are listed once, apart."""
 
 
 def statement() -> str:
-    """The document, which ``docs/`` has a copy of."""
+    """Return the conformance statement; ``docs/dicom-conformance-statement.md`` is a copy."""
     defaults = Configuration()
     first, second = (list(_objects(name)) for name in ("A", "B"))
     made = [(title, one, other) for (title, one, _), (_, other, _) in zip(first, second, strict=True)]
@@ -106,7 +109,7 @@ def statement() -> str:
     return environment.from_string(TEMPLATE.read_text()).render(
         overview=_rows(
             [
-                (uid.name, uid, "yes" * (uid in used), "yes" * (uid in provided))
+                (uid.name, uid, "yes" if uid in used else "", "yes" if uid in provided else "")
                 for uid in dict.fromkeys((*provided, *used))
             ]
         ),
@@ -119,7 +122,7 @@ def statement() -> str:
         radiographs=", ".join(uid.name for uid in RADIOGRAPHS),
         accepted=", ".join(f"{uid.name} ({uid})" for uid in ACCEPTED),
         received_statuses=_rows((f"{code:04X}", when) for code, when in RECEIVED_STATUSES.items()),
-        sent=_rows((sop_classes[title].name, *WHAT[title]) for title in sop_classes),
+        sent=_rows((sop_classes[title].name, *CONTENTS[title]) for title in sop_classes),
         sent_statuses=_rows(_sent_statuses()),
         ciphers=CIPHERS,
         copied=textwrap.fill(", ".join([*(f"{keyword} (Type 2)" for keyword in TYPE_2), *TYPE_3]) + ".", LINE),
@@ -142,7 +145,7 @@ def _sent_statuses() -> Iterator[tuple[str, str]]:
 
 
 def _codes() -> Iterator[tuple[str, str, str, str]]:
-    """Every code of `appliance.dicom.objects.codes`, by the name that it has there."""
+    """Yield concept, value, scheme and meaning of every code in `appliance.dicom.objects.codes`."""
     for name, value in vars(codes).items():
         concept = name.replace("_", " ").lower()
         if isinstance(value, Code):
@@ -155,7 +158,7 @@ def _codes() -> Iterator[tuple[str, str, str, str]]:
 
 
 def _attributes(title: str, one: Dataset, other: Dataset, radiograph: Dataset) -> str:
-    """The attributes of an object and where each comes from."""
+    """Return the section on one object: its attributes, and the origin of each."""
     rows = (
         (f"({e.tag.group:04X},{e.tag.element:04X})", e.name, e.VR, _origin(e, other, radiograph))
         for e in one
@@ -176,7 +179,7 @@ def _origin(element: DataElement, other: Dataset, radiograph: Dataset) -> str:
 
 
 def _objects(name: str) -> Iterator[tuple[str, Dataset, Dataset]]:
-    """Title, object and radiograph."""
+    """Yield title, object and radiograph of every kind of object, made for patient `name`."""
     source = _radiograph(name)
     result = _result(name, source)
     is_first = name == "A"
@@ -201,22 +204,27 @@ def _objects(name: str) -> Iterator[tuple[str, Dataset, Dataset]]:
 
 
 def _radiograph(name: str) -> Dataset:
-    """A radiograph of patient `name`; all that is different between two of them is so here."""
+    """Return a radiograph of patient `name`; those of A and B differ in every attribute that is copied."""
     is_first = name == "A"
     ds = Dataset()
     ds.SOPClassUID = DigitalXRayImageStorageForPresentation
     for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
         setattr(ds, keyword, derived_uid("conformance", name, keyword))
-    ds.PatientName, ds.PatientID, ds.AccessionNumber = f"{name}^{name}", name, name
-    ds.StudyDate, ds.StudyTime = ("20260102", "101112") if is_first else ("20270304", "131415")
+    ds.PatientName = f"{name}^{name}"
+    ds.PatientID = ds.AccessionNumber = name
+    ds.StudyDate = "20260102" if is_first else "20270304"
+    ds.StudyTime = "101112" if is_first else "131415"
     ds.Manufacturer = name
     ds.BodyPartExamined = "ANKLE" if is_first else "ELBOW"
     ds.ImageLaterality = "L" if is_first else "R"
-    ds.SeriesNumber, ds.InstanceNumber = (1, 7) if is_first else (3, 8)
+    ds.SeriesNumber = 1 if is_first else 3
+    ds.InstanceNumber = 7 if is_first else 8
     ds.Rows, ds.Columns = (60, 50) if is_first else (50, 60)
     ds.PatientOrientation = ["L", "F"] if is_first else ["P", "F"]
     ds.PhotometricInterpretation = "MONOCHROME2" if is_first else "MONOCHROME1"
-    ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType = ("1", "0", "US") if is_first else ("2", "1", "OD")
+    ds.RescaleSlope = "1" if is_first else "2"
+    ds.RescaleIntercept = "0" if is_first else "1"
+    ds.RescaleType = "US" if is_first else "OD"
     ds.BurnedInAnnotation = "NO" if is_first else "YES"
     ds.ImagerPixelSpacing = [0.1, 0.1] if is_first else [0.2, 0.2]
     request = Dataset()

@@ -1,4 +1,8 @@
-"""What keeps this box from listening, or everybody from sending, found before a role is started."""
+"""`osteon check`: faults of a configuration that only this machine can show, found before a role is started.
+
+Examples are a host that is no address of this machine, a certificate that cannot be read, or peers that shut every
+sender out.
+"""
 
 from __future__ import annotations
 
@@ -11,46 +15,60 @@ from appliance.errors import Fault
 from appliance.network import server_context
 
 
-def problems(config: Configuration) -> list[str]:
-    """Each with its key; what only this machine can say: which files there are, which addresses are its own."""
-    receive, found = config.receive, []
+def find_problems(config: Configuration) -> list[str]:
+    """Return the faults that keep this box from listening or its peers from sending, each with its key."""
+    receive = config.receive
+    found = []
     hosts = {"receive.host": receive.host, "status.host": config.status.host}
     hosts |= {"receive.hl7.host": receive.hl7.host} if receive.hl7 else {}
     for key, host in hosts.items():
-        if why := _why_not(host):
-            found.append(f"{key}: cannot listen on {host!r}: {why}")
+        if defect := _binding_error(host):
+            found.append(f"{key}: cannot listen on {host!r}: {defect}")
     if receive.tls:
         try:
             server_context(receive.tls)
         except Fault as fault:
             found.append(fault.reason)
     if not receive.peers:
-        found.append("receive.peers: nobody may associate; list who sends")
+        found.append("receive.peers: no peer may associate; list the addresses that send")
     elif not _is_loopback(receive.host) and all(peer.address.is_loopback for peer in receive.peers):
-        found.append(f"receive.peers: only this machine may associate, although we listen on {receive.host}")
+        found.append(
+            f"receive.peers: only this machine may associate, although Osteon listens on {receive.host}; "
+            "list the addresses that send"
+        )
     if receive.hl7 and not _is_loopback(receive.hl7.host) and all(p.is_loopback for p in receive.hl7.peers):
-        found.append(f"receive.hl7.peers: nobody else may send, although we listen on {receive.hl7.host}")
+        found.append(
+            f"receive.hl7.peers: only this machine may send, although Osteon listens on {receive.hl7.host}; "
+            "list the addresses that send"
+        )
     return found
 
 
-def doubts(config: Configuration) -> list[str]:
-    """Why reports of storage commitment may not come; an archive that sends them from elsewhere is the exception."""
-    receive, found = config.receive, []
+def find_doubts(config: Configuration) -> list[str]:
+    """Return the reasons why commitment results may not arrive.
+
+    They are no faults: an archive may send its commitment results from another host than the configured one.
+    """
+    receive = config.receive
+    found = []
     for destination in config.destinations:
         if not isinstance(destination, DicomDestination) or destination.proof != "commitment":
             continue
         ours = destination.calling_ae_title
         if ours not in (receive.ae_title, *receive.also_called):
             found.append(
-                f"{destination.name}: reports of commitment to {ours} are rejected: add it to receive.also_called"
+                f"{destination.name}: commitment results to {ours} are rejected: add {ours} to receive.also_called"
             )
         if not _may_associate(config, destination.host):
-            found.append(f"{destination.name}: {destination.host} may not associate to report: add it to receive.peers")
+            found.append(
+                f"{destination.name}: {destination.host} may not associate, so its commitment results are rejected: "
+                "add it to receive.peers"
+            )
     return found
 
 
 def _may_associate(config: Configuration, host: str) -> bool:
-    """Whether one of the addresses of `host` is a peer's; of a name that means nothing here nobody can tell."""
+    """Return whether an address of `host` is among the peers; True where this machine cannot resolve the name."""
     try:
         addresses = [ip_address(found[4][0]) for found in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)]
     except (OSError, ValueError):
@@ -58,10 +76,10 @@ def _may_associate(config: Configuration, host: str) -> bool:
     return any(address in peer.address for address in addresses for peer in config.receive.peers)
 
 
-def _why_not(host: str) -> str:
-    """Why no socket can be bound to `host`; empty if one can."""
+def _binding_error(host: str) -> str:
+    """Return the system's message if no socket can be bound to `host`, else an empty string."""
     try:
-        family, kind, protocol, _, address = _resolved(host)
+        family, kind, protocol, _, address = _resolve(host)
         with socket.socket(family, kind, protocol) as probe:
             probe.bind(address)
     except OSError as error:
@@ -71,12 +89,12 @@ def _why_not(host: str) -> str:
 
 def _is_loopback(host: str) -> bool:
     try:
-        address = _resolved(host)[4][0]
+        address = _resolve(host)[4][0]
     except OSError:
-        return True  # said already
+        return True  # _binding_error reports it
     return str(address) == "::1" or str(address).startswith("127.")
 
 
-def _resolved(host: str) -> Any:
-    """Family, kind, protocol, canonical name and address of its first socket."""
+def _resolve(host: str) -> Any:
+    """Return family, kind, protocol, canonical name and address of the first socket for `host`."""
     return socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]

@@ -1,6 +1,6 @@
-"""`osteon hl7 preview`: what a RIS would get, before it gets anything.
+"""`osteon hl7 preview`: show the message that a RIS would receive, without sending it.
 
-The study is a phantom's, two views of a wrist that are really analysed, or the site's own files. Nothing is sent.
+The study is drawn (two views of a phantom's wrist, which are really analysed) or made of the site's own files.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ from provisioning.radiograph_files import find_radiograph_files, read_instance
 Message = Literal["report", "revision", "withdrawal", "order"]
 MESSAGES: dict[Message, Callable[[StudyResult, Dataset, Hl7Destination], bytes]] = {
     "report": oru_r01,
-    "revision": lambda study, source, profile: oru_r01(_revised(study), source, profile),
+    "revision": lambda study, source, profile: oru_r01(_as_second_revision(study), source, profile),
     "withdrawal": lambda study, source, profile: oru_withdrawal(study, source, profile, "preview"),
     "order": priority_update,
 }
 
 
 def preview(config: Configuration, name: str, files: list[Path], message: Message, raw: bool, console: Console) -> None:
-    """Print the message that the destination `name` would get, field by field or as it is on the wire.
+    """Print the message that the destination `name` would receive: as a table of fields, or raw as it is sent.
 
     Raises
     ------
     Rejected
-        There is no such HL7 destination, or no such message can be made, with the reason.
+        If there is no such HL7 destination, or the message cannot be made; with the reason.
     """
     profile = _profile(config, name)
     if message == "order" and profile.flag not in ("orm", "omi"):
-        raise Rejected(ReasonCode.NO_ORDER, f'{name} gets no order updates: set flag = "orm" or "omi"')
+        raise Rejected(ReasonCode.NO_ORDER, f'{name} receives no order updates: set flag = "orm" or "omi"')
     study, source = _study(config, files)
     content = MESSAGES[message](study, source, profile)
     text = content.decode(CODECS[profile.character_set])
@@ -75,7 +75,7 @@ def _profile(config: Configuration, name: str) -> Hl7Destination:
 
 
 def _study(config: Configuration, files: list[Path]) -> tuple[StudyResult, Dataset]:
-    """The answer for the files, which are taken for one study, and the newest one's data set."""
+    """Analyse the files, or the phantoms if there are none; return the last file's study and that file's data set."""
     loads = [partial(read_instance, file) for file in find_radiograph_files(files)]
     if files and not loads:
         raise Rejected(ReasonCode.NO_RADIOGRAPHS, "none of the files is a DICOM, JPEG or PNG file")
@@ -92,7 +92,7 @@ def _study(config: Configuration, files: list[Path]) -> tuple[StudyResult, Datas
 
 
 def _phantoms() -> Iterator[bytes]:
-    """Two views of a wrist, the first broken, of an order that names all its numbers."""
+    """Yield two views of a wrist, the first fractured, of an order that has every number an order can have."""
     for seed, fracture in ((1, True), (2, False)):
         ds = instance_from_phantom(
             phantom("wrist", seed, fracture),
@@ -104,12 +104,13 @@ def _phantoms() -> Iterator[bytes]:
         request = Dataset()
         request.PlacerOrderNumberImagingServiceRequest = "PHANTOM-P1"
         request.FillerOrderNumberImagingServiceRequest = "PHANTOM-F1"
-        request.RequestedProcedureID, request.ScheduledProcedureStepID = "PHANTOM-R1", "PHANTOM-S1"
+        request.RequestedProcedureID = "PHANTOM-R1"
+        request.ScheduledProcedureStepID = "PHANTOM-S1"
         ds.RequestAttributesSequence = [request]
         yield part10_bytes(ds)
 
 
-def _revised(study: StudyResult) -> StudyResult:
+def _as_second_revision(study: StudyResult) -> StudyResult:
     before = Predecessor(revision=1, pack_digest=study.provenance.pack_digest)
     return replace(study, revision=2, predecessor=before)
 
@@ -122,13 +123,13 @@ def _table(text: str, version: str) -> Table:
         name, *fields = segment.split("|")
         for number, value in enumerate(fields, 2 if name == "MSH" else 1):
             if value:
-                table.add_row(f"{name}-{number}", _name(name, number, version), escape(value))
+                table.add_row(f"{name}-{number}", _field_name(name, number, version), escape(value))
         table.add_section()
     return table
 
 
-def _name(segment: str, number: int, version: str) -> str:
-    """What the standard calls the field; nothing for a segment of the site's own."""
+def _field_name(segment: str, number: int, version: str) -> str:
+    """Return the standard's name of a field; empty for a segment that the standard does not know."""
     try:
         return str(Field(f"{segment}_{number}", version=version).long_name or "").replace("_", " ").lower()
     except HL7apyException:

@@ -1,4 +1,4 @@
-"""`osteon pack`: which packs there are, whether they can be trusted, and how one is put beside the others."""
+"""`osteon pack`: list, verify and install packs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from engines.pack import MANIFEST, Pack, PackError, read_pack
 from engines.signature import check_signature
 
 LARGEST_BYTES = 500_000_000
-"""Of an archive, unpacked: 25 times the packs that ship."""
+"""Largest size of an archive's files, unpacked: 25 times that of the packs that ship."""
 
 
-def packs(config: Configuration) -> Iterator[tuple[str, Pack | PackError]]:
-    """Every pack that the configuration can name, with what is wrong with those that cannot be used."""
+def list_packs(config: Configuration) -> Iterator[tuple[str, Pack | PackError]]:
+    """Yield the name of every pack that the configuration can name, with the pack or the defect that rules it out."""
     for place in (SHIPPED, config.packs_dir):
         for folder in sorted(place.glob(f"*/{MANIFEST}")):
             try:
@@ -35,13 +35,13 @@ def packs(config: Configuration) -> Iterator[tuple[str, Pack | PackError]]:
                 yield folder.parent.name, error
 
 
-def folder_of(name: str, config: Configuration) -> Path:
-    """The folder of a pack by its name or path.
+def find_pack(name: str, config: Configuration) -> Path:
+    """Return the folder of a pack that is named by its name or its path.
 
     Raises
     ------
     Rejected
-        ``no_such_pack``.
+        ``no_such_pack`` if the folder holds no pack.
     """
     folder = pack_folder(name, config)
     if (folder / MANIFEST).exists():
@@ -50,16 +50,16 @@ def folder_of(name: str, config: Configuration) -> Path:
 
 
 def verify(folder: Path, config: Configuration) -> tuple[Pack, dict[str, float], Path | None]:
-    """Digests, preprocessing, golden outputs, and the signature where the configuration asks for one.
+    """Check digests, preprocessing, golden outputs, and the signature where the configuration names trusted keys.
 
     Returns
     -------
-    The pack, the worst relative difference of each network from its goldens, and the key that signed it.
+    The pack, the worst relative difference of each network from its goldens, and the key of the signature or None.
 
     Raises
     ------
     Rejected
-        ``pack`` with what is wrong.
+        ``pack`` with the defect.
     """
     try:
         trusted = config.analyse.trusted_keys
@@ -71,26 +71,30 @@ def verify(folder: Path, config: Configuration) -> tuple[Pack, dict[str, float],
 
 
 def install(source: Path, config: Configuration) -> Path:
-    """Put the pack in `source`, a folder or a zip archive, beside the others; nothing that runs is touched.
+    """Check the pack in `source`, a folder or a zip archive, and move it beside the others; running roles keep theirs.
+
+    Returns
+    -------
+    The folder of the installed pack; that of the earlier installation if the same pack is installed already.
 
     Raises
     ------
     Rejected
-        ``pack`` if it fails any check, or another pack of that name and version is there.
+        ``pack`` if it fails a check, or another pack of that name and version is installed.
     """
     config.packs_dir.mkdir(parents=True, exist_ok=True)
-    with _beside(config.packs_dir) as work:
+    with _working_folder(config.packs_dir) as work:
         _copy(source, work)
         pack, _, _ = verify(work, config)
         target = config.packs_dir / f"{pack.name}-{pack.version}"
         if target.exists():
-            there = _digest(target)
-            if there == pack.digest:
+            installed = _digest(target)
+            if installed == pack.digest:
                 return target
-            if there:
-                reason = f"{target.name} is installed with other content: give the new one another version"
+            if installed:
+                reason = f"{target.name} is installed with other content: give the new pack another version"
                 raise Rejected(ReasonCode.PACK, reason)
-            shutil.rmtree(target)  # damaged: no role uses it, or it would not have started
+            shutil.rmtree(target)  # damaged: no role runs it, since a role refuses a damaged pack at its start
         for file in work.iterdir():
             _sync(file)
         work.rename(target)
@@ -99,7 +103,7 @@ def install(source: Path, config: Configuration) -> Path:
 
 
 @contextmanager
-def _beside(packs_dir: Path) -> Iterator[Path]:
+def _working_folder(packs_dir: Path) -> Iterator[Path]:
     work = Path(tempfile.mkdtemp(prefix=".installing-", dir=packs_dir))
     try:
         yield work
@@ -108,7 +112,7 @@ def _beside(packs_dir: Path) -> Iterator[Path]:
 
 
 def _copy(source: Path, work: Path) -> None:
-    """The files of a pack lie flat in its folder; whatever else an archive holds is left there."""
+    """Copy the files of a pack, which lie flat in its folder, to `work`; folders of an archive are dissolved."""
     if source.is_dir():
         for file in source.iterdir():
             if file.is_file():
@@ -118,14 +122,15 @@ def _copy(source: Path, work: Path) -> None:
         with zipfile.ZipFile(source) as archive:
             members = [m for m in archive.infolist() if not m.is_dir()]
             if sum(m.file_size for m in members) > LARGEST_BYTES:
-                raise Rejected(ReasonCode.PACK, f"{source} unpacks to more than {LARGEST_BYTES} bytes: this is no pack")
+                raise Rejected(ReasonCode.PACK, f"{source} unpacks to more than {LARGEST_BYTES} bytes: it is no pack")
             for member in members:
                 (work / Path(member.filename).name).write_bytes(archive.read(member))
     except (OSError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise Rejected(ReasonCode.PACK, f"{source} is neither a folder nor a zip archive that can be read") from error
+        raise Rejected(ReasonCode.PACK, f"{source} is neither a folder nor a readable zip archive") from error
 
 
 def _digest(folder: Path) -> str | None:
+    """Return the digest of the pack in `folder`; None if the pack is damaged."""
     try:
         return read_pack(folder, DIGEST).digest
     except PackError:

@@ -1,4 +1,4 @@
-"""`osteon read`: the pipeline on files, without any network."""
+"""`osteon read`: analyse files without any network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,17 @@ from provisioning.radiograph_files import find_radiograph_files, pick_evenly, re
 
 
 def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | None, console: Console) -> None:
-    """Print a table with an answer or a reason per file; write overlays and `results.json` into `folder`."""
+    """Analyse files and print a table with one answer, or the reason why there is none, per file.
+
+    Parameters
+    ----------
+    pack
+        Name or folder of a pack.
+    folder
+        Folder for the overlays, a contact sheet of them and ``results.json``; None: write nothing.
+    limit
+        Largest number of files, evenly spread; None: all.
+    """
     reader = Reader(pipeline_of(Configuration(analyse=Analyse(pack=pack))))
     files = pick_evenly(find_radiograph_files(paths), limit)
     table = Table(caption=SECOND_READER)
@@ -34,7 +44,7 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
     pictures: list[tuple[str, Path]] = []
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
-    with closing(reader):  # also at Ctrl-C, where its thread waits for a file
+    with closing(reader):  # at Ctrl-C, too: the reader's thread would wait for a file
         for number, file in enumerate(track(files, description="reading", console=console)):
             try:
                 reading = reader.read(reader.examine(partial(read_instance, file)))

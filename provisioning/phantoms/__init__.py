@@ -1,4 +1,4 @@
-"""Phantom radiographs: drawn anatomy in realistic DX instances, where the truth is known to the pixel."""
+"""Phantom radiographs: drawn anatomy in realistic DX instances, with labels that are exact to the pixel."""
 
 from .instance import instance_from_phantom
 from .phantom import VIEWS, Phantom, phantom

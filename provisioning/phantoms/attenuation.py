@@ -1,9 +1,9 @@
 """From outlines to attenuation along the beam.
 
-A bone is a tube seen from the side: at depth d behind its outline the beam crosses 2 sqrt(r^2 - (r - d)^2) of it, so
-the cortex, which is what is left of the outer tube when the inner one is taken away, is brightest just inside the
-outline. All of it is computed on a grid of half resolution and enlarged once; the depth is exact to a fraction of a
-pixel because it starts from how much of each border pixel is covered.
+A bone is a tube seen from the side: at depth d behind its outline the beam crosses 2 sqrt(r^2 - (r - d)^2) of it. So the
+cortex, the outer tube without the inner one, is brightest just inside the outline. Everything is computed on a grid of
+half the resolution and enlarged once; the depth is exact to a fraction of a pixel because it starts from the covered
+share of each border pixel.
 """
 
 from dataclasses import dataclass
@@ -18,23 +18,39 @@ from .pose import Pose
 
 Field = NDArray[np.float32]
 
-STEP_PX = 2  # received pixels per grid pixel
-OVERSAMPLING = 4  # of the outlines, for coverage
-MARGIN_PX = 24  # grid pixels beyond the film, so that its edge is no edge of a bone
-CORTEX_PER_MM = 0.034  # attenuation beyond soft tissue's
+STEP_PX = 2
+"""Image pixels per grid pixel."""
+
+OVERSAMPLING = 4
+"""Canvas pixels per grid pixel where the coverage by an outline is drawn."""
+
+MARGIN_PX = 24
+"""Grid pixels beyond the image, so that its edge is no edge of a bone."""
+
+CORTEX_PER_MM = 0.034
+"""Attenuation of cortical bone beyond that of soft tissue."""
+
 SPONGIOSA_PER_MM = 0.0075
+"""Attenuation of spongy bone beyond that of soft tissue."""
+
 TISSUE_PER_MM = 0.0085
-FAT_MM, FAT_LESS = 4.5, 0.16  # thickness under the skin, and how much less than muscle it attenuates
+"""Attenuation of muscle."""
+
+FAT_MM = 4.5
+"""Thickness of the fat under the skin."""
+
+FAT_LESS = 0.16
+"""Share by which fat attenuates less than muscle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Attenuation of one body on its own window of the film.
+    """Attenuation of one body on its own window of the image.
 
     Attributes
     ----------
     x0, y0
-        Received pixel of the window's corner, a multiple of `STEP_PX`; may be negative.
+        Image pixel of the window's corner, a multiple of `STEP_PX`; may be negative.
     attenuation
         (h, w) float32 on the grid.
     """
@@ -45,18 +61,18 @@ class Layer:
 
 
 def grid_shape(pose: Pose) -> tuple[int, int]:
-    """Height and width of the grid that covers the film."""
+    """Return height and width of the grid that covers the image."""
     return -(-pose.height_px // STEP_PX), -(-pose.width_px // STEP_PX)
 
 
-def enlarged(field: Field, step: int = STEP_PX) -> Field:
-    """The field at the received resolution."""
+def enlarge(field: Field, step: int = STEP_PX) -> Field:
+    """Return the field with `step` times the resolution, by default that of the image."""
     h, w = field.shape
     return np.asarray(Image.fromarray(field).resize((w * step, h * step), Image.Resampling.BILINEAR), np.float32)
 
 
 def bone_layer(bone: Bone, pose: Pose, trabeculae: Field) -> Layer | None:
-    """Attenuation of one bone; None when it is off the film.
+    """Return the attenuation of one bone; None if it lies off the image.
 
     `trabeculae` is a relative texture, (h, w) float32 about 0, over the grid with its margin.
     """
@@ -86,7 +102,7 @@ def bone_layer(bone: Bone, pose: Pose, trabeculae: Field) -> Layer | None:
 
 
 def tissue_field(tissues: tuple[Tissue, ...], pose: Pose) -> Field:
-    """Attenuation of all soft tissue and gas, (h, w) float32 on the grid."""
+    """Return the attenuation of all soft tissue and gas, (h, w) float32 on the grid."""
     step = STEP_PX * 3
     shape = (-(-pose.height_px // step), -(-pose.width_px // step))
     total = np.zeros(shape, np.float32)
@@ -101,7 +117,7 @@ def tissue_field(tissues: tuple[Tissue, ...], pose: Pose) -> Field:
                 path = path * (1 - FAT_LESS) + muscle * FAT_LESS
             paste(total, gx, gy, np.asarray(path * (TISSUE_PER_MM * tissue.density), np.float32))
     height, width = grid_shape(pose)
-    return enlarged(np.maximum(total, 0), 3)[:height, :width]
+    return enlarge(np.maximum(total, 0), 3)[:height, :width]
 
 
 def paste(total: Field, x0: int, y0: int, part: Field) -> None:
@@ -114,13 +130,13 @@ def paste(total: Field, x0: int, y0: int, part: Field) -> None:
 
 
 def chord(depth: Field, radius: Field | float) -> Field:
-    """How much of a tube of that radius a beam crosses at that depth behind its edge."""
+    """Return the length of a beam inside a tube of that radius, at that depth behind its edge."""
     short = np.minimum(depth, radius)
     return np.asarray(2 * np.sqrt(short * (2 * radius - short)), np.float32)
 
 
 def signed_depth(outline: Points, pose: Pose, step: int) -> Field:
-    """(h, w) float32, mm behind the outline, negative outside it; a pixel is `step` grid pixels wide."""
+    """Return (h, w) float32: mm behind the outline, negative outside it; a pixel is `step` grid pixels wide."""
     height, width = (-(-side // step) for side in grid_shape(pose))
     side_px = step * STEP_PX
     canvas = Image.new("L", (width, height))
@@ -131,7 +147,10 @@ def signed_depth(outline: Points, pose: Pose, step: int) -> Field:
 
 
 def _depth(outline: Points, holes: tuple[Points, ...], pose: Pose, step: int) -> tuple[int, int, Field] | None:
-    """Distance behind the outline in grid pixels on the outline's window, and the window's corner on the grid."""
+    """Return the corner of the outline's window on the grid, and the distance behind the outline in grid pixels.
+
+    None if the outline lies off the image.
+    """
     on_grid = np.asarray(pose.pixels_from_mm(outline) / step, np.float32)
     limit_x, limit_y = -(-pose.width_px // step) + MARGIN_PX, -(-pose.height_px // step) + MARGIN_PX
     x0, y0 = np.maximum(np.floor(on_grid.min(0)).astype(int) - 2, -MARGIN_PX)

@@ -1,4 +1,4 @@
-"""From attenuation to what a detector hands over: scatter, exposure, collimation, marker, noise, 12 or 14 bits."""
+"""From attenuation to a detector's stored values: scatter, exposure, collimation, marker, noise, 12 or 14 bits."""
 
 from __future__ import annotations
 
@@ -10,35 +10,43 @@ from scipy import ndimage
 from .attenuation import Field
 
 QUANTA = (2500.0, 16000.0)
-"""Detected quanta per pixel in air: the noise of the logarithm has a standard deviation of 1 / sqrt(quanta)."""
+"""Fewest and most detected quanta per pixel in air; the logarithm's noise has the deviation 1 / sqrt(quanta)."""
 
 HEEL = 0.06
-"""Fall of the exposure from one edge of the film to the other, as the logarithm of a share."""
+"""Fall of the exposure from one edge of the detector to the other (heel effect), as the logarithm of a share."""
 
 SCATTER = (0.05, 0.35)
 """Scattered over primary quanta behind the grid, for limbs and trunks (Barnes, RadioGraphics 1991)."""
+
 SCATTER_SPREAD = 0.09
-"""Of the film's side: how far scattered quanta land from where they would have."""
+"""Distance, as a share of the image's longer side, that scattered quanta land from their primary path."""
+
 TRUNK = 1.5
-"""Mean attenuation of a trunk here."""
+"""Mean attenuation of a trunk."""
+
 THUMBNAIL = 16
-"""Pixels of the film per pixel of the scatter, which has no detail."""
+"""Image pixels per pixel of the scatter, which has no detail."""
 
 COLLIMATED = 0.11
-"""Widest dark border of one side, as a share of the film's; most are far narrower."""
+"""Widest dark border of one side, as a share of the image's; most are far narrower."""
+
 LEAVES_DEG = 2.5
+"""Largest angle between the collimator's leaves and the detector's edges."""
+
 TURNED = 0.4
-"""Share of films on which the collimator's leaves are not parallel to the detector, and by how much at most."""
+"""Share of radiographs on which the leaves are not parallel to the detector's edges."""
+
 LEAK = 0.02
 """Stored value behind the leaves, as a share of full scale: never quite black."""
 
 MARKER = (0.03, 0.052)
-"""Height of the lead letter as a share of the film's height."""
+"""Least and largest height of the lead letter, as a share of the image's height."""
+
 RINGED = 0.35
 """Share of markers with a ring around the letter."""
 
 LEAD = 2.2
-"""Attenuation of the lead letter: beyond any bone here."""
+"""Attenuation of the lead letter: beyond that of any bone."""
 
 
 def stored_values(
@@ -50,25 +58,25 @@ def stored_values(
     bits_stored: int,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.uint16], float, float]:
-    """Pixels (H, W) uint16 in which bone is bright, and window center and width that show them well.
+    """Return the pixels (H, W) uint16, in which bone is bright, and the center and width of a window that suits them.
 
     Parameters
     ----------
     whole
-        (H, W) float32, attenuation of the unbroken patient without metal: it alone sets the exposure and the scatter.
+        (H, W) float32, attenuation of the unbroken patient without metal; exposure and scatter depend on it alone.
     added
-        (H, W) float32, what a fracture and metal add to it; None: nothing.
+        (H, W) float32, difference that a fracture and metal make to it; None: no difference.
     letter
-        The lead marker's.
+        Letter of the lead marker.
     letter_left
-        The marker has to lie on the viewer's left, as a body's right side does; else it may lie on either side.
+        Whether the marker must lie on the viewer's left, as a body's right side does; else it may lie on either side.
     keep
-        x0, y0, x1, y1 of what the radiographer left open, px.
+        x0, y0, x1, y1 of the area that the collimator leaves open at least, px.
     """
     height, width = whole.shape
     field = whole + added if added is not None else whole.copy()
-    veil = scatter(whole, rng)
-    field = veiled(field, veil)
+    veil = draw_scatter(whole, rng)
+    field = add_scatter(field, veil)
     _lay_marker(field, letter, rng, left=letter_left)
     angle = rng.uniform(0, 2 * np.pi)
     slope_x, slope_y = HEEL * np.cos(angle) / width, HEEL * np.sin(angle) / height
@@ -77,7 +85,7 @@ def stored_values(
     quanta = rng.uniform(*QUANTA)
     field += rng.standard_normal(field.shape, np.float32) * np.exp(field / 2) / np.float32(np.sqrt(quanta))
 
-    low, high = np.quantile(veiled(whole[::8, ::8], veil[::8, ::8]), (0.002, 0.998))
+    low, high = np.quantile(add_scatter(whole[::8, ::8], veil[::8, ::8]), (0.002, 0.998))
     low -= 0.05
     high += 0.1 * (high - low)
     top = 2**bits_stored - 1
@@ -90,8 +98,11 @@ def stored_values(
     return pixels, round((window_low + window_high) / 2), round((window_high - window_low) * 1.04)
 
 
-def scatter(whole: Field, rng: np.random.Generator) -> Field:
-    """Scattered quanta on each pixel, (H, W) float32, in those that arrive beside the patient; more of a thick body."""
+def draw_scatter(whole: Field, rng: np.random.Generator) -> Field:
+    """Return the scattered quanta on each pixel, (H, W) float32, as a share of the quanta in air.
+
+    A thick body scatters more.
+    """
     height, width = whole.shape
     coarse = whole[::THUMBNAIL, ::THUMBNAIL]
     thickness = min(float(coarse.mean()) / TRUNK, 1.0)
@@ -101,13 +112,13 @@ def scatter(whole: Field, rng: np.random.Generator) -> Field:
     return np.asarray(np.float32(ratio) * veil, np.float32)
 
 
-def veiled(attenuation: Field, veil: Field) -> Field:
-    """The attenuation that is measured when scattered quanta join the primary ones: contrast is flatter."""
+def add_scatter(attenuation: Field, veil: Field) -> Field:
+    """Return the attenuation that is measured when scattered quanta join the primary ones; contrast gets flatter."""
     return np.asarray(-np.log(np.exp(-attenuation) + veil), np.float32)
 
 
 def _shutter(height: int, width: int, keep: tuple[int, int, int, int], rng: np.random.Generator) -> Field:
-    """(H, W) float32, 1 in the exposed field, falling to 0 over a few pixels at the leaves; 1 all over `keep`."""
+    """Return (H, W) float32: 1 in the exposed field, which contains `keep`, falling to 0 over a few pixels at the leaves."""
     x0, y0, x1, y1 = keep
     corners = np.array([(x0, y0), (x1, y0), (x0, y1), (x1, y1)], np.float32)
     turn = np.deg2rad(rng.uniform(-LEAVES_DEG, LEAVES_DEG)) if rng.random() < TURNED else 0.0
@@ -123,7 +134,7 @@ def _shutter(height: int, width: int, keep: tuple[int, int, int, int], rng: np.r
 
 
 def _lay_marker(field: Field, letter: str, rng: np.random.Generator, *, left: bool) -> None:
-    """Put a lead letter into a corner, in place."""
+    """Add a lead letter to `field` near a corner, in place."""
     height, width = field.shape
     size = int(rng.uniform(*MARKER) * height)
     canvas = Image.new("L", (size, size))

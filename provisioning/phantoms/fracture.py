@@ -1,6 +1,6 @@
-"""Break one bone: a thin, dark, jagged line across the cortex, sometimes with a step.
+"""Fracture of one bone: a thin, dark, jagged line across the cortex, sometimes with a step.
 
-The line is known before it is drawn, so the truth is exact: the box is that of the pixels that the line darkens.
+The line is known before it is drawn, so the label is exact: its box encloses the pixels that the line darkens.
 """
 
 from collections.abc import Sequence
@@ -18,21 +18,36 @@ from .pose import Pose
 Line = NDArray[np.float64]
 
 OBLIQUITY_DEG = 38.0
-COMPLETE = 0.7  # share of fractures that go through both cortices
-LENGTH = (0.10, 0.42)  # shortest and longest, in widths of the region
-STEP_OFF = 0.55  # share of the complete ones with a step
-STEP_REACH = 0.045  # of the region's width: a step has faded at three times this distance
-CROP_PX = 256  # side of the region as the classifier sees it: the line is made to survive that
-WIDTH_PX = (1.2, 2.2)  # in that crop
-DARKNESS = (0.6, 0.9)  # share of the bone's attenuation that the gap takes away
+"""Largest angle between the line and the normal of the shaft."""
 
+COMPLETE = 0.7
+"""Share of fractures that go through both cortices."""
 
-INSET = 0.1  # of the region's shorter side: no place is nearer to its edge, however the patient lies
+LENGTH = (0.10, 0.42)
+"""Shortest and longest line, in shorter sides of the region."""
+
+STEP_OFF = 0.55
+"""Share of complete fractures with a step."""
+
+STEP_REACH = 0.045
+"""Distance, as a share of the region's shorter side, over which a step fades; it is gone at three times as much."""
+
+CROP_PX = 256
+"""Side of the region as the classifier sees it; the line is made wide enough to survive the resampling."""
+
+WIDTH_PX = (1.2, 2.2)
+"""Least and largest width of the line in that crop."""
+
+DARKNESS = (0.6, 0.9)
+"""Least and largest share of the bone's attenuation that the gap takes away."""
+
+INSET = 0.1
+"""Least distance of a place from the region's edge, as a share of its shorter side, for every pose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a skeleton breaks, in every view: a bone's name and a share of its shaft."""
+    """Place where a skeleton breaks, in every view: a bone's name and a share of its shaft's length."""
 
     bone: str
     share: float
@@ -40,20 +55,20 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fracture:
-    """Where and how to break; drawn before the bone is rendered.
+    """Line of a fracture in one view, chosen before the bone is rendered.
 
     Attributes
     ----------
     bone
-        The one that breaks.
+        Bone that breaks.
     centre_px
-        (2,) float64 on the film.
+        (2,) float64, px of the image.
     direction
         (2,) unit vector of the line.
     jags
-        (33,) float64, in widths of the line: how far it strays from straight; 0 at both ends.
+        (33,) float64, distances from a straight line in widths of the line; 0 at both ends.
     region
-        The site's on the film, px: the line ends where it ends.
+        x0, y0, x1, y1 of the site, px of the image; the line ends at its border.
     """
 
     bone: Bone
@@ -70,21 +85,22 @@ class Fracture:
     region: tuple[int, int, int, int]
 
 
-def place(views: Sequence[Anatomy], rng: np.random.Generator) -> Place:
-    """Choose a place that lies on bone and well within the region of every view."""
+def choose_place(views: Sequence[Anatomy], rng: np.random.Generator) -> Place:
+    """Choose a place that lies on bone and well within the region in every view."""
     candidates = [bone for bone in views[0].bones if bone.breaks is not None]
     weights = np.sqrt([np.ptp(bone.outline[:, 0]) * np.ptp(bone.outline[:, 1]) for bone in candidates])
     while True:
         bone = candidates[int(rng.choice(len(candidates), p=weights / weights.sum()))]
         assert bone.breaks is not None
         chosen = Place(bone=bone.name, share=float(rng.uniform(*bone.breaks)))
-        if all(seen(chosen, view) for view in views):
+        if all(is_visible(chosen, view) for view in views):
             return chosen
 
 
-def seen(chosen: Place, view: Anatomy) -> bool:
-    """Whether the place is on bone and well within the region of that view."""
-    bone, (x0, y0, x1, y1) = view.bone(chosen.bone), view.region_mm
+def is_visible(chosen: Place, view: Anatomy) -> bool:
+    """Return whether the place lies on bone and well within the region in that view."""
+    bone = view.bone(chosen.bone)
+    x0, y0, x1, y1 = view.region_mm
     x, y = bone.at(chosen.share)
     inset = INSET * min(x1 - x0, y1 - y0)
     within = x0 + inset < x < x1 - inset and y0 + inset < y < y1 - inset
@@ -92,18 +108,21 @@ def seen(chosen: Place, view: Anatomy) -> bool:
 
 
 def _inside(outline: Points, x: float, y: float) -> bool:
-    """Whether a ray to the right crosses the outline an odd number of times."""
+    """Return whether the point lies inside: whether a ray to the right crosses the outline an odd number of times."""
     (ax, ay), (bx, by) = outline.T, np.roll(outline, -1, 0).T
     rows = np.flatnonzero((ay > y) != (by > y))
     return bool((ax[rows] + (y - ay[rows]) * (bx - ax)[rows] / (by - ay)[rows] > x).sum() % 2)
 
 
-def plan(bone: Bone, share: float, pose: Pose, region: tuple[int, int, int, int], rng: np.random.Generator) -> Fracture:
-    """Choose a line through a share of a bone's shaft, for one view."""
+def plan_fracture(
+    bone: Bone, share: float, pose: Pose, region: tuple[int, int, int, int], rng: np.random.Generator
+) -> Fracture:
+    """Choose a line through the place at that share of a bone's shaft, for one view."""
     sides_px = (region[2] - region[0], region[3] - region[1])
     region_px, crop_px = min(sides_px), max(sides_px)  # the crop that the classifier sees fits the longer side
     ends = pose.pixels_from_mm(np.asarray([bone.at(share), *bone.shaft], np.float32)).astype(np.float64)
-    centre, along = ends[0], ends[2] - ends[1]
+    centre = ends[0]
+    along = ends[2] - ends[1]
     across = np.arctan2(along[0], -along[1]) + np.deg2rad(rng.uniform(-OBLIQUITY_DEG, OBLIQUITY_DEG))
     if rng.random() < 0.5:
         across += np.pi
@@ -126,17 +145,17 @@ def plan(bone: Bone, share: float, pose: Pose, region: tuple[int, int, int, int]
     )
 
 
-def broken(bone: Field, fracture: Fracture) -> tuple[Field, tuple[int, int, int, int] | None]:
-    """Break a bone's attenuation.
+def break_bone(bone: Field, fracture: Fracture) -> tuple[Field, tuple[int, int, int, int] | None]:
+    """Draw a fracture into a bone's attenuation.
 
     Parameters
     ----------
     bone
-        (H, W) float32: this bone alone, on the whole film; not written to.
+        (H, W) float32: this bone alone, on the whole image; not written to.
 
     Returns
     -------
-    The broken bone, and the tight box of the line; None when the line misses the bone.
+    The fractured bone and the tight box of the line; the box is None if the line misses the bone.
     """
     line = _line(bone, fracture)
     if line is None:
@@ -161,7 +180,7 @@ def broken(bone: Field, fracture: Fracture) -> tuple[Field, tuple[int, int, int,
 
 
 def _jagged(rng: np.random.Generator) -> Line:
-    """Midpoint displacement: 33 offsets, in widths of the line, 0 at both ends."""
+    """Return 33 offsets in widths of the line, 0 at both ends, by midpoint displacement."""
     offsets = np.zeros(33)
     gap, size = 32, 2.2
     while gap > 1:
@@ -173,8 +192,8 @@ def _jagged(rng: np.random.Generator) -> Line:
 
 
 def _line(bone: Field, fracture: Fracture) -> Line | None:
-    """(33, 2) points of the line, from cortex to cortex, or from one cortex into the bone."""
-    back, ahead = (_exit(bone, fracture, sign) for sign in (-1, 1))
+    """Return (33, 2) points of the line, from cortex to cortex, or from one cortex into the bone."""
+    back, ahead = (_distance_to_edge(bone, fracture, sign) for sign in (-1, 1))
     if back is None or ahead is None:
         return None
     start, stop = -back, ahead
@@ -190,17 +209,17 @@ def _line(bone: Field, fracture: Fracture) -> Line | None:
     return np.asarray(fracture.centre_px + t * fracture.direction + stray * normal)
 
 
-def _exit(bone: Field, fracture: Fracture, sign: int) -> float | None:
-    """How far from its centre the bone, or the region, ends along the line; None when the centre is not in bone."""
+def _distance_to_edge(bone: Field, fracture: Fracture, sign: int) -> float | None:
+    """Return the distance along the line from its centre to the edge of the bone or region; None if not in bone."""
     distances = np.arange(0, fracture.longest_px * 1.6, 1.0)
     at = fracture.centre_px + distances[:, None] * fracture.direction * sign
     height, width = bone.shape
     stray = 3 * fracture.width_px
     low, high = np.array(fracture.region[:2]) + stray, np.array(fracture.region[2:]) - stray
-    on_film = ((at >= low) & (at < high)).all(1)
+    on_image = ((at >= low) & (at < high)).all(1)
     x = np.clip(at[:, 0], 0, width - 1).astype(int)
     y = np.clip(at[:, 1], 0, height - 1).astype(int)
-    inside = on_film & (bone[y, x] > 1e-3)
+    inside = on_image & (bone[y, x] > 1e-3)
     if not inside[0]:
         return None
     outside = np.flatnonzero(~inside)
@@ -208,7 +227,7 @@ def _exit(bone: Field, fracture: Fracture, sign: int) -> float | None:
 
 
 def _gap(line: Line, width_px: float, shape: tuple[int, ...]) -> Field:
-    """(h, w) float32 in 0..1: the line, wider where it enters."""
+    """Return (h, w) float32 in 0..1: the line, which is wider where it enters the bone."""
     fine = 2
     canvas = Image.new("L", (shape[1] * fine, shape[0] * fine))
     draw = ImageDraw.Draw(canvas)
@@ -223,7 +242,7 @@ def _gap(line: Line, width_px: float, shape: tuple[int, ...]) -> Field:
 
 
 def _stepped(patch: Field, line: Line, fracture: Fracture) -> Field:
-    """Slide the bone beyond the line along it; the slide fades with the distance from the line."""
+    """Return `patch` with the bone beyond the line slid along it; the slide fades with the distance from the line."""
     h, w = patch.shape
     normal = np.array([-fracture.direction[1], fracture.direction[0]])
     x, y = np.meshgrid(np.arange(w, dtype=np.float32) + 0.5, np.arange(h, dtype=np.float32) + 0.5)

@@ -1,4 +1,4 @@
-"""A phantom as a DX or CR instance with a complete header, obviously of nobody."""
+"""A phantom as a DX or CR instance with a complete header of an obviously invented patient."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from appliance.domain.identifiers import derived_uid
 
 from .phantom import Phantom
 
-YEAR = 2026  # of every study
+YEAR = 2026
+"""Year of every study."""
 
 BODY_PARTS = {
     "ankle": ("ANKLE", "70258002", "Ankle joint"),
@@ -35,7 +36,7 @@ VIEWS = {
 """View Position and its SNOMED CT code (DICOM PS3.16 CID 4010)."""
 
 ROWS_TOWARDS = {"AP": "L", "PA": "L", "LL": "A", "RL": "P"}
-"""Patient Orientation of the rows (DICOM PS3.3 C.7.6.1.1.1), as the anatomies are drawn."""
+"""Patient Orientation of the rows by View Position (DICOM PS3.3 C.7.6.1.1.1), as the anatomies are drawn."""
 
 
 def instance_from_phantom(
@@ -46,9 +47,9 @@ def instance_from_phantom(
     accession_number: str | None = None,
     study_instance_uid: str | None = None,
 ) -> Dataset:
-    """The instance with its file meta, Explicit VR Little Endian.
+    """Return the instance with its file meta information, in Explicit VR Little Endian.
 
-    The same arguments give the same UIDs, so that sending twice is sending one object; another patient, accession
+    The same arguments give the same UIDs, so that an instance sent twice is one object; another patient, accession
     number or study gives others. The views of one patient are one study.
 
     References
@@ -74,21 +75,29 @@ def instance_from_phantom(
     ds.StudyDate = ds.SeriesDate = ds.ContentDate = ds.AcquisitionDate = f"{YEAR}0101"
     ds.StudyTime = ds.SeriesTime = ds.ContentTime = ds.AcquisitionTime = "101112"
     ds.Modality = "CR" if computed_radiography else "DX"
-    ds.Manufacturer, ds.ManufacturerModelName = "OSTEON", "PHANTOM"
-    ds.DeviceSerialNumber, ds.SoftwareVersions = "0", "1"
+    ds.Manufacturer = "OSTEON"
+    ds.ManufacturerModelName = "PHANTOM"
+    ds.DeviceSerialNumber = "0"
+    ds.SoftwareVersions = "1"
     ds.InstitutionName = "PHANTOM HOSPITAL"
     ds.ReferringPhysicianName = "PHANTOM^REFERRER"
     ds.StudyDescription = f"XR {body_part} (PHANTOM)"
     ds.SeriesDescription = f"{meaning} {phantom.view_position}"
-    ds.PatientName, ds.PatientID = f"PHANTOM^{body_part}", patient_id
-    ds.PatientBirthDate, ds.PatientSex = f"{YEAR - phantom.age_years}0101", "O"
+    ds.PatientName = f"PHANTOM^{body_part}"
+    ds.PatientID = patient_id
+    ds.PatientBirthDate = f"{YEAR - phantom.age_years}0101"
+    ds.PatientSex = "O"
     ds.AccessionNumber = accession_number
-    ds.StudyID, ds.SeriesNumber, ds.InstanceNumber = "1", f"{phantom.view + 1}", "1"
-    ds.BodyPartExamined, ds.ViewPosition = body_part, phantom.view_position
+    ds.StudyID = "1"
+    ds.SeriesNumber = f"{phantom.view + 1}"
+    ds.InstanceNumber = "1"
+    ds.BodyPartExamined = body_part
+    ds.ViewPosition = phantom.view_position
     downwards = "H" if phantom.site == "wrist" else "F"  # fingers up, and they point to the feet
     ds.PatientOrientation = [ROWS_TOWARDS[phantom.view_position], downwards]
     ds.BurnedInAnnotation = "NO"
-    ds.WindowCenter, ds.WindowWidth = f"{phantom.window.center:g}", f"{phantom.window.width:g}"
+    ds.WindowCenter = f"{phantom.window.center:g}"
+    ds.WindowWidth = f"{phantom.window.width:g}"
     ds.ImagerPixelSpacing = [f"{phantom.spacing_mm:g}"] * 2
     if computed_radiography:
         ds.ImageType = ["ORIGINAL", "PRIMARY"]
@@ -101,32 +110,41 @@ def instance_from_phantom(
 
 
 def _add_dx_attributes(ds: Dataset, phantom: Phantom, code: str, meaning: str) -> None:
-    """What the DX image module asks for beyond CR (DICOM PS3.3 C.8.11)."""
+    """Add the attributes that DX asks for beyond CR (DICOM PS3.3 C.8.11)."""
     ds.ImageType = ["ORIGINAL", "PRIMARY", ""]
     ds.PresentationIntentType = "FOR PRESENTATION"
     ds.ImageLaterality = phantom.laterality or "U"
     ds.AnatomicRegionSequence = [_code(code, meaning)]
     ds.ViewCodeSequence = [_code(*VIEWS[phantom.view_position])]
     ds.AcquisitionContextSequence = []
-    ds.DetectorType, ds.DetectorConfiguration, ds.DetectorID = "DIRECT", "AREA", "PHANTOM"
+    ds.DetectorType = "DIRECT"
+    ds.DetectorConfiguration = "AREA"
+    ds.DetectorID = "PHANTOM"
     ds.PixelIntensityRelationship = "LOG"
     ds.PixelIntensityRelationshipSign = 1 if phantom.invert else -1
-    ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = "0", "1", "US"
+    ds.RescaleIntercept = "0"
+    ds.RescaleSlope = "1"
+    ds.RescaleType = "US"
     ds.LossyImageCompression = "00"
     ds.PresentationLUTShape = "INVERSE" if phantom.invert else "IDENTITY"
-    ds.FieldOfViewShape, ds.PositionerType = "RECTANGLE", "NONE"
+    ds.FieldOfViewShape = "RECTANGLE"
+    ds.PositionerType = "NONE"
 
 
 def _add_pixels(ds: Dataset, phantom: Phantom) -> None:
     ds.SamplesPerPixel = 1
     ds.PhotometricInterpretation = "MONOCHROME1" if phantom.invert else "MONOCHROME2"
     ds.Rows, ds.Columns = phantom.pixels.shape
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, phantom.bits_stored, phantom.bits_stored - 1
+    ds.BitsAllocated = 16
+    ds.BitsStored = phantom.bits_stored
+    ds.HighBit = phantom.bits_stored - 1
     ds.PixelRepresentation = 0
     ds.add_new("PixelData", "OW", phantom.pixels.tobytes())
 
 
 def _code(value: str, meaning: str) -> Dataset:
     code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "SCT", meaning
+    code.CodeValue = value
+    code.CodingSchemeDesignator = "SCT"
+    code.CodeMeaning = meaning
     return code

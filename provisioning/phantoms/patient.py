@@ -1,4 +1,4 @@
-"""Who lies there: age, build and proportions, the same in every view of a study."""
+"""A patient: age, build and proportions, the same in every view of a study."""
 
 from __future__ import annotations
 
@@ -10,32 +10,49 @@ import numpy as np
 from .anatomy import Anatomy, Bone, Points, Tissue
 
 AGE_YEARS = (8, 92)
+"""Youngest and oldest patient."""
+
 GROWN_YEARS = 18
+"""Age from which a patient has an adult's size."""
+
 CHILD_SIZE = 0.76
 """Length of an eight-year-old's limb relative to an adult's."""
+
 CHILD_MINERAL = 0.85
-LOSS_FROM_YEARS, LOSS_PER_YEAR = 45, 0.0065
-"""Mineral and cortex are lost at about 0.5 to 1 % a year (Riggs et al., J Bone Miner Res 2008, women and men)."""
+"""Density of an eight-year-old's bone relative to an adult's."""
+
+LOSS_FROM_YEARS = 45
+"""Age from which mineral and cortex are lost."""
+
+LOSS_PER_YEAR = 0.0065
+"""Share of mineral and cortex lost a year, about 0.5 to 1 % (Riggs et al., J Bone Miner Res 2008, women and men)."""
+
 FURTHER = 3.0
-"""How many times longer than it is drawn everything beyond the film is."""
-ACROSS, ALONG = 0.06, 0.02
-"""How much a bone of one patient may differ from another's across and along the film; joints gape beyond that."""
+"""Factor by which bones and tissue beyond the image are longer than they are drawn."""
+
+ACROSS = 0.06
+"""Largest difference, as a logarithm, of a patient's bone from the drawn one across the image; joints gape beyond."""
+
+ALONG = 0.02
+"""Largest such difference along the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patient:
-    """One skeleton and what is around it.
+    """One patient: a skeleton and the soft tissue around it.
 
     Attributes
     ----------
+    left
+        Whether the left side is shown.
     size
-        Of everything, relative to the drawn adult.
+        Size of everything, relative to the drawn adult.
     mineral, cortex
         Density of bone and thickness of its cortex, relative to the drawn adult's.
     girth
-        Thickness of the soft tissue, likewise.
+        Thickness of the soft tissue, relative to the drawn adult's.
     proportions
-        (2,) share across and along the film, by bone.
+        Bone's name -> (2,) factors across and along the image.
     """
 
     left: bool
@@ -46,29 +63,30 @@ class Patient:
     girth: float
     proportions: Mapping[str, Points]
 
-    def on(self, anatomy: Anatomy) -> Anatomy:
-        """The anatomy with this patient's bones and build, in the drawn adult's size."""
+    def shape(self, anatomy: Anatomy) -> Anatomy:
+        """Return the anatomy with this patient's bones and build, in the drawn adult's size."""
         middle = float(np.mean([bone.outline[:, 0].mean() for bone in anatomy.bones]))
         return replace(
             anatomy,
-            bones=tuple(self._bone(bone, anatomy.film_mm) for bone in anatomy.bones),
-            tissues=tuple(self._tissue(tissue, middle, anatomy.film_mm) for tissue in anatomy.tissues),
+            bones=tuple(self._bone(bone, anatomy.image_mm) for bone in anatomy.bones),
+            tissues=tuple(self._tissue(tissue, middle, anatomy.image_mm) for tissue in anatomy.tissues),
         )
 
-    def _bone(self, bone: Bone, film_mm: tuple[float, float]) -> Bone:
-        middle, factor = bone.outline.mean(0), self.proportions[bone.name]
+    def _bone(self, bone: Bone, image_mm: tuple[float, float]) -> Bone:
+        middle = bone.outline.mean(0)
+        factor = self.proportions[bone.name]
         (x0, y0), (x1, y1) = ((np.asarray(bone.shaft, np.float32) - middle) * factor + middle).tolist()
         return replace(
             bone,
-            outline=np.asarray((_drawn_out(bone.outline, film_mm) - middle) * factor + middle, np.float32),
+            outline=np.asarray((_extend_beyond_image(bone.outline, image_mm) - middle) * factor + middle, np.float32),
             holes=tuple(np.asarray((hole - middle) * factor + middle, np.float32) for hole in bone.holes),
             shaft=((x0, y0), (x1, y1)),
             cortex_mm=(bone.cortex_mm[0] * self.cortex, bone.cortex_mm[1] * self.cortex),
             density=bone.density * self.mineral,
         )
 
-    def _tissue(self, tissue: Tissue, middle: float, film_mm: tuple[float, float]) -> Tissue:
-        outline = _drawn_out(tissue.outline, film_mm)
+    def _tissue(self, tissue: Tissue, middle: float, image_mm: tuple[float, float]) -> Tissue:
+        outline = _extend_beyond_image(tissue.outline, image_mm)
         if tissue.density < 0:  # air
             return replace(tissue, outline=outline)
         about = np.array([middle, 0], np.float32)
@@ -77,14 +95,15 @@ class Patient:
         return replace(tissue, outline=outline, radius_mm=tissue.radius_mm * self.girth)
 
 
-def _drawn_out(outline: Points, film_mm: tuple[float, float]) -> Points:
-    """What leaves an adult's film goes on further: a child's film shows more of it than is drawn."""
-    half, far = np.asarray(film_mm, np.float32) / 2, np.abs(outline)
+def _extend_beyond_image(outline: Points, image_mm: tuple[float, float]) -> Points:
+    """Lengthen the part of an outline beyond the image: a child's image shows more of the limb than is drawn."""
+    half = np.asarray(image_mm, np.float32) / 2
+    far = np.abs(outline)
     return np.asarray(np.sign(outline) * (np.minimum(far, half) + FURTHER * np.maximum(far - half, 0)), np.float32)
 
 
-def patient(anatomy: Anatomy, rng: np.random.Generator) -> Patient:
-    """Somebody with the bones of that anatomy."""
+def draw_patient(anatomy: Anatomy, rng: np.random.Generator) -> Patient:
+    """Draw a random patient with the bones of that anatomy."""
     age = int(rng.integers(AGE_YEARS[0], AGE_YEARS[1] + 1))
     grown = min(1.0, (age - AGE_YEARS[0]) / (GROWN_YEARS - AGE_YEARS[0]))
     kept = 1 - LOSS_PER_YEAR * max(0, age - LOSS_FROM_YEARS)

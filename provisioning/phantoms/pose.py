@@ -1,6 +1,6 @@
-"""How the patient lies on the detector: from millimetres of the anatomy to pixels of one film.
+"""The pose of a patient on the detector: from millimetres of the anatomy to pixels of one image.
 
-A similarity, plus a slow bend of the plane that makes every skeleton a little different from the next.
+The map is a similarity, plus a slow bend of the plane that makes every skeleton a little different.
 """
 
 from dataclasses import dataclass
@@ -9,28 +9,39 @@ import numpy as np
 
 from .anatomy import Anatomy, Points
 
-SCALE = (0.98, 1.04)  # enlargement: how far from the detector
+SCALE = (0.98, 1.04)
+"""Least and largest enlargement, by the distance from the detector."""
+
 TURN_DEG = 8.0
-SHIFT = 0.035  # of the film's side
+"""Largest rotation."""
+
+SHIFT = 0.035
+"""Largest shift, as a share of the image's side."""
+
 ASPECT = 0.04
-BEND_MM = 0.011  # of the film's longer side
+"""Largest difference between the scales across and along."""
+
+BEND = 0.011
+"""Largest amplitude of the bend, as a share of the image's longer side."""
+
 SIDE_PX = (900, 1400)
+"""Least and largest side of the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pose:
-    """One patient on one film.
+    """One patient's pose on one image.
 
     Attributes
     ----------
     height_px, width_px
-        The film.
+        Size of the image.
     spacing_mm
         Side of a pixel on the detector.
     matrix
         (2, 2) float32, pixels per mm; mirrors left sides.
     centre_px
-        (2,) float32: where the anatomy's origin falls.
+        (2,) float32: pixel of the anatomy's origin.
     bend_mm, bend_phase, bend_per_mm
         (2,) float32 amplitude, (2, 2) phase and (2, 2) wave numbers of the bend.
     """
@@ -50,7 +61,7 @@ class Pose:
         return float(np.sqrt(abs(np.linalg.det(self.matrix))))
 
     def pixels_from_mm(self, points: Points) -> Points:
-        """(n, 2) mm to (n, 2) px; a pixel i covers [i, i + 1)."""
+        """Return the pixels (n, 2) of points (n, 2) in mm; a pixel i covers [i, i + 1)."""
         x, y = points[:, 0], points[:, 1]
         waves = (
             np.sin(self.bend_per_mm[:, :1] * x[None] + self.bend_per_mm[:, 1:] * y[None] + self.bend_phase[:, :1])
@@ -59,7 +70,7 @@ class Pose:
         return np.asarray((points + waves.T) @ self.matrix.T + self.centre_px, np.float32)
 
     def box_from_mm(self, box: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
-        """An upright box in mm to the upright pixel box of the same proportions, clipped to the film."""
+        """Return the upright pixel box, clipped to the image, with the proportions of an upright box in mm."""
         x0, y0, x1, y1 = box
         middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2], np.float32) @ self.matrix.T + self.centre_px
         half = np.array([x1 - x0, y1 - y0], np.float32) * self.px_per_mm / 2
@@ -68,26 +79,26 @@ class Pose:
         return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-def pose(anatomy: Anatomy, rng: np.random.Generator, *, left: bool, size: float) -> Pose:
-    """Lay a patient of that size down; `left` mirrors the anatomy."""
+def draw_pose(anatomy: Anatomy, rng: np.random.Generator, *, left: bool, size: float) -> Pose:
+    """Draw a random pose of a patient of that size; `left` mirrors the anatomy."""
     spacing_mm = round(anatomy.spacing_mm * float(rng.uniform(0.95, 1.05)), 3)
-    film_px = np.asarray(anatomy.film_mm) / spacing_mm * rng.uniform(0.98, 1.02, 2)
-    width_px, height_px = (int(np.clip(side, *SIDE_PX)) for side in film_px)
+    image_px = np.asarray(anatomy.image_mm) / spacing_mm * rng.uniform(0.98, 1.02, 2)
+    width_px, height_px = (int(np.clip(side, *SIDE_PX)) for side in image_px)
     turn = np.deg2rad(rng.uniform(-TURN_DEG, TURN_DEG))
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     stretch = 1 + rng.uniform(-ASPECT, ASPECT) / 2
     scale = size * rng.uniform(*SCALE) / spacing_mm
     mirror = -1.0 if left else 1.0
     matrix = rotation @ np.diag([scale * stretch * mirror, scale / stretch])
-    side_mm = max(anatomy.film_mm)
+    side_mm = max(anatomy.image_mm)
+    size_px = np.array([width_px, height_px], np.float32)
     return Pose(
         height_px=height_px,
         width_px=width_px,
         spacing_mm=spacing_mm,
         matrix=np.asarray(matrix, np.float32),
-        centre_px=np.array([width_px, height_px], np.float32)
-        * (0.5 + rng.uniform(-SHIFT, SHIFT, 2).astype(np.float32)),
-        bend_mm=(rng.uniform(0.3, 1.0, 2) * BEND_MM * side_mm).astype(np.float32),
+        centre_px=size_px * (0.5 + rng.uniform(-SHIFT, SHIFT, 2).astype(np.float32)),
+        bend_mm=(rng.uniform(0.3, 1.0, 2) * BEND * side_mm).astype(np.float32),
         bend_phase=rng.uniform(0, 2 * np.pi, (2, 1)).astype(np.float32),
         bend_per_mm=(rng.uniform(-1, 1, (2, 2)) * 2 * np.pi / side_mm).astype(np.float32),
     )

@@ -1,4 +1,4 @@
-"""What a healthy film is full of and a reader must not take for a fracture.
+"""Texture of healthy radiographs that a reader must not take for a fracture.
 
 Trabeculae, vessels, nutrient canals, gas in the bowel.
 """
@@ -7,19 +7,20 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
-from provisioning.phantoms.anatomy.shapes import ellipse
-
 from .anatomy import Bone, Tissue
-from .attenuation import MARGIN_PX, STEP_PX, Field, Layer, enlarged, grid_shape
+from .anatomy.shapes import ellipse
+from .attenuation import MARGIN_PX, STEP_PX, Field, Layer, enlarge, grid_shape
 from .pose import Pose
 
-TRABECULAR_PX = (0.8, 3.2)  # grid pixels across and along the fibres, which follow the long axis of the film
+TRABECULAR_PX = (0.8, 3.2)
+"""Grid pixels across and along the fibres, which follow the long axis of the image."""
 
-MOTTLE = 0.018  # standard deviation of soft tissue's attenuation, each of two grains
+MOTTLE = 0.018
+"""Relative standard deviation of soft tissue's attenuation, for each of two grains."""
 
 
 def trabeculae(pose: Pose, rng: np.random.Generator) -> Field:
-    """Relative texture of spongy bone over the grid and its margin: float32, mean 0, standard deviation 0.16."""
+    """Draw the relative texture of spongy bone over the grid and its margin: float32, mean 0, standard deviation 0.16."""
     h, w = (side + 2 * MARGIN_PX + 2 for side in grid_shape(pose))
     tile = rng.standard_normal((256, 256), np.float32)
     across, along = TRABECULAR_PX
@@ -32,17 +33,17 @@ def trabeculae(pose: Pose, rng: np.random.Generator) -> Field:
 
 
 def mottle(pose: Pose, rng: np.random.Generator) -> Field:
-    """Muscle bellies and fat between them: a factor of soft tissue, (h, w) float32 about 1."""
+    """Draw muscle bellies and the fat between them: a factor of soft tissue, (h, w) float32 about 1."""
     h, w = (-(-side // 8) for side in grid_shape(pose))
     fine, coarse = (
         ndimage.gaussian_filter(rng.standard_normal((h, w), np.float32), spread) for spread in ((3, 1.2), (12, 6))
     )
     factor = 1 + np.float32(MOTTLE) * (fine / fine.std() + coarse / coarse.std())
-    return enlarged(np.asarray(factor, np.float32), 8)[: grid_shape(pose)[0], : grid_shape(pose)[1]]
+    return enlarge(np.asarray(factor, np.float32), 8)[: grid_shape(pose)[0], : grid_shape(pose)[1]]
 
 
 def vessels(pose: Pose, rng: np.random.Generator) -> Field:
-    """Faint smooth lines across soft tissue and bone alike, (h, w) float32 attenuation on the grid."""
+    """Draw faint smooth lines across soft tissue and bone: (h, w) float32 attenuation on the grid."""
     h, w = grid_shape(pose)
     canvas = Image.new("L", (w, h))
     draw = ImageDraw.Draw(canvas)
@@ -58,7 +59,7 @@ def vessels(pose: Pose, rng: np.random.Generator) -> Field:
 
 
 def carve_nutrient_canal(layer: Layer, bone: Bone, pose: Pose, rng: np.random.Generator) -> Layer:
-    """The layer with one short, smooth, slightly dark canal along the shaft: along it, where a fracture runs across."""
+    """Return the layer with one short, smooth, slightly dark canal along the shaft; a fracture runs across it."""
     ends = pose.pixels_from_mm(np.asarray(bone.shaft, np.float32)) / STEP_PX
     along = ends[1] - ends[0]
     offset = np.array([-along[1], along[0]]) * rng.uniform(-0.06, 0.06)
@@ -73,7 +74,7 @@ def carve_nutrient_canal(layer: Layer, bone: Bone, pose: Pose, rng: np.random.Ge
 
 
 def bowel_gas(box_mm: tuple[float, float, float, float], rng: np.random.Generator) -> tuple[Tissue, ...]:
-    """Bubbles of gas in that box."""
+    """Draw bubbles of gas in a box."""
     x0, y0, x1, y1 = box_mm
     bubbles = []
     for _ in range(int(rng.integers(3, 14))):

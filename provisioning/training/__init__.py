@@ -1,1 +1,1 @@
-"""Training recipes: manifests, material and evaluation; networks and losses are in `engines.training`."""
+"""Training and evaluation of packs: manifests, prepared arrays, recipes; networks and losses are in `engines.training`."""

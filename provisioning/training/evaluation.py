@@ -1,7 +1,7 @@
-"""`osteon pack evaluate`: a pack on labelled radiographs, as a page with figures, intervals and the worst errors.
+"""`osteon pack evaluate`: measure a pack on labelled radiographs; write a page with figures and the worst errors.
 
-The whole chain is measured, from file to answer: a region that the localiser does not find counts as one that no
-fracture was found in, and is named.
+The whole pipeline is measured, from file to answer. A region that the localiser does not find counts as one without a
+fracture, and the page shows how many there are.
 """
 
 from __future__ import annotations
@@ -33,26 +33,39 @@ from appliance.picture.overlay import overlay
 from appliance.service.instance_reader import Reader, Reading
 from appliance.service.pipeline_assembly import pack_of, pipeline_of
 from engines.pack import Pack
-from engines.training.performance import Estimate, auroc, share, written
+from engines.training.performance import Estimate, auroc, format_estimate, share
 from provisioning.radiograph_files import pick_evenly, read_instance
 
-from .manifest import Corners, Row, read_manifest
+from .manifest import Corners, ManifestRow, read_manifest
 
 SAME_REGION = 0.3
-"""Intersection over union from which an answer speaks of a labelled region, as in the packs' own figures."""
+"""Intersection over union from which a finding is matched to a labelled region, as in the packs' own figures."""
 
 WORST = 6
-"""Errors of each kind that are shown."""
+"""Number of errors of each kind on the page."""
 
 THUMBNAIL_PX = 420
+"""Longest side of a picture on the page."""
+
 BINS = 10
+"""Bins of the reliability diagram."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A labelled region and what was said of it; `finding` is None where it was not found."""
+    """A labelled region and its finding.
 
-    film: int
+    Attributes
+    ----------
+    row
+        Index of the radiograph in the manifest.
+    flags
+        Flags of the radiograph, as in the manifest.
+    finding
+        None if the region was not found.
+    """
+
+    row: int
     site: str
     is_fractured: bool
     flags: str
@@ -60,66 +73,74 @@ class Case:
 
     @property
     def probability(self) -> float:
-        """What was said; 0 where nothing was."""
+        """Probability of the finding; 0 if the region was not found."""
         return self.finding.probability if self.finding else 0.0
 
     @property
     def answer(self) -> Answer:
-        """What was said; nothing found where nothing was."""
+        """Answer of the finding; negative if the region was not found."""
         return self.finding.answer if self.finding else Answer.NEGATIVE
 
 
 @dataclass(slots=True)
 class Evaluation:
-    """What a run over a manifest gave.
+    """Cases of a run over a manifest.
 
     Attributes
     ----------
+    radiographs
+        Number of labelled radiographs.
     refused
-        Reason -> films that were not analysed for it, or could not be read.
+        Reason code -> number of radiographs that were not analysed or could not be read.
     """
 
     cases: list[Case] = field(default_factory=list)
-    films: int = 0
+    radiographs: int = 0
     refused: dict[str, int] = field(default_factory=dict)
 
 
 def evaluate_manifest(manifest: Path, config: Configuration, report: Path, limit: int | None, console: Console) -> None:
-    """Evaluate the configured pack on a manifest and write the page to `report`."""
+    """Evaluate the configured pack on a manifest and write the page to `report`.
+
+    Raises
+    ------
+    Rejected
+        ``manifest`` if the manifest cannot be used.
+    """
     pack = pack_of(config)
     try:
         rows = pick_evenly(read_manifest(manifest), limit)
     except (OSError, ValueError) as error:
-        raise Rejected(ReasonCode.MANIFEST, f"{manifest} is no manifest that can be used: {error}") from error
+        raise Rejected(ReasonCode.MANIFEST, f"{manifest} cannot be used as a manifest: {error}") from error
     reader = Reader(pipeline_of(config))
     errors: list[tuple[Case, bytes]] = []
-    followed = track(rows, description="evaluating", console=console)
+    tracked = track(rows, description="evaluating", console=console)
     try:
-        made = evaluate(followed, manifest.parent, reader, pack, lambda case, picture: errors.append((case, picture)))
+        made = evaluate(tracked, manifest.parent, reader, pack, lambda case, picture: errors.append((case, picture)))
     finally:
         reader.close()
     write_report(made, pack, manifest.name, errors, report)
-    console.print(f"{made.films} labelled radiographs, {len(made.cases)} regions: {report}")
+    console.print(f"{made.radiographs} labelled radiographs, {len(made.cases)} regions: {report}")
 
 
 def evaluate(
-    rows: Iterable[Row], folder: Path, reader: Reader, pack: Pack, show: Callable[[Case, bytes], None]
+    rows: Iterable[ManifestRow], folder: Path, reader: Reader, pack: Pack, on_error: Callable[[Case, bytes], None]
 ) -> Evaluation:
-    """Run the chain over the labelled radiographs of a manifest.
+    """Run the pipeline over the labelled radiographs of a manifest.
 
     Parameters
     ----------
     folder
-        Of the manifest, to which its files are relative.
-    show
-        Is given every case that went wrong, with its overlay as JPEG.
+        Folder of the manifest, to which its file names are relative.
+    on_error
+        Called with every case that was answered wrongly and its overlay as JPEG.
     """
     made = Evaluation()
     for number, row in enumerate(rows):
-        wanted = [(site, box) for site, box in row.located() if site in pack.classifiers]
-        if not row.fractured or not wanted:
+        labelled = [(site, box) for site, box in row.region_boxes() if site in pack.classifiers]
+        if not row.fractured or not labelled:
             continue
-        made.films += 1
+        made.radiographs += 1
         try:
             reading = reader.read(reader.examine(partial(read_instance, folder / row.file)))
         except Rejected as error:
@@ -128,70 +149,73 @@ def evaluate(
         result = reading.analysis.result
         if result.not_analysed:
             made.refused[result.not_analysed.code] = made.refused.get(result.not_analysed.code, 0) + 1
-        for site, corners in wanted:
+        for site, corners in labelled:
             case = Case(
-                film=number,
+                row=number,
                 site=site,
                 is_fractured=_is_fractured(row, corners),
                 flags=row.flags,
-                finding=_finding(result.findings, site, corners),
+                finding=_match_finding(result.findings, site, corners),
             )
             made.cases.append(case)
             if case.finding and case.is_fractured != (case.answer is not Answer.NEGATIVE):
-                show(case, _thumbnail(reading))
+                on_error(case, _thumbnail(reading))
     return made
 
 
 def write_report(
     evaluation: Evaluation, pack: Pack, source: str, errors: Sequence[tuple[Case, bytes]], out: Path
 ) -> None:
-    """The page, with everything that it shows inside it."""
+    """Write the page to `out`; its pictures are inside the file."""
     sites = [site for site in pack.classifiers if any(c.site == site for c in evaluation.cases)]
     groups = {site: [c for c in evaluation.cases if c.site == site] for site in sites} | {"all": evaluation.cases}
-    bare = {f"{name}, no hardware or cast": [c for c in g if not c.flags] for name, g in groups.items()}
+    unflagged = {f"{name}, no hardware or cast": [c for c in g if not c.flags] for name, g in groups.items()}
     templates = jinja2.Environment(loader=jinja2.PackageLoader("provisioning.training"), autoescape=True)
     page = templates.get_template("evaluation.html").render(
         pack=pack,
         source=source,
         day=date.today().isoformat(),
-        films=evaluation.films,
+        radiographs=evaluation.radiographs,
         refused=evaluation.refused,
-        rows=[_figures(name, cases) for name, cases in (groups | bare).items() if cases],
-        roc=_as_uri(_roc(groups), "png"),
-        reliability=_as_uri(_reliability(evaluation.cases), "png"),
-        missed=[_shown(*e) for e in _worst(errors, fractured=True)],
-        alarms=[_shown(*e) for e in _worst(errors, fractured=False)],
+        rows=[_figures(name, cases) for name, cases in (groups | unflagged).items() if cases],
+        roc=_as_uri(_roc_diagram(groups), "png"),
+        reliability=_as_uri(_reliability_diagram(evaluation.cases), "png"),
+        missed=[_error_entry(*e) for e in _worst_errors(errors, fractured=True)],
+        alarms=[_error_entry(*e) for e in _worst_errors(errors, fractured=False)],
     )
     out.write_text(page, encoding="utf-8")
 
 
-def _is_fractured(row: Row, corners: Corners | None) -> bool:
-    """A fracture belongs to every region that holds its centre."""
+def _is_fractured(row: ManifestRow, corners: Corners | None) -> bool:
+    """Return whether the region holds the centre of a fracture; for the whole radiograph, whether it is fractured."""
     if corners is None or row.fractured != "1":
         return row.fractured == "1"
     x0, y0, x1, y1 = corners
-    centres = [((a + c) / 2, (b + d) / 2) for a, b, c, d in row.broken()]
+    centres = [((a + c) / 2, (b + d) / 2) for a, b, c, d in row.fracture_boxes()]
     return any(x0 <= x <= x1 and y0 <= y <= y1 for x, y in centres)
 
 
-def _finding(findings: Sequence[Finding], site: str, corners: Corners | None) -> Finding | None:
-    """The answer that speaks of a labelled region: the one that overlaps most, or the gravest of the film."""
-    mine = [f for f in findings if f.site == site]
+def _match_finding(findings: Sequence[Finding], site: str, corners: Corners | None) -> Finding | None:
+    """Return the finding of the site that overlaps a labelled region most; for the whole radiograph, the gravest."""
+    of_site = [f for f in findings if f.site == site]
     if corners is None:
-        return max(mine, key=lambda f: f.probability, default=None)
+        return max(of_site, key=lambda f: f.probability, default=None)
     box = Box(**dict(zip(("x0", "y0", "x1", "y1"), (max(v, 0) for v in corners), strict=True)))
-    best = max(mine, key=lambda f: iou(f.box, box), default=None)
+    best = max(of_site, key=lambda f: iou(f.box, box), default=None)
     return best if best and iou(best.box, box) >= SAME_REGION else None
 
 
 def _figures(name: str, cases: Sequence[Case]) -> dict[str, Any]:
+    """Return one row of the page's table: counts, AUROC, and sensitivity and specificity of both operating points."""
     label = np.array([c.is_fractured for c in cases])
     probability = np.array([c.probability for c in cases])
     answers = [c.answer for c in cases]
 
-    def told(fractured: bool, at: tuple[Answer, ...]) -> Estimate:
-        of = [answer in at for answer, is_fractured in zip(answers, label, strict=True) if is_fractured == fractured]
-        return share(sum(of), len(of))
+    def share_reaching(point: tuple[Answer, ...], fractured: bool) -> Estimate:
+        reached = [
+            answer in point for answer, is_fractured in zip(answers, label, strict=True) if is_fractured == fractured
+        ]
+        return share(sum(reached), len(reached))
 
     doubt, positive = (Answer.DOUBT, Answer.POSITIVE), (Answer.POSITIVE,)
     return {
@@ -199,10 +223,13 @@ def _figures(name: str, cases: Sequence[Case]) -> dict[str, Any]:
         "n": len(cases),
         "positives": int(label.sum()),
         "not_found": sum(c.finding is None for c in cases),
-        "auroc": written(auroc(probability, label)),
+        "auroc": format_estimate(auroc(probability, label)),
         "points": [
-            (written(told(True, at), percent=True), written(_complement(told(False, at)), percent=True))
-            for at in (doubt, positive)
+            (
+                format_estimate(share_reaching(point, fractured=True), percent=True),
+                format_estimate(_complement(share_reaching(point, fractured=False)), percent=True),
+            )
+            for point in (doubt, positive)
         ],
     }
 
@@ -212,7 +239,7 @@ def _complement(estimate: Estimate) -> Estimate:
     return 1 - point, 1 - high, 1 - low
 
 
-def _roc(groups: dict[str, list[Case]]) -> bytes:
+def _roc_diagram(groups: dict[str, list[Case]]) -> bytes:
     def draw(axes: Any) -> None:
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
         for name, cases in groups.items():
@@ -229,21 +256,21 @@ def _roc(groups: dict[str, list[Case]]) -> bytes:
     return _figure(draw)
 
 
-def _reliability(cases: Sequence[Case]) -> bytes:
-    """Share of fractures in tenths of the probability, with exact intervals."""
+def _reliability_diagram(cases: Sequence[Case]) -> bytes:
+    """Draw the share of fractures, with exact intervals, against the probability in tenths."""
     found = [c for c in cases if c.finding]
     bins: NDArray[np.int64] = np.minimum([int(c.probability * BINS) for c in found], BINS - 1).astype(np.int64)
 
     def draw(axes: Any) -> None:
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
         for k in np.unique(bins):
-            mine = [c for c, b in zip(found, bins, strict=True) if b == k]
-            point, low, high = share(sum(c.is_fractured for c in mine), len(mine))
-            said = float(np.mean([c.probability for c in mine]))
-            axes.errorbar(said, point, [[point - low], [high - point]], fmt="o", color="#1f5fa8", capsize=3)
-            axes.annotate(str(len(mine)), (said, point), textcoords="offset points", xytext=(6, 4), fontsize=7)
+            in_bin = [c for c, b in zip(found, bins, strict=True) if b == k]
+            point, low, high = share(sum(c.is_fractured for c in in_bin), len(in_bin))
+            mean = float(np.mean([c.probability for c in in_bin]))
+            axes.errorbar(mean, point, [[point - low], [high - point]], fmt="o", color="#1f5fa8", capsize=3)
+            axes.annotate(str(len(in_bin)), (mean, point), textcoords="offset points", xytext=(6, 4), fontsize=7)
         axes.set(
-            xlabel="probability that was said", ylabel="share of fractures, 95 % interval", xlim=(0, 1), ylim=(0, 1)
+            xlabel="probability of a fracture", ylabel="share of fractures, 95 % interval", xlim=(0, 1), ylim=(0, 1)
         )
 
     return _figure(draw)
@@ -258,17 +285,24 @@ def _figure(draw: Callable[[Any], None]) -> bytes:
     return buffer.getvalue()
 
 
-def _worst(errors: Sequence[tuple[Case, bytes]], *, fractured: bool) -> Iterator[tuple[Case, bytes]]:
-    mine = [e for e in errors if e[0].is_fractured == fractured]
-    yield from sorted(mine, key=lambda e: e[0].probability, reverse=not fractured)[:WORST]
+def _worst_errors(errors: Sequence[tuple[Case, bytes]], *, fractured: bool) -> Iterator[tuple[Case, bytes]]:
+    """Yield the missed fractures of lowest probability, or the false alarms of highest."""
+    of_kind = [e for e in errors if e[0].is_fractured == fractured]
+    yield from sorted(of_kind, key=lambda e: e[0].probability, reverse=not fractured)[:WORST]
 
 
-def _shown(case: Case, picture: bytes) -> dict[str, object]:
-    says = (
-        "fracture, and none was found" if case.is_fractured else f"no fracture, and the answer was {case.answer.label}"
-    )
-    return {"picture": _as_uri(picture, "jpeg"), "line": case.film + 2, "site": case.site, "says": says,
-            "probability": percent(case.probability), "flags": case.flags}  # fmt: skip
+def _error_entry(case: Case, picture: bytes) -> dict[str, object]:
+    error = f"no fracture, and the answer was {case.answer.label}"
+    if case.is_fractured:
+        error = "fracture, and none was found"
+    return {
+        "picture": _as_uri(picture, "jpeg"),
+        "line": case.row + 2,  # of the manifest: line 1 names the columns
+        "site": case.site,
+        "error": error,
+        "probability": percent(case.probability),
+        "flags": case.flags,
+    }
 
 
 def _thumbnail(reading: Reading) -> bytes:

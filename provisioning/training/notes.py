@@ -1,10 +1,12 @@
-"""What only the maker of a pack can say of its data; it stands on the pack's card."""
+"""Notes of the maker of a pack about its data; they stand on the pack's card, and a training writes them anew."""
 
 FRACATLAS_FACTS = {
     "name": "FracAtlas",
     "licence": "CC BY 4.0",
     "citation": "Abedeen et al., FracAtlas, Sci Data 10, 521 (2023), doi 10.1038/s41597-023-02432-4",
 }
+
+"""Facts of the data set, for the manifest of the pack."""
 
 FRACATLAS_NOTES = """\
 Region labels: made for this project, in `engines/training/labels/`, by readers who are no radiologists. A region
@@ -17,20 +19,22 @@ last weights. Probabilities are calibrated to this data's share of fractures, wh
 FracAtlas: Abedeen I, Rahman MA, Prottyasha FZ, Ahmed T, Chowdhury TM, Shatabda S. FracAtlas: A Dataset for Fracture
 Classification, Localization and Segmentation of Musculoskeletal Radiographs. Sci Data 10, 521 (2023),
 doi 10.1038/s41597-023-02432-4; data at figshare 22363012, [CC BY 4.0](https://creativecommons.org/licenses/by/4.0/).
-The films were resampled, equalised and cropped; the weights were learned from them. Its authors endorse nothing here.
+The radiographs were resampled, equalised and cropped; the weights were learned from them. Its authors endorse nothing
+here.
 
-What to know: 8-bit pictures, most only 373x454 pixels; adults and children, three hospitals of one country. Nearly
-all films with hardware show a fracture, so figures are also given without them. The intervals of knee,
+Limits of the data: 8-bit pictures, most only 373x454 pixels; adults and children, three hospitals of one country.
+Nearly all radiographs with hardware show a fracture, so figures are also given without them. The intervals of knee,
 pelvis and ankle are wide because there are few fractures to measure.
 
 No patient identities exist. A fold holds whole groups of look-alikes and of neighbouring numbers that show a region in
 common, which is the best that can be done and no proof that no patient is in two folds. Where every run of neighbouring
-numbers is one group, 201 films, nine in ten of them fractured, are one group; that fold is harder (docs/models.md).
+numbers is one group, 201 radiographs, nine in ten of them fractured, are one group; that fold is harder
+(docs/models.md).
 
-The classifiers also learned from whole films whose regions nobody has marked: the localiser found them, and nothing in
-them is broken. Such a film belongs to the fold of the marked films that it looks like or whose number is next to its
-own, and is not learned from by the network that is asked about that fold; a patient with three films or more may still
-stand on both sides. Nothing is measured on one.
+The classifiers also learned from unfractured radiographs without region labels, whose regions the localiser found. Such
+a radiograph belongs to the fold of the labelled ones that it looks like or whose number is next to its own, and the
+network that is tested on that fold does not learn from it; a patient with three radiographs or more may still stand on
+both sides. Nothing is measured on an unlabelled radiograph.
 
 The figures of the classifiers are those of five networks trained by one recipe, each on four folds and asked about the
 fifth. The one that has not seen fold 0 ships, with calibration and operating points from the answers of all five. The
@@ -42,12 +46,12 @@ PHANTOM_NOTES = """\
 The phantoms are drawn by `provisioning.phantoms`: patients of 8 to 92 years who differ in size, mineral, proportions
 and build; ankle, wrist, knee and spine in two views; scatter, quantum noise, the collimator's leaves, a lead marker.
 Half of them have a fracture line. About a quarter carry metal and a fifth of the limbs a cast, whether or not something
-is broken, and metal never lies on a fracture. Every patient gives one film. Training, and the two folds for thresholds
-and test, use different seeds; the demonstration's are in none of them.
+is broken, and metal never lies on a fracture. Every patient gives one radiograph. Training, and the two folds for
+thresholds and test, use different seeds; the demonstration's are in none of them.
 
-The localiser was also asked for metal and did not learn it (AUROC 0.58 [0.49, 0.67] in 47 of 240 films): it does not
-tell it.
+The localiser was also trained to see metal and did not learn it (AUROC 0.58 [0.49, 0.67] in 47 of 240 radiographs): it
+has no output for it.
 
-Through the whole pipeline, on 72 phantoms of seeds that nobody had looked at (30012 to 30023): the site right in 72; of
+Through the whole pipeline, on 72 phantoms of seeds that had not been used before (30012 to 30023): the site right in 72; of
 36 fractures 28 positive, 2 doubt, 6 negative; of 36 whole bones 34 negative, 1 doubt, 1 positive; the hottest place on
 the line in 29 of 30; 9 of 9 casts said, none of 63 others."""

@@ -13,7 +13,7 @@ from pydicom import dcmread
 from rich.console import Console
 
 from appliance.domain.finding import Answer
-from provisioning.demonstration.outcome import Row
+from provisioning.demonstration.outcome import OutcomeRow
 from provisioning.demonstration.run import demonstrate
 from provisioning.phantoms import Phantom, phantom
 
@@ -28,7 +28,7 @@ BUILD = Path(__file__).resolve().parents[2] / "build"
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row]]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[OutcomeRow]]:
     folder = tmp_path_factory.mktemp("demo") / "out"
     rows = demonstrate(folder, Console(width=140))
     BUILD.mkdir(exist_ok=True)
@@ -36,7 +36,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Row]]:
     return folder, rows
 
 
-def test_demo_of_phantoms_gives_the_right_answers(demo: tuple[Path, list[Row]]) -> None:
+def test_demo_of_phantoms_gives_the_right_answers(demo: tuple[Path, list[OutcomeRow]]) -> None:
     _, rows = demo
     assert [row.name for row in rows] == NAMES
     for row in rows:
@@ -47,7 +47,7 @@ def test_demo_of_phantoms_gives_the_right_answers(demo: tuple[Path, list[Row]]) 
         assert row.in_pacs_s is not None
 
 
-def test_demo_of_two_views_makes_one_report(demo: tuple[Path, list[Row]]) -> None:
+def test_demo_of_two_views_makes_one_report(demo: tuple[Path, list[OutcomeRow]]) -> None:
     rows = {row.name: row for row in demo[1]}
     for name, second in rows.items():
         if not name.endswith(SECOND):
@@ -61,18 +61,18 @@ def test_demo_of_two_views_makes_one_report(demo: tuple[Path, list[Row]]) -> Non
     assert len(studies) == 12
 
 
-def test_plaster_is_said_where_it_is(demo: tuple[Path, list[Row]]) -> None:
+def test_plaster_is_said_where_it_is(demo: tuple[Path, list[OutcomeRow]]) -> None:
     for row in demo[1]:
         assert row.result is not None
         assert _truth(row).cast == any(c.startswith("cast seen") for c in row.result.caveats), row.name
 
 
-def _truth(row: Row) -> Phantom:
+def _truth(row: OutcomeRow) -> Phantom:
     fracture = "no fracture" not in row.name
     return phantom(row.name.split(",")[0], int(fracture), fracture, view=int(row.name.endswith(SECOND)))
 
 
-def test_demo_heat_lies_on_the_fracture(demo: tuple[Path, list[Row]]) -> None:
+def test_demo_heat_lies_on_the_fracture(demo: tuple[Path, list[OutcomeRow]]) -> None:
     """The peak is at most one cell of the map, a sixteenth of the region's side, outside the box of the fracture."""
     for row in demo[1]:
         truth = _truth(row)
@@ -85,7 +85,7 @@ def test_demo_heat_lies_on_the_fracture(demo: tuple[Path, list[Row]]) -> None:
         assert x0 - cell <= x <= x1 + cell and y0 - cell <= y <= y1 + cell, (row.name, finding.peak, truth.fracture)
 
 
-def test_demo_writes_every_artefact_marked_as_synthetic(demo: tuple[Path, list[Row]]) -> None:
+def test_demo_writes_every_artefact_marked_as_synthetic(demo: tuple[Path, list[OutcomeRow]]) -> None:
     folder, _ = demo
     objects = [dcmread(p) for p in (folder / "pacs").glob("*.dcm")]
     assert len(objects) == 16 + 12 + 12  # an overlay of each radiograph; a report and a summary of each study

@@ -9,7 +9,7 @@ from appliance.config import Configuration
 from appliance.errors import Fault
 from appliance.service.roles.status import StatusRole
 from appliance.storage.database import open_database
-from provisioning.operation.check import doubts, problems
+from provisioning.operation.check import find_doubts, find_problems
 from tests.support.certificates import Authority
 from tests.support.receiving import Receiving
 
@@ -18,7 +18,7 @@ ABSENT = "203.0.113.7"
 
 
 def problems_of(**receive: Any) -> list[str]:
-    return problems(Configuration.model_validate({"receive": receive}))
+    return find_problems(Configuration.model_validate({"receive": receive}))
 
 
 def test_defaults_and_listed_peers_have_no_problem() -> None:
@@ -31,8 +31,8 @@ def test_defaults_and_listed_peers_have_no_problem() -> None:
     [
         ({"host": "no.such.host.invalid"}, "receive.host: cannot listen on 'no.such.host.invalid'"),
         ({"host": ABSENT, "peers": [{"address": "192.0.2.7"}]}, f"receive.host: cannot listen on '{ABSENT}'"),
-        ({"peers": []}, "receive.peers: nobody may associate"),
-        ({"host": "0.0.0.0"}, "receive.peers: only this machine may associate, although we listen on 0.0.0.0"),
+        ({"peers": []}, "receive.peers: no peer may associate"),
+        ({"host": "0.0.0.0"}, "receive.peers: only this machine may associate, although Osteon listens on 0.0.0.0"),
     ],
 )
 def test_unusable_host_and_missing_peers_are_found(receive: dict[str, Any], expected: str) -> None:
@@ -43,7 +43,7 @@ def test_unusable_host_and_missing_peers_are_found(receive: dict[str, Any], expe
 def doubts_of(receive: dict[str, Any], **destination: Any) -> list[str]:
     pacs = {"kind": "dicom", "name": "pacs", "host": "192.0.2.10", "port": 104, "called_ae_title": "PACS"}
     values = {"receive": receive, "destinations": [pacs | {"proof": "commitment"} | destination]}
-    return doubts(Configuration.model_validate(values))
+    return find_doubts(Configuration.model_validate(values))
 
 
 def test_archive_that_may_not_associate_to_report_commitment_is_doubted() -> None:
@@ -56,7 +56,7 @@ def test_archive_that_may_not_associate_to_report_commitment_is_doubted() -> Non
 
 
 def test_unusable_host_of_the_page_is_found() -> None:
-    (problem,) = problems(Configuration.model_validate({"status": {"host": ABSENT}}))
+    (problem,) = find_problems(Configuration.model_validate({"status": {"host": ABSENT}}))
     assert problem.startswith("status.host")
 
 

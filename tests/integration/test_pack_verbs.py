@@ -28,7 +28,7 @@ from engines.pack import FORMAT
 from engines.runner import RunnerError
 from engines.signature import sign
 from engines.training.toml_writer import toml
-from provisioning.operation.packs import folder_of, install, packs, verify
+from provisioning.operation.packs import find_pack, install, list_packs, verify
 from provisioning.phantoms import instance_from_phantom, phantom
 
 
@@ -79,7 +79,7 @@ def test_what_was_installed_can_be_used(copy: Path, config: Configuration, archi
     using = config.model_copy(update={"analyse": Analyse(pack=target.name)})
     assert pack_of(using).version.startswith("9.")
     assert pipeline_of(using).provenance.pack_digest == pack_of(using).digest
-    assert target.name in dict(packs(config))
+    assert target.name in dict(list_packs(config))
     assert [p.name for p in config.packs_dir.iterdir()] == [target.name]
 
 
@@ -206,7 +206,7 @@ def test_what_was_altered_after_its_installation_is_not_used(copy: Path, config:
     altered(target)
     with pytest.raises(Fault, match="not the file that was packed"):
         pack_of(config.model_copy(update={"analyse": Analyse(pack=target.name)}))
-    assert "not the file" in str(dict(packs(config))[target.name])
+    assert "not the file" in str(dict(list_packs(config))[target.name])
 
 
 def test_only_signed_packs_where_the_site_says_so(copy: Path, tmp_path: Path) -> None:
@@ -234,10 +234,10 @@ def test_only_signed_packs_where_the_site_says_so(copy: Path, tmp_path: Path) ->
 
 
 def test_names_and_paths(config: Configuration, copy: Path) -> None:
-    assert folder_of("phantom", config) == SHIPPED / "phantom"
-    assert folder_of(str(copy), config) == copy
+    assert find_pack("phantom", config) == SHIPPED / "phantom"
+    assert find_pack(str(copy), config) == copy
     with pytest.raises(Rejected, match="pack list"):
-        folder_of("nothing", config)
+        find_pack("nothing", config)
 
 
 def test_the_verbs(copy: Path, tmp_path: Path) -> None:

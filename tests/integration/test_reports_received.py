@@ -37,7 +37,7 @@ from appliance.storage.notices import Notebook
 from appliance.storage.retention import prune_radiologist_reports
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import metadata, notices, radiologist_reports, studies
-from provisioning.operation.check import problems
+from provisioning.operation.check import find_problems
 from tests.integration.test_status import PACK
 from tests.support.certificates import Authority
 
@@ -423,7 +423,7 @@ def test_whatever_comes_is_read_or_refused_and_answered_within_one_frame(message
 def test_the_check_says_that_nobody_can_send() -> None:
     def found(**listen: Any) -> list[str]:
         config = Configuration.model_validate({"receive": {"hl7": listen}})
-        return [problem.partition(":")[0] for problem in problems(config)]
+        return [problem.partition(":")[0] for problem in find_problems(config)]
 
     assert found() == []
     assert found(host="0.0.0.0") == ["receive.hl7.peers"]

@@ -1,7 +1,7 @@
 """The six sites, drawn in millimetres; `ANATOMIES` is the table of them.
 
-A site has one or two views. Two views are two projections of one skeleton: the same names, the same lengths along the
-limb, and the shaft of a bone begins and ends at the same heights, so that a share of it is the same place.
+A site has one or two views. Two views are two projections of one skeleton: bones have the same names and lengths along
+the limb, and a shaft begins and ends at the same heights, so that a share of it is the same place in both views.
 """
 
 from .ankle import ANKLE

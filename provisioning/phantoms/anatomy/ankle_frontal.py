@@ -39,7 +39,7 @@ _SHAFTS: dict[str, tuple[Xy, Xy]] = {
 _RADII = {"tibia": 14.0, "calcaneus": 30.0, "talus": 20.0}
 
 ANKLE_FRONTAL = Anatomy(
-    film_mm=(150, 186),
+    image_mm=(150, 186),
     spacing_mm=0.155,
     region_mm=(-46, -62, 42, 64),
     bones=tuple(

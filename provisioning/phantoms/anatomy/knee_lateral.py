@@ -30,7 +30,7 @@ _SHAFTS: dict[str, tuple[Xy, Xy]] = {
 _RADII = {"femur": 19.0, "tibia": 18.0, "fibula": 5.5, "patella": 16.0}
 
 KNEE_LATERAL = Anatomy(
-    film_mm=(165, 205),
+    image_mm=(165, 205),
     spacing_mm=0.16,
     region_mm=(-56, -70, 44, 70),
     bones=tuple(

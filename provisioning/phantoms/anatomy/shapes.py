@@ -1,7 +1,7 @@
-"""What a bone is to the phantoms: an outline in millimetres, a depth, a cortex and the stretch of it that breaks.
+"""Shapes of the phantoms: bones, soft tissue and whole anatomies as outlines in millimetres.
 
-The frame is that of the film, origin at its centre, x to the viewer's right, y downwards, drawn for the
-patient's right side; the left is its mirror image.
+The frame has its origin at the centre of the image, x to the viewer's right, y downwards. The patient's right side is
+drawn; the left is its mirror image.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float32]
+"""(n, 2) or (2,): x and y."""
+
 Xy = tuple[float, float]
 
 
@@ -29,11 +31,11 @@ class Bone:
     cortex_mm
         Thickness of the cortex at the two ends of `shaft`.
     breaks
-        Which fractions of `shaft` a fracture may have its centre in; None: this bone is never broken.
+        Least and largest share of `shaft` at which a fracture may have its centre; None: this bone never breaks.
     density
         Mineral content relative to an ordinary bone.
     holes
-        Outlines of what is not bone within the outline (foramina).
+        Outlines of the openings within the bone (foramina).
     """
 
     name: str
@@ -46,14 +48,14 @@ class Bone:
     holes: tuple[Points, ...] = ()
 
     def at(self, share: float) -> Points:
-        """The (2,) float64 point of `shaft` at that share of its length, mm."""
+        """Return the (2,) float64 point at that share of the shaft's length, mm."""
         start, stop = np.asarray(self.shaft, np.float64)
         return np.asarray(start + (stop - start) * share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tissue:
-    """A body of soft tissue, or, with a negative `density`, of air."""
+    """A body of soft tissue, or of air if its `density` is negative."""
 
     outline: Points
     radius_mm: float
@@ -62,27 +64,27 @@ class Tissue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anatomy:
-    """Everything on one film.
+    """Everything on one image.
 
     Attributes
     ----------
-    film_mm
-        Width and height of the film.
+    image_mm
+        Width and height of the image.
     spacing_mm
         Nominal side of a pixel.
     region_mm
-        x0, y0, x1, y1: the box that a localiser should find.
+        x0, y0, x1, y1 of the box that a localiser should find.
     paired
         Whether the site has a left and a right, and so a laterality.
     view_position
-        DICOM PS3.3 C.8.11.5.1.1, for the right side.
+        View Position of the right side (DICOM PS3.3 C.8.11.5.1.1).
     bowel_mm
-        The box in which there is gas, another in every patient; None: no bowel here.
+        x0, y0, x1, y1 of the box that holds gas, different in every patient; None: no bowel.
     limb
-        Something that a cast goes around.
+        Whether a cast goes around the site.
     """
 
-    film_mm: tuple[float, float]
+    image_mm: tuple[float, float]
     spacing_mm: float
     region_mm: tuple[float, float, float, float]
     bones: tuple[Bone, ...]
@@ -93,12 +95,12 @@ class Anatomy:
     limb: bool = False
 
     def bone(self, name: str) -> Bone:
-        """The bone of that name."""
+        """Return the bone of that name."""
         return next(bone for bone in self.bones if bone.name == name)
 
 
 def curve(points: Sequence[Xy], steps: int = 6) -> Points:
-    """Closed centripetal-like (uniform Catmull-Rom) curve through `points`; (steps * n, 2) float32."""
+    """Return a closed uniform Catmull-Rom curve through `points`, (steps * n, 2) float32."""
     p1 = np.asarray(points, np.float32)
     p0, p2, p3 = np.roll(p1, 1, 0), np.roll(p1, -1, 0), np.roll(p1, -2, 0)
     t = (np.arange(steps, dtype=np.float32) / steps)[None, :, None]
@@ -108,7 +110,7 @@ def curve(points: Sequence[Xy], steps: int = 6) -> Points:
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, tilt_deg: float = 0.0) -> Points:
-    """Ellipse about (x, y); `tilt_deg` turns it clockwise on the screen."""
+    """Return an ellipse about (x, y); `tilt_deg` turns it clockwise on the screen."""
     a = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     tilt = np.deg2rad(tilt_deg)
     u, v = rx * np.cos(a), ry * np.sin(a)
@@ -117,7 +119,7 @@ def ellipse(x: float, y: float, rx: float, ry: float, tilt_deg: float = 0.0) -> 
 
 
 def tube(stations: Sequence[tuple[float, float, float]]) -> Points:
-    """Outline of a tapered tube along `stations` of (x, y, half width), ends rounded."""
+    """Return the outline of a tapered tube along `stations` of (x, y, half width), with round ends."""
     s = np.asarray(stations, np.float32)
     along = np.gradient(s[:, :2], axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
@@ -128,21 +130,21 @@ def tube(stations: Sequence[tuple[float, float, float]]) -> Points:
     return curve([(float(x), float(y)) for x, y in ring])
 
 
-def mirrored(outline: Points) -> Points:
-    """The same outline on the other side of the midline x = 0."""
+def mirror(outline: Points) -> Points:
+    """Return the outline mirrored at the midline x = 0."""
     return np.asarray(outline * np.array([-1, 1], np.float32), np.float32)
 
 
-def mirrored_bone(bone: Bone) -> Bone:
-    """The opposite bone of a pair that is on the same film."""
+def mirror_bone(bone: Bone) -> Bone:
+    """Return the left bone of a pair on the same image, given the right one."""
     (x0, y0), (x1, y1) = bone.shaft
     return Bone(
         name=f"left {bone.name}",
-        outline=mirrored(bone.outline),
+        outline=mirror(bone.outline),
         radius_mm=bone.radius_mm,
         shaft=((-x0, y0), (-x1, y1)),
         cortex_mm=bone.cortex_mm,
         breaks=bone.breaks,
         density=bone.density,
-        holes=tuple(mirrored(h) for h in bone.holes),
+        holes=tuple(mirror(h) for h in bone.holes),
     )

@@ -8,22 +8,24 @@ from .shapes import Anatomy, Bone, Points, Tissue, Xy, curve, ellipse, tube
 from .spine import BODY_MM, PITCH_MM, SPINE
 
 _LEVELS = ("T11", "T12", "L1", "L2", "L3", "L4", "L5")
-_FRONT_BACK_MM = (8.0, 4.0, -1.0, -6.0, -8.0, -5.0, 3.0)  # of each body's middle
+_FRONT_BACK_MM = (8.0, 4.0, -1.0, -6.0, -8.0, -5.0, 3.0)
+"""x of the middle of each body: the column is bent."""
+
 _TILT_DEG = (8.0, 6.0, 4.0, 1.0, -4.0, -9.0, -16.0)
+"""Tilt of each body."""
+
 _SACRUM = curve([(-14, 131), (-2, 125), (18, 119), (28, 128), (40, 150), (54, 182), (52, 208), (40, 206), (24, 178),
                  (4, 156)])  # fmt: skip
+_ILIUM = curve([(-36, 150), (-18, 122), (14, 106), (48, 112), (58, 132), (44, 170), (20, 210), (-20, 210)])
 
 
-def _part(bone: Bone) -> tuple[Points, tuple[Xy, Xy]]:
-    """Outline and shaft as they are seen from the side."""
+def _lateral_shape(bone: Bone) -> tuple[Points, tuple[Xy, Xy]]:
+    """Return outline and shaft as seen from the side."""
     name, _, part = bone.name.removeprefix("left ").partition(" ")
     if name == "sacrum":
         return _SACRUM, ((8, 128), (38, 185))
     if name == "ilium":
-        return curve([(-36, 150), (-18, 122), (14, 106), (48, 112), (58, 132), (44, 170), (20, 210), (-20, 210)]), (
-            (10, 180),
-            (20, 110),
-        )
+        return _ILIUM, ((10, 180), (20, 110))
     level = _LEVELS.index(name)
     x, y, h = _FRONT_BACK_MM[level], -112.0 + PITCH_MM * level, BODY_MM / 2
     d = 15.5 + 0.5 * level
@@ -44,29 +46,30 @@ def _part(bone: Bone) -> tuple[Points, tuple[Xy, Xy]]:
         "rib": tube([(d + 6, y - 6, 5), (d + 18, y + 4, 4.8), (d + 14, y + 30, 4.6), (d - 12, y + 62, 3.6)]),
     }  # fmt: skip
     shaft: tuple[Xy, Xy] = ((0, y - h), (0, y + h)) if part == "body" else ((d, y - 4), (d + 30, y + 6))
-    turned = [_turned(p, level, x, y) for p in (parts[part], np.asarray(shaft, np.float32))]
+    turned = [_place(p, level, x, y) for p in (parts[part], np.asarray(shaft, np.float32))]
     (x0, y0), (x1, y1) = turned[1].tolist()
     return turned[0], ((x0, y0), (x1, y1))
 
 
-def _turned(points: Points, level: int, x: float, y: float) -> Points:
+def _place(points: Points, level: int, x: float, y: float) -> Points:
+    """Tilt the points about the middle of their vertebra and move them by `x`."""
     a = np.deg2rad(_TILT_DEG[level])
     centre = np.array([0, y], np.float32)
     rotation = np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]], np.float32)
     return np.asarray((points - centre) @ rotation + centre + np.array([x, 0], np.float32), np.float32)
 
 
-def _seen_from_the_side(bone: Bone) -> Bone:
-    outline, shaft = _part(bone)
+def _lateral_bone(bone: Bone) -> Bone:
+    outline, shaft = _lateral_shape(bone)
     wide = bone.name.endswith("body") or bone.name == "sacrum"
     return replace(bone, outline=outline, shaft=shaft, radius_mm=20.0 if wide else bone.radius_mm)
 
 
 SPINE_LATERAL = Anatomy(
-    film_mm=(212, 308),
+    image_mm=(212, 308),
     spacing_mm=0.225,
     region_mm=(-42, -128, 66, 140),
-    bones=tuple(map(_seen_from_the_side, SPINE.bones)),
+    bones=tuple(map(_lateral_bone, SPINE.bones)),
     tissues=(
         Tissue(
             outline=curve([

@@ -1,4 +1,4 @@
-"""Wrist, postero-anterior: fingers up, thumb to the left, as the back of a right hand is looked at."""
+"""Wrist, postero-anterior: fingers up, thumb to the left, as one looks at the back of a right hand."""
 
 from .shapes import Anatomy, Bone, Tissue, Xy, curve, ellipse, tube
 
@@ -29,33 +29,15 @@ def _ray(name: str, base: Xy, head: Xy, half: float, breaks: tuple[float, float]
 
 RADIUS = Bone(
     name="radius",
-    outline=curve(
-        [
-            (-26, 0),
-            (-22.5, 3.5),
-            (-17, 8.5),
-            (-8, 11.5),
-            (1, 12),
-            (6, 11.5),
-            (8, 13.5),
-            (7, 20),
-            (3.5, 32),
-            (0, 48),
-            (-1.5, 80),
-            (-1.5, 125),
-            (-17, 125),
-            (-17, 80),
-            (-18.5, 50),
-            (-23.5, 31),
-            (-27.5, 17),
-            (-28.5, 7),
-        ]
-    ),
+    outline=curve([
+        (-26, 0), (-22.5, 3.5), (-17, 8.5), (-8, 11.5), (1, 12), (6, 11.5), (8, 13.5), (7, 20), (3.5, 32), (0, 48),
+        (-1.5, 80), (-1.5, 125), (-17, 125), (-17, 80), (-18.5, 50), (-23.5, 31), (-27.5, 17), (-28.5, 7),
+    ]),
     radius_mm=8.5,
     shaft=((-10, 14), (-9, 78)),
     cortex_mm=(1.2, 3.4),
     breaks=(0.06, 0.8),
-)
+)  # fmt: skip
 ULNA = Bone(
     name="ulna",
     outline=curve([
@@ -95,7 +77,7 @@ BONES = (
 )  # fmt: skip
 
 WRIST = Anatomy(
-    film_mm=(150, 192),
+    image_mm=(150, 192),
     spacing_mm=0.15,
     region_mm=(-44, -58, 40, 62),
     bones=BONES,

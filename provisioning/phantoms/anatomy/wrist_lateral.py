@@ -42,7 +42,7 @@ _SHAFTS: dict[str, tuple[Xy, Xy]] = {
 }
 
 
-def _turned(bone: Bone) -> Bone:
+def _lateral_bone(bone: Bone) -> Bone:
     if bone.name not in _RAYS:
         return replace(bone, outline=_OUTLINES[bone.name], shaft=_SHAFTS.get(bone.name, bone.shaft))
     (x0, y0), (x1, y1) = _RAYS[bone.name]
@@ -52,10 +52,10 @@ def _turned(bone: Bone) -> Bone:
 
 
 WRIST_LATERAL = Anatomy(
-    film_mm=(130, 192),
+    image_mm=(130, 192),
     spacing_mm=0.14,
     region_mm=(-38, -58, 30, 62),
-    bones=tuple(map(_turned, WRIST.bones)),
+    bones=tuple(map(_lateral_bone, WRIST.bones)),
     tissues=(
         Tissue(
             outline=curve([
