@@ -1,1 +1,1 @@
-"""Networks as checked packs, and the runners that execute them."""
+"""Packs of networks, checked before use, and the runners that execute the networks."""

@@ -1,4 +1,4 @@
-"""The plans of a pack, kept by what they were made from and never used for anything else."""
+"""The TensorRT plans of a pack, kept under names that identify network, target and TensorRT version."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .pack import Pack
 from .plan import PlanError, build_plan, plan_key
 
 LOCALISER = "localiser"
-"""The network that finds regions, among `networks`; any other is a site's classifier."""
+"""Name in `networks` of the network that finds regions; every other name is the site of a classifier."""
 
 
 class Built(NamedTuple):
-    """A network's plan, and whether it was there already."""
+    """The plan of one network; `was_there` if it was built before."""
 
     network: str
     onnx: Path
@@ -24,18 +24,18 @@ class Built(NamedTuple):
 
 
 def networks(pack: Pack) -> dict[str, Path]:
-    """ONNX file of each network of `pack`, the localiser first."""
+    """Return the ONNX file of each network of `pack`, the localiser first."""
     return {LOCALISER: pack.localiser.file} | {site: c.file for site, c in pack.classifiers.items()}
 
 
 def build_plans(pack: Pack, target: str, folder: Path, *, half: bool = False) -> Iterator[Built]:
-    """Build what is not there yet, one network at a time; each plan appears whole or not at all.
+    """Build the plans that are missing in `folder` and yield every network's plan; a plan appears whole or not at all.
 
     Parameters
     ----------
     half
-        Classifiers compute in float16. The localiser does not: where it cuts a region a little further, its classifier
-        sees another image, which moved probabilities forty times as far (docs/models.md).
+        Classifiers compute in float16. The localiser stays in float32: a slightly different box cuts another image for
+        the classifier, which moved probabilities forty times as far (docs/models.md).
 
     Raises
     ------
@@ -46,7 +46,7 @@ def build_plans(pack: Pack, target: str, folder: Path, *, half: bool = False) ->
     for network, onnx in networks(pack).items():
         model = onnx.read_bytes()
         if half and network != LOCALISER:
-            model = _in_half(model)
+            model = _convert_to_half(model)
         plan = folder / f"{plan_key(model, target)}.plan"
         was_there = plan.exists()
         if not was_there:
@@ -62,9 +62,9 @@ def build_plans(pack: Pack, target: str, folder: Path, *, half: bool = False) ->
         yield Built(network, onnx, plan, was_there)
 
 
-def _in_half(model: bytes) -> bytes:
-    import onnx  # only whoever builds needs it
+def _convert_to_half(model: bytes) -> bytes:
+    import onnx  # installed for building only
 
-    from .half import in_half
+    from .half import convert_to_half
 
-    return in_half(onnx.load_model_from_string(model)).SerializeToString()
+    return convert_to_half(onnx.load_model_from_string(model)).SerializeToString()

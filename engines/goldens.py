@@ -1,4 +1,4 @@
-"""Golden inputs and outputs: a network that does not reproduce them is not the one that was measured."""
+"""Golden inputs and outputs of a pack: proof that a network computes here as it did when it was measured."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from .pack import Pack, PackError
 from .runner import Runner, RunnerError, worst_difference
 
 TOLERANCE = 1e-3
-"""Goldens are stored rounded to 1.2e-4 of their maximum, and another processor sums in another order."""
+"""Largest relative difference; goldens are stored rounded to 1.2e-4, and processors sum in different orders."""
 
 HALF_TOLERANCE = 2e-2
-"""Of classifiers in float16: no output of a pack that ships was off by more than 9e-3, summed in float32
-(docs/models.md); a GPU may sum in float16, too."""
+"""Largest relative difference of classifiers in float16.
+
+No output of a pack that ships was off by more than 9e-3, summed in float32 (docs/models.md); a GPU may sum in float16.
+"""
 
 
 def check_goldens(pack: Pack, runner_of: Callable[[Path], Runner], *, half: bool = False) -> dict[str, float]:
-    """Run every network of `pack` on its golden inputs; the worst relative difference of each.
+    """Run every network of `pack` on its golden inputs; return the worst relative difference of each.
 
     Parameters
     ----------
+    runner_of
+        Returns the runner of a network's ONNX file.
     half
-        The classifiers compute in float16.
+        Whether the classifiers compute in float16.
 
     Raises
     ------

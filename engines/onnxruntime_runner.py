@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: the definition of what a pack's networks compute."""
+"""ONNX Runtime on the CPU, which defines what a pack's networks compute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .runner import Runner, RunnerError, Tensors, TensorSpec
 
 
 class OnnxRuntimeRunner(Runner):
-    """A network of a pack on ONNX Runtime's CPU provider, which takes as much at once as a plan does.
+    """A network of a pack on ONNX Runtime's CPU provider, with the largest batch of a TensorRT plan.
 
     Parameters
     ----------
@@ -33,15 +33,15 @@ class OnnxRuntimeRunner(Runner):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        # a spinning pool steals the cores from DALI, which runs between two inferences
+        # spinning threads would take the cores from DALI, which runs between two inferences
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            content = file.read_bytes()  # and nothing beside it: data outside the file would have no digest
+            content = file.read_bytes()  # not the path: data outside the file would have no digest
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise RunnerError(f"{file.name} cannot be loaded by ONNX Runtime: {error}") from error
-        self.inputs = tuple(_spec(t) for t in self._session.get_inputs())
-        self.outputs = tuple(_spec(t) for t in self._session.get_outputs())
+        self.inputs = tuple(_tensor_spec(t) for t in self._session.get_inputs())
+        self.outputs = tuple(_tensor_spec(t) for t in self._session.get_outputs())
 
     def _run(self, tensors: Tensors) -> Tensors:
         names = [spec.name for spec in self.outputs]
@@ -52,5 +52,5 @@ class OnnxRuntimeRunner(Runner):
             raise RunnerError(f"ONNX Runtime failed: {error}") from error
 
 
-def _spec(tensor: onnxruntime.NodeArg) -> TensorSpec:
+def _tensor_spec(tensor: onnxruntime.NodeArg) -> TensorSpec:
     return TensorSpec(tensor.name, tuple(d if isinstance(d, int) else None for d in tensor.shape))

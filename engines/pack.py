@@ -1,7 +1,8 @@
-"""A model pack is a folder that says what it is: networks, preprocessing, thresholds, data, performance, digests.
+"""A model pack: a folder of networks, described by its manifest `pack.toml`.
 
-Nothing of a pack is used before every file has the digest that `pack.toml` names. The digest of `pack.toml` itself
-is the digest of the pack and stands on every output.
+The manifest names networks, preprocessing, thresholds, training data, performance, and the digest of every file. A pack
+is used only if every file has its digest. The digest of `pack.toml` itself is the digest of the pack and stands on every
+output.
 """
 
 from __future__ import annotations
@@ -19,31 +20,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 MANIFEST = "pack.toml"
+"""File name of the manifest."""
 
 FORMAT = 1
-"""Of the manifest; a pack of a newer one may mean something else by the same words."""
-
+"""Format of the manifest; a newer one may use the same words with another meaning."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-"""Of packs and versions: they become the name of a folder."""
+"""Allowed names and versions of packs: they become the name of a folder."""
 
 
 class PackError(Exception):
-    """The pack cannot be trusted or does not fit; the message says what to do."""
+    """The pack is damaged, not trusted, or made for another version; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocaliserSpec:
-    """The localiser.
+    """The localiser of a pack.
 
     Attributes
     ----------
     sites
-        Of its channels, in order.
+        Sites of its channels, in order.
     score_threshold
-        From which a region counts.
+        Score from which a region counts.
     flags
-        What else it tells of the whole film, in order of its output ``flags``: hardware, cast.
+        Flags of the whole radiograph (hardware, cast) in the order of its output ``flags``.
     """
 
     file: Path
@@ -55,9 +56,9 @@ class LocaliserSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierSpec:
-    """One site's classifier, its calibration and its two operating points.
+    """The classifier of one site, with its calibration and its two operating points.
 
-    Calibrated probability = sigmoid(scale * logit + offset) (Platt 1999; offset 0 is temperature scaling).
+    The calibrated probability is sigmoid(scale * logit + offset) (Platt 1999; offset 0 is temperature scaling).
     """
 
     site: str
@@ -69,13 +70,21 @@ class ClassifierSpec:
     performance: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def probability(self, logit: float) -> float:
-        """Calibrated probability of a fracture, 0 to 1."""
+        """Return the calibrated probability of a fracture, 0 to 1."""
         return float(1.0 / (1.0 + np.exp(-np.clip(self.scale * logit + self.offset, -60.0, 60.0))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pack:
-    """A checked pack."""
+    """A checked pack.
+
+    Attributes
+    ----------
+    preprocessing
+        Digest of the preprocessing that its networks were trained on.
+    digest
+        SHA-256 of the manifest.
+    """
 
     folder: Path
     name: str
@@ -90,19 +99,20 @@ class Pack:
 
     @property
     def is_synthetic(self) -> bool:
-        """Trained on phantoms: says so wherever its name appears."""
+        """Whether it was trained on phantoms; every output that names it says so."""
         return self.kind == "synthetic"
 
     def goldens(self) -> dict[str, NDArray[np.float32]]:
-        """Golden inputs and outputs, ``{network}/{tensor}`` -> array."""
+        """Read the golden inputs and outputs: ``{network}/{tensor}`` -> array."""
         with np.load(self.folder / "goldens.npz") as stored:
             return {name: stored[name] for name in stored.files}
 
 
-def joined(packs: Sequence[Pack]) -> Pack:
-    """Several packs as one: the localiser of the first, and for each site the engine of the first that has one.
+def join_packs(packs: Sequence[Pack]) -> Pack:
+    """Join several packs: the localiser of the first, and each site's classifier from the first pack that has one.
 
-    Name and version name all of them, the digest is a function of theirs, and one synthetic pack makes all synthetic.
+    Name and version list all of them, the digest depends on all digests, and one synthetic pack makes the joined pack
+    synthetic.
     """
     first, *others = packs
     if not others:
@@ -125,7 +135,7 @@ def read_pack(folder: Path, preprocessing: str) -> Pack:
     Parameters
     ----------
     preprocessing
-        Digest of the preprocessing that will feed the networks; a pack trained on another is refused.
+        Digest of the appliance's preprocessing; a pack trained on another one is refused.
 
     Raises
     ------
@@ -138,9 +148,9 @@ def read_pack(folder: Path, preprocessing: str) -> Pack:
         d = tomllib.loads(content.decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PackError(f"{manifest} cannot be read ({error}): name a folder that holds a model pack") from error
-    if (written_as := d.get("format")) != FORMAT:
-        advice = "upgrade Osteon" if isinstance(written_as, int) and written_as > FORMAT else "build the pack again"
-        raise PackError(f"{manifest} is of format {written_as}, this appliance reads {FORMAT}: {advice}")
+    if (found := d.get("format")) != FORMAT:
+        advice = "upgrade Osteon" if isinstance(found, int) and found > FORMAT else "build the pack again"
+        raise PackError(f"{manifest} has format {found}, this appliance reads {FORMAT}: {advice}")
     for name, expected in d.get("digests", {}).items():
         _check_digest(folder / name, expected)
     try:
@@ -168,6 +178,7 @@ def _check_digest(file: Path, expected: str) -> None:
 
 
 def _member(folder: Path, name: str) -> Path:
+    """Return the path of a file of the pack; refuse a name that leads out of its folder."""
     if Path(name).name != name:
         raise ValueError(f"{name!r} is outside the pack")
     return folder / name

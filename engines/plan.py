@@ -1,7 +1,7 @@
-"""ONNX to a TensorRT plan: the one file that imports TensorRT, whichever of its two packages is installed.
+"""From ONNX to a TensorRT plan; the one file that imports TensorRT, from either of its two packages.
 
-`tensorrt` builds on the GPU that it will run on; `tensorrt_rtx` builds ahead of time, also on a machine without a GPU,
-for the compute capability that is asked for. Plans are not the same bytes twice, so a plan is known by what went in.
+`tensorrt` builds on the GPU that will run the plan. `tensorrt_rtx` builds ahead of time for a given compute capability,
+also on a machine without a GPU. Two builds give different bytes, so a plan is identified by its inputs.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ TARGETS = ("sm80", "sm86", "sm89", "sm120")
 """Compute capabilities that TensorRT-RTX 1.7 builds for ahead of time; sm89 is the RTX 4090."""
 
 LARGEST_BATCH = 16
-"""As many regions as one inference takes; 1 is what the plan is tuned for."""
-
+"""Largest batch of a plan; it is tuned for a batch of 1."""
 
 SETTINGS = "ieee"
-"""What else decides a plan's arithmetic, for its name: products of float32 are not rounded to TF32's 10 bits."""
+"""Settings of the arithmetic, for the plan's name: products of float32 are not rounded to TF32's 10 bits."""
 
 
 class PlanError(Exception):
-    """TensorRT is not there, or cannot build the network; the message says which."""
+    """TensorRT is not installed or cannot build the network; the message says which."""
 
 
 def load_tensorrt() -> Any:
@@ -47,24 +46,27 @@ def load_tensorrt() -> Any:
 
 
 def plan_key(model: bytes, target: str) -> str:
-    """Name of the plan of an ONNX `model` for `target`: package, version, target, settings, digest of the network."""
+    """Return the name of the plan of an ONNX `model` for `target`.
+
+    It consists of package, version, target, settings and the digest of the network.
+    """
     trt = load_tensorrt()
     return f"{trt.__name__}-{trt.__version__}-{target}-{SETTINGS}-{hashlib.sha256(model).hexdigest()[:16]}"
 
 
 def target_of(compute_capability: tuple[int, int]) -> str:
-    """The target for a GPU on this machine: its own where TensorRT-RTX knows it, else whatever is here."""
+    """Return the target for a GPU of this machine: its own where TensorRT-RTX knows it, else ``"here"``."""
     own = "sm{}{}".format(*compute_capability)
     return own if own in TARGETS and hasattr(load_tensorrt(), "ComputeCapability") else "here"
 
 
 def build_plan(model: bytes, target: str) -> bytes:
-    """The plan of a network with one input and a dynamic first axis of 1 to `LARGEST_BATCH`.
+    """Build the plan of a network with one input and a dynamic first axis of 1 to `LARGEST_BATCH`.
 
     Parameters
     ----------
     model
-        ONNX; the plan computes in the types that it says.
+        ONNX; the plan computes in the types that the model names.
     target
         One of `TARGETS`, for tensorrt_rtx; ``"here"`` builds for the GPU of this machine.
 
@@ -86,7 +88,7 @@ def build_plan(model: bytes, target: str) -> bytes:
         raise PlanError(f"{trt.__name__} does not take the network: {reasons}")
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)
-    _aim(trt, config, target)
+    _set_target(trt, config, target)
     profile = builder.create_optimization_profile()
     for i in range(network.num_inputs):
         one = tuple(network.get_input(i).shape)[1:]
@@ -98,11 +100,13 @@ def build_plan(model: bytes, target: str) -> bytes:
     return bytes(plan)
 
 
-def _aim(trt: Any, config: Any, target: str) -> None:
+def _set_target(trt: Any, config: Any, target: str) -> None:
     if target == "here":
         return
     if not hasattr(trt, "ComputeCapability") or target not in TARGETS:
-        raise PlanError(f"{trt.__name__} cannot build ahead of time for {target}: only tensorrt_rtx, for {TARGETS}")
+        raise PlanError(
+            f"{trt.__name__} cannot build ahead of time for {target}: only tensorrt_rtx can, for {', '.join(TARGETS)}"
+        )
     config.num_compute_capabilities = 1
     if not config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0):
         raise PlanError(f"{trt.__name__} does not build for {target}")

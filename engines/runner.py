@@ -1,7 +1,7 @@
-"""One checked interface over inference engines: names, dtypes and shapes are checked here, `_run` is theirs.
+"""One checked interface over inference engines: `Runner` checks names, dtypes and shapes, an engine implements `_run`.
 
-A tensor lies where its engine computes. What else runs there takes it as it is, by ``__cuda_array_interface__``;
-`numpy.asarray` brings it to the host, once everything before it has ended.
+A tensor lies where its engine computes. Other code on the GPU takes it in place by ``__cuda_array_interface__``;
+`numpy.asarray` copies it to the host after all earlier work on the stream has ended.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Tensors = dict[str, NDArray[np.float32]]
 
 
 class Tensor(Protocol):
-    """An array, wherever it lies."""
+    """An array on the host or on a GPU."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -30,7 +30,7 @@ class Tensor(Protocol):
 
 
 class RunnerError(Exception):
-    """The engine failed, or was called in a way that it cannot serve."""
+    """The engine failed, or was called with tensors that it cannot take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class Runner(ABC):
     Attributes
     ----------
     inputs, outputs
-        What `run` takes and gives.
+        Tensors that `run` takes and returns.
     most
-        The largest batch that it takes at once; None where there is no such limit.
+        Largest batch that the engine takes at once; None: no limit.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -68,7 +68,7 @@ class Runner(ABC):
     most: int | None = None
 
     def run(self, tensors: Tensors) -> Tensors:
-        """Infer a batch, and bring the outputs to the host.
+        """Infer a batch and copy the outputs to the host.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class Runner(ABC):
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def infer(self, tensors: Tensors) -> Iterator[Mapping[str, Tensor]]:
-        """Infer a batch in parts of at most `most`, and leave the outputs where they are until the next part.
+        """Infer a batch in parts of at most `most`; the outputs of a part stay valid until the next.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class Runner(ABC):
 
 
 def host_tensor(name: str, tensor: Tensor) -> NDArray[np.float32]:
-    """`tensor` on the host.
+    """Copy `tensor` to the host.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def host_tensor(name: str, tensor: Tensor) -> NDArray[np.float32]:
 
 
 def worst_difference(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> float:
-    """Largest |difference| relative to the largest |expected|; infinite if shapes differ or anything is NaN."""
+    """Return the largest |difference| relative to the largest |expected|; infinite for other shapes or NaN."""
     if expected.shape != actual.shape:
         return float("inf")
     difference = np.abs(expected.astype(np.float64) - actual).max(initial=0.0)

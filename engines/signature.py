@@ -1,4 +1,4 @@
-"""Ed25519 over a pack's manifest, which names the digests of everything else (RFC 8032).
+"""Ed25519 signatures of a pack's manifest, which names the digests of all other files (RFC 8032).
 
 Keys are PEM files: ``openssl genpkey -algorithm ed25519 -out key.pem`` and ``openssl pkey -in key.pem -pubout``.
 """
@@ -15,15 +15,16 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from .pack import MANIFEST, PackError
 
 SIGNATURE = "pack.toml.sig"
+"""File name of the signature, 64 bytes."""
 
 
 def sign(folder: Path, private_key: Path) -> Path:
-    """Sign the manifest in `folder`; the file that was written, 64 bytes.
+    """Sign the manifest in `folder`; return the file of the signature.
 
     Raises
     ------
     PackError
-        If the key is no Ed25519 private key without a password, or the folder holds no pack.
+        If the key is not an Ed25519 private key without a password, or the folder holds no pack.
     """
     manifest = folder / MANIFEST
     if not manifest.is_file():
@@ -31,40 +32,40 @@ def sign(folder: Path, private_key: Path) -> Path:
     try:
         key = load_pem_private_key(private_key.read_bytes(), None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise PackError(f"{private_key} is no private key that can be read: {type(error).__name__}") from error
+        raise PackError(f"{private_key} cannot be read as a private key: {type(error).__name__}") from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise PackError(f"{private_key} is no Ed25519 key: openssl genpkey -algorithm ed25519")
-    written = folder / SIGNATURE
-    written.write_bytes(key.sign(manifest.read_bytes()))
-    return written
+        raise PackError(f"{private_key} is not an Ed25519 key: make one with openssl genpkey -algorithm ed25519")
+    file = folder / SIGNATURE
+    file.write_bytes(key.sign(manifest.read_bytes()))
+    return file
 
 
 def check_signature(folder: Path, public_keys: Iterable[Path]) -> Path:
-    """The first of `public_keys` whose holder signed the manifest in `folder`.
+    """Return the first of `public_keys` that verifies the signature in `folder`.
 
     Raises
     ------
     PackError
-        If nobody of them did, or a key cannot be read.
+        If no key verifies it, or a key cannot be read.
     """
     try:
         signature, content = (folder / SIGNATURE).read_bytes(), (folder / MANIFEST).read_bytes()
     except OSError as error:
-        raise PackError(f"{folder} is not signed, and this appliance takes only packs that are") from error
+        raise PackError(f"{folder} is not signed, and analyse.trusted_keys allows only signed packs") from error
     for path in public_keys:
         try:
             _public_key(path).verify(signature, content)
         except InvalidSignature:
             continue
         return path
-    raise PackError(f"{folder} is not signed by a key that this appliance trusts: see analyse.trusted_keys")
+    raise PackError(f"{folder} is not signed by a key of analyse.trusted_keys: sign it, or add the signer's public key")
 
 
 def _public_key(path: Path) -> Ed25519PublicKey:
     try:
         key = load_pem_public_key(path.read_bytes())
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise PackError(f"{path} is no public key that can be read: {type(error).__name__}") from error
+        raise PackError(f"{path} cannot be read as a public key: {type(error).__name__}") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise PackError(f"{path} is no Ed25519 public key")
+        raise PackError(f"{path} is not an Ed25519 public key")
     return key

@@ -1,1 +1,1 @@
-"""Grad-CAM: the NumPy definition and its CUDA kernels."""
+"""Grad-CAM: its definition in NumPy and its CUDA kernels."""

@@ -1,7 +1,12 @@
-"""Compiles gradcam.cu ahead of time: ``python -m kernels.build`` makes the fatbin that ships, and no box needs nvcc.
+"""Compilation of gradcam.cu ahead of time: ``python -m kernels.build`` makes the fatbin that ships, so no box needs nvcc.
 
+<<<<<<< HEAD
 Flags decide the arithmetic: without contraction to fused multiply-adds a GPU computes, operation by operation, what
 the reference and the host library compute (docs/decisions/0010-kernels-ahead-of-time.md).
+=======
+The flags decide the arithmetic: without contraction to fused multiply-adds a GPU computes the same, operation by
+operation, as the reference and the host library (docs/decisions/0012-kernels-ahead-of-time.md).
+>>>>>>> 3b40993 (engines, kernels: plain words, constants documented one way)
 """
 
 from __future__ import annotations
@@ -22,9 +27,10 @@ SOURCE = HERE / "gradcam.cu"
 FATBIN = HERE / "gradcam.fatbin"
 
 ARCHITECTURES = ("80", "86", "89", "90", "120")
-"""A100; RTX 30; RTX 40, the box's own; H100 and H200; RTX 50. Later ones compile the last one's PTX."""
+"""Compute capabilities: A100; RTX 30; RTX 40, the box's own; H100 and H200; RTX 50. Later GPUs compile the last PTX."""
 
 KERNELS = ("channel_weights", "combine", "normalise", "overlay")
+"""Names of the kernels in gradcam.cu."""
 
 _REPORT = re.compile(
     r"Compiling entry function '(?P<kernel>\w+)' for 'sm_(?P<architecture>\d+)'.*?"
@@ -32,28 +38,28 @@ _REPORT = re.compile(
     r"Used (?P<registers>\d+) registers",
     re.DOTALL,
 )
-"""ptxas -v of CUDA 13."""
+"""Output of ptxas -v for one kernel (CUDA 13)."""
 
 
 class Usage(NamedTuple):
-    """What ptxas reports of one kernel on one architecture."""
+    """Resources of one kernel on one architecture, as ptxas prints them."""
 
     kernel: str
     architecture: str
     registers: int
     spilled_bytes: int
-    """Stack frame included: an array that is no register lives there."""
+    """Spilled registers and stack frame, which holds arrays that are not in registers."""
 
 
 def nvcc() -> str | None:
-    """The CUDA compiler: on the path, under ``CUDA_HOME``, where NVIDIA's installer or NVIDIA's wheel puts it."""
+    """Find the CUDA compiler: on the path, under ``CUDA_HOME``, or where NVIDIA's installer or wheel puts it."""
     wheel = Path(sysconfig.get_path("platlib")) / "nvidia/cu13"
     homes = (os.environ.get("CUDA_HOME", "/usr/local/cuda"), wheel)
     return shutil.which("nvcc") or next(filter(None, (shutil.which("nvcc", path=f"{h}/bin") for h in homes)), None)
 
 
 def fatbin(out: Path = FATBIN, source: Path = SOURCE) -> list[Usage]:
-    """Machine code of every architecture into `out`, and what it uses.
+    """Compile machine code for every architecture into `out`; return the resources of every kernel.
 
     Raises
     ------
@@ -66,7 +72,7 @@ def fatbin(out: Path = FATBIN, source: Path = SOURCE) -> list[Usage]:
     targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
     newest = f"-gencode=arch=compute_{ARCHITECTURES[-1]},code=compute_{ARCHITECTURES[-1]}"
     flags = ("-fatbin", "-O3", "-std=c++17", "--fmad=false", "-Xptxas=-v", *targets, newest)
-    report = _compiled(compiler, *flags, "-o", str(out), str(source))
+    report = _compile(compiler, *flags, "-o", str(out), str(source))
     usages = [
         Usage(m["kernel"], m["architecture"], int(m["registers"]), sum(int(m[k]) for k in ("stack", "stores", "loads")))
         for m in _REPORT.finditer(report)
@@ -75,18 +81,18 @@ def fatbin(out: Path = FATBIN, source: Path = SOURCE) -> list[Usage]:
     spilling = [u for u in usages if u.spilled_bytes]
     if missing or spilling:
         out.unlink()
-        raise KernelError(f"ptxas says nothing of {sorted(missing)}; registers spill in {spilling}")
+        raise KernelError(f"ptxas does not report {sorted(missing)}; registers spill in {spilling}")
     return usages
 
 
 def host_library(out: Path, source: Path = SOURCE, sanitize: bool = False) -> Path:
-    """The same text for the CPU into `out`, which `kernels.host.library` loads.
+    """Compile the same source for the CPU into `out`, which `kernels.host.library` loads.
 
     Parameters
     ----------
     sanitize
-        With AddressSanitizer and UndefinedBehaviorSanitizer; the process that loads it was started with
-        ``LD_PRELOAD=libasan.so``.
+        Compile with AddressSanitizer and UndefinedBehaviorSanitizer; the process that loads the library must be started
+        with ``LD_PRELOAD=libasan.so``.
 
     Raises
     ------
@@ -96,16 +102,16 @@ def host_library(out: Path, source: Path = SOURCE, sanitize: bool = False) -> Pa
     flags = ("-std=c++17", "-O1", "-g", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas")
     sanitizer = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined") if sanitize else ()
     unit = f'-DSOURCE="{source}"'
-    _compiled("g++", *flags, *sanitizer, unit, "-shared", "-fPIC", "-o", str(out), str(HERE / "host/gradcam.cpp"))
+    _compile("g++", *flags, *sanitizer, unit, "-shared", "-fPIC", "-o", str(out), str(HERE / "host/gradcam.cpp"))
     return out
 
 
-def _compiled(*command: str) -> str:
-    """What the compiler had to say."""
+def _compile(*command: str) -> str:
+    """Run a compiler and return its output."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise KernelError(f"{command[0]} is not installed") from error
+        raise KernelError(f"{command[0]} is not installed: install it, and run this again") from error
     if done.returncode:
         raise KernelError(f"{command[0]} refused the kernels:\n{done.stdout}{done.stderr}")
     return done.stdout + done.stderr
@@ -117,7 +123,7 @@ def main() -> None:
         usages = fatbin()
     except KernelError as error:
         sys.exit(str(error))
-    print(f"{FATBIN.name}: {FATBIN.stat().st_size} bytes, nothing spills; registers per thread:")
+    print(f"{FATBIN.name}: {FATBIN.stat().st_size} bytes, no register spills; registers per thread:")
     print(f"{'':16}" + "".join(f"{'sm_' + a:>8}" for a in ARCHITECTURES))
     registers = {(u.kernel, u.architecture): u.registers for u in usages}
     for kernel in KERNELS:

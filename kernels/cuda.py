@@ -1,4 +1,4 @@
-"""The kernels on an NVIDIA GPU: a call moves what is not yet on the device, launches, and waits once."""
+"""The kernels on an NVIDIA GPU: a call copies the arrays that are not on the GPU yet, launches, and waits once."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from .device import DeviceArray, Gpu
 from .operations import LAYER, KernelError, Operations
 
 FLOAT_BYTES = 4
+"""Size of a float32."""
+
 ALIGNED_BYTES = 16
-"""What the overlay reads at once."""
+"""Alignment that the overlay needs: it reads 16 bytes at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """The largest of everything in one call; the buffers are as large.
+    """Largest arrays of one call, which give the sizes of the buffers.
 
     Attributes
     ----------
     maps, channels, cells
-        N, as many regions as one inference takes; K, of the widest backbone in use (EfficientNet-Lite0's 1280); h * w,
-        of a region of 256 px at a stride of 16.
+        N, the largest batch of an inference; K of the widest backbone in use (EfficientNet-Lite0's 1280); h * w of a
+        region of 256 px at a stride of 16.
     heats
-        Maps drawn on one radiograph.
+        Number of maps drawn on one radiograph.
     pixels
         H * W of a radiograph: a detector of 43 x 43 cm at 0.1 mm has 18.5 million, and long legs are stitched.
     """
@@ -40,7 +42,7 @@ class Capacity:
     pixels: int = 48_000_000
 
     def sizes_bytes(self) -> dict[str, int]:
-        """Of each buffer that `Operations` names."""
+        """Return the size of each buffer that `Operations` names."""
         features, cells = self.maps * self.channels, self.maps * self.cells
         return {
             "activations": features * self.cells * FLOAT_BYTES,
@@ -59,20 +61,21 @@ class Capacity:
 class CudaKernels(Operations):
     """The kernels on `gpu`.
 
-    An argument that lies on the GPU already (it has ``__cuda_array_interface__`` and was written on the GPU's stream)
-    is used where it is.
+    An argument that is on the GPU already is used in place; it has ``__cuda_array_interface__`` and was written on the
+    GPU's stream.
 
     Raises
     ------
     KernelError
-        On construction if there is no fatbin or too little memory; later as `Gpu`.
+        On construction if there is no fatbin or too little memory; later as from `Gpu`.
     """
 
     def __init__(self, gpu: Gpu, capacity: Capacity | None = None, fatbin: Path = FATBIN) -> None:
         if not fatbin.is_file():
-            raise KernelError(f"{fatbin.name} is not there: make kernels")
-        self._gpu, self._module = gpu, gpu.module(fatbin)
-        gpu.at_close(self.__dict__.clear)  # the module goes before the context
+            raise KernelError(f"{fatbin.name} is missing: run `make kernels`, or install a package that holds it")
+        self._gpu = gpu
+        self._module = gpu.module(fatbin)
+        gpu.at_close(self.__dict__.clear)  # the module must not outlive the context
         sizes = (capacity or Capacity()).sizes_bytes()
         self._buffers = {name: gpu.buffer(name, size) for name, size in sizes.items()}
 

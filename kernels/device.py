@@ -1,8 +1,8 @@
-"""An NVIDIA GPU for the thread that takes it: context, stream and memory; the one file that imports PyCUDA.
+"""An NVIDIA GPU for one thread: context, stream and memory; the one file that imports PyCUDA.
 
-The primary context, which DALI and TensorRT use too, is current in one thread and in no other; the stream is PyCUDA's,
-since it cannot wrap another's, and its `handle` is what they are given. Memory is taken once and given back at the
-end, but for that of the radiographs in hand, which grows with them.
+The primary context, which DALI and TensorRT use too, is current in one thread only. The stream is PyCUDA's, since PyCUDA
+cannot wrap a foreign one; DALI and TensorRT get its `handle`. Memory is allocated once and freed at the end, except that
+of the radiographs in work, which grows with them.
 """
 
 from __future__ import annotations
@@ -23,43 +23,46 @@ from numpy.typing import DTypeLike, NDArray
 from .operations import KernelError, TooLarge
 
 ALLOCATED_BYTES = 256
-"""Where the driver lets memory begin; what is laid into it one after the other begins at such places, too."""
+"""Alignment of the driver's allocations; arrays inside a buffer have the same alignment."""
 
 
 class OutOfMemory(KernelError):
-    """The GPU has no more room: ask for less."""
+    """The GPU has not enough free memory: ask for less."""
 
 
 def aligned(size_bytes: int) -> int:
-    """`size_bytes`, up to where the next thing may begin."""
+    """Return `size_bytes` rounded up to the alignment of the next array."""
     return -(-size_bytes // ALLOCATED_BYTES) * ALLOCATED_BYTES
 
 
 class Buffer:
-    """Memory of the GPU's, and as much of the host's that it can be copied from and to.
+    """Memory on the GPU, and as much pinned memory on the host for copies.
 
     Attributes
     ----------
     name
-        For messages.
+        Name for messages.
     """
 
     def __init__(self, gpu: Gpu, name: str, device: Any, pinned: NDArray[np.uint8]) -> None:
-        self.name, self._gpu, self._device, self._pinned = name, gpu, device, pinned
+        self.name = name
+        self._gpu = gpu
+        self._device = device
+        self._pinned = pinned
         self._filled_after = -1
 
     @property
     def size_bytes(self) -> int:
-        """How much fits."""
+        """Size of the buffer; 0 once it is freed."""
         return self._pinned.nbytes
 
     @property
     def pointer(self) -> int:
-        """Where it begins."""
+        """Address of the buffer on the GPU."""
         return int(self._device)
 
     def made(self, shape: tuple[int, ...], dtype: DTypeLike, start: int = 0) -> DeviceArray:
-        """An array at the buffer's `start` bytes, with whatever lies there.
+        """Return an array at byte `start` of the buffer; its content is undefined.
 
         Raises
         ------
@@ -73,11 +76,11 @@ class Buffer:
         return DeviceArray(self.pointer + start, shape, np.dtype(dtype), self)
 
     def filled(self, array: NDArray[Any]) -> DeviceArray:
-        """`array`, which need not be dense, on the GPU once the stream gets there."""
+        """Copy `array`, which need not be dense, to the GPU; the copy is queued on the stream."""
         return self.filled_in_turn([array])[0]
 
     def filled_in_turn(self, arrays: Sequence[NDArray[Any]]) -> list[DeviceArray]:
-        """`arrays` one after the other, each `aligned`: one is copied while the next is laid out."""
+        """Copy `arrays` one after the other, each `aligned`; one is copied while the next is made dense."""
         starts = [0, *accumulate(aligned(array.nbytes) for array in arrays)]
         taken = [self.made(a.shape, a.dtype, start) for a, start in zip(arrays, starts, strict=False)]
         if any(array.size for array in arrays):
@@ -93,7 +96,7 @@ class Buffer:
         return taken
 
     def fetched(self, array: DeviceArray) -> NDArray[Any]:
-        """The caller's own copy, once all that was launched before has ended."""
+        """Wait for all earlier work on the stream and return a copy that the caller owns."""
         pinned = self._on_host(array)
         with self._gpu.reported(f"{self.name} cannot be copied from the GPU"):
             if pinned.size:
@@ -102,7 +105,7 @@ class Buffer:
         return pinned.copy()
 
     def free(self) -> None:
-        """Give both memories back; once is enough. There is no room in it any more."""
+        """Free both memories; the buffer is empty afterwards. A second call has no effect."""
         if self._device is not None:
             self._device.free()
             self._pinned.base.free()  # type: ignore[union-attr]  # PyCUDA's own object beneath the array
@@ -115,7 +118,7 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeviceArray:
-    """A dense array in the GPU's memory, valid until its buffer is written again; `numpy.asarray` brings it back."""
+    """A dense array on the GPU, valid until its buffer is written again; `numpy.asarray` copies it to the host."""
 
     pointer: int
     shape: tuple[int, ...]
@@ -137,22 +140,22 @@ class DeviceArray:
 
 
 class Gpu:
-    """The GPU, for the thread that makes it.
+    """The GPU, usable only in the thread that makes this object.
 
     Attributes
     ----------
     stream
-        `pycuda.driver.Stream` on which everything happens.
+        `pycuda.driver.Stream` of all copies and launches.
     driver
-        `pycuda.driver`.
+        Module `pycuda.driver`.
     waits
-        How often it was waited for.
+        Number of waits for the stream.
 
     Raises
     ------
     KernelError
-        On construction if there is no PyCUDA or no GPU; later if the GPU fails, after which nothing on it can be
-        trusted: the process must start anew.
+        On construction if there is no PyCUDA or no GPU; later if the GPU fails. After a failure no content of its
+        memory can be trusted: the process must be restarted.
     """
 
     def __init__(self, device: int = 0) -> None:
@@ -177,22 +180,22 @@ class Gpu:
         self.close()
 
     def close(self) -> None:
-        """Give memory and context back, in the thread that took them: PyCUDA aborts a process that ends without."""
+        """Free memory and context, in the thread that made them; PyCUDA aborts a process that ends without this."""
         atexit.unregister(self.close)
         with self.reported("the GPU cannot be released"):
             self._undo.close()
 
     def at_close(self, release: Callable[[], object]) -> None:
-        """Have `release` called before the context goes: the newest first, as it may need the older ones."""
+        """Register `release` to be called before the context is freed, the newest first."""
         self._undo.callback(release)
 
     def buffer(self, name: str, size_bytes: int) -> Buffer:
-        """Memory that is kept until the end or until it is freed, aligned to 256 bytes.
+        """Allocate memory, aligned to 256 bytes, that stays until it is freed or the GPU is closed.
 
         Raises
         ------
         OutOfMemory
-            If there is not as much.
+            If there is not enough memory.
         """
         with self.reported(f"{name} finds no room on the GPU"):
             device = self.driver.mem_alloc(max(size_bytes, 1))
@@ -206,19 +209,19 @@ class Gpu:
         return buffer
 
     def wait(self) -> None:
-        """Until all that was put on the stream has ended; a failure of it is told here."""
+        """Wait until all work on the stream has ended; a failure of that work is raised here."""
         with self.reported("the GPU failed"):
             self.stream.synchronize()
         self.waits += 1
 
     def module(self, fatbin: Path) -> Any:
-        """The kernels of a fatbin, loaded."""
+        """Load the kernels of a fatbin."""
         with self.reported(f"{fatbin.name} cannot be loaded"):
             return self.driver.module_from_file(str(fatbin))
 
     @contextmanager
     def reported(self, what: str) -> Iterator[None]:
-        """What the driver raises, as `KernelError`; so is a call from another thread."""
+        """Raise the driver's errors as `KernelError`, after the sentence `what`; refuse calls from another thread."""
         if threading.get_ident() != self._thread:
             raise KernelError(f"{what}: another thread owns the GPU")
         try:

@@ -1,6 +1,6 @@
-"""The operations of `reference` as launches of the kernels in gradcam.cu, wherever those run.
+"""The operations of `reference` as launches of the kernels in gradcam.cu, on a GPU or on the CPU.
 
-What a kernel would read or write beyond its arrays is refused here: a GPU does not say so.
+Arguments with which a kernel would read or write beyond its arrays are refused here, since a GPU may not notice.
 """
 
 from __future__ import annotations
@@ -16,25 +16,27 @@ from numpy.typing import NDArray
 from .reference import OPACITY, PlacedHeat, colour_map
 
 BLOCK, ACROSS, DEEP, PIXELS = 128, 32, 8, 16
-"""As in gradcam.cu."""
+"""Sizes of blocks and tiles, as in gradcam.cu."""
 
 LARGEST_PX = 2**30
-"""Pixels that the overlay's 32-bit indices can count."""
+"""Largest number of pixels that the overlay's 32-bit indices can count."""
 
-_EDGES, _PLACE, _AXES = ("left", "top", "right", "bottom"), ("first", "height", "width"), ("x0", "y0", "dx", "dy")
+_EDGES = ("left", "top", "right", "bottom")
+_PLACE = ("first", "height", "width")
+_AXES = ("x0", "y0", "dx", "dy")
 LAYER = np.dtype([(n, np.int32) for n in _EDGES + _PLACE] + [(n, np.float32) for n in _AXES])
-"""struct Layer of gradcam.cu."""
+"""The struct Layer of gradcam.cu."""
 
 Buffer = Any
-"""An array where the kernels run; it has a `shape` and a `dtype`."""
+"""An array in the memory in which the kernels run; it has a `shape` and a `dtype`."""
 
 
 class KernelError(Exception):
-    """The kernels cannot run, or were called in a way that they cannot serve; the message says what to do."""
+    """The kernels cannot run, or were called with arguments that they cannot take; the message says what to do."""
 
 
 class TooLarge(KernelError):
-    """More than there are buffers for: nothing was computed, and the kernels can be called again."""
+    """An array is larger than its buffer: nothing was computed, and the kernels can be called again."""
 
 
 class Operations(ABC):
@@ -53,11 +55,11 @@ class Operations(ABC):
         return self._give(self._normalised(self._taken("maps", maps, np.float32, 3)))
 
     def evidence(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, h, w): see `reference.evidence`; nothing comes back between the two kernels."""
+        """(N, h, w): see `reference.evidence`; the host waits once, after both kernels."""
         return self._give(self._combine(activations, self._channel_weights(gradients)))
 
     def gradcam(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, h, w): see `reference.gradcam`; nothing comes back between the three kernels."""
+        """(N, h, w): see `reference.gradcam`; the host waits once, after all three kernels."""
         return self._give(self._normalised(self._combine(activations, self._channel_weights(gradients))))
 
     def overlay(
@@ -121,29 +123,34 @@ class Operations(ABC):
         return taken
 
     def _launch(self, kernel: str, grid: tuple[int, int, int], block: tuple[int, int, int], *arguments: Any) -> None:
-        if all(grid):  # no maps, or no pixels: nothing to do
+        if all(grid):  # else there are no maps or no pixels
             self._run(kernel, grid, block, *arguments)
 
     @abstractmethod
     def _take(self, name: str, array: NDArray[Any]) -> Buffer:
-        """`array` where the kernels run, dense and aligned to 16 bytes, the caller's own left alone."""
+        """Return a copy of `array` in the kernels' memory, dense and aligned to 16 bytes, or `array` if it is there."""
 
     @abstractmethod
     def _made(self, name: str, shape: tuple[int, ...], dtype: Any) -> Buffer:
-        """Room for a result, aligned to 16 bytes."""
+        """Return an uninitialised array for a result, aligned to 16 bytes."""
 
     @abstractmethod
     def _give(self, buffer: Buffer) -> NDArray[Any]:
-        """The result, the caller's own, once everything launched before has ended."""
+        """Wait for all earlier launches and return the result as an array that the caller owns."""
 
     @abstractmethod
     def _run(self, kernel: str, grid: tuple[int, int, int], block: tuple[int, int, int], *arguments: Any) -> None: ...
 
 
+<<<<<<< HEAD
 def layers_on(heats: Sequence[PlacedHeat], height: int, width: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
     """(L,) `LAYER` for those of `heats` that reach an image of this size, and their cells one after another.
+=======
+def layers_on(heats: Sequence[Heat], height: int, width: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    """Return (L,) `LAYER` for the `heats` that reach an image of this size, and their cells one after another.
+>>>>>>> 3b40993 (engines, kernels: plain words, constants documented one way)
 
-    Which pixels a map colours is decided here, in double precision and as `reference` decides it.
+    The pixels that a map colours are computed here, in double precision and as in `reference`.
     """
     layers, cells, first = [], [np.zeros(0, np.float32)], 0
     for heat in heats:
@@ -162,5 +169,5 @@ def layers_on(heats: Sequence[PlacedHeat], height: int, width: int) -> tuple[NDA
 
 
 def _pixels(length: int, start: float, stop: float, first: float, last: float) -> tuple[int, int]:
-    """Pixels from (inclusive) and to (exclusive) whose centres lie on the map, within its window and the image."""
+    """Return first (inclusive) and last (exclusive) pixel with centres on the map, inside its window and the image."""
     return max(floor(start - 0.5) + 1, round(first), 0), min(ceil(stop - 0.5), round(last), length)

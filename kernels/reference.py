@@ -1,4 +1,4 @@
-"""Grad-CAM and its overlay in NumPy: the definition that every faster implementation is tested against.
+"""Grad-CAM and its overlay in NumPy, the definition that every faster implementation is tested against.
 
 References
 ----------
@@ -14,14 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 FLAT = 1e-12
-"""A map whose maximum is no greater than this holds no evidence and stays all zero."""
+"""Largest maximum of a map without evidence, which stays all zero."""
 
 OPACITY = 0.55
 """Share of the colour where a map is hottest: the trabeculae beneath stay readable."""
 
 
+<<<<<<< HEAD
 class PlacedHeat(Protocol):
     """A map where it lies on a radiograph.
+=======
+class Heat(Protocol):
+    """A map and its place on a radiograph.
+>>>>>>> 3b40993 (engines, kernels: plain words, constants documented one way)
 
     Attributes
     ----------
@@ -30,7 +35,7 @@ class PlacedHeat(Protocol):
     extent
         x0, y0, x1, y1 of the cells' outer borders, px of the radiograph.
     within
-        x0, y0, x1, y1 beyond which nothing is drawn; its borders are rounded to whole pixels.
+        x0, y0, x1, y1 of the window in which it is drawn; its borders are rounded to whole pixels.
     """
 
     @property
@@ -42,35 +47,35 @@ class PlacedHeat(Protocol):
 
 
 def channel_weights(gradients: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, K) float32: mean over h, w of `gradients` (N, K, h, w) float32 (Grad-CAM, equation 1)."""
+    """Return (N, K) float32: the mean over h, w of `gradients` (N, K, h, w) float32 (Grad-CAM, equation 1)."""
     return gradients.mean(axis=(2, 3), dtype=np.float32)
 
 
 def combine(activations: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, h, w) float32: ReLU of the weighted sum of `activations` (N, K, h, w) (Grad-CAM, equation 2)."""
+    """Return (N, h, w) float32: ReLU of the weighted sum of `activations` (N, K, h, w) (Grad-CAM, equation 2)."""
     return np.maximum(np.einsum("nk,nkhw->nhw", weights, activations, dtype=np.float32), 0.0)
 
 
 def normalise(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`maps` (N, h, w) >= 0 divided by their own maxima, so in [0, 1]; a flat map becomes all zero."""
+    """Divide `maps` (N, h, w) >= 0 by their own maxima, to [0, 1]; a flat map becomes all zero."""
     peaks = maps.max(axis=(1, 2), keepdims=True)
     return np.divide(maps, peaks, out=np.zeros_like(maps), where=peaks > FLAT)
 
 
 def evidence(activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, h, w) float32 >= 0 from activations and gradients (N, K, h, w): Grad-CAM that is not yet normalised."""
+    """Return Grad-CAM (N, h, w) float32 >= 0, not normalised, from activations and gradients (N, K, h, w)."""
     return combine(activations, channel_weights(gradients))
 
 
 def gradcam(activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, h, w) float32 in [0, 1] from activations and gradients (N, K, h, w)."""
+    """Return Grad-CAM (N, h, w) float32 in [0, 1] from activations and gradients (N, K, h, w)."""
     return normalise(evidence(activations, gradients))
 
 
 def sample(
     heat: NDArray[np.float32], height: int, width: int, extent: tuple[float, float, float, float]
 ) -> NDArray[np.float32]:
-    """(height, width) float32: bilinear samples of `heat` (h, w), whose borders lie at `extent`, 0 outside.
+    """Sample `heat` (h, w) bilinearly to (height, width) float32; its borders lie at `extent`, outside is 0.
 
     Parameters
     ----------
@@ -86,7 +91,7 @@ def sample(
 
 
 def _axis(length: int, start: float, stop: float, cells: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Interpolation weights (length, cells) along one axis, and which output pixels lie on the map."""
+    """Return interpolation weights (length, cells) along one axis, and a mask of the output pixels on the map."""
     centre = np.arange(length) + 0.5
     position = np.clip((centre - start) / (stop - start) * cells - 0.5, 0, cells - 1)
     below = np.minimum(position.astype(int), max(cells - 2, 0))
@@ -98,7 +103,7 @@ def _axis(length: int, start: float, stop: float, cells: int) -> tuple[NDArray[n
 
 
 def colour_map(kind: Literal["heat", "sunset"] = "heat") -> NDArray[np.uint8]:
-    """(256, 3) uint8: blue (little) over yellow and orange (moderate) to red (strong).
+    """Return (256, 3) uint8: blue (little) over yellow and orange (moderate) to red (strong).
 
     Parameters
     ----------
@@ -129,9 +134,9 @@ def blend(
     opacity: float = OPACITY,
     colours: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8: `heat` (H, W) in [0, 1], coloured, over `grey` (H, W) uint8.
+    """Return (H, W, 3) uint8: `heat` (H, W) in [0, 1], coloured, over `grey` (H, W) uint8.
 
-    The weight follows the heat, so that cold areas keep the radiograph as it was.
+    The weight of the colour grows with the heat, so that cold areas keep the radiograph unchanged.
 
     Parameters
     ----------
@@ -150,7 +155,7 @@ def overlay(
     colours: NDArray[np.uint8] | None = None,
     opacity: float = OPACITY,
 ) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8: `heats` over the radiograph `grey` (H, W) uint8; where they meet, the hottest shows."""
+    """Return (H, W, 3) uint8: `heats` over the radiograph `grey` (H, W) uint8; where they meet, the hottest shows."""
     height, width = grey.shape
     field = np.zeros(grey.shape, np.float32)
     for heat in heats:
@@ -161,10 +166,10 @@ def overlay(
 
 
 def focus(heat: NDArray[np.float32]) -> float:
-    """How near together the heat of a map (h, w) >= 0 lies: 1 in one cell, 0 as far apart as an even map's, or further.
+    """Return the concentration of the heat of a map (h, w) >= 0: 1 in one cell, 0 if spread as an even map or further.
 
-    One less the root mean square distance of the heat from its centre, over that of an even map. 0 for a flat map.
-    docs/models.md says what it tells of an answer, and what other measures told.
+    It is one minus the root mean square distance of the heat from its centre, relative to that of an even map; 0 for a
+    flat map. docs/models.md shows how it relates to the answer, and compares other measures.
     """
     total = float(heat.sum(dtype=np.float64))
     if total <= FLAT:

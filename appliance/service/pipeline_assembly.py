@@ -32,7 +32,7 @@ from appliance.preprocessing.recipe import DIGEST, IMAGE_PX, REGION_PX, Cut, fit
 from appliance.preprocessing.reference import ReferencePreprocessor
 from engines.build import build_plans, networks
 from engines.goldens import check_goldens
-from engines.pack import MANIFEST, Pack, PackError, joined, read_pack
+from engines.pack import MANIFEST, Pack, PackError, join_packs, read_pack
 from engines.plan import PlanError, target_of
 from engines.runner import Runner, RunnerError
 from engines.signature import check_signature
@@ -54,8 +54,8 @@ SHIPPED = Path(engines.packs.__file__).parent
 
 
 def pack_of(config: Configuration) -> Pack:
-    """Return the configured packs joined into one; raises as `packs_of`."""
-    return joined(packs_of(config))
+    """Return the configured packs join_packs into one; raises as `packs_of`."""
+    return join_packs(packs_of(config))
 
 
 def packs_of(config: Configuration) -> list[Pack]:
@@ -181,7 +181,7 @@ def pipeline_on(hardware: Hardware, config: Configuration, packs: Sequence[Pack]
     for each in packs:
         check_goldens(each, hardware.runner_of, half=hardware.half)
     log.info("%s: %s", compute.name, compute.reason)
-    pack, runner_of = joined(packs), hardware.runner_of
+    pack, runner_of = join_packs(packs), hardware.runner_of
     return Pipeline(
         preprocessor=hardware.preprocessor,
         localiser=Localiser(runner_of(pack.localiser.file), pack.localiser),

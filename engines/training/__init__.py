@@ -1,5 +1,5 @@
-"""Training of the networks that a model pack holds: from arrays of grey levels to ONNX files and a model card.
+"""Training of the networks in a model pack: from arrays of grey levels to ONNX files and a model card.
 
-Nothing here knows DICOM, files of pictures or the appliance: `provisioning.training` prepares the arrays with the
-appliance's own preprocessing, so that a network is trained on what it will be shown.
+The package knows neither DICOM nor picture files nor the appliance. `provisioning.training` prepares the arrays with
+the appliance's own preprocessing, so that a network is trained on the same images that it will read.
 """

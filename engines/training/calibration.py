@@ -1,7 +1,7 @@
-"""From a logit to a probability, and from probabilities to two operating points; both fixed on the validation part.
+"""Calibration of logits to probabilities, and the choice of the two operating points.
 
-Most sites have a handful of fractures to validate on. So the slope of the calibration is common to all sites, a site's
-own offset is pulled towards the common one, and sensitivity is judged over all sites together.
+Most sites have a handful of fractures to fit to. So all sites share the slope of the calibration, a site's own offset
+is pulled towards the common one, and sensitivity is measured over all sites together.
 """
 
 from __future__ import annotations
@@ -12,10 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-OFFSET_SPREAD = 0.5  # standard deviation of a site's offset about the common one: odds that differ by a factor of 1.6
-SCALE_SPREAD = 1.0  # of the slope's logarithm: keeps it finite where the classes separate completely
-SENSITIVITY = 0.80  # share of the fractured that `doubt` must keep; lowered from 0.90, see the card
-SPECIFICITY = 0.95  # share of the unbroken that `positive` must leave alone
+OFFSET_SPREAD = 0.5
+"""Prior standard deviation of a site's offset about the common one: odds that differ by a factor of 1.6."""
+
+SCALE_SPREAD = 1.0
+"""Prior standard deviation of the slope's logarithm; keeps it finite where the classes separate completely."""
+
+SENSITIVITY = 0.80
+"""Share of fractured regions that reach `doubt`; lowered from 0.90, see the card."""
+
+SPECIFICITY = 0.95
+"""Share of unbroken regions that stay below `positive`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +33,7 @@ class Calibration:
     offset: float
 
     def probability(self, logit: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Calibrated probabilities of any number of logits."""
+        """Return the calibrated probabilities of any number of logits."""
         return np.asarray(1 / (1 + np.exp(-(self.scale * logit + self.offset))))
 
 
@@ -35,8 +42,13 @@ def calibrate(
 ) -> list[Calibration]:
     """Fit one scale and an offset per site by penalised maximum likelihood.
 
-    Labels are Platt's smoothed ones, (n+ + 1)/(n+ + 2) and 1/(n- + 2), so that separable classes do not ask for an
+    Labels are smoothed as by Platt, (n+ + 1)/(n+ + 2) and 1/(n- + 2), so that separable classes do not lead to an
     infinite slope.
+
+    Parameters
+    ----------
+    site
+        Index of each logit's site, below `sites`.
     """
     fractured = int(label.sum())
     target = np.where(label, (fractured + 1) / (fractured + 2), 1 / (len(label) - fractured + 2))
@@ -52,7 +64,7 @@ def calibrate(
 
 
 def operating_points(fractured: NDArray[np.float64], unbroken: NDArray[np.float64]) -> tuple[float, float]:
-    """Doubt and positive, from the probabilities of all sites' fractured and of the site's own unbroken regions.
+    """Return doubt and positive, from the probabilities of all sites' fractured and a site's own unbroken regions.
 
     `positive` lies above all but 5 % of the unbroken, `doubt` below all but 20 % of the fractured. Where the classes
     separate so well that this would put doubt above positive, both lie in the gap: doubt in its lower third, positive

@@ -1,8 +1,8 @@
-"""A depthwise convolution whose weights learn as fast on a CPU as those of a 3x3 one.
+"""A depthwise convolution with a fast gradient of its weights on a CPU.
 
-oneDNN's gradient of the weights of a 5x5 depthwise convolution is some sixty times slower than that of a 3x3 one, and
-took two thirds of a training. A 5x5 kernel's gradient is the gradients of four 3x3 kernels, each on an input that is
-shifted by 0 or 2: they overlap in the middle row and column, where they agree.
+oneDNN computes the weight gradient of a 5x5 depthwise convolution some sixty times slower than that of a 3x3 one, which
+took two thirds of a training. Here a 5x5 kernel's gradient is put together from those of four 3x3 kernels, each on an
+input that is shifted by 0 or 2. They overlap in the middle row and column, where they agree.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-PART = 3  # side of the kernels whose gradient is fast
+PART = 3
+"""Side of a kernel with a fast gradient."""
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -43,10 +44,10 @@ class _Depthwise(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         of_x = _gradient(gradient, x, weight, ctx.stride, weight.shape[-1] // 2, of_x=True) if x.requires_grad else None
-        return of_x, _of_weight(gradient, x, weight, ctx.stride), None
+        return of_x, _weight_gradient(gradient, x, weight, ctx.stride), None
 
 
-def _of_weight(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
     size = weight.shape[-1]
     if size <= PART:
         return _gradient(gradient, x, weight, stride, size // 2)

@@ -1,4 +1,7 @@
-"""How well regions are found, told apart and explained."""
+"""Performance of the networks: localisation, classification, and the place of the heat.
+
+Keys of the results say "film" for a radiograph, as pack format 1 does.
+"""
 
 from __future__ import annotations
 
@@ -11,44 +14,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.training.dataset import Dataset
-from engines.training.evidence import Answers, Evidence
+from engines.training.evidence import Evidence, Predictions
 from engines.training.networks import IMAGE_PX, TAP_CELLS
-from engines.training.performance import Estimate, auroc, mean_of_films, share
+from engines.training.performance import Estimate, auroc, mean_over_radiographs, share
 from engines.training.session import InferenceSession, open_session
 
 BATCH = 16
-FOUND = 0.5  # IoU from which a region counts as found (the usual threshold of PASCAL VOC 2010)
-SAME_PLACE = 0.3  # IoU from which two boxes speak of one place, whatever they call it
-FLAGGED = 0.5  # probability from which hardware or a cast counts as seen
-PRIOR_SPREAD = 0.25  # of the region's side, about the spread of the fractures themselves
-DUPLICATE = 0.5  # IoU above which the weaker of two answers for one site is dropped, as the appliance does
+"""Radiographs in one inference."""
+
+FOUND = 0.5
+"""IoU from which a region counts as found (the usual threshold of PASCAL VOC 2010)."""
+
+SAME_PLACE = 0.3
+"""IoU from which two boxes of any sites lie at one place."""
+
+FLAGGED = 0.5
+"""Probability from which a flag counts as seen."""
+
+PRIOR_SPREAD = 0.25
+"""Standard deviation of `centre_prior`, in sides of the region: about the spread of the fractures themselves."""
+
+DUPLICATE = 0.5
+"""IoU above which the weaker of two regions of one site is dropped, as the appliance does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """One film's regions: boxes (D,4) float32 in pixels of the 512 image, sites and scores (D,), best first."""
+class LocatedRegions:
+    """Regions located on one radiograph, best first.
+
+    Attributes
+    ----------
+    boxes
+        (D,4) float32 in pixels of the 512 image.
+    sites, scores
+        (D,).
+    """
 
     boxes: NDArray[np.float32]
     sites: NDArray[np.int64]
     scores: NDArray[np.float32]
 
-    def above(self, threshold: float) -> Found:
-        """The regions with at least this score."""
+    def above(self, threshold: float) -> LocatedRegions:
+        """Return the regions with at least this score."""
         keep = self.scores >= threshold
-        return Found(boxes=self.boxes[keep], sites=self.sites[keep], scores=self.scores[keep])
+        return LocatedRegions(boxes=self.boxes[keep], sites=self.sites[keep], scores=self.scores[keep])
 
 
-def locate(network: InferenceSession, films: NDArray[np.uint8], lowest: float) -> list[Found]:
-    """Run an exported localiser over (F,512,512) films; regions with a score of at least `lowest`."""
+def locate(network: InferenceSession, radiographs: NDArray[np.uint8], lowest: float) -> list[LocatedRegions]:
+    """Run an exported localiser over (M,512,512) radiographs; return the regions with a score of at least `lowest`."""
     found = []
-    for start in range(0, len(films), BATCH):
-        images = films[start : start + BATCH, None].astype(np.float32)
+    for start in range(0, len(radiographs), BATCH):
+        images = radiographs[start : start + BATCH, None].astype(np.float32)
         for heat, box in zip(*network.run(["heat", "box"], {"image": images}), strict=True):
-            found.append(_decoded(heat, box, lowest))
+            found.append(_decode(heat, box, lowest))
     return found
 
 
-def _decoded(heat: NDArray[np.float32], box: NDArray[np.float32], lowest: float) -> Found:
+def _decode(heat: NDArray[np.float32], box: NDArray[np.float32], lowest: float) -> LocatedRegions:
+    """Return the regions of one radiograph's heat (S,g,g) and box (4,g,g), without duplicates."""
     site, row, column = np.nonzero(heat >= lowest)
     order = np.argsort(-heat[site, row, column])
     site, row, column = site[order], row[order], column[order]
@@ -61,11 +84,11 @@ def _decoded(heat: NDArray[np.float32], box: NDArray[np.float32], lowest: float)
         same = [j for j in keep if site[j] == site[i]]
         if not same or iou(boxes[i : i + 1], boxes[same]).max() <= DUPLICATE:
             keep.append(i)
-    return Found(boxes=boxes[keep], sites=site[keep], scores=heat[site[keep], row[keep], column[keep]])
+    return LocatedRegions(boxes=boxes[keep], sites=site[keep], scores=heat[site[keep], row[keep], column[keep]])
 
 
 def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of (A,4) and (B,4) boxes: (A,B)."""
+    """Return the intersection over union (A,B) of boxes (A,4) and (B,4)."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     common = (high - low).clip(0).prod(2)
@@ -73,35 +96,39 @@ def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(common / np.maximum(areas - common, 1e-6), np.float32)
 
 
-def best_threshold(dataset: Dataset, found: Sequence[Found], films: NDArray[np.int64]) -> float:
-    """The score with the highest F1 over all sites, on the given films; the middle one of several."""
+def best_threshold(dataset: Dataset, found: Sequence[LocatedRegions], radiographs: NDArray[np.int64]) -> float:
+    """Return the score with the highest F1 over all sites on the given radiographs; the middle one of several."""
     scores = np.arange(0.1, 0.61, 0.025)
     f1 = []
     for threshold in scores:
-        hits, wanted, given = 0, 0, 0
-        for film, answer in zip(films, found, strict=True):
-            kept, mine = answer.above(threshold), np.flatnonzero(dataset.film == film)
-            wanted, given = wanted + len(mine), given + len(kept.sites)
-            if len(mine) and len(kept.sites):
-                overlap = iou(dataset.boxes[mine], kept.boxes) * (dataset.site[mine][:, None] == kept.sites[None])
+        hits = labelled = located = 0
+        for radiograph, regions in zip(radiographs, found, strict=True):
+            kept = regions.above(threshold)
+            own = np.flatnonzero(dataset.radiograph == radiograph)
+            labelled += len(own)
+            located += len(kept.sites)
+            if len(own) and len(kept.sites):
+                overlap = iou(dataset.boxes[own], kept.boxes) * (dataset.site[own][:, None] == kept.sites[None])
                 hits += int((overlap.max(1) >= FOUND).sum())
-        f1.append(2 * hits / max(wanted + given, 1))
+        f1.append(2 * hits / max(labelled + located, 1))
     return round(float(np.median(scores[np.array(f1) == max(f1)])), 3)
 
 
-def localiser_performance(dataset: Dataset, found: Sequence[Found], films: NDArray[np.int64]) -> dict[str, Any]:
-    """Per labelled region: is something found there, is it called right, how well does its box fit."""
-    named = located = wanted = surplus = 0
+def localiser_performance(
+    dataset: Dataset, found: Sequence[LocatedRegions], radiographs: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Measure how many labelled regions are found, how many have the right site, and how well their boxes fit."""
+    named = located = labelled = surplus = 0
     fits: list[float] = []
     per_site: dict[str, list[int]] = {str(s): [0, 0] for s in dataset.sites}
-    for film, answer in zip(films, found, strict=True):
-        mine = np.flatnonzero(dataset.film == film)
-        overlap = iou(dataset.boxes[mine], answer.boxes)
-        same = dataset.site[mine][:, None] == answer.sites[None]
-        if len(answer.sites):
+    for radiograph, regions in zip(radiographs, found, strict=True):
+        own = np.flatnonzero(dataset.radiograph == radiograph)
+        overlap = iou(dataset.boxes[own], regions.boxes)
+        same = dataset.site[own][:, None] == regions.sites[None]
+        if len(regions.sites):
             surplus += int(((overlap * same).max(0, initial=0) < SAME_PLACE).sum())
-        for row, site in enumerate(dataset.site[mine]):
-            wanted += 1
+        for row, site in enumerate(dataset.site[own]):
+            labelled += 1
             count = per_site[str(dataset.sites[site])]
             count[1] += 1
             fit = float((overlap[row] * same[row]).max(initial=0))
@@ -109,87 +136,88 @@ def localiser_performance(dataset: Dataset, found: Sequence[Found], films: NDArr
                 count[0] += 1
             if overlap[row].max(initial=0) >= SAME_PLACE:
                 located += 1
-                # wrist and hand overlap: the site is right if one of its own answers fits nearly as well as the best
+                # wrist and hand overlap: the site is right if one of its own regions fits nearly as well as the best
                 named += int(fit >= 0.8 * overlap[row].max())
             if fit >= SAME_PLACE:
                 fits.append(fit)
     return {
-        "films": len(films),
-        "regions": wanted,
+        "films": len(radiographs),
+        "regions": labelled,
         "site_accuracy": list(share(named, located)),
         "site_accuracy_n": located,
-        "found": list(share(sum(c[0] for c in per_site.values()), wanted)),
+        "found": list(share(sum(c[0] for c in per_site.values()), labelled)),
         "median_iou": float(np.median(fits)) if fits else 0.0,
-        "surplus_per_film": surplus / max(len(films), 1),
+        "surplus_per_film": surplus / max(len(radiographs), 1),
         "found_per_site": {s: list(share(*c)) for s, c in per_site.items() if c[1]},
         "misses_per_site": {s: c[1] - c[0] for s, c in per_site.items() if c[1]},
         "regions_per_site": {s: c[1] for s, c in per_site.items() if c[1]},
     }
 
 
-def flag_performance(dataset: Dataset, path: Path, films: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
-    """How well the localiser tells what is true of whole films."""
+def flag_performance(dataset: Dataset, path: Path, radiographs: NDArray[np.int64]) -> dict[str, dict[str, Any]]:
+    """Measure the localiser's flags of whole radiographs; empty if it has none."""
     network = open_session(path)
     if "flags" not in [o.name for o in network.get_outputs()]:
         return {}
-    answers = [network.run(["flags"], {"image": dataset.films[i : i + 1, None].astype(np.float32)})[0] for i in films]
-    score = np.concatenate(answers).astype(np.float64)
+    images = (dataset.radiographs[i : i + 1, None].astype(np.float32) for i in radiographs)
+    score = np.concatenate([network.run(["flags"], {"image": image})[0] for image in images]).astype(np.float64)
     result = {}
     for column, name in enumerate(dataset.flags):
-        is_so = dataset.flag(str(name))[films]
+        flagged = dataset.flag(str(name))[radiographs]
         called = score[:, column] >= FLAGGED
         result[str(name)] = {
-            "n": len(films),
-            "positives": int(is_so.sum()),
-            "auroc": list(auroc(score[:, column], is_so)),
-            "sensitivity": list(share(int((called & is_so).sum()), int(is_so.sum()))),
-            "specificity": list(share(int((~called & ~is_so).sum()), int((~is_so).sum()))),
+            "n": len(radiographs),
+            "positives": int(flagged.sum()),
+            "auroc": list(auroc(score[:, column], flagged)),
+            "sensitivity": list(share(int((called & flagged).sum()), int(flagged.sum()))),
+            "specificity": list(share(int((~called & ~flagged).sum()), int((~flagged).sum()))),
         }
     return result
 
 
-def classifier_performance(dataset: Dataset, evidence: Evidence, answers: Answers) -> dict[str, Any]:
-    """What was answered to regions of one site, or of several."""
+def classifier_performance(dataset: Dataset, evidence: Evidence, predictions: Predictions) -> dict[str, Any]:
+    """Measure the predictions of regions of one site, or of several."""
     regions = evidence.regions
     label = dataset.labels[regions]
-    bare = ~dataset.flag("hardware")[dataset.film[regions]]
+    bare = ~dataset.flag("hardware")[dataset.radiograph[regions]]
     result: dict[str, Any] = {
         "n": len(regions),
         "positives": int(label.sum()),
-        "auroc": list(auroc(answers.probability, label)),
-        "auroc_without_hardware": list(auroc(answers.probability[bare], label[bare])),
+        "auroc": list(auroc(predictions.probability, label)),
+        "auroc_without_hardware": list(auroc(predictions.probability[bare], label[bare])),
         "n_without_hardware": int(bare.sum()),
         "positives_without_hardware": int(label[bare].sum()),
     }
-    for name, called in (("doubt", answers.doubt), ("positive", answers.positive)):
+    for name, called in (("doubt", predictions.doubt), ("positive", predictions.positive)):
         result[f"sensitivity_{name}"] = list(share(int((called & label).sum()), int(label.sum())))
         result[f"specificity_{name}"] = list(share(int((~called & ~label).sum()), int((~label).sum())))
-    result["brier"] = float(((answers.probability - label) ** 2).mean()) if len(label) else float("nan")
-    return result | explanation(evidence.cams[label], dataset.masks[regions][label], dataset.film[regions][label])
+    result["brier"] = float(((predictions.probability - label) ** 2).mean()) if len(label) else float("nan")
+    return result | explanation(evidence.cams[label], dataset.masks[regions][label], dataset.radiograph[regions][label])
 
 
-def explanation(cams: NDArray[np.float32], masks: NDArray[np.uint8], films: NDArray[np.int64]) -> dict[str, Any]:
-    """Where the heat of fractured regions lies, beside a map that always points to the middle, and an even one.
+def explanation(cams: NDArray[np.float32], masks: NDArray[np.uint8], radiographs: NDArray[np.int64]) -> dict[str, Any]:
+    """Measure the place of the heat of fractured regions, beside a map that points to the middle, and an even one.
 
     `heat` is the mean share of a map that lies inside the fracture boxes.
     """
     prior = np.broadcast_to(centre_prior(), cams.shape)
-    heats = {"": heat_inside(cams, masks), "_centre": heat_inside(prior, masks)}
-    heats["_even"] = heat_inside(np.ones_like(cams), masks)
-    result: dict[str, Any] = {f"heat{name}": list(mean_of_films(values, films)) for name, values in heats.items()}
+    maps = {"heat": cams, "heat_centre": prior, "heat_even": np.ones_like(cams)}
+    result: dict[str, Any] = {
+        name: list(mean_over_radiographs(heat_inside(heat, masks), radiographs)) for name, heat in maps.items()
+    }
     result["pointing"] = list(pointing_game(cams, masks))
     result["pointing_centre"] = list(pointing_game(prior, masks))
     return result
 
 
 def centre_prior() -> NDArray[np.float32]:
-    """(16,16) Gaussian around the middle: what is known of a fracture before one has looked."""
+    """Return a (16,16) Gaussian around the middle: the place of a fracture as known without the image."""
     along = (np.arange(TAP_CELLS) + 0.5) / TAP_CELLS - 0.5
     return np.exp(-(along[:, None] ** 2 + along**2) / (2 * PRIOR_SPREAD**2)).astype(np.float32)
 
 
 def heat_inside(cams: NDArray[np.float32], masks: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(R,) share of each map's sum that lies inside its region's fracture boxes."""
+    """Return (R,) the share of each map's sum inside its region's fracture boxes."""
     if not len(cams):
         return np.zeros(0)
     per_cell = masks.shape[-1] // TAP_CELLS
@@ -199,9 +227,9 @@ def heat_inside(cams: NDArray[np.float32], masks: NDArray[np.uint8]) -> NDArray[
 
 
 def pointing_game(cams: NDArray[np.float32], masks: NDArray[np.uint8]) -> Estimate:
-    """How often the strongest place of the map lies on the fracture (Zhang et al., ECCV 2016), within one cell.
+    """Return the share of maps with the strongest place on the fracture, within one cell (Zhang et al., ECCV 2016).
 
-    One cell of the 16x16 map is 16 px of the region: the map cannot say it more finely.
+    One cell of the 16x16 map is 16 px of the region: the map is no finer.
     """
     hits = 0
     per_cell = masks.shape[-1] // TAP_CELLS if len(masks) else 1

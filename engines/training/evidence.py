@@ -1,6 +1,6 @@
-"""What fracture networks say of regions that they have not seen, and what of it is to be believed.
+"""Scores of fracture networks on regions that they have not seen, and their calibration.
 
-Calibration and operating points that a fold is judged by are fitted on the other folds' answers.
+The predictions of a fold use the calibration and operating points that are fitted on the other folds.
 """
 
 from __future__ import annotations
@@ -17,33 +17,44 @@ from engines.training.dataset import Dataset
 from engines.training.networks import TAP_CELLS, FractureNetwork, grad_cam, soft_maximum
 
 BATCH = 32
+"""Regions in one inference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Regions (R,) with their logits (R,) float64 and Grad-CAM maps (R,16,16) float32, not normalised."""
+    """Scores of regions.
+
+    Attributes
+    ----------
+    regions
+        (R,) indices into the dataset.
+    logits
+        (R,) float64.
+    cams
+        (R,16,16) float32, Grad-CAM maps, not normalised.
+    """
 
     regions: NDArray[np.int64]
     logits: NDArray[np.float64]
     cams: NDArray[np.float32] = field(repr=False)
 
-    def of(self, chosen: NDArray[np.bool_]) -> Evidence:
-        """A part of it."""
+    def select(self, chosen: NDArray[np.bool_]) -> Evidence:
+        """Return the chosen regions' part."""
         return Evidence(regions=self.regions[chosen], logits=self.logits[chosen], cams=self.cams[chosen])
 
     def save(self, path: Path) -> None:
-        """Write an .npz."""
+        """Write the arrays to an .npz."""
         np.savez(path, regions=self.regions, logits=self.logits, cams=self.cams)
 
     @classmethod
     def load(cls, path: Path) -> Evidence:
-        """Read what `save` wrote."""
+        """Read a file that `save` wrote."""
         with np.load(path) as stored:
             return cls(**{name: stored[name] for name in ("regions", "logits", "cams")})
 
 
-def joined(parts: list[Evidence]) -> Evidence:
-    """Several, one after the other."""
+def join_evidence(parts: list[Evidence]) -> Evidence:
+    """Return several as one, in their order."""
     return Evidence(
         regions=np.concatenate([p.regions for p in parts]),
         logits=np.concatenate([p.logits for p in parts]),
@@ -51,8 +62,8 @@ def joined(parts: list[Evidence]) -> Evidence:
     )
 
 
-def examined(network: FractureNetwork, dataset: Dataset, regions: NDArray[np.int64]) -> Evidence:
-    """Each of `regions` as its site's classifier sees it; `network` is folded and rounded as it would be exported."""
+def examine(network: FractureNetwork, dataset: Dataset, regions: NDArray[np.int64]) -> Evidence:
+    """Score each of `regions` with its site's score map; `network` is already folded and rounded, as for export."""
     logits, cams = [np.zeros(0)], [np.zeros((0, TAP_CELLS, TAP_CELLS), np.float32)]
     for start in range(0, len(regions), BATCH):
         some = regions[start : start + BATCH]
@@ -68,17 +79,17 @@ def examined(network: FractureNetwork, dataset: Dataset, regions: NDArray[np.int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """One site's calibration and its two operating points."""
+class SiteCalibration:
+    """Calibration and operating points of one site."""
 
     calibration: Calibration
     doubt: float
     positive: float
 
 
-def readings(dataset: Dataset, evidence: Evidence) -> list[Reading]:
-    """Every site's, from clear regions whose truth is known."""
-    e = evidence.of(dataset.clear[evidence.regions])
+def calibrate_sites(dataset: Dataset, evidence: Evidence) -> list[SiteCalibration]:
+    """Fit calibration and operating points of every site to the clear regions of `evidence`."""
+    e = evidence.select(dataset.clear[evidence.regions])
     label, site = dataset.labels[e.regions], dataset.site[e.regions]
     calibrations = calibrate(e.logits, label, site, len(dataset.sites))
     probability = np.zeros(len(label))
@@ -88,31 +99,36 @@ def readings(dataset: Dataset, evidence: Evidence) -> list[Reading]:
     for index, calibration in enumerate(calibrations):
         unbroken = probability[(site == index) & ~label]
         doubt, positive = operating_points(probability[label], unbroken) if len(unbroken) else (1.0, 1.0)
-        found.append(Reading(calibration=calibration, doubt=doubt, positive=positive))
+        found.append(SiteCalibration(calibration=calibration, doubt=doubt, positive=positive))
     return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """Calibrated probabilities (R,), and whether they reach the two points, (R,) bool."""
+class Predictions:
+    """Calibrated probabilities (R,), and whether they reach the two operating points, (R,) bool."""
 
     probability: NDArray[np.float64]
     doubt: NDArray[np.bool_]
     positive: NDArray[np.bool_]
 
-    def of(self, chosen: NDArray[np.bool_]) -> Answers:
-        """A part of them."""
-        return Answers(probability=self.probability[chosen], doubt=self.doubt[chosen], positive=self.positive[chosen])
+    def select(self, chosen: NDArray[np.bool_]) -> Predictions:
+        """Return the chosen regions' part."""
+        return Predictions(
+            probability=self.probability[chosen], doubt=self.doubt[chosen], positive=self.positive[chosen]
+        )
 
 
-def cross_fitted(dataset: Dataset, evidence: Evidence) -> Answers:
-    """The answers to all of `evidence`, each read with what the other folds taught."""
-    fold, site = dataset.fold[dataset.film[evidence.regions]], dataset.site[evidence.regions]
+def cross_fit(dataset: Dataset, evidence: Evidence) -> Predictions:
+    """Predict all of `evidence`, each fold with the calibration and operating points of the others."""
+    fold = dataset.fold[dataset.radiograph[evidence.regions]]
+    site = dataset.site[evidence.regions]
     probability = np.zeros(len(fold))
     doubt, positive = np.zeros(len(fold), np.bool_), np.zeros(len(fold), np.bool_)
     for k in dataset.folds:
-        for index, reading in enumerate(readings(dataset, evidence.of(fold != k))):
-            mine = (fold == k) & (site == index)
-            p = reading.calibration.probability(evidence.logits[mine])
-            probability[mine], doubt[mine], positive[mine] = p, p >= reading.doubt, p >= reading.positive
-    return Answers(probability=probability, doubt=doubt, positive=positive)
+        for index, fitted in enumerate(calibrate_sites(dataset, evidence.select(fold != k))):
+            chosen = (fold == k) & (site == index)
+            p = fitted.calibration.probability(evidence.logits[chosen])
+            probability[chosen] = p
+            doubt[chosen] = p >= fitted.doubt
+            positive[chosen] = p >= fitted.positive
+    return Predictions(probability=probability, doubt=doubt, positive=positive)

@@ -1,9 +1,9 @@
-"""From trained networks to ONNX graphs that carry their own gradient.
+"""Export of trained networks as ONNX graphs that compute their own gradient.
 
-An inference engine has no autograd. So forward and backward of a classifier are traced together into primitive
-operations, the gradient of a convolution is written as the transposed convolution that it is, and what is exported is
-plain ONNX with a dynamic batch. Weights are stored as float16 and cast back: half the size, and they are rounded before
-the networks are measured, so that what is measured is what ships.
+An inference engine has no autograd. So forward and backward pass of a classifier are traced together into primitive
+operations, the gradient of a convolution becomes a transposed convolution, and the result is plain ONNX with a dynamic
+batch. Weights are stored as float16 and cast back, at half the size. They are rounded before the networks are measured,
+so that the measured network is the one that ships.
 """
 
 from __future__ import annotations
@@ -33,18 +33,26 @@ from engines.training.networks import (
 )
 from engines.training.session import open_session
 
-OPSET = 20  # what both ONNX Runtime and TensorRT 10 read
-TOLERANCE = (
-    1e-4  # largest |difference| of graph and autograd, of the largest value: ten times float32 convolutions' own
-)
-SMALL = 64  # elements: below this float16 saves nothing
+OPSET = 20
+"""Version of the ONNX operators; both ONNX Runtime and TensorRT 10 read it."""
+
+TOLERANCE = 1e-4
+"""Largest difference between graph and autograd, relative to the largest value: ten times that of convolutions."""
+
+SMALL = 64
+"""Number of elements below which float16 saves nothing."""
+
 PRODUCER = "osteon"
+"""Producer that the ONNX files name."""
 
 aten = torch.ops.aten
 
 
 class ExportedLocaliser(nn.Module):
-    """image (N,1,512,512) -> heat (N,S,g,g) with everything but its peaks zeroed, box (N,4,g,g), flags (N,K) if any."""
+    """Localiser as exported.
+
+    Takes image (N,1,512,512); gives heat (N,S,g,g), zero except at its peaks, box (N,4,g,g), and flags (N,K) if any.
+    """
 
     def __init__(self, network: LocaliserNetwork) -> None:
         super().__init__()
@@ -59,26 +67,32 @@ class ExportedLocaliser(nn.Module):
 
 
 def export_localiser(network: LocaliserNetwork, path: Path) -> None:
-    """Write the localiser; `network` is folded and rounded in place."""
+    """Write the localiser to `path`; `network` is folded and rounded in place."""
     network.eval()
     fuse(network)
     _round(network)
     results = ("heat", "box") if network.flag is None else ("heat", "box", "flags")
-    _write(ExportedLocaliser(network).eval(), _patterns(2, IMAGE_PX), path, "image", results)
+    _write(ExportedLocaliser(network).eval(), _pattern_batch(2, IMAGE_PX), path, "image", results)
 
 
 def export_classifier(network: FractureNetwork, site: int, path: Path) -> None:
-    """Write one site's classifier and check its gradient against autograd; `network` is already folded and rounded."""
+    """Write one site's classifier and check its gradient against autograd; `network` is already folded and rounded.
+
+    Raises
+    ------
+    ValueError
+        If the graph differs from autograd.
+    """
     head = SiteHead(network, site).eval()
     _round(head)
-    example = _patterns(2, REGION_PX)
+    example = _pattern_batch(2, REGION_PX)
     traced = with_gradient(network.activations, head, example)
     _write(traced, example, path, "region", ("logit", "activations", "gradients"))
     _check_gradient(network, head, path)
 
 
-def ready(network: FractureNetwork) -> FractureNetwork:
-    """Fold and round in place, before any site is exported."""
+def fold_and_round(network: FractureNetwork) -> FractureNetwork:
+    """Fold the normalisations and round the weights, in place; needed before a site is exported."""
     network.eval()
     fuse(network)
     _round(network)
@@ -88,7 +102,7 @@ def ready(network: FractureNetwork) -> FractureNetwork:
 def with_gradient(
     features: Callable[[Tensor], Tensor], head: Callable[[Tensor], Tensor], example: Tensor
 ) -> torch.fx.GraphModule:
-    """x -> head(features(x)), features(x), and the derivative of the first with respect to the second."""
+    """Trace the function x -> head(features(x)), features(x), and the derivative of the first by the second."""
 
     def forward(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         activations = features(x).detach().requires_grad_(True)
@@ -126,19 +140,14 @@ def _input_gradient(
     groups: int,
     wanted: Sequence[bool],
 ) -> tuple[Tensor, None, None]:
-    """A convolution's gradient for its input is the transposed convolution with the same weights."""
+    """Return a convolution's gradient by its input: the transposed convolution with the same weights."""
     if transposed or wanted[1] or wanted[2]:
         raise NotImplementedError("only gradients for the input of plain convolutions are exported")
-    rest = [
-        int(x.shape[2 + i])
-        - (
-            (int(gradient.shape[2 + i]) - 1) * stride[i]
-            - 2 * padding[i]
-            + dilation[i] * (int(weight.shape[2 + i]) - 1)
-            + 1
-        )
-        for i in range(2)
-    ]
+    rest = []
+    for i in range(2):
+        kernel = dilation[i] * (int(weight.shape[2 + i]) - 1) + 1
+        restored = (int(gradient.shape[2 + i]) - 1) * stride[i] - 2 * padding[i] + kernel
+        rest.append(int(x.shape[2 + i]) - restored)
     back = aten.convolution.default(gradient, weight, None, stride, padding, dilation, True, rest, groups)
     return back, None, None
 
@@ -167,7 +176,7 @@ def _write(module: nn.Module, example: Tensor, path: Path, source: str, results:
         raise RuntimeError("torch.onnx.export gave no program")
     model = program.model_proto
     del model.metadata_props[:]
-    for node in model.graph.node:  # they hold the source lines of whoever exported it
+    for node in model.graph.node:  # metadata hold source lines of the exporting machine
         del node.metadata_props[:]
         node.doc_string = ""
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
@@ -182,7 +191,7 @@ def _write(module: nn.Module, example: Tensor, path: Path, source: str, results:
 
 
 def _merge_initialisers(model: onnx.ModelProto) -> None:
-    """Keep one of equal initialisers: forward and backward share their weights."""
+    """Keep one of equal initialisers: forward and backward pass share their weights."""
     first: dict[tuple[Any, ...], str] = {}
     rename: dict[str, str] = {}
     kept = []
@@ -199,12 +208,13 @@ def _merge_initialisers(model: onnx.ModelProto) -> None:
 
 
 def _store_half(model: onnx.ModelProto) -> None:
+    """Store the weights that float16 can hold exactly as float16, each with a cast back."""
     casts = []
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)
         half = array.astype(np.float16)
         if tensor.data_type != TensorProto.FLOAT or array.size < SMALL or (half.astype(np.float32) != array).any():
-            continue  # rounding here would make the graph another than the one that was measured
+            continue  # rounding would change the network after it was measured
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_half"))
         casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT, name=f"{name}_cast"))
@@ -216,7 +226,7 @@ def _store_half(model: onnx.ModelProto) -> None:
 def _check_gradient(network: FractureNetwork, head: SiteHead, path: Path) -> None:
     session = open_session(path)
     for n in (1, 3):
-        x = _patterns(n, REGION_PX)
+        x = _pattern_batch(n, REGION_PX)
         activations = network.activations(x).detach().requires_grad_(True)
         logit = head(activations)
         (gradients,) = torch.autograd.grad(logit.sum(), activations)
@@ -225,15 +235,15 @@ def _check_gradient(network: FractureNetwork, head: SiteHead, path: Path) -> Non
             ("logit", "activations", "gradients"), expected, session.run(None, {"region": x.numpy()}), strict=True
         ):
             right = wanted.detach().numpy()
-            # a logit near zero is as good as any: its scale is 1, where probabilities move; maps are their own scale
+            # maps are relative to their own maximum; a logit near zero is not small, so its scale is at least 1
             scale = max(float(np.abs(right).max()), 1.0 if name == "logit" else 1e-12)
             worst = float(np.abs(right - got).max()) / scale
             if right.shape != got.shape or not worst < TOLERANCE:
                 raise ValueError(f"{path.name}: {name} differs from autograd by {worst:.1e} for a batch of {n}")
 
 
-def pattern(side: int, seed: int) -> NDArray[np.float32]:
-    """(side,side) whole grey levels: two soft edges and a thin dark line on a slope, drawn from formulae only."""
+def draw_pattern(side: int, seed: int) -> NDArray[np.float32]:
+    """Draw (side,side) whole grey levels from formulae: two soft edges and a thin dark line on a slope."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side] / side
     angle, offset, width = rng.uniform(0, np.pi), rng.uniform(0.35, 0.65), rng.uniform(0.08, 0.2)
@@ -244,5 +254,5 @@ def pattern(side: int, seed: int) -> NDArray[np.float32]:
     return np.asarray(np.rint(np.clip(40 + 60 * y + 130 * shaft - 90 * line * shaft, 0, 255)), np.float32)
 
 
-def _patterns(n: int, side: int) -> Tensor:
-    return torch.from_numpy(np.stack([pattern(side, seed) for seed in range(n)])[:, None])
+def _pattern_batch(n: int, side: int) -> Tensor:
+    return torch.from_numpy(np.stack([draw_pattern(side, seed) for seed in range(n)])[:, None])

@@ -1,4 +1,4 @@
-"""What surrounds anatomy on films of other rooms: shutters, frames, and pictures that show none at all."""
+"""Surroundings of the anatomy in other X-ray rooms: shutters, frames, and pictures without any anatomy."""
 
 from __future__ import annotations
 
@@ -8,16 +8,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SHUTTERED = 0.5  # share of films with a frame
-WIDEST = 0.22  # of the film's side, for each of four shutters
-TURNED_DEG = 20.0  # shutters are seldom parallel to the film's edge on bedside films
-ROUND = 0.15  # share of frames that are circles, as cones make them
-WHITE = 0.4  # share of frames that are white: MONOCHROME1 shutters, or unexposed borders
+FRAMED = 0.5
+"""Share of radiographs that get a frame."""
+
+WIDEST = 0.22
+"""Widest border of each of four shutters, as a share of the image's side."""
+
+TURNED_DEG = 20.0
+"""Largest rotation of a frame: on bedside radiographs shutters are seldom parallel to the image's edge."""
+
+ROUND = 0.15
+"""Share of frames that are circles, as cones make them."""
+
+WHITE = 0.4
+"""Share of frames that are white: MONOCHROME1 shutters, or unexposed borders."""
 
 
-def shuttered(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Some of the (1,h,w) float32 grey levels in a black, grey or white frame with straight or round edges."""
-    if torch.rand((), generator=generator) > SHUTTERED:
+def add_frame(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Put a black, grey or white frame with straight or round edges around some (1,h,w) float32 images."""
+    if torch.rand((), generator=generator) > FRAMED:
         return image
     h, w = image.shape[-2:]
     y, x = torch.meshgrid(torch.linspace(-1, 1, h), torch.linspace(-1, 1, w), indexing="ij")
@@ -34,8 +43,8 @@ def shuttered(image: Tensor, generator: torch.Generator) -> Tensor:
     return image.masked_fill(outside & (image > 0), shade)
 
 
-def equalised(image: Tensor) -> Tensor:
-    """Histogram equalisation of (1,h,w) float32 grey levels over what is not padding."""
+def equalise(image: Tensor) -> Tensor:
+    """Equalise the histogram of (1,h,w) float32 grey levels; padding is left out and stays 0."""
     exposed = image > 0
     if not exposed.any():
         return image
@@ -46,8 +55,8 @@ def equalised(image: Tensor) -> Tensor:
     return out
 
 
-def junk(side: int, generator: torch.Generator) -> Tensor:
-    """(1,side,side) float32: noise of a random grain, a slope, or soft blobs; nobody's anatomy."""
+def draw_junk(side: int, generator: torch.Generator) -> Tensor:
+    """Draw (1,side,side) float32 without anatomy: noise of a random grain, a slope, or soft blobs."""
     kind, grain = torch.rand(2, generator=generator).tolist()
     cells = 2 ** int(1 + grain * math.log2(side))
     coarse = torch.rand(1, 1, min(cells, side), min(cells, side), generator=generator)

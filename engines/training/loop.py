@@ -1,7 +1,7 @@
-"""The one training loop: AdamW, one cycle of the learning rate, and an average of the weights that is what ships.
+"""The training loop: AdamW, one cycle of the learning rate, and a running average of the weights, which ships.
 
-It ends after a number of steps, not by the clock, and keeps its whole state in a file on the way: a training that was
-interrupted goes on where it stood, to the same weights.
+It ends after a number of steps, not by the clock, and keeps its whole state in a file on the way. So an interrupted
+training goes on from its last kept step and reaches the same weights.
 """
 
 from __future__ import annotations
@@ -18,20 +18,28 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 N = TypeVar("N", bound=nn.Module)
-WARM_UP = 0.05  # share of the training in which the learning rate rises (Goyal et al. 2017 warm up for 5 of 90 epochs)
-KEPT_EVERY = 50  # steps
-LARGEST_GRADIENT = 5.0  # norm; larger ones come from single odd batches
+
+WARM_UP = 0.05
+"""Share of the training in which the learning rate rises (Goyal et al. 2017 warm up for 5 of 90 epochs)."""
+
+KEPT_EVERY = 50
+"""Steps after which the state is kept."""
+
+LARGEST_GRADIENT = 5.0
+"""Norm to which gradients are clipped; larger ones come from single odd batches."""
+
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+"""Device of the training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """How long and how fast.
+    """Length and learning rate of a training.
 
     Attributes
     ----------
     steps
-        Batches.
+        Number of batches.
     averaging
         Decay per step of the weights' running average (Polyak and Juditsky 1992).
     """
@@ -43,7 +51,7 @@ class Schedule:
     averaging: float = 0.99
 
     def rate(self, done: float) -> float:
-        """Learning rate after a share `done` of the training: linear up, then half a cosine down to zero."""
+        """Return the learning rate after a share `done` of the training: linear up, then half a cosine down to zero."""
         return self.learning_rate * min(done / WARM_UP, (1 + math.cos(math.pi * done)) / 2)
 
 
@@ -52,32 +60,33 @@ def train(
     loss: Callable[[N, float], Tensor],
     schedule: Schedule,
     generator: torch.Generator,
-    kept: Path,
+    state_file: Path,
 ) -> N:
-    """Train `network` in place and return the average of its weights along the way, in evaluation mode.
+    """Train `network` in place; return a copy with the running average of its weights, in evaluation mode.
 
     Parameters
     ----------
     loss
-        Draws a batch with `generator` and nothing else, runs the network and gives a scalar; is told the share done.
-    kept
-        Where the state lies between steps; removed at the end.
+        Draws a batch with `generator` and no other random numbers, runs the network and returns a scalar. Its second
+        argument is the share of the training that is done.
+    state_file
+        File of the state; read if an interrupted training left it, removed at the end.
     """
     learning = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(learning, schedule.learning_rate, weight_decay=schedule.weight_decay)
     average = copy.deepcopy(network).eval()
     begun, recent = 0, 0.0
-    if kept.exists():
-        state = torch.load(kept, weights_only=True)
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         generator.set_state(state["generator"].cpu())
         begun, recent = state["step"], state["recent"]
-    _learn(network)
+    _set_training_mode(network)
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn()
     with Progress(*columns) as progress:
-        task = progress.add_task(kept.stem, total=schedule.steps, completed=begun, state="")
+        task = progress.add_task(state_file.stem, total=schedule.steps, completed=begun, state="")
         for step in range(begun, schedule.steps):
             done = (step + 1) / (schedule.steps + 1)
             for group in optimiser.param_groups:
@@ -87,13 +96,13 @@ def train(
             value.backward()
             nn.utils.clip_grad_norm_(learning, LARGEST_GRADIENT)
             optimiser.step()
-            _follow(average, network, min(schedule.averaging, (step + 1) / (step + 10)))
+            _update_average(average, network, min(schedule.averaging, (step + 1) / (step + 10)))
             recent += (value.item() - recent) * max(0.02, 1 / (step + 1))
             progress.update(task, completed=step + 1, state=f"loss {recent:.3f}")
             if (step + 1) % KEPT_EVERY == 0:
-                progress.console.print(f"{kept.stem}: step {step + 1} of {schedule.steps}, loss {recent:.4f}")
-                _keep(
-                    kept,
+                progress.console.print(f"{state_file.stem}: step {step + 1} of {schedule.steps}, loss {recent:.4f}")
+                _write_state(
+                    state_file,
                     {
                         "network": network.state_dict(),
                         "average": average.state_dict(),
@@ -103,12 +112,12 @@ def train(
                         "recent": recent,
                     },
                 )
-    kept.unlink(missing_ok=True)
+    state_file.unlink(missing_ok=True)
     return average.cpu()
 
 
-def _learn(network: nn.Module) -> None:
-    """Training mode, but for the parts that keep their weights."""
+def _set_training_mode(network: nn.Module) -> None:
+    """Set training mode, except in the frozen parts."""
     network.train()
     for part in network.modules():
         weights = list(part.parameters())
@@ -116,14 +125,15 @@ def _learn(network: nn.Module) -> None:
             part.eval()
 
 
-def _keep(path: Path, state: dict[str, object]) -> None:
+def _write_state(path: Path, state: dict[str, object]) -> None:
     unfinished = path.with_suffix(".part")
     torch.save(state, unfinished)
     unfinished.replace(path)
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move `average` a share of 1 - `decay` towards `network`, in place."""
     present = network.state_dict()
     for name, kept in average.state_dict().items():
         if kept.dtype.is_floating_point:

@@ -1,4 +1,4 @@
-"""What the networks are punished for."""
+"""Losses of the two networks."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from torch.nn import functional
 
 from engines.training.networks import grad_cam
 
-LEAST_HEAT = 1e-4  # of the whole map: so that one which misses the fracture has a logarithm
+LEAST_HEAT = 1e-4
+"""Share of the whole map that is added, so that a map beside the fracture has a logarithm."""
 
 
 def centre_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Focal loss with Gaussian-reduced penalty around each centre (Zhou et al. 2019, equation 1; alpha 2, beta 4).
+    """Return the focal loss with a Gaussian-reduced penalty around each centre.
 
     Parameters
     ----------
     logits : (N,S,g,g) float32
     target : (N,S,g,g) float32
         1 at a region's centre, falling off around it, 0 elsewhere.
+
+    References
+    ----------
+    Zhou et al., "Objects as Points", 2019, equation 1, with alpha 2 and beta 4.
     """
     probability = logits.sigmoid()
     centre = target >= 1.0
@@ -28,14 +33,14 @@ def centre_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def box_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Generalised IoU loss of distances from a common point (Rezatofighi et al., CVPR 2019).
+    """Return the generalised IoU loss of boxes, given as distances from a common point (Rezatofighi et al., CVPR 2019).
 
     Parameters
     ----------
     predicted, target : (N,4,g,g) float32
         Left, top, right, bottom, >= 0.
     weight : (N,g,g) float32
-        How much each place counts; 0 where there is no region.
+        Weight of each place; 0 where there is no region.
     """
     pl, pt, pr, pb = predicted.unbind(1)
     tl, tt, tr, tb = target.unbind(1)
@@ -47,15 +52,15 @@ def box_loss(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def place_loss(scores: Tensor, fracture: Tensor, known: Tensor, *, positive_weight: float = 4.0) -> Tensor:
-    """Binary cross-entropy of every place against the fracture boxes.
+    """Return the binary cross-entropy of every place against the fracture boxes.
 
     Parameters
     ----------
     scores : (N,h,w) float32
     fracture, known : (N,h,w) float32
-        1 inside a fracture box; 1 where that is known.
+        `fracture` is 1 inside a fracture box, `known` is 1 where the label is certain.
     positive_weight : float
-        Fracture places are few: four makes them about a fifth of the sum on a fractured region.
+        Weight of fracture places, which are few: 4 makes them about a fifth of the sum on a fractured region.
     """
     each = functional.binary_cross_entropy_with_logits(
         scores, fracture, reduction="none", pos_weight=scores.new_tensor(positive_weight)
@@ -63,25 +68,25 @@ def place_loss(scores: Tensor, fracture: Tensor, known: Tensor, *, positive_weig
     return (each * known).sum() / known.sum().clamp(min=1)
 
 
-def heat_loss(logit: Tensor, activations: Tensor, fracture: Tensor, asked: Tensor) -> Tensor:
-    """Minus the logarithm of the share of Grad-CAM that lies on the fracture, in the mean.
+def heat_loss(logit: Tensor, activations: Tensor, fracture: Tensor, fractured: Tensor) -> Tensor:
+    """Return the mean of minus the logarithm of the share of Grad-CAM on the fracture.
 
-    Right for the right reasons (Ross et al., IJCAI 2017), with the map that is shown. What stands between tap and logit
-    is small, so that to differentiate its gradient costs little.
+    This is "right for the right reasons" (Ross et al., IJCAI 2017) with the map that the appliance shows. The layers
+    between tap and logit are small, so that the second derivative costs little.
 
     Parameters
     ----------
     logit : (N,) float32
-        Made of `activations`.
+        Computed from `activations`.
     activations : (N,K,h,w)
         At the tap.
     fracture : (N,h,w) float32
         1 inside a fracture box.
-    asked : (N,) bool
-        The regions with a fracture; nothing is asked of the others' maps.
+    fractured : (N,) bool
+        Regions with a fracture; the maps of the others do not count.
     """
-    (gradients,) = torch.autograd.grad(logit[asked].sum(), activations, create_graph=True)
-    cam = grad_cam(activations.float()[asked], gradients.float()[asked])
-    whole, inside = cam.sum((1, 2)), (cam * fracture[asked]).sum((1, 2))
+    (gradients,) = torch.autograd.grad(logit[fractured].sum(), activations, create_graph=True)
+    cam = grad_cam(activations.float()[fractured], gradients.float()[fractured])
+    whole, inside = cam.sum((1, 2)), (cam * fracture[fractured]).sum((1, 2))
     least = LEAST_HEAT * whole + torch.finfo(whole.dtype).tiny
-    return -((inside + least) / (whole + least)).log().sum() / asked.sum().clamp(min=1)
+    return -((inside + least) / (whole + least)).log().sum() / fractured.sum().clamp(min=1)

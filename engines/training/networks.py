@@ -1,6 +1,6 @@
-"""The two networks: a localiser over the whole film and a fracture network over one anatomical region.
+"""The two networks: a localiser over the whole radiograph and a fracture network over one anatomical region.
 
-Either stands on a trunk, and has nothing that an inference engine has to emulate. What comes after the tap is piecewise
+Both stand on a trunk and use only operations that every inference engine has. The layers after the tap are piecewise
 linear in the activations, which keeps the gradient that Grad-CAM needs simple.
 """
 
@@ -14,15 +14,32 @@ from torch.nn import functional
 
 from engines.training.backbone import AT_EIGHTH, AT_SIXTEENTH, BLOCKS, EARLY, ConvBlock, blank_blocks
 
-IMAGE_PX = 512  # side of the preprocessed film: DESIGN.md, stage 1
-REGION_PX = 256  # side of the preprocessed region: DESIGN.md, stage 2
-TAP_CELLS = 16  # side of the map that Grad-CAM reads: 256 px at stride 16, before the last stage
-GREY_CENTRE = 127.5  # middle of 0..255
-GREY_SPREAD = 73.6  # standard deviation of a uniform distribution over 0..255, what equalisation aims at
-NEIGHBOURHOOD_CELLS = 7  # of 4 px, together a ninth of the region: wider than a cortex, narrower than a shaft
-LAST = 128  # channels after the last convolution of a fracture network on EfficientNet-Lite0
-LOCALISER_NECK = 64  # channels in which the three resolutions are joined
-DETAIL_FLOOR = 4.0  # grey levels: below this, detail is noise of an 8-bit picture and is not amplified
+IMAGE_PX = 512
+"""Side of the preprocessed radiograph (DESIGN.md, stage 1)."""
+
+REGION_PX = 256
+"""Side of the preprocessed region (DESIGN.md, stage 2)."""
+
+TAP_CELLS = 16
+"""Side of the map that Grad-CAM reads: 256 px at stride 16, before the last stage."""
+
+GREY_CENTRE = 127.5
+"""Middle of 0..255."""
+
+GREY_SPREAD = 73.6
+"""Standard deviation of a uniform distribution over 0..255, the aim of equalisation."""
+
+NEIGHBOURHOOD_CELLS = 7
+"""Side of a neighbourhood in cells of 4 px, a ninth of the region: wider than a cortex, narrower than a shaft."""
+
+LAST = 128
+"""Channels after the last convolution of a fracture network on EfficientNet-Lite0."""
+
+LOCALISER_NECK = 64
+"""Channels in which the three resolutions are joined."""
+
+DETAIL_FLOOR = 4.0
+"""Grey levels below which detail is noise of an 8-bit picture and is not amplified."""
 
 
 class ResidualBlock(nn.Module):
@@ -38,11 +55,11 @@ class ResidualBlock(nn.Module):
 
 
 class Contrast(nn.Module):
-    """(N,1,256,256) grey levels -> (N,2,256,256): the region at its own brightness and contrast, and its local detail.
+    """Normalisation of a region: (N,1,256,256) grey levels -> (N,2,256,256) normalised grey and local detail.
 
-    Equalisation spreads a film whose larger part is dark background, which leaves bone a few bright levels; a
-    fracture is a small difference among those. So grey is measured against the region's own mean and deviation, and
-    detail against those of its neighbourhood (local contrast normalisation, Jarrett et al., ICCV 2009).
+    Most of a radiograph is dark background, so that equalisation leaves bone a few bright levels; a fracture is a small
+    difference among those. So grey is measured against the region's own mean and deviation, and detail against those
+    of its neighbourhood (local contrast normalisation, Jarrett et al., ICCV 2009).
     """
 
     enlarge: Tensor
@@ -65,26 +82,26 @@ class Contrast(nn.Module):
         return torch.cat([centred / spread, detail / (variance + DETAIL_FLOOR**2).sqrt()], 1)
 
     def _around(self, x: Tensor) -> Tensor:
-        """Mean of each pixel's neighbourhood, computed at a quarter of the resolution, sixteen times cheaper."""
+        """Return the mean of each pixel's neighbourhood, computed at a quarter of the resolution for speed."""
         coarse = functional.avg_pool2d(functional.avg_pool2d(x, 4), NEIGHBOURHOOD_CELLS, 1, NEIGHBOURHOOD_CELLS // 2)
         return self.enlarge.T @ coarse @ self.enlarge
 
 
 def _stage(inputs: int, outputs: int, *, blocks: int = 1) -> nn.Sequential:
-    """Half the resolution, then residual blocks."""
+    """Return a stage that halves the resolution, followed by residual blocks."""
     down = ConvBlock(inputs, outputs, stride=2, activation=nn.ReLU())
     return nn.Sequential(down, *(ResidualBlock(outputs) for _ in range(blocks)))
 
 
 def plain_trunk(widths: tuple[int, int, int, int]) -> nn.Sequential:
-    """A small residual trunk without a past, for phantoms: channels at 128, 64, 32 and 16 cells."""
+    """Return a small residual trunk without pretrained weights, for phantoms; `widths` at 128, 64, 32 and 16 cells."""
     a, b, c, k = widths
     first = ConvBlock(2, a, stride=2, activation=nn.ReLU())
     return nn.Sequential(first, _stage(a, b), _stage(b, c), _stage(c, k, blocks=2))
 
 
 def lite_trunk() -> nn.Sequential:
-    """EfficientNet-Lite0 down to 16 cells and 112 channels, in two parts: what keeps its weights, what learns."""
+    """Return EfficientNet-Lite0 down to 16 cells and 112 channels in two parts: one to freeze, one that learns."""
     layers = blank_blocks(2, AT_SIXTEENTH)
     return nn.Sequential(nn.Sequential(*layers[: EARLY + 1]), nn.Sequential(*layers[EARLY + 1 :]))
 
@@ -92,9 +109,9 @@ def lite_trunk() -> nn.Sequential:
 class FractureNetwork(nn.Module):
     """One trunk for all sites, a score map per site, and the log-sum-exp of that map as the logit.
 
-    A fracture is a small thing in one place: the logit is a soft maximum over the 16x16 places, so that the gradient
-    comes from where the evidence is. A site's score weights are shared weights plus its own small deviation, because
-    most sites have too few fractures to learn weights from.
+    A fracture is small and lies in one place. The logit is a soft maximum over the 16x16 places, so that its gradient
+    comes from the place of the evidence. A site's score weights are shared weights plus its own small deviation,
+    because most sites have too few fractures to learn weights from.
 
     Parameters
     ----------
@@ -113,47 +130,47 @@ class FractureNetwork(nn.Module):
         self.last = ConvBlock(k, last, activation=nn.ReLU())
         self.shared = nn.Conv2d(last, 1, 1)
         self.deviation = nn.Conv2d(last, sites, 1)
-        self.tap_score = nn.Conv2d(k, 1, 1)  # training only: makes fractures linearly visible at the tap
-        self.site_score = nn.Linear(k, sites)  # training only: which site this is
+        self.tap_score = nn.Conv2d(k, 1, 1)  # for training only: makes fractures linearly visible at the tap
+        self.site_score = nn.Linear(k, sites)  # for training only: names the site
         for zero in (self.deviation.weight, self.deviation.bias):
             nn.init.zeros_(cast("Tensor", zero))
         for rare in (self.shared.bias, self.tap_score.bias):
             nn.init.constant_(cast("Tensor", rare), -4.0)  # a place shows a fracture about once in sixty
 
     def activations(self, region: Tensor) -> Tensor:
-        """(N,1,256,256) grey levels -> (N,K,16,16), the maps before the last stage."""
+        """Compute (N,K,16,16), the maps before the last stage, from (N,1,256,256) grey levels."""
         return cast("Tensor", self.trunk(self.contrast(region)))
 
     def scores(self, activations: Tensor) -> Tensor:
-        """(N,K,16,16) -> (N,S,16,16) evidence for a fracture at each place, as each site weighs it."""
+        """Compute (N,S,16,16), each site's score of a fracture at each place, from (N,K,16,16)."""
         last = self.last(activations)
         return cast("Tensor", self.shared(last) + self.deviation(last))
 
 
 def plain_fractures(sites: int, widths: tuple[int, int, int, int]) -> FractureNetwork:
-    """On `plain_trunk`."""
+    """Return a fracture network on `plain_trunk`."""
     return FractureNetwork(sites, plain_trunk(widths), widths[-1], widths[-1])
 
 
 def lite_fractures(sites: int) -> FractureNetwork:
-    """On `lite_trunk`."""
+    """Return a fracture network on `lite_trunk`."""
     return FractureNetwork(sites, lite_trunk(), BLOCKS[AT_SIXTEENTH - 1][1], LAST)
 
 
 def soft_maximum(scores: Tensor) -> Tensor:
-    """Log-sum-exp over the places: (N,...,h,w) -> (N,...)."""
+    """Return the log-sum-exp over the places: (N,...,h,w) -> (N,...)."""
     flat = scores.flatten(-2)
     peak = flat.detach().amax(-1, keepdim=True)
     return (flat - peak).exp().sum(-1).log() + peak.squeeze(-1)
 
 
 def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """(N,K,h,w) each -> (N,h,w): Grad-CAM (Selvaraju et al., ICCV 2017, equations 1 and 2), not normalised."""
+    """Return Grad-CAM (N,h,w), not normalised, from (N,K,h,w) each (Selvaraju et al., ICCV 2017, equations 1 and 2)."""
     return (gradients.mean((2, 3), keepdim=True) * activations).sum(1).clamp(min=0)
 
 
 class SiteHead(nn.Module):
-    """What comes after the tap for one site: (N,K,16,16) -> logit (N,)."""
+    """The layers after the tap for one site: (N,K,16,16) -> logit (N,)."""
 
     def __init__(self, network: FractureNetwork, site: int) -> None:
         super().__init__()
@@ -173,8 +190,8 @@ class SiteHead(nn.Module):
 class LocaliserNetwork(nn.Module):
     """Centres and boxes of anatomical regions on a 32x32 grid (Zhou et al., "Objects as Points", 2019).
 
-    The film is averaged to 256 px first: where a knee is shows at any resolution. Two stages deeper than the grid see
-    the whole film; their maps are added back on the way up (Lin et al., CVPR 2017).
+    The radiograph is averaged to 256 px first: a knee can be located at any resolution. Two stages deeper than the grid
+    see the whole radiograph; their maps are added back on the way up (Lin et al., CVPR 2017).
 
     Parameters
     ----------
@@ -187,7 +204,7 @@ class LocaliserNetwork(nn.Module):
     neck : int
         Channels in which they are joined.
     flags : int
-        Number of things told of the whole film (hardware, cast); may be none.
+        Number of flags of the whole radiograph (hardware, cast); may be 0.
     """
 
     def __init__(
@@ -210,26 +227,26 @@ class LocaliserNetwork(nn.Module):
         # prior 0.01 of a centre per place (Lin et al., focal loss, ICCV 2017, section 4.1)
         nn.init.constant_(cast("Tensor", cast("nn.Conv2d", self.heat[1]).bias), -4.6)
 
-    def tell(self, flags: list[int]) -> None:
-        """Keep these of the things told of the whole film, in place: for what was learned beside others in vain."""
+    def keep_flags(self, flags: list[int]) -> None:
+        """Keep only the flags with these indices, in place: the others were not learned."""
         known = cast("nn.Conv2d", self.flag)
         self.flag = nn.Conv2d(known.in_channels, len(flags), 1)
         self.flag.load_state_dict({name: value[flags] for name, value in known.state_dict().items()})
 
     @staticmethod
-    def normalised(half: Tensor) -> Tensor:
-        """Grey levels with mean 0 and deviation 1."""
+    def normalise(half: Tensor) -> Tensor:
+        """Return equalised grey levels with mean 0 and deviation 1."""
         return (half - GREY_CENTRE) / GREY_SPREAD
 
     def forward(self, half: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """(N,1,256,256) grey levels -> centres, sides and flags.
+        """Compute centres, sides and flags from (N,1,256,256) grey levels.
 
         Returns
         -------
         (N,S,32,32) logits; (N,4,32,32) left, top, right, bottom in pixels of the 512 image; (N,flags) logits
         or None.
         """
-        fine = self.fine(self.normalised(half))
+        fine = self.fine(self.normalise(half))
         middle = self.middle(fine)
         coarse = self.from_coarse(self.coarse(middle))
         up = functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
@@ -242,7 +259,7 @@ class LocaliserNetwork(nn.Module):
 
 
 def plain_localiser(sites: int, widths: tuple[int, int, int, int, int], flags: int) -> LocaliserNetwork:
-    """A small residual localiser without a past, for phantoms."""
+    """Return a small residual localiser without pretrained weights, for phantoms."""
     a, b, c, d, e = widths
     first = ConvBlock(1, a, stride=2, activation=nn.ReLU())
     stages = nn.Sequential(first, _stage(a, b), _stage(b, c)), _stage(c, d), _stage(d, e)
@@ -250,7 +267,7 @@ def plain_localiser(sites: int, widths: tuple[int, int, int, int, int], flags: i
 
 
 def lite_localiser(sites: int, flags: int) -> LocaliserNetwork:
-    """A localiser on EfficientNet-Lite0; `fine` keeps its weights while the rest learns."""
+    """Return a localiser on EfficientNet-Lite0; `fine` is to be frozen while the rest learns."""
     layers = blank_blocks(1, len(BLOCKS))
     stages = (
         nn.Sequential(*layers[: AT_EIGHTH + 1]),
@@ -262,5 +279,5 @@ def lite_localiser(sites: int, flags: int) -> LocaliserNetwork:
 
 
 def half_size(image: Tensor) -> Tensor:
-    """(N,1,512,512) -> (N,1,256,256) by averaging, the first thing the localiser does."""
+    """Return (N,1,256,256) from (N,1,512,512) by averaging: the localiser's first step."""
     return functional.avg_pool2d(image, 2)

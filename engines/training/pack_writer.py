@@ -1,6 +1,6 @@
-"""From two trained networks to a finished pack: export, calibrate, measure, describe, sign.
+"""From two trained networks to a finished pack: export, calibrate, measure, describe.
 
-The pack is put together beside its place and moved there whole, so that nobody reads half a pack.
+The pack is assembled beside its final folder and moved there whole, so that no reader meets half a pack.
 """
 
 from __future__ import annotations
@@ -25,19 +25,34 @@ from engines.training.evaluate import (
     localiser_performance,
     locate,
 )
-from engines.training.evidence import Evidence, cross_fitted, readings
-from engines.training.export import export_classifier, export_localiser, pattern, ready
+from engines.training.evidence import Evidence, calibrate_sites, cross_fit
+from engines.training.export import draw_pattern, export_classifier, export_localiser, fold_and_round
 from engines.training.networks import IMAGE_PX, REGION_PX, FractureNetwork, LocaliserNetwork
 from engines.training.session import open_session
 from engines.training.toml_writer import toml
 
-LOWEST_SCORE = 0.05  # below every threshold that is tried
-GOLDEN_STEP = 2.0**-12  # of the largest value: goldens are rounded to it to stay small, off by 1.2e-4 at most
+LOWEST_SCORE = 0.05
+"""Score from which regions are located while the threshold is chosen; below every threshold that is tried."""
+
+GOLDEN_STEP = 2.0**-12
+"""Step, relative to the largest value, to which goldens are rounded to stay small: an error of at most 1.2e-4."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackSpec:
-    """What a pack says of itself."""
+    """Description of a pack to write.
+
+    Attributes
+    ----------
+    preprocessing
+        Digest of the preprocessing that prepared the dataset.
+    data, notes
+        Facts of the data for the manifest, and notes on them for the card.
+    classified
+        Sites that get a classifier.
+    test_fold, threshold_fold
+        Folds on which the localiser is tested, and its threshold chosen.
+    """
 
     name: str
     version: str
@@ -64,7 +79,7 @@ def write_pack(
     Parameters
     ----------
     evidence
-        What networks trained by the same recipe say of regions that they have not seen.
+        Scores of networks, trained by the same recipe, on regions that they have not seen.
     """
     work = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(work, ignore_errors=True)
@@ -98,10 +113,12 @@ def write_pack(
 def _localiser(dataset: Dataset, network: LocaliserNetwork, spec: PackSpec, folder: Path) -> dict[str, Any]:
     path = folder / "localiser.onnx"
     export_localiser(network, path)
-    aside, test = (np.flatnonzero(dataset.fold == k) for k in (spec.threshold_fold, spec.test_fold))
+    for_threshold, test = (np.flatnonzero(dataset.fold == k) for k in (spec.threshold_fold, spec.test_fold))
     exported = open_session(path)
-    threshold = best_threshold(dataset, locate(exported, dataset.films[aside], LOWEST_SCORE), aside)
-    found = locate(exported, dataset.films[test], threshold)
+    threshold = best_threshold(
+        dataset, locate(exported, dataset.radiographs[for_threshold], LOWEST_SCORE), for_threshold
+    )
+    found = locate(exported, dataset.radiographs[test], threshold)
     return {
         "file": path.name,
         "sites": [str(s) for s in dataset.sites],
@@ -115,52 +132,55 @@ def _localiser(dataset: Dataset, network: LocaliserNetwork, spec: PackSpec, fold
 def _classifiers(
     spec: PackSpec, dataset: Dataset, network: FractureNetwork, evidence: Evidence, folder: Path
 ) -> dict[str, Any]:
-    ready(network)
-    found, answers = readings(dataset, evidence), cross_fitted(dataset, evidence)
+    fold_and_round(network)
+    calibrations = calibrate_sites(dataset, evidence)
+    predictions = cross_fit(dataset, evidence)
     site_of = dataset.site[evidence.regions]
     classified = {}
     for site in spec.classified:
         index = [str(s) for s in dataset.sites].index(site)
         path = folder / f"{site}.onnx"
         export_classifier(network, index, path)
-        mine, reading = site_of == index, found[index]
+        chosen = site_of == index
+        fitted = calibrations[index]
         classified[site] = {
             "file": path.name,
-            "scale": reading.calibration.scale,
-            "offset": reading.calibration.offset,
-            "doubt": reading.doubt,
-            "positive": reading.positive,
-            "performance": classifier_performance(dataset, evidence.of(mine), answers.of(mine)),
+            "scale": fitted.calibration.scale,
+            "offset": fitted.calibration.offset,
+            "doubt": fitted.doubt,
+            "positive": fitted.positive,
+            "performance": classifier_performance(dataset, evidence.select(chosen), predictions.select(chosen)),
         }
     return classified
 
 
 def _together(dataset: Dataset, evidence: Evidence, sites: Sequence[str]) -> dict[str, Any]:
-    mine = np.isin(dataset.sites[dataset.site[evidence.regions]], sites)
-    return classifier_performance(dataset, evidence.of(mine), cross_fitted(dataset, evidence).of(mine))
+    """Measure several sites together."""
+    chosen = np.isin(dataset.sites[dataset.site[evidence.regions]], sites)
+    return classifier_performance(dataset, evidence.select(chosen), cross_fit(dataset, evidence).select(chosen))
 
 
 def _goldens(folder: Path) -> dict[str, NDArray[np.float32]]:
-    """Inputs drawn from formulae (no one's radiograph) and what each network answers: ``network/tensor``, float32."""
+    """Return golden inputs, drawn from formulae, and each network's outputs: ``network/tensor`` -> float32."""
     goldens: dict[str, NDArray[np.float32]] = {}
     for path in sorted(folder.glob("*.onnx")):
         network = open_session(path)
         source = network.get_inputs()[0].name
         side = IMAGE_PX if path.stem == "localiser" else REGION_PX
-        image = pattern(side, seed=1)[None, None]
-        image[..., side // 2 :] = 0  # padded as a narrow region is; what is constant there keeps the file small
+        image = draw_pattern(side, seed=1)[None, None]
+        image[..., side // 2 :] = 0  # padded as a narrow region is; constant parts keep the file small
         goldens[f"{path.stem}/{source}"] = image
         names = [o.name for o in network.get_outputs()]
         for name, value in zip(names, network.run(names, {source: image}), strict=True):
-            goldens[f"{path.stem}/{name}"] = _rounded(np.asarray(value, np.float32))
+            goldens[f"{path.stem}/{name}"] = _round_golden(np.asarray(value, np.float32))
     return goldens
 
 
-def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`values` on a grid fine enough to compare with and coarse enough to compress."""
+def _round_golden(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round to a grid that is fine enough to compare with and coarse enough to compress."""
     step = float(np.abs(values).max()) * GOLDEN_STEP
     if values.size < 2 or step == 0:
         return values
-    # a power of two as step leaves the low bits of every float zero, which is what compresses
+    # with a power of two as step the low bits of every float are zero, and zeros compress well
     step = 2.0 ** np.floor(np.log2(step))
     return np.asarray(np.rint(values / step) * step, np.float32)

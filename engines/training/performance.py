@@ -1,6 +1,6 @@
 """Measured shares and areas with their intervals.
 
-Regions of one film are not independent, so the true uncertainty is a little larger than these intervals say.
+Regions of one radiograph are not independent, so the true uncertainty is a little larger than these intervals.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from scipy.optimize import brentq
 from scipy.stats import beta, norm, rankdata
 
 CONFIDENCE = 0.95
-NEAR = 1e-9  # the equation has a root at 0 and at 1, too; so near to it lies none that is meant
+"""Confidence of every interval."""
+
+NEAR = 1e-9
+"""Distance kept from 0 and 1, which are roots of the interval's equation too, but no bounds."""
 
 Estimate = tuple[float, float, float]
 """Point, lower and upper bound; not-a-number where there is nothing to estimate from."""
 
 
 def share(successes: int, n: int) -> Estimate:
-    """A proportion with its exact interval (Clopper and Pearson 1934)."""
+    """Return a proportion with its exact interval (Clopper and Pearson 1934)."""
     if n == 0:
         return np.nan, np.nan, np.nan
     tail = (1 - CONFIDENCE) / 2
@@ -28,9 +31,9 @@ def share(successes: int, n: int) -> Estimate:
 
 
 def auroc(score: NDArray[np.float64], label: NDArray[np.bool_]) -> Estimate:
-    """Area under the ROC curve with Newcombe's interval (Stat Med 2006;25:559-573, method 5).
+    """Return the area under the ROC curve with Newcombe's interval (Stat Med 2006;25:559-573, method 5).
 
-    A score interval: unlike DeLong's it does not shrink to a point where few fractures all rank above the rest.
+    It is a score interval: unlike DeLong's it does not shrink to a point if the few fractures all rank above the rest.
     """
     m, n = int(label.sum()), int((~label).sum())
     if m == 0 or n == 0:
@@ -47,11 +50,14 @@ def auroc(score: NDArray[np.float64], label: NDArray[np.bool_]) -> Estimate:
     return area, low, high
 
 
-def mean_of_films(values: NDArray[np.float64], films: NDArray[np.int64]) -> Estimate:
-    """A mean, with its interval from a bootstrap of whole films (Efron 1979), percentiles of 1,000 draws."""
+def mean_over_radiographs(values: NDArray[np.float64], radiographs: NDArray[np.int64]) -> Estimate:
+    """Return the mean with its interval by a bootstrap of whole radiographs (Efron 1979), percentiles of 1,000 draws.
+
+    `radiographs` is the index of each value's radiograph.
+    """
     if not len(values):
         return np.nan, np.nan, np.nan
-    names, member = np.unique(films, return_inverse=True)
+    names, member = np.unique(radiographs, return_inverse=True)
     total, count = np.bincount(member, values), np.bincount(member)
     drawn = np.random.default_rng(0).integers(0, len(names), (1000, len(names)))
     means = total[drawn].sum(1) / count[drawn].sum(1)
@@ -60,8 +66,8 @@ def mean_of_films(values: NDArray[np.float64], films: NDArray[np.int64]) -> Esti
     return float(values.mean()), float(low), float(high)
 
 
-def written(estimate: Estimate, *, percent: bool = False) -> str:
-    """An estimate as the model card shows it."""
+def format_estimate(estimate: Estimate, *, percent: bool = False) -> str:
+    """Return the text of an estimate with its interval, as on a model card."""
     if np.isnan(estimate[0]):
         return "none to measure"
     point, low, high = (100 * e if percent else e for e in estimate)

@@ -1,9 +1,9 @@
-"""Folds that share no group of look-alike films or of neighbouring films of one part of the body.
+"""Folds that share no group of look-alikes, and none of neighbouring radiographs of one part of the body.
 
-Neighbouring numbers are often two views of one patient; films that look alike often are one film. Either in two folds
-would make the test an examination whose questions were known before. But a publisher also numbers films by what they
-show: runs of over a hundred fractures are no patient. So neighbours belong together where they show a region in common,
-as two views of one joint do.
+Neighbouring numbers are often two views of one patient, and look-alikes are often one radiograph. If the two were in
+different folds, a network would be tested on radiographs that it has learned from. But a publisher also numbers
+radiographs by content: a run of over a hundred fractures is not one patient. So neighbours belong together only if they
+show a region in common, as two views of one joint do.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def groups_of(
+def group_radiographs(
     numbers: Sequence[int], look_alikes: Sequence[Hashable], shown: Sequence[Collection[Hashable]]
 ) -> NDArray[np.int64]:
-    """Join films of one look-alike group and films with consecutive numbers that show a region in common, transitively.
+    """Group radiographs that are look-alikes, or have consecutive numbers and show a region in common, transitively.
 
     Parameters
     ----------
     shown
-        The regions on each film; where nothing is known of a film, it goes with its neighbours.
+        Regions on each radiograph; one without known regions is grouped with its neighbours.
 
     Returns
     -------
-    (F,) int64
-        The same value for films of one group.
+    (M,) int64
+        The same value for radiographs of one group.
     """
     parent = list(range(len(numbers)))
 
@@ -49,19 +49,19 @@ def groups_of(
     return np.array([root(i) for i in range(len(numbers))], np.int64)
 
 
-def folds(groups: NDArray[np.int64], traits: NDArray[np.float64], n: int, seed: int) -> NDArray[np.int8]:
-    """Give each group to the fold that most lacks what the group has.
+def assign_folds(groups: NDArray[np.int64], traits: NDArray[np.float64], n: int, seed: int) -> NDArray[np.int8]:
+    """Assign each group to the fold that most lacks the traits of the group.
 
     Parameters
     ----------
-    groups : (F,) int64
-    traits : (F,T) float64
-        What should be shared out evenly: a column of ones, fractured or not, fractured knees, ...
+    groups : (M,) int64
+    traits : (M,T) float64
+        Traits that every fold should have evenly: a column of ones, fractured or not, fractured knees, ...
 
     Returns
     -------
-    (F,) int8
-        Each film's fold, 0 to n-1. Large groups go first, and so into the fold that has room for them.
+    (M,) int8
+        Each radiograph's fold, 0 to n-1. Large groups are assigned first, while every fold has room for them.
     """
     names, member = np.unique(groups, return_inverse=True)
     have = np.zeros((len(names), traits.shape[1]))

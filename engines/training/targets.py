@@ -1,4 +1,4 @@
-"""From boxes to what the networks should answer."""
+"""Training targets: boxes and masks as the maps that the networks should compute."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ from torch.nn import functional
 
 from engines.training.networks import IMAGE_PX, TAP_CELLS
 
-SPREAD = 0.1  # standard deviation of a centre's Gaussian, of the region's side (readers' boxes agree to about IoU 0.8)
-MINIMUM_SPREAD = 0.7  # cells: a centre must reach its neighbours, or a border between two cells decides
-BOX_WEIGHT = 0.3  # places with at least this much of a centre learn the box: the peak may fall beside the true cell
-PLACES = 4  # of a mask, per side of a cell
-VISIBLE = 0.4  # of a region that must remain on the changed film for it to be asked for
+SPREAD = 0.1
+"""Standard deviation of a centre's Gaussian in sides of the region (readers' boxes agree to about IoU 0.8)."""
+
+MINIMUM_SPREAD = 0.7
+"""Least standard deviation in cells: a centre near the border of two cells must reach both."""
+
+BOX_PLACES = 0.3
+"""Value of a centre's Gaussian from which a place learns the box: the peak may fall beside the true cell."""
+
+PLACES = 4
+"""Pixels of a mask per side of a cell."""
+
+VISIBLE = 0.4
+"""Share of a region that must remain on the changed image for the region to be a target."""
 
 
 def grid_targets(
     boxes: Tensor, sites: Tensor, owner: Tensor, n: int, channels: int, cells: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw regions onto the localiser's grid.
+    """Return the localiser's targets: regions drawn onto its grid.
 
     Parameters
     ----------
@@ -52,8 +61,8 @@ def grid_targets(
         gauss[row, column] = 1.0
         site = int(sites[r])
         heat[i, site] = torch.maximum(heat[i, site], gauss)
-        mine = (gauss >= BOX_WEIGHT) & (gauss > weight[i])
-        weight[i][mine] = gauss[mine]
+        learning = (gauss >= BOX_PLACES) & (gauss > weight[i])
+        weight[i][learning] = gauss[learning]
         px, py = along * stride, along * stride
         sides = torch.stack(
             [
@@ -63,18 +72,18 @@ def grid_targets(
                 (box[3] - py)[:, None].expand(cells, cells),
             ]
         ).clamp(min=0)
-        distances[i][:, mine] = sides[:, mine]
+        distances[i][:, learning] = sides[:, learning]
     return heat, distances, weight
 
 
 def place_targets(masks: Tensor, cells: int = TAP_CELLS) -> tuple[Tensor, Tensor]:
-    """(N,1,m,m) masks of 0, 1 (fracture) and 2 (not known) -> fracture and known, each (N,cells,cells) float32."""
+    """Return fracture and known, each (N,cells,cells) float32, from (N,1,m,m) masks of 0, 1 (fracture), 2 (unknown)."""
     if masks.shape[-1] % cells:
         masks = functional.interpolate(masks, size=(cells * PLACES, cells * PLACES), mode="nearest")
     factor = masks.shape[-1] // cells
     share = functional.avg_pool2d((masks == 1).float(), factor).squeeze(1)
     unknown = functional.max_pool2d((masks == 2).float(), factor).squeeze(1)
     peak = share.amax((1, 2), keepdim=True)
-    # a third of the best-filled cell counts, so that a line thinner than a cell still has a place
+    # a cell with a third of the best-filled cell counts, so that a line thinner than a cell still has places
     fracture = ((share >= peak / 3) & (share > 0)).float()
     return fracture, torch.maximum(fracture, 1 - unknown)

@@ -1,4 +1,4 @@
-"""`pack.toml` as text; Python reads TOML but does not write it."""
+"""A writer of TOML for `pack.toml`; Python's own library only reads it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def toml(table: Mapping[str, Any]) -> str:
-    """Nested mappings of strings, numbers and flat lists as TOML, tables in the order given."""
+    """Return nested mappings of strings, numbers and flat lists as TOML, tables in the order given."""
     return "\n".join(_lines(table, ())) + "\n"
 
 
@@ -33,7 +33,7 @@ def _value(value: Any) -> str:
         case int():
             return str(value)
         case float():
-            # ten significant digits: more than any of these figures has
+            # ten significant digits are more than any figure of a pack has
             return repr(float(f"{value:.10g}"))
         case str():
             return json.dumps(value, ensure_ascii=False)

@@ -1,1 +1,1 @@
-"""The CUDA kernels on the CPU: for tests, not for radiographs, which `kernels.reference` serves faster."""
+"""The CUDA kernels on the CPU, for tests; radiographs are read with `kernels.reference`, which is faster."""

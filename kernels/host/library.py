@@ -1,4 +1,4 @@
-"""gradcam.cu as a library for the CPU, loaded with ctypes and launched as a GPU would be."""
+"""gradcam.cu as a library for the CPU, loaded with ctypes and launched like on a GPU."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class HostKernels(Operations):
         return taken
 
     def _made(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        # malloc's own bytes, aligned to 16 and no more of them: AddressSanitizer sees the next one. What no thread
-        # writes stays NaN
+        # exactly the bytes of malloc, aligned to 16, so that AddressSanitizer sees an access to the next byte;
+        # 0xFF bytes are NaN, so that an element that no thread writes stays NaN
         return np.full(prod(shape) * np.dtype(dtype).itemsize, 0xFF, np.uint8).view(dtype).reshape(shape)
 
     def _give(self, buffer: NDArray[Any]) -> NDArray[Any]:

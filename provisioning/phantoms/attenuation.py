@@ -1,8 +1,8 @@
 """From outlines to attenuation along the beam.
 
-A bone is a tube seen from the side: at depth d behind its outline the beam crosses 2 sqrt(r^2 - (r - d)^2) of it. So the
-cortex, the outer tube without the inner one, is brightest just inside the outline. Everything is computed on a grid of
-half the resolution and enlarged once; the depth is exact to a fraction of a pixel because it starts from the covered
+A bone is a tube seen from the side: at depth d behind its outline the beam crosses 2 sqrt(r^2 - (r - d)^2) of it. So
+the cortex, the outer tube without the inner one, is brightest just inside the outline. Everything is computed on a grid
+of half the resolution and enlarged once; the depth is exact to a fraction of a pixel because it starts from the covered
 share of each border pixel.
 """
 

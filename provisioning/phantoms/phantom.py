@@ -1,8 +1,8 @@
 """A phantom radiograph: one site, one patient, one exposure, fractured or whole, with its labels.
 
 Random numbers come in separate streams. The patient, the metal or cast and the place of a fracture are drawn from the
-site and the seed; the exposure from the view as well. So the fractured and the whole phantom of one seed are a pair that
-differs in nothing but the fracture, and the views of one seed are one study: one skeleton broken at one place.
+site and the seed; the exposure from the view as well. So the fractured and the whole phantom of one seed differ in
+nothing but the fracture, and the views of one seed are one study: one skeleton broken at one place.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ MOTTLE = 0.018
 
 
 def trabeculae(pose: Pose, rng: np.random.Generator) -> Field:
-    """Draw the relative texture of spongy bone over the grid and its margin: float32, mean 0, standard deviation 0.16."""
+    """Draw the relative texture of spongy bone over the grid and its margin: float32, mean 0, deviation 0.16."""
     h, w = (side + 2 * MARGIN_PX + 2 for side in grid_shape(pose))
     tile = rng.standard_normal((256, 256), np.float32)
     across, along = TRABECULAR_PX

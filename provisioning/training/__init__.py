@@ -1,1 +1,4 @@
-"""Training and evaluation of packs: manifests, prepared arrays, recipes; networks and losses are in `engines.training`."""
+"""Training and evaluation of packs: manifests, prepared arrays and recipes.
+
+Networks and losses are in `engines.training`.
+"""

@@ -55,15 +55,20 @@ def test_evaluation_of_phantoms_reports_their_true_counts(manifest: Path) -> Non
 
 
 def case(site: str, fractured: bool, probability: float | None) -> Case:
+<<<<<<< HEAD
     located = None if probability is None else finding(probability)
     return Case(film=3, site=site, is_fractured=fractured, flags="cast" if fractured else "", finding=located)
+=======
+    said = None if probability is None else finding(probability)
+    return Case(row=3, site=site, is_fractured=fractured, flags="cast" if fractured else "", finding=said)
+>>>>>>> 3b40993 (engines, kernels: plain words, constants documented one way)
 
 
 def test_evaluation_counts_a_region_that_was_not_located_as_missed(tmp_path: Path) -> None:
     """Of four fractures two are found, one is negative and one not located: the sensitivity is 50 %, not 67 %."""
     cases = [case("wrist", True, p) for p in (0.95, 0.9, 0.01, None)] + [case("wrist", False, p) for p in (0.1, 0.998)]
     assert cases[3].answer is Answer.NEGATIVE
-    made = Evaluation(cases=cases, films=6)
+    made = Evaluation(cases=cases, radiographs=6)
     from appliance.preprocessing.recipe import DIGEST
     from appliance.service.pipeline_assembly import SHIPPED
     from engines.pack import read_pack

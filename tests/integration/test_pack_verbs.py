@@ -288,7 +288,7 @@ def test_packs_beside_each_other(copy: Path, config: Configuration) -> None:
     [
         (("engines", "build", "--pack", "nowhere"), "cannot be read"),
         (("pack", "sign", "EMPTY", "--key", "EMPTY/none.pem"), "holds no pack.toml"),
-        (("pack", "evaluate", "EMPTY/none.pem", "--pack", "phantom"), "no manifest that can be used"),
+        (("pack", "evaluate", "EMPTY/none.pem", "--pack", "phantom"), "cannot be used as a manifest"),
         (("pack", "show", "nowhere"), "pack list"),
     ],
 )

@@ -13,7 +13,7 @@ import engines.packs
 from appliance.domain.identifiers import Site
 from appliance.preprocessing.recipe import DIGEST
 from engines.goldens import HALF_TOLERANCE, check_goldens
-from engines.half import in_half
+from engines.half import convert_to_half
 from engines.onnxruntime_runner import OnnxRuntimeRunner
 from engines.pack import Pack, PackError, read_pack
 from engines.runner import Runner, RunnerError, Tensors, worst_difference
@@ -38,7 +38,7 @@ def in_float16(
     made: dict[Path, Runner] = {pack.localiser.file: OnnxRuntimeRunner(pack.localiser.file)}
     for file in (c.file for c in pack.classifiers.values()):
         half = tmp_path_factory.mktemp("half") / file.name
-        onnx.save(in_half(onnx.load(file)), half)
+        onnx.save(convert_to_half(onnx.load(file)), half)
         made[file] = OnnxRuntimeRunner(half)
     return pack, made
 

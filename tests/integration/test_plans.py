@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from appliance.preprocessing.recipe import DIGEST
 from appliance.service.pipeline_assembly import SHIPPED
 from engines.build import build_plans, networks
-from engines.half import in_half
+from engines.half import convert_to_half
 from engines.onnxruntime_runner import OnnxRuntimeRunner
 from engines.pack import Pack, read_pack
 from engines.plan import PlanError, build_plan, plan_key
@@ -67,7 +67,7 @@ def test_float16_changes_no_answer(pack: Pack, tmp_path: Path) -> None:
     """On the golden inputs and on noise: probabilities within 2e-3, the same answer away from the thresholds."""
     noise = np.random.default_rng(5).uniform(0, 255, (3, 1, 256, 256)).astype(np.float32)
     for spec in pack.classifiers.values():
-        onnx.save(in_half(onnx.load(spec.file)), tmp_path / "half.onnx")
+        onnx.save(convert_to_half(onnx.load(spec.file)), tmp_path / "half.onnx")
         full, half = OnnxRuntimeRunner(spec.file), OnnxRuntimeRunner(tmp_path / "half.onnx")
         assert (half.inputs, half.outputs) == (full.inputs, full.outputs)
         golden = pack.goldens()[f"{spec.site}/region"]

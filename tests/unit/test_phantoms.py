@@ -14,7 +14,7 @@ from scipy import ndimage
 from appliance.domain.identifiers import is_valid_uid
 from provisioning.phantoms import VIEWS, Phantom, instance_from_phantom, phantom
 from provisioning.phantoms.anatomy import ANATOMIES
-from provisioning.phantoms.exposure import LEAK, scatter, veiled
+from provisioning.phantoms.exposure import LEAK, add_scatter, draw_scatter
 
 SITES = ("ankle", "wrist", "knee", "shoulder", "pelvis", "spine")
 IN_TWO_VIEWS = ("ankle", "wrist", "knee", "spine")
@@ -120,7 +120,7 @@ def test_two_views_show_one_skeleton(site: str) -> None:
         if a.breaks is not None:
             assert a.breaks == b.breaks
             for share in a.breaks:
-                assert abs(a.at(share)[1] - b.at(share)[1]) < 0.1 * first.film_mm[1], (a.name, share)
+                assert abs(a.at(share)[1] - b.at(share)[1]) < 0.1 * first.image_mm[1], (a.name, share)
 
 
 @pytest.mark.parametrize("site", IN_TWO_VIEWS)
@@ -191,9 +191,9 @@ def test_scatter_takes_contrast_where_little_of_the_beam_is_left() -> None:
     """Beside air, bone gets the scatter of the air's side as well: the same step shows less there."""
     whole = np.full((320, 320), 0.2, np.float32)
     whole[:, 160:] = 2.0
-    veil = scatter(whole, np.random.default_rng(1))
+    veil = draw_scatter(whole, np.random.default_rng(1))
     assert (veil > 0).all()
-    shown = veiled(whole + np.float32(0.2), veil) - veiled(whole, veil)
+    shown = add_scatter(whole + np.float32(0.2), veil) - add_scatter(whole, veil)
     in_air, in_bone = shown[160, 80], shown[160, 176]
     assert 0 < in_bone < 0.9 * in_air < 0.2
 

@@ -20,9 +20,9 @@ from engines.training.classifier import train_classifiers  # noqa: E402
 from engines.training.dataset import LEARN_ONLY, Dataset  # noqa: E402
 from engines.training.depthwise import DepthwiseConv2d  # noqa: E402
 from engines.training.evaluate import centre_prior, heat_inside, iou, pointing_game  # noqa: E402
-from engines.training.evidence import Evidence, cross_fitted, examined  # noqa: E402
-from engines.training.export import export_classifier, ready  # noqa: E402
-from engines.training.frames import equalised, junk, shuttered  # noqa: E402
+from engines.training.evidence import Evidence, cross_fit, examine  # noqa: E402
+from engines.training.export import export_classifier, fold_and_round  # noqa: E402
+from engines.training.frames import add_frame, draw_junk, equalise  # noqa: E402
 from engines.training.loop import Schedule  # noqa: E402
 from engines.training.losses import box_loss, heat_loss  # noqa: E402
 from engines.training.networks import (  # noqa: E402
@@ -34,15 +34,15 @@ from engines.training.networks import (  # noqa: E402
     soft_maximum,
 )
 from engines.training.pack_writer import PackSpec, write_pack  # noqa: E402
-from engines.training.performance import auroc, mean_of_films, share  # noqa: E402
-from engines.training.split import folds, groups_of  # noqa: E402
+from engines.training.performance import auroc, mean_over_radiographs, share  # noqa: E402
+from engines.training.split import assign_folds, group_radiographs  # noqa: E402
 from engines.training.targets import grid_targets, place_targets  # noqa: E402
 from engines.training.toml_writer import toml  # noqa: E402
 
 
 def test_neighbours_of_one_part_and_look_alikes_are_one_group() -> None:
     shown = [["wrist"], ["wrist", "hand"], ["hip"], ["knee"], ["ankle"], []]
-    groups = groups_of([1, 2, 9, 20, 21, 22], ["a", "b", "b", "c", "d", "e"], shown)
+    groups = group_radiographs([1, 2, 9, 20, 21, 22], ["a", "b", "b", "c", "d", "e"], shown)
     assert groups[0] == groups[1] == groups[2]
     assert groups[4] == groups[5]  # nothing is known of the last: it goes with its neighbour
     assert len({groups[0], groups[3], groups[4]}) == 3
@@ -52,7 +52,7 @@ def test_no_group_stands_in_two_folds_and_each_fold_gets_its_share() -> None:
     rng = np.random.default_rng(3)
     groups = np.sort(rng.integers(0, 150, 500))
     traits = np.stack([np.ones(500), rng.random(500) < 0.3], 1).astype(float)
-    parts = folds(groups, traits, 5, seed=1)
+    parts = assign_folds(groups, traits, 5, seed=1)
     assert all(len(set(parts[groups == g])) == 1 for g in set(groups))
     for part in range(5):
         np.testing.assert_allclose(traits[parts == part].sum(0) / traits.sum(0), 0.2, atol=0.05)
@@ -180,7 +180,7 @@ def test_heat_inside_is_the_share_of_the_map_in_the_box() -> None:
     masks[1, :, :32] = 2  # a neighbour's fracture is not the region's own
     np.testing.assert_allclose(heat_inside(np.ones((2, 16, 16), np.float32), masks), [0.5, 0])
     assert centre_prior().sum() > 0
-    mean, low, high = mean_of_films(np.array([0.2, 0.4, 0.9]), np.array([1, 1, 2]))
+    mean, low, high = mean_over_radiographs(np.array([0.2, 0.4, 0.9]), np.array([1, 1, 2]))
     assert low <= mean <= high and (low, high) == pytest.approx((0.3, 0.9))
 
 
@@ -189,11 +189,11 @@ def test_a_film_equalised_anew_is_spread_and_its_frame_never_padding() -> None:
     film = torch.rand(1, 64, 64) * 40 + 100
     film[:, 50:] = 0
     for _ in range(20):
-        framed = shuttered(film, generator)
+        framed = add_frame(film, generator)
         assert torch.equal(framed == 0, film == 0)
-        spread = equalised(framed)
+        spread = equalise(framed)
         assert torch.equal(spread > 0, film > 0) and spread.max() == 255
-    noise = junk(64, generator)
+    noise = draw_junk(64, generator)
     assert noise.shape == (1, 64, 64) and noise.min() >= 1 and noise.max() <= 255
 
 
@@ -201,7 +201,7 @@ def material(n: int = 6) -> Dataset:
     rng = np.random.default_rng(0)
     return Dataset(
         sites=np.array(["ankle", "wrist"]),
-        films=rng.integers(0, 256, (n, 512, 512)).astype(np.uint8),
+        radiographs=rng.integers(0, 256, (n, 512, 512)).astype(np.uint8),
         fold=np.resize([LEARN_ONLY, 1, 0], n).astype(np.int8),
         flags=np.array(["hardware"]),
         flagged=np.zeros((n, 1), np.bool_),
@@ -211,7 +211,7 @@ def material(n: int = 6) -> Dataset:
         labels=np.arange(n) < n // 2,
         clear=np.ones(n, np.bool_),
         site=np.ones(n, np.int64),
-        film=np.arange(n),
+        radiograph=np.arange(n),
     )
 
 
@@ -221,11 +221,11 @@ def test_what_a_fold_is_judged_by_does_not_come_from_it() -> None:
     rng = np.random.default_rng(1)
     logits = rng.normal(0, 1, len(regions)) + 3 * dataset.labels[regions]
     evidence = Evidence(regions=regions, logits=logits, cams=np.zeros((len(regions), 16, 16), np.float32))
-    before = cross_fitted(dataset, evidence)
-    mine = dataset.fold[dataset.film[regions]] == 0
+    before = cross_fit(dataset, evidence)
+    mine = dataset.fold[dataset.radiograph[regions]] == 0
     spoilt = dataset.labels.copy()
     spoilt[regions[mine]] ^= True
-    after = cross_fitted(dataclasses.replace(dataset, labels=spoilt), evidence)
+    after = cross_fit(dataclasses.replace(dataset, labels=spoilt), evidence)
     np.testing.assert_array_equal(before.probability[mine], after.probability[mine])
     assert (before.probability[~mine] != after.probability[~mine]).all()
 
@@ -260,11 +260,11 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: 
 
 def test_the_graph_of_a_trunk_with_a_past_says_what_the_network_says(tmp_path: Path) -> None:
     dataset = material()
-    network = ready(lite_fractures(2))
+    network = fold_and_round(lite_fractures(2))
     export_classifier(network, 1, tmp_path / "wrist.onnx")  # checks its gradient against autograd
     graph = onnxruntime.InferenceSession(tmp_path / "wrist.onnx", providers=["CPUExecutionProvider"])
     (logit,) = graph.run(["logit"], {"region": dataset.regions[:, None].astype(np.float32)})
-    np.testing.assert_allclose(logit, examined(network, dataset, np.arange(6)).logits, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(logit, examine(network, dataset, np.arange(6)).logits, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("flags", [0, 1])
@@ -283,7 +283,7 @@ def test_a_pack_of_untrained_networks_is_accepted_by_the_loader(tmp_path: Path, 
     )
     folder = tmp_path / "tiny"
     fractures = plain_fractures(2, (4, 4, 4, 8))
-    evidence = examined(ready(fractures), dataset, np.flatnonzero(dataset.fold != LEARN_ONLY))
+    evidence = examine(fold_and_round(fractures), dataset, np.flatnonzero(dataset.fold != LEARN_ONLY))
     localiser = lite_localiser(2, 1) if flags else plain_localiser(2, (4, 4, 4, 4, 4), 0)
     write_pack(spec, dataset, localiser, fractures, evidence, folder)
     pack = read_pack(folder, "abc")

@@ -13,18 +13,20 @@ pytest.importorskip("torch")  # only whoever trains needs it
 from appliance.service.pipeline_assembly import SHIPPED
 from engines.training.dataset import LEARN_ONLY
 from provisioning.phantoms import phantom
-from provisioning.training.manifest import Row, from_fracatlas, from_grazpedwri, read_manifest, write_manifest
-from provisioning.training.material import SITES, material, unread
+from provisioning.training.manifest import ManifestRow, from_fracatlas, from_grazpedwri, read_manifest, write_manifest
+from provisioning.training.material import SITES, prepare_labelled, prepare_unlabelled
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     rows = [
-        Row(file="a, b.png", group="1", regions="wrist 1 2 3.5 4;hand 0 0 9 9", fractured="1", fractures="1 2 3 4"),
-        Row(file="c.dcm", group="2", regions="", flags="hardware cast", split="train"),
+        ManifestRow(
+            file="a, b.png", group="1", regions="wrist 1 2 3.5 4;hand 0 0 9 9", fractured="1", fractures="1 2 3 4"
+        ),
+        ManifestRow(file="c.dcm", group="2", regions="", flags="hardware cast", split="train"),
     ]
     write_manifest(rows, tmp_path / "manifest.csv")
     assert read_manifest(tmp_path / "manifest.csv") == rows
-    assert rows[0].located() == [("wrist", (1, 2, 3.5, 4)), ("hand", (0, 0, 9, 9))]
+    assert rows[0].region_boxes() == [("wrist", (1, 2, 3.5, 4)), ("hand", (0, 0, 9, 9))]
 
 
 @pytest.mark.parametrize(
@@ -33,8 +35,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ("file,regions\na,wrist", "lacks the columns group"),
         ("file,group,regions\na,1,wrist 1 2 3", "line 2: a box has four numbers, not 3"),
         ("file,group,regions\na,1,wrist 5 5 5 9", "line 2: a box is empty"),
-        ("file,group,regions,fractured\na,1,wrist,1", "no box says where"),
-        ("file,group,regions,fractured\na,1,?,", "only be learned from where nothing is fractured"),
+        ("file,group,regions,fractured\na,1,wrist,1", "needs a box in the column fractures"),
+        ("file,group,regions,fractured\na,1,?,", "regions . needs fractured 0"),
     ],
 )
 def test_what_cannot_be_learned_from_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -50,7 +52,7 @@ def test_a_film_of_a_manifest_becomes_what_the_appliance_would_see(tmp_path: Pat
     assert drawn.fracture is not None
     x0, y0, x1, y1 = drawn.fracture
     rows = [
-        Row(
+        ManifestRow(
             file=f"{number}.png",
             group=str(number // 2),
             regions="wrist;toe 0 0 9 9",
@@ -60,20 +62,20 @@ def test_a_film_of_a_manifest_becomes_what_the_appliance_would_see(tmp_path: Pat
         )
         for number in range(6)
     ]
-    dataset = material(rows, tmp_path, tmp_path / "cache" / "six.npz")
+    dataset = prepare_labelled(rows, tmp_path, tmp_path / "cache" / "six.npz")
     assert dataset.labels.all() and len(dataset.labels) == 6  # the toe is nobody's
     assert {str(dataset.sites[s]) for s in dataset.site} == {"wrist"} and dataset.sites.tolist() == list(SITES)
     assert (dataset.fold[::2] == dataset.fold[1::2]).all() and len(dataset.folds) == 3
     assert dataset.flag("cast").tolist() == [False, True, False, False, False, False]
     assert dataset.regions.std() > 0 and (dataset.masks == 1).any((1, 2)).all()
-    again = material([], tmp_path, tmp_path / "cache" / "six.npz")  # from the cache
+    again = prepare_labelled([], tmp_path, tmp_path / "cache" / "six.npz")  # from the cache
     np.testing.assert_array_equal(again.regions, dataset.regions)
 
 
 def test_a_given_split_is_kept(tmp_path: Path) -> None:
     Image.fromarray(phantom("knee", seed=1, fracture=False).pixels).save(tmp_path / "a.png")
-    rows = [Row(file="a.png", group=str(n), regions="knee", split=s) for n, s in enumerate(("train", "1", "0"))]
-    assert material(rows, tmp_path, tmp_path / "three.npz").fold.tolist() == [LEARN_ONLY, 1, 0]
+    rows = [ManifestRow(file="a.png", group=str(n), regions="knee", split=s) for n, s in enumerate(("train", "1", "0"))]
+    assert prepare_labelled(rows, tmp_path, tmp_path / "three.npz").fold.tolist() == [LEARN_ONLY, 1, 0]
 
 
 def test_regions_that_nobody_has_looked_at_are_found_and_stay_with_their_group(tmp_path: Path) -> None:
@@ -82,17 +84,17 @@ def test_regions_that_nobody_has_looked_at_are_found_and_stay_with_their_group(t
         drawn = phantom("wrist", seed=20 + number, fracture=False)
         Image.fromarray(drawn.pixels).save(tmp_path / f"{number}.png")
         whole, group = number >= 5, "lone" if number == 7 else str(number % 5)
-        rows.append(Row(file=f"{number}.png", group=group, regions="?" if whole else "wrist", fractured="0"))
-    labelled = material(rows, tmp_path, tmp_path / "labelled.npz")
-    assert len(labelled.films) == 5
+        rows.append(ManifestRow(file=f"{number}.png", group=group, regions="?" if whole else "wrist", fractured="0"))
+    labelled = prepare_labelled(rows, tmp_path, tmp_path / "labelled.npz")
+    assert len(labelled.radiographs) == 5
     # the pack of phantoms names its sites in the order in which ours begin
-    found = unread(rows, tmp_path, SHIPPED / "phantom" / "localiser.onnx", tmp_path / "unread.npz")
-    assert found is not None and len(found.films) == 3 and not found.labels.any() and found.clear.all()
+    found = prepare_unlabelled(rows, tmp_path, SHIPPED / "phantom" / "localiser.onnx", tmp_path / "unread.npz")
+    assert found is not None and len(found.radiographs) == 3 and not found.labels.any() and found.clear.all()
     assert found.fold.tolist() == [labelled.fold[0], labelled.fold[1], LEARN_ONLY]
     assert [str(found.sites[s]) for s in found.site] == ["wrist"] * 3
-    both = labelled.joined(found)
-    assert both.film.tolist() == [0, 1, 2, 3, 4, 5, 6, 7] and len(both.films) == 8
-    assert unread(rows[:5], tmp_path, tmp_path / "none.onnx", tmp_path / "none.npz") is None
+    both = labelled.join(found)
+    assert both.radiograph.tolist() == [0, 1, 2, 3, 4, 5, 6, 7] and len(both.radiographs) == 8
+    assert prepare_unlabelled(rows[:5], tmp_path, tmp_path / "none.onnx", tmp_path / "none.npz") is None
 
 
 def test_fracatlas_is_understood(tmp_path: Path) -> None:
@@ -104,9 +106,9 @@ def test_fracatlas_is_understood(tmp_path: Path) -> None:
     )
     # the second is truncated, the next fractured, and the last looks like one group and is beside another
     row, other, beside, lone = from_fracatlas(tmp_path)
-    assert not other.is_unread and other.group != row.group
-    assert beside.is_unread and beside.group == row.group and lone.is_unread and lone.group != row.group
-    assert row.flags == "hardware" and "shoulder" in dict(row.located())
+    assert not other.is_unlabelled and other.group != row.group
+    assert beside.is_unlabelled and beside.group == row.group and lone.is_unlabelled and lone.group != row.group
+    assert row.flags == "hardware" and "shoulder" in dict(row.region_boxes())
 
 
 def test_grazpedwri_is_understood(tmp_path: Path) -> None:
@@ -119,5 +121,5 @@ def test_grazpedwri_is_understood(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text("8 0.1 0.1 0.1 0.1\n")  # a fracture that nobody says the place of; d is unread
     broken, whole = from_grazpedwri(tmp_path)
     assert (broken.group, broken.fractured, broken.flags) == ("7", "1", "cast")
-    assert broken.broken() == [(5, 15, 15, 25)] and broken.located() == [("wrist", None)]
+    assert broken.fracture_boxes() == [(5, 15, 15, 25)] and broken.region_boxes() == [("wrist", None)]
     assert (whole.fractured, whole.flags) == ("0", "hardware")
