@@ -1,8 +1,8 @@
 """A model pack: a folder of networks, described by its manifest `pack.toml`.
 
 The manifest names networks, preprocessing, thresholds, training data, performance, and the digest of every file. A pack
-is used only if every file has its digest. The digest of `pack.toml` itself is the digest of the pack and stands on every
-output.
+is used only if every file has its digest. The digest of `pack.toml` itself is the digest of the pack and stands on
+every output.
 """
 
 from __future__ import annotations

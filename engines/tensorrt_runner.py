@@ -45,9 +45,8 @@ class TensorRtRunner(Runner):
         self._runtime = trt.Runtime(self._logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
         if self._engine is None:  # TensorRT raises no exception
-            raise RunnerError(
-                f"{trt.__name__} {trt.__version__} cannot load the plan {plan.name} on this GPU: delete it, and it is built again"
-            )
+            name = f"{trt.__name__} {trt.__version__}"
+            raise RunnerError(f"{name} cannot load the plan {plan.name} on this GPU: delete it, and it is built again")
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         is_input = {n: self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT for n in names}
         if strange := [n for n in names if self._engine.get_tensor_dtype(n) != trt.DataType.FLOAT]:

@@ -1,12 +1,7 @@
-"""Compilation of gradcam.cu ahead of time: ``python -m kernels.build`` makes the fatbin that ships, so no box needs nvcc.
+"""Compilation of gradcam.cu ahead of time: ``python -m kernels.build`` makes the fatbin that ships.
 
-<<<<<<< HEAD
-Flags decide the arithmetic: without contraction to fused multiply-adds a GPU computes, operation by operation, what
-the reference and the host library compute (docs/decisions/0010-kernels-ahead-of-time.md).
-=======
-The flags decide the arithmetic: without contraction to fused multiply-adds a GPU computes the same, operation by
-operation, as the reference and the host library (docs/decisions/0012-kernels-ahead-of-time.md).
->>>>>>> 3b40993 (engines, kernels: plain words, constants documented one way)
+No box needs nvcc. The flags decide the arithmetic: without contraction to fused multiply-adds a GPU computes the same,
+operation by operation, as the reference and the host library (docs/decisions/0010-kernels-ahead-of-time.md).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """An NVIDIA GPU for one thread: context, stream and memory; the one file that imports PyCUDA.
 
-The primary context, which DALI and TensorRT use too, is current in one thread only. The stream is PyCUDA's, since PyCUDA
-cannot wrap a foreign one; DALI and TensorRT get its `handle`. Memory is allocated once and freed at the end, except that
-of the radiographs in work, which grows with them.
+The primary context, which DALI and TensorRT use too, is current in one thread only. The stream is PyCUDA's, since
+PyCUDA cannot wrap a foreign one; DALI and TensorRT get its `handle`. Memory is allocated once and freed at the end,
+except that of the radiographs in work, which grows with them.
 """
 
 from __future__ import annotations

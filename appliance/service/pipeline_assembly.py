@@ -54,7 +54,7 @@ SHIPPED = Path(engines.packs.__file__).parent
 
 
 def pack_of(config: Configuration) -> Pack:
-    """Return the configured packs join_packs into one; raises as `packs_of`."""
+    """Return the configured packs joined into one; raises as `packs_of`."""
     return join_packs(packs_of(config))
 
 

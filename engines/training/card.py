@@ -58,8 +58,8 @@ Flags of the whole radiograph, from a probability of one half:
 {flags}"""
     return f"""## Localiser, on {p["films"]} test radiographs with {p["regions"]} labelled regions
 
-Score threshold {localiser["score_threshold"]:.3f}, chosen on other radiographs than the test's. A region is *found* if a
-located region of its site overlaps it with an IoU of at least 0.5. Where a located region lies on a labelled one (IoU
+Score threshold {localiser["score_threshold"]:.3f}, chosen on other radiographs than the test's. A region is *found* if
+a located region of its site overlaps it with an IoU of at least 0.5. Where a located region lies on a labelled one (IoU
 from 0.3), the site is right in {_percent(p["site_accuracy"])} of {p["site_accuracy_n"]}. Found overall:
 {_percent(p["found"])}. Median IoU {p["median_iou"]:.2f}. Located regions without a labelled
 one: {p["surplus_per_film"]:.2f} per radiograph.

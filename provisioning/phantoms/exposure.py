@@ -118,7 +118,7 @@ def add_scatter(attenuation: Field, veil: Field) -> Field:
 
 
 def _shutter(height: int, width: int, keep: tuple[int, int, int, int], rng: np.random.Generator) -> Field:
-    """Return (H, W) float32: 1 in the open field, which contains `keep`, falling to 0 over a few pixels at the leaves."""
+    """Return (H, W) float32: 1 in the open field, which contains `keep`, falling to 0 within pixels at the leaves."""
     x0, y0, x1, y1 = keep
     corners = np.array([(x0, y0), (x1, y0), (x0, y1), (x1, y1)], np.float32)
     turn = np.deg2rad(rng.uniform(-LEAVES_DEG, LEAVES_DEG)) if rng.random() < TURNED else 0.0

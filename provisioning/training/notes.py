@@ -53,5 +53,5 @@ The localiser was also trained to see metal and did not learn it (AUROC 0.58 [0.
 has no output for it.
 
 Through the whole pipeline, on 72 phantoms of seeds that had not been used before (30012 to 30023): the site right in
-72; of 36 fractures 28 positive, 2 doubt, 6 negative; of 36 whole bones 34 negative, 1 doubt, 1 positive; the hottest place on
-the line in 29 of 30; 9 of 9 casts said, none of 63 others."""
+72; of 36 fractures 28 positive, 2 doubt, 6 negative; of 36 whole bones 34 negative, 1 doubt, 1 positive; the hottest
+place on the line in 29 of 30; 9 of 9 casts seen, none on 63 others."""

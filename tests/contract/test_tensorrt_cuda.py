@@ -72,7 +72,7 @@ def test_where_memory_is_short_batches_are_smaller(
         ({"CUDA_FAILS": "cuStreamSynchronize"}, "the GPU failed"),
         ({"TENSORRT_FAILS": "deserialize_cuda_engine"}, "cannot load the plan"),
         ({"TENSORRT_FAILS": "create_execution_context"}, "finds no memory to run"),
-        ({"TENSORRT_FAILS": "execute_async_v3"}, "cannot be run: TensorRT's log says why"),
+        ({"TENSORRT_FAILS": "execute_async_v3"}, "cannot be run: see TensorRT's message in the log"),
         ({"TENSORRT_FAILS": "get_tensor_dtype"}, "are not float32"),
         ({"TENSORRT_FAILS": "build_serialized_network"}, "PlanError: localiser: tensorrt cannot build the network"),
         ({"TENSORRT_FAILS": "parse"}, "does not take the network: the parser's own words"),
