@@ -16,7 +16,7 @@ TARGET_WITHOUT_GPU = "sm89"
 
 @click.group()
 def engines() -> None:
-    """Build TensorRT plans, which a GPU runs instead of the ONNX files of a pack."""
+    """Build the TensorRT plans that a GPU runs."""
 
 
 @engines.command("build")
@@ -29,9 +29,9 @@ def engines() -> None:
 @click.option("--half/--full", default=None, help="Compute classifiers in float16. Default: analyse.precision.")
 @config_option
 def engines_build(target: str | None, name: str | None, half: bool | None, config_path: Path | None) -> None:
-    """Build the plans that are missing, so that the first start of the role analyse is quick.
+    """Build the plans that are missing.
 
-    The package tensorrt_rtx builds for another GPU too and needs none itself; the package tensorrt builds only for the
+    The first start of the role analyse is quick if its plans are built before. The package tensorrt_rtx builds for another GPU too and needs none itself; the package tensorrt builds only for the
     GPU of this machine.
     """
     from rich.progress import track

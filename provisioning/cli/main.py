@@ -57,9 +57,10 @@ def main() -> None:
 )
 @click.option("--keep", is_flag=True, help="Leave the status page up until Ctrl-C.")
 def demo(radiographs: Path | None, limit: int | None, folder: Path, keep: bool) -> None:
-    """Show the whole product on this machine: C-STORE in; SC, SR, HL7 and FHIR out.
+    """Show the whole product on this machine.
 
-    A small PACS, RIS and FHIR server run beside it. They leave all that they receive in the folder --out: pacs/, ris/,
+    Radiographs come in by C-STORE, and SC, SR, HL7 and FHIR go out. A small PACS, RIS and FHIR server run beside it and
+    leave all that they receive in the folder --out: pacs/, ris/,
     fhir/, and for people pictures/, summaries/ and reports/.
 
     Phantoms are read by the pack "phantom", which was trained on phantoms; your own files by the pack "fracatlas".
@@ -122,7 +123,7 @@ def read(files: tuple[Path, ...], pack: str, folder: Path | None, limit: int | N
 )
 @config_option
 def withdraw(uid: str, reason: str, because: str, config_path: Path | None) -> None:
-    """Withdraw every answer on a study from the PACS, the RIS and the FHIR server.
+    """Withdraw every answer on a study.
 
     UID is the Study Instance UID, or the SOP Instance UID of one of the study's radiographs or artefacts. Deliveries
     that still wait are dropped; those that have left are revoked at their destination.

@@ -21,7 +21,10 @@ def pack() -> None:
 @pack.command("list")
 @config_option
 def pack_list(config_path: Path | None) -> None:
-    """List the packs that analyse.pack can name; a pack that cannot be used is shown with its defect."""
+    """List the packs that analyse.pack can name.
+
+    A pack that cannot be used is shown with its defect.
+    """
     from engines.pack import PackError
     from provisioning.operation.packs import list_packs
 
@@ -57,9 +60,9 @@ def pack_show(name: str, config_path: Path | None) -> None:
 @click.argument("name")
 @config_option
 def pack_verify(name: str, config_path: Path | None) -> None:
-    """Check that a pack is undamaged and computes on this machine as it was measured.
+    """Check that a pack can be used on this machine.
 
-    Checked are the digests of its files, its preprocessing, its signature (where analyse.trusted_keys names keys), and
+    It must be undamaged and compute here as it did when it was measured. Checked are the digests of its files, its preprocessing, its signature (where analyse.trusted_keys names keys), and
     the golden outputs of every network.
     """
     from provisioning.operation.packs import find_pack, verify
@@ -79,9 +82,9 @@ def pack_verify(name: str, config_path: Path | None) -> None:
 @click.argument("source", type=EXISTING)
 @config_option
 def pack_install(source: Path, config_path: Path | None) -> None:
-    """Check the pack in SOURCE, a folder or zip archive, and install it beside the others.
+    """Check a pack and install it beside the others.
 
-    Running roles keep their pack until analyse.pack is changed and osteon-analyse restarted.
+    SOURCE is a folder or a zip archive. Running roles keep their pack until analyse.pack is changed and osteon-analyse restarted.
     """
     from provisioning.operation.packs import install
 
@@ -103,9 +106,9 @@ def pack_install(source: Path, config_path: Path | None) -> None:
 @click.option("--limit", type=click.IntRange(1), help="Largest number of radiographs, evenly spread. Default: all.")
 @config_option
 def pack_evaluate(manifest: Path, name: str | None, report: Path, limit: int | None, config_path: Path | None) -> None:
-    """Measure a pack on the labelled radiographs of a MANIFEST (CSV) and write an HTML page.
+    """Measure a pack on labelled radiographs.
 
-    The page shows the worst errors and so holds pictures of patients' radiographs: keep it where those may be kept.
+    The MANIFEST is a CSV that names them; the result is an HTML page. It shows the worst errors and so holds pictures of patients' radiographs: keep it where those may be kept.
     """
     from provisioning.training.evaluation import evaluate_manifest
 
@@ -116,7 +119,10 @@ def pack_evaluate(manifest: Path, name: str | None, report: Path, limit: int | N
 @click.argument("folder", type=EXISTING)
 @click.option("--key", required=True, type=EXISTING, help="Ed25519 private key, PEM without a password.")
 def pack_sign(folder: Path, key: Path) -> None:
-    """Sign the pack in FOLDER for boxes whose analyse.trusted_keys name the public key."""
+    """Sign the pack in FOLDER.
+
+    Boxes whose analyse.trusted_keys name the public key accept it.
+    """
     from engines.pack import PackError
     from engines.signature import sign
 

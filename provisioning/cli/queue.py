@@ -33,7 +33,10 @@ def queue() -> None:
 @click.option("--all", "everything", is_flag=True, help="List finished jobs too.")
 @json_option
 def queue_list(config_path: Path | None, everything: bool, as_json: bool) -> None:
-    """List the jobs that wait, are parked or were not analysed, each with its reason."""
+    """List the jobs that wait, are parked or failed.
+
+    Each is listed with its reason, radiographs that were not analysed among them.
+    """
     from provisioning.operation.queues import jobs
 
     _show_jobs(jobs(configuration(config_path), everything), as_json, "no job waits, and none failed")
@@ -44,9 +47,9 @@ def queue_list(config_path: Path | None, everything: bool, as_json: bool) -> Non
 @config_option
 @json_option
 def queue_find(uid: str, config_path: Path | None, as_json: bool) -> None:
-    """List every job of the study or instance with that UID, finished ones included.
+    """List every job of one study or instance.
 
-    UID is a Study Instance UID, or the SOP Instance UID of a radiograph.
+    Finished jobs are included. UID is a Study Instance UID, or the SOP Instance UID of a radiograph.
     """
     from provisioning.operation.queues import jobs
 
@@ -57,7 +60,10 @@ def queue_find(uid: str, config_path: Path | None, as_json: bool) -> None:
 @click.argument("job")
 @config_option
 def queue_show(job: str, config_path: Path | None) -> None:
-    """Show every detail of one JOB, such as analysis:12 or delivery:40, as JSON."""
+    """Show every detail of one JOB as JSON.
+
+    A JOB is named as analysis:12 or delivery:40, as `osteon queue list` shows it.
+    """
     from provisioning.operation.queues import one_job
 
     out.print_json(json.dumps(one_job(configuration(config_path), job), default=as_text))

@@ -25,9 +25,10 @@ from .options import EXISTING
     help="Folder of finished steps, from which an interrupted training goes on.",
 )
 def train(pack: str, data: Path | None, folder: Path, cache: Path) -> None:
-    """Train a model PACK: phantom on drawn radiographs, fracatlas on real ones.
+    """Train a model PACK (needs the extra "train").
 
-    Needs the extra "train" (pip install 'osteon[train]') and takes hours on a CPU.
+    The pack phantom is trained on drawn radiographs, fracatlas on real ones. The command needs the extra "train" (pip install 'osteon[train]') and takes hours on
+    a CPU.
     """
     from provisioning.training.recipes import train_fracatlas, train_phantom
 
