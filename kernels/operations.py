@@ -142,13 +142,8 @@ class Operations(ABC):
     def _run(self, kernel: str, grid: tuple[int, int, int], block: tuple[int, int, int], *arguments: Any) -> None: ...
 
 
-<<<<<<< HEAD
 def layers_on(heats: Sequence[PlacedHeat], height: int, width: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """(L,) `LAYER` for those of `heats` that reach an image of this size, and their cells one after another.
-=======
-def layers_on(heats: Sequence[Heat], height: int, width: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
     """Return (L,) `LAYER` for the `heats` that reach an image of this size, and their cells one after another.
->>>>>>> 3b40993 (engines, kernels: plain words, constants documented one way)
 
     The pixels that a map colours are computed here, in double precision and as in `reference`.
     """

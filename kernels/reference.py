@@ -20,13 +20,8 @@ OPACITY = 0.55
 """Share of the colour where a map is hottest: the trabeculae beneath stay readable."""
 
 
-<<<<<<< HEAD
 class PlacedHeat(Protocol):
-    """A map where it lies on a radiograph.
-=======
-class Heat(Protocol):
     """A map and its place on a radiograph.
->>>>>>> 3b40993 (engines, kernels: plain words, constants documented one way)
 
     Attributes
     ----------

@@ -55,13 +55,8 @@ def test_evaluation_of_phantoms_reports_their_true_counts(manifest: Path) -> Non
 
 
 def case(site: str, fractured: bool, probability: float | None) -> Case:
-<<<<<<< HEAD
     located = None if probability is None else finding(probability)
-    return Case(film=3, site=site, is_fractured=fractured, flags="cast" if fractured else "", finding=located)
-=======
-    said = None if probability is None else finding(probability)
-    return Case(row=3, site=site, is_fractured=fractured, flags="cast" if fractured else "", finding=said)
->>>>>>> 3b40993 (engines, kernels: plain words, constants documented one way)
+    return Case(row=3, site=site, is_fractured=fractured, flags="cast" if fractured else "", finding=located)
 
 
 def test_evaluation_counts_a_region_that_was_not_located_as_missed(tmp_path: Path) -> None:
