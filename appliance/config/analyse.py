@@ -62,7 +62,7 @@ class Analyse(Section):
 
     @property
     def half(self) -> bool:
-        """Whether classifiers compute in float16 on a GPU."""
+        """True if classifiers compute in float16 on a GPU."""
         return self.precision == "float16"
 
 

@@ -41,7 +41,7 @@ class ReasonCode(StrEnum):
     )
     CALLING_AE_TITLE = (
         "calling_ae_title",
-        "The sender's AE title is not listed for its address, or is malformed. It sees: calling AE title not recognized.",
+        "The AE title is malformed, or not listed for the address. The sender sees: calling AE title not recognized.",
         "Add the title to `receive.peers`, or correct a title that has other characters than ASCII.",
     )
     CALLED_AE_TITLE = (
@@ -312,7 +312,7 @@ class ReasonCode(StrEnum):
     TOO_SMALL = ("too_small", "A side has fewer than 128 pixels.", "Send the radiograph at full resolution.")
     OUT_OF_SCOPE = (
         "out_of_scope",
-        "The header names chest, abdomen, skull, ...; or the image shows both shoulders with the spine, as a chest does.",
+        "The header names chest, abdomen, skull, ...; or the image shows two shoulders and the spine, as a chest does.",
         "Correct the body part if it is wrong; else nothing to do.",
     )
     NO_REGION = (
@@ -419,8 +419,8 @@ class ReasonCode(StrEnum):
     )
     NO_COMMITMENT_RESULT = (
         "no_commitment_result",
-        "The archive stored the object and was asked to commit to it, but has not reported a result.",
-        "See that the archive reaches our port with its N-EVENT-REPORT, on an association of its own.",
+        "The archive stored the object and was asked to commit to it, but has sent no commitment result.",
+        "Check that the archive reaches our port with its N-EVENT-REPORT, on an association of its own.",
     )
     COMMITMENT_FAILED = (
         "commitment_failed",
@@ -505,7 +505,7 @@ class ReasonCode(StrEnum):
     )
     NO_ORDER = (
         "no_order",
-        "The study cannot be flagged by an order update: it has no filler or accession number, or `flag` is not set for it.",
+        "No order update is possible: the study has no filler or accession number, or `flag` is not set for it.",
         'Send radiographs with an accession number, or set `flag = "oru"`.',
     )
     NO_PATIENT = (
