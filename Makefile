@@ -1,10 +1,10 @@
-# make demo | make test: all that a newcomer needs. The rest is for who works on Osteon.
+# A newcomer needs `make demo` and `make test`. The other targets are for work on Osteon.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
-# the release that the training was tested with; a build for the CPU does
+# the release that the training was tested with; a build for the CPU is enough
 TORCH ?= torch==2.13.0
 
 # One worker per processor. The tests of one file run in one worker and share its fixtures; tests/conftest.py
@@ -30,11 +30,12 @@ peers: $(TESTABLE)
 	-tests/peers/install.sh
 	-test -e $(VENV)/.systemd || { $(BIN)/pip install --quiet --editable '.[systemd]' && touch $(VENV)/.systemd; }
 
-# before a release, in hours: the answers in a real viewer, and the whole campaigns
-release: $(TESTABLE) fuzz
+# before a release, in hours: the artefacts in a real viewer, and the campaigns
+release: $(TESTABLE)
 	tests/peers/install.sh
 	tests/release/install.sh
 	$(BIN)/pytest -m release tests/release
+	$(MAKE) fuzz
 
 check: $(TESTABLE)
 	$(BIN)/ruff format --check .

@@ -88,9 +88,9 @@ def _wrap(text: str, face: Font, width_px: int) -> list[str]:
             continue
         if current:
             lines.append(current)
-        while face.getlength(word) > width_px and len(word) > 1:
-            fits = max((n for n in range(1, len(word)) if face.getlength(word[:n]) <= width_px), default=1)
-            lines.append(word[:fits])
-            word = word[fits:]
         current = word
+        while face.getlength(current) > width_px and len(current) > 1:
+            fits = max((n for n in range(1, len(current)) if face.getlength(current[:n]) <= width_px), default=1)
+            lines.append(current[:fits])
+            current = current[fits:]
     return [*lines, current] if current else lines

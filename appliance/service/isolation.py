@@ -90,7 +90,7 @@ class Isolated(Generic[T]):
             pickled, sizes = self._connection.recv()
         except (EOFError, OSError):
             self._replace_dead_process(self._limits[0])
-        result = pickle.loads(pickled, buffers=_read_arrays(self._memory, sizes))
+        result = pickle.loads(pickled, buffers=_read_arrays(self._memory, sizes))  # noqa: S301  from our own child
         if isinstance(result, OsteonError):
             raise result
         return result

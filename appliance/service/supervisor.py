@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import Self
 
 from appliance.domain.roles import ROLES
 
@@ -41,7 +42,7 @@ class Supervisor:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._restart_at: dict[str, float] = {}
 
-    def __enter__(self) -> Supervisor:
+    def __enter__(self) -> Self:
         for role in ROLES:
             self._start(role)
         return self

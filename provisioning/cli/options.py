@@ -16,7 +16,7 @@ from appliance.service.command import existing_config
 EXISTING = click.Path(exists=True, path_type=Path)
 """Type of an argument that names a file or folder, which must exist."""
 
-out = Console() if sys.stdout.isatty() else Console(width=int(os.environ.get("COLUMNS", 240)))
+out = Console() if sys.stdout.isatty() else Console(width=int(os.environ.get("COLUMNS", "240")))
 """Console of the command's output; wide in a pipe, so that one finding stays one line for `grep`."""
 
 

@@ -105,7 +105,11 @@ def statement() -> str:
     sop_classes = {title: UID(ds.SOPClassUID) for title, ds, _ in first}
     provided = (UID(Verification), *KEPT)
     used = (*dict.fromkeys(sop_classes.values()), *map(UID, SERVICES_USED))
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment = Environment(
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  the document is Markdown
+    )
     return environment.from_string(TEMPLATE.read_text()).render(
         overview=_rows(
             [

@@ -10,13 +10,12 @@ import base64
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from appliance.clock import now
 from appliance.analysis.geometry import iou
 from appliance.config import Configuration
 from appliance.domain.finding import Answer, Box, Finding, percent
@@ -174,7 +174,7 @@ def write_report(
     page = templates.get_template("evaluation.html").render(
         pack=pack,
         source=source,
-        day=date.today().isoformat(),
+        day=now().date().isoformat(),
         radiographs=evaluation.radiographs,
         refused=evaluation.refused,
         rows=[_figures(name, cases) for name, cases in (groups | unflagged).items() if cases],
@@ -277,7 +277,7 @@ def _reliability_diagram(cases: Sequence[Case]) -> bytes:
 
 
 def _figure(draw: Callable[[Any], None]) -> bytes:
-    with matplotlib.rc_context({"font.family": "DejaVu Sans", "font.size": 9}):
+    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9}):
         figure = Figure(figsize=(5, 4.4), layout="constrained")
         draw(figure.subplots())
         buffer = io.BytesIO()

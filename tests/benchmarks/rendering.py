@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from time import process_time
 from typing import Any
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 import highdicom
-import matplotlib
+import matplotlib as mpl
 import numpy as np
 from highdicom.sc import SCImage
 from PIL import Image
@@ -51,13 +52,17 @@ def main() -> None:
     }
     print(f"{'':<46} {'drawn':>8} {'encoded':>8} {'both ms':>8} {'MB':>6}")
     for name, look in looks.items():
-        drawn, pixels = _timed(lambda look=look: overlay(film, given, [heat], look))
-        made, content = _timed(lambda look=look, p=pixels: part10_bytes(secondary_capture(ds, given, p, look)))
+        drawn, pixels = _timed(partial(overlay, film, given, [heat], look))
+        made, content = _timed(partial(_rendered_bytes, ds, given, pixels, look))
         print(f"{name:<46} {drawn:8.1f} {made:8.1f} {drawn + made:8.1f} {len(content) / 1e6:6.1f}")
     print(f"{'thumbnail for the summary':<46} {_timed(lambda: thumbnail(film, given, [heat], 512))[0]:8.1f}")
     rgb = overlay(film, given, [heat])
     print(f"{'heat alone: matplotlib colours, Pillow blends':<46} {_timed(lambda: _peer_overlay(film, heat))[0]:8.1f}")
     print(f"{'object alone: highdicom SCImage':<46} {'':>8} {_timed(lambda: _peer_object(ds, rgb))[0]:8.1f}")
+
+
+def _rendered_bytes(ds: Dataset, given: Result, pixels: Any, look: Picture) -> bytes:
+    return part10_bytes(secondary_capture(ds, given, pixels, look))
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -86,7 +91,7 @@ def _peer_overlay(film: np.ndarray[Any, Any], heat: Heat) -> np.ndarray[Any, Any
     """As the examples of Grad-CAM packages do it: enlarge, colour by a map, blend with a weight."""
     x0, y0, x1, y1 = (int(v) for v in heat.extent)
     large = np.asarray(Image.fromarray(heat.cells).resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR))
-    coloured = (matplotlib.colormaps["jet"](large)[..., :3] * 255).astype(np.uint8)
+    coloured = (mpl.colormaps["jet"](large)[..., :3] * 255).astype(np.uint8)
     image = Image.fromarray(film).convert("RGB")
     part = image.crop((x0, y0, x1, y1))
     image.paste(Image.blend(part, Image.fromarray(coloured), OPACITY), (x0, y0))

@@ -43,8 +43,8 @@ def main() -> None:
                     spent[stage].append(ms)
     reader.close()
     print(f"{pipeline.provenance.compute}, pack {pipeline.provenance.pack_name}, n = {ROUNDS * len(films)}")
-    for stage, ms in spent.items():
-        print(f"{stage:<12} median {statistics.median(ms):7.1f} ms   worst {max(ms):7.1f} ms")
+    for stage, all_ms in spent.items():
+        print(f"{stage:<12} median {statistics.median(all_ms):7.1f} ms   worst {max(all_ms):7.1f} ms")
 
 
 def _one(film: bytes, reader: Reader) -> dict[str, float]:

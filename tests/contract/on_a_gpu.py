@@ -76,6 +76,7 @@ def test_a_batch_goes_up_once_and_stays(gpu: Gpu) -> None:
     assert on_gpu([films[2], films[0], films[0]]) == [there[2], there[0], there[0]]
     assert gpu.waits == waits + 1
     for film, array in zip(films, there, strict=True):
+        assert not isinstance(array, np.ndarray)
         assert array.__cuda_array_interface__["data"][0] % 256 == 0
         np.testing.assert_array_equal(np.asarray(array)[..., 0], film)
     other = np.full((40, 90), 7, np.uint16)  # takes the place of all

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     config = Configuration(state_dir=tmp_path_factory.mktemp("state"), analyse=analyse)
     packs = packs_of(config)
     # where tests.support.driver stands in for a GPU, there is none for DALI
-    device = "cpu" if load_tensorrt().__version__ == "0" else "gpu"
+    device: Literal["cpu", "gpu"] = "cpu" if load_tensorrt().__version__ == "0" else "gpu"
     hardware = on_gpu(config, packs, device, fatbin_of_today(tmp_path_factory.mktemp("fatbin")))
     on_the_gpu = Workbench(pipeline=pipeline_on(hardware, config, packs, GPU), compute=GPU, draw=hardware.draw)
     return assemble_workbench(config), on_the_gpu

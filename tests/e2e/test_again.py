@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def test_correction_taken_back_stays_superseded_when_it_is_retried(tmp_path: Pat
         site.start("receive", "analyse")
         for number, file in enumerate((right, wrong, right), 1):
             storescu(peer, site.port, file)
-            wait_until(lambda number=number: len(records(site)) == number, f"{number} results")
+            wait_until(partial(lambda n: len(records(site)) == n, number), f"{number} results")
         digests = [row.source_digest for row in result_rows(site)]
         assert digests[0] == digests[2] != digests[1]
         command = [sys.executable, "-m", "provisioning.cli", "queue"]

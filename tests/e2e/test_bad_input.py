@@ -7,6 +7,7 @@ import urllib.request
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.uid import UID, CTImageStorage
 from pynetdicom import AE
 
 from appliance.domain.received import Received
@@ -18,8 +19,6 @@ from tests.support.peers import Peer
 from tests.support.send import storescu
 from tests.support.site import Site
 from tests.support.waiting import PATIENCE_S
-
-CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
 def osteon(site: Site, *arguments: str) -> str:
@@ -34,18 +33,18 @@ def test_bad_input_is_recorded_with_its_reason_and_the_good_one_is_analysed(tmp_
     instance_from_phantom(phantom("ankle", 60, True)).save_as(good, enforce_file_format=True)
 
     no_pixels = dcmread(good)
-    no_pixels.SOPInstanceUID = no_pixels.file_meta.MediaStorageSOPInstanceUID = "2.25.1"
+    no_pixels.SOPInstanceUID = no_pixels.file_meta.MediaStorageSOPInstanceUID = UID("2.25.1")
     del no_pixels.PixelData
     no_pixels.save_as(tmp_path / "no_pixels.dcm")
 
     cut = dcmread(good)
-    cut.SOPInstanceUID = cut.file_meta.MediaStorageSOPInstanceUID = "2.25.2"
+    cut.SOPInstanceUID = cut.file_meta.MediaStorageSOPInstanceUID = UID("2.25.2")
     cut.PixelData = cut.PixelData[:1000]
     cut.save_as(tmp_path / "cut.dcm")
 
     ct = dcmread(good)
-    ct.SOPInstanceUID = ct.file_meta.MediaStorageSOPInstanceUID = "2.25.3"
-    ct.SOPClassUID = ct.file_meta.MediaStorageSOPClassUID = CT
+    ct.SOPInstanceUID = ct.file_meta.MediaStorageSOPInstanceUID = UID("2.25.3")
+    ct.SOPClassUID = ct.file_meta.MediaStorageSOPClassUID = CTImageStorage
     ct.Modality = "CT"
     ct.save_as(tmp_path / "ct.dcm")
 
@@ -92,7 +91,7 @@ def _keep_garbage(site: Site) -> None:
 def test_store_with_a_path_as_sop_instance_uid_is_refused(tmp_path: Path) -> None:
     """A hostile peer: no file is named by the Affected SOP Instance UID before it is checked."""
     ds = instance_from_phantom(phantom("ankle", 61, False))
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "../../evil"
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID("../../evil")
     with Site(tmp_path) as site:
         site.start("receive")
         ae = AE("EVIL")

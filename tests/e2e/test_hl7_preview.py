@@ -16,7 +16,7 @@ from tests.support.hl7_rules import Message, violations
 def site(tmp_path: Path) -> Path:
     path = tmp_path / "osteon.toml"
     path.write_text(
-        f'''state_dir = "{tmp_path / "state"}"
+        f"""state_dir = "{tmp_path / "state"}"
 analyse.pack = "phantom"
 [[destinations]]
 kind = "hl7"
@@ -26,7 +26,7 @@ port = 2575
 flag = "orm"
 [destinations.map]
 "PV1-2" = "E"
-'''
+"""
     )
     return path
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pydicom import dcmread
 
@@ -25,7 +26,7 @@ def test_radiographs_from_storescu_reach_pacs_ris_and_fhir_server(
     pacs.mkdir()
     (port,) = free_ports(1)
     ris, fhir = node_peer("mllp_receiver.js"), node_peer("fhir_server.js")
-    destinations = [
+    destinations: list[dict[str, Any]] = [
         {
             "kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": port, "called_ae_title": "PACS",
             "objects": ["sc", "pr", "summary", "sr", "ko"],

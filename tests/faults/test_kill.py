@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -35,7 +36,7 @@ def hospital(tmp_path: Path) -> Iterator[Hospital]:
 
 @pytest.fixture
 def site(tmp_path: Path, hospital: Hospital) -> Iterator[Site]:
-    destinations = [
+    destinations: list[dict[str, Any]] = [
         {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": hospital.pacs_port, "called_ae_title": "PACS"},
         {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": hospital.ris_port},
         {"kind": "fhir", "name": "fhir", "base_url": hospital.fhir_url},
@@ -122,7 +123,7 @@ def test_status_killed_stops_no_other_role(site: Site, hospital: Hospital, radio
 
 def test_pacs_that_is_away_delays_no_delivery_to_the_ris(tmp_path: Path, radiographs: list[Path], peer: Peer) -> None:
     hospital = Hospital(tmp_path / "hospital")
-    destinations = [
+    destinations: list[dict[str, Any]] = [
         {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": 1, "called_ae_title": "PACS", "timeout_s": 2},
         {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": hospital.ris_port},
     ]

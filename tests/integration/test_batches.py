@@ -8,6 +8,7 @@ from concurrent.futures import wait
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def pipeline_of_many_regions(pipeline: Pipeline, request: pytest.FixtureRequest)
     if request.param is None:
         return pipeline
     spec = replace(pack_of(CONFIG).localiser, score_threshold=request.param)
-    classifiers = {site: c for site, c in pipeline.classifiers.items() if site is not Site.SPINE}
+    classifiers: dict[Site, Any] = {site: c for site, c in pipeline.classifiers.items() if site is not Site.SPINE}
     return replace(pipeline, localiser=Localiser(pipeline.localiser._runner, spec), classifiers=classifiers)
 
 

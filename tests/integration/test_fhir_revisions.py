@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select, update
 
-from appliance.config import Configuration, Study
+from appliance.config import Configuration
 from appliance.dicom.objects.codes import REJECTED_FOR_QUALITY
-from appliance.domain.job import Event
+from appliance.domain.job import Event, Settling
 from appliance.domain.reason import ReasonCode
 from appliance.ports import Artefact
 from appliance.reporting.fhir.bundle import FhirDestination
@@ -86,7 +86,7 @@ def test_what_a_revision_finds_no_more_is_entered_in_error(
     answered(engine, result(view(1), finding()))
     assert reporter.step(), "a revision that is never sent"
     with engine.begin() as c:
-        reject_radiographs(c, ["1.2.3.9.2"], "ROOM1 rejects it", Study(settle_s=0))
+        reject_radiographs(c, ["1.2.3.9.2"], "ROOM1 rejects it", Settling())
     assert reporter.step()
     delivered(engine, spool, server.port)
     assert told(server.port) == {"preliminary": 1, "entered-in-error": 3}
@@ -171,7 +171,7 @@ def test_a_withdrawal_of_what_two_reports_told_takes_each_back_once(
     delivered(engine, spool, server.port)
     assert told(server.port) == {"preliminary": 2, "entered-in-error": 1}
     with engine.begin() as c:
-        reject_radiographs(c, ["1.2.3.9.1", "1.2.3.9.2"], "ROOM1 rejects them", Study(settle_s=0))
+        reject_radiographs(c, ["1.2.3.9.1", "1.2.3.9.2"], "ROOM1 rejects them", Settling())
     withdrawn(engine, tmp_path)
     delivered(engine, spool, server.port)
     assert told(server.port) == {"entered-in-error": 3}

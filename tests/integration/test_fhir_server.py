@@ -14,6 +14,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from appliance.config import ClientTls
+from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.study import StudyResult
 from appliance.errors import Away, OsteonError, Rejected, Transient
 from appliance.network import client_context
@@ -31,12 +32,14 @@ START = Callable[..., NodePeer]
 
 
 def bundle(given: StudyResult = STUDY, source: Dataset = SOURCE, **settings: Any) -> Artefact:
-    return Artefact(kind="fhir", identifier="bundle", content=transaction(given, source, profile(**settings)))
+    return Artefact(
+        kind=ArtefactKind.FHIR, identifier="bundle", content=transaction(given, source, profile(**settings))
+    )
 
 
 def taken_back(given: StudyResult = STUDY, **settings: Any) -> Artefact:
     content = withdrawal(given, SOURCE, profile(**settings), "wrong patient")
-    return Artefact(kind="fhir", identifier="withdrawal", content=content)
+    return Artefact(kind=ArtefactKind.FHIR, identifier="withdrawal", content=content)
 
 
 def fhir(
@@ -145,7 +148,7 @@ def test_a_number_without_a_system_is_not_another_hospitals(node_peer: START) ->
 
 def test_patient_and_study_can_be_referred_to_instead(node_peer: START) -> None:
     server = node_peer("fhir_server.js")
-    settings = {"patient": "reference", "imaging_study": "reference"}
+    settings: dict[str, Any] = {"patient": "reference", "imaging_study": "reference"}
     error = raised(fhir(server.port), [bundle(**settings)])
     assert isinstance(error, Rejected) and error.code == "fhir_refused" and "412" in str(error)
     fhir(server.port).send([bundle()])
@@ -200,7 +203,7 @@ def test_an_invalid_bundle_is_refused_by_the_server(node_peer: START) -> None:
     spoiled = json.loads(bundle().content)
     del next(e for e in spoiled["entry"] if e["resource"]["resourceType"] == "DiagnosticReport")["resource"]["code"]
     server = node_peer("fhir_server.js")
-    artefact = Artefact(kind="fhir", identifier="spoiled", content=json.dumps(spoiled).encode())
+    artefact = Artefact(kind=ArtefactKind.FHIR, identifier="spoiled", content=json.dumps(spoiled).encode())
     assert type(raised(fhir(server.port), [artefact])) is Rejected
 
 

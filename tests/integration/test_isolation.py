@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from appliance.domain.reason import ReasonCode
 from appliance.errors import OsteonError, Rejected, Transient
 from appliance.service.isolation import Isolated
 from tests.support.waiting import wait_until
@@ -30,7 +31,7 @@ def behave(how: str) -> str:
         case "bomb":
             bytearray(2**40)
         case "reject":
-            raise Rejected("broken_pixels", "cut")
+            raise Rejected(ReasonCode.BROKEN_PIXELS, "cut")
         case "bug":
             raise KeyError("Doe^Jane")
         case "killed":
@@ -86,7 +87,7 @@ def test_arrays_are_returned_whole_and_removed_from_memory() -> None:
         for count, first in ((3_000_000, 7), (10, 1), (0, 0), (1_000_001, 3)):
             whole, beside, small = made(count, first)
             np.testing.assert_array_equal(whole, numbers(count, first)[0])
-            assert (whole.dtype, beside, small.tolist()) == (np.uint16, "beside", [[0.5]])
+            assert (whole.dtype, beside, small.tolist()) == (np.dtype(np.uint16), "beside", [[0.5]])
             assert os.fstat(made._memory).st_size == 0  # nothing of a radiograph stays there
     finally:
         made.close()

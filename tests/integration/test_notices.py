@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from appliance.config import Configuration
 from appliance.domain.notice import Notice, Subject
+from appliance.domain.reason import ReasonCode
 from appliance.status.app import create_app
 from appliance.storage.database import open_database, readers
 from appliance.storage.notices import MOST, Notebook
@@ -19,7 +20,7 @@ from tests.integration.test_status import PACK
 
 NOTICE = Notice(
     subject=Subject.ASSOCIATION,
-    code="called_ae_title",
+    code=ReasonCode.CALLED_AE_TITLE,
     reason="it called 'X' and we are 'OSTEON': correct it there",
     calling_ae_title="ROOM1",
     called_ae_title="X",
@@ -100,7 +101,7 @@ def test_notices_refused_by_a_locked_database_are_written_later(engine: Engine) 
 
 def test_notices_of_many_threads_are_all_counted(engine: Engine) -> None:
     notebook = Notebook()
-    threads = [threading.Thread(target=lambda: [notebook.note(NOTICE) for _ in range(500)]) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: list(map(notebook.note, [NOTICE] * 500))) for _ in range(4)]
     for thread in threads:
         thread.start()
     notebook.write(engine)
@@ -113,7 +114,9 @@ def test_notices_of_many_threads_are_all_counted(engine: Engine) -> None:
 def test_page_lists_refusals_with_their_reasons(engine: Engine, tmp_path: Path) -> None:
     notebook = Notebook()
     notebook.note(replace(NOTICE, calling_ae_title="<script>"))
-    notebook.note(replace(NOTICE, subject=Subject.INSTANCE, code="not_a_radiograph", reason="CT Image Storage: no"))
+    notebook.note(
+        replace(NOTICE, subject=Subject.INSTANCE, code=ReasonCode.NOT_A_RADIOGRAPH, reason="CT Image Storage: no")
+    )
     stranger = replace(NOTICE, subject=Subject.STRANGER, calling_ae_title="", address="198.51.100.9")
     notebook.note(stranger)
     notebook.write(engine)

@@ -160,7 +160,12 @@ def test_a_gate_that_is_shut_on_the_way_ends_the_journey(free_port: int, tmp_pat
     with Outbox(tmp_path, profile(free_port)) as outbox:
         ae = AE("PACS")
         ae.add_supported_context(SecondaryCaptureImageStorage)
-        handlers = [(evt.EVT_C_STORE, lambda _: outbox.gate.shut("*", "now") or 0)]
+
+        def shut_and_accept(_: evt.Event) -> int:
+            outbox.gate.shut("*", "now")
+            return 0
+
+        handlers = [(evt.EVT_C_STORE, shut_and_accept)]
         server = ae.start_server(("127.0.0.1", free_port), block=False, evt_handlers=handlers)
         for number in range(3):
             outbox.answer(film(number), ("pacs", picture(film(number))))
@@ -204,7 +209,7 @@ def test_what_the_pacs_lost_again_is_not_delivered(peer: Peer, tmp_path: Path) -
 
 
 @pytest.fixture
-def receive(tmp_path: Path) -> ReceiveRole:
+def receive(tmp_path: Path) -> Iterator[ReceiveRole]:
     """Our listener, for reports that come on associations of their own."""
     (port,) = free_ports(1)
     config = Configuration.model_validate({"state_dir": tmp_path, "receive": {"port": port, "reserve_mb": 0}})
@@ -401,7 +406,7 @@ def test_what_is_dropped_on_the_wire_is_known_to_be_there_and_costs_the_others_n
                     outbox.queue.drop(1, "a person said so")
                 yield number, outcome
 
-        outlet.deliver = dropped_meanwhile  # type: ignore[method-assign]
+        outlet.deliver = dropped_meanwhile  # type: ignore[method-assign, assignment]
         with scripted_scp(free_port, [0, 0], SC) as calls:
             assert outbox.carry()
         assert calls == uids(*films)

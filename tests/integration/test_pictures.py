@@ -17,6 +17,7 @@ from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.objects.study_summary import study_summary
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.scu.pacs import Pacs
+from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.finding import Box
 from appliance.picture.overlay import overlay, thumbnail
 from appliance.ports import Artefact, Heat
@@ -48,7 +49,10 @@ def drawn() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def artefacts() -> list[Artefact]:
-    return [Artefact(kind="sc", identifier=str(ds.SOPInstanceUID), content=part10_bytes(ds)) for ds, _ in _objects()]
+    return [
+        Artefact(kind=ArtefactKind.SECONDARY_CAPTURE, identifier=str(ds.SOPInstanceUID), content=part10_bytes(ds))
+        for ds, _ in _objects()
+    ]
 
 
 def _objects() -> list[tuple[pydicom.Dataset, np.ndarray]]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from appliance.config import ClientTls
+from appliance.domain.artefact_kind import ArtefactKind
 from appliance.errors import Away, OsteonError, Rejected, Transient
 from appliance.network import client_context
 from appliance.ports import Artefact
@@ -33,13 +34,13 @@ START = Callable[..., NodePeer]
 
 def oru(**settings: Any) -> Artefact:
     content = oru_r01(STUDY, SOURCE, hl7(**settings))
-    return Artefact(kind="oru", identifier=control_id(STUDY), content=content)
+    return Artefact(kind=ArtefactKind.ORU, identifier=control_id(STUDY), content=content)
 
 
 def update() -> Artefact:
     """A second message, with a control id of its own."""
     content = priority_update(STUDY, SOURCE, hl7(flag="orm"))
-    return Artefact(kind="order", identifier=control_id(STUDY, "order"), content=content)
+    return Artefact(kind=ArtefactKind.ORDER, identifier=control_id(STUDY, "order"), content=content)
 
 
 def ris(port: int, timeout_s: float = 60, tls: ssl.SSLContext | None = None) -> MllpDestination:
@@ -78,7 +79,7 @@ def test_another_parser_reads_every_profile(version: str, character_set: str, no
         priority_withdrawal(STUDY, SOURCE, profile),
     ]
     for content in messages:
-        ris(receiver.port).send([Artefact(kind="oru", identifier="-", content=content)])
+        ris(receiver.port).send([Artefact(kind=ArtefactKind.ORU, identifier="-", content=content)])
         got = receiver.received()
         assert got["unchanged"] and got["declared"] == character_set
         assert [name for name in got["segments"] if name] == [

@@ -216,7 +216,7 @@ def test_metrics_tell_the_intake(client: FlaskClient, engine: Engine) -> None:
     notebook = Notebook()
     away = Notice(
         subject=Subject.ASSOCIATION,
-        code="called_ae_title",
+        code=ReasonCode.CALLED_AE_TITLE,
         reason="it called 'X'",
         calling_ae_title="ROOM1",
         called_ae_title="X",
@@ -224,8 +224,8 @@ def test_metrics_tell_the_intake(client: FlaskClient, engine: Engine) -> None:
     )
     for notice in (away, away, replace(away, calling_ae_title="ROOM2")):
         notebook.note(notice)
-    notebook.note(replace(away, subject=Subject.STRANGER, code="address_not_listed", calling_ae_title=""))
-    notebook.note(replace(away, subject=Subject.INSTANCE, code="not_a_radiograph"))
+    notebook.note(replace(away, subject=Subject.STRANGER, code=ReasonCode.ADDRESS_NOT_LISTED, calling_ae_title=""))
+    notebook.note(replace(away, subject=Subject.INSTANCE, code=ReasonCode.NOT_A_RADIOGRAPH))
     notebook.write(engine)
     client.get("/metrics")
     metrics = client.get("/metrics").text

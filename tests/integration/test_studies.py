@@ -1,12 +1,13 @@
 """Reports of studies: when they are due, their radiographs, and their revisions."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from sqlalchemy import Engine, select, update
 
 from appliance.clock import now
@@ -42,7 +43,7 @@ DESTINATIONS = (
 class HeaderReader:
     """Reads headers in this process instead of a child."""
 
-    def source(self, load, calling_ae_title=""):  # type: ignore[no-untyped-def]
+    def source(self, load: Callable[[], bytes], calling_ae_title: str = "") -> Dataset:
         return examine(load, calling_ae_title, Analyse()).source
 
 
@@ -67,7 +68,7 @@ def reporter(engine: Engine, spool: FileSpool) -> Reporter:
 def view(number: int, patient: str = "P-1", study: str = "1.2.3.9") -> Dataset:
     """A small radiograph of one study."""
     ds = instance_from_phantom(phantom("wrist", 4, True))
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.9.{number}"
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.3.9.{number}")
     ds.StudyInstanceUID, ds.PatientID = study, patient
     pixels = ds.pixel_array[:32, :32]
     ds.Rows, ds.Columns, ds.PixelData = *pixels.shape, pixels.tobytes()

@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     yield begin
     for receiving in started:
-        wait_until(lambda receiving=receiving: receiving.is_quiet, "threads and slots to be released")
+        wait_until(partial(getattr, receiving, "is_quiet"), "threads and slots to be released")
         store_a_radiograph(receiving, "1.2.9999")
         receiving.close()
 

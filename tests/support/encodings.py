@@ -71,7 +71,7 @@ def _encode_htj2k(source: Path, target: Path, syntax: UID) -> None:
     """No free tool writes DICOM in HTJ2K: the stream of OpenJPH, wrapped."""
     ds = pydicom.dcmread(source)
     stream = imagecodecs.htj2k_encode(ds.pixel_array, reversible=True)
-    ds.PixelData = encapsulate([stream])
+    ds.PixelData = encapsulate([bytes(stream)])
     ds["PixelData"].is_undefined_length = True
     ds.file_meta.TransferSyntaxUID = syntax
     ds.save_as(target)

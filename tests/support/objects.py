@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -43,7 +44,7 @@ Said = set[str]
 def answered(source: Dataset) -> Result:
     """One region of each answer, on the side that the source names."""
     pelvis = source.get("BodyPartExamined") == "PELVIS"
-    where = {
+    where: dict[str, Any] = {
         "site": Site.PELVIS if pelvis else Site.WRIST,
         "laterality": Laterality.UNKNOWN if pelvis else next(sides(source), Laterality.UNKNOWN),
     }

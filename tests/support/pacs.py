@@ -43,7 +43,7 @@ def kept(folder: Path) -> dict[str, Path]:
 
 
 @contextmanager
-def scripted_scp(port: int, statuses: list[int], sop_classes: list[str]) -> Iterator[list[str]]:
+def scripted_scp(port: int, statuses: list[int], sop_classes: Sequence[str]) -> Iterator[list[str]]:
     """An SCP that answers with `statuses` in turn, which DCMTK's cannot; what it was sent."""
     calls: list[str] = []
 

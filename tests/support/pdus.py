@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Sequence
+from typing import Self
 
 from tests.support.waiting import PATIENCE_S
 
@@ -110,7 +111,7 @@ class Wire:
     def __init__(self, port: int, patience_s: float = PATIENCE_S) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), patience_s)
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

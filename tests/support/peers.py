@@ -42,10 +42,10 @@ def find(name: str) -> str:
         path = str(PEERS / name) if installed else None
     if name == "nvcc":
         path = nvcc()
-    if path is not None:
-        return path
-    how = "pip install nvidia-cuda-nvcc" if name == "nvcc" else "run tests/peers/install.sh"
-    missing(f"the peer {name} is not installed; {how}")
+    if path is None:
+        how = "pip install nvidia-cuda-nvcc" if name == "nvcc" else "run tests/peers/install.sh"
+        missing(f"the peer {name} is not installed; {how}")
+    return path
 
 
 def missing(reason: str) -> NoReturn:

@@ -46,7 +46,7 @@ class Receiving:
         self.receiver = Receiver(
             Receive(**{"port": 0, "reserve_mb": 0} | config),
             self.spool,
-            record_instance=lambda received: self.record_instance(received),
+            record_instance=lambda received: self.record_instance(received),  # noqa: PLW0108  a test may replace `keep`
             is_own_object=lambda uid: uid in self.own_objects or is_own_artefact(self.engine, uid),
             note=self.notices.append,
             record_commitment=self._record_commitment,

@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 
 from appliance.domain.finding import Box, Finding, NotAnalysed, UnreadRegion
 from appliance.domain.identifiers import Laterality, Site
+from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor, Provenance, Result
 from appliance.domain.study import StudyResult
 
@@ -71,5 +72,5 @@ def unanalysed(source: Dataset) -> Result:
         study_instance_uid=str(source.StudyInstanceUID),
         created_at=datetime(2026, 1, 2, 10, 15, 30, tzinfo=UTC),
         provenance=PROVENANCE,
-        not_analysed=NotAnalysed(code="unsupported_site", reason="this pack has no engine for ribs"),
+        not_analysed=NotAnalysed(code=ReasonCode.NO_ENGINE, reason="this pack has no engine for ribs"),
     )

@@ -100,7 +100,7 @@ def test_capture_has_the_pixel_spacing_of_its_source(
     made = dataset_from_bytes(file.read_bytes())
     keywords = ("PixelSpacing", "PixelSpacingCalibrationType", "NominalScannedPixelSpacing")
     assert {k: made[k].value for k in keywords if k in made} == expected
-    said = subprocess.run([peer("dciodvfy"), file], capture_output=True, text=True, errors="replace")
+    said = subprocess.run([peer("dciodvfy"), file], check=False, capture_output=True, text=True, errors="replace")
     assert "Spacing" not in said.stdout + said.stderr
 
 
@@ -114,7 +114,7 @@ def test_object_passes_dciodvfy(
 ) -> None:
     file = tmp_path / "answer.dcm"
     file.write_bytes(part10_bytes(MAKERS[kind](source, RESULTS[outcome](source))))
-    judged = subprocess.run([peer("dciodvfy"), file], capture_output=True, text=True, errors="replace")
+    judged = subprocess.run([peer("dciodvfy"), file], check=False, capture_output=True, text=True, errors="replace")
     said = judged.stdout + judged.stderr
     assert "SCImage" in said or "Comprehensive3DSR" in said, said
     assert [line for line in said.splitlines() if line.startswith("Error")] == []
@@ -239,7 +239,7 @@ def test_dsrdump_reads_each_finding_of_a_structured_report(peer: Peer, tmp_path:
 
 def test_dsrdump_reads_the_reason_of_a_radiograph_not_analysed(peer: Peer, tmp_path: Path) -> None:
     said = dumped(peer, tmp_path, unanalysed(VARIANTS["cr"]), VARIANTS["cr"])
-    assert "Not analysed: this pack has no engine for ribs [unsupported_site]" in said
+    assert "Not analysed: this pack has no engine for ribs [no_engine]" in said
     assert "Measurement Group" not in said and "CR image" in said
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,9 +86,9 @@ def with_overlay_bit() -> Dataset:
 
 
 LINEAR = {"WindowCenter": 2000, "WindowWidth": 3000}
-NO_WINDOW = {"WindowCenter": None, "WindowWidth": None}
+NO_WINDOW: dict[str, Any] = {"WindowCenter": None, "WindowWidth": None}
 SIGNED = (bone().astype(np.int32) - 2048).astype(np.int16)
-SHUTTER = {"RECTANGULAR": {"ShutterLeftVerticalEdge": 9, "ShutterRightVerticalEdge": 56,
+SHUTTER: dict[str, dict[str, Any]] = {"RECTANGULAR": {"ShutterLeftVerticalEdge": 9, "ShutterRightVerticalEdge": 56,
                            "ShutterUpperHorizontalEdge": 5, "ShutterLowerHorizontalEdge": 44},
            "CIRCULAR": {"CenterOfCircularShutter": [24, 32], "RadiusOfCircularShutter": 22},
            "POLYGONAL": {"VerticesOfThePolygonalShutter": [3, 32, 24, 62, 46, 32, 24, 3]}}  # fmt: skip

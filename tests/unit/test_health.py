@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from appliance.domain.job import State
 from appliance.domain.roles import ROLES
 from appliance.gpu import GpuFigures
 from appliance.status.facts import Backlog, Certificate, Facts, RoleState, RoleStatus
@@ -26,7 +27,7 @@ AT = datetime(2026, 1, 2, 10, 15, tzinfo=UTC)
 FINE = Facts(
     at=AT,
     roles=tuple(RoleStatus(role=r, state=RoleState.ALIVE, since=AT - timedelta(hours=1), detail="") for r in ROLES),
-    destinations=(Backlog(name="pacs", counts={"done": 3}),),
+    destinations=(Backlog(name="pacs", counts={State.DONE: 3}),),
     disk_free_bytes=2_000_000_000,
     disk_reserve_bytes=500_000_000,
 )
@@ -41,7 +42,11 @@ def names(found: tuple[Condition, ...]) -> list[str]:
 
 
 def waiting(name: str, seconds: float, **counts: int) -> Backlog:
-    return Backlog(name=name, counts=counts or {"queued": 1}, oldest=AT - timedelta(seconds=seconds))
+    return Backlog(
+        name=name,
+        counts={State(k): n for k, n in counts.items()} or {State.QUEUED: 1},
+        oldest=AT - timedelta(seconds=seconds),
+    )
 
 
 def test_all_is_well() -> None:
@@ -131,13 +136,13 @@ def test_a_queue_that_grows_is_said_before_it_is_late() -> None:
 
 
 def test_a_report_that_could_not_be_made_is_said() -> None:
-    facts = replace(FINE, studies=Backlog(name="studies", counts={"parked": 1}))
+    facts = replace(FINE, studies=Backlog(name="studies", counts={State.PARKED: 1}))
     (found,) = problems(conditions(facts))
     assert "1 report parked: `osteon queue show study:ID`" in found.sentence
 
 
 def test_what_is_parked_is_said_even_while_its_role_is_away() -> None:
-    facts = replace(FINE, destinations=(Backlog(name="ris", counts={"parked": 2}),))
+    facts = replace(FINE, destinations=(Backlog(name="ris", counts={State.PARKED: 2}),))
     found = problems(conditions(with_role(facts, "deliver", RoleState.MISSING)))
     assert names(found) == ["role.deliver", "destination.ris"]
     assert "2 answers parked: `osteon queue show delivery:ID`" in found[1].sentence
@@ -150,7 +155,7 @@ def test_what_a_condition_depends_on_exists() -> None:
 
 
 def test_parked_and_done_jobs_do_not_wait() -> None:
-    backlog = Backlog(name="x", counts={"queued": 2, "leased": 1, "parked": 4, "done": 8})
+    backlog = Backlog(name="x", counts={State.QUEUED: 2, State.LEASED: 1, State.PARKED: 4, State.DONE: 8})
     assert (backlog.waiting, backlog.parked, backlog.age_s(AT)) == (3, 4, 0.0)
 
 

@@ -95,7 +95,7 @@ def test_each_region_of_each_radiograph_is_a_group() -> None:
         ("ANSWER", "1.3"): "272519000^Absent^SCT",
         ("NOT-ANALYSED", "1.4"): "region located but not analysed: hand",
         ("RADIOGRAPH", "2"): f"{source.SOPInstanceUID}.1",
-        ("NOT-ANALYSED", "2"): "this pack has no engine for ribs [unsupported_site]",
+        ("NOT-ANALYSED", "2"): "this pack has no engine for ribs [no_engine]",
         ("IMPRESSION", "0.1"): f"{SECOND_READER}; fracture suspected; radiographs are numbered in order of analysis",
         ("IMPRESSION", "0.2"): "radiograph 1: left wrist: fracture suspected, probability 87%",
         ("IMPRESSION", "0.7"): "a cast was seen",
@@ -178,7 +178,7 @@ def test_times_are_in_the_zone_of_the_source() -> None:
 
 def test_the_reason_for_no_answer_is_given_and_nothing_is_coded() -> None:
     text = message(VARIANTS["dx"], unanalysed(VARIANTS["dx"])).text
-    assert "this pack has no engine for ribs [unsupported_site]" in text
+    assert "this pack has no engine for ribs [no_engine]" in text
     assert "ANSWER^" not in text and "PROBABILITY^" not in text
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from appliance.config import Picture
 from appliance.domain.finding import Box, NotAnalysed
+from appliance.domain.reason import ReasonCode
 from appliance.domain.result import SECOND_READER
 from appliance.picture.band import band, text_px, width_for_text
 from appliance.picture.overlay import overlay, thumbnail
@@ -24,6 +25,12 @@ BOX = Box(x0=40, y0=60, x1=140, y1=180)
 
 def grey(height: int = 240, width: int = 200) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (height, width), np.uint8)
+
+
+def sampled(drawn: Heat, image: np.ndarray) -> np.ndarray:
+    """Return the heat at every pixel of `image`."""
+    height, width = image.shape
+    return sample(drawn.cells, height, width, drawn.extent)
 
 
 def heat(box: Box = BOX) -> Heat:
@@ -53,7 +60,7 @@ def test_outside_the_box_every_pixel_of_the_radiograph_stays() -> None:
 def test_heat_is_what_the_reference_blends_over_the_whole_image() -> None:
     image, mapped = grey(), heat()
     shown = picture(image, overlay(image, result(SOURCE, finding(box=BOX)), [mapped]))
-    expected = blend(image, sample(mapped.cells, *image.shape, mapped.extent))
+    expected = blend(image, sampled(mapped, image))
     difference = np.abs(shown[inner(BOX)].astype(int) - expected[inner(BOX)])
     assert difference.max() <= 1
 
@@ -64,7 +71,7 @@ def test_where_two_heat_maps_meet_the_hotter_one_shows() -> None:
     heats = [heat(), Heat(cells=np.full((3, 3), 0.85, np.float32), extent=other.as_tuple(), within=other.as_tuple())]
     findings = [finding(0.9, box=BOX), finding(0.8, box=other)]
     shown = picture(image, overlay(image, result(SOURCE, *findings), heats))
-    fields = [sample(h.cells, *image.shape, h.extent) for h in heats]
+    fields = [sampled(h, image) for h in heats]
     expected = blend(image, np.maximum(*fields))
     overlap = (slice(130, 170), slice(110, 130))
     assert np.abs(shown[overlap].astype(int) - expected[overlap]).max() <= 1
@@ -89,7 +96,8 @@ def test_boxes_are_solid_dashed_and_thin() -> None:
     image = np.zeros((600, 1000), np.uint8)
     box = Box(x0=200, y0=200, x1=600, y1=500)
     drawn = {
-        p: picture(image, overlay(image, result(SOURCE, finding(p, box=box)))).any(axis=2) for p in (0.9, 0.4, 0.1)
+        p: np.asarray(picture(image, overlay(image, result(SOURCE, finding(p, box=box)))).any(axis=2))
+        for p in (0.9, 0.4, 0.1)
     }
     top = {p: shown[199, 210:590] for p, shown in drawn.items()}
     assert not any(shown[200:500, 200:600].any() for shown in drawn.values()), "a line lies inside the region"
@@ -173,7 +181,7 @@ def test_without_colour_there_is_no_heat_and_the_frame_stands_out_from_bone() ->
 def test_the_other_colours_are_those_of_the_other_map() -> None:
     image, mapped = grey(), heat()
     shown = picture(image, overlay(image, result(SOURCE, finding(box=BOX)), [mapped], Picture(colours="colour_blind")))
-    expected = blend(image, sample(mapped.cells, *image.shape, mapped.extent), colours=colour_map("sunset"))
+    expected = blend(image, sampled(mapped, image), colours=colour_map("sunset"))
     assert np.abs(shown[inner(BOX)].astype(int) - expected[inner(BOX)]).max() <= 1
 
 
@@ -205,7 +213,9 @@ def test_a_thumbnail_is_the_picture_without_words() -> None:
 
 def test_what_cannot_be_shown_is_a_card_with_the_reason() -> None:
     one = overlay(None, unanalysed(SOURCE))
-    other = overlay(None, replace(unanalysed(SOURCE), not_analysed=NotAnalysed(code="broken", reason="broken")))
+    other = overlay(
+        None, replace(unanalysed(SOURCE), not_analysed=NotAnalysed(code=ReasonCode.UNREADABLE, reason="broken"))
+    )
     assert one.shape[2] == 3 and not np.array_equal(one, other)
     assert overlay(None, unanalysed(SOURCE), (), Picture(layout="grey")).ndim == 2
 
@@ -218,7 +228,7 @@ def test_a_radiograph_that_was_not_analysed_is_shown_unchanged_under_the_reason(
     image = grey()
     made = overlay(image, unanalysed(SOURCE))
     assert (picture(image, made) == image[..., None]).all()
-    other = replace(unanalysed(SOURCE), not_analysed=NotAnalysed(code="broken", reason="broken"))
+    other = replace(unanalysed(SOURCE), not_analysed=NotAnalysed(code=ReasonCode.UNREADABLE, reason="broken"))
     assert not np.array_equal(made, overlay(image, other))
 
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
 from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset, read_dataset
 from appliance.domain.identifiers import Laterality
@@ -119,12 +120,14 @@ def test_a_voi_lut_sequence_goes_before_the_window() -> None:
 
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, RLELossless])
-def test_lossless_compression_changes_nothing(syntax: str) -> None:
+def test_lossless_compression_changes_nothing(syntax: UID) -> None:
     ds = instance(BitsStored=12, HighBit=11)
     if syntax == RLELossless:
         ds.compress(syntax, generate_instance_uid=False)
     else:
-        ds.PixelData = encapsulate([imagecodecs.jpeg2k_encode(RAMP, level=0, reversible=True, codecformat="j2k")])
+        ds.PixelData = encapsulate(
+            [bytes(imagecodecs.jpeg2k_encode(RAMP, level=0, reversible=True, codecformat="j2k"))]
+        )
         ds["PixelData"].is_undefined_length = True
         ds.file_meta.TransferSyntaxUID = syntax
     np.testing.assert_array_equal(radiograph(ds).stored.pixels, RAMP)
@@ -173,7 +176,7 @@ def test_what_is_no_instance_is_rejected_with_a_reason(bad: bytes, code: str) ->
         {"RescaleIntercept": "1e300"},
     ],
 )
-def test_pixels_that_cannot_be_are_rejected(change: dict[str, object]) -> None:
+def test_pixels_that_cannot_be_are_rejected(change: dict[str, Any]) -> None:
     with pytest.raises(Rejected, match="broken_pixels"):
         radiograph(instance(**change))
 

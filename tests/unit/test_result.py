@@ -7,6 +7,7 @@ import pytest
 
 from appliance.domain.finding import Answer, Box, Finding, NotAnalysed, UnreadRegion
 from appliance.domain.identifiers import Laterality, Site
+from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Provenance, Result
 
 PROVENANCE = Provenance(
@@ -36,7 +37,7 @@ def result(*probabilities: float) -> Result:
         provenance=PROVENANCE,
         findings=tuple(map(finding, probabilities)),
         unread_regions=(UnreadRegion(site=Site.HAND, box=Box(x0=0, y0=0, x1=1, y1=1), region_score=1.0),),
-        not_analysed=None if probabilities else NotAnalysed(code="no_region", reason="nothing there"),
+        not_analysed=None if probabilities else NotAnalysed(code=ReasonCode.NO_REGION, reason="nothing there"),
         caveats=("a caveat",),
         timings_ms=(("preprocess", 1.5),),
     )

@@ -62,7 +62,7 @@ def test_every_radiograph_is_shown_once(number: int, pages: int) -> None:
     assert {page.shape[1:] for page in made} == {(WIDTH_PX, 3)}
     for k in range(number):
         level = 100 + k
-        shown = [np.count_nonzero((page[:, 30:510] == level).all(axis=2)) > 10_000 for page in made]
+        shown = [bool(np.count_nonzero((page[:, 30:510] == level).all(axis=2)) > 10_000) for page in made]
         assert shown.index(True) == k // PER_PAGE and sum(shown) == 1
 
 
@@ -109,7 +109,7 @@ def test_dciodvfy_finds_no_fault_with_any_page(name: str, compression: str, peer
     for number, ds in enumerate(made):
         file = tmp_path / f"{number}.dcm"
         file.write_bytes(part10_bytes(ds))
-        judged = subprocess.run([peer("dciodvfy"), file], capture_output=True, text=True, errors="replace")
+        judged = subprocess.run([peer("dciodvfy"), file], check=False, capture_output=True, text=True, errors="replace")
         said = (judged.stdout + judged.stderr).splitlines()
         assert "SCImage" in said
         assert [line for line in said if line.startswith(("Error", "Warning"))] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -158,7 +159,7 @@ def test_heat_loss_pulls_the_map_onto_the_fracture_and_asks_nothing_of_whole_bon
     fracture[0, 4:6, 9:12] = 1
     asked = torch.tensor([True, False])
 
-    def loss() -> torch.Tensor:
+    def loss() -> Any:
         tap = activations.clone().requires_grad_()
         return heat_loss(soft_maximum(network.scores(tap)[:, 0]), tap, fracture, asked)
 
@@ -205,7 +206,7 @@ def material(n: int = 6) -> Dataset:
         fold=np.resize([LEARN_ONLY, 1, 0], n).astype(np.int8),
         flags=np.array(["hardware"]),
         flagged=np.zeros((n, 1), np.bool_),
-        boxes=np.tile(np.float32([[100, 100, 300, 300]]), (n, 1)),
+        boxes=np.tile(np.array([[100, 100, 300, 300]], np.float32), (n, 1)),
         regions=rng.integers(0, 256, (n, 256, 256)).astype(np.uint8),
         masks=np.ones((n, 64, 64), np.uint8),
         labels=np.arange(n) < n // 2,
@@ -239,14 +240,14 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: 
         network, steps = plain_fractures(2, (2, 2, 2, 4)), 0
         trunk = network.trunk.forward
 
-        def interrupted(x: torch.Tensor) -> torch.Tensor:
+        def interrupted(x: Any) -> Any:
             nonlocal steps
             steps += 1
             if steps == stop_after:
                 raise KeyboardInterrupt
             return trunk(x)
 
-        network.trunk.forward = interrupted  # type: ignore[method-assign]
+        network.trunk.forward = interrupted
         return train_classifiers(network, dataset, regions, schedule, Augmentation(), kept)
 
     whole = trained(tmp_path / "whole.state", None).state_dict()

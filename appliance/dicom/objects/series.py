@@ -92,7 +92,7 @@ def examined_at(source: Dataset, result: Said) -> datetime | None:
     """Study Date and Time in the zone of `local_time`, or None if the source has no usable ones."""
     value = text(source, "StudyDate") + text(source, "StudyTime")[:6]
     try:
-        naive = datetime.strptime(value, "%Y%m%d%H%M%S")
+        naive = datetime.strptime(value, "%Y%m%d%H%M%S")  # noqa: DTZ007  the zone follows
     except ValueError:
         return None
     return naive.replace(tzinfo=local_time(source, result).tzinfo)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from pydicom.uid import UID
 
@@ -56,7 +57,9 @@ class IntakeNotices:
         )
         self._note(notice)
 
-    def note_accepted(self, requestor: Requestor, proposed: Mapping[str, Sequence[str]], accepted: Set[str]) -> None:
+    def note_accepted(
+        self, requestor: Requestor, proposed: Mapping[str, Sequence[str]], accepted: AbstractSet[str]
+    ) -> None:
         """Log an accepted association, and record its rejected presentation contexts.
 
         Parameters

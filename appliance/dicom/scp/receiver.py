@@ -11,7 +11,8 @@ import errno
 import io
 import logging
 import socket
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
@@ -136,7 +137,9 @@ class Receiver:
         """Open the Event Information of a commitment result."""
         return IncomingCommitmentResult(requestor, UID(context.transfer_syntax[0]), self._record_commitment)
 
-    def note_accepted(self, requestor: Requestor, proposed: Mapping[str, Sequence[str]], accepted: Set[str]) -> None:
+    def note_accepted(
+        self, requestor: Requestor, proposed: Mapping[str, Sequence[str]], accepted: AbstractSet[str]
+    ) -> None:
         """Log an accepted association, and record its rejected presentation contexts."""
         self._notices.note_accepted(requestor, proposed, accepted)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,7 +78,9 @@ class Service(Protocol):
         """Open the Event Information of an N-EVENT-REPORT request."""
         ...
 
-    def note_accepted(self, requestor: Requestor, proposed: Mapping[str, Sequence[str]], accepted: Set[str]) -> None:
+    def note_accepted(
+        self, requestor: Requestor, proposed: Mapping[str, Sequence[str]], accepted: AbstractSet[str]
+    ) -> None:
         """Record an accepted association: transfer syntaxes by proposed abstract syntax, and the accepted ones."""
         ...
 

@@ -1,4 +1,4 @@
-"""C-FIND, as much of it as an answer needs: is the object there, and whose is the study by now?
+"""C-FIND of single objects and studies: is the object there, and to which patient does the study belong by now.
 
 References
 ----------

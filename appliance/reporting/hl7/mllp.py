@@ -14,7 +14,7 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Away, Rejected, Transient
@@ -152,7 +152,7 @@ class _Connection:
         self._received = b""
         self.acknowledged: set[str] = set()
 
-    def __enter__(self) -> _Connection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -107,6 +107,6 @@ def fill(segments: list[Segment], study: StudyResult, source: Dataset, profile: 
         for segment in made:
             if segment[0] == name:
                 index = int(number) - (name == "MSH")
-                segment += [""] * (index + 1 - len(segment))
+                segment.extend([""] * (index + 1 - len(segment)))
                 segment[index] = fill_template(template, values)
     return made

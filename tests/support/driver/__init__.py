@@ -99,8 +99,8 @@ def pycuda(folder: Path) -> Path:
     """
     if importlib.util.find_spec("pycuda"):
         return folder  # installed where Python looks anyway
-    kept = ["--no-index", "--find-links", wheels(folder)]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", *kept, "--target", folder / "site", PYCUDA]
+    kept = ["--no-index", "--find-links", str(wheels(folder))]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", *kept, "--target", str(folder / "site"), PYCUDA]
     subprocess.run(pip, check=True)
     return folder / "site"
 
@@ -138,7 +138,7 @@ def _key() -> str:
 def _build(driver_folder: Path, scratch: Path, wheel_folder: Path) -> None:
     """Build PyCUDA's wheel, and those that it needs, into `wheel_folder`."""
     pip = [sys.executable, "-m", "pip"]
-    fetch = ["download", "--quiet", "--no-deps", "--no-binary=pycuda", "--dest", scratch, PYCUDA]
+    fetch = ["download", "--quiet", "--no-deps", "--no-binary=pycuda", "--dest", str(scratch), PYCUDA]
     subprocess.run([*pip, *fetch], check=True)
     with tarfile.open(next(scratch.glob("pycuda-*.tar.gz"))) as archive:
         archive.extractall(scratch, filter="data")

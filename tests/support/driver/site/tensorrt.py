@@ -1,5 +1,6 @@
-"""TensorRT without a GPU, as far as engines/plan.py and tensorrt_runner.py use it: a plan is the network itself, and
-ONNX Runtime computes it on the addresses that it is given, which over libcuda.cpp are the host's.
+"""The part of TensorRT that engines/plan.py and tensorrt_runner.py use, without a GPU.
+
+A plan is the network itself. ONNX Runtime computes it on the given addresses, which over libcuda.cpp are the host's.
 
 Names and signatures are TensorRT-RTX's own (tests/integration/test_tensorrt_runner.py compares them). TENSORRT_FAILS
 names a function that fails as TensorRT does, without an exception.
@@ -90,8 +91,11 @@ class ParserError:
         return "the parser's own words"
 
 
+Shape = tuple[int, ...]
+
+
 class IOptimizationProfile:
-    def set_shape(self, input: str, min: tuple[int, ...], opt: tuple[int, ...], max: tuple[int, ...]) -> None:  # noqa: A002
+    def set_shape(self, input: str, min: Shape, opt: Shape, max: Shape) -> None:  # noqa: A002
         self.most = max[0]
 
 
@@ -202,4 +206,4 @@ class IExecutionContext:
 
     def _at(self, name: str, shape: tuple[int, ...]) -> Any:
         memory = (ctypes.c_float * prod(shape)).from_address(self.addresses[name])
-        return np.frombuffer(memory, np.float32).reshape(shape)
+        return np.ctypeslib.as_array(memory).reshape(shape)
