@@ -23,8 +23,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from appliance.clock import now
 from appliance.analysis.geometry import iou
+from appliance.clock import now
 from appliance.config import Configuration
 from appliance.domain.finding import Answer, Box, Finding, percent
 from appliance.domain.reason import ReasonCode
