@@ -90,7 +90,7 @@ class Listener(socketserver.ThreadingTCPServer):
         self.tls = tls
         self.stopping = threading.Event()
         self._changed = threading.Condition()
-        self._connections: set[_Connection] = set()
+        self._connections: set[_IncomingConnection] = set()
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         self.address_family = family
         super().__init__(cast(tuple[str, int], address), socketserver.BaseRequestHandler)
@@ -129,7 +129,7 @@ class Listener(socketserver.ThreadingTCPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve one connection from its handshake to its end."""
-        connection = _Connection(self, request, client_address[0])
+        connection = _IncomingConnection(self, request, client_address[0])
         with self._changed:
             self._connections.add(connection)
         try:
@@ -141,8 +141,8 @@ class Listener(socketserver.ThreadingTCPServer):
                 self._changed.notify_all()
 
 
-class _Connection:
-    """One TCP connection."""
+class _IncomingConnection:
+    """One TCP connection of a requestor."""
 
     def __init__(self, listener: Listener, connection: socket.socket, address: str) -> None:
         self._listener = listener
