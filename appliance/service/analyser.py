@@ -100,7 +100,7 @@ class Analyser:
             if job.instance.sop_class_uid not in RADIOGRAPHS:
                 self._rejection_notes.apply(lease, job)
                 return
-            examined = self._reader.examine_spooled(_spooled(job))
+            examined = self._reader.examine_spooled(_spooled_instance(job))
             latest = latest_result(self._engine, job.instance.sop_instance_uid)
             _check_is_new(job, examined, latest)
             batch.append(Case(lease=lease, job=job, examined=examined, latest=latest))
@@ -108,11 +108,11 @@ class Analyser:
     def _fill(self, batch: deque[Case]) -> None:
         """Lease and examine the next radiographs as long as they may join `batch`."""
         while 0 < len(batch) < self._batch_size:
-            coming = self._coming(1)
+            next_jobs = self._next_jobs(1)
             members = [self._member(case) for case in batch]
-            if not coming or not may_join(members, self._candidate(coming[0])):
+            if not next_jobs or not may_join(members, self._candidate(next_jobs[0])):
                 return
-            lease = self._queue.lease_job(coming[0].analysis_id)
+            lease = self._queue.lease_job(next_jobs[0].analysis_id)
             if lease is None:
                 return
             self._examine(lease, batch)
@@ -125,7 +125,7 @@ class Analyser:
         )
 
     def _candidate(self, job: AnalysisJob) -> Candidate:
-        examined = self._reader.decoded(_spooled(job))
+        examined = self._reader.decoded(_spooled_instance(job))
         return Candidate(
             sop_instance_uid=job.instance.sop_instance_uid,
             size_px=examined.size_px if examined else None,
@@ -134,22 +134,24 @@ class Analyser:
 
     def _decode_ahead(self) -> None:
         """Begin to decode the radiographs that are due next, without a lease, while this process analyses."""
-        radiographs = takewhile(lambda job: job.instance.sop_class_uid in RADIOGRAPHS, self._coming(self._batch_size))
-        self._reader.decode_ahead([_spooled(job) for job in radiographs])
+        radiographs = takewhile(
+            lambda job: job.instance.sop_class_uid in RADIOGRAPHS, self._next_jobs(self._batch_size)
+        )
+        self._reader.decode_ahead([_spooled_instance(job) for job in radiographs])
 
-    def _coming(self, most: int) -> list[AnalysisJob]:
+    def _next_jobs(self, most: int) -> list[AnalysisJob]:
         """Return the jobs that are due next."""
         return analysis_jobs(self._engine, self._queue.peek(most))
 
     def _analyse(self, batch: deque[Case]) -> None:
         """Analyse and record every case and take it out of `batch`; after an error, `batch` holds the untried ones."""
-        readings = deque(self._read_together(batch))
+        readings = deque(self._read_batch(batch))
         while batch:
             case = batch.popleft()
             with self._settling_failures(case.lease):
                 self._record(case, readings.popleft() if readings else self._reader.read(case.examined))
 
-    def _read_together(self, batch: deque[Case]) -> list[Reading]:
+    def _read_batch(self, batch: deque[Case]) -> list[Reading]:
         """Return the readings of a batch of several; an empty list if each radiograph has to be read alone."""
         if len(batch) < 2:
             return []
@@ -195,7 +197,7 @@ class Analyser:
                 self._queue.put_back(case.lease, code=ReasonCode.ANALYSED_ALONE, reason=reason)
 
 
-def _spooled(job: AnalysisJob) -> SpooledInstance:
+def _spooled_instance(job: AnalysisJob) -> SpooledInstance:
     return SpooledInstance(job.instance.digest, job.instance.calling_ae_title)
 
 

@@ -104,7 +104,7 @@ class Incoming:
 
 
 class FileSpool:
-    """The `Spool` port on a local or shared file system.
+    """A content-addressed store of files on a local or shared file system.
 
     Parameters
     ----------
