@@ -1,6 +1,6 @@
-"""Identifiers that are checked or derived, never trusted or drawn at random.
+"""Sites, sides, and UIDs that are checked or derived, never trusted or drawn at random.
 
-A UID that we make is a function of what it names, so that making it twice is the same object.
+Our UIDs are functions of the things that they name: rendering a thing twice gives the same object.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 class Site(StrEnum):
     """Anatomical regions that the localiser can name.
 
-    Which of them are *supported* is not decided here: a site is supported when the pack has an engine for it.
+    A pack supports the sites for which it has an engine.
     """
 
     ANKLE = "ankle"
@@ -35,7 +35,7 @@ class Site(StrEnum):
 
     @property
     def label(self) -> str:
-        """The name as a person writes it, for example ``lower leg``."""
+        """Name for people, for example ``lower leg``."""
         return self.value.replace("_", " ")
 
 
@@ -58,10 +58,10 @@ def is_valid_uid(uid: str) -> bool:
 
 
 def derived_uid(*parts: str | int) -> str:
-    """UID under the root 2.25 (DICOM PS3.5 B.2) that is a function of `parts`: the same parts, the same UID."""
+    """Return a UID under the root 2.25 (DICOM PS3.5 B.2) that is a function of `parts`."""
     return f"2.25.{uuid.uuid5(_NAMESPACE, '/'.join(map(str, parts))).int}"
 
 
 def derived_uuid(*parts: str | int) -> str:
-    """UUID that is a function of `parts`, for FHIR `urn:uuid:` references."""
+    """Return a UUID that is a function of `parts`, for FHIR `urn:uuid:` references."""
     return str(uuid.uuid5(_NAMESPACE, "/".join(map(str, parts))))

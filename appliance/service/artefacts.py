@@ -26,6 +26,7 @@ from appliance.dicom.objects.series import local_time
 from appliance.dicom.objects.structured_report import structured_report
 from appliance.dicom.objects.study_summary import page_count, page_uid, study_summary
 from appliance.dicom.part10 import part10_bytes
+from appliance.dicom.reading.order import read_examination
 from appliance.domain.artefact_kind import ArtefactKind, kind_and_page
 from appliance.domain.finding import Answer
 from appliance.domain.study import StudyResult
@@ -39,10 +40,10 @@ from appliance.reporting.hl7.order_update import (
     ORDER,
     is_flagged,
     is_lowered,
-    name_two_orders,
     priority_update,
     priority_withdrawal,
 )
+from appliance.reporting.hl7.segments import control_id
 from appliance.storage.deliveries import Outgoing
 from kernels.operations import KernelError
 
@@ -199,8 +200,8 @@ class _StudyRenderings:
     ) -> None:
         self._study = study
         self._sources = sources
-        self._source = sources[study.results[-1].sop_instance_uid]
-        self._flagged_by = flagged_by
+        self._examination = read_examination(sources[study.results[-1].sop_instance_uid])
+        self._flagged_by = {name: read_examination(radiograph) for name, radiograph in flagged_by.items()}
 
         @cache
         def summary_pages(compression: Compression) -> tuple[Dataset, ...]:
@@ -210,26 +211,27 @@ class _StudyRenderings:
 
     def for_destination(self, destination: DestinationConfig) -> Iterator[Rendering]:
         """Yield the artefacts that `destination` gets."""
-        study, source = self._study, self._source
+        study, examination = self._study, self._examination
         if isinstance(destination, DicomDestination):
             yield from self._objects(destination)
         elif isinstance(destination, Hl7Destination):
             kind = ArtefactKind.ORU
-            yield Rendering(kind, oru.control_id(study, kind), lambda: oru.oru_r01(study, source, destination))
+            yield Rendering(kind, control_id(study, kind), lambda: oru.oru_r01(study, examination, destination))
             yield from self._priorities(destination)
         else:
             identifier = fhir.bundle_identifier(study)
-            yield Rendering(ArtefactKind.FHIR, identifier, lambda: fhir.transaction(study, source, destination))
+            yield Rendering(ArtefactKind.FHIR, identifier, lambda: fhir.transaction(study, examination, destination))
 
     def _priorities(self, destination: Hl7Destination) -> Iterator[Rendering]:
         """Updates of the order's priority: the usual one for an order flagged before, the raised one if flagged now."""
-        study, source = self._study, self._source
+        study, examination = self._study, self._examination
         flagged, flagged_by = is_flagged(study, destination), self._flagged_by.get(destination.name)
-        if flagged_by is not None and is_lowered(destination) and (not flagged or name_two_orders(flagged_by, source)):
-            identifier = oru.control_id(study, LOWERED)
+        is_other = flagged_by is not None and flagged_by.order.contradicts(examination.order)
+        if flagged_by is not None and is_lowered(destination) and (not flagged or is_other):
+            identifier = control_id(study, LOWERED)
             yield Rendering(LOWERED, identifier, lambda: priority_withdrawal(study, flagged_by, destination))
         if flagged:
-            yield Rendering(ORDER, oru.control_id(study, ORDER), lambda: priority_update(study, source, destination))
+            yield Rendering(ORDER, control_id(study, ORDER), lambda: priority_update(study, examination, destination))
 
     def _objects(self, destination: DicomDestination) -> Iterator[Rendering]:
         study, sources = self._study, self._sources

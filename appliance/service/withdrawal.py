@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
 from sqlalchemy import Engine
 
 from appliance.clock import now
@@ -21,13 +20,17 @@ from appliance.config import Configuration, DestinationConfig, DicomDestination,
 from appliance.dicom.objects.document import InstanceReference
 from appliance.dicom.objects.key_objects import rejection_note
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
+from appliance.dicom.reading.order import read_examination
 from appliance.domain.artefact_kind import ArtefactKind
+from appliance.domain.codes import Concept
+from appliance.domain.order import Examination
 from appliance.domain.reason import ReasonCode
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected, Transient
 from appliance.reporting.fhir import bundle as fhir
 from appliance.reporting.hl7 import oru
 from appliance.reporting.hl7.order_update import is_lowered, priority_withdrawal
+from appliance.reporting.hl7.segments import control_id
 from appliance.storage.deliveries import Delivery, Outgoing
 from appliance.storage.spool import FileSpool, SpoolDamaged
 from appliance.storage.studies import StudyPart, parts_of_study, study_results_by_id
@@ -69,7 +72,7 @@ class _Told:
         return [delivery for delivery in self.deliveries if delivery.destination == destination]
 
 
-def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title: Code) -> Withdrawal:
+def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title: Concept) -> Withdrawal:
     """Withdraw all answers of the study that `uid` names: its own UID, that of a radiograph, or that of an artefact.
 
     Every report covers the whole study, so all of it is withdrawn, for every patient that a report named. A FHIR server
@@ -80,7 +83,7 @@ def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title
     reason
         Sentence for people, on every revocation and on the status page; without identity.
     title
-        Title of the rejection note, one of `appliance.dicom.objects.codes.REJECTIONS`.
+        Title of the rejection note, one of `appliance.domain.codes.REJECTIONS`.
 
     Raises
     ------
@@ -159,7 +162,7 @@ def _revocations(
     headers: HeaderReader,
     spool: FileSpool,
     reason: str,
-    title: Code,
+    title: Concept,
 ) -> Iterator[Outgoing]:
     """Yield what one destination gets: the revocation of `sent`, and the usual priority of an order that was raised."""
     study = told.study
@@ -167,7 +170,7 @@ def _revocations(
         part.result.sop_instance_uid: headers.source(partial(spool.get, part.digest), part.calling_ae_title)
         for part in told.parts
     }
-    source = sources[study.results[-1].sop_instance_uid]
+    examination = read_examination(sources[study.results[-1].sop_instance_uid])
     if isinstance(destination, DicomDestination):
         rejected = [_reference(delivery, dataset_from_bytes(spool.get(delivery.digest))) for delivery in sent]
         note = rejection_note(study, sources, rejected, title, at=now(), words=reason)
@@ -176,25 +179,25 @@ def _revocations(
         content = part10_bytes(note)
     elif isinstance(destination, Hl7Destination):
         kind = ArtefactKind.ORU_WITHDRAWAL
-        identifier = oru.control_id(study, "oru withdrawal")
-        content = oru.oru_withdrawal(study, source, destination, reason)
+        identifier = control_id(study, "oru withdrawal")
+        content = oru.oru_withdrawal(study, examination, destination, reason)
     else:
         kind = ArtefactKind.FHIR_WITHDRAWAL
         identifier = fhir.bundle_identifier(study, "fhir withdrawal")
-        content = fhir.withdrawal(study, source, destination, reason)
+        content = fhir.withdrawal(study, examination, destination, reason)
     yield Outgoing(destination=destination.name, kind=kind, identifier=identifier, digest=spool.put(content))
     if isinstance(destination, Hl7Destination) and is_raised and is_lowered(destination):
-        yield _priority_withdrawal(destination, study, source, spool)
+        yield _priority_withdrawal(destination, study, examination, spool)
 
 
 def _priority_withdrawal(
-    destination: Hl7Destination, study: StudyResult, source: Dataset, spool: FileSpool
+    destination: Hl7Destination, study: StudyResult, examination: Examination, spool: FileSpool
 ) -> Outgoing:
     """Return the message with the order's usual priority; one that cannot be made is parked, and holds up nothing."""
     kind = ArtefactKind.ORDER_WITHDRAWAL
-    made = partial(Outgoing, destination=destination.name, kind=kind, identifier=oru.control_id(study, kind))
+    made = partial(Outgoing, destination=destination.name, kind=kind, identifier=control_id(study, kind))
     try:
-        return made(digest=spool.put(priority_withdrawal(study, source, destination)))
+        return made(digest=spool.put(priority_withdrawal(study, examination, destination)))
     except Rejected as error:
         return made(digest="", refused=error)
 

@@ -128,7 +128,7 @@ def withdraw(uid: str, reason: str, because: str, config_path: Path | None) -> N
     UID is the Study Instance UID, or the SOP Instance UID of one of the study's radiographs or artefacts. Deliveries
     that still wait are dropped; those that have left are revoked at their destination.
     """
-    from appliance.dicom.objects import codes
+    from appliance.domain import codes
     from appliance.service.withdrawal import withdraw as withdraw_study
     from appliance.storage.database import open_database
 

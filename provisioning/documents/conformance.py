@@ -21,7 +21,6 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.sr.coding import Code
 from pydicom.uid import (
     UID,
     ComprehensiveSRStorage,
@@ -35,7 +34,7 @@ from pynetdicom.sop_class import (
 )
 
 from appliance.config import Configuration
-from appliance.dicom.objects import codes
+from appliance.dicom.objects.codes import MODALITIES
 from appliance.dicom.objects.key_objects import key_objects
 from appliance.dicom.objects.patient_study import TYPE_2, TYPE_3
 from appliance.dicom.objects.presentation_state import presentation_state
@@ -48,6 +47,8 @@ from appliance.dicom.scp.upper_layer import PDU_BYTES
 from appliance.dicom.scu.dimse_status import STATUS_RANGES, STATUSES, StoreOutcome
 from appliance.dicom.scu.peer import LONGEST_PDU
 from appliance.dicom.transfer_syntaxes import ACCEPTED, KEPT, RADIOGRAPHS
+from appliance.domain import codes
+from appliance.domain.codes import Concept
 from appliance.domain.finding import Box, Finding
 from appliance.domain.identifiers import Laterality, Site, derived_uid
 from appliance.domain.radiograph import Window
@@ -149,16 +150,16 @@ def _sent_statuses() -> Iterator[tuple[str, str]]:
 
 
 def _codes() -> Iterator[tuple[str, str, str, str]]:
-    """Yield concept, value, scheme and meaning of every code in `appliance.dicom.objects.codes`."""
-    for name, value in vars(codes).items():
-        concept = name.replace("_", " ").lower()
-        if isinstance(value, Code):
-            yield concept, value.value, value.scheme_designator, value.meaning
+    """Yield name, code, scheme and meaning of every concept of `appliance.domain.codes`, and of the modalities."""
+    for name, value in (vars(codes) | {"MODALITIES": MODALITIES}).items():
+        title = name.replace("_", " ").lower()
+        if isinstance(value, Concept):
+            yield title, value.code, value.scheme, value.meaning
         elif name.isupper() and isinstance(value, dict):
-            for key, code in value.items():
-                if isinstance(code, Code):
+            for key, concept in value.items():
+                if isinstance(concept, Concept):
                     said = UID(key).name if UID(key).is_valid else getattr(key, "label", key)
-                    yield f"{concept}: {said}", code.value, code.scheme_designator, code.meaning
+                    yield f"{title}: {said}", concept.code, concept.scheme, concept.meaning
 
 
 def _attributes(title: str, one: Dataset, other: Dataset, radiograph: Dataset) -> str:

@@ -22,7 +22,9 @@ from rich.table import Table
 
 from appliance.config import Analyse, Configuration, Hl7Destination
 from appliance.dicom.part10 import part10_bytes
+from appliance.dicom.reading.order import read_examination
 from appliance.domain.identifiers import derived_uid
+from appliance.domain.order import Examination
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor
 from appliance.domain.study import StudyResult
@@ -36,10 +38,10 @@ from provisioning.phantoms import instance_from_phantom, phantom
 from provisioning.radiograph_files import find_radiograph_files, read_instance
 
 Message = Literal["report", "revision", "withdrawal", "order"]
-MESSAGES: dict[Message, Callable[[StudyResult, Dataset, Hl7Destination], bytes]] = {
+MESSAGES: dict[Message, Callable[[StudyResult, Examination, Hl7Destination], bytes]] = {
     "report": oru_r01,
-    "revision": lambda study, source, profile: oru_r01(_as_second_revision(study), source, profile),
-    "withdrawal": lambda study, source, profile: oru_withdrawal(study, source, profile, "preview"),
+    "revision": lambda study, examination, profile: oru_r01(_as_second_revision(study), examination, profile),
+    "withdrawal": lambda study, examination, profile: oru_withdrawal(study, examination, profile, "preview"),
     "order": priority_update,
 }
 
@@ -55,8 +57,8 @@ def preview(config: Configuration, name: str, files: list[Path], message: Messag
     profile = _profile(config, name)
     if message == "order" and profile.flag not in ("orm", "omi"):
         raise Rejected(ReasonCode.NO_ORDER, f'{name} receives no order updates: set flag = "orm" or "omi"')
-    study, source = _study(config, files)
-    content = MESSAGES[message](study, source, profile)
+    study, examination = _study(config, files)
+    content = MESSAGES[message](study, examination, profile)
     text = content.decode(CODECS[profile.character_set])
     if raw:
         console.out(text.replace("\r", "\n"), end="", highlight=False)
@@ -74,8 +76,8 @@ def _profile(config: Configuration, name: str) -> Hl7Destination:
     raise Rejected(ReasonCode.NO_DESTINATION, f"there is no HL7 destination {name!r}; {hint}")
 
 
-def _study(config: Configuration, files: list[Path]) -> tuple[StudyResult, Dataset]:
-    """Analyse the files, or the phantoms if there are none; return the last file's study and that file's data set."""
+def _study(config: Configuration, files: list[Path]) -> tuple[StudyResult, Examination]:
+    """Analyse the files, or the phantoms if there are none; return the last file's study and examination."""
     loads = [partial(read_instance, file) for file in find_radiograph_files(files)]
     if files and not loads:
         raise Rejected(ReasonCode.NO_RADIOGRAPHS, "none of the files is a DICOM, JPEG or PNG file")
@@ -88,7 +90,7 @@ def _study(config: Configuration, files: list[Path]) -> tuple[StudyResult, Datas
     uid = readings[-1].analysis.result.study_instance_uid
     results = tuple(r.analysis.result for r in readings if r.analysis.result.study_instance_uid == uid)
     study = StudyResult(study_instance_uid=uid, created_at=datetime.now(UTC), results=results)
-    return study, readings[-1].source
+    return study, read_examination(readings[-1].source)
 
 
 def _phantoms() -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from appliance.config import Analyse, Configuration, FhirDestination, Hl7Destina
 from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.objects.structured_report import structured_report
 from appliance.dicom.part10 import part10_bytes
+from appliance.dicom.reading.order import read_examination
 from appliance.domain.study import StudyResult
 from appliance.picture.overlay import overlay
 from appliance.reporting.fhir import bundle as fhir
@@ -69,8 +70,8 @@ def _one(film: bytes, reader: Reader) -> dict[str, float]:
     rgb = timed("overlay", lambda: overlay(grey, result, reading.analysis.heats))
     timed("sc", lambda: part10_bytes(secondary_capture(source, result, rgb)))  # type: ignore[arg-type]
     timed("sr", lambda: part10_bytes(structured_report(study, {result.sop_instance_uid: source})))
-    timed("oru", lambda: oru.oru_r01(study, source, RIS))
-    timed("fhir", lambda: fhir.transaction(study, source, FHIR))
+    timed("oru", lambda: oru.oru_r01(study, read_examination(source), RIS))
+    timed("fhir", lambda: fhir.transaction(study, read_examination(source), FHIR))
     times["all"] = sum(times.values())
     return times
 

@@ -6,10 +6,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from sqlalchemy import select
 
-from appliance.dicom.objects.codes import REJECTED_FOR_PATIENT_SAFETY
 from appliance.dicom.objects.document import reference
 from appliance.dicom.objects.key_objects import key_objects, rejection_note
 from appliance.dicom.part10 import part10_bytes
+from appliance.domain.codes import REJECTED_FOR_PATIENT_SAFETY
 from appliance.domain.study import StudyResult
 from appliance.storage.database import readers
 from appliance.storage.studies import latest_study_result

@@ -19,11 +19,11 @@ from sqlalchemy import Engine, Row, delete, select, update
 from appliance.analysis.localiser import Localiser
 from appliance.analysis.pipeline import Analysis, Pipeline
 from appliance.config import Analyse, Configuration
-from appliance.dicom.objects.codes import REJECTED_FOR_PATIENT_SAFETY
 from appliance.dicom.objects.document import reference
 from appliance.dicom.objects.key_objects import rejection_note
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset
+from appliance.domain.codes import REJECTED_FOR_PATIENT_SAFETY
 from appliance.domain.identifiers import Site
 from appliance.domain.job import Backoff, Settling
 from appliance.domain.radiograph import Radiograph, StoredValues

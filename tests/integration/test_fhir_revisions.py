@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from appliance.config import Configuration
-from appliance.dicom.objects.codes import REJECTED_FOR_QUALITY
+from appliance.domain.codes import REJECTED_FOR_QUALITY
 from appliance.domain.job import Event, Settling
 from appliance.domain.reason import ReasonCode
 from appliance.ports import Artefact
-from appliance.reporting.fhir.bundle import FhirDestination
+from appliance.reporting.fhir.destination import FhirServer
 from appliance.service.reporter import Reporter
 from appliance.service.withdrawal import withdraw
 from appliance.storage.outbox import DeliveryQueue
@@ -40,7 +40,7 @@ def reporter(engine: Engine, spool: FileSpool) -> Reporter:
 
 def delivered(engine: Engine, spool: FileSpool, port: int) -> None:
     """All that is due goes to the server, in its order."""
-    server = FhirDestination("FHIR", f"http://127.0.0.1:{port}/R4", None, 20)
+    server = FhirServer("FHIR", f"http://127.0.0.1:{port}/R4", None, 20)
     queue = DeliveryQueue(engine, "me")
     while leases := queue.lease():
         for lease in leases:

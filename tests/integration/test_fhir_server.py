@@ -14,12 +14,14 @@ import pytest
 from pydicom.dataset import Dataset
 
 from appliance.config import ClientTls
+from appliance.dicom.reading.order import read_examination
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.study import StudyResult
 from appliance.errors import Away, OsteonError, Rejected, Transient
 from appliance.network import client_context
 from appliance.ports import Artefact
-from appliance.reporting.fhir.bundle import FhirDestination, transaction, withdrawal
+from appliance.reporting.fhir.bundle import transaction, withdrawal
+from appliance.reporting.fhir.destination import FhirServer
 from tests.support.certificates import Authority
 from tests.support.peers import NodePeer
 from tests.support.profiles import fhir as profile
@@ -33,22 +35,20 @@ START = Callable[..., NodePeer]
 
 def bundle(given: StudyResult = STUDY, source: Dataset = SOURCE, **settings: Any) -> Artefact:
     return Artefact(
-        kind=ArtefactKind.FHIR, identifier="bundle", content=transaction(given, source, profile(**settings))
+        kind=ArtefactKind.FHIR, identifier="bundle", content=transaction(given, read_examination(source), profile(**settings))
     )
 
 
 def taken_back(given: StudyResult = STUDY, **settings: Any) -> Artefact:
-    content = withdrawal(given, SOURCE, profile(**settings), "wrong patient")
+    content = withdrawal(given, read_examination(SOURCE), profile(**settings), "wrong patient")
     return Artefact(kind=ArtefactKind.FHIR, identifier="withdrawal", content=content)
 
 
-def fhir(
-    port: int, bearer: str | None = None, tls: ssl.SSLContext | None = None, timeout_s: float = 60
-) -> FhirDestination:
-    return FhirDestination("FHIR", f"http{'s' * bool(tls)}://127.0.0.1:{port}/R4", bearer, timeout_s, tls)
+def fhir(port: int, bearer: str | None = None, tls: ssl.SSLContext | None = None, timeout_s: float = 60) -> FhirServer:
+    return FhirServer("FHIR", f"http{'s' * bool(tls)}://127.0.0.1:{port}/R4", bearer, timeout_s, tls)
 
 
-def raised(destination: FhirDestination, artefacts: list[Artefact]) -> OsteonError:
+def raised(destination: FhirServer, artefacts: list[Artefact]) -> OsteonError:
     with pytest.raises((Transient, Rejected)) as caught:
         destination.send(artefacts)
     for private in ("Łukasiewicz", "Žofie", "4711", "1970", "ACC-77"):

@@ -24,7 +24,6 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from appliance.dicom.objects.codes import INCORRECT_WORKLIST_ENTRY
 from appliance.dicom.objects.document import reference
 from appliance.dicom.objects.key_objects import rejection_note
 from appliance.dicom.objects.secondary_capture import secondary_capture
@@ -35,6 +34,7 @@ from appliance.dicom.scu.negotiation import ObjectForm, form_of, in_form
 from appliance.dicom.scu.pacs import Pacs
 from appliance.dicom.scu.sender import send_files
 from appliance.domain.artefact_kind import ArtefactKind
+from appliance.domain.codes import INCORRECT_WORKLIST_ENTRY
 from appliance.errors import Away, Fault, Transient
 from appliance.ports import Artefact, Fate, Sent
 from tests.support.certificates import Authority

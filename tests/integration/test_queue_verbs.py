@@ -8,9 +8,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from appliance.config import Configuration
-from appliance.dicom.objects.codes import REJECTED_FOR_QUALITY
 from appliance.dicom.part10 import dataset_from_bytes
 from appliance.domain.artefact_kind import ArtefactKind
+from appliance.domain.codes import REJECTED_FOR_QUALITY
 from appliance.domain.job import State
 from appliance.errors import Rejected
 from appliance.service.withdrawal import withdraw

@@ -28,7 +28,7 @@ from appliance.clock import now
 from appliance.config import Configuration, Receive
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, Rejected, Transient
-from appliance.reporting.hl7.radiologist_report import ANSWERS, report_of
+from appliance.reporting.hl7.radiologist_report import REFUSALS, report_of
 from appliance.reporting.hl7.radiologist_report import acknowledgement as acknowledged
 from appliance.service.report_inbox import ReportInbox
 from appliance.service.roles.receive import ReceiveRole
@@ -415,7 +415,7 @@ def test_whatever_comes_is_read_or_refused_and_answered_within_one_frame(message
         report_of(message)
     except Rejected as error:
         refusal = error
-        assert error.code in ANSWERS
+        assert error.code in REFUSALS
     answer = acknowledged(message, refusal)
     lines = answer.split(b"\r")
     assert [line[:3] for line in lines] in ([b"MSH", b"MSA", b""], [b"MSH", b"MSA", b"ERR", b""])

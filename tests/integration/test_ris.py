@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 
 from appliance.config import ClientTls
+from appliance.dicom.reading.order import read_examination
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.errors import Away, OsteonError, Rejected, Transient
 from appliance.network import client_context
 from appliance.ports import Artefact
 from appliance.reporting.hl7.mllp import MllpDestination
 from appliance.reporting.hl7.order_update import priority_update, priority_withdrawal
-from appliance.reporting.hl7.oru import control_id, oru_r01, oru_withdrawal
+from appliance.reporting.hl7.oru import oru_r01, oru_withdrawal
+from appliance.reporting.hl7.segments import control_id
 from tests.support.certificates import Authority
 from tests.support.hl7_rules import violations
 from tests.support.peers import NodePeer
@@ -33,13 +35,13 @@ START = Callable[..., NodePeer]
 
 
 def oru(**settings: Any) -> Artefact:
-    content = oru_r01(STUDY, SOURCE, hl7(**settings))
+    content = oru_r01(STUDY, read_examination(SOURCE), hl7(**settings))
     return Artefact(kind=ArtefactKind.ORU, identifier=control_id(STUDY), content=content)
 
 
 def update() -> Artefact:
     """A second message, with a control id of its own."""
-    content = priority_update(STUDY, SOURCE, hl7(flag="orm"))
+    content = priority_update(STUDY, read_examination(SOURCE), hl7(flag="orm"))
     return Artefact(kind=ArtefactKind.ORDER, identifier=control_id(STUDY, "order"), content=content)
 
 
@@ -73,10 +75,10 @@ def test_another_parser_reads_every_profile(version: str, character_set: str, no
         version=version, character_set=character_set, flag="omi" if version == "2.5.1" else "orm", usual_priority="R"
     )
     messages = [
-        oru_r01(STUDY, SOURCE, profile),
-        oru_withdrawal(STUDY, SOURCE, profile, "wrong patient"),
-        priority_update(STUDY, SOURCE, profile),
-        priority_withdrawal(STUDY, SOURCE, profile),
+        oru_r01(STUDY, read_examination(SOURCE), profile),
+        oru_withdrawal(STUDY, read_examination(SOURCE), profile, "wrong patient"),
+        priority_update(STUDY, read_examination(SOURCE), profile),
+        priority_withdrawal(STUDY, read_examination(SOURCE), profile),
     ]
     for content in messages:
         ris(receiver.port).send([Artefact(kind=ArtefactKind.ORU, identifier="-", content=content)])

@@ -12,9 +12,9 @@ from sqlalchemy import Engine, select, update
 
 from appliance.clock import now
 from appliance.config import Analyse, Configuration, DicomDestination, Hl7Destination
-from appliance.dicom.objects.codes import INCORRECT_WORKLIST_ENTRY
 from appliance.dicom.objects.patient_study import patient_digest
 from appliance.dicom.part10 import part10_bytes
+from appliance.domain.codes import INCORRECT_WORKLIST_ENTRY
 from appliance.domain.finding import Answer
 from appliance.domain.job import Event, Settling
 from appliance.domain.received import Received

@@ -12,7 +12,7 @@ import pytest
 from pydicom.uid import KeyObjectSelectionDocumentStorage, SecondaryCaptureImageStorage
 
 from appliance.config import Configuration
-from appliance.dicom.objects.codes import INCORRECT_WORKLIST_ENTRY
+from appliance.domain.codes import INCORRECT_WORKLIST_ENTRY
 from appliance.errors import Rejected
 from appliance.service.withdrawal import withdraw
 from tests.support.orthanc import orthanc

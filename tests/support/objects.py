@@ -13,7 +13,6 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 
 from appliance.config import Picture
-from appliance.dicom.objects.codes import REJECTED_FOR_QUALITY
 from appliance.dicom.objects.document import reference
 from appliance.dicom.objects.key_objects import key_objects, rejection_note
 from appliance.dicom.objects.presentation_state import is_presentable, presentation_state
@@ -22,6 +21,7 @@ from appliance.dicom.objects.structured_report import structured_report
 from appliance.dicom.objects.study_summary import study_summary
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.reading.header import sides
+from appliance.domain.codes import REJECTED_FOR_QUALITY
 from appliance.domain.finding import Box
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.radiograph import Window

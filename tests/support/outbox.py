@@ -15,11 +15,13 @@ from sqlalchemy import select
 from appliance.config import DestinationConfig, Hl7Destination
 from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.part10 import part10_bytes
+from appliance.dicom.reading.order import read_examination
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import Backoff, Event
 from appliance.domain.received import Received
 from appliance.ports import Artefact
-from appliance.reporting.hl7.oru import control_id, oru_r01
+from appliance.reporting.hl7.oru import oru_r01
+from appliance.reporting.hl7.segments import control_id
 from appliance.service.courier import Courier
 from appliance.service.roles.deliver import outlet_of
 from appliance.storage.database import open_database, readers
@@ -60,7 +62,9 @@ def message(ds: Dataset) -> Artefact:
     """The ORU for the study of a radiograph."""
     said = study(result(ds, finding()))
     ris = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1)
-    return Artefact(kind=ArtefactKind.ORU, identifier=control_id(said), content=oru_r01(said, ds, ris))
+    return Artefact(
+        kind=ArtefactKind.ORU, identifier=control_id(said), content=oru_r01(said, read_examination(ds), ris)
+    )
 
 
 class Outbox:

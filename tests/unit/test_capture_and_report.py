@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from appliance.dicom.objects.codes import PRESENCES, SITES
 from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.objects.structured_report import structured_report
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
+from appliance.domain.codes import PRESENCES, SITES
 from appliance.domain.finding import Answer
 from appliance.domain.identifiers import Laterality, Site, is_valid_uid
 from appliance.domain.result import SECOND_READER, Result

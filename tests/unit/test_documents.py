@@ -23,7 +23,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
 )
 
-from appliance.dicom.objects.codes import BODY_PARTS, OF_INTEREST, REJECTED_FOR_QUALITY
+from appliance.dicom.objects.codes import BODY_PARTS
 from appliance.dicom.objects.contributing_equipment import DESCRIBED
 from appliance.dicom.objects.document import InstanceReference, reference
 from appliance.dicom.objects.key_objects import key_objects, rejection_note
@@ -35,6 +35,7 @@ from appliance.dicom.objects.structured_report import structured_report
 from appliance.dicom.objects.tracking import tracked
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.reading.shutter import EDGES
+from appliance.domain.codes import OF_INTEREST, REJECTED_FOR_QUALITY
 from appliance.domain.finding import Box
 from appliance.domain.identifiers import Laterality, Site, derived_uid
 from appliance.domain.radiograph import Window
@@ -240,7 +241,7 @@ def test_pixels_that_are_not_square_are_shown_so() -> None:
 def test_key_objects_are_the_positive_views(three: StudyResult, sources: dict[str, Dataset]) -> None:
     made = key_objects(three, sources)
     (title,) = made.ConceptNameCodeSequence
-    assert (title.CodeValue, title.CodingSchemeDesignator) == (OF_INTEREST.value, "DCM")
+    assert (title.CodeValue, title.CodingSchemeDesignator) == (OF_INTEREST.code, "DCM")
     images = [
         i.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for i in made.ContentSequence if i.ValueType == "IMAGE"
     ]

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 from pydicom.dataset import Dataset
 
+from appliance.dicom.reading.order import read_examination
 from appliance.domain.result import Result
 from appliance.errors import Rejected
 from appliance.reporting.fhir.bundle import transaction, withdrawal
@@ -24,7 +25,7 @@ VARIANTS = variants()
 
 
 def bundle(source: Dataset, *given: Result, **settings: Any) -> Any:
-    return json.loads(transaction(study(*given), source, profile(**settings)))
+    return json.loads(transaction(study(*given), read_examination(source), profile(**settings)))
 
 
 def resources(made: Any, kind: str) -> list[Any]:
@@ -118,17 +119,17 @@ def test_a_date_that_is_none_is_left_out() -> None:
 
 
 def test_an_invalid_bundle_is_refused_without_naming_the_patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("appliance.reporting.fhir.bundle._name", lambda value: {"given": {"Änne": value}})
+    monkeypatch.setattr("appliance.reporting.fhir.bundle._human_name", lambda name: {"given": {"Änne": name.given}})
     with pytest.raises(Rejected) as caught:
-        transaction(study(result(VARIANTS["dx"])), VARIANTS["dx"], profile())
+        transaction(study(result(VARIANTS["dx"])), read_examination(VARIANTS["dx"]), profile())
     assert caught.value.code == "fhir_invalid"
     assert "Änne" not in str(caught.value) and caught.value.__cause__ is None
 
 
 def test_the_same_result_gives_the_same_bundle() -> None:
     source = VARIANTS["utf8"]
-    assert transaction(study(result(source)), source, profile()) == transaction(
-        study(result(source)), source, profile()
+    assert transaction(study(result(source)), read_examination(source), profile()) == transaction(
+        study(result(source)), read_examination(source), profile()
     )
 
 
@@ -136,7 +137,7 @@ def test_report_and_observations_are_of_the_examination_and_issued_now() -> None
     ds = copy.deepcopy(VARIANTS["dx"])
     ds.TimezoneOffsetFromUTC = "+0200"
     given = result(ds)
-    resources = [e["resource"] for e in json.loads(transaction(study(given), ds, profile()))["entry"]]
+    resources = [e["resource"] for e in json.loads(transaction(study(given), read_examination(ds), profile()))["entry"]]
     told = [r for r in resources if r["resourceType"] in ("DiagnosticReport", "Observation")]
     assert {r["effectiveDateTime"] for r in told} == {"2026-01-02T10:11:12+02:00"}
     (report,) = [r for r in told if r["resourceType"] == "DiagnosticReport"]
@@ -147,7 +148,7 @@ def test_a_revision_has_the_same_identifiers_and_names_its_predecessor() -> None
     source = VARIANTS["dx"]
     first = study(result(source))
     second = revised(first)
-    one, two = (json.loads(transaction(given, source, profile())) for given in (first, second))
+    one, two = (json.loads(transaction(given, read_examination(source), profile())) for given in (first, second))
     for kind in ("DiagnosticReport", "Observation"):
         (before,), (after,) = resources(one, kind), resources(two, kind)
         assert before["identifier"] == after["identifier"] and after["status"] == "preliminary"
@@ -155,14 +156,15 @@ def test_a_revision_has_the_same_identifiers_and_names_its_predecessor() -> None
     assert before["meta"] != after["meta"] and len(before["entity"]) == 1
     assert after["entity"][1]["what"]["identifier"]["value"] == f"urn:oid:{first.uid('fhir')}"
     assert one["identifier"] != two["identifier"]
-    amended = json.loads(transaction(second, source, profile(revised_status="amended")))
+    amended = json.loads(transaction(second, read_examination(source), profile(revised_status="amended")))
     assert {r["status"] for kind in ("DiagnosticReport", "Observation") for r in resources(amended, kind)} == {
         "amended"
     }
     assert (
-        resources(json.loads(transaction(first, source, profile(revised_status="amended"))), "DiagnosticReport")[0][
-            "status"
-        ]
+        resources(
+            json.loads(transaction(first, read_examination(source), profile(revised_status="amended"))),
+            "DiagnosticReport",
+        )[0]["status"]
         == "preliminary"
     )
 
@@ -195,8 +197,8 @@ def test_a_revision_says_whether_the_task_still_stands(probability: float, statu
     source = VARIANTS["dx"]
     (first,) = resources(bundle(source, result(source), flag="task"), "Task")
     later = revised(study(result(source, finding(probability))))
-    assert resources(json.loads(transaction(later, source, profile())), "Task") == []
-    made = json.loads(transaction(later, source, profile(flag="task")))
+    assert resources(json.loads(transaction(later, read_examination(source), profile())), "Task") == []
+    made = json.loads(transaction(later, read_examination(source), profile(flag="task")))
     (task,) = resources(made, "Task")
     assert task["status"] == status and task["identifier"] == first["identifier"]
     assert made["entry"][-1]["request"]["method"] == "PUT"
@@ -214,7 +216,7 @@ def test_no_resource_is_in_a_transaction_twice() -> None:
     uid = str(source.SOPInstanceUID)
     gone = replace(revised(study(result(source, finding(), finding(0.4)))), retracted=((uid, 1), (uid, 2), (uid, 3)))
     for make in (transaction, withdrawal):
-        made = json.loads(make(gone, source, profile()))
+        made = json.loads(make(gone, read_examination(source), profile()))
         puts = [e["request"]["url"] for e in made["entry"] if e["request"]["method"] == "PUT"]
         assert len(set(puts)) == len(puts) == 4
         assert resources(made, "Observation")[2]["status"] == "entered-in-error"
@@ -241,7 +243,10 @@ def test_every_resource_keeps_the_schema_of_r4(variant: str, schema: Any) -> Non
     source = VARIANTS[variant]
     fewer = replace(revised(study(unanalysed(source))), retracted=((str(source.SOPInstanceUID), 2), ("1.2.3", 1)))
     for given in (study(result(source, finding(), finding(0.1))), fewer):
-        for made in (transaction(given, source, profile(flag="task")), withdrawal(given, source, profile(flag="task"))):
+        for made in (
+            transaction(given, read_examination(source), profile(flag="task")),
+            withdrawal(given, read_examination(source), profile(flag="task")),
+        ):
             bundle = json.loads(made)
             for entry in bundle["entry"]:
                 assert defects(schema, entry["resource"]) == []

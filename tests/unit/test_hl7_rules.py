@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from appliance.dicom.reading.order import read_examination
 from appliance.reporting.hl7.oru import oru_r01
 from tests.support.hl7_rules import violations
 from tests.support.profiles import hl7
@@ -13,7 +14,7 @@ from tests.support.results import finding, result, study
 from tests.support.sources import variants
 
 SOURCE = variants()["dx"]
-GOOD = oru_r01(study(result(SOURCE, finding(), finding(0.4))), SOURCE, hl7()).decode()
+GOOD = oru_r01(study(result(SOURCE, finding(), finding(0.4))), read_examination(SOURCE), hl7()).decode()
 
 
 def swapped(text: str) -> str:

@@ -13,7 +13,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from appliance.config import FhirDestination, Hl7Destination, Hl7Listener, Observations, read_configuration
-from appliance.dicom.objects.codes import PRESENCES, SIDES, SITES
+from appliance.dicom.reading.order import read_examination
+from appliance.domain.codes import PRESENCES, SIDES, SITES
 from appliance.domain.identifiers import Laterality
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Transient
@@ -22,7 +23,7 @@ from appliance.reporting.fhir.bundle import transaction, withdrawal
 from appliance.reporting.fhir.destination import STATUSES
 from appliance.reporting.hl7.order_update import priority_update
 from appliance.reporting.hl7.oru import oru_r01
-from appliance.reporting.hl7.radiologist_report import ANSWERS
+from appliance.reporting.hl7.radiologist_report import REFUSALS
 from appliance.reporting.hl7.segments import ACKNOWLEDGEMENTS
 from tests.support.hl7_rules import Message, field
 from tests.support.profiles import fhir, hl7
@@ -58,13 +59,13 @@ def fields_with_values(*messages: bytes) -> set[str]:
 
 
 def test_table_of_the_report_lists_every_field() -> None:
-    assert fields_with_values(oru_r01(STUDY, SOURCE, hl7(**PROFILE))) == {
+    assert fields_with_values(oru_r01(STUDY, read_examination(SOURCE), hl7(**PROFILE))) == {
         row[0] for row in rows_below("The report: ORU^R01")
     }
 
 
 def test_table_of_the_order_update_lists_every_field() -> None:
-    messages = [priority_update(STUDY, SOURCE, hl7(flag=flag)) for flag in ("orm", "omi")]
+    messages = [priority_update(STUDY, read_examination(SOURCE), hl7(flag=flag)) for flag in ("orm", "omi")]
     listed = {row[0] for row in rows_below("The flag on the worklist: ORM^O01 or OMI^O23")}
     assert {f for f in fields_with_values(*messages) if f.split("-")[0] not in ("MSH", "PID")} | {"MSH-9"} == listed
 
@@ -72,7 +73,7 @@ def test_table_of_the_order_update_lists_every_field() -> None:
 def test_table_of_observations_lists_each_with_its_default() -> None:
     listed = {row[0].strip("`"): row[1].strip("`") for row in rows_below("Its observations")}
     assert listed == Observations().model_dump()
-    sent = {obx[3] for obx in Message(oru_r01(STUDY, SOURCE, hl7(**PROFILE)).decode()).all("OBX")}
+    sent = {obx[3] for obx in Message(oru_r01(STUDY, read_examination(SOURCE), hl7(**PROFILE)).decode()).all("OBX")}
     assert sent == set(listed.values())
 
 
@@ -80,7 +81,7 @@ def test_table_of_codes_lists_each_code() -> None:
     sides = {"left": SIDES[Laterality.LEFT], "right": SIDES[Laterality.RIGHT]}
     codes = {a.value: c for a, c in PRESENCES.items()} | sides | {s.value: c for s, c in SITES.items()}
     listed = {row[0].strip("`"): row[1].strip("`") for row in rows_below("Its codes")}
-    assert listed == {name: f"{c.value}^{c.meaning}^{c.scheme_designator}" for name, c in codes.items()}
+    assert listed == {name: f"{c.code}^{c.meaning}^{c.scheme}" for name, c in codes.items()}
 
 
 def test_table_of_the_map_lists_each_name_and_each_fixed_field() -> None:
@@ -111,7 +112,7 @@ def test_tables_of_the_bundle_list_each_entry_and_element() -> None:
     requests: dict[str, str] = {}
     for source in variants().values():
         for each in (study(result(source, finding(), caveats=("x",))), revised(study(unanalysed(source)))):
-            for made in (transaction(each, source, fhir(flag="task")), withdrawal(each, source, fhir(flag="task"))):
+            for made in (transaction(each, read_examination(source), fhir(flag="task")), withdrawal(each, read_examination(source), fhir(flag="task"))):
                 for entry in json.loads(made)["entry"]:
                     kind = entry["resource"].pop("resourceType")
                     found.update(elements(entry["resource"], kind))
@@ -133,7 +134,7 @@ def test_table_of_statuses_lists_each_with_its_effect() -> None:
 def test_table_of_radiologist_reports_lists_each_acknowledgement() -> None:
     listed = {row[0].strip("`"): (row[1].strip("`"), row[2]) for row in rows_below("Radiologist reports")}
     assert listed.pop("any other") == ("AE", "207")
-    assert listed == {code: answer[:2] for code, answer in ANSWERS.items()}
+    assert listed == {code: answer[:2] for code, answer in REFUSALS.items()}
 
 
 @pytest.mark.parametrize(("number", "section"), [(0, Hl7Destination), (1, FhirDestination), (2, Hl7Listener)])
@@ -147,4 +148,4 @@ def test_shown_configuration_makes_a_valid_message(tmp_path: Path) -> None:
     (tmp_path / "osteon.toml").write_text(snippet)
     (ris,) = read_configuration(tmp_path / "osteon.toml").destinations
     assert isinstance(ris, Hl7Destination)
-    assert Message(oru_r01(STUDY, SOURCE, ris).decode()).value("ZDS", 1).startswith(STUDY.study_instance_uid)
+    assert Message(oru_r01(STUDY, read_examination(SOURCE), ris).decode()).value("ZDS", 1).startswith(STUDY.study_instance_uid)

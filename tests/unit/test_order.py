@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
 
 from appliance.dicom.objects.codes import code_item
+from appliance.dicom.reading.order import read_examination
+from appliance.domain.codes import Concept
 from appliance.errors import Rejected
 from appliance.reporting.hl7.order_update import ORDER, is_flagged, priority_update, priority_withdrawal
-from appliance.reporting.hl7.oru import control_id
+from appliance.reporting.hl7.segments import control_id
 from tests.support.hl7_rules import Message, violations
 from tests.support.profiles import hl7
 from tests.support.results import finding, result, study, unanalysed
@@ -23,7 +24,9 @@ KINDS = [("2.3.1", "orm"), ("2.4", "orm"), ("2.5.1", "orm"), ("2.5.1", "omi")]
 
 
 def update(source: Dataset = SOURCE, **settings: Any) -> Message:
-    return Message(priority_update(study(result(source)), source, hl7(**{"flag": "orm"} | settings)).decode())
+    return Message(
+        priority_update(study(result(source)), read_examination(source), hl7(**{"flag": "orm"} | settings)).decode()
+    )
 
 
 def ordered() -> Dataset:
@@ -32,7 +35,7 @@ def ordered() -> Dataset:
     request = source.RequestAttributesSequence[0]
     request.PlacerOrderNumberImagingServiceRequest = "PL-1"
     request.FillerOrderNumberImagingServiceRequest = "FI-1"
-    request.RequestedProcedureCodeSequence = [code_item(Code("XR-W", "99HOSP", "Wrist & hand"))]
+    request.RequestedProcedureCodeSequence = [code_item(Concept("XR-W", "99HOSP", "Wrist & hand"))]
     return source
 
 
@@ -62,8 +65,8 @@ def test_the_order_is_named_as_the_ris_knows_it(version: str, flag: str) -> None
 def test_what_is_flagged_no_more_gets_its_usual_priority_under_the_same_numbers(version: str, flag: str) -> None:
     profile = hl7(version=version, flag=flag, usual_priority="R")
     given = study(result(ordered(), finding(0.1)))
-    made = Message(priority_withdrawal(given, ordered(), profile).decode())
-    before = Message(priority_update(given, ordered(), profile).decode())
+    made = Message(priority_withdrawal(given, read_examination(ordered()), profile).decode())
+    before = Message(priority_update(given, read_examination(ordered()), profile).decode())
     assert violations(made.text) == []
     assert (
         made.text.replace(made.value("MSH", 10), before.value("MSH", 10))

@@ -13,12 +13,14 @@ import pytest
 from hl7apy.parser import parse_message
 from pydicom.dataset import Dataset
 
+from appliance.dicom.reading.order import read_examination
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected
 from appliance.reporting.hl7.message import CODECS, escape
-from appliance.reporting.hl7.oru import control_id, oru_r01, oru_withdrawal
+from appliance.reporting.hl7.oru import oru_r01, oru_withdrawal
+from appliance.reporting.hl7.segments import control_id
 from tests.support.hl7_rules import Message, field, violations
 from tests.support.profiles import hl7 as profile
 from tests.support.results import finding, result, revised, study, unanalysed
@@ -33,7 +35,7 @@ def message(source: Dataset, *given: Result, **settings: Any) -> Message:
 
 
 def said(given: StudyResult, source: Dataset, **settings: Any) -> Message:
-    content = oru_r01(given, source, profile(**settings))
+    content = oru_r01(given, read_examination(source), profile(**settings))
     return Message(content.decode(CODECS[settings.get("character_set", "UNICODE UTF-8")]))
 
 
@@ -159,8 +161,8 @@ def test_a_revision_is_the_same_order_in_another_message() -> None:
 def test_a_withdrawal_repeats_every_observation_as_wrong(version: str) -> None:
     source = VARIANTS["dx"]
     given, site = study(*several(source)), profile(version=version, link="https://viewer/?{study_instance_uid}")
-    made = Message(oru_withdrawal(given, source, site, "wrong patient | side").decode())
-    before = Message(oru_r01(given, source, site).decode())
+    made = Message(oru_withdrawal(given, read_examination(source), site, "wrong patient | side").decode())
+    before = Message(oru_r01(given, read_examination(source), site).decode())
     assert violations(made.text) == []
     assert made.value("OBR", 3) == before.value("OBR", 3) and made.value("MSH", 10) != before.value("MSH", 10)
     assert made.value("OBR", 25) == "P" and {obx[11] for obx in made.all("OBX")} == {"W"}

@@ -10,8 +10,9 @@ from __future__ import annotations
 from pydicom.dataset import Dataset
 
 from appliance.dicom.reading.attributes import copied, text
+from appliance.domain.codes import ACQUISITION_EQUIPMENT
 
-from .codes import ACQUISITION_EQUIPMENT, code_item
+from .codes import code_item
 
 DESCRIBED = (
     "Manufacturer", "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName",

@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from highdicom.sr import CodedConcept, DeviceObserverIdentifyingAttributes, ObserverContext
+from highdicom.sr import DeviceObserverIdentifyingAttributes, ObserverContext
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
 from pydicom.uid import ComputedRadiographyImageStorage
 
 from appliance.dicom.reading.attributes import copied, text
+from appliance.domain.codes import DEVICE
 from appliance.domain.identifiers import derived_uid, is_valid_uid
 from appliance.domain.result import Provenance
 from appliance.domain.study import StudyResult
 
-from .codes import DEVICE
+from .codes import coded_concept
 from .series import MANUFACTURER, MODEL_NAME
 
 ORDER = (
@@ -79,7 +79,7 @@ def sop_reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
 def observer(provenance: Provenance) -> ObserverContext:
     """The appliance with its pack as the observer."""
     return ObserverContext(
-        observer_type=concept(DEVICE),
+        observer_type=coded_concept(DEVICE),
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
             uid=derived_uid("device", provenance.pack_digest),
             name=MODEL_NAME,
@@ -88,11 +88,6 @@ def observer(provenance: Provenance) -> ObserverContext:
             serial_number=provenance.pack_digest[:16],
         ),
     )
-
-
-def concept(code: Code) -> CodedConcept:
-    """`code` as highdicom's content items take it."""
-    return CodedConcept.from_code(code)
 
 
 def requests(study: StudyResult, sources: Mapping[str, Dataset]) -> list[Dataset]:

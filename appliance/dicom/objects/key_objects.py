@@ -24,21 +24,22 @@ from highdicom.sr import (
     TextContentItem,
 )
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
 from pydicom.uid import KeyObjectSelectionDocumentStorage, SecondaryCaptureImageStorage
 
 from appliance.dicom.part10 import with_file_meta
+from appliance.domain import codes
+from appliance.domain.codes import Concept
 from appliance.domain.finding import Answer
 from appliance.domain.identifiers import derived_uid
 from appliance.domain.result import SECOND_READER
 from appliance.domain.study import StudyResult
 
-from . import codes
-from .document import InstanceReference, concept, evidence, observer, reference, requests
+from .codes import MODALITIES, coded_concept
+from .document import InstanceReference, evidence, observer, reference, requests
 from .patient_study import patient_study
 from .series import document_series_uid, stamp
 
-IMAGES = {*codes.MODALITIES, SecondaryCaptureImageStorage}
+IMAGES = {*MODALITIES, SecondaryCaptureImageStorage}
 """SOP classes that a document refers to as images; to reports and presentation states as composite objects."""
 
 
@@ -55,7 +56,7 @@ def rejection_note(
     study: StudyResult,
     sources: Mapping[str, Dataset],
     rejected: Sequence[InstanceReference],
-    reason: Code,
+    reason: Concept,
     *,
     at: datetime,
     words: str,
@@ -73,7 +74,7 @@ def rejection_note(
     """
     if reason not in codes.REJECTIONS or not rejected:
         raise ValueError("a rejection note has a title of codes.REJECTIONS and at least one instance")
-    uid = derived_uid("rejection", reason.value, *sorted(r.sop_instance_uid for r in rejected))
+    uid = derived_uid("rejection", reason.code, *sorted(r.sop_instance_uid for r in rejected))
     return _selection(replace(study, created_at=at), sources, uid, reason, words, rejected)
 
 
@@ -81,7 +82,7 @@ def _selection(
     study: StudyResult,
     sources: Mapping[str, Dataset],
     sop_instance_uid: str,
-    title: Code,
+    title: Concept,
     words: str,
     selected: Sequence[InstanceReference],
 ) -> Dataset:
@@ -97,9 +98,9 @@ def _selection(
     ds.CurrentRequestedProcedureEvidenceSequence = evidence(study.study_instance_uid, selected)
     if asked := requests(study, sources):
         ds.ReferencedRequestSequence = asked
-    root = ContainerContentItem(name=concept(title), template_id="2010")
+    root = ContainerContentItem(name=coded_concept(title), template_id="2010")
     description = TextContentItem(
-        name=concept(codes.KEY_OBJECT_DESCRIPTION), value=words, relationship_type=RelationshipTypeValues.CONTAINS
+        name=coded_concept(codes.KEY_OBJECT_DESCRIPTION), value=words, relationship_type=RelationshipTypeValues.CONTAINS
     )
     items = [_item(each) for each in selected]
     root.ContentSequence = ContentSequence([*observer(study.provenance), description, *items])
@@ -110,7 +111,7 @@ def _selection(
 def _item(selected: InstanceReference) -> ImageContentItem | CompositeContentItem:
     kind = ImageContentItem if selected.sop_class_uid in IMAGES else CompositeContentItem
     return kind(
-        name=concept(codes.SOURCE),
+        name=coded_concept(codes.SOURCE),
         referenced_sop_class_uid=selected.sop_class_uid,
         referenced_sop_instance_uid=selected.sop_instance_uid,
         relationship_type=RelationshipTypeValues.CONTAINS,

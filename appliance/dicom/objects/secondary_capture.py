@@ -16,11 +16,12 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from appliance.config import Picture
 from appliance.dicom.reading.attributes import copied, text
+from appliance.domain.codes import SITES, SOURCE_IMAGE
 from appliance.domain.finding import Answer
 from appliance.domain.result import SECOND_READER, Result
 from appliance.picture.overlay import AS_RECEIVED, shown_shape
 
-from .codes import SITES, SOURCE_IMAGE, code_item
+from .codes import code_item
 from .image_pixel import JPEG_QUALITY, with_pixels
 from .patient_study import patient_study
 from .series import anatomy, stamp

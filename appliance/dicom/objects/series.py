@@ -7,12 +7,13 @@ DICOM PS3.3 C.7.3.1 (General Series), C.7.5.1 (General Equipment), C.12.1 (SOP C
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
 from pydicom.dataset import Dataset
 
 from appliance.dicom.reading.attributes import text
 from appliance.dicom.reading.header import sides
+from appliance.dicom.reading.order import read_times
 from appliance.domain.identifiers import Site, derived_uid
 from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
@@ -77,25 +78,8 @@ def instance_number(source: Dataset) -> int:
 
 
 def local_time(source: Dataset, result: Said) -> datetime:
-    """`created_at` in the zone that the source states, else in the appliance's own.
-
-    Dates and times of an object share one zone (DICOM PS3.3 C.12.1.1.8), and StudyTime is the source's.
-    """
-    offset = text(source, "TimezoneOffsetFromUTC").strip()
-    if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdecimal() and int(offset[1:3]) < 24:
-        shift = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))
-        return result.created_at.astimezone(timezone(-shift if offset[0] == "-" else shift))
-    return result.created_at.astimezone()
-
-
-def examined_at(source: Dataset, result: Said) -> datetime | None:
-    """Study Date and Time in the zone of `local_time`, or None if the source has no usable ones."""
-    value = text(source, "StudyDate") + text(source, "StudyTime")[:6]
-    try:
-        naive = datetime.strptime(value, "%Y%m%d%H%M%S")  # noqa: DTZ007  the zone follows
-    except ValueError:
-        return None
-    return naive.replace(tzinfo=local_time(source, result).tzinfo)
+    """Return `created_at` in the zone that the source states, else in the appliance's own."""
+    return read_times(source).localise(result.created_at)
 
 
 def stamp(ds: Dataset, source: Dataset, result: Said, kind: str, what: str) -> Dataset:

@@ -38,17 +38,18 @@ from highdicom.sr import (
 )
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
 from pydicom.uid import UID, Comprehensive3DSRStorage
 
 from appliance.dicom.part10 import with_file_meta
 from appliance.dicom.reading.attributes import text
+from appliance.domain import codes
+from appliance.domain.codes import Concept
 from appliance.domain.finding import Answer, Box
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 
-from . import codes
-from .document import InstanceReference, concept, evidence, observer, reference, requests
+from .codes import MODALITIES, coded_concept
+from .document import InstanceReference, evidence, observer, reference, requests
 from .patient_study import patient_study
 from .report_class import report_uid
 from .series import MANUFACTURER, document_series_uid, stamp
@@ -98,13 +99,13 @@ def _content(
     study: StudyResult, sources: Mapping[str, Dataset], images: Mapping[str, InstanceReference]
 ) -> ContainerContentItem:
     """The root container (TID 1500)."""
-    root = ContainerContentItem(name=concept(codes.IMAGING_MEASUREMENT_REPORT), template_id="1500")
+    root = ContainerContentItem(name=coded_concept(codes.IMAGING_MEASUREMENT_REPORT), template_id="1500")
     procedure = CodeContentItem(
-        name=concept(codes.PROCEDURE_REPORTED),
-        value=concept(codes.PLAIN_RADIOGRAPHY),
+        name=coded_concept(codes.PROCEDURE_REPORTED),
+        value=coded_concept(codes.PLAIN_RADIOGRAPHY),
         relationship_type=RelationshipTypeValues.HAS_CONCEPT_MOD,
     )
-    language = LanguageOfContentItemAndDescendants(concept(codes.ENGLISH))
+    language = LanguageOfContentItemAndDescendants(coded_concept(codes.ENGLISH))
     context = [*language, *observer(study.provenance), procedure]
     root.ContentSequence = ContentSequence([*context, _library(images.values())])
     groups = [
@@ -119,8 +120,8 @@ def _content(
     return root
 
 
-def _container(name: Code, items: Iterable[ContentItem]) -> ContainerContentItem:
-    container = ContainerContentItem(name=concept(name), relationship_type=CONTAINS)
+def _container(name: Concept, items: Iterable[ContentItem]) -> ContainerContentItem:
+    container = ContainerContentItem(name=coded_concept(name), relationship_type=CONTAINS)
     container.ContentSequence = ContentSequence(items)
     return container
 
@@ -130,10 +131,10 @@ def _library(images: Iterable[InstanceReference]) -> ContainerContentItem:
     entries = []
     for image in images:
         entry = _image(image, CONTAINS)
-        if image.sop_class_uid in codes.MODALITIES:
+        if image.sop_class_uid in MODALITIES:
             modality = CodeContentItem(
-                name=concept(codes.MODALITY),
-                value=concept(codes.MODALITIES[image.sop_class_uid]),
+                name=coded_concept(codes.MODALITY),
+                value=coded_concept(MODALITIES[image.sop_class_uid]),
                 relationship_type=RelationshipTypeValues.HAS_ACQ_CONTEXT,
             )
             entry.ContentSequence = ContentSequence([modality])
@@ -143,7 +144,7 @@ def _library(images: Iterable[InstanceReference]) -> ContainerContentItem:
 
 def _image(image: InstanceReference, relationship: RelationshipTypeValues) -> ImageContentItem:
     return ImageContentItem(
-        name=concept(codes.SOURCE_IMAGE),
+        name=coded_concept(codes.SOURCE_IMAGE),
         referenced_sop_class_uid=image.sop_class_uid,
         referenced_sop_instance_uid=image.sop_instance_uid,
         relationship_type=relationship,
@@ -168,6 +169,15 @@ def _group(
         ],
     )
     rows, columns = (int(text(source, keyword) or 0) for keyword in ("Rows", "Columns"))
+    side = coded_concept(codes.SIDES[finding.laterality]) if finding.laterality in codes.SIDES else None
+    certainty = Measurement(
+        name=coded_concept(codes.CERTAINTY),
+        value=round(100 * finding.probability, 1),
+        unit=coded_concept(codes.PERCENT),
+    )
+    presence = QualitativeEvaluation(
+        name=coded_concept(codes.PRESENCE), value=coded_concept(codes.PRESENCES[finding.answer])
+    )
     return PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=UID(region.uid), identifier=region.identifier),
         referenced_region=ImageRegion(
@@ -175,11 +185,11 @@ def _group(
             graphic_data=_outline(finding.box, rows, columns),
             source_image=SourceImageForRegion(image.sop_class_uid, image.sop_instance_uid),
         ),
-        finding_type=codes.FRACTURE,
+        finding_type=coded_concept(codes.FRACTURE),
         algorithm_id=algorithm,
-        finding_sites=[FindingSite(codes.SITES[finding.site], laterality=codes.SIDES.get(finding.laterality))],
-        measurements=[Measurement(name=codes.CERTAINTY, value=round(100 * finding.probability, 1), unit=codes.PERCENT)],
-        qualitative_evaluations=[QualitativeEvaluation(name=codes.PRESENCE, value=codes.PRESENCES[finding.answer])],
+        finding_sites=[FindingSite(coded_concept(codes.SITES[finding.site]), laterality=side)],
+        measurements=[certainty],
+        qualitative_evaluations=[presence],
     )
 
 
@@ -210,12 +220,12 @@ def _evaluations(study: StudyResult, images: Mapping[str, InstanceReference]) ->
 
 def _presence(answer: Answer) -> CodeContentItem:
     return CodeContentItem(
-        name=concept(codes.FRACTURE), value=concept(codes.PRESENCES[answer]), relationship_type=CONTAINS
+        name=coded_concept(codes.FRACTURE), value=coded_concept(codes.PRESENCES[answer]), relationship_type=CONTAINS
     )
 
 
 def _comment(sentence: str) -> TextContentItem:
-    return TextContentItem(name=concept(codes.COMMENT), value=sentence, relationship_type=CONTAINS)
+    return TextContentItem(name=coded_concept(codes.COMMENT), value=sentence, relationship_type=CONTAINS)
 
 
 def _inferred(item: ContentItem, images: Iterable[InstanceReference]) -> ContentItem:

@@ -18,12 +18,13 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from appliance.config import Compression
 from appliance.dicom.reading.attributes import copied, text
 from appliance.domain.artefact_kind import ArtefactKind, kind_and_page
+from appliance.domain.codes import SOURCE_IMAGE
 from appliance.domain.identifiers import Laterality
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 from appliance.picture.summary import PER_PAGE, summary_pages
 
-from .codes import BODY_PARTS, SOURCE_IMAGE, code_item
+from .codes import BODY_PARTS, code_item
 from .image_pixel import with_pixels
 from .patient_study import patient_study
 from .series import UNPAIRED, local_time, stamp

@@ -12,9 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
 
-from appliance.dicom.objects.codes import REJECTIONS
+from appliance.domain.codes import REJECTIONS, Concept
 
 from .attributes import copied, text
 
@@ -23,7 +22,7 @@ from .attributes import copied, text
 class Rejection:
     """The instances that are taken back, and under which title."""
 
-    title: Code
+    title: Concept
     sop_instance_uids: frozenset[str]
 
 
@@ -31,7 +30,7 @@ def rejection_from_dataset(ds: Dataset) -> Rejection | None:
     """What a key object selection rejects; None if it rejects nothing. What cannot be read rejects nothing."""
     names = copied(ds, ("ConceptNameCodeSequence",)).get("ConceptNameCodeSequence", [])
     said = {(text(item, "CodeValue"), text(item, "CodingSchemeDesignator")) for item in names}
-    title = next((code for code in REJECTIONS if (code.value, code.scheme_designator) in said), None)
+    title = next((concept for concept in REJECTIONS if (concept.code, concept.scheme) in said), None)
     uids = {
         text(reference, "ReferencedSOPInstanceUID")
         for item in copied(ds, ("ContentSequence",)).get("ContentSequence", [])

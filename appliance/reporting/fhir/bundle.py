@@ -1,9 +1,9 @@
-"""The answer as a FHIR R4 transaction.
+"""The report of a study as a FHIR R4 transaction.
 
-Whom and what the answer is about is created where the server does not know it, or referred to (by profile). What is
-said, the report and its observations, is updated in place by an identifier that follows from study, radiograph and
-region: every revision is the same report, and a repeat changes nothing. The resources are checked with the R4B models
-before they leave; only elements that R4 has as well are used.
+Patient, device and imaging study are created where the server does not know them, or referred to, by profile. The
+report and its observations are updated in place under an identifier that follows from study, radiograph and region:
+every revision is the same report, and a repeat changes nothing. The R4B models check the resources before they leave;
+only elements that R4 has as well are used.
 
 References
 ----------
@@ -16,33 +16,35 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
-from typing import Any
 from urllib.parse import quote
 
 from fhir.resources.R4B.bundle import Bundle
 from pydantic import ValidationError
-from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
-from pydicom.valuerep import PersonName
 
 from appliance.config import FhirDestination as Profile
-from appliance.dicom.objects.codes import FRACTURE, PRESENCES, SIDES, SITES
-from appliance.dicom.objects.patient_study import copied, text
-from appliance.dicom.objects.series import examined_at
+from appliance.domain.codes import FRACTURE, PRESENCES, SIDES, SITES
 from appliance.domain.finding import Answer, Finding
 from appliance.domain.identifiers import derived_uid, derived_uuid
+from appliance.domain.order import Examination, Issuer, PatientIdentity, PersonName, Sex
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected
 
-from .destination import FhirDestination as FhirDestination  # the way out, beside what goes it
+from .datatypes import (
+    ACCESSION_TYPE,
+    HL7,
+    OSTEON,
+    SYSTEMS,
+    Json,
+    codeable,
+    coded,
+    component,
+    narrative,
+    quantity,
+    uid_identifier,
+)
 
-Json = dict[str, Any]
-
-SYSTEMS = {"SCT": "http://snomed.info/sct", "DCM": "http://dicom.nema.org/resources/ontology/DCM"}
-HL7 = "http://terminology.hl7.org/CodeSystem"
 IMAGING = (f"{HL7}/observation-category", "imaging", "Imaging")
 RADIOLOGY = (f"{HL7}/v2-0074", "RAD", "Radiology")
 NOT_PERFORMED = (f"{HL7}/data-absent-reason", "not-performed", "Not Performed")
@@ -50,14 +52,16 @@ ERROR = (f"{HL7}/data-absent-reason", "error", "Error")
 ASSEMBLER = (f"{HL7}/provenance-participant-type", "assembler", "Assembler")
 INTERPRETATIONS = {Answer.POSITIVE: ("A", "Abnormal"), Answer.NEGATIVE: ("N", "Normal")}
 DIAGNOSTIC_IMAGING_STUDY = ("http://loinc.org", "18748-4", "Diagnostic imaging study")
-GENDERS = {"M": "male", "F": "female", "O": "other"}
-OWN = "urn:osteon"
+GENDERS = {Sex.MALE: "male", Sex.FEMALE: "female", Sex.OTHER: "other"}
+"""Patient.gender (R4 valueset-administrative-gender.html); left out where the sex is unknown."""
+
 WITHDRAWN = "entered-in-error"
+"""Status of a resource that is withdrawn (R4 valueset-observation-status.html and others)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Context:
-    """What every resource of one transaction refers to."""
+    """References and status that every resource of one transaction shares."""
 
     study: StudyResult
     status: str
@@ -68,76 +72,81 @@ class _Context:
 
 
 def bundle_identifier(study: StudyResult, kind: str = "fhir") -> str:
-    """Bundle.identifier: the same for the same result."""
+    """Return Bundle.identifier: the same for the same result."""
     return f"urn:uuid:{derived_uuid(study.uid(kind))}"
 
 
-def transaction(study: StudyResult, source: Dataset, profile: Profile) -> bytes:
-    """The Bundle as JSON in UTF-8; `source` is the newest radiograph's.
+def transaction(study: StudyResult, examination: Examination, profile: Profile) -> bytes:
+    """Return the Bundle as JSON in UTF-8; `examination` is the newest radiograph's.
 
     Raises
     ------
     Rejected
-        ``fhir_invalid``: the header's values make no valid resource. ``no_patient``, where the profile has patients
-        referred to: the source has no number to do so.
+        ``fhir_invalid``: the header's values make no valid resource. ``no_patient``, where the profile refers to
+        patients: the examination has no patient number to refer by.
     """
     status = profile.revised_status if study.revision > 1 else "preliminary"
-    entries, context = _context(study, source, profile, status)
+    entries, context = _context(study, examination, profile, status)
     observations = [
-        o for number, result in enumerate(study.results, 1) for o in _of_radiograph(context, number, result)
+        each for number, result in enumerate(study.results, 1) for each in _of_radiograph(context, number, result)
     ]
     report = _report(context, observations)
-    said = f"Revision {study.revision} says this no more"
-    entries += [_updated(study, r) for r in (*observations, *_unsaid(context, said, observations), report)]
+    notice = f"Revision {study.revision} says this no more"
+    retracted = _retracted_observations(context, notice, observations)
+    entries += [_updated(study, resource) for resource in (*observations, *retracted, report)]
     entries.append(_provenance(context, report))
     if _has_task(study, profile):
-        task = _task(context, source, report)
+        task = _task(context, examination, report)
         task["status"] = "requested" if study.answer in profile.flagged else "cancelled"
         entries.append(_updated(study, task) if study.revision > 1 else _created(study, task))
     return _bundle(study, "fhir", entries)
 
 
-def withdrawal(study: StudyResult, source: Dataset, profile: Profile, reason: str = "") -> bytes:
-    """The Bundle that takes `transaction` of the same study back: report and observations are entered in error.
+def withdrawal(study: StudyResult, examination: Examination, profile: Profile, reason: str = "") -> bytes:
+    """Return the Bundle that withdraws `transaction` of the same study: its resources become entered in error.
 
     Raises
     ------
     Rejected
         As `transaction`.
     """
-    entries, context = _context(study, source, profile, WITHDRAWN)
-    said = f"Withdrawn: {reason}" if reason else "Withdrawn"
+    entries, context = _context(study, examination, profile, WITHDRAWN)
+    notice = f"Withdrawn: {reason}" if reason else "Withdrawn"
     observations = [
-        _taken_back(o, said) for n, result in enumerate(study.results, 1) for o in _of_radiograph(context, n, result)
+        _emptied(each, notice)
+        for number, result in enumerate(study.results, 1)
+        for each in _of_radiograph(context, number, result)
     ]
-    report = _report(context, observations) | {"text": _narrative([said]), "conclusion": said}
-    entries += [_updated(study, r) for r in (*observations, *_unsaid(context, said, observations), report)]
+    report = _report(context, observations) | {"text": narrative([notice]), "conclusion": notice}
+    retracted = _retracted_observations(context, notice, observations)
+    entries += [_updated(study, resource) for resource in (*observations, *retracted, report)]
     if _has_task(study, profile):
-        entries.append(_updated(study, _task(context, source, report) | {"status": WITHDRAWN}))
+        entries.append(_updated(study, _task(context, examination, report) | {"status": WITHDRAWN}))
     return _bundle(study, "fhir withdrawal", entries)
 
 
-def _unsaid(context: _Context, said: str, observations: list[Json]) -> Iterator[Json]:
-    """The observations of earlier revisions that nothing takes the place of; made, where the server never had them.
+def _retracted_observations(context: _Context, notice: str, observations: list[Json]) -> Iterator[Json]:
+    """Yield observations of earlier revisions that no current one replaces, as entered in error.
 
-    A withdrawal takes back what was told, of which nothing may stand any more: what is among its own `observations` is
-    left out, since a transaction with two entries of one resource fails (R4 http.html#trules).
+    A server that never had one creates it in error. An observation among `observations` is left out, since a
+    transaction with two entries of one resource fails (R4 http.html#trules); a withdrawal empties those itself.
     """
-    own = [observation["identifier"] for observation in observations]
+    current = [observation["identifier"] for observation in observations]
     for sop_instance_uid, region in context.study.retracted:
-        observation = _observation(context, sop_instance_uid, region, said, context.study.provenance.model)
-        if observation["identifier"] not in own:
-            yield _taken_back(observation, said) | {"status": WITHDRAWN}
+        observation = _observation(context, sop_instance_uid, region, notice, context.study.provenance.model)
+        if observation["identifier"] not in current:
+            yield _emptied(observation, notice) | {"status": WITHDRAWN}
 
 
-def _taken_back(observation: Json, said: str) -> Json:
-    """An observation that no longer says anything, for a reader who overlooks its status."""
-    gone = ("valueCodeableConcept", "interpretation", "component", "dataAbsentReason")
-    kept = {key: value for key, value in observation.items() if key not in gone}
-    return kept | {"text": _narrative([said]), "dataAbsentReason": _concept(*ERROR)}
+def _emptied(observation: Json, notice: str) -> Json:
+    """Return the observation without its statements, for a reader who overlooks its status."""
+    statements = ("valueCodeableConcept", "interpretation", "component", "dataAbsentReason")
+    remaining = {key: value for key, value in observation.items() if key not in statements}
+    return remaining | {"text": narrative([notice]), "dataAbsentReason": codeable(*ERROR)}
 
 
 def _bundle(study: StudyResult, kind: str, entries: list[Json]) -> bytes:
+    """Return the transaction as bytes, checked by the R4B model."""
     bundle = {
         "resourceType": "Bundle",
         "identifier": {"system": "urn:ietf:rfc:3986", "value": bundle_identifier(study, kind)},
@@ -155,10 +164,12 @@ def _bundle(study: StudyResult, kind: str, entries: list[Json]) -> bytes:
     return json.dumps(bundle, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _context(study: StudyResult, source: Dataset, profile: Profile, status: str) -> tuple[list[Json], _Context]:
-    """The entries of patient, device and study, and what refers to them."""
+def _context(
+    study: StudyResult, examination: Examination, profile: Profile, status: str
+) -> tuple[list[Json], _Context]:
+    """Return the entries of patient, device and study, and the context with references to them."""
     entries = []
-    patient = _patient(source, profile.patient_system)
+    patient = _patient(examination.patient, profile.patient_system)
     subject: Json = {"display": "unidentified"}
     if patient is not None and profile.patient == "reference":
         subject = {"reference": f"Patient?{_search(patient)}"}
@@ -169,7 +180,7 @@ def _context(study: StudyResult, source: Dataset, profile: Profile, status: str)
         raise Rejected(
             ReasonCode.NO_PATIENT, "the radiograph has no patient number by which the FHIR server could be asked"
         )
-    device, imaging_study = _device(study), _imaging_study(source, study, subject)
+    device, imaging_study = _device(study), _imaging_study(examination, study, subject)
     entries.append(_created(study, device))
     if profile.imaging_study == "create":
         entries.append(_created(study, imaging_study))
@@ -182,24 +193,25 @@ def _context(study: StudyResult, source: Dataset, profile: Profile, status: str)
         subject=subject,
         device=_reference(study, device),
         imaging_study=images,
-        effective=(examined_at(source, study) or study.created_at).isoformat(),
+        effective=(examination.times.examined_at(study.created_at) or study.created_at).isoformat(),
     )
     return entries, context
 
 
 def _created(study: StudyResult, resource: Json) -> Json:
-    """An entry that makes the resource where there is none of its identifier."""
+    """Return an entry that creates the resource unless the server has one with its identifier."""
     request = {"method": "POST", "url": resource["resourceType"], "ifNoneExist": _search(resource)}
     return {"fullUrl": _reference(study, resource)["reference"], "resource": resource, "request": request}
 
 
 def _updated(study: StudyResult, resource: Json) -> Json:
-    """An entry that puts the resource in the place of the one of its identifier, or makes it."""
+    """Return an entry that replaces the resource with its identifier, or creates it."""
     request = {"method": "PUT", "url": f"{resource['resourceType']}?{_search(resource)}"}
     return {"fullUrl": _reference(study, resource)["reference"], "resource": resource, "request": request}
 
 
 def _search(resource: Json) -> str:
+    """Return the search that finds the resource by its first identifier."""
     identifier = resource["identifier"][0]
     system = quote(identifier.get("system", ""), safe=":/")
     # without the bar a value would match under any system: another hospital's patient (R4 search.html#token)
@@ -211,49 +223,48 @@ def _reference(study: StudyResult, resource: Json) -> Json:
     return {"reference": f"urn:uuid:{derived_uuid(study.uid('fhir'), resource['resourceType'], value)}"}
 
 
-def _patient(source: Dataset, system: str | None) -> Json | None:
-    number = text(source, "PatientID").strip()
-    if not number:
+def _patient(patient: PatientIdentity, system: str | None) -> Json | None:
+    """Return the Patient, or None without a number; `system` of the profile goes before the issuer."""
+    if not patient.patient_id:
         return None
-    identifier = {"value": number}
-    if system or _issuer(source):
-        identifier = {"system": system or _issuer(source), "value": number}
-    patient: Json = {"resourceType": "Patient", "identifier": [identifier]}
-    name = _name(text(source, "PatientName"))
-    if name:
-        patient["name"] = [name]
-    if text(source, "PatientSex") in GENDERS:
-        patient["gender"] = GENDERS[text(source, "PatientSex")]
-    born = text(source, "PatientBirthDate")
-    if len(born) == 8 and born.isdecimal():
-        patient["birthDate"] = f"{born[:4]}-{born[4:6]}-{born[6:]}"
-    return patient
+    system = system or _issuer_system(patient.issuer)
+    identifier = {"value": patient.patient_id}
+    if system:
+        identifier = {"system": system, "value": patient.patient_id}
+    resource: Json = {"resourceType": "Patient", "identifier": [identifier]}
+    if patient.names:
+        _, name = patient.names[0]
+        resource["name"] = [_human_name(name)]
+    if patient.sex in GENDERS:
+        resource["gender"] = GENDERS[patient.sex]
+    if patient.birth_date is not None:
+        resource["birthDate"] = patient.birth_date.isoformat()
+    return resource
 
 
-def _issuer(source: Dataset) -> str:
-    for item in copied(source, ("IssuerOfPatientIDQualifiersSequence",)).get("IssuerOfPatientIDQualifiersSequence", []):
-        if text(item, "UniversalEntityIDType") == "ISO":
-            return f"urn:oid:{text(item, 'UniversalEntityID')}"
-    local = text(source, "IssuerOfPatientID").strip()
-    return f"{OWN}:issuer:{quote(local, safe='')}" if local else ""
+def _issuer_system(issuer: Issuer) -> str:
+    """Return Identifier.system, a URI: the issuer's OID, else its name under our own root; empty without an issuer."""
+    if issuer.oid:
+        return f"urn:oid:{issuer.oid}"
+    return f"{OSTEON}:issuer:{quote(issuer.name, safe='')}" if issuer.name else ""
 
 
-def _name(value: str) -> Json:
-    groups = [group for group in str(PersonName(value)).split("=") if group.strip("^ ")]
-    if not groups:
-        return {}
-    parts = [part.strip() for part in groups[0].split("^")[:5]]
-    family, given, middle, prefix, suffix = parts + [""] * (5 - len(parts))
-    name: Json = {"family": family} if family else {}
-    lists = {"given": [*given.split(), *middle.split()], "prefix": [prefix], "suffix": [suffix]}
-    return name | {key: kept for key, values in lists.items() if (kept := [v for v in values if v])}
+def _human_name(name: PersonName) -> Json:
+    """Return a HumanName of the parts that are not empty."""
+    human: Json = {"family": name.family} if name.family else {}
+    parts = {
+        "given": [*name.given.split(), *name.middle.split()],
+        "prefix": [name.prefix] if name.prefix else [],
+        "suffix": [name.suffix] if name.suffix else [],
+    }
+    return human | {key: values for key, values in parts.items() if values}
 
 
 def _device(study: StudyResult) -> Json:
     p = study.provenance
     return {
         "resourceType": "Device",
-        "identifier": [{"system": f"{OWN}:device", "value": f"{p.software_version}-{p.pack_digest[:32]}"}],
+        "identifier": [{"system": f"{OSTEON}:device", "value": f"{p.software_version}-{p.pack_digest[:32]}"}],
         "manufacturer": "Osteon",
         "deviceName": [{"name": "Osteon", "type": "user-friendly-name"}],
         "version": [
@@ -264,74 +275,76 @@ def _device(study: StudyResult) -> Json:
     }
 
 
-def _imaging_study(source: Dataset, result: StudyResult, subject: Json) -> Json:
-    study: Json = {
+def _imaging_study(examination: Examination, study: StudyResult, subject: Json) -> Json:
+    resource: Json = {
         "resourceType": "ImagingStudy",
-        "identifier": [{"system": "urn:dicom:uid", "value": f"urn:oid:{result.study_instance_uid}"}],
+        "identifier": [{"system": "urn:dicom:uid", "value": f"urn:oid:{study.study_instance_uid}"}],
         "status": "available",
         "subject": subject,
     }
-    accession = text(source, "AccessionNumber").strip()
-    if accession:
-        study["identifier"].append({"type": _accession_type(), "value": accession})
-    if text(source, "Modality") in ("CR", "DX"):
-        study["modality"] = [{"system": SYSTEMS["DCM"], "code": text(source, "Modality")}]
-    return study
+    if accession := examination.order.accession_number:
+        resource["identifier"].append({"type": ACCESSION_TYPE, "value": accession})
+    if examination.modality in ("CR", "DX"):
+        resource["modality"] = [{"system": SYSTEMS["DCM"], "code": examination.modality}]
+    return resource
 
 
 def _of_radiograph(context: _Context, number: int, result: Result) -> Iterator[Json]:
-    """One observation for each region, or one that says why there is none."""
+    """Yield one observation for each region, or one with the reason why the radiograph was not analysed."""
     uid, model = result.sop_instance_uid, result.provenance.model
     view = f"Radiograph {number} in order of analysis: " if len(context.study.results) > 1 else ""
     if result.not_analysed is not None:
-        said = f"{view}not analysed: {result.not_analysed.reason} [{result.not_analysed.code}]"
-        absent = _concept(*NOT_PERFORMED) | {"text": result.not_analysed.reason}
-        yield _observation(context, uid, 1, said, model) | {"dataAbsentReason": absent}
+        sentence = f"{view}not analysed: {result.not_analysed.reason} [{result.not_analysed.code}]"
+        absent = codeable(*NOT_PERFORMED) | {"text": result.not_analysed.reason}
+        yield _observation(context, uid, 1, sentence, model) | {"dataAbsentReason": absent}
     for region, finding in enumerate(result.findings, 1):
-        said = f"{view}{finding.place}: {finding.answer.label}, probability {finding.percent}"
-        observation = _observation(context, uid, region, said, model) | _found(finding)
+        sentence = f"{view}{finding.place}: {finding.answer.label}, probability {finding.percent}"
+        observation = _observation(context, uid, region, sentence, model) | _verdict(finding)
         observation["component"] += _components(finding)
         yield observation
 
 
-def _observation(context: _Context, sop_instance_uid: str, region: int, said: str, model: str) -> Json:
-    uid = derived_uid(sop_instance_uid, "fhir region", region)  # of no revision and no pack
+def _observation(context: _Context, sop_instance_uid: str, region: int, sentence: str, model: str) -> Json:
+    """Return the observation on a region, without its verdict."""
+    uid = derived_uid(sop_instance_uid, "fhir region", region)  # the same for every revision and every pack
     return {
         "resourceType": "Observation",
-        "text": _narrative([said, SECOND_READER]),
-        "identifier": [_uid(uid)],
+        "text": narrative([sentence, SECOND_READER]),
+        "identifier": [uid_identifier(uid)],
         "status": context.status,
-        "category": [_concept(*IMAGING)],
-        "code": _coded(FRACTURE),
+        "category": [codeable(*IMAGING)],
+        "code": coded(FRACTURE),
         "subject": context.subject,
         "effectiveDateTime": context.effective,
         "note": [{"text": SECOND_READER}],
         "method": {"text": f"neural network {model}"},
         "device": context.device,
         "derivedFrom": [context.imaging_study],
-        "component": [_component("RADIOGRAPH", "SOP Instance UID", {"valueString": sop_instance_uid})],
+        "component": [component("RADIOGRAPH", "SOP Instance UID", {"valueString": sop_instance_uid})],
     }
 
 
-def _found(finding: Finding) -> Json:
+def _verdict(finding: Finding) -> Json:
+    """Return value, body site and interpretation of an observation."""
     observation: Json = {
-        "valueCodeableConcept": _coded(PRESENCES[finding.answer]),
-        "bodySite": _coded(SITES[finding.site]),
+        "valueCodeableConcept": coded(PRESENCES[finding.answer]),
+        "bodySite": coded(SITES[finding.site]),
     }
     if finding.answer in INTERPRETATIONS:
         code, display = INTERPRETATIONS[finding.answer]
-        observation["interpretation"] = [_concept(f"{HL7}/v3-ObservationInterpretation", code, display)]
+        observation["interpretation"] = [codeable(f"{HL7}/v3-ObservationInterpretation", code, display)]
     return observation
 
 
 def _components(finding: Finding) -> list[Json]:
+    """Return probability, focus and, where it is known, the side."""
     components = [
-        _component("PROBABILITY", "Probability of a fracture", _quantity(finding.probability)),
-        _component("FOCUS", "Focus of the heat map", _quantity(finding.focus)),
+        component("PROBABILITY", "Probability of a fracture", quantity(finding.probability)),
+        component("FOCUS", "Focus of the heat map", quantity(finding.focus)),
     ]
     if finding.laterality in SIDES:
-        side = {"valueCodeableConcept": _coded(SIDES[finding.laterality])}
-        components.append(_component("SIDE", "Laterality", side))
+        side = {"valueCodeableConcept": coded(SIDES[finding.laterality])}
+        components.append(component("SIDE", "Laterality", side))
     return components
 
 
@@ -347,11 +360,11 @@ def _report(context: _Context, observations: list[Json]) -> Json:
     sentences += [f"Caveat: {caveat}." for caveat in study.caveats]
     return {
         "resourceType": "DiagnosticReport",
-        "text": _narrative(sentences),
-        "identifier": [_uid(derived_uid(study.study_instance_uid, "fhir report"))],
+        "text": narrative(sentences),
+        "identifier": [uid_identifier(derived_uid(study.study_instance_uid, "fhir report"))],
         "status": context.status,
-        "category": [_concept(*RADIOLOGY)],
-        "code": _concept(*DIAGNOSTIC_IMAGING_STUDY) | {"text": "Fracture second reading by AI"},
+        "category": [codeable(*RADIOLOGY)],
+        "code": codeable(*DIAGNOSTIC_IMAGING_STUDY) | {"text": "Fracture second reading by AI"},
         "subject": context.subject,
         "effectiveDateTime": context.effective,
         "issued": study.created_at.isoformat(),
@@ -362,19 +375,19 @@ def _report(context: _Context, observations: list[Json]) -> Json:
 
 
 def _provenance(context: _Context, report: Json) -> Json:
-    """By what the report was made, and in the place of which; a tag tells it, for it can have no identifier."""
+    """Return the entry that names device, images and replaced revision; a tag finds it, as it has no identifier."""
     study = context.study
-    tag = {"system": f"{OWN}:provenance", "code": derived_uuid(study.uid("fhir provenance"))}
+    tag = {"system": f"{OSTEON}:provenance", "code": derived_uuid(study.uid("fhir provenance"))}
     provenance: Json = {
         "resourceType": "Provenance",
         "meta": {"tag": [tag]},
         "target": [_reference(study, report)],
         "recorded": study.created_at.isoformat(),
-        "agent": [{"type": _concept(*ASSEMBLER), "who": context.device}],
+        "agent": [{"type": codeable(*ASSEMBLER), "who": context.device}],
         "entity": [{"role": "source", "what": context.imaging_study}],
     }
     if predecessor := study.predecessor_uid("fhir"):
-        what = {"identifier": _uid(predecessor), "display": f"revision {study.revision - 1}"}
+        what = {"identifier": uid_identifier(predecessor), "display": f"revision {study.revision - 1}"}
         provenance["entity"].append({"role": "revision", "what": what})
     request = {"method": "POST", "url": "Provenance", "ifNoneExist": f"_tag={tag['system']}|{tag['code']}"}
     return {"fullUrl": f"urn:uuid:{tag['code']}", "resource": provenance, "request": request}
@@ -385,51 +398,21 @@ def _has_task(study: StudyResult, profile: Profile) -> bool:
     return profile.flag == "task" and (study.answer in profile.flagged or study.revision > 1)
 
 
-def _task(context: _Context, source: Dataset, report: Json) -> Json:
-    """The wish that somebody reads the study first, one for all revisions."""
+def _task(context: _Context, examination: Examination, report: Json) -> Json:
+    """Return the request to read the study first, one for all revisions."""
     uid = derived_uid(context.study.study_instance_uid, "fhir task")
     task: Json = {
         "resourceType": "Task",
-        "identifier": [_uid(uid)],
+        "identifier": [uid_identifier(uid)],
         "status": "requested",
         "intent": "proposal",
         "priority": "urgent",
-        "code": {"coding": [{"system": f"{OWN}:code", "code": "READ-FIRST"}], "text": "Read this study first"},
+        "code": {"coding": [{"system": f"{OSTEON}:code", "code": "READ-FIRST"}], "text": "Read this study first"},
         "description": f"{SECOND_READER}: {context.study.answer.label}",
         "focus": _reference(context.study, report),
         "for": context.subject,
         "authoredOn": context.study.created_at.isoformat(),
     }
-    accession = text(source, "AccessionNumber").strip()
-    if accession:
-        task["basedOn"] = [{"type": "ServiceRequest", "identifier": {"type": _accession_type(), "value": accession}}]
+    if accession := examination.order.accession_number:
+        task["basedOn"] = [{"type": "ServiceRequest", "identifier": {"type": ACCESSION_TYPE, "value": accession}}]
     return task
-
-
-def _accession_type() -> Json:
-    return {"coding": [{"system": f"{HL7}/v2-0203", "code": "ACSN", "display": "Accession ID"}]}
-
-
-def _uid(uid: str) -> dict[str, str]:
-    return {"system": "urn:dicom:uid", "value": f"urn:oid:{uid}"}
-
-
-def _concept(system: str, code: str, display: str) -> Json:
-    return {"coding": [{"system": system, "code": code, "display": display}]}
-
-
-def _coded(code: Code) -> Json:
-    return _concept(SYSTEMS[code.scheme_designator], code.value, code.meaning)
-
-
-def _component(code: str, display: str, value: Json) -> Json:
-    return {"code": _concept(f"{OWN}:code", code, display)} | value
-
-
-def _quantity(value: float) -> Json:
-    return {"valueQuantity": {"value": round(value, 3), "system": "http://unitsofmeasure.org", "code": "1"}}
-
-
-def _narrative(sentences: list[str]) -> dict[str, str]:
-    paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
-    return {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{paragraphs}</div>'}

@@ -1,4 +1,4 @@
-"""A FHIR server that takes our transactions; the status of the answer and of each of its entries is read.
+"""Delivery to a FHIR server: the HTTP status of the response and the status of each of its entries count.
 
 References
 ----------
@@ -24,7 +24,7 @@ CONTENT_TYPE = "application/fhir+json; charset=utf-8"
 ACCEPT = "application/fhir+json"
 
 LONGEST_PAUSE_S = 3600.0
-"""A server that asks for a longer one is asked again all the same: a site may have mended it."""
+"""Longest pause that a server may ask for (Retry-After); after an hour the site may have repaired it."""
 
 STATUSES: dict[int, tuple[type[OsteonError], str]] = {
     400: (Rejected, "it cannot make sense of it; see its log"),
@@ -43,19 +43,19 @@ STATUSES: dict[int, tuple[type[OsteonError], str]] = {
     429: (Away, "too many requests; it is tried again"),
     503: (Away, "it is out of service; it is tried again"),
 }
-"""What each status means for us; of the others, 5xx pass and the rest is refused."""
+"""Error and remedy of each status; of all others, 5xx are temporary and the rest is a refusal."""
 
 
 def verdict(status: int) -> tuple[type[OsteonError], str] | None:
-    """The error that a status is, with what to do about it; None if it is success."""
+    """Return the error and the remedy for a status, or None for success."""
     if 200 <= status < 300:
         return None
-    passing = (Transient, "it is tried again"), (Rejected, "see its log")
-    return STATUSES.get(status, passing[status < 500])
+    default = (Rejected, "see its log") if status < 500 else (Transient, "it is tried again")
+    return STATUSES.get(status, default)
 
 
-class FhirDestination:
-    """`base_url` is the server's base, for example ``https://fhir.hospital.example/R4``."""
+class FhirServer:
+    """A FHIR server; `base_url` is, for example, ``https://fhir.hospital.example/R4``."""
 
     def __init__(
         self,
@@ -67,24 +67,25 @@ class FhirDestination:
         server_name: str | None = None,
     ) -> None:
         self.name = name
-        self._base_url, self._bearer, self._timeout_s, self._tls = base_url.rstrip("/"), bearer, timeout_s, tls
+        self._base_url = base_url.rstrip("/")
+        self._bearer = bearer
+        self._timeout_s = timeout_s
+        self._tls = tls
         self._extensions = {"sni_hostname": server_name} if server_name else {}
         self._not_before = 0.0
 
     def send(self, artefacts: list[Artefact]) -> list[str]:
-        """Post each Bundle; a note for each, in words.
+        """Post each Bundle; return a note on each, for people.
 
         Raises
         ------
         Transient
-            The server is away, answers what passes by `STATUSES`, or its answer is no transaction-response.
+            The server is away, its status is temporary by `STATUSES`, or its response is no transaction-response.
         Rejected
-            Any other status that is no success, of the whole or of an entry.
+            The transaction or an entry has any other status but success.
         """
         if (wait_s := self._not_before - time.monotonic()) > 0:
-            raise Away(
-                ReasonCode.FHIR_ASKED_TO_WAIT, f"{self.name} asked us to come again in {wait_s:.0f} s (Retry-After)"
-            )
+            raise Away(ReasonCode.FHIR_ASKED_TO_WAIT, f"{self.name} asked us to wait {wait_s:.0f} s more (Retry-After)")
         headers = {"Content-Type": CONTENT_TYPE, "Accept": ACCEPT, "Prefer": "return=minimal"}
         if self._bearer:
             headers["Authorization"] = f"Bearer {self._bearer}"
@@ -101,16 +102,16 @@ class FhirDestination:
                 f"{self.name} at {self._base_url}: {type(error).__name__}; check the server",
             ) from None
         self._not_before = time.monotonic() + pause_s(response.headers.get("Retry-After", ""))
-        self._judge(response.status_code, "the transaction")
+        self._check_status(response.status_code, "the transaction")
         sent = json.loads(artefact.content)["entry"]
         statuses = self._entry_statuses(response, expected=len(sent))
         for number, (status, entry) in enumerate(zip(statuses, sent, strict=True), 1):
-            self._judge(status, f"entry {number}, {entry['resource']['resourceType']}")
+            self._check_status(status, f"entry {number}, {entry['resource']['resourceType']}")
         created = statuses.count(201)
         return f"accepted: {created} created, {len(statuses) - created} already there or updated"
 
     def _entry_statuses(self, response: httpx.Response, expected: int) -> list[int]:
-        """Status of every entry; a server may answer 200 with a failed entry inside."""
+        """Return the status of every entry; a server may answer 200 with a failed entry inside."""
         try:
             bundle = response.json()
             if bundle["type"] != "transaction-response" or len(bundle["entry"]) != expected:
@@ -121,15 +122,16 @@ class FhirDestination:
                 ReasonCode.FHIR_ANSWER, f"{self.name} answers success, but with no transaction-response; check its URL"
             ) from None
 
-    def _judge(self, status: int, what: str) -> None:
+    def _check_status(self, status: int, subject: str) -> None:
+        """Raise the error that the status stands for."""
         if judged := verdict(status):
             error, remedy = judged
             code = ReasonCode.FHIR_REFUSED if error is Rejected else ReasonCode.FHIR_FAILED
-            raise error(code, f"{self.name} answers {status} to {what}: {remedy}")
+            raise error(code, f"{self.name} answers {status} to {subject}: {remedy}")
 
 
 def pause_s(retry_after: str) -> float:
-    """Seconds that a Retry-After asks for, as a number or a date; 0 without one, at most `LONGEST_PAUSE_S`."""
+    """Return the seconds that a Retry-After asks for, a number or a date: 0 without one, at most `LONGEST_PAUSE_S`."""
     if retry_after.strip().isdecimal():
         return min(float(retry_after), LONGEST_PAUSE_S)
     try:

@@ -1,7 +1,7 @@
-"""HL7 v2 as bytes: what is escaped, how characters are written, and who else has checked a message.
+"""HL7 v2 as bytes: escapes, character sets, and validation of a message.
 
-The segments are written by this house, then read and validated by hl7apy: the text is under our control to the
-byte, and a second party has seen it.
+We write the segments and hl7apy reads and validates them: the text is under our control to the byte, and a second
+implementation has checked it.
 
 References
 ----------
@@ -21,9 +21,10 @@ from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 
 Segment = list[str]
-"""Name of the segment, then its fields: field n at n, of MSH at n - 1, since MSH-1 is the separator itself."""
+"""Name of the segment, then its fields: field n at index n, in MSH at n - 1, since MSH-1 is the separator itself."""
 
-ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}  # 2.7.1
+ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}
+"""Escape sequence of each delimiter (HL7 v2.5.1 section 2.7.1)."""
 
 _DELIMITERS = {escaped: c for c, escaped in ESCAPES.items()}
 _ESCAPED = re.compile(r"\\[EFSTR]\\")
@@ -38,61 +39,63 @@ CODECS = {
     "8859/9": "iso8859-9",
     "8859/15": "iso8859-15",
 }
-"""MSH-18 and the codec of its bytes."""
+"""Codec of each character set of MSH-18 (table 0211)."""
 
 TIMESTAMP = "%Y%m%d%H%M%S%z"
+"""TS, to the second and with its offset (HL7 v2.5.1 section 2.A.77)."""
 
 LONGEST_ESCAPE = 3
-"""Characters that one character is at most."""
+"""Characters of the longest entry in `ESCAPES`."""
 
 LONGEST_TEXT = 199
-"""Of ST (HL7 v2.5.1 section 2.A.74). TX may be longer, but receivers, and hl7apy, take its lines for ST."""
+"""Characters of ST (HL7 v2.5.1 section 2.A.74). TX may be longer, but receivers and hl7apy limit its lines so too."""
 
 
 def escape(value: str) -> str:
-    """`value` as text of one component: delimiters escaped, line ends and control characters to spaces."""
+    """Return `value` as text of one component: delimiters escaped, line ends and control characters as spaces."""
     printable = "".join(c if c.isprintable() else " " for c in value)
     return "".join(ESCAPES.get(c, c) for c in printable).strip()
 
 
 def unescape(value: str) -> str:
-    """What `escape` wrote, as it was; other escape sequences (2.7.2 to 2.7.7) stay as they are."""
+    """Undo `escape`; other escape sequences (2.7.2 to 2.7.7) stay unchanged."""
     return _ESCAPED.sub(lambda found: _DELIMITERS[found[0]], value)
 
 
 def identifier(value: str, character_set: str) -> str:
-    """`value` as `escape` writes it, which must arrive to the letter: another number is another patient.
+    """Return `value` escaped, for numbers that must arrive to the letter: another number is another patient.
 
     Raises
     ------
     Rejected
-        ``oru_characters``: the destination's character set has not got one of its letters.
+        ``oru_characters``: the destination's character set lacks one of its letters.
     """
     try:
         value.encode(CODECS[character_set])
     except UnicodeEncodeError:
         raise Rejected(
             ReasonCode.ORU_CHARACTERS,
-            f"a number in the radiograph's header has letters that {character_set} has not; "
+            f"a number in the radiograph's header has letters that {character_set} lacks; "
             "set another character_set for this destination",
         ) from None
     return escape(value)
 
 
 def carries(value: str, character_set: str) -> bool:
-    """Whether `value` can be written in the character set with nothing but accents lost."""
+    """Whether the character set can write `value` with at most its accents lost."""
     return "?" not in encoded(value.replace("?", ""), character_set).decode(CODECS[character_set])
 
 
 def encoded(text: str, character_set: str) -> bytes:
-    """The bytes: a letter that the character set has not got loses its accent, else becomes ``?``."""
+    """Return the bytes; a letter that the character set lacks loses its accent, else becomes ``?``."""
     codec = CODECS[character_set]
     return "".join(_nearest(c, codec) for c in text).encode(codec)
 
 
 def _nearest(character: str, codec: str) -> str:
+    """Return the character, its base letter or ``?``, the first that the codec has."""
     bases = (b for b in unicodedata.normalize("NFKD", character) if not unicodedata.combining(b))
-    # letters and digits alone: the full-width "|" would become a delimiter
+    # only letters and digits lose accents: the full-width "|" would become a delimiter
     for candidate in (character, "".join(b for b in bases if b.isalnum())):
         try:
             candidate.encode(codec)
@@ -104,7 +107,7 @@ def _nearest(character: str, codec: str) -> str:
 
 
 def message_of(segments: list[Segment], character_set: str) -> bytes:
-    """The message, each segment ended by CR, without MLLP framing.
+    """Return the message, each segment ended by CR, without MLLP framing.
 
     Raises
     ------
@@ -127,7 +130,7 @@ def message_of(segments: list[Segment], character_set: str) -> bytes:
 def _validate(text: str) -> None:
     header, *lines = text.split("\r")
     event, version = header.split("|")[8], header.split("|")[11]
-    if event.startswith("ORM"):  # hl7apy asks for all segments of ORM^O01's choice at once: each by itself then
+    if event.startswith("ORM"):  # hl7apy demands every segment of ORM^O01's choice: validate one by one
         for line in lines:
             parse_segment(line, version=version, validation_level=VALIDATION_LEVEL.STRICT).validate()
     else:

@@ -1,7 +1,7 @@
-"""HL7 over MLLP: send one message, wait for its acknowledgement, read it, believe only it.
+"""HL7 over MLLP: send one message, wait for its acknowledgement, and count only on that.
 
-Which acknowledgement ends the wait is what the message itself asks for (MSH-15 and MSH-16): one in the original mode;
-in the enhanced mode the accept acknowledgement, and the application's after it where that is asked for, too.
+The message itself asks for its acknowledgements (MSH-15 and MSH-16): in the original mode for one; in the enhanced mode
+for the accept acknowledgement, and where the site configures it for the application's after that.
 
 References
 ----------
@@ -18,25 +18,31 @@ from typing import NoReturn, Self
 
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Away, Rejected, Transient
+from appliance.network import tls_reason
 from appliance.ports import Artefact
 
-START, END = b"\x0b", b"\x1c\r"
+from .frames import SHORTEST_WAIT_S, FrameBuffer, content_of, framed, receive_before
 
 LONGEST_ACK_BYTES = 4 * 1024 * 1024
+"""Bytes without an end of frame that show a peer which speaks no MLLP; acknowledgements have a few hundred."""
 
 ACCEPTED = frozenset({"AA", "CA"})
-RETRIED = frozenset({"AE", "CE"})
-"""Interface engines answer "error" to all that may pass: a locked record, a patient whose ADT is not in yet,
-a rule that somebody is about to mend. Trying again loses nothing and the status page shows it."""
-REFUSED = frozenset({"AR", "CR"})
+"""MSA-1, table 0008: application accept and commit accept."""
 
-PASSING_ERRORS = frozenset({"206", "207"})
-"""ERR-3 of table 0357, record locked and internal error: even a reject passes then."""
+RETRIED = frozenset({"AE", "CE"})
+"""MSA-1, table 0008: error. Interface engines use it for temporary faults: a locked record, a patient before the ADT,
+a rule under repair. Another try loses nothing, and the status page shows it."""
+
+REFUSED = frozenset({"AR", "CR"})
+"""MSA-1, table 0008: reject."""
+
+TEMPORARY_ERRORS = frozenset({"206", "207"})
+"""ERR-3 of table 0357, record locked and internal error: temporary, even in a reject."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledgement:
-    """What is read of one: MSA-1, MSA-2 and, as digits, the first error's ERR-3.1."""
+    """MSA-1, MSA-2 and, as digits, ERR-3.1 of the first error of an acknowledgement."""
 
     code: str
     control_id: str
@@ -44,7 +50,7 @@ class Acknowledgement:
 
 
 class MllpDestination:
-    """A RIS or interface engine that takes our messages; `tls` is the context of an encrypted connection."""
+    """A RIS or interface engine that takes our messages; `tls` is the context for an encrypted connection."""
 
     def __init__(
         self,
@@ -56,26 +62,29 @@ class MllpDestination:
         server_name: str | None = None,
     ) -> None:
         self.name = name
-        self._host, self._port, self._timeout_s = host, port, timeout_s
-        self._tls, self._server_name = tls, server_name or host
+        self._host = host
+        self._port = port
+        self._timeout_s = timeout_s
+        self._tls = tls
+        self._server_name = server_name or host
 
     def send(self, artefacts: list[Artefact]) -> list[str]:
-        """Send the messages one after the other over one connection; a note for each, in words.
+        """Send the messages one after the other over one connection; return a note on each, for people.
 
         Raises
         ------
         Transient
-            No connection (`Away`), no whole acknowledgement in time, one for another message, or MSA-1 AE or CE.
+            No connection (`Away`), no whole acknowledgement in time, one for another message, or MSA-1 is AE or CE.
         Rejected
-            MSA-1 AR or CR.
+            MSA-1 is AR or CR.
         """
         try:
-            with self._connected() as connection:
+            with self._connect() as connection:
                 return [self._exchange(connection, artefact.content) for artefact in artefacts]
         except TimeoutError:
             self._transient(ReasonCode.MLLP_TIMEOUT, f"no acknowledgement within {self._timeout_s:g} s")
         except ssl.SSLError as error:
-            why = (error.reason or type(error).__name__).replace("_", " ").lower()
+            why = tls_reason(error)
             raise Away(
                 ReasonCode.MLLP_TLS, f"{self._where}: no secure connection ({why}); check the certificates"
             ) from None
@@ -83,7 +92,7 @@ class MllpDestination:
             why = error.strerror or type(error).__name__
             raise Away(ReasonCode.MLLP_UNREACHABLE, f"{self._where}: the connection failed ({why})") from None
 
-    def _connected(self) -> _Connection:
+    def _connect(self) -> _Connection:
         connection = socket.create_connection((self._host, self._port), self._timeout_s)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is not None:
@@ -101,39 +110,40 @@ class MllpDestination:
         control_id = fields[9].decode()  # MSH-10: MSH-1 is the separator itself
         wants_application = len(fields) > 15 and fields[14] != b"" and fields[15] == b"AL"  # MSH-15, MSH-16
         while True:
-            answer = self._acknowledgement(connection, deadline)
-            if answer.control_id != control_id:
-                if answer.control_id in connection.acknowledged:  # twice; the next is ours
+            received = self._receive(connection, deadline)
+            if received.control_id != control_id:
+                if received.control_id in connection.acknowledged:  # sent twice; ours comes next
                     continue
                 self._transient(ReasonCode.MLLP_MISMATCH, "the acknowledgement is for another message (MSA-2)")
-            self._judge(answer)
-            if answer.code == "CA" and wants_application:
+            self._check_accepted(received)
+            if received.code == "CA" and wants_application:
                 continue
             connection.acknowledged.add(control_id)
-            return f"acknowledged ({answer.code})"
+            return f"acknowledged ({received.code})"
 
-    def _acknowledgement(self, connection: _Connection, deadline: float) -> Acknowledgement:
+    def _receive(self, connection: _Connection, deadline: float) -> Acknowledgement:
         try:
             frame = connection.frame(deadline)
         except EOFError:
             self._transient(ReasonCode.MLLP_CLOSED, "the peer closed before its acknowledgement ended")
         except OverflowError:
             self._transient(ReasonCode.MLLP_GARBAGE, "the acknowledgement does not end")
-        answer = acknowledgement_of(frame)
-        if answer is None:
-            self._transient(ReasonCode.MLLP_GARBAGE, "what came back is no acknowledgement")
-        return answer
+        received = acknowledgement_of(frame)
+        if received is None:
+            self._transient(ReasonCode.MLLP_GARBAGE, "the peer's reply is no acknowledgement")
+        return received
 
-    def _judge(self, answer: Acknowledgement) -> None:
-        if answer.code in ACCEPTED:
+    def _check_accepted(self, received: Acknowledgement) -> None:
+        """Raise the error that the code of the acknowledgement stands for."""
+        if received.code in ACCEPTED:
             return
-        why = f", error {answer.error}" if answer.error else ""
-        if answer.code in REFUSED and answer.error not in PASSING_ERRORS:
+        why = f", error {received.error}" if received.error else ""
+        if received.code in REFUSED and received.error not in TEMPORARY_ERRORS:
             raise Rejected(
-                ReasonCode.MLLP_REFUSED, f"{self.name} refuses the message ({answer.code}{why}); see its log"
+                ReasonCode.MLLP_REFUSED, f"{self.name} refuses the message ({received.code}{why}); see its log"
             )
-        if answer.code in RETRIED | REFUSED:
-            self._transient(ReasonCode.MLLP_ERROR, f"the peer answers {answer.code}{why}; see its log")
+        if received.code in RETRIED | REFUSED:
+            self._transient(ReasonCode.MLLP_ERROR, f"the peer answers {received.code}{why}; see its log")
         self._transient(ReasonCode.MLLP_GARBAGE, "MSA-1 is no acknowledgement code")
 
     @property
@@ -145,11 +155,11 @@ class MllpDestination:
 
 
 class _Connection:
-    """Frames over a socket; what follows one frame is the beginning of the next."""
+    """A connection to the peer, and the control ids that it has acknowledged."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
-        self._received = b""
+        self._buffer = FrameBuffer()
         self.acknowledged: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -159,35 +169,33 @@ class _Connection:
         self._socket.close()
 
     def send(self, message: bytes, deadline: float) -> None:
-        self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-        self._socket.sendall(START + message + END)
+        self._socket.settimeout(max(deadline - time.monotonic(), SHORTEST_WAIT_S))
+        self._socket.sendall(framed(message))
 
     def frame(self, deadline: float) -> bytes:
-        """What came up to the next end of a frame.
+        """Return the bytes up to the next end of a frame.
 
         Raises
         ------
         TimeoutError, EOFError, OverflowError
-            If there is none: in time, before the peer closed, or within `LONGEST_ACK_BYTES`.
+            No frame ended: in time, before the peer closed, or within `LONGEST_ACK_BYTES`.
         """
-        while END not in self._received:
-            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-            piece = self._socket.recv(65536)
+        while (frame := self._buffer.take_frame()) is None:
+            piece = receive_before(self._socket, deadline)
             if not piece:
                 raise EOFError
-            self._received += piece
-            if len(self._received) > LONGEST_ACK_BYTES:
+            self._buffer.append(piece)
+            if len(self._buffer) > LONGEST_ACK_BYTES:
                 raise OverflowError
-        frame, _, self._received = self._received.partition(END)
         return frame
 
 
 def acknowledgement_of(frame: bytes) -> Acknowledgement | None:
-    """What the frame says, whatever stands before its start and however its lines end; None if it is none."""
-    _, start, text = frame.partition(START)
+    """Read the acknowledgement in a frame, with any line ends; None if there is none."""
+    text = content_of(frame) or b""
     segments = [s.split(b"|") for s in text.replace(b"\n", b"\r").split(b"\r") if s]
     msa = next((s for s in segments if s[0] == b"MSA"), None)
-    if not start or not text.startswith(b"MSH|") or msa is None:
+    if not text.startswith(b"MSH|") or msa is None:
         return None
     errors = (_field(s, 3).split("^")[0] for s in segments if s[0] == b"ERR")
     error = next((e for e in errors if e.isdecimal()), "")

@@ -1,4 +1,4 @@
-"""The answer as HL7 v2 ORU^R01 for the RIS: preliminary, with our own filler number and service code.
+"""The report of a study as HL7 v2 ORU^R01 for the RIS: preliminary, with our own filler number and service code.
 
 One order for the study, the same for every revision. Its observations are grouped by OBX-4: ``0`` for the study,
 ``2`` for its second radiograph, ``2.1`` for that radiograph's first region.
@@ -12,36 +12,49 @@ IHE Radiology TF-2, transaction RAD-28, for the study's UID in an OBX.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import wrap
 
-from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
-
 from appliance.config import Hl7Destination
-from appliance.dicom.objects.codes import PRESENCES, SIDES, SITES
-from appliance.dicom.objects.patient_study import text
-from appliance.dicom.objects.series import examined_at, local_time
+from appliance.domain.codes import PRESENCES, SIDES, SITES, Concept
 from appliance.domain.finding import Answer, Finding
 from appliance.domain.identifiers import Laterality
+from appliance.domain.order import Examination
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 from appliance.field_map import fill_template
 
 from .message import LONGEST_ESCAPE, LONGEST_TEXT, TIMESTAMP, Segment, escape, identifier, message_of
-from .requests import PLACER, requested
-from .segments import control_id as control_id
-from .segments import fill, header, patient
+from .segments import fill_mapped_fields, header, patient_segment
 from .values import filler_number
 
 NO_UNIT = "1^no units^UCUM"
-WRONG = "W"  # OBX-11, table 0085: post original as wrong
+"""OBX-6 of a number between 0 and 1 (UCUM section 4.5, the unity)."""
+
+WRONG = "W"
+"""OBX-11, table 0085: post original as wrong."""
+
 STUDY = "0"
+"""OBX-4 of the observations on the study as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One OBX: `name` is a field of `appliance.config.Observations`, `value` is escaped."""
+    """One OBX.
+
+    Attributes
+    ----------
+    name
+        Field of `appliance.config.Observations`, which gives OBX-3.
+    group
+        OBX-4.
+    kind
+        OBX-2, the data type of `value`.
+    value
+        OBX-5, escaped.
+    units, flag
+        OBX-6 and OBX-8.
+    """
 
     name: str
     group: str
@@ -51,86 +64,76 @@ class Observation:
     flag: str = ""
 
 
-def oru_r01(study: StudyResult, source: Dataset, profile: Hl7Destination) -> bytes:
-    """The message in the profile's character set, each segment ended by CR, without MLLP framing.
+def oru_r01(study: StudyResult, examination: Examination, profile: Hl7Destination) -> bytes:
+    """Return the message in the profile's character set, each segment ended by CR, without MLLP framing.
 
     Raises
     ------
     Rejected
         ``oru_invalid``: hl7apy finds that the message breaks the standard. ``oru_characters``: the profile's
-        character set cannot carry one of the source's numbers.
+        character set cannot carry one of the examination's numbers.
     """
     status = profile.revised_status if study.revision > 1 else "P"
-    return _oru(study, source, profile, "oru", status, status, list(_observations(study, source, profile)))
+    observations = list(_observations(study, examination, profile))
+    return _message(study, examination, profile, "oru", status, status, observations)
 
 
-def oru_withdrawal(study: StudyResult, source: Dataset, profile: Hl7Destination, reason: str = "") -> bytes:
-    """The message that takes `oru_r01` of the same study back: every observation again, as wrong.
+def oru_withdrawal(study: StudyResult, examination: Examination, profile: Hl7Destination, reason: str = "") -> bytes:
+    """Return the message that withdraws `oru_r01` of the same study: every observation again, marked as wrong.
 
     Raises
     ------
     Rejected
         As `oru_r01`.
     """
-    said = f"WITHDRAWN: {reason}" if reason else "WITHDRAWN"
-    withdrawn = [_text("impression", "0.0", said, "TX")]
-    withdrawn += [
-        Observation(name=o.name, group=o.group, kind=o.kind, value=o.value, units=o.units)
-        for o in _observations(study, source, profile)
-    ]
-    # OBR-25 stays preliminary: a corrected or cancelled order would say something of the examination
-    return _oru(study, source, profile, "oru withdrawal", "P", WRONG, withdrawn)
+    notice = f"WITHDRAWN: {reason}" if reason else "WITHDRAWN"
+    withdrawn = [_text("impression", "0.0", notice, "TX")]
+    withdrawn += [replace(each, flag="") for each in _observations(study, examination, profile)]
+    # OBR-25 stays preliminary: a corrected or cancelled order would be a statement about the examination
+    return _message(study, examination, profile, "oru withdrawal", "P", WRONG, withdrawn)
 
 
-def _oru(
+def _message(
     study: StudyResult,
-    source: Dataset,
+    examination: Examination,
     profile: Hl7Destination,
     kind: str,
     order_status: str,
-    status: str,
+    observation_status: str,
     observations: list[Observation],
 ) -> bytes:
-    at = local_time(source, study).strftime(TIMESTAMP)
-    placer = identifier(requested(source, PLACER), profile.character_set)
+    order, times = examination.order, examination.times
+    reported = times.localise(study.created_at).strftime(TIMESTAMP)
+    examined_at = times.examined_at(study.created_at)
+    examined = examined_at.strftime(TIMESTAMP) if examined_at else reported
+    placer = identifier(order.placer_order_number, profile.character_set)
     filler = f"{filler_number(study.study_instance_uid)}^OSTEON"
-    observed = examined_at(source, study)
-    obr = ["OBR", "1", placer, filler, profile.service, "", "", observed.strftime(TIMESTAMP) if observed else at]
-    obr += [""] * 10 + [identifier(text(source, "AccessionNumber"), profile.character_set)]  # OBR-18
-    obr += ["", "", "", at, "", "RAD", order_status]  # OBR-22, OBR-24, OBR-25
+    obr = ["OBR", "1", placer, filler, profile.service, "", "", examined]
+    obr += [""] * 10 + [identifier(order.accession_number, profile.character_set)]  # OBR-18
+    obr += ["", "", "", reported, "", "RAD", order_status]  # OBR-22, OBR-24, OBR-25
     segments: list[Segment] = [
-        header(study, source, profile, "ORU^R01^ORU_R01", kind),
-        patient(source, profile),
+        header(study, examination, profile, "ORU^R01^ORU_R01", kind),
+        patient_segment(study, examination.patient, profile),
         ["ORC", "RE", placer, filler],
         obr,
     ]
-    names = profile.observations.model_dump()
-    for o in observations:
-        if names[o.name]:
-            number = str(len(segments) - 3)
-            segments.append(
-                [
-                    "OBX",
-                    number,
-                    o.kind,
-                    names[o.name],
-                    o.group,
-                    o.value,
-                    o.units,
-                    "",
-                    o.flag,
-                    "",
-                    "",
-                    status,
-                    "",
-                    "",
-                    at,
-                ]
-            )
-    return message_of(fill(segments, study, source, profile), profile.character_set)
+    codes = profile.observations.model_dump()
+    wanted = [each for each in observations if codes[each.name]]
+    for number, each in enumerate(wanted, 1):
+        segments.append(_obx(number, codes[each.name], each, observation_status, reported))
+    return message_of(fill_mapped_fields(segments, study, examination, profile), profile.character_set)
 
 
-def _observations(study: StudyResult, source: Dataset, profile: Hl7Destination) -> Iterator[Observation]:
+def _obx(number: int, code: str, observation: Observation, status: str, reported: str) -> Segment:
+    """Return the OBX with the set id `number`; OBX-3 is `code`, OBX-14 the time of the report."""
+    o = observation
+    return [
+        "OBX", str(number), o.kind, code, o.group, o.value, o.units, "", o.flag, "", "", status, "", "", reported,
+    ]  # fmt: skip
+
+
+def _observations(study: StudyResult, examination: Examination, profile: Hl7Destination) -> Iterator[Observation]:
+    """Yield the observations on each radiograph, then on the study."""
     for number, result in enumerate(study.results, 1):
         yield from _radiograph(str(number), result, profile)
     for number, sentence in enumerate(_sentences(study), 1):
@@ -142,8 +145,7 @@ def _observations(study: StudyResult, source: Dataset, profile: Hl7Destination) 
         yield _text(
             "link", STUDY, fill_template(profile.link, {"study_instance_uid": uid, "revision": str(study.revision)})
         )
-    accession = text(source, "AccessionNumber").strip()
-    if accession:
+    if accession := examination.order.accession_number:
         yield _text("accession_number", STUDY, accession)
     yield _text("study_instance_uid", STUDY, study.study_instance_uid)
 
@@ -179,20 +181,22 @@ def _finding(group: str, finding: Finding, profile: Hl7Destination) -> Iterator[
 
 
 def _abnormal(answer: Answer, profile: Hl7Destination) -> str:
-    """OBX-8, table 0078, where that is how the site's worklist is flagged."""
+    """Return OBX-8, table 0078: abnormal, normal or nothing; sites that flag their worklist otherwise get nothing."""
     if profile.flag != "oru":
         return ""
-    return "A" if answer in profile.flagged else "N" if answer is Answer.NEGATIVE else ""
+    if answer in profile.flagged:
+        return "A"
+    return "N" if answer is Answer.NEGATIVE else ""
 
 
-def _code(profile: Hl7Destination, name: str, code: Code) -> str:
-    """The site's own code, else ours."""
-    own: str | None = getattr(profile.codes, name)
-    return own or f"{code.value}^{escape(code.meaning)}^{code.scheme_designator}"
+def _code(profile: Hl7Destination, name: str, concept: Concept) -> str:
+    """Return the site's own code for `name`, else ours."""
+    site_code: str | None = getattr(profile.codes, name)
+    return site_code or f"{concept.code}^{escape(concept.meaning)}^{concept.scheme}"
 
 
 def _text(name: str, group: str, value: str, kind: str = "ST") -> Observation:
-    """Text for a table (ST) or for a person (TX); long text is TX in lines, as repetitions of OBX-5."""
+    """Return text as ST, for tables, or TX, for people; long text becomes TX in lines, repetitions of OBX-5."""
     escaped = escape(value)
     if len(escaped) > LONGEST_TEXT:
         kind, escaped = "TX", "~".join(map(escape, wrap(value, LONGEST_TEXT // LONGEST_ESCAPE)))
@@ -200,15 +204,15 @@ def _text(name: str, group: str, value: str, kind: str = "ST") -> Observation:
 
 
 def _sentences(study: StudyResult) -> list[str]:
-    """What a person reads: whose word it is, every answer, and every caveat."""
-    said = [f"{SECOND_READER}; {study.answer.label}"]
+    """Return the text for people: the second reader's notice, every answer, and every caveat."""
+    sentences = [f"{SECOND_READER}; {study.answer.label}"]
     several = len(study.results) > 1
     if several:
-        said[0] += "; radiographs are numbered in order of analysis"
+        sentences[0] += "; radiographs are numbered in order of analysis"
     for number, result in enumerate(study.results, 1):
         view = f"radiograph {number}: " if several else ""
-        said += [f"{view}{f.place}: {f.answer.label}, probability {f.percent}" for f in result.findings]
+        sentences += [f"{view}{f.place}: {f.answer.label}, probability {f.percent}" for f in result.findings]
         if result.not_analysed is not None:
-            said.append(f"{view}not analysed: {result.not_analysed.reason}")
-        said += [f"{view}region located but not analysed: {r.site.label}" for r in result.unread_regions]
-    return said + list(study.caveats)
+            sentences.append(f"{view}not analysed: {result.not_analysed.reason}")
+        sentences += [f"{view}region located but not analysed: {r.site.label}" for r in result.unread_regions]
+    return sentences + list(study.caveats)

@@ -1,7 +1,7 @@
-"""A radiologist's report as it comes, ORU^R01: the few fields that tell what it is of, and what its sender is answered.
+"""Radiologist reports, ORU^R01: the few fields that name sender, order, study and status, and the acknowledgement.
 
-The message itself is kept as it came; nothing of a patient is read from it. A sender is answered in the delimiters of
-the standard alone, which are the only ones that are read.
+The message itself is kept byte for byte, and no fact about the patient is read from it. Only the delimiters of the
+standard are read, and the acknowledgement uses the same.
 
 References
 ----------
@@ -23,26 +23,32 @@ from appliance.errors import OsteonError, Rejected
 from .message import CODECS, TIMESTAMP, Segment, escape, unescape
 
 BEGINNING = b"MSH|^~\\&"
-"""MSH-1 and the first of MSH-2; 2.7 may add a fifth delimiter."""
+"""MSH-1 and the first four characters of MSH-2; version 2.7 may add a fifth delimiter."""
 
 VERSIONS = ("2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.1", "2.8.2")
-"""MSH-12: what is read of a message is the same in all of them."""
+"""MSH-12: versions that agree on every field read here."""
 
 CODED_ERRORS_SINCE = "2.5"
-"""ERR-3 and ERR-4 came with it."""
+"""First version with ERR-3 and ERR-4 (HL7 v2.5 section 2.15.5)."""
 
 RECEIVED_CODECS = (
     CODECS
     | {f"8859/{part}": f"iso8859-{part}" for part in range(1, 10)}
     | dict.fromkeys(("", "UNICODE", "UTF-8"), "utf-8")
 )
-"""MSH-18. ASCII, which none stands for, is a part of UTF-8, which many send in its place."""
+"""MSH-18 and its codec. An empty field means ASCII; many send UTF-8 then, which contains it."""
 
 RESULT_STATUSES = frozenset("OISAPCRFXYZ")
 """OBR-25, table 0123."""
 
-LONGEST_CONTROL_ID, LONGEST_NAME, LONGEST_ACCESSION_NUMBER = 199, 227, 64
-"""MSH-10 of 2.7, the longest; HD (2.A.33), MSH-3 and MSH-4; more than EI's entity identifier of most versions."""
+LONGEST_CONTROL_ID = 199
+"""MSH-10 in version 2.7, the longest of all versions."""
+
+LONGEST_NAME = 227
+"""MSH-3 and MSH-4, HD (HL7 v2.5.1 section 2.A.33)."""
+
+LONGEST_ACCESSION_NUMBER = 64
+"""More than the entity identifier of EI in most versions; the database column has this width."""
 
 LONGEST_MSA_TEXT = 80
 """MSA-3 (2.15.8.3)."""
@@ -50,46 +56,53 @@ LONGEST_MSA_TEXT = 80
 _EVENT = re.compile(r"[A-Z][0-9]{2}")
 """MSH-9.2, table 0003."""
 
-STUDY, ACCESSION_NUMBER = "113014", "121022"
-"""OBX-3: DICOM PS3.16 annex D, DICOM Study and Accession Number."""
+STUDY = "113014"
+"""OBX-3 of the Study Instance UID: DICOM Study (DICOM PS3.16 annex D)."""
 
-NOT_KEPT = ("AE", "207", "Application internal error")
-"""For what is ours, and passes: a full disk, a locked database. The sender comes again."""
+ACCESSION_NUMBER = "121022"
+"""OBX-3 of the accession number: Accession Number (DICOM PS3.16 annex D)."""
 
-ANSWERS = {
+INTERNAL_ERROR = ("AE", "207", "Application internal error")
+"""Acknowledgement of a temporary fault on our side, such as a full disk or a locked database; the sender tries again."""
+
+REFUSALS = {
     ReasonCode.HL7_GARBLED: ("AE", "100", "Segment sequence error"),
     ReasonCode.HL7_INCOMPLETE: ("AE", "101", "Required field missing"),
     ReasonCode.HL7_FIELD: ("AE", "102", "Data type error"),
     ReasonCode.HL7_CHARACTER_SET: ("AE", "103", "Table value not found"),
-    ReasonCode.HL7_TOO_LARGE: NOT_KEPT,
+    ReasonCode.HL7_TOO_LARGE: INTERNAL_ERROR,
     ReasonCode.HL7_MESSAGE_TYPE: ("AR", "200", "Unsupported message type"),
     ReasonCode.HL7_EVENT: ("AR", "201", "Unsupported event code"),
     ReasonCode.HL7_PROCESSING_ID: ("AR", "202", "Unsupported processing id"),
     ReasonCode.HL7_VERSION: ("AR", "203", "Unsupported version id"),
 }
-"""MSA-1, ERR-3.1 and ERR-3.2 for a message that is refused."""
+"""MSA-1, ERR-3.1 and ERR-3.2 for each reason to refuse a message."""
 
 
 def report_of(message: bytes) -> RadiologistReport:
-    """What a message tells of itself.
+    """Read a message.
 
     Raises
     ------
     Rejected
-        With a code of `ANSWERS`, if it is no report that can be read.
+        With a code of `REFUSALS`, if the message is no readable report.
     """
     header = _header(message)
     if not header:
-        raise Rejected(ReasonCode.HL7_GARBLED, "it does not begin with MSH|^~\\&: another encoding, or no HL7 v2")
+        raise Rejected(
+            ReasonCode.HL7_GARBLED, "it does not begin with MSH|^~\\&: it has another encoding or is no HL7 v2"
+        )
     _check(header)
     codec = RECEIVED_CODECS.get(_first(header, 17))  # MSH-18
     if codec is None:
-        raise Rejected(ReasonCode.HL7_CHARACTER_SET, "MSH-18 names a character set that is not read")
+        raise Rejected(ReasonCode.HL7_CHARACTER_SET, "MSH-18 names a character set that Osteon does not read")
     segments = _segments(message.decode(codec, "replace"))
     order = next((s for s in segments if s[0] == "OBR"), None)
     if order is None:
         raise Rejected(ReasonCode.HL7_GARBLED, "it has no OBR")
-    observed = {_first(s, 3): _first(s, 5) for s in reversed(segments) if s[0] == "OBX"}  # the first of each counts
+    observed = {
+        _first(s, 3): _first(s, 5) for s in reversed(segments) if s[0] == "OBX"
+    }  # the first OBX of a code counts
     study = observed.get(STUDY) or next((_first(s, 1) for s in segments if s[0] == "ZDS"), "")
     accession = _first(order, 18) or observed.get(ACCESSION_NUMBER) or _first(order, 3)
     status = _first(order, 25)
@@ -104,43 +117,37 @@ def report_of(message: bytes) -> RadiologistReport:
 
 
 def acknowledgement(message: bytes, refusal: OsteonError | None = None) -> bytes:
-    """The answer to `message`, or to its beginning: that it is kept, or why not; without MLLP framing."""
+    """Return the acknowledgement of `message`, or of its beginning, without MLLP framing; `refusal` says why it failed."""
     header = _header(message)
     version = _first(header, 11) if _first(header, 11) in VERSIONS else "2.5.1"
-    code, error, meaning = ANSWERS.get(refusal.code, NOT_KEPT) if refusal else ("AA", "", "")
-    if _field(header, 14) in ("AL", "ER", "SU") and _field(header, 15) in ("", "NE"):  # 2.9.3: the accept one alone
+    code, error, meaning = REFUSALS.get(refusal.code, INTERNAL_ERROR) if refusal else ("AA", "", "")
+    if _field(header, 14) in ("AL", "ER", "SU") and _field(header, 15) in (
+        "",
+        "NE",
+    ):  # 2.9.3: only an accept acknowledgement
         code = "C" + code[1]
     text = escape(refusal.reason)[:LONGEST_MSA_TEXT] if refusal else ""
     _, event, *_ = [*_field(header, 8).split("^"), "", ""]
-    names = [_echo(header, n, LONGEST_NAME) for n in (4, 5, 2, 3)]  # theirs and ours change places
-    moment, own_id = now().strftime(TIMESTAMP), uuid.uuid4().hex[:20]
+    names = [_echo(header, n, LONGEST_NAME) for n in (4, 5, 2, 3)]  # sender and receiver change places
+    event = event if _EVENT.fullmatch(event) else ""
     processing = _first(header, 10) if _first(header, 10) in ("D", "P", "T") else "P"
-    made = [
-        [
-            "MSH",
-            "^~\\&",
-            *names,
-            moment,
-            "",
-            f"ACK^{event if _EVENT.fullmatch(event) else ''}^ACK",
-            own_id,
-            processing,
-            version,
-        ],
-        ["MSA", code, _echo(header, 9, LONGEST_CONTROL_ID), text],
-    ]
+    msh = [
+        "MSH", "^~\\&", *names, now().strftime(TIMESTAMP), "", f"ACK^{event}^ACK", uuid.uuid4().hex[:20], processing,
+        version,
+    ]  # fmt: skip
+    made = [msh, ["MSA", code, _echo(header, 9, LONGEST_CONTROL_ID), text]]
     if refusal and version >= CODED_ERRORS_SINCE:
         made.append(["ERR", "", "", f"{error}^{meaning}^HL70357", "E"])
     return "".join("|".join(fields).rstrip("|") + "\r" for fields in made).encode("latin-1", "replace")
 
 
 def _check(header: Segment) -> None:
-    """That it is an ORU^R01 of a version that is read, and names itself."""
+    """Raise Rejected unless the message is an ORU^R01 of a readable version with a control id."""
     kind, event, *_ = [*_field(header, 8).split("^"), "", ""]
     if kind != "ORU":
-        raise Rejected(ReasonCode.HL7_MESSAGE_TYPE, "it is no ORU: reports alone are taken")
+        raise Rejected(ReasonCode.HL7_MESSAGE_TYPE, "it is no ORU: only reports are taken")
     if event != "R01":
-        raise Rejected(ReasonCode.HL7_EVENT, "it is no ORU^R01: reports alone are taken")
+        raise Rejected(ReasonCode.HL7_EVENT, "it is no ORU^R01: only reports are taken")
     if _first(header, 11) not in VERSIONS:
         raise Rejected(ReasonCode.HL7_VERSION, f"MSH-12 is none of {VERSIONS[0]} to {VERSIONS[-1]}")
     if _first(header, 10) in ("D", "T"):
@@ -154,13 +161,13 @@ def _check(header: Segment) -> None:
 
 
 def _header(message: bytes) -> Segment:
-    """MSH, a character a byte, so that what is sent back is what came; empty if there is none."""
+    """Return MSH, one character for each byte, so that echoed fields keep their bytes; empty without an MSH."""
     line = re.split(rb"[\r\n]", message, maxsplit=1)[0]
     return line.decode("latin-1").split("|") if message.startswith(BEGINNING) else []
 
 
 def _segments(text: str) -> list[Segment]:
-    """However the lines end."""
+    """Return the segments of a message with any line ends."""
     return [line.split("|") for line in text.replace("\n", "\r").split("\r") if line]
 
 
@@ -169,11 +176,11 @@ def _field(segment: Segment, number: int) -> str:
 
 
 def _first(segment: Segment, number: int) -> str:
-    """The first component of a field's first repetition."""
+    """Return the first component of the first repetition of a field, unescaped."""
     return unescape(_field(segment, number).split("~")[0].split("^")[0]).strip()
 
 
 def _echo(header: Segment, number: int, longest: int) -> str:
-    """A field as it came, if it may go into a message of ours."""
+    """Return a field unchanged if our own message may carry it, else nothing."""
     value = header[number] if number < len(header) else ""
     return value if len(value) <= longest and not any(ord(c) < 0x20 or ord(c) == 0x7F for c in value) else ""

@@ -1,39 +1,13 @@
-"""What the names in a site's templates stand for, escaped for HL7."""
+"""Values of the names in a site's templates, escaped for HL7."""
 
 from __future__ import annotations
 
-from pydicom.dataset import Dataset
-
 from appliance.config import Hl7Destination
-from appliance.dicom.objects.patient_study import text
-from appliance.dicom.objects.series import local_time
 from appliance.domain.identifiers import derived_uuid
+from appliance.domain.order import Examination
 from appliance.domain.study import StudyResult
 
 from .message import TIMESTAMP, escape, identifier
-from .requests import FILLER, PLACER, requested
-
-NUMBERS = {
-    "accession_number": "AccessionNumber",
-    "placer_order_number": PLACER,
-    "filler_order_number": FILLER,
-    "requested_procedure_id": "RequestedProcedureID",
-    "scheduled_procedure_step_id": "ScheduledProcedureStepID",
-    "study_id": "StudyID",
-    "patient_id": "PatientID",
-    "issuer_of_patient_id": "IssuerOfPatientID",
-    "admission_id": "AdmissionID",
-}
-"""Identifiers: the source's to the letter, or no message."""
-
-TEXTS = {
-    "study_description": "StudyDescription",
-    "study_date": "StudyDate",
-    "study_time": "StudyTime",
-    "modality": "Modality",
-    "station_name": "StationName",
-    "institution_name": "InstitutionName",
-}
 
 
 def filler_number(study_instance_uid: str) -> str:
@@ -44,25 +18,43 @@ def filler_number(study_instance_uid: str) -> str:
     return derived_uuid(study_instance_uid, "order").replace("-", "")[:15]
 
 
-def values_of(study: StudyResult, source: Dataset, profile: Hl7Destination) -> dict[str, str]:
-    """Each of `appliance.field_map.VALUES`.
+def values_of(study: StudyResult, examination: Examination, profile: Hl7Destination) -> dict[str, str]:
+    """Return the value of each name of `appliance.field_map.VALUES`.
 
     Raises
     ------
     Rejected
-        ``oru_characters``, see `identifier`.
+        ``oru_characters``: the profile's character set cannot carry one of the numbers, see `identifier`.
     """
-    numbers = {name: identifier(requested(source, k), profile.character_set) for name, k in NUMBERS.items()}
-    texts = {name: escape(text(source, k)) for name, k in TEXTS.items()}
+    patient, order, times = examination.patient, examination.order, examination.times
+    numbers = {
+        "accession_number": order.requested_accession_number,
+        "placer_order_number": order.placer_order_number,
+        "filler_order_number": order.filler_order_number,
+        "requested_procedure_id": order.requested_procedure_id,
+        "scheduled_procedure_step_id": order.scheduled_procedure_step_id,
+        "study_id": examination.study_id,
+        "patient_id": patient.patient_id,
+        "issuer_of_patient_id": patient.issuer.name,
+        "admission_id": order.admission_id,
+    }
+    texts = {
+        "study_description": examination.study_description,
+        "study_date": times.study_date,
+        "study_time": times.study_time,
+        "modality": examination.modality,
+        "station_name": examination.station_name,
+        "institution_name": examination.institution_name,
+        "answer": study.answer.label,
+        "model": study.provenance.model,
+        "software_version": study.provenance.software_version,
+    }
     return {
-        **numbers,
-        **texts,
+        **{name: identifier(number, profile.character_set) for name, number in numbers.items()},
+        **{name: escape(text) for name, text in texts.items()},
         "filler_number": filler_number(study.study_instance_uid),
         "study_instance_uid": study.study_instance_uid,
-        "answer": escape(study.answer.label),
         "radiographs": str(len(study.results)),
         "revision": str(study.revision),
-        "model": escape(study.provenance.model),
-        "software_version": escape(study.provenance.software_version),
-        "created_at": local_time(source, study).strftime(TIMESTAMP),
+        "created_at": times.localise(study.created_at).strftime(TIMESTAMP),
     }

@@ -15,7 +15,7 @@ from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, Transient
 from appliance.network import client_context
 from appliance.ports import Outlet
-from appliance.reporting.fhir.destination import FhirDestination
+from appliance.reporting.fhir.destination import FhirServer
 from appliance.reporting.hl7.mllp import MllpDestination
 from appliance.service.courier import Courier, OneByOne
 from appliance.service.worker import PAUSE_S, POLL_S, owner
@@ -35,7 +35,7 @@ def outlet_of(config: DestinationConfig) -> Outlet:
     server_name = config.tls.server_name if config.tls else None
     if isinstance(config, Hl7Destination):
         return OneByOne(MllpDestination(config.name, config.host, config.port, config.timeout_s, tls, server_name))
-    return OneByOne(FhirDestination(config.name, config.base_url, config.bearer, config.timeout_s, tls, server_name))
+    return OneByOne(FhirServer(config.name, config.base_url, config.bearer, config.timeout_s, tls, server_name))
 
 
 class DeliverRole:

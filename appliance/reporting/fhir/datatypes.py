@@ -1,0 +1,58 @@
+"""FHIR data types and code systems as JSON: codings, identifiers, quantities and narratives.
+
+References
+----------
+HL7 FHIR R4 (4.0.1): datatypes.html, narrative.html, terminologies-systems.html; DICOM PS3.20 for ``urn:dicom:uid``.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from appliance.domain.codes import Concept
+
+Json = dict[str, Any]
+
+SYSTEMS = {"SCT": "http://snomed.info/sct", "DCM": "http://dicom.nema.org/resources/ontology/DCM"}
+"""URI of a coding scheme (R4 terminologies-systems.html), by its DICOM designator."""
+
+HL7 = "http://terminology.hl7.org/CodeSystem"
+UCUM = "http://unitsofmeasure.org"
+
+OSTEON = "urn:osteon"
+"""Root of our own systems of codes and identifiers."""
+
+ACCESSION_TYPE: Json = {"coding": [{"system": f"{HL7}/v2-0203", "code": "ACSN", "display": "Accession ID"}]}
+"""Identifier.type of an accession number (table 0203)."""
+
+
+def codeable(system: str, code: str, display: str) -> Json:
+    """Return a CodeableConcept with one coding."""
+    return {"coding": [{"system": system, "code": code, "display": display}]}
+
+
+def coded(concept: Concept) -> Json:
+    """Return a CodeableConcept for a concept of SNOMED CT or DICOM."""
+    return codeable(SYSTEMS[concept.scheme], concept.code, concept.meaning)
+
+
+def component(code: str, display: str, value: Json) -> Json:
+    """Return an Observation.component under a code of ours; `value` is its ``value[x]``."""
+    return {"code": codeable(f"{OSTEON}:code", code, display)} | value
+
+
+def quantity(value: float) -> Json:
+    """Return a ``valueQuantity`` without unit, to three decimals."""
+    return {"valueQuantity": {"value": round(value, 3), "system": UCUM, "code": "1"}}
+
+
+def uid_identifier(uid: str) -> dict[str, str]:
+    """Return the Identifier of a DICOM UID (R4 imagingstudy.html, "Identifying imaging studies")."""
+    return {"system": "urn:dicom:uid", "value": f"urn:oid:{uid}"}
+
+
+def narrative(sentences: list[str]) -> dict[str, str]:
+    """Return a generated Narrative with one paragraph for each sentence."""
+    paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
+    return {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{paragraphs}</div>'}

@@ -1,0 +1,198 @@
+"""Patient, order and times of a data set: each fact read once, by one rule for HL7 and FHIR."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from pydicom.dataset import Dataset
+
+from appliance.dicom.objects.series import local_time
+from appliance.dicom.reading.order import read_examination, read_times
+from appliance.domain.codes import Concept
+from appliance.domain.order import (
+    Examination,
+    Issuer,
+    Order,
+    PatientIdentity,
+    PersonName,
+    Procedure,
+    Sex,
+    StudyTimes,
+)
+from appliance.reporting.fhir.bundle import transaction
+from appliance.reporting.hl7.oru import oru_r01
+from tests.support import profiles
+from tests.support.hl7_rules import Message, violations
+from tests.support.results import result, study
+from tests.support.sources import changed, item, variants
+
+ISO = ("1.2.3.4", "ISO")
+DNS = ("hospital.example", "DNS")
+NAME = PersonName(family="A")
+
+
+def with_issuers(*universal_ids: tuple[str, str]) -> Dataset:
+    """A radiograph whose issuer has one qualifier for each universal id and type."""
+    items = [item(UniversalEntityID=value, UniversalEntityIDType=kind) for value, kind in universal_ids]
+    return changed("issuers", IssuerOfPatientIDQualifiersSequence=items)
+
+
+def pid_3(source: Dataset) -> str:
+    made = Message(oru_r01(study(result(source)), read_examination(source), profiles.hl7()).decode())
+    assert violations(made.text) == []
+    return made.value("PID", 3)
+
+
+def fhir_patient(source: Dataset) -> dict[str, Any]:
+    made = json.loads(transaction(study(result(source)), read_examination(source), profiles.fhir()))
+    (patient,) = (e["resource"] for e in made["entry"] if e["resource"]["resourceType"] == "Patient")
+    return dict(patient)
+
+
+@pytest.mark.parametrize("universal_ids", [[ISO], [ISO, DNS], [DNS, ISO], [ISO, ("9.9", "ISO")]])
+def test_issuer_with_several_qualifiers_is_the_first_oid_in_hl7_and_fhir(universal_ids: list[tuple[str, str]]) -> None:
+    source = with_issuers(*universal_ids)
+    assert pid_3(source) == "PID-4711^^^HOSP&1.2.3.4&ISO^MR"
+    assert fhir_patient(source)["identifier"] == [{"system": "urn:oid:1.2.3.4", "value": "PID-4711"}]
+
+
+def test_issuer_without_an_oid_is_the_first_universal_id() -> None:
+    source = with_issuers(DNS, ("other.example", "DNS"))
+    assert pid_3(source) == "PID-4711^^^HOSP&hospital.example&DNS^MR"
+    assert fhir_patient(source)["identifier"] == [{"system": "urn:osteon:issuer:HOSP", "value": "PID-4711"}]
+
+
+def test_issuer_qualifier_without_a_universal_id_does_not_hide_another() -> None:
+    source = with_issuers(ISO)
+    source.IssuerOfPatientIDQualifiersSequence.append(item(IdentifierTypeCode="MR"))
+    assert read_examination(source).patient.issuer == Issuer(
+        name="HOSP", universal_id="1.2.3.4", universal_id_type="ISO"
+    )
+
+
+@pytest.mark.parametrize("value", ["19700231", "19701399", "1970", "", "00000101"])
+def test_birth_date_that_is_no_day_is_left_out_of_hl7_and_fhir(value: str) -> None:
+    source = variants()["dx"]
+    source.PatientBirthDate = value
+    made = Message(oru_r01(study(result(source)), read_examination(source), profiles.hl7()).decode())
+    assert made.value("PID", 7) == "" and "birthDate" not in fhir_patient(source)
+
+
+def test_birth_date_of_the_calendar_is_the_same_day_in_hl7_and_fhir() -> None:
+    source = variants()["dx"]
+    made = Message(oru_r01(study(result(source)), read_examination(source), profiles.hl7()).decode())
+    assert made.value("PID", 7) == "19700131" and fhir_patient(source)["birthDate"] == "1970-01-31"
+    assert read_examination(source).patient.birth_date == date(1970, 1, 31)
+
+
+@pytest.mark.parametrize("name", variants())
+def test_every_source_makes_an_examination(name: str) -> None:
+    made = read_examination(variants()[name])
+    assert isinstance(made, Examination) and "PID-4711" in (made.patient.patient_id or "PID-4711")
+
+
+def test_examination_of_a_source_with_gaps_is_empty() -> None:
+    made = read_examination(variants()["gaps"])
+    assert made.patient == PatientIdentity() and made.times == StudyTimes()
+    assert made.order == Order(procedure=Procedure(meaning="XR WRIST"))
+
+
+def test_identity_takes_every_group_of_the_name_and_the_sex() -> None:
+    patient = read_examination(variants()["japanese"]).patient
+    assert dict(patient.names) == {
+        "A": PersonName(family="Yamada", given="Tarou"),
+        "I": PersonName(family="山田", given="太郎"),
+        "P": PersonName(family="やまだ", given="たろう"),
+    }
+    assert patient.sex is Sex.FEMALE and read_examination(variants()["broken"]).patient.sex is Sex.UNKNOWN
+
+
+def test_order_takes_the_numbers_of_the_request_before_those_of_the_data_set() -> None:
+    request = item(
+        AccessionNumber="A-2",
+        PlacerOrderNumberImagingServiceRequest=" P-2 ",
+        RequestedProcedureCodeSequence=[item(CodeValue="XR", CodingSchemeDesignator="99H", CodeMeaning="Wrist")],
+    )
+    source = changed("order", RequestAttributesSequence=[item(RequestedProcedureID="RP"), request])
+    source.PlacerOrderNumberImagingServiceRequest = "P-1"
+    source.FillerOrderNumberImagingServiceRequest = "F-1"
+    order = read_examination(source).order
+    assert (order.accession_number, order.requested_accession_number) == ("ACC-77", "A-2")
+    assert (order.placer_order_number, order.filler_order_number) == ("P-2", "F-1")
+    assert (order.requested_procedure_id, order.scheduled_procedure_step_id) == ("RP", "")
+    assert order.procedure == Procedure(meaning="Wrist", code="XR", scheme="99H")
+
+
+def test_order_contradicts_another_only_by_a_number_that_both_have() -> None:
+    order = Order(placer_order_number="P", filler_order_number="F")
+    assert not order.contradicts(Order()) and not Order().contradicts(order) and not order.contradicts(order)
+    assert not order.contradicts(Order(placer_order_number="P", requested_accession_number="A"))
+    assert order.contradicts(Order(placer_order_number="P", filler_order_number="G"))
+    assert Order(requested_accession_number="A").contradicts(Order(requested_accession_number="B"))
+
+
+@pytest.mark.parametrize(
+    ("offset", "minutes"),
+    [("+0530", 330), ("-0330", -210), ("+1400", 840), ("-1200", -720), (" +0000 ", 0)],
+)
+def test_zone_within_the_range_of_dicom_is_read(offset: str, minutes: int) -> None:
+    source = changed("zone", TimezoneOffsetFromUTC=offset)
+    assert read_times(source).zone == timezone(timedelta(minutes=minutes))
+
+
+@pytest.mark.parametrize("offset", ["CET", "0530", "+1401", "-1201", "+2399", "+0575", "+٠١٠٠", ""])
+def test_zone_outside_the_range_of_dicom_is_none(offset: str) -> None:
+    source = changed("zone", TimezoneOffsetFromUTC=offset, SpecificCharacterSet="ISO_IR 192")
+    assert read_times(source).zone is None
+    assert local_time(source, result(source)).utcoffset() is not None
+
+
+def test_times_state_the_examination_in_the_zone_of_the_source() -> None:
+    moment = datetime(2026, 1, 2, 10, 15, tzinfo=UTC)
+    times = StudyTimes(study_date="20260102", study_time="101112.5", zone=timezone(timedelta(hours=2)))
+    assert times.localise(moment).isoformat() == "2026-01-02T12:15:00+02:00"
+    examined = times.examined_at(moment)
+    assert examined is not None and examined.isoformat() == "2026-01-02T10:11:12+02:00"
+    for gap in (StudyTimes(study_date="20260102"), StudyTimes(study_time="101112"), StudyTimes()):
+        assert gap.examined_at(moment) is None
+
+
+@pytest.mark.parametrize(
+    ("study_time", "clock"),
+    [("10", "10:00:00"), ("1011", "10:11:00"), ("101112", "10:11:12"), ("101112.999999", "10:11:12"), ("1", None)],
+)
+def test_study_time_may_end_after_hours_or_minutes(study_time: str, clock: str | None) -> None:
+    examined = StudyTimes(study_date="20260102", study_time=study_time).examined_at(datetime(2026, 1, 2, tzinfo=UTC))
+    assert (examined and examined.time().isoformat()) == clock
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: Issuer(universal_id="1.2"), "come together"),
+        (lambda: Issuer(name=" HOSP"), "Issuer.name has space"),
+        (lambda: PersonName(), "at least one component"),
+        (lambda: PatientIdentity(patient_id="1 "), "patient_id has space"),
+        (lambda: PatientIdentity(names=(("I", NAME), ("A", NAME))), "in this order"),
+        (lambda: PatientIdentity(names=(("A", NAME), ("A", NAME))), "each once"),
+        (lambda: PatientIdentity(names=(("X", NAME),)), "A, I and P"),
+        (lambda: Procedure(meaning=""), "has a meaning"),
+        (lambda: Order(accession_number="\tA"), "accession_number has space"),
+        (lambda: StudyTimes(zone=timezone(timedelta(hours=15))), "no zone of DICOM"),
+        (lambda: Examination(study_id=" "), "study_id has space"),
+        (lambda: Concept("", "SCT", "Wrist"), "not a coded concept"),
+        (lambda: Concept("1", "SCT", "x" * 65), "not a coded concept"),
+    ],
+)
+def test_record_with_an_impossible_value_is_refused(make: Callable[[], object], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        make()
+
+
+def test_identity_keeps_name_and_birth_date_out_of_its_repr() -> None:
+    shown = repr(read_examination(variants()["dx"]))
+    assert "Weiß" not in shown and "1970" not in shown
