@@ -39,7 +39,7 @@ def reporter(engine: Engine, spool: FileSpool) -> Reporter:
 
 
 def delivered(engine: Engine, spool: FileSpool, port: int) -> None:
-    """All that is due goes to the server, in its order."""
+    """Deliver everything that is due to the server, in order."""
     server = FhirServer("FHIR", f"http://127.0.0.1:{port}/R4", None, 20)
     queue = DeliveryQueue(engine, "me")
     while leases := queue.lease():
@@ -57,7 +57,7 @@ def withdrawn(engine: Engine, state_dir: Path) -> None:
 
 
 def told(port: int) -> dict[str, int]:
-    """How many observations the server has by status; what is in error says nothing."""
+    """Count the server's observations by status; one in error holds no statement."""
     found: dict[str, int] = {}
     for observation in held(port, "Observation"):
         found[observation["status"]] = found.get(observation["status"], 0) + 1
@@ -71,7 +71,7 @@ def analysed_anew(engine: Engine) -> None:
         c.execute(update(analyses).where(analyses.c.id == 1).values(state="queued"))
 
 
-def test_what_a_revision_finds_no_more_is_entered_in_error(
+def test_finding_missing_in_a_revision_is_entered_in_error(
     engine: Engine, spool: FileSpool, reporter: Reporter, node_peer: START
 ) -> None:
     server = node_peer("fhir_server.js")
@@ -101,7 +101,7 @@ def test_what_a_revision_finds_no_more_is_entered_in_error(
     assert told(server.port) == {"preliminary": 2, "entered-in-error": 2}, "the second region is found again"
 
 
-def test_what_was_not_analysed_takes_the_place_of_what_was_found(
+def test_radiograph_no_longer_analysed_replaces_its_findings(
     engine: Engine, spool: FileSpool, reporter: Reporter, node_peer: START
 ) -> None:
     server = node_peer("fhir_server.js")
@@ -117,7 +117,7 @@ def test_what_was_not_analysed_takes_the_place_of_what_was_found(
     assert statuses == {"not-performed": "preliminary", "error": "entered-in-error"}
 
 
-def test_what_has_moved_to_another_study_is_said_there(
+def test_radiograph_moved_to_another_study_is_reported_there(
     engine: Engine, spool: FileSpool, reporter: Reporter, node_peer: START
 ) -> None:
     server = node_peer("fhir_server.js")
@@ -134,10 +134,10 @@ def test_what_has_moved_to_another_study_is_said_there(
     assert told(server.port) == {"preliminary": 3, "entered-in-error": 1}
 
 
-def test_a_withdrawal_takes_back_what_a_revision_on_its_way_no_longer_says(
+def test_withdrawal_covers_findings_that_an_undelivered_revision_drops(
     engine: Engine, spool: FileSpool, reporter: Reporter, node_peer: START, tmp_path: Path
 ) -> None:
-    """Nobody knows whether the second revision arrived; it did not."""
+    """The second revision has an unknown outcome; in fact it did not arrive."""
     server = node_peer("fhir_server.js")
     received(engine, spool, view(1))
     answered(engine, result(view(1), finding(), finding(0.4)))
@@ -154,10 +154,10 @@ def test_a_withdrawal_takes_back_what_a_revision_on_its_way_no_longer_says(
     assert told(server.port) == {"entered-in-error": 2}
 
 
-def test_a_withdrawal_of_what_two_reports_told_takes_each_back_once(
+def test_withdrawal_after_two_reports_enters_each_observation_in_error_once(
     engine: Engine, spool: FileSpool, reporter: Reporter, node_peer: START, tmp_path: Path
 ) -> None:
-    """Once the archive has rejected the radiographs nothing stands, of what the last report told either."""
+    """After the archive has rejected the radiographs, no statement of the last report stands either."""
     server = node_peer("fhir_server.js")
     received(engine, spool, view(1))
     answered(engine, result(view(1), finding(), finding(0.4)))

@@ -39,7 +39,7 @@ def bundle(given: StudyResult = STUDY, source: Dataset = SOURCE, **settings: Any
     )
 
 
-def taken_back(given: StudyResult = STUDY, **settings: Any) -> Artefact:
+def withdrawn(given: StudyResult = STUDY, **settings: Any) -> Artefact:
     content = withdrawal(given, read_examination(SOURCE), profile(**settings), "wrong patient")
     return Artefact(kind=ArtefactKind.FHIR, identifier="withdrawal", content=content)
 
@@ -57,12 +57,12 @@ def raised(destination: FhirServer, artefacts: list[Artefact]) -> OsteonError:
 
 
 def held(port: int, kind: str) -> list[Any]:
-    """Every resource of that type that the server has."""
+    """Return every resource of the type that the server holds."""
     answer = httpx.get(f"http://127.0.0.1:{port}/R4/{kind}", params={"_count": 100}, trust_env=False).json()
     return [entry["resource"] for entry in answer.get("entry", [])]
 
 
-def test_the_server_finds_no_defect_and_a_repeat_makes_nothing_new(node_peer: START) -> None:
+def test_repeated_bundle_has_no_defect_and_makes_nothing_new(node_peer: START) -> None:
     server = node_peer("fhir_server.js")
     everything = bundle(flag="task")
     assert fhir(server.port).send([everything]) == ["accepted: 9 created, 0 already there or updated"]
@@ -72,7 +72,7 @@ def test_the_server_finds_no_defect_and_a_repeat_makes_nothing_new(node_peer: ST
     assert {kind: len(held(server.port, kind)) for kind in (*kinds, "Task")} == kinds | {"Task": 1}
 
 
-def test_every_variant_of_the_source_is_valid_r4(node_peer: START) -> None:
+def test_bundle_of_every_source_is_valid_r4(node_peer: START) -> None:
     server = node_peer("fhir_server.js")
     for name, ds in variants().items():
         for given in (result(ds), unanalysed(ds)):
@@ -80,7 +80,7 @@ def test_every_variant_of_the_source_is_valid_r4(node_peer: START) -> None:
             assert server.received()["defects"] == [], name
 
 
-def test_a_revision_is_the_same_report_with_what_is_said_now(node_peer: START) -> None:
+def test_revision_updates_the_same_report(node_peer: START) -> None:
     server = node_peer("fhir_server.js")
     fhir(server.port).send([bundle()])
     (before,) = held(server.port, "DiagnosticReport")
@@ -100,15 +100,15 @@ def test_a_revision_is_the_same_report_with_what_is_said_now(node_peer: START) -
     assert told[0]["entity"][1]["what"]["identifier"]["value"] == f"urn:oid:{STUDY.uid('fhir')}"
 
 
-def test_a_late_delivery_of_the_first_revision_is_not_told_apart_by_us_but_is_the_same_report(node_peer: START) -> None:
+def test_late_delivery_of_the_first_revision_updates_the_same_report(node_peer: START) -> None:
     server = node_peer("fhir_server.js")
     fhir(server.port).send([bundle(revised(STUDY)), bundle()])
     assert len(held(server.port, "DiagnosticReport")) == 1
 
 
-def test_a_withdrawal_takes_report_observations_and_task_back(node_peer: START) -> None:
+def test_withdrawal_enters_report_observations_and_task_in_error(node_peer: START) -> None:
     server = node_peer("fhir_server.js")
-    fhir(server.port).send([bundle(flag="task"), taken_back(flag="task")])
+    fhir(server.port).send([bundle(flag="task"), withdrawn(flag="task")])
     assert server.received()["defects"] == server.received()["defects"] == []
     said = [r for kind in ("DiagnosticReport", "Observation", "Task") for r in held(server.port, kind)]
     assert len(said) == 5 and {r["status"] for r in said} == {"entered-in-error"}
@@ -119,18 +119,18 @@ def test_a_withdrawal_takes_report_observations_and_task_back(node_peer: START) 
     assert held(server.port, "Patient") and held(server.port, "ImagingStudy")  # those are not ours to take back
 
 
-def test_a_task_follows_the_revisions(node_peer: START) -> None:
+def test_task_follows_the_revisions(node_peer: START) -> None:
     server = node_peer("fhir_server.js")
     negative = revised(study(result(SOURCE, finding(0.1))))
     flagged = revised(replace(negative, results=STUDY.results))
     for given, status in ((STUDY, "requested"), (negative, "cancelled"), (flagged, "requested")):
         fhir(server.port).send([bundle(given, flag="task"), bundle(given, flag="task")])
         assert [task["status"] for task in held(server.port, "Task")] == [status]
-    fhir(server.port).send([bundle(negative, flag="task"), taken_back(negative, flag="task")])
+    fhir(server.port).send([bundle(negative, flag="task"), withdrawn(negative, flag="task")])
     assert [task["status"] for task in held(server.port, "Task")] == ["entered-in-error"]
 
 
-def test_a_number_without_a_system_is_not_another_hospitals(node_peer: START) -> None:
+def test_patient_number_without_an_issuer_does_not_match_another_hospitals(node_peer: START) -> None:
     server = node_peer("fhir_server.js")
     fhir(server.port).send([bundle(patient_system="urn:oid:1.2.3")])
     bare = variants()["utf8"]
@@ -146,7 +146,7 @@ def test_a_number_without_a_system_is_not_another_hospitals(node_peer: START) ->
     assert report["subject"] == {"reference": f"Patient/{ours['id']}"}
 
 
-def test_patient_and_study_can_be_referred_to_instead(node_peer: START) -> None:
+def test_patient_and_study_are_referred_to_where_configured(node_peer: START) -> None:
     server = node_peer("fhir_server.js")
     settings: dict[str, Any] = {"patient": "reference", "imaging_study": "reference"}
     error = raised(fhir(server.port), [bundle(**settings)])
@@ -159,14 +159,14 @@ def test_patient_and_study_can_be_referred_to_instead(node_peer: START) -> None:
     assert report["imagingStudy"][0]["reference"].startswith("ImagingStudy/")
 
 
-def test_the_token_is_sent(node_peer: START) -> None:
+def test_token_is_sent(node_peer: START) -> None:
     server = node_peer("fhir_server.js", "", "--token", "secret")
     assert fhir(server.port, "secret").send([bundle()])
     error = raised(fhir(server.port, "stale"), [bundle()])
     assert error.code == "fhir_failed" and "401" in str(error) and "stale" not in str(error)
 
 
-def test_each_failure_is_told_apart(node_peer: START) -> None:
+def test_failure_of_each_kind_has_its_own_error(node_peer: START) -> None:
     expected = {
         "500": Transient, "502": Transient, "503": Away, "401": Transient, "408": Transient, "409": Transient,
         "425": Transient, "429": Away, "400": Rejected, "403": Rejected, "404": Rejected, "410": Rejected,
@@ -179,13 +179,13 @@ def test_each_failure_is_told_apart(node_peer: START) -> None:
     assert got == expected
 
 
-def test_a_failed_entry_is_named(node_peer: START) -> None:
+def test_failed_entry_is_named(node_peer: START) -> None:
     error = raised(fhir(node_peer("fhir_server.js", "entry:422").port), [bundle()])
     assert error.code == "fhir_refused" and "422" in str(error) and "entry 8, Provenance" in str(error)
 
 
 @pytest.mark.parametrize("word", ["429:30", "503:30"])
-def test_a_server_that_asks_for_time_gets_it(word: str, node_peer: START) -> None:
+def test_server_with_retry_after_gets_the_pause(word: str, node_peer: START) -> None:
     server = node_peer("fhir_server.js", word)
     destination = fhir(server.port)
     raised(destination, [bundle()])
@@ -194,12 +194,12 @@ def test_a_server_that_asks_for_time_gets_it(word: str, node_peer: START) -> Non
     assert fhir(server.port).send([bundle()])  # it was not asked in between: the plan's next word would have been used
 
 
-def test_an_answer_that_does_not_come_is_away(node_peer: START) -> None:
+def test_missing_response_is_away(node_peer: START) -> None:
     error = raised(fhir(node_peer("fhir_server.js", "delay:3000").port, timeout_s=0.5), [bundle()])
     assert isinstance(error, Away) and error.code == "fhir_unreachable"
 
 
-def test_an_invalid_bundle_is_refused_by_the_server(node_peer: START) -> None:
+def test_invalid_bundle_is_refused_by_the_server(node_peer: START) -> None:
     spoiled = json.loads(bundle().content)
     del next(e for e in spoiled["entry"] if e["resource"]["resourceType"] == "DiagnosticReport")["resource"]["code"]
     server = node_peer("fhir_server.js")
@@ -207,12 +207,12 @@ def test_an_invalid_bundle_is_refused_by_the_server(node_peer: START) -> None:
     assert type(raised(fhir(server.port), [artefact])) is Rejected
 
 
-def test_no_server_is_away(free_port: int) -> None:
+def test_missing_server_is_away(free_port: int) -> None:
     error = raised(fhir(free_port), [bundle()])
     assert isinstance(error, Away) and error.code == "fhir_unreachable"
 
 
-def test_both_sides_show_certificates(tmp_path: Path, node_peer: START) -> None:
+def test_connection_over_tls_needs_certificates_on_both_sides(tmp_path: Path, node_peer: START) -> None:
     ca = Authority(tmp_path)
     theirs, ours = ca.issue("fhir"), ca.issue("osteon")
     server = node_peer("fhir_server.js", "", "--tls", f"{theirs.key},{theirs.certificate},{ca.certificate}")

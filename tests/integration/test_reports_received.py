@@ -1,4 +1,4 @@
-"""Radiologists' reports over HL7, from other implementations: acknowledged when they are durable, and once."""
+"""Radiologist reports over HL7 from other implementations: acknowledged once they are durable, and kept once."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def report(
 
 
 class Inbox:
-    """The real inbox in a folder, and what it leaves behind."""
+    """The real inbox in a folder, with its rows, notices and spool."""
 
     def __init__(
         self, folder: Path, secure: dict[str, Any] | None = None, reserve_mb: int = 0, **settings: Any
@@ -118,7 +118,7 @@ def inbox(tmp_path: Path) -> Iterator[Callable[..., Inbox]]:
 
 
 def acknowledgement(frame: bytes) -> hl7.Message:
-    """What another parser reads, once a third has found nothing against the standard."""
+    """Return the acknowledgement as another parser reads it, after a third has validated it."""
     assert frame.startswith(START) and frame.endswith(END)
     text = frame[1:-2].decode()
     named = re.sub(r"\r(MSA\|..\|)(?=\|)", r"\r\1-", text.rstrip("\r"))  # of nothing, MSA-2 is empty
@@ -143,7 +143,7 @@ def frame_of(connection: socket.socket) -> bytes:
     return received
 
 
-def test_a_report_is_kept_and_acknowledged(inbox: Callable[..., Inbox]) -> None:
+def test_report_is_kept_and_acknowledged(inbox: Callable[..., Inbox]) -> None:
     box = inbox()
     with box.engine.begin() as c:
         c.execute(
@@ -168,7 +168,7 @@ def test_a_report_is_kept_and_acknowledged(inbox: Callable[..., Inbox]) -> None:
     assert box.turned_away == {}
 
 
-def test_nothing_is_acknowledged_before_the_row_is_committed(inbox: Callable[..., Inbox]) -> None:
+def test_acknowledgement_waits_for_the_commit(inbox: Callable[..., Inbox]) -> None:
     box = inbox()
     answers: list[bytes] = []
     with box.connect() as connection:
@@ -184,7 +184,7 @@ def test_nothing_is_acknowledged_before_the_row_is_committed(inbox: Callable[...
     assert verdict(acknowledgement(answers[0]))[0] == "AA"
 
 
-def test_another_sender_is_read_in_pieces_and_reads_the_answers(inbox: Callable[..., Inbox], peer: Any) -> None:
+def test_sender_in_small_pieces_is_read_and_reads_the_acknowledgements(inbox: Callable[..., Inbox], peer: Any) -> None:
     box = inbox()
     messages = [report("R-1"), report("R-2"), report("R-3", kind="ADT^A01^ADT_A01"), report("R-1")]
     command = ["node", peer("mllp_sender.js"), str(box.port), "37"]
@@ -200,7 +200,7 @@ def test_another_sender_is_read_in_pieces_and_reads_the_answers(inbox: Callable[
     assert [row.control_id for row in box.rows] == ["R-1", "R-2"]
 
 
-def test_two_messages_in_one_piece_and_noise_between_them(inbox: Callable[..., Inbox]) -> None:
+def test_two_messages_in_one_piece_with_noise_between_are_both_acknowledged(inbox: Callable[..., Inbox]) -> None:
     box = inbox()
     with box.connect() as connection:
         half = START + b"MSH|^~\\&|RIS"  # given up by its sender
@@ -214,7 +214,7 @@ def test_two_messages_in_one_piece_and_noise_between_them(inbox: Callable[..., I
     assert len(box.rows) == 2
 
 
-def test_a_repeat_is_acknowledged_and_kept_once(inbox: Callable[..., Inbox]) -> None:
+def test_repeated_report_is_acknowledged_and_kept_once(inbox: Callable[..., Inbox]) -> None:
     box = inbox()
     changed = report(obr="OBR|1|PL-1|FIL-1|XR^Wrist^L||||||||||||||ACC-77|||||||C")
     assert [verdict(box.send(m))[0] for m in (report(), report(), changed)] == ["AA"] * 3
@@ -231,7 +231,7 @@ def test_a_repeat_is_acknowledged_and_kept_once(inbox: Callable[..., Inbox]) -> 
         ({"obr": "OBR|1" + "|" * 24 + "?"}, ("", STUDY, "")),
     ],
 )
-def test_what_a_report_is_of(
+def test_report_fields_are_read_from_every_usual_place(
     fields: dict[str, str], expected: tuple[str, str, str], inbox: Callable[..., Inbox]
 ) -> None:
     box = inbox()
@@ -263,7 +263,7 @@ def test_what_a_report_is_of(
         (report(header="P|2.5.1").replace("\r", "\r\n"), ("AA", "R-1", "")),
     ],
 )
-def test_what_each_message_is_answered(
+def test_message_of_each_kind_gets_its_acknowledgement(
     message: str | bytes, expected: tuple[str, str, str], inbox: Callable[..., Inbox]
 ) -> None:
     box = inbox()
@@ -276,7 +276,7 @@ def test_what_each_message_is_answered(
             assert not any(private in noted for private in PRIVATE)
 
 
-def test_a_full_disk_and_a_low_one_ask_to_come_again(
+def test_full_or_low_disk_asks_the_sender_to_try_again(
     inbox: Callable[..., Inbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     low = inbox(reserve_mb=10**9)
@@ -294,14 +294,14 @@ def test_a_full_disk_and_a_low_one_ask_to_come_again(
     assert verdict(box.send(report()))[0] == "AA"
 
 
-def test_who_is_not_listed_is_not_heard(inbox: Callable[..., Inbox]) -> None:
+def test_unlisted_address_is_refused(inbox: Callable[..., Inbox]) -> None:
     box = inbox(peers=["192.0.2.1"])
     with box.connect() as connection:
         assert connection.recv(1) == b""
     assert box.turned_away == {("stranger", "hl7_address_not_listed"): 1}
 
 
-def test_what_is_no_mllp_or_too_large_is_told_so_and_ended(inbox: Callable[..., Inbox]) -> None:
+def test_message_without_mllp_or_too_large_is_refused_with_a_reason(inbox: Callable[..., Inbox]) -> None:
     box = inbox(message_mb=1)
     with box.connect() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: box\r\n\r\n")
@@ -315,7 +315,7 @@ def test_what_is_no_mllp_or_too_large_is_told_so_and_ended(inbox: Callable[..., 
     assert box.rows == []
 
 
-def test_silence_and_half_messages_end(inbox: Callable[..., Inbox]) -> None:
+def test_silent_and_half_messages_end_with_their_time_outs(inbox: Callable[..., Inbox]) -> None:
     box = inbox(idle_s=0.3, message_s=0.3)
     with box.connect() as silent, box.connect() as half:
         half.sendall(START + b"MSH|")
@@ -342,7 +342,7 @@ def test_silence_and_half_messages_end(inbox: Callable[..., Inbox]) -> None:
     assert any(("hl7", "hl7_cut") in box.turned_away or wait.wait(0.02) for _ in range(500))
 
 
-def test_connections_have_a_limit(inbox: Callable[..., Inbox]) -> None:
+def test_connection_beyond_the_limit_is_refused(inbox: Callable[..., Inbox]) -> None:
     box = inbox(connections=2)
     with box.connect() as one, box.connect() as two, box.connect() as three:
         assert three.recv(1) == b""
@@ -361,7 +361,7 @@ def test_connections_have_a_limit(inbox: Callable[..., Inbox]) -> None:
     assert any(is_let_in() or wait.wait(0.02) for _ in range(500))
 
 
-def test_a_report_comes_over_tls_from_who_has_a_certificate(inbox: Callable[..., Inbox], tmp_path: Path) -> None:
+def test_report_over_tls_needs_a_certificate(inbox: Callable[..., Inbox], tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     ours, theirs = authority.issue("box"), authority.issue("ris")
     box = inbox(secure={"certificate": ours.certificate, "key": ours.key, "client_ca": authority.certificate}, tls=True)
@@ -379,7 +379,7 @@ def test_a_report_comes_over_tls_from_who_has_a_certificate(inbox: Callable[...,
     assert box.turned_away == {("hl7", "hl7_tls_failed"): 1}
 
 
-def test_the_message_goes_after_its_days_and_the_row_stays(inbox: Callable[..., Inbox]) -> None:
+def test_pruned_report_loses_its_message_and_keeps_its_row(inbox: Callable[..., Inbox]) -> None:
     box = inbox()
     for control_id in ("OLD", "NEW"):
         box.send(report(control_id))
@@ -409,7 +409,7 @@ def test_the_message_goes_after_its_days_and_the_row_stays(inbox: Callable[..., 
         ),
     )
 )
-def test_whatever_comes_is_read_or_refused_and_answered_within_one_frame(message: bytes) -> None:
+def test_message_of_any_bytes_is_read_or_refused_within_one_frame(message: bytes) -> None:
     refusal = None
     try:
         report_of(message)
@@ -423,7 +423,7 @@ def test_whatever_comes_is_read_or_refused_and_answered_within_one_frame(message
     assert lines[1].split(b"|")[1] in ((b"AA", b"CA") if refusal is None else (b"AE", b"AR", b"CE", b"CR"))
 
 
-def test_the_check_says_that_nobody_can_send() -> None:
+def test_check_names_the_setting_that_keeps_senders_away() -> None:
     def found(**listen: Any) -> list[str]:
         config = Configuration.model_validate({"receive": {"hl7": listen}})
         return [problem.partition(":")[0] for problem in find_problems(config)]
@@ -434,13 +434,13 @@ def test_the_check_says_that_nobody_can_send() -> None:
     assert found(host="192.0.2.1", peers=["192.0.2.11"]) == ["receive.hl7.host"]
 
 
-def test_the_table_is_what_the_migration_makes(inbox: Callable[..., Inbox]) -> None:
+def test_table_is_the_one_that_the_migration_makes(inbox: Callable[..., Inbox]) -> None:
     with inbox().engine.connect() as c:
         differences = compare_metadata(MigrationContext.configure(c), metadata)
     assert [d for d in differences if "reports_received" in str(d)] == []
 
 
-def test_the_role_listens_and_the_page_and_metrics_tell(tmp_path: Path) -> None:
+def test_receive_role_listens_and_shows_reports_on_page_and_metrics(tmp_path: Path) -> None:
     config = Configuration.model_validate(
         {"state_dir": tmp_path, "receive": {"port": 0, "reserve_mb": 0, "hl7": {"port": 0}}}
     )

@@ -57,7 +57,7 @@ def raised(destination: MllpDestination, artefacts: list[Artefact]) -> OsteonErr
     return caught.value
 
 
-def test_the_ris_reads_what_was_sent(node_peer: START) -> None:
+def test_message_is_read_by_the_ris(node_peer: START) -> None:
     receiver = node_peer("mllp_receiver.js")
     assert ris(receiver.port).send([oru()]) == ["acknowledged (AA)"]
     got = receiver.received()
@@ -69,7 +69,7 @@ def test_the_ris_reads_what_was_sent(node_peer: START) -> None:
 
 @pytest.mark.parametrize("character_set", ["UNICODE UTF-8", "ASCII", "8859/1", "8859/2", "8859/15"])
 @pytest.mark.parametrize("version", ["2.3.1", "2.4", "2.5.1"])
-def test_another_parser_reads_every_profile(version: str, character_set: str, node_peer: START) -> None:
+def test_message_of_every_profile_is_read_by_another_parser(version: str, character_set: str, node_peer: START) -> None:
     receiver = node_peer("mllp_receiver.js")
     profile = hl7(
         version=version, character_set=character_set, flag="omi" if version == "2.5.1" else "orm", usual_priority="R"
@@ -97,7 +97,7 @@ def test_another_parser_reads_every_profile(version: str, character_set: str, no
     "behaviour",
     ["AA", "CA", "split", "split:7:2", "late", "delay:100", "noise", "lf", "crlf", "bigack", "latin1", "early", "dup"],
 )
-def test_an_acknowledgement_counts_however_it_comes(behaviour: str, node_peer: START) -> None:
+def test_acknowledgement_in_any_form_counts(behaviour: str, node_peer: START) -> None:
     notes = ris(node_peer("mllp_receiver.js", behaviour).port).send([oru(), update()])
     assert [note.split(" ")[0] for note in notes] == ["acknowledged"] * 2
 
@@ -125,7 +125,7 @@ def test_an_acknowledgement_counts_however_it_comes(behaviour: str, node_peer: S
         ("endless", Transient, "mllp_garbage"),
     ],
 )
-def test_anything_else_is_not_delivered(
+def test_reply_without_acceptance_is_an_error(
     behaviour: str, kind: type[OsteonError], code: str | None, node_peer: START
 ) -> None:
     error = raised(ris(node_peer("mllp_receiver.js", behaviour).port), [oru()])
@@ -134,17 +134,17 @@ def test_anything_else_is_not_delivered(
 
 
 @pytest.mark.parametrize("behaviour", ["silent", "noframe", "noend", "delay:2000"])
-def test_silence_ends_with_the_timeout(behaviour: str, node_peer: START) -> None:
+def test_silent_peer_ends_with_the_timeout(behaviour: str, node_peer: START) -> None:
     error = raised(ris(node_peer("mllp_receiver.js", behaviour).port, timeout_s=0.5), [oru()])
     assert isinstance(error, Transient) and error.code == "mllp_timeout"
 
 
-def test_a_peer_that_closes_after_each_message_gets_the_next_on_a_new_connection(node_peer: START) -> None:
+def test_peer_that_closes_after_each_message_gets_the_next_on_a_new_connection(node_peer: START) -> None:
     destination = ris(node_peer("mllp_receiver.js", "closeafter,closeafter").port)
     assert destination.send([oru()]) == destination.send([update()]) == ["acknowledged (AA)"]
 
 
-def test_the_next_message_waits_for_the_acknowledgement_of_the_first(node_peer: START) -> None:
+def test_second_message_waits_for_the_acknowledgement_of_the_first(node_peer: START) -> None:
     receiver = node_peer("mllp_receiver.js", "silent")
     raised(ris(receiver.port, timeout_s=0.5), [oru(), update()])
     assert receiver.received()["id"] == oru().identifier
@@ -152,7 +152,7 @@ def test_the_next_message_waits_for_the_acknowledgement_of_the_first(node_peer: 
     assert receiver.received()["id"] == update().identifier  # the first connection brought no second message
 
 
-def test_a_trickle_does_not_outlast_the_timeout() -> None:
+def test_acknowledgement_in_a_trickle_ends_with_the_timeout() -> None:
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -172,7 +172,7 @@ def test_a_trickle_does_not_outlast_the_timeout() -> None:
     assert error.code == "mllp_timeout"
 
 
-def test_no_ris_is_away(free_port: int) -> None:
+def test_missing_ris_is_away(free_port: int) -> None:
     error = raised(ris(free_port), [oru()])
     assert isinstance(error, Away) and error.code == "mllp_unreachable"
 
@@ -190,7 +190,7 @@ def test_no_ris_is_away(free_port: int) -> None:
         ("both", "AA", "acknowledged (AA)"),
     ],
 )
-def test_the_acknowledgements_that_were_asked_for_end_the_wait(
+def test_requested_acknowledgements_end_the_wait(
     acknowledgement: str, behaviour: str, note: str, node_peer: START
 ) -> None:
     receiver = node_peer("mllp_receiver.js", behaviour)
@@ -211,7 +211,7 @@ def test_the_acknowledgements_that_were_asked_for_end_the_wait(
         ("CA+thenlate:AR", Rejected, "mllp_refused"),
     ],
 )
-def test_an_accept_acknowledgement_alone_is_not_enough_where_both_are_asked_for(
+def test_accept_acknowledgement_alone_times_out_where_both_are_requested(
     behaviour: str, kind: type[OsteonError], code: str, node_peer: START
 ) -> None:
     destination = ris(node_peer("mllp_receiver.js", behaviour).port, timeout_s=0.7)
@@ -222,7 +222,7 @@ def test_an_accept_acknowledgement_alone_is_not_enough_where_both_are_asked_for(
 # TLS ----------------------------------------------------------------------------------------------
 
 
-def test_a_message_goes_over_tls_with_certificates_on_both_sides(tmp_path: Path, node_peer: START) -> None:
+def test_message_over_tls_arrives_with_certificates_on_both_sides(tmp_path: Path, node_peer: START) -> None:
     ca = Authority(tmp_path)
     theirs, ours = ca.issue("ris"), ca.issue("osteon")
     files = f"{theirs.key},{theirs.certificate},{ca.certificate}"
@@ -235,7 +235,7 @@ def test_a_message_goes_over_tls_with_certificates_on_both_sides(tmp_path: Path,
 
 
 @pytest.mark.parametrize("wrong", ["another authority", "out of date", "another name", "plain"])
-def test_a_peer_that_is_not_who_it_should_be_gets_nothing(wrong: str, tmp_path: Path, node_peer: START) -> None:
+def test_peer_with_a_wrong_certificate_gets_nothing(wrong: str, tmp_path: Path, node_peer: START) -> None:
     ca = Authority(tmp_path)
     other = Authority(tmp_path, "other")
     theirs = ca.issue("ris", timedelta(days=-1 if wrong == "out of date" else 90))

@@ -1,4 +1,4 @@
-"""What hl7apy's STRICT validation does not see in a message of ours: structure, tables, types, grouping, escapes.
+"""Rules that hl7apy's STRICT validation does not check in our messages: structure, tables, types, grouping, escapes.
 
 References
 ----------
@@ -35,26 +35,26 @@ class Message:
         ]
 
     def all(self, name: str) -> list[list[str]]:
-        """Every segment of that name."""
+        """Return every segment of the name."""
         return [s for s in self.segments if s[0] == name]
 
     def value(self, name: str, number: int) -> str:
-        """The field of the first such segment; empty if there is none."""
+        """Return the field of the first segment of the name; empty without one."""
         return field(next(iter(self.all(name)), []), number)
 
     def observation(self, code: str, group: str) -> list[str]:
-        """The one OBX of that code and OBX-4."""
+        """Return the one OBX with the code and OBX-4."""
         (found,) = [s for s in self.all("OBX") if s[3].split("^")[0] == code and s[4] == group]
         return found
 
 
 def field(segment: list[str], number: int) -> str:
-    """A field that may not be there."""
+    """Return a field, empty if the segment is shorter."""
     return segment[number] if number < len(segment) else ""
 
 
 def violations(text: str) -> list[str]:
-    """Every rule that the message breaks, by the field."""
+    """Return every rule that the message breaks, by field."""
     return list(_violations(Message(text)))
 
 

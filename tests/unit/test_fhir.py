@@ -41,7 +41,7 @@ def references(value: Any) -> list[str]:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("make", [result, unanalysed])
-def test_every_reference_resolves_and_every_entry_is_conditional(variant: str, make: Any) -> None:
+def test_bundle_of_every_source_resolves_its_references_and_is_conditional(variant: str, make: Any) -> None:
     made = bundle(VARIANTS[variant], make(VARIANTS[variant]))
     urls = [e["fullUrl"] for e in made["entry"]]
     assert len(set(urls)) == len(urls)
@@ -55,7 +55,7 @@ def test_every_reference_resolves_and_every_entry_is_conditional(variant: str, m
     assert resources(made, "DiagnosticReport")[0]["status"] == "preliminary"
 
 
-def test_each_finding_is_an_observation() -> None:
+def test_finding_becomes_an_observation() -> None:
     made = bundle(VARIANTS["dx"], result(VARIANTS["dx"], finding(), finding(0.4)))
     first, second = resources(made, "Observation")
     assert first["status"] == second["status"] == "preliminary"
@@ -67,14 +67,14 @@ def test_each_finding_is_an_observation() -> None:
     assert len(resources(made, "DiagnosticReport")[0]["result"]) == 2
 
 
-def test_the_study_is_found_by_its_uid() -> None:
+def test_imaging_study_is_identified_by_its_uid() -> None:
     (study,) = resources(bundle(VARIANTS["dx"], result(VARIANTS["dx"])), "ImagingStudy")
     uid = f"urn:oid:{VARIANTS['dx'].StudyInstanceUID}"
     assert study["identifier"][0] == {"system": "urn:dicom:uid", "value": uid}
     assert study["identifier"][1]["value"] == "ACC-77"
 
 
-def test_the_reason_for_no_answer_is_the_conclusion() -> None:
+def test_radiograph_not_analysed_has_its_reason_in_the_conclusion() -> None:
     made = bundle(VARIANTS["dx"], unanalysed(VARIANTS["dx"]))
     (observation,) = resources(made, "Observation")
     assert observation["dataAbsentReason"]["text"] == "this pack has no engine for ribs"
@@ -83,14 +83,14 @@ def test_the_reason_for_no_answer_is_the_conclusion() -> None:
     assert "this pack has no engine for ribs" in report["conclusion"] and len(report["result"]) == 1
 
 
-def test_the_patient_is_created_only_if_unknown() -> None:
+def test_patient_is_created_only_if_the_server_has_none() -> None:
     entry = bundle(VARIANTS["dx"], result(VARIANTS["dx"]))["entry"][0]
     assert entry["request"]["ifNoneExist"] == "identifier=urn:osteon:issuer:HOSP|PID-4711"
     entry = bundle(VARIANTS["dx"], result(VARIANTS["dx"]), patient_system="urn:oid:1.2.3")["entry"][0]
     assert entry["request"]["ifNoneExist"] == "identifier=urn:oid:1.2.3|PID-4711"
 
 
-def test_a_number_without_a_system_asks_for_one_without() -> None:
+def test_patient_number_without_an_issuer_is_searched_without_a_system() -> None:
     source = variants()["dx"]
     del source.IssuerOfPatientID
     source.pop("IssuerOfPatientIDQualifiersSequence", None)
@@ -100,25 +100,25 @@ def test_a_number_without_a_system_asks_for_one_without() -> None:
     assert report["subject"] == {"reference": "Patient?identifier=|PID-4711"}
 
 
-def test_a_patient_without_a_number_is_not_created() -> None:
+def test_patient_without_a_number_is_not_created() -> None:
     made = bundle(VARIANTS["gaps"], result(VARIANTS["gaps"]))
     assert resources(made, "Patient") == []
 
 
-def test_a_number_cannot_change_the_query() -> None:
+def test_patient_number_with_query_characters_is_quoted() -> None:
     source = variants()["dx"]
     source.PatientID = "1&_id=2|,$ü"
     entry = bundle(source, result(source))["entry"][0]
     assert entry["request"]["ifNoneExist"] == "identifier=urn:osteon:issuer:HOSP|1%26_id%3D2%7C%2C%24%C3%BC"
 
 
-def test_a_date_that_is_none_is_left_out() -> None:
+def test_birth_date_with_an_impossible_month_is_left_out() -> None:
     source = variants()["dx"]
     source.PatientBirthDate = "19701399"
     assert "birthDate" not in resources(bundle(source, result(source)), "Patient")[0]
 
 
-def test_an_invalid_bundle_is_refused_without_naming_the_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_bundle_is_refused_without_naming_the_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.reporting.fhir.bundle._human_name", lambda name: {"given": {"Änne": name.given}})
     with pytest.raises(Rejected) as caught:
         transaction(study(result(VARIANTS["dx"])), read_examination(VARIANTS["dx"]), profile())
@@ -126,14 +126,14 @@ def test_an_invalid_bundle_is_refused_without_naming_the_patient(monkeypatch: py
     assert "Änne" not in str(caught.value) and caught.value.__cause__ is None
 
 
-def test_the_same_result_gives_the_same_bundle() -> None:
+def test_same_result_gives_the_same_bundle() -> None:
     source = VARIANTS["utf8"]
     assert transaction(study(result(source)), read_examination(source), profile()) == transaction(
         study(result(source)), read_examination(source), profile()
     )
 
 
-def test_report_and_observations_are_of_the_examination_and_issued_now() -> None:
+def test_report_is_dated_by_the_examination_and_issued_when_made() -> None:
     ds = copy.deepcopy(VARIANTS["dx"])
     ds.TimezoneOffsetFromUTC = "+0200"
     given = result(ds)
@@ -144,7 +144,7 @@ def test_report_and_observations_are_of_the_examination_and_issued_now() -> None
     assert report["issued"].startswith(given.created_at.strftime("%Y-%m-%dT%H:%M"))
 
 
-def test_a_revision_has_the_same_identifiers_and_names_its_predecessor() -> None:
+def test_revision_keeps_the_identifiers_and_names_its_predecessor() -> None:
     source = VARIANTS["dx"]
     first = study(result(source))
     second = revised(first)
@@ -169,7 +169,7 @@ def test_a_revision_has_the_same_identifiers_and_names_its_predecessor() -> None
     )
 
 
-def test_two_radiographs_have_observations_of_their_own() -> None:
+def test_observations_of_two_radiographs_have_different_identifiers() -> None:
     source = VARIANTS["dx"]
     other = replace(unanalysed(source), sop_instance_uid=f"{source.SOPInstanceUID}.1")
     made = bundle(source, result(source, finding(), finding(0.1)), other)
@@ -184,7 +184,7 @@ def test_two_radiographs_have_observations_of_their_own() -> None:
     [({}, 0.87, 0), ({"flag": "task"}, 0.87, 1), ({"flag": "task"}, 0.4, 0), ({"flag": "task"}, 0.1, 0),
      ({"flag": "task", "flagged": ["positive", "doubt"]}, 0.4, 1)],
 )  # fmt: skip
-def test_what_is_flagged_makes_a_task(settings: dict[str, Any], probability: float, tasks: int) -> None:
+def test_task_is_made_for_flagged_answers_only(settings: dict[str, Any], probability: float, tasks: int) -> None:
     made = bundle(VARIANTS["dx"], result(VARIANTS["dx"], finding(probability)), **settings)
     found = resources(made, "Task")
     assert len(found) == tasks
@@ -193,7 +193,7 @@ def test_what_is_flagged_makes_a_task(settings: dict[str, Any], probability: flo
 
 
 @pytest.mark.parametrize(("probability", "status"), [(0.87, "requested"), (0.1, "cancelled")])
-def test_a_revision_says_whether_the_task_still_stands(probability: float, status: str) -> None:
+def test_task_of_a_revision_is_requested_or_cancelled_by_its_answer(probability: float, status: str) -> None:
     source = VARIANTS["dx"]
     (first,) = resources(bundle(source, result(source), flag="task"), "Task")
     later = revised(study(result(source, finding(probability))))
@@ -204,14 +204,14 @@ def test_a_revision_says_whether_the_task_still_stands(probability: float, statu
     assert made["entry"][-1]["request"]["method"] == "PUT"
 
 
-def test_without_a_number_nobody_can_be_referred_to() -> None:
+def test_reference_to_a_patient_without_a_number_is_refused() -> None:
     with pytest.raises(Rejected) as caught:
         bundle(VARIANTS["gaps"], result(VARIANTS["gaps"]), patient="reference")
     assert caught.value.code == "no_patient"
 
 
-def test_no_resource_is_in_a_transaction_twice() -> None:
-    """What the report tells may be retracted as well, since its radiograph was rejected; that of a third region is not."""
+def test_transaction_holds_each_resource_once() -> None:
+    """A rejected radiograph's regions are in the report and among the retracted ones; a third region is only retracted."""
     source = VARIANTS["dx"]
     uid = str(source.SOPInstanceUID)
     gone = replace(revised(study(result(source, finding(), finding(0.4)))), retracted=((uid, 1), (uid, 2), (uid, 3)))
@@ -233,13 +233,13 @@ def schema() -> Any:
 
 
 def defects(schema: Any, resource: Any) -> list[str]:
-    """What the schema says of one resource; by its own definition, since the whole names none of many it tried."""
+    """Return the schema's complaints about one resource, by its own definition: the whole schema names no cause."""
     own = {"$ref": f"#/definitions/{resource['resourceType']}", "definitions": schema["definitions"]}
     return [f"{'.'.join(map(str, e.path))} {e.message}" for e in jsonschema.Draft6Validator(own).iter_errors(resource)]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_resource_keeps_the_schema_of_r4(variant: str, schema: Any) -> None:
+def test_resource_of_every_source_keeps_the_schema_of_r4(variant: str, schema: Any) -> None:
     source = VARIANTS[variant]
     fewer = replace(revised(study(unanalysed(source))), retracted=((str(source.SOPInstanceUID), 2), ("1.2.3", 1)))
     for given in (study(result(source, finding(), finding(0.1))), fewer):
@@ -252,7 +252,7 @@ def test_every_resource_keeps_the_schema_of_r4(variant: str, schema: Any) -> Non
                 assert defects(schema, entry["resource"]) == []
 
 
-def test_the_schema_notices_defects(schema: Any) -> None:
+def test_schema_notices_a_defect(schema: Any) -> None:
     (report,) = resources(bundle(VARIANTS["dx"], result(VARIANTS["dx"])), "DiagnosticReport")
     for spoiled in ({"status": "done"}, {"foo": 1}, {"result": {"reference": "x"}}, {"issued": "yesterday"}):
         assert defects(schema, report | spoiled) != []

@@ -67,12 +67,12 @@ DEFECTS: dict[str, Callable[[str], str]] = {
 }
 
 
-def test_a_good_message_breaks_no_rule() -> None:
+def test_good_message_breaks_no_rule() -> None:
     assert violations(GOOD) == []
 
 
 @pytest.mark.parametrize("name", DEFECTS)
-def test_each_defect_is_noticed(name: str) -> None:
+def test_message_with_a_defect_breaks_a_rule(name: str) -> None:
     spoiled = DEFECTS[name](GOOD)
     assert spoiled != GOOD
     assert violations(spoiled) != []

@@ -54,7 +54,7 @@ MAKERS: dict[str, Callable[[Dataset], list[Result]]] = {
 
 
 @pytest.mark.parametrize(("number", "variant"), enumerate(VARIANTS))
-def test_every_source_makes_messages_that_keep_the_rules(number: int, variant: str) -> None:
+def test_message_of_every_source_keeps_the_rules(number: int, variant: str) -> None:
     source = VARIANTS[variant]
     other = list(CODECS)[number % len(CODECS)]
     for version, character_set in (("2.3.1", "UNICODE UTF-8"), ("2.4", other), ("2.5.1", other)):
@@ -65,7 +65,7 @@ def test_every_source_makes_messages_that_keep_the_rules(number: int, variant: s
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("make", MAKERS)
-def test_every_answer_makes_a_message_that_keeps_the_rules(version: str, make: str) -> None:
+def test_message_of_every_answer_keeps_the_rules(version: str, make: str) -> None:
     made = message(VARIANTS["dx"], *MAKERS[make](VARIANTS["dx"]), version=version)
     assert violations(made.text) == []
     assert made.value("OBR", 25) == "P" and {obx[11] for obx in made.all("OBX")} == {"P"}
@@ -73,7 +73,7 @@ def test_every_answer_makes_a_message_that_keeps_the_rules(version: str, make: s
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_a_second_engine_reads_every_message(make: str) -> None:
+def test_message_of_every_answer_is_read_by_a_second_parser(make: str) -> None:
     source = VARIANTS["japanese"]
     text = message(source, *MAKERS[make](source)).text
     parsed = hl7.parse(text)
@@ -83,7 +83,7 @@ def test_a_second_engine_reads_every_message(make: str) -> None:
     assert parsed.unescape(parsed.extract_field("OBX", field_num=5)) == str(source.SOPInstanceUID)
 
 
-def test_each_region_of_each_radiograph_is_a_group() -> None:
+def test_region_of_each_radiograph_has_its_own_group() -> None:
     source = VARIANTS["dx"]
     made = message(source, *several(source))
     expected = {
@@ -110,7 +110,7 @@ def test_each_region_of_each_radiograph_is_a_group() -> None:
     assert not [obx for obx in made.all("OBX") if obx[4].startswith("2.")]
 
 
-def test_a_region_without_a_side_has_none() -> None:
+def test_region_without_a_side_has_no_side_observation() -> None:
     made = message(VARIANTS["dx"], *MAKERS["no side"](VARIANTS["dx"]))
     assert "SIDE^" not in made.text and made.observation("SITE", "1.1")[5] == "12921003^Pelvis^SCT"
 
@@ -125,13 +125,13 @@ def test_a_region_without_a_side_has_none() -> None:
         ({"flag": "orm"}, ["", "", ""]),
     ],
 )
-def test_what_is_flagged_is_the_sites_choice(settings: dict[str, Any], flags: list[str]) -> None:
+def test_abnormal_flag_follows_the_sites_settings(settings: dict[str, Any], flags: list[str]) -> None:
     made = message(VARIANTS["dx"], *several(VARIANTS["dx"]), **settings)
     assert [field(made.observation("ANSWER", f"1.{n}"), 8) for n in (1, 2, 3)] == flags
     assert {field(obx, 8) for obx in made.all("OBX") if not obx[3].startswith("ANSWER")} == {""}
 
 
-def test_the_order_is_named_and_ours_is_our_own() -> None:
+def test_report_names_the_order_and_has_its_own_filler_number() -> None:
     made = message(VARIANTS["dx"], result(VARIANTS["dx"]))
     zone = made.value("MSH", 7)[14:]
     assert made.value("OBR", 18) == "ACC-77" and made.value("OBR", 7) == f"20260102101112{zone}" and len(zone) == 5
@@ -143,7 +143,7 @@ def test_the_order_is_named_and_ours_is_our_own() -> None:
     assert "FI-1" not in ordered.text and ordered.value("OBR", 3) == made.value("OBR", 3)
 
 
-def test_a_revision_is_the_same_order_in_another_message() -> None:
+def test_revision_keeps_the_order_and_has_its_own_control_id() -> None:
     source = VARIANTS["dx"]
     first = study(result(source))
     pack = replace(result(source).provenance, pack_digest="f" * 64)
@@ -158,7 +158,7 @@ def test_a_revision_is_the_same_order_in_another_message() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_withdrawal_repeats_every_observation_as_wrong(version: str) -> None:
+def test_withdrawal_repeats_every_observation_as_wrong(version: str) -> None:
     source = VARIANTS["dx"]
     given, site = study(*several(source)), profile(version=version, link="https://viewer/?{study_instance_uid}")
     made = Message(oru_withdrawal(given, read_examination(source), site, "wrong patient | side").decode())
@@ -178,26 +178,26 @@ def test_times_are_in_the_zone_of_the_source() -> None:
     assert made.value("OBR", 7) == "20260102101112+0200" and made.value("MSH", 7).endswith("+0200")
 
 
-def test_the_reason_for_no_answer_is_given_and_nothing_is_coded() -> None:
+def test_radiograph_not_analysed_has_a_reason_and_no_code() -> None:
     text = message(VARIANTS["dx"], unanalysed(VARIANTS["dx"])).text
     assert "this pack has no engine for ribs [no_engine]" in text
     assert "ANSWER^" not in text and "PROBABILITY^" not in text
 
 
-def test_the_patient_is_identified() -> None:
+def test_patient_segment_holds_number_name_birth_date_and_sex() -> None:
     made = message(VARIANTS["dx"], result(VARIANTS["dx"]))
     assert made.value("PID", 3) == "PID-4711^^^HOSP^MR" and made.value("PID", 5) == "Weiß^Änne^^^^^L^A"
     assert made.value("PID", 7) == "19700131" and made.value("PID", 8) == "F"
 
 
-def test_a_name_in_three_scripts_is_three_repetitions() -> None:
+def test_name_in_three_scripts_is_three_repetitions() -> None:
     made = message(VARIANTS["japanese"], result(VARIANTS["japanese"]))
     assert [r.split("^")[0] for r in made.value("PID", 5).split("~")] == ["Yamada", "山田", "やまだ"]
     latin = message(VARIANTS["japanese"], result(VARIANTS["japanese"]), character_set="8859/1")
     assert latin.value("PID", 5) == "Yamada^Tarou^^^^^L^A"
 
 
-def test_without_a_patient_id_no_other_patients_number_is_sent() -> None:
+def test_patient_without_a_number_gets_the_study_uid() -> None:
     source = VARIANTS["gaps"]
     assert message(source, result(source)).value("PID", 3) == f"{source.StudyInstanceUID}^^^OSTEON^U"
 
@@ -209,12 +209,14 @@ def test_without_a_patient_id_no_other_patients_number_is_sent() -> None:
     ("8859/2", "Łukasiewicz-Angström^Žofie ?orđe^^^Dr."),
     ("8859/15", "?ukasiewicz-Ångström^Žofie Ðor?e^^^Dr."),
 ])  # fmt: skip
-def test_a_letter_that_cannot_be_written_loses_its_accent_or_shows_its_absence(character_set: str, name: str) -> None:
+def test_letter_missing_in_the_character_set_loses_its_accent_or_becomes_a_question_mark(
+    character_set: str, name: str
+) -> None:
     source = VARIANTS["utf8"]
     assert message(source, result(source), character_set=character_set).value("PID", 5) == f"{name}^^L^A"
 
 
-def test_a_number_that_cannot_be_written_is_refused_rather_than_changed() -> None:
+def test_number_missing_in_the_character_set_is_refused() -> None:
     source = copy.deepcopy(VARIANTS["utf8"])
     source.PatientID = "Ł-4711"
     with pytest.raises(Rejected) as caught:
@@ -223,7 +225,7 @@ def test_a_number_that_cannot_be_written_is_refused_rather_than_changed() -> Non
     assert message(source, result(source)).value("PID", 3).startswith("Ł-4711")
 
 
-def test_no_letter_turns_into_a_delimiter() -> None:
+def test_letter_that_resembles_a_delimiter_stays_a_letter() -> None:
     source = copy.deepcopy(VARIANTS["utf8"])
     source.PatientName = "Full｜width＾＆～＼ligature ﬁ ½"
     made = message(source, result(source), character_set="ASCII")
@@ -235,7 +237,7 @@ def test_no_letter_turns_into_a_delimiter() -> None:
     "O|Neil~&^A\\B", "Bad\rMSH|^", "X" * 900, "A" * 70 + "^" + "B" * 70, "Größe\t^\x0b\x1cEnd",
     "^^^^", "a^b^c^d^e^f^g", "\\X0D\\MSH", "a\u2028b\x85c", "\x1b$B", "=\udc80",
 ])  # fmt: skip
-def test_no_name_breaks_out_of_its_field(name: str, character_set: str) -> None:
+def test_name_with_any_characters_stays_in_its_field(name: str, character_set: str) -> None:
     source = variants()["utf8"]
     source.PatientName = name
     made = message(source, result(source), character_set=character_set)
@@ -245,7 +247,7 @@ def test_no_name_breaks_out_of_its_field(name: str, character_set: str) -> None:
     assert len(pid) == 9 and pid[8] == "F"
 
 
-def test_two_engines_read_an_escaped_name_back() -> None:
+def test_escaped_name_is_read_back_by_two_parsers() -> None:
     source = variants()["utf8"]
     source.PatientName = "O'Neil & Sons|Ltd^A~B"
     text = message(source, result(source)).text
@@ -255,7 +257,7 @@ def test_two_engines_read_an_escaped_name_back() -> None:
     assert parsed.unescape(parsed.extract_field("PID", field_num=5)) == "O'Neil & Sons|Ltd"
 
 
-def test_an_identifier_that_would_have_to_be_cut_is_refused() -> None:
+def test_identifier_longer_than_its_field_is_refused() -> None:
     source = variants()["dx"]
     source.PatientID = "9" * 300
     with pytest.raises(Rejected) as caught:
@@ -273,7 +275,7 @@ def test_long_text_arrives_whole_in_lines() -> None:
     assert violations(made.text) == []
 
 
-def test_the_link_names_the_study_alone() -> None:
+def test_link_names_only_the_study() -> None:
     source = variants()["dx"]
     made = message(source, result(source), link="https://viewer.example/?study={study_instance_uid}&rev={revision}")
     link = made.observation("LINK", "0")
@@ -282,7 +284,7 @@ def test_the_link_names_the_study_alone() -> None:
     assert "LINK" not in message(source, result(source)).text
 
 
-def test_the_same_result_gives_the_same_message() -> None:
+def test_same_result_gives_the_same_message() -> None:
     source = VARIANTS["dx"]
     assert message(source, result(source)).text == message(source, result(source)).text
     assert control_id(study(result(source))) == message(source, result(source)).value("MSH", 10)
@@ -291,7 +293,7 @@ def test_the_same_result_gives_the_same_message() -> None:
 # The site's own map -------------------------------------------------------------------------------
 
 
-def test_the_site_can_have_its_own_codes_and_leave_observations_out() -> None:
+def test_sites_own_codes_and_omitted_observations_are_respected() -> None:
     made = message(
         VARIANTS["dx"],
         *several(VARIANTS["dx"]),
@@ -308,7 +310,7 @@ def test_the_site_can_have_its_own_codes_and_leave_observations_out() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_site_can_map_fields(version: str) -> None:
+def test_mapped_fields_are_filled(version: str) -> None:
     source = copy.deepcopy(VARIANTS["dx"])
     source.AdmissionID = "V|1"
     made = message(
@@ -333,13 +335,13 @@ def test_the_site_can_map_fields(version: str) -> None:
     assert made.value("ZDS", 1) == f"{source.StudyInstanceUID}^Osteon^Application^DICOM"
 
 
-def test_a_map_that_breaks_the_standard_is_found_before_anything_leaves() -> None:
+def test_map_that_breaks_the_standard_is_refused() -> None:
     with pytest.raises(Rejected) as caught:
         message(VARIANTS["dx"], result(VARIANTS["dx"]), map={"PID-8": "^^^^^^^^^x"})
     assert caught.value.code == "oru_invalid" and "map" in caught.value.reason
 
 
 @pytest.mark.parametrize("digits", [re.compile(r"^[0-9a-f]{15}\^OSTEON$")])
-def test_the_filler_number_keeps_to_the_length_of_its_field(digits: re.Pattern[str]) -> None:
+def test_filler_number_keeps_to_the_length_of_its_field(digits: re.Pattern[str]) -> None:
     made = message(VARIANTS["dx"], result(VARIANTS["dx"]))
     assert digits.fullmatch(made.value("OBR", 3)) and len(made.value("OBR", 3)) == 22

@@ -41,14 +41,14 @@ def ordered() -> Dataset:
 
 @pytest.mark.parametrize(("version", "flag"), KINDS)
 @pytest.mark.parametrize("variant", [name for name, ds in variants().items() if ds.get("AccessionNumber")])
-def test_every_update_keeps_the_rules(version: str, flag: str, variant: str) -> None:
+def test_update_of_every_source_keeps_the_rules(version: str, flag: str, variant: str) -> None:
     made = update(variants()[variant], version=version, flag=flag)
     assert violations(made.text) == []
-    assert not made.all("OBX") and made.value("OBR", 25) == ""  # it says nothing of a result
+    assert not made.all("OBX") and made.value("OBR", 25) == ""  # an update holds no result
 
 
 @pytest.mark.parametrize(("version", "flag"), KINDS)
-def test_the_order_is_named_as_the_ris_knows_it(version: str, flag: str) -> None:
+def test_update_names_the_order_as_the_ris_knows_it(version: str, flag: str) -> None:
     made = update(ordered(), version=version, flag=flag)
     assert violations(made.text) == []
     assert made.value("ORC", 1) == "XO"
@@ -62,7 +62,7 @@ def test_the_order_is_named_as_the_ris_knows_it(version: str, flag: str) -> None
 
 
 @pytest.mark.parametrize(("version", "flag"), KINDS)
-def test_what_is_flagged_no_more_gets_its_usual_priority_under_the_same_numbers(version: str, flag: str) -> None:
+def test_withdrawal_gives_the_usual_priority_under_the_same_numbers(version: str, flag: str) -> None:
     profile = hl7(version=version, flag=flag, usual_priority="R")
     given = study(result(ordered(), finding(0.1)))
     made = Message(priority_withdrawal(given, read_examination(ordered()), profile).decode())
@@ -78,23 +78,23 @@ def test_what_is_flagged_no_more_gets_its_usual_priority_under_the_same_numbers(
     assert len({made.value("MSH", 10), before.value("MSH", 10), control_id(given)}) == 3
 
 
-def test_without_a_filler_number_the_accession_number_names_the_order() -> None:
+def test_update_without_a_filler_number_names_the_accession_number() -> None:
     assert update().value("OBR", 3) == "ACC-77"
 
 
-def test_the_sites_priority_and_map_are_used() -> None:
+def test_update_uses_the_sites_priority_and_map() -> None:
     made = update(priority="A", map={"PV1-2": "E", "ORC-16": "AI^{answer}^L"})
     assert made.value("OBR", 27) == "^^^^^A" and made.value("ORC", 16) == "AI^fracture suspected^L"
     assert violations(made.text) == []
 
 
-def test_without_an_order_there_is_nothing_to_update() -> None:
+def test_update_without_an_order_is_refused() -> None:
     with pytest.raises(Rejected) as caught:
         update(variants()["gaps"])
     assert caught.value.code == "no_order"
 
 
-def test_only_what_the_site_wants_flagged_is() -> None:
+def test_flag_is_set_for_the_sites_answers_only() -> None:
     said = {"positive": 0.87, "doubt": 0.4, "negative": 0.1}
     given = {name: study(result(SOURCE, finding(p))) for name, p in said.items()} | {"none": study(unanalysed(SOURCE))}
     flagged = {name for name, one in given.items() if is_flagged(one, hl7(flag="orm"))}
@@ -105,6 +105,6 @@ def test_only_what_the_site_wants_flagged_is() -> None:
     assert not any(is_flagged(one, hl7(flag=flag)) for one in given.values() for flag in ("oru", "none"))
 
 
-def test_it_is_another_message_than_the_report() -> None:
+def test_update_has_another_control_id_than_the_report() -> None:
     given = study(result(SOURCE))
     assert update().value("MSH", 10) == control_id(given, ORDER) != control_id(given)
