@@ -167,13 +167,13 @@ class Order:
         _check_trimmed(self)
 
     def contradicts(self, other: Order) -> bool:
-        """Whether a number that both orders have differs: after a correction it may be another patient's order."""
+        """Return whether a number that both orders have differs: after a correction it may be another patient's order."""
         pairs = (
             (self.placer_order_number, other.placer_order_number),
             (self.filler_order_number, other.filler_order_number),
             (self.requested_accession_number, other.requested_accession_number),
         )
-        return any(ours and theirs and ours != theirs for ours, theirs in pairs)
+        return any(one and two and one != two for one, two in pairs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

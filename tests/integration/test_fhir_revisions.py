@@ -1,4 +1,4 @@
-"""What a FHIR server holds of a study's earlier reports, once a later one no longer says it."""
+"""Observations of earlier reports on a FHIR server after a later report or a withdrawal."""
 
 from __future__ import annotations
 

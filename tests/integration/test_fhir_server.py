@@ -1,4 +1,4 @@
-"""FHIR transactions, to a server on the definitions of 4.0.1: what it holds after them, and how it can fail."""
+"""FHIR transactions to a server on the definitions of 4.0.1: its resources afterwards, and its failures."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_withdrawal_enters_report_observations_and_task_in_error(node_peer: STAR
     assert not any("valueCodeableConcept" in o or "interpretation" in o or "component" in o for o in observations)
     (report,) = held(server.port, "DiagnosticReport")
     assert report["conclusion"] == "Withdrawn: wrong patient" and "suspected" not in json.dumps(report)
-    assert held(server.port, "Patient") and held(server.port, "ImagingStudy")  # those are not ours to take back
+    assert held(server.port, "Patient") and held(server.port, "ImagingStudy")  # a withdrawal leaves those
 
 
 def test_task_follows_the_revisions(node_peer: START) -> None:
@@ -142,8 +142,8 @@ def test_patient_number_without_an_issuer_does_not_match_another_hospitals(node_
     systems = [patient["identifier"][0].get("system") for patient in held(server.port, "Patient")]
     assert len(systems) == 2 and set(systems) == {"urn:oid:1.2.3", None}
     (report,) = held(server.port, "DiagnosticReport")
-    (ours,) = [p for p in held(server.port, "Patient") if "system" not in p["identifier"][0]]
-    assert report["subject"] == {"reference": f"Patient/{ours['id']}"}
+    (created,) = [p for p in held(server.port, "Patient") if "system" not in p["identifier"][0]]
+    assert report["subject"] == {"reference": f"Patient/{created['id']}"}
 
 
 def test_patient_and_study_are_referred_to_where_configured(node_peer: START) -> None:
@@ -214,9 +214,9 @@ def test_missing_server_is_away(free_port: int) -> None:
 
 def test_connection_over_tls_needs_certificates_on_both_sides(tmp_path: Path, node_peer: START) -> None:
     ca = Authority(tmp_path)
-    theirs, ours = ca.issue("fhir"), ca.issue("osteon")
-    server = node_peer("fhir_server.js", "", "--tls", f"{theirs.key},{theirs.certificate},{ca.certificate}")
-    config = ClientTls(ca=ca.certificate, certificate=ours.certificate, key=ours.key)
+    peer, osteon = ca.issue("fhir"), ca.issue("osteon")
+    server = node_peer("fhir_server.js", "", "--tls", f"{peer.key},{peer.certificate},{ca.certificate}")
+    config = ClientTls(ca=ca.certificate, certificate=osteon.certificate, key=osteon.key)
     assert fhir(server.port, tls=client_context(config, "fhir")).send([bundle()])
     anonymous = fhir(server.port, tls=client_context(ClientTls(ca=ca.certificate), "fhir"))
     assert isinstance(raised(anonymous, [bundle()]), Away)

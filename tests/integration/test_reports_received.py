@@ -172,7 +172,7 @@ def test_acknowledgement_waits_for_the_commit(inbox: Callable[..., Inbox]) -> No
     box = inbox()
     answers: list[bytes] = []
     with box.connect() as connection:
-        with box.engine.begin() as c:  # the write lock is somebody else's
+        with box.engine.begin() as c:  # another writer holds the write lock
             c.execute(select(studies))
             connection.sendall(START + report().encode() + END)
             connection.settimeout(0.5)
@@ -363,8 +363,11 @@ def test_connection_beyond_the_limit_is_refused(inbox: Callable[..., Inbox]) -> 
 
 def test_report_over_tls_needs_a_certificate(inbox: Callable[..., Inbox], tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    ours, theirs = authority.issue("box"), authority.issue("ris")
-    box = inbox(secure={"certificate": ours.certificate, "key": ours.key, "client_ca": authority.certificate}, tls=True)
+    box_files, ris_files = authority.issue("box"), authority.issue("ris")
+    box = inbox(
+        secure={"certificate": box_files.certificate, "key": box_files.key, "client_ca": authority.certificate},
+        tls=True,
+    )
     context = ssl.create_default_context(cafile=str(authority.certificate))
     with (
         pytest.raises(OSError, match=r"(?i)certificate|reset|broken|closed|eof"),
@@ -372,7 +375,7 @@ def test_report_over_tls_needs_a_certificate(inbox: Callable[..., Inbox], tmp_pa
     ):
         assert stranger.recv(1)
         raise AssertionError("it was let in without a certificate")
-    context.load_cert_chain(theirs.certificate, theirs.key)
+    context.load_cert_chain(ris_files.certificate, ris_files.key)
     with context.wrap_socket(box.connect(), server_hostname="localhost") as connection:
         connection.sendall(START + report().encode() + END)
         assert verdict(acknowledgement(frame_of(connection)))[0] == "AA"

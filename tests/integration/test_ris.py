@@ -1,4 +1,4 @@
-"""HL7 over MLLP, to a receiver on another parser, and what each of its misbehaviours is taken for."""
+"""HL7 over MLLP to a receiver on another parser, and the error for each of its misbehaviours."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_requested_acknowledgements_end_the_wait(
         ("CA+thenlate:AR", Rejected, "mllp_refused"),
     ],
 )
-def test_accept_acknowledgement_alone_times_out_where_both_are_requested(
+def test_accept_acknowledgement_without_the_second_requested_one_is_an_error(
     behaviour: str, kind: type[OsteonError], code: str, node_peer: START
 ) -> None:
     destination = ris(node_peer("mllp_receiver.js", behaviour).port, timeout_s=0.7)
@@ -224,22 +224,22 @@ def test_accept_acknowledgement_alone_times_out_where_both_are_requested(
 
 def test_message_over_tls_arrives_with_certificates_on_both_sides(tmp_path: Path, node_peer: START) -> None:
     ca = Authority(tmp_path)
-    theirs, ours = ca.issue("ris"), ca.issue("osteon")
-    files = f"{theirs.key},{theirs.certificate},{ca.certificate}"
+    peer, osteon = ca.issue("ris"), ca.issue("osteon")
+    files = f"{peer.key},{peer.certificate},{ca.certificate}"
     receiver = node_peer("mllp_receiver.js", "", "--tls", files)
-    config = ClientTls(ca=ca.certificate, certificate=ours.certificate, key=ours.key)
+    config = ClientTls(ca=ca.certificate, certificate=osteon.certificate, key=osteon.key)
     assert ris(receiver.port, tls=client_context(config, "ris")).send([oru(), update()]) == ["acknowledged (AA)"] * 2
     assert receiver.received()["framed"]
-    nobody = client_context(ClientTls(ca=ca.certificate), "ris")
-    assert isinstance(raised(ris(receiver.port, tls=nobody), [oru()]), Away)
+    anonymous = client_context(ClientTls(ca=ca.certificate), "ris")
+    assert isinstance(raised(ris(receiver.port, tls=anonymous), [oru()]), Away)
 
 
 @pytest.mark.parametrize("wrong", ["another authority", "out of date", "another name", "plain"])
 def test_peer_with_a_wrong_certificate_gets_nothing(wrong: str, tmp_path: Path, node_peer: START) -> None:
     ca = Authority(tmp_path)
     other = Authority(tmp_path, "other")
-    theirs = ca.issue("ris", timedelta(days=-1 if wrong == "out of date" else 90))
-    arguments = [] if wrong == "plain" else ["--tls", f"{theirs.key},{theirs.certificate}"]
+    peer = ca.issue("ris", timedelta(days=-1 if wrong == "out of date" else 90))
+    arguments = [] if wrong == "plain" else ["--tls", f"{peer.key},{peer.certificate}"]
     receiver = node_peer("mllp_receiver.js", "", *arguments)
     config = ClientTls(ca=(other if wrong == "another authority" else ca).certificate)
     name = "elsewhere.example" if wrong == "another name" else None

@@ -36,7 +36,7 @@ NAME = PersonName(family="A")
 
 
 def with_issuers(*universal_ids: tuple[str, str]) -> Dataset:
-    """A radiograph whose issuer has one qualifier for each universal id and type."""
+    """A radiograph with one issuer qualifier for each universal id and type."""
     items = [item(UniversalEntityID=value, UniversalEntityIDType=kind) for value, kind in universal_ids]
     return changed("issuers", IssuerOfPatientIDQualifiersSequence=items)
 

@@ -67,11 +67,11 @@ def test_buffer_shows_where_a_message_starts() -> None:
 
 
 def test_bytes_that_do_not_come_before_the_deadline_are_a_time_out() -> None:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.sendall(b"MSH")
-        assert receive_before(ours, time.monotonic() + 60) == b"MSH"
+    receiver, sender = socket.socketpair()
+    with receiver, sender:
+        sender.sendall(b"MSH")
+        assert receive_before(receiver, time.monotonic() + 60) == b"MSH"
         with pytest.raises(TimeoutError):
-            receive_before(ours, time.monotonic() - 1)
-        theirs.close()
-        assert receive_before(ours, time.monotonic() + 60) == b""
+            receive_before(receiver, time.monotonic() - 1)
+        sender.close()
+        assert receive_before(receiver, time.monotonic() + 60) == b""

@@ -1,4 +1,4 @@
-"""The rules that are held against our messages notice what hl7apy's STRICT validation does not."""
+"""Rules for our messages: each notices a defect that hl7apy's STRICT validation overlooks."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def update(source: Dataset = SOURCE, **settings: Any) -> Message:
 
 
 def ordered() -> Dataset:
-    """A source whose request names the order in full."""
+    """A source with a request that names the order in full."""
     source = copy.deepcopy(SOURCE)
     request = source.RequestAttributesSequence[0]
     request.PlacerOrderNumberImagingServiceRequest = "PL-1"

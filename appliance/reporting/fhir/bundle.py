@@ -177,9 +177,7 @@ def _context(
         entries.append(_created(study, patient))
         subject = _reference(study, patient)
     elif profile.patient == "reference":
-        raise Rejected(
-            ReasonCode.NO_PATIENT, "the radiograph has no patient number by which the FHIR server could be asked"
-        )
+        raise Rejected(ReasonCode.NO_PATIENT, "the radiograph has no patient number to search the FHIR server by")
     device, imaging_study = _device(study), _imaging_study(examination, study, subject)
     entries.append(_created(study, device))
     if profile.imaging_study == "create":
@@ -394,7 +392,7 @@ def _provenance(context: _Context, report: Json) -> Json:
 
 
 def _has_task(study: StudyResult, profile: Profile) -> bool:
-    """Whether this revision makes the Task, or an earlier one may have."""
+    """Return whether this revision makes the Task, or an earlier one may have."""
     return profile.flag == "task" and (study.answer in profile.flagged or study.revision > 1)
 
 

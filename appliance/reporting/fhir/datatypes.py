@@ -38,7 +38,7 @@ def coded(concept: Concept) -> Json:
 
 
 def component(code: str, display: str, value: Json) -> Json:
-    """Return an Observation.component under a code of ours; `value` is its ``value[x]``."""
+    """Return an Observation.component under one of Osteon's own codes; `value` is its ``value[x]``."""
     return {"code": codeable(f"{OSTEON}:code", code, display)} | value
 
 

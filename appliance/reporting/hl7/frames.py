@@ -17,7 +17,7 @@ PIECE_BYTES = 65536
 """Bytes read from a socket at a time, and bytes within which a start byte has to come."""
 
 SHORTEST_WAIT_S = 0.001
-"""Time-out of a socket whose deadline has passed: zero would make it non-blocking."""
+"""Time-out of a socket after its deadline: zero would make it non-blocking."""
 
 
 def framed(content: bytes) -> bytes:
@@ -66,11 +66,11 @@ class FrameBuffer:
             del self._received[0]
 
     def has_start(self) -> bool:
-        """Whether a start byte is among the first `PIECE_BYTES` bytes."""
+        """Return whether a start byte is among the first `PIECE_BYTES` bytes."""
         return START in self._received[:PIECE_BYTES]
 
     def beginning(self) -> bytes:
-        """Return the first bytes of the message, of which the end has not come yet."""
+        """Return the first bytes of a message that has not ended yet."""
         return bytes(self._received[:PIECE_BYTES]).partition(START)[2]
 
     def take_frame(self) -> bytes | None:

@@ -82,7 +82,7 @@ def identifier(value: str, character_set: str) -> str:
 
 
 def carries(value: str, character_set: str) -> bool:
-    """Whether the character set can write `value` with at most its accents lost."""
+    """Return whether the character set can write `value` with at most its accents lost."""
     return "?" not in encoded(value.replace("?", ""), character_set).decode(CODECS[character_set])
 
 

@@ -150,8 +150,8 @@ class MllpDestination:
     def _where(self) -> str:
         return f"{self.name} at {self._host}:{self._port}"
 
-    def _transient(self, code: ReasonCode, what: str) -> NoReturn:
-        raise Transient(code, f"{self._where}: {what}")
+    def _transient(self, code: ReasonCode, reason: str) -> NoReturn:
+        raise Transient(code, f"{self._where}: {reason}")
 
 
 class _Connection:

@@ -29,12 +29,12 @@ LOWERED = ArtefactKind.ORDER_WITHDRAWAL
 
 
 def is_flagged(study: StudyResult, profile: Hl7Destination) -> bool:
-    """Whether the RIS gets a `priority_update`."""
+    """Return whether the RIS gets a `priority_update`."""
     return profile.flag in ("orm", "omi") and study.answer in profile.flagged
 
 
 def is_lowered(profile: Hl7Destination) -> bool:
-    """Whether the RIS gets a `priority_withdrawal` after a `priority_update`."""
+    """Return whether the RIS gets a `priority_withdrawal` after a `priority_update`."""
     return profile.flag in ("orm", "omi") and profile.usual_priority is not None
 
 

@@ -190,7 +190,7 @@ def _abnormal(answer: Answer, profile: Hl7Destination) -> str:
 
 
 def _code(profile: Hl7Destination, name: str, concept: Concept) -> str:
-    """Return the site's own code for `name`, else ours."""
+    """Return the site's own code for `name`, else Osteon's."""
     site_code: str | None = getattr(profile.codes, name)
     return site_code or f"{concept.code}^{escape(concept.meaning)}^{concept.scheme}"
 

@@ -1,4 +1,4 @@
-"""Segments that every message of ours has (header and patient), and the fields that the site maps itself.
+"""Segments of every message (header and patient), and the fields that the site maps itself.
 
 References
 ----------
