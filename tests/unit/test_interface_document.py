@@ -112,7 +112,10 @@ def test_tables_of_the_bundle_list_each_entry_and_element() -> None:
     requests: dict[str, str] = {}
     for source in variants().values():
         for each in (study(result(source, finding(), caveats=("x",))), revised(study(unanalysed(source)))):
-            for made in (transaction(each, read_examination(source), fhir(flag="task")), withdrawal(each, read_examination(source), fhir(flag="task"))):
+            for made in (
+                transaction(each, read_examination(source), fhir(flag="task")),
+                withdrawal(each, read_examination(source), fhir(flag="task")),
+            ):
                 for entry in json.loads(made)["entry"]:
                     kind = entry["resource"].pop("resourceType")
                     found.update(elements(entry["resource"], kind))
@@ -148,4 +151,8 @@ def test_shown_configuration_makes_a_valid_message(tmp_path: Path) -> None:
     (tmp_path / "osteon.toml").write_text(snippet)
     (ris,) = read_configuration(tmp_path / "osteon.toml").destinations
     assert isinstance(ris, Hl7Destination)
-    assert Message(oru_r01(STUDY, read_examination(SOURCE), ris).decode()).value("ZDS", 1).startswith(STUDY.study_instance_uid)
+    assert (
+        Message(oru_r01(STUDY, read_examination(SOURCE), ris).decode())
+        .value("ZDS", 1)
+        .startswith(STUDY.study_instance_uid)
+    )
