@@ -35,7 +35,9 @@ START = Callable[..., NodePeer]
 
 def bundle(given: StudyResult = STUDY, source: Dataset = SOURCE, **settings: Any) -> Artefact:
     return Artefact(
-        kind=ArtefactKind.FHIR, identifier="bundle", content=transaction(given, read_examination(source), profile(**settings))
+        kind=ArtefactKind.FHIR,
+        identifier="bundle",
+        content=transaction(given, read_examination(source), profile(**settings)),
     )
 
 

@@ -175,7 +175,7 @@ def test_study_time_may_end_after_hours_or_minutes(study_time: str, clock: str |
     [
         (lambda: Issuer(universal_id="1.2"), "come together"),
         (lambda: Issuer(name=" HOSP"), "Issuer.name has space"),
-        (lambda: PersonName(), "at least one component"),
+        (PersonName, "at least one component"),
         (lambda: PatientIdentity(patient_id="1 "), "patient_id has space"),
         (lambda: PatientIdentity(names=(("I", NAME), ("A", NAME))), "in this order"),
         (lambda: PatientIdentity(names=(("A", NAME), ("A", NAME))), "each once"),
