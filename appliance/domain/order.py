@@ -217,11 +217,11 @@ class StudyTimes:
         clock = self.study_time.partition(".")[0]
         if len(clock) not in (2, 4, 6):
             return None
+        zone = self.localise(moment).tzinfo
         try:
-            examined = datetime.strptime(self.study_date + clock.ljust(6, "0"), "%Y%m%d%H%M%S")
+            return datetime.strptime(self.study_date + clock.ljust(6, "0"), "%Y%m%d%H%M%S").replace(tzinfo=zone)
         except ValueError:
             return None
-        return examined.replace(tzinfo=self.localise(moment).tzinfo)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
