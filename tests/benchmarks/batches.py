@@ -22,7 +22,7 @@ from provisioning.demonstration.run import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
 
 MOST = 16
-"""As `analyse.batch` allows."""
+"""Largest batch that `analyse.batch` allows."""
 
 TEN_MEGAPIXELS = (3700, 2800)
 """Rows and columns of a detector of 43 x 35 cm at 0.12 mm, a little more than 10 million."""
@@ -30,7 +30,7 @@ TEN_MEGAPIXELS = (3700, 2800)
 
 @click.command()
 @click.option("--pack", default="fracatlas", show_default=True)
-@click.option("--rounds", default=5, show_default=True, help="Of each batch; one more goes before, uncounted.")
+@click.option("--rounds", default=5, show_default=True, help="Rounds of each batch; one more goes before, uncounted.")
 def main(pack: str, rounds: int) -> None:
     """Print the table for the CPU."""
     pipeline = pipeline_of(Configuration(analyse=Analyse(pack=pack, compute="cpu")))
@@ -39,18 +39,18 @@ def main(pack: str, rounds: int) -> None:
 
 
 def print_batches(name: str, pipeline: Pipeline, rounds: int) -> None:
-    """The same radiographs in batches of each size, the sizes in turn, so that other work on the machine meets all."""
-    films = [large_film(SITES[k % len(SITES)].value, k) for k in range(MOST)]
+    """Print times of the same radiographs in batches of each size; the sizes take turns under the same load."""
+    radiographs = [large_radiograph(SITES[k % len(SITES)].value, k) for k in range(MOST)]
     sizes = [1 << k for k in range(MOST.bit_length())]
-    results = [pipeline.analyse(film).result for film in films]
+    results = [pipeline.analyse(radiograph).result for radiograph in radiographs]
     regions = sum(len(r.findings) + len(r.unread_regions) for r in results)
     what = f"{MOST} radiographs of 10 megapixels with {regions} regions, stages 1 to 3"
     print(f"\n{what}: median ms (radiographs/s) by batch, n = {rounds}")
     spent: dict[int, list[float]] = {size: [] for size in sizes}
     for number in range(rounds + 1):
         for size, times in spent.items():
-            # other arrays each time, as other radiographs are: or nothing would be taken to the GPU again
-            fresh = [again(film) for film in films]
+            # new arrays each time, as for new radiographs; the same arrays would stay on the GPU
+            fresh = [copy_of(radiograph) for radiograph in radiographs]
             start = perf_counter()
             for first in range(0, MOST, size):
                 pipeline.analyse_all(fresh[first : first + size])
@@ -60,8 +60,8 @@ def print_batches(name: str, pipeline: Pipeline, rounds: int) -> None:
     print(f"{name}: " + "   ".join(f"{n}: {s * 1e3:.0f} ({MOST / s:.0f})" for n, s in medians.items()))
 
 
-def large_film(site: str, seed: int) -> Radiograph:
-    """A phantom, tiled to the size of a large detector."""
+def large_radiograph(site: str, seed: int) -> Radiograph:
+    """Return a phantom, tiled to the size of a large detector."""
     ds = instance_from_phantom(phantom(site, seed, True))
     rows, columns = TEN_MEGAPIXELS
     pixels = np.tile(ds.pixel_array, (-(-rows // ds.Rows), -(-columns // ds.Columns)))[:rows, :columns]
@@ -69,9 +69,9 @@ def large_film(site: str, seed: int) -> Radiograph:
     return radiograph_from_dataset(ds, header_from_dataset(ds, ""))
 
 
-def again(film: Radiograph) -> Radiograph:
-    """The same in another array."""
-    return replace(film, stored=replace(film.stored, pixels=film.stored.pixels.copy()))
+def copy_of(radiograph: Radiograph) -> Radiograph:
+    """Return the same radiograph in another array."""
+    return replace(radiograph, stored=replace(radiograph.stored, pixels=radiograph.stored.pixels.copy()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a GPU makes of it: ``python -m tests.benchmarks.gpu``, on a machine that has one.
+"""Speed on a GPU: ``python -m tests.benchmarks.gpu``, on a machine that has one.
 
 Milliseconds per stage for one radiograph of 10 megapixels beside the CPU's, radiographs a second together and one at a
 time, inference by batch, each kernel's bandwidth against a copy on the device, and the same networks in PyTorch with
@@ -31,7 +31,7 @@ from engines.runner import Runner
 from kernels.cuda import CudaKernels
 from kernels.device import Gpu
 from kernels.operations import LAYER
-from tests.benchmarks.batches import TEN_MEGAPIXELS, again, large_film, print_batches
+from tests.benchmarks.batches import TEN_MEGAPIXELS, copy_of, large_radiograph, print_batches
 from tests.support.kernel_cases import fatbin_of_today, heats
 
 
@@ -51,12 +51,12 @@ def main(pack: str, rounds: int, precision: Literal["float32", "float16"]) -> No
         start = perf_counter()
         on_the_gpu = pipeline_on(hardware, config, packs, compute)
         print(f"{compute.name}: ready after {perf_counter() - start:.1f} s, its plans compiled for the first time")
-        film = large_film("wrist", 3)
-        _stages({"GPU": on_the_gpu, "CPU": pipeline_of(config)}, film, rounds)
+        radiograph = large_radiograph("wrist", 3)
+        _stages({"GPU": on_the_gpu, "CPU": pipeline_of(config)}, radiograph, rounds)
         print_batches("GPU", on_the_gpu, max(rounds // 10, 1))
         kernels = hardware.kernels
         assert isinstance(kernels, CudaKernels)
-        _overlay(kernels, film, rounds)
+        _overlay(kernels, radiograph, rounds)
         _batches(hardware.runner_of(next(iter(packs[0].classifiers.values())).file), kernels, rounds)
         _bandwidth(kernels, rounds)
         _pytorch(rounds)
@@ -72,15 +72,15 @@ def _gpu(config: Configuration, folder: Path) -> tuple[Hardware, Compute]:
     return hardware, Compute(device="gpu", name=name, reason="it is measured")
 
 
-def _stages(pipelines: dict[str, Pipeline], film: Radiograph, rounds: int) -> None:
-    """From decoded pixels in host memory to probabilities and maps in host memory."""
-    print(f"\n{film.shape[0]} x {film.shape[1]} px, one at a time: median (worst) ms, n = {rounds}")
+def _stages(pipelines: dict[str, Pipeline], radiograph: Radiograph, rounds: int) -> None:
+    """Print times from decoded pixels in host memory to probabilities and maps in host memory."""
+    print(f"\n{radiograph.shape[0]} x {radiograph.shape[1]} px, one at a time: median (worst) ms, n = {rounds}")
     for name, pipeline in pipelines.items():
         spent: dict[str, list[float]] = defaultdict(list)
         count = 0
         for number in range(2 * rounds):
-            # another array each time, as another radiograph is: or nothing would be taken to the GPU again
-            stored = again(film)
+            # a new array each time, as for a new radiograph; the same array would stay on the GPU
+            stored = copy_of(radiograph)
             start = perf_counter()
             result = pipeline.analyse(stored).result
             total = (perf_counter() - start) * 1e3
@@ -92,9 +92,9 @@ def _stages(pipelines: dict[str, Pipeline], film: Radiograph, rounds: int) -> No
         print(f"{name}, {count} regions: {stages}   {1e3 / statistics.fmean(spent['all']):.0f} radiographs/s")
 
 
-def _overlay(kernels: CudaKernels, film: Radiograph, rounds: int) -> None:
-    """From the displayed radiograph in host memory to the coloured one there."""
-    grey = displayed(film.stored)
+def _overlay(kernels: CudaKernels, radiograph: Radiograph, rounds: int) -> None:
+    """Print the time from the displayed radiograph in host memory to the coloured one there."""
+    grey = displayed(radiograph.stored)
     ms = _median_ms(lambda: kernels.overlay(grey, heats("whole", *grey.shape)), rounds)
     print(f"overlay, up and down again: {ms:.1f} ms")
 
@@ -126,7 +126,7 @@ def _median_ms(work: Callable[[], object], rounds: int) -> float:
 
 
 def _bandwidth(kernels: CudaKernels, rounds: int) -> None:
-    """Bytes that a kernel must read and write, over its time on the GPU's own clock; a copy reads and writes each."""
+    """Print the bytes that a kernel must read and write, over its time on the GPU's own clock; a copy does both."""
     gpu: Gpu = kernels._gpu
     height, width = TEN_MEGAPIXELS
     maps, channels, cells = 16, 1280, 16
@@ -177,7 +177,7 @@ def _median_device_ms(gpu: Gpu, work: Callable[[], object], rounds: int) -> floa
 
 
 def _pytorch(rounds: int) -> None:
-    """The fracture network of the pack fracatlas, its weights blank: the time does not depend on them."""
+    """Print times of the fracture network of the pack fracatlas with random weights, which do not change the time."""
     try:
         torch, cams = import_module("torch"), import_module("pytorch_grad_cam")
     except ImportError as error:

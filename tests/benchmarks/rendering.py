@@ -1,7 +1,7 @@
 """Milliseconds for every picture of a 10-megapixel radiograph: ``python -m tests.benchmarks.rendering``.
 
-Of processor time, on one thread, with heat over a third of the film. Beside it what other libraries take for a part
-of the way: matplotlib's colour map with Pillow's blending for the heat alone, highdicom's SCImage for the object alone.
+The times are processor times on one thread, with heat over a third of the radiograph. For comparison other libraries do
+part of the work: matplotlib's colour map and Pillow's blending the heat alone, highdicom's SCImage the object alone.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BOX = Box(x0=500, y0=700, x1=2200, y1=2700)
 
 def main() -> None:
     """Print the table."""
-    film, ds = _film(), source(rows=ROWS, columns=COLUMNS)
+    radiograph, ds = _radiograph(), source(rows=ROWS, columns=COLUMNS)
     given, heat = _answered(ds)
     looks = {
         "overlay": Picture(),
@@ -52,12 +52,13 @@ def main() -> None:
     }
     print(f"{'':<46} {'drawn':>8} {'encoded':>8} {'both ms':>8} {'MB':>6}")
     for name, look in looks.items():
-        drawn, pixels = _timed(partial(overlay, film, given, [heat], look))
+        drawn, pixels = _timed(partial(overlay, radiograph, given, [heat], look))
         made, content = _timed(partial(_rendered_bytes, ds, given, pixels, look))
         print(f"{name:<46} {drawn:8.1f} {made:8.1f} {drawn + made:8.1f} {len(content) / 1e6:6.1f}")
-    print(f"{'thumbnail for the summary':<46} {_timed(lambda: thumbnail(film, given, [heat], 512))[0]:8.1f}")
-    rgb = overlay(film, given, [heat])
-    print(f"{'heat alone: matplotlib colours, Pillow blends':<46} {_timed(lambda: _peer_overlay(film, heat))[0]:8.1f}")
+    print(f"{'thumbnail for the summary':<46} {_timed(lambda: thumbnail(radiograph, given, [heat], 512))[0]:8.1f}")
+    rgb = overlay(radiograph, given, [heat])
+    peer_overlay_ms, _ = _timed(lambda: _peer_overlay(radiograph, heat))
+    print(f"{'heat alone: matplotlib colours, Pillow blends':<46} {peer_overlay_ms:8.1f}")
     print(f"{'object alone: highdicom SCImage':<46} {'':>8} {_timed(lambda: _peer_object(ds, rgb))[0]:8.1f}")
 
 
@@ -66,7 +67,7 @@ def _rendered_bytes(ds: Dataset, given: Result, pixels: Any, look: Picture) -> b
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Least of `ROUNDS`, after one that is not counted."""
+    """Return the least time of `ROUNDS`, after one that is not counted, and the result."""
     spent = []
     for _ in range(ROUNDS + 1):
         start = process_time()
@@ -75,8 +76,8 @@ def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return min(spent[1:]), made
 
 
-def _film() -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Noise over bone-like gradients: what a JPEG has to work on."""
+def _radiograph() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return noise over bone-like gradients, which JPEG has to compress."""
     rng = np.random.default_rng(1)
     coarse = Image.fromarray(rng.integers(0, 256, (30, 25), np.uint8)).resize((COLUMNS, ROWS), Image.Resampling.BICUBIC)
     return np.clip(np.asarray(coarse) + rng.normal(0, 3, (ROWS, COLUMNS)), 0, 255).astype(np.uint8)
@@ -87,12 +88,12 @@ def _answered(ds: Dataset) -> tuple[Result, Heat]:
     return result(ds, finding(box=BOX)), Heat(cells=cells, extent=BOX.as_tuple(), within=BOX.as_tuple())
 
 
-def _peer_overlay(film: np.ndarray[Any, Any], heat: Heat) -> np.ndarray[Any, Any]:
-    """As the examples of Grad-CAM packages do it: enlarge, colour by a map, blend with a weight."""
+def _peer_overlay(radiograph: np.ndarray[Any, Any], heat: Heat) -> np.ndarray[Any, Any]:
+    """Draw as the examples of Grad-CAM packages: enlarge, colour by a map, blend with a weight."""
     x0, y0, x1, y1 = (int(v) for v in heat.extent)
     large = np.asarray(Image.fromarray(heat.cells).resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR))
     coloured = (mpl.colormaps["jet"](large)[..., :3] * 255).astype(np.uint8)
-    image = Image.fromarray(film).convert("RGB")
+    image = Image.fromarray(radiograph).convert("RGB")
     part = image.crop((x0, y0, x1, y1))
     image.paste(Image.blend(part, Image.fromarray(coloured), OPACITY), (x0, y0))
     return np.asarray(image)

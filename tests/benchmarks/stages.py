@@ -34,23 +34,23 @@ def main() -> None:
     pipeline = pipeline_of(Configuration(analyse=Analyse(pack=sys.argv[1] if len(sys.argv) > 1 else "phantom")))
     reader = Reader(pipeline)
     print(f"engines ready after {perf_counter() - start:.2f} s")
-    films = [part10_bytes(instance_from_phantom(phantom(site.value, 1, True))) for site in SITES]
+    radiographs = [part10_bytes(instance_from_phantom(phantom(site.value, 1, True))) for site in SITES]
     spent: dict[str, list[float]] = defaultdict(list)
     for number in range(ROUNDS + 1):
-        for film in films:
-            times = _one(film, reader)
+        for radiograph in radiographs:
+            times = _one(radiograph, reader)
             if number:
                 for stage, ms in times.items():
                     spent[stage].append(ms)
     reader.close()
-    print(f"{pipeline.provenance.compute}, pack {pipeline.provenance.pack_name}, n = {ROUNDS * len(films)}")
+    print(f"{pipeline.provenance.compute}, pack {pipeline.provenance.pack_name}, n = {ROUNDS * len(radiographs)}")
     for stage, all_ms in spent.items():
         print(f"{stage:<12} median {statistics.median(all_ms):7.1f} ms   worst {max(all_ms):7.1f} ms")
 
 
-def _one(film: bytes, reader: Reader) -> dict[str, float]:
+def _one(radiograph: bytes, reader: Reader) -> dict[str, float]:
     start = perf_counter()
-    reading = reader.read(reader.examine(partial(bytes, film)))
+    reading = reader.read(reader.examine(partial(bytes, radiograph)))
     total = (perf_counter() - start) * 1e3
     result = reading.analysis.result
     times = dict(result.timings_ms)

@@ -1,4 +1,4 @@
-"""What only a GPU can be asked: run by ``make test-gpu``, and by test_kernels_cuda.py on a driver that stands in."""
+"""Tests that need a GPU: run by ``make test-gpu``, and by test_kernels_cuda.py on a stand-in driver."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def kernels(gpu: Gpu, tmp_path_factory: pytest.TempPathFactory) -> CudaKernels:
 
 
 class OnDevice:
-    """What TensorRT or DALI hand over: memory of theirs, written on the kernels' stream."""
+    """An array in foreign memory on the GPU, as from TensorRT or DALI, written on the kernels' stream."""
 
     def __init__(self, array: NDArray[Any], gpu: Gpu, **changes: Any) -> None:
         self.memory = pycuda.driver.mem_alloc(array.nbytes)
@@ -51,41 +51,41 @@ class OnDevice:
         } | changes
 
 
-def test_what_lies_on_the_gpu_is_used_where_it_is(gpu: Gpu, kernels: CudaKernels) -> None:
+def test_array_on_the_gpu_is_used_in_place(gpu: Gpu, kernels: CudaKernels) -> None:
     activations, gradients = maps((3, 7, 4, 5), "noise")
     made = kernels.gradcam(OnDevice(activations, gpu), OnDevice(gradients, gpu))  # type: ignore[arg-type]
     same(made, kernels.gradcam(activations, gradients))
     evidence = OnDevice(np.array([[[1, 2, 4]]], np.float32), gpu)
-    for _ in range(2):  # and is not written on
+    for _ in range(2):  # twice: the kernel must not write to its input
         same(kernels.normalise(evidence), np.array([[[0.25, 0.5, 1]]], np.float32))  # type: ignore[arg-type]
 
 
-def test_dali_takes_what_lies_there(gpu: Gpu) -> None:
+def test_dali_takes_an_array_on_the_gpu(gpu: Gpu) -> None:
     pixels = gpu.buffer("pixels", 12).filled(np.arange(6, dtype=np.uint16).reshape(2, 3, 1))
     taken = TensorGPU(pixels, "HWC", 0)
     assert (taken.shape(), taken.layout(), taken.data_ptr()) == ([2, 3, 1], "HWC", pixels.pointer)
     assert taken.dtype == types.UINT16
 
 
-def test_a_batch_goes_up_once_and_stays(gpu: Gpu) -> None:
+def test_batch_is_copied_to_the_gpu_once_and_kept(gpu: Gpu) -> None:
     on_gpu, random = _OnGpu(gpu), np.random.default_rng(5)
-    films = [random.integers(0, 65536, shape).astype(np.uint16) for shape in ((31, 17), (1, 1), (128, 3), (50, 70))]
+    images = [random.integers(0, 65536, shape).astype(np.uint16) for shape in ((31, 17), (1, 1), (128, 3), (50, 70))]
     waits = gpu.waits
-    there = on_gpu(films)
+    there = on_gpu(images)
     assert gpu.waits == waits + 1
-    assert on_gpu([films[2], films[0], films[0]]) == [there[2], there[0], there[0]]
+    assert on_gpu([images[2], images[0], images[0]]) == [there[2], there[0], there[0]]
     assert gpu.waits == waits + 1
-    for film, array in zip(films, there, strict=True):
+    for image, array in zip(images, there, strict=True):
         assert not isinstance(array, np.ndarray)
         assert array.__cuda_array_interface__["data"][0] % 256 == 0
-        np.testing.assert_array_equal(np.asarray(array)[..., 0], film)
-    other = np.full((40, 90), 7, np.uint16)  # takes the place of all
-    np.testing.assert_array_equal(np.asarray(on_gpu([films[3], other, other])[1])[..., 0], other)
-    np.testing.assert_array_equal(np.asarray(on_gpu([films[3]])[0])[..., 0], films[3])
+        np.testing.assert_array_equal(np.asarray(array)[..., 0], image)
+    other = np.full((40, 90), 7, np.uint16)  # needs all the room
+    np.testing.assert_array_equal(np.asarray(on_gpu([images[3], other, other])[1])[..., 0], other)
+    np.testing.assert_array_equal(np.asarray(on_gpu([images[3]])[0])[..., 0], images[3])
     assert len(on_gpu._held) == 2
 
 
-def test_what_was_freed_has_no_room(gpu: Gpu) -> None:
+def test_freed_buffer_is_empty(gpu: Gpu) -> None:
     buffer = gpu.buffer("pixels", 1000)
     buffer.free()
     buffer.free()
@@ -95,12 +95,14 @@ def test_what_was_freed_has_no_room(gpu: Gpu) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"beside": 4}, {"strides": (80, 4)}])
-def test_what_lies_there_otherwise_is_refused(gpu: Gpu, kernels: CudaKernels, changes: dict[str, Any]) -> None:
+def test_array_on_the_gpu_that_is_unaligned_or_strided_is_refused(
+    gpu: Gpu, kernels: CudaKernels, changes: dict[str, Any]
+) -> None:
     with pytest.raises(KernelError, match="dense and aligned"):
         kernels.channel_weights(OnDevice(np.zeros((1, 1, 4, 4), np.float32), gpu, **changes))  # type: ignore[arg-type]
 
 
-def test_the_largest_batch_fits_and_no_larger_one(kernels: CudaKernels) -> None:
+def test_largest_batch_fits_and_a_larger_one_is_refused(kernels: CudaKernels) -> None:
     check_maps(kernels, *maps((3, 7, 4, 5), "noise"))
     image = grey(50, 100)
     same(kernels.overlay(image, []), reference.overlay(image, []))
@@ -111,11 +113,11 @@ def test_the_largest_batch_fits_and_no_larger_one(kernels: CudaKernels) -> None:
         kernels.overlay(grey(50, 101), heats("none", 50, 101))
 
 
-def test_what_is_too_large_for_it_is_drawn_by_the_cpu(kernels: CudaKernels) -> None:
+def test_picture_too_large_for_the_gpu_is_drawn_by_the_cpu(kernels: CudaKernels) -> None:
     for height, width, maps_alone in ((50, 101, False), (50, 100, True)):
         image = grey(height, width)
         shown = [Heat(**heat._asdict()) for heat in heats("whole", height, width)]
-        if maps_alone:  # more of them than there is room for
+        if maps_alone:  # more maps than there is room for
             shown *= SMALL.heats + 1
         drawn, expected = np.zeros((2, height, width, 3), np.uint8)
         drawn_by(kernels)(drawn, image, shown, "standard")
@@ -123,7 +125,7 @@ def test_what_is_too_large_for_it_is_drawn_by_the_cpu(kernels: CudaKernels) -> N
         same(drawn, expected)
 
 
-def test_one_thread_owns_the_gpu(kernels: CudaKernels) -> None:
+def test_call_from_another_thread_is_refused(kernels: CudaKernels) -> None:
     said: list[str] = []
 
     def other() -> None:
@@ -139,12 +141,12 @@ def test_one_thread_owns_the_gpu(kernels: CudaKernels) -> None:
     assert "another thread" in said[0]
 
 
-def test_the_stream_can_be_given_to_others(gpu: Gpu) -> None:
+def test_stream_has_a_handle_for_other_libraries(gpu: Gpu) -> None:
     assert isinstance(gpu.stream.handle, int)
     assert gpu.stream.handle
 
 
-def test_what_was_closed_can_be_opened_again(kernels: CudaKernels, tmp_path: Path) -> None:
+def test_gpu_can_be_opened_again_after_it_was_closed(kernels: CudaKernels, tmp_path: Path) -> None:
     image = grey(9, 9)
     with Gpu() as second:
         again = CudaKernels(second, SMALL, fatbin_of_today(tmp_path))
@@ -152,6 +154,6 @@ def test_what_was_closed_can_be_opened_again(kernels: CudaKernels, tmp_path: Pat
     same(kernels.overlay(image, []), reference.overlay(image, []))
 
 
-def test_a_fatbin_that_is_missing_is_said_so(gpu: Gpu, tmp_path: Path) -> None:
+def test_missing_fatbin_is_reported(gpu: Gpu, tmp_path: Path) -> None:
     with pytest.raises(KernelError, match="make kernels"):
         CudaKernels(gpu, SMALL, tmp_path / "gradcam.fatbin")

@@ -1,6 +1,6 @@
-"""The same radiographs through the pipeline on a GPU and on the CPU: the same answers.
+"""The pipeline on a GPU gives the answers of the CPU.
 
-Run by ``make test-gpu``, and by test_kernels_cuda.py on a driver that stands in.
+Run by ``make test-gpu``, and by test_kernels_cuda.py on a stand-in driver.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.kernel_cases import check_picture, fatbin_of_today
 
 PROBABILITY = 2e-3
-"""How far the same region's probabilities may lie apart."""
+"""Largest difference of a region's probability between GPU and CPU."""
 
 GPU = Compute(device="gpu", name="gpu (under test)", reason="it is tested")
 
@@ -58,7 +58,7 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.parametrize("fractured", [True, False])
 @pytest.mark.parametrize("site", [s.value for s in SITES])
-def test_the_same_radiograph_gets_the_same_answer(
+def test_radiograph_on_the_gpu_gets_the_answer_of_the_cpu(
     both: tuple[Workbench, Workbench], site: str, fractured: bool
 ) -> None:
     ds = instance_from_phantom(phantom(site, 3, fractured))
@@ -66,13 +66,13 @@ def test_the_same_radiograph_gets_the_same_answer(
     same(*(workbench.pipeline.analyse(radiograph) for workbench in both))
 
 
-def test_together_they_get_the_same_answers(both: tuple[Workbench, Workbench]) -> None:
+def test_batch_on_the_gpu_gets_the_answers_of_the_cpu(both: tuple[Workbench, Workbench]) -> None:
     instances = [instance_from_phantom(phantom(s.value, 4, number == 0)) for number in (0, 1, 2) for s in SITES]
     radiographs = [radiograph_from_dataset(ds, header_from_dataset(ds, "")) for ds in instances]
     assert len(radiographs) > 16
     on_cpu, on_the_gpu = (workbench.pipeline for workbench in both)
-    for film, together in zip(radiographs, on_the_gpu.analyse_all(radiographs), strict=True):
-        same(on_cpu.analyse(film), together)
+    for radiograph, together in zip(radiographs, on_the_gpu.analyse_all(radiographs), strict=True):
+        same(on_cpu.analyse(radiograph), together)
 
 
 def same(on_cpu: Analysis, on_the_gpu: Analysis) -> None:
@@ -91,7 +91,7 @@ def same(on_cpu: Analysis, on_the_gpu: Analysis) -> None:
 
 
 @pytest.mark.parametrize("site", [s.value for s in SITES])
-def test_the_same_analysis_is_drawn_alike(both: tuple[Workbench, Workbench], site: str, tmp_path: Path) -> None:
+def test_analysis_is_drawn_alike_on_gpu_and_cpu(both: tuple[Workbench, Workbench], site: str, tmp_path: Path) -> None:
     """As Secondary Capture and as the picture in the summary; where it reaches over the radiograph, there is colour."""
     ds = instance_from_phantom(phantom(site, 3, True))
     radiograph = radiograph_from_dataset(ds, header_from_dataset(ds, ""))
@@ -114,7 +114,7 @@ def test_the_same_analysis_is_drawn_alike(both: tuple[Workbench, Workbench], sit
         assert np.ptp(actual.astype(int), axis=2).max() > 50
 
 
-def test_the_role_answers_alike(both: tuple[Workbench, Workbench], tmp_path: Path) -> None:
+def test_role_analyse_delivers_alike_on_gpu_and_cpu(both: tuple[Workbench, Workbench], tmp_path: Path) -> None:
     """From the spool to the delivery: the same radiograph, analysed, drawn and kept by each."""
     ds = instance_from_phantom(phantom("wrist", 3, True))
     values = {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "port": 1, "called_ae_title": "PACS"}

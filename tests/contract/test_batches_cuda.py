@@ -1,4 +1,4 @@
-"""Batches of radiographs where the GPU's memory is short: tests.support.driver stands in for all of it but DALI's."""
+"""Batches of radiographs when the GPU's memory is short; tests.support.driver stands in for all but DALI's part."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from kernels.device import OutOfMemory
 from provisioning.phantoms import instance_from_phantom, phantom
 
 class Through:
-    "Stage 1 of what lies on the GPU, computed by the reference; notes what went up, and how often it was waited for."
+    "Stage 1 of arrays on the GPU, computed by the reference; notes the sizes of the batches that were copied."
 
     def __init__(self, gpu):
         self._gpu, self._on_gpu, self._reference, self.went_up = gpu, _OnGpu(gpu), ReferencePreprocessor(), []
 
-    def prepare(self, films):
-        return self._reference.prepare(self._there(films))
+    def prepare(self, radiographs):
+        return self._reference.prepare(self._there(radiographs))
 
     def regions(self, cuts):
         there = self._there([cut.stored for cut in cuts])
         return self._reference.regions([replace(c, stored=s) for c, s in zip(cuts, there)])
 
-    def _there(self, films):
+    def _there(self, radiographs):
         before, waits = self._on_gpu._held, self._gpu.waits
-        arrays = self._on_gpu([s.pixels for s in films])
+        arrays = self._on_gpu([s.pixels for s in radiographs])
         if self._on_gpu._held is not before:
             self.went_up.append(len(self._on_gpu._held))
-        return [replace(s, pixels=np.asarray(a)[..., 0]) for s, a in zip(films, arrays)]
+        return [replace(s, pixels=np.asarray(a)[..., 0]) for s, a in zip(radiographs, arrays)]
 
-def film(number):
+def radiograph(number):
     ds = instance_from_phantom(phantom(("wrist", "knee", "ankle")[number % 3], number, True))
     return radiograph_from_dataset(ds, header_from_dataset(ds, ""))
 
@@ -54,26 +54,27 @@ hardware = on_gpu(config, packs_of(config), "cpu", pathlib.Path(fatbin))
 through = Through(hardware.kernels._gpu)
 compute = Compute(device="gpu", name="gpu (under test)", reason="it is tested")
 pipeline = pipeline_on(replace(hardware, preprocessor=through), config, packs_of(config), compute)
-films = [film(number) for number in range(int(most))]
-alone = [pipeline.analyse(f).result for f in films]
+radiographs = [radiograph(number) for number in range(int(most))]
+alone = [pipeline.analyse(f).result for f in radiographs]
 through._on_gpu._buffer.free()
 through.went_up.clear()
-largest = max(f.stored.pixels.nbytes for f in films)
+largest = max(f.stored.pixels.nbytes for f in radiographs)
 os.environ["CUDA_ROOM"] = str(int(float(room) * (largest + 256)))
 try:
-    together = [a.result for a in pipeline.analyse_all(films)]
+    together = [a.result for a in pipeline.analyse_all(radiographs)]
 except OutOfMemory as error:
     print(json.dumps(str(error)))
 else:
     said = [[(f.site, f.box.as_tuple(), f.probability) for f in r.findings] for r in (*alone, *together)]
-    print(json.dumps({"went_up": through.went_up, "alone": said[:len(films)], "together": said[len(films):]}))
+    count = len(radiographs)
+    print(json.dumps({"went_up": through.went_up, "alone": said[:count], "together": said[count:]}))
 """
 
 
 @pytest.fixture
 def ran(environment: dict[str, str], tmp_path: Path) -> Any:
     def run(most: int, room: float) -> Any:
-        """`most` films where there is room for so many of the largest of them."""
+        """`most` radiographs where there is room for so many of the largest of them."""
         arguments = (tmp_path, fatbin_of_today(tmp_path), most, room)
         done = python(environment, "-c", RUN, *map(str, arguments))
         assert done.returncode == 0, done.stderr
@@ -83,7 +84,7 @@ def ran(environment: dict[str, str], tmp_path: Path) -> Any:
 
 
 @pytest.mark.parametrize(("room", "went_up"), [(6, [6]), (3, [3, 3]), (1, [1, 1, 1, 1, 1, 1])])
-def test_a_batch_goes_up_once_or_by_halves(ran: Any, room: int, went_up: list[int]) -> None:
+def test_batch_is_copied_at_once_or_in_halves_if_memory_is_short(ran: Any, room: int, went_up: list[int]) -> None:
     made = ran(6, room)
     assert made["went_up"] == went_up
     assert all(made["alone"])
@@ -93,5 +94,5 @@ def test_a_batch_goes_up_once_or_by_halves(ran: Any, room: int, went_up: list[in
             assert probability == pytest.approx(expected[2], abs=1e-6)
 
 
-def test_where_there_is_no_room_for_one_it_is_said(ran: Any) -> None:
+def test_no_memory_for_one_radiograph_is_reported(ran: Any) -> None:
     assert ran(2, 0.5).startswith("pixels finds no room on the GPU")

@@ -7,7 +7,7 @@ from appliance.preprocessing.dali import graph
 from appliance.preprocessing.recipe import IMAGE_PX, REGION_PX
 
 
-def serialised(side_px: int, device: str) -> bytes:
+def serialise(side_px: int, device: str) -> bytes:
     pipeline = Pipeline(batch_size=2, num_threads=1, device_id=None, prefetch_queue_depth=1)
     with pipeline:
         pipeline.set_outputs(*graph(device, side_px))  # type: ignore[arg-type]
@@ -15,14 +15,14 @@ def serialised(side_px: int, device: str) -> bytes:
 
 
 @pytest.mark.parametrize("side_px", [IMAGE_PX, REGION_PX])
-def test_the_gpu_graph_is_the_cpu_graph_on_another_device(side_px: int) -> None:
-    on_gpu, on_cpu = serialised(side_px, "gpu"), serialised(side_px, "cpu")
+def test_gpu_graph_has_the_operators_of_the_cpu_graph(side_px: int) -> None:
+    on_gpu, on_cpu = serialise(side_px, "gpu"), serialise(side_px, "cpu")
     for operator in (b"Resize", b"Equalize", b"Crop", b"Cast"):
         assert on_gpu.count(operator) == on_cpu.count(operator) > 0
-    assert on_gpu.count(b"\x03gpu") > on_cpu.count(b"\x03gpu") + 10  # what comes after the upload runs there
+    assert on_gpu.count(b"\x03gpu") > on_cpu.count(b"\x03gpu") + 10  # operators after the upload run on the GPU
 
 
-def test_what_a_gpu_cannot_take_is_noticed_here() -> None:
+def test_graph_with_a_named_argument_on_the_gpu_is_refused() -> None:
     """Named arguments must stay on the CPU: the check above would fail if the graph broke this."""
     pipeline = Pipeline(batch_size=2, num_threads=1, device_id=None, prefetch_queue_depth=1)
     with pipeline:

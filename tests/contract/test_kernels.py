@@ -1,7 +1,7 @@
 """Grad-CAM's kernels: the same assertions for NumPy, for gradcam.cu on the CPU and for gradcam.cu on a GPU.
 
-``--backends=reference,host,cuda`` chooses; a back end that was named and cannot start fails. Then the text of
-gradcam.cu is broken on purpose, to see that these assertions notice.
+``--backends=reference,host,cuda`` chooses; a back end that is named and cannot start fails. Further tests break the
+source of gradcam.cu on purpose and check that these assertions detect it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ BOUNDS = {
     "pixels, read": ("in.byte[i] = i < present ? grey[first + i] : 0", "in.byte[i] = grey[first + i]"),
     "pixels, written": ("if (16 * (i + 1) <= bytes)", "if (16 * i < bytes)"),
 }
-"""What keeps gradcam.cu within its arrays, and the same without."""
+"""Name of a bound -> its text in gradcam.cu, and the text without it."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -83,17 +83,17 @@ def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize("shape", MAPS, ids=str)
-def test_gradcam(kernels: Any, shape: tuple[int, int, int, int], content: str) -> None:
+def test_gradcam_equals_double_precision(kernels: Any, shape: tuple[int, int, int, int], content: str) -> None:
     check_maps(kernels, *kernel_cases.maps(shape, content))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("size", IMAGES, ids=str)
-def test_overlay(kernels: Any, size: tuple[int, int], layout: str) -> None:
+def test_overlay_equals_double_precision(kernels: Any, size: tuple[int, int], layout: str) -> None:
     check_overlay(kernels, kernel_cases.grey(*size), kernel_cases.heats(layout, *size))
 
 
-def test_overlay_in_the_other_colours_and_of_a_strided_image(kernels: Any) -> None:
+def test_overlay_of_a_strided_image_in_other_colours_equals_double_precision(kernels: Any) -> None:
     grey = np.asfortranarray(kernel_cases.grey(53, 118))[::-1, ::2]
     check_overlay(kernels, grey, kernel_cases.heats("meeting", *grey.shape), reference.colour_map("sunset"))
 
@@ -103,7 +103,7 @@ def test_overlay_in_the_other_colours_and_of_a_strided_image(kernels: Any) -> No
     [{}, {"layout": "beside", "colours": "colour_blind"}, {"longest_px": 300}, {"layout": "grey"}],
     ids=str,
 )
-def test_pictures_are_those_that_the_cpu_draws(kernels: Any, look: dict[str, Any]) -> None:
+def test_pictures_equal_those_of_the_cpu(kernels: Any, look: dict[str, Any]) -> None:
     image = kernel_cases.grey(420, 333)
     shown = [Heat(**heat._asdict()) for heat in kernel_cases.heats("meeting", *image.shape)]
     boxes = [Box(**dict(zip(("x0", "y0", "x1", "y1"), heat.within, strict=True))) for heat in shown]
@@ -115,7 +115,7 @@ def test_pictures_are_those_that_the_cpu_draws(kernels: Any, look: dict[str, Any
     check_picture(thumbnail(image, given, shown, 256, draw), thumbnail(image, given, shown, 256))
 
 
-def test_what_is_no_number_is_not_taken_for_cold(kernels: Any) -> None:
+def test_nan_is_kept_and_not_treated_as_cold(kernels: Any) -> None:
     activations, gradients = kernel_cases.maps((2, 5, 3, 3), "noise")
     activations[0, 4, 1, 2] = np.nan
     evidence = kernels.combine(activations, kernels.channel_weights(gradients))
@@ -123,7 +123,7 @@ def test_what_is_no_number_is_not_taken_for_cold(kernels: Any) -> None:
     np.testing.assert_array_equal(kernels.normalise(evidence), reference.normalise(evidence))
 
 
-def test_the_callers_arrays_stay_as_they_are(kernels: Any) -> None:
+def test_arrays_of_the_caller_are_not_changed(kernels: Any) -> None:
     activations, gradients = kernel_cases.maps((2, 5, 3, 3), "noise")
     grey, shown = kernel_cases.grey(20, 30), kernel_cases.heats("whole", 20, 30)
     inputs = (activations, gradients, grey, shown[0].cells)
@@ -146,13 +146,13 @@ def test_the_callers_arrays_stay_as_they_are(kernels: Any) -> None:
         lambda k, a: k.overlay(a[0].astype(np.uint8), []),
     ],
 )
-def test_what_would_be_read_wrongly_is_refused(library: Path, call: Any) -> None:
+def test_array_of_wrong_type_or_shape_is_refused(library: Path, call: Any) -> None:
     with pytest.raises(KernelError, match=r"wanted|for activations"):
         call(HostKernels(library), np.zeros((2, 5, 3, 3), np.float32))
 
 
 @pytest.mark.parametrize("at", BARRIERS, ids=[f"barrier{i}" for i in range(len(BARRIERS))])
-def test_a_barrier_that_is_missing_is_noticed(at: int, tmp_path: Path) -> None:
+def test_missing_barrier_is_detected(at: int, tmp_path: Path) -> None:
     text = SOURCE.read_text()
     broken = tmp_path / "broken.cu"
     broken.write_text(text[:at] + text[at:].replace("__syncthreads();", ";", 1))
@@ -162,7 +162,7 @@ def test_a_barrier_that_is_missing_is_noticed(at: int, tmp_path: Path) -> None:
             check_all(HostKernels(library, backward))
 
 
-def under_address_sanitizer(source: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_under_address_sanitizer(source: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     library = host_library(folder / "sanitized.so", source, sanitize=True)
     runtime = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
     # leaks are Python's own; the interpreter ends without freeing
@@ -171,19 +171,19 @@ def under_address_sanitizer(source: Path, folder: Path) -> subprocess.CompletedP
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_no_kernel_leaves_its_arrays(tmp_path: Path) -> None:
-    done = under_address_sanitizer(SOURCE, tmp_path)
+def test_kernels_stay_within_their_arrays(tmp_path: Path) -> None:
+    done = run_under_address_sanitizer(SOURCE, tmp_path)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("bound", BOUNDS)
-def test_a_bound_that_is_missing_is_noticed(bound: str, tmp_path: Path) -> None:
+def test_missing_bound_is_detected(bound: str, tmp_path: Path) -> None:
     kept, dropped = BOUNDS[bound]
     text = SOURCE.read_text()
     assert text.count(kept) == 1
     broken = tmp_path / "broken.cu"
     broken.write_text(text.replace(kept, dropped))
-    done = under_address_sanitizer(broken, tmp_path)
+    done = run_under_address_sanitizer(broken, tmp_path)
     assert done.returncode != 0
     assert "heap-buffer-overflow" in done.stderr
     assert "broken.cu" in done.stderr

@@ -39,9 +39,9 @@ heat = Heat(cells=np.ones((2, 2), np.float32), extent=(0, 0, 9, 9), within=(0, 0
 archive = DicomDestination(kind="dicom", name="a", host="b", port=1, called_ae_title="C", objects=("sc",))
 with Gpu() as gpu:
     draw = drawn_by(CudaKernels(gpu, fatbin=pathlib.Path({str(SOURCE)!r})))
-    given, film = Analysis(result=result(source(), finding()), heats=(heat,)), np.ones((300, 300), np.uint8)
+    given, grey = Analysis(result=result(source(), finding()), heats=(heat,)), np.ones((300, 300), np.uint8)
     renderer = Renderer(destinations=[archive], put=lambda content: "kept", draw=draw)
-    print(renderer.render_radiograph(Reading(source=source(), analysis=given, grey=film))[0].digest)
+    print(renderer.render_radiograph(Reading(source=source(), analysis=given, grey=grey))[0].digest)
 """
 
 
@@ -50,7 +50,7 @@ def python(environment: dict[str, str], *arguments: str) -> subprocess.Completed
 
 
 @pytest.mark.parametrize("file", ["test_kernels.py", "on_a_gpu.py", "test_runners.py", "parity_on_a_gpu.py"])
-def test_the_contract_holds_through_pycuda(environment: dict[str, str], file: str) -> None:
+def test_contract_holds_through_pycuda(environment: dict[str, str], file: str) -> None:
     chosen = ("-k", "cuda or gpu", "--backends=cuda", "-p", "no:cacheprovider")
     done = python(environment, "-m", "pytest", "-q", *chosen, str(HERE / file))
     assert done.returncode == 0, done.stdout
@@ -68,12 +68,12 @@ def test_the_contract_holds_through_pycuda(environment: dict[str, str], file: st
         ("cuStreamSynchronize", "KernelError: the GPU failed: cuStreamSynchronize failed"),
     ],
 )
-def test_what_the_gpu_refuses_is_said(environment: dict[str, str], function: str, said: str) -> None:
+def test_failure_of_the_driver_is_reported(environment: dict[str, str], function: str, said: str) -> None:
     done = python(environment | {"CUDA_FAILS": function}, "-c", USE)
     assert said in done.stderr
 
 
-def test_a_gpu_that_fails_under_a_picture_costs_more_than_that_picture(environment: dict[str, str]) -> None:
+def test_gpu_failure_while_drawing_stops_the_role(environment: dict[str, str]) -> None:
     """The role stops: what is said of this radiograph, and of the next one, needs the GPU, too."""
     done = python(environment, "-c", DRAW)
     assert done.stdout == "kept\n", done.stderr
@@ -82,12 +82,12 @@ def test_a_gpu_that_fails_under_a_picture_costs_more_than_that_picture(environme
     assert "KernelError: overlay cannot be launched" in done.stderr
 
 
-def test_without_pycuda_it_is_said_so() -> None:
+def test_missing_pycuda_is_reported() -> None:
     done = python(dict(os.environ), "-c", f"import sys; sys.modules['pycuda'] = None\n{USE}")
     assert "KernelError: PyCUDA cannot be imported" in done.stderr
 
 
-def test_no_kernel_spills_on_any_architecture(tmp_path: Path) -> None:
+def test_kernels_spill_no_register_on_any_architecture(tmp_path: Path) -> None:
     find("nvcc")
     usages = fatbin(tmp_path / "gradcam.fatbin")
     assert {(u.kernel, u.architecture) for u in usages} == {(k, a) for k in KERNELS for a in ARCHITECTURES}
@@ -95,7 +95,7 @@ def test_no_kernel_spills_on_any_architecture(tmp_path: Path) -> None:
     assert (tmp_path / "gradcam.fatbin").stat().st_size > 0
 
 
-def test_a_kernel_that_spills_is_no_fatbin(tmp_path: Path) -> None:
+def test_kernel_that_spills_registers_makes_no_fatbin(tmp_path: Path) -> None:
     find("nvcc")
     tight, out = tmp_path / "tight.cu", tmp_path / "tight.fatbin"
     tight.write_text(SOURCE.read_text().replace("__launch_bounds__(BLOCK)", "__launch_bounds__(BLOCK, 16)"))
@@ -104,7 +104,7 @@ def test_a_kernel_that_spills_is_no_fatbin(tmp_path: Path) -> None:
     assert not out.exists()
 
 
-def test_what_nvcc_refuses_is_said(tmp_path: Path) -> None:
+def test_source_that_nvcc_refuses_is_reported(tmp_path: Path) -> None:
     find("nvcc")
     broken = tmp_path / "broken.cu"
     broken.write_text("__global__ int no() {}")

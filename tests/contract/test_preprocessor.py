@@ -67,8 +67,8 @@ def test_dali_agrees_with_the_reference(
         assert (difference > 2).mean() < 0.01
 
 
-def test_dali_equalises_as_the_table_says(dali: DaliPreprocessor) -> None:
-    """The image's equalisation is the table that the regions get: DALI's own `equalize` is the witness."""
+def test_dali_equalises_the_image_by_its_table(dali: DaliPreprocessor) -> None:
+    """Regions get the same table by which DALI's own `equalize` changes the image."""
     values = stored((700, 400))
     prepared = dali.prepare([values])[0]
     whole = dali.regions(cuts(values, prepared.table, np.array([[0, 0, 400, 700]], np.float32)))[0]
@@ -80,8 +80,8 @@ def test_dali_equalises_as_the_table_says(dali: DaliPreprocessor) -> None:
 
 
 @pytest.mark.parametrize("preprocessor", ["reference", "dali"])
-def test_a_region_is_cut_from_the_received_resolution(preprocessor: str, dali: DaliPreprocessor) -> None:
-    """A line two pixels wide, lost at 512 px, is there in its region."""
+def test_region_is_cut_from_the_received_resolution(preprocessor: str, dali: DaliPreprocessor) -> None:
+    """A line two pixels wide is lost at 512 px and visible in its region."""
     pixels = np.full((3000, 2500), 3000, np.uint16)
     pixels[1000:1300, 1100:1102] = 500
     pixels[:400] = 1000
@@ -94,7 +94,7 @@ def test_a_region_is_cut_from_the_received_resolution(preprocessor: str, dali: D
     assert beside.min() - line.max() > 100
 
 
-def test_many_regions_come_back_in_order(dali: DaliPreprocessor) -> None:
+def test_many_regions_are_returned_in_order(dali: DaliPreprocessor) -> None:
     values = stored((600, 500))
     table = dali.prepare([values])[0].table
     boxes = np.array([[k, k, k + 200, k + 100 + k] for k in range(37)], np.float32)
@@ -104,7 +104,7 @@ def test_many_regions_come_back_in_order(dali: DaliPreprocessor) -> None:
 
 
 @pytest.mark.parametrize("kind", ["noise", "three levels", "constant", "half black"])
-def test_equalisation_is_opencvs(kind: str) -> None:
+def test_equalisation_table_equals_opencv(kind: str) -> None:
     rng = np.random.default_rng(1)
     image = {
         "noise": rng.integers(0, 256, (97, 101)),
@@ -115,7 +115,7 @@ def test_equalisation_is_opencvs(kind: str) -> None:
     np.testing.assert_array_equal(equalisation_table(image)[image], cv2.equalizeHist(image))
 
 
-def test_a_window_at_its_edges() -> None:
+def test_window_maps_its_edges_to_black_and_white() -> None:
     """DICOM PS3.3 C.11.2.1.2.1, the note's example: center 2048, width 4096 maps 0..4095 to black..white."""
     values = StoredValues(pixels=np.array([[0, 2047, 4095, 65535]], np.uint16), window=Window(center=2048, width=4096))
     assert displayed(values).tolist() == [[0, 127, 255, 255]]
@@ -129,7 +129,7 @@ def test_monochrome1_is_inverted_once() -> None:
 
 
 @pytest.mark.parametrize("shape", [(373, 454), (1501, 1013)])
-def test_regions_of_dali_are_the_references(dali: DaliPreprocessor, shape: tuple[int, int]) -> None:
+def test_regions_of_dali_agree_with_the_reference(dali: DaliPreprocessor, shape: tuple[int, int]) -> None:
     values = stored(shape)
     h, w = shape
     boxes = np.array([[0, 0, w, h], [10.5, 20.25, w / 2, h / 3], [w / 2, h / 2, w, h], [5, 5, 40, h]], np.float32)
@@ -156,7 +156,7 @@ def test_regions_of_dali_are_the_references(dali: DaliPreprocessor, shape: tuple
     invert=st.booleans(),
 )
 @pytest.mark.parametrize("preprocessor", ["reference", "dali"])
-def test_stage_one_is_what_opencv_makes_of_it(
+def test_stage_one_agrees_with_opencv(
     dali: DaliPreprocessor,
     preprocessor: str,
     shape: tuple[int, int],
@@ -167,7 +167,7 @@ def test_stage_one_is_what_opencv_makes_of_it(
     function: VoiFunction,
     invert: bool,
 ) -> None:
-    """An oracle without a line of ours: OpenCV, and the Standard's formulas in double precision."""
+    """The expected image is made by OpenCV and the Standard's formulas in double precision, without our code."""
     port: Preprocessor = ReferencePreprocessor() if preprocessor == "reference" else dali
     pixels = smooth(shape, 4095, seed)
     window = Window(center=float(center), width=float(width), function=function)
@@ -195,7 +195,7 @@ def test_stage_one_is_what_opencv_makes_of_it(
 @pytest.mark.parametrize("preprocessor", ["reference", "dali"])
 @pytest.mark.parametrize("invert", [False, True])
 def test_padding_does_not_enter_the_histogram(preprocessor: str, dali: DaliPreprocessor, invert: bool) -> None:
-    """Half of the film is padding, written as black: the other half looks as if it were alone."""
+    """Half of the image is padding, written as black; the other half looks as if it were alone."""
     port: Preprocessor = ReferencePreprocessor() if preprocessor == "reference" else dali
     pixels = 500 + smooth((512, 512), 3000)
     window = Window(center=2048, width=4096)
@@ -210,7 +210,7 @@ def test_padding_does_not_enter_the_histogram(preprocessor: str, dali: DaliPrepr
     assert alone.image[:, 260:].any()
 
 
-def test_a_graph_that_died_is_built_anew() -> None:
+def test_graph_that_failed_is_built_again() -> None:
     own = DaliPreprocessor("cpu", 1)
     values = stored((300, 200))
     before = own.prepare([values])[0].image
@@ -222,7 +222,7 @@ def test_a_graph_that_died_is_built_anew() -> None:
 
 
 class Refusing:
-    """A DALI pipeline that gives up, as one does whose GPU is full or broken."""
+    """A DALI pipeline that fails as with a full or broken GPU."""
 
     def __init__(self, said: str) -> None:
         self._said = said
@@ -239,7 +239,7 @@ class Refusing:
         ("CUDA runtime API error cudaErrorIllegalAddress (700)", Fault),
     ],
 )
-def test_what_dali_says_where_memory_is_short_is_heard(said: str, error: type[Exception]) -> None:
+def test_failure_of_dali_becomes_out_of_memory_or_fault(said: str, error: type[Exception]) -> None:
     own, values = DaliPreprocessor("cpu", 1), stored((300, 200))
     before = own.prepare([values])[0].image
     rebuilt, own._image._built = own._image._built, lambda: Refusing(said)  # type: ignore[method-assign]
@@ -273,11 +273,11 @@ expected = _Graph("cpu", 1024, 1)(samples)
 for part, whole in zip(made, expected, strict=True):
     np.testing.assert_array_equal(part, whole)
 """
-"""Takes 16 regions of 1024 px where there is so much memory more, in MiB."""
+"""Program that cuts 16 regions of 1024 px with the given additional memory, in MiB."""
 
 
-def test_where_memory_is_short_fewer_regions_are_taken_at_once() -> None:
-    """The host's here, a GPU's there: DALI says it alike. What is freed is given back, which the host else keeps."""
+def test_short_memory_halves_the_batch_of_regions() -> None:
+    """The host's memory is limited here; DALI reports a GPU's in the same way. Freed memory is returned at once."""
     returned = {"DALI_MALLOC_POOL_THRESHOLD": "1000000M", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
     plenty, short, none = (
         subprocess.run(
@@ -298,19 +298,21 @@ def brighter(image: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
 
 
 class Off:
-    """Stage 1 as another version of a library might make it: film or regions brighter."""
+    """Stage 1 as another version of a library might compute it: image or regions brighter."""
 
-    def __init__(self, film: int, regions: int) -> None:
-        self._film, self._regions, self._right = film, regions, ReferencePreprocessor()
+    def __init__(self, image: int, regions: int) -> None:
+        self._image = image
+        self._regions = regions
+        self._right = ReferencePreprocessor()
 
-    def prepare(self, films: Sequence[StoredValues]) -> list[Prepared]:
-        return [replace(made, image=brighter(made.image, self._film)) for made in self._right.prepare(films)]
+    def prepare(self, radiographs: Sequence[StoredValues]) -> list[Prepared]:
+        return [replace(made, image=brighter(made.image, self._image)) for made in self._right.prepare(radiographs)]
 
     def regions(self, cuts: Sequence[Cut]) -> NDArray[np.uint8]:
         return brighter(self._right.regions(cuts), self._regions)
 
 
-def test_a_stage_one_that_is_off_is_noticed_at_start(dali: DaliPreprocessor) -> None:
+def test_wrong_stage_one_is_refused_at_start(dali: DaliPreprocessor) -> None:
     check_preprocessor(dali)
     check_preprocessor(Off(0, 0))
     for off in (Off(9, 0), Off(-9, 0), Off(0, 9)):

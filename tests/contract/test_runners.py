@@ -1,6 +1,6 @@
 """The `Runner` interface: the same assertions for ONNX Runtime, which is the definition, and for TensorRT on a GPU.
 
-``--backends=reference,cuda`` chooses; a back end that was named and cannot start fails.
+``--backends=reference,cuda`` chooses; a back end that is named and cannot start fails.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def regions(count: int) -> Tensors:
     return {"region": noise.astype(np.float32)}
 
 
-def test_golden_outputs_are_reproduced(runner_of: RunnerOf) -> None:
+def test_runner_reproduces_the_golden_outputs(runner_of: RunnerOf) -> None:
     worst = check_goldens(PACK, runner_of)
     assert list(worst) == list(networks(PACK))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 11])
-def test_any_number_of_regions_is_what_each_is_alone(runner_of: RunnerOf, site: str, count: int) -> None:
+def test_batch_of_any_size_gives_the_outputs_of_each_region(runner_of: RunnerOf, site: str, count: int) -> None:
     runner, given = runner_of(PACK.classifiers[site].file), regions(count)
     expected = OnnxRuntimeRunner(PACK.classifiers[site].file).run(given)
     together = runner.run(given)
@@ -70,7 +70,7 @@ def test_any_number_of_regions_is_what_each_is_alone(runner_of: RunnerOf, site: 
         assert worst_difference(alone, together[name][-1:]) < 1e-3
 
 
-def test_parts_are_where_the_engine_computes_and_come_in_order(runner_of: RunnerOf, site: str) -> None:
+def test_infer_yields_the_parts_in_order(runner_of: RunnerOf, site: str) -> None:
     runner, given = runner_of(PACK.classifiers[site].file), regions(7)
     seen = [np.asarray(part["logit"]).copy() for part in runner.infer(given)]
     assert [len(part) for part in seen] == ([4, 3] if runner.most == 4 else [7])
@@ -81,23 +81,23 @@ def test_parts_are_where_the_engine_computes_and_come_in_order(runner_of: Runner
     "given",
     [
         {},
-        {"film": np.zeros((1, 1, 256, 256), np.float32)},
+        {"other": np.zeros((1, 1, 256, 256), np.float32)},
         {"region": np.zeros((1, 1, 256, 256), np.float64)},
         {"region": np.zeros((1, 1, 255, 256), np.float32)},
         {"region": np.zeros((1, 256, 256), np.float32)},
     ],
 )
-def test_what_is_no_batch_of_regions_is_refused(runner_of: RunnerOf, site: str, given: Tensors) -> None:
+def test_wrong_tensors_are_refused(runner_of: RunnerOf, site: str, given: Tensors) -> None:
     with pytest.raises(RunnerError, match="region"):
         runner_of(PACK.classifiers[site].file).run(given)
 
 
-def test_what_is_no_number_is_refused(runner_of: RunnerOf, site: str) -> None:
+def test_nan_is_refused(runner_of: RunnerOf, site: str) -> None:
     with pytest.raises(RunnerError, match="not finite"):
         runner_of(PACK.classifiers[site].file).run({"region": np.full((1, 1, 256, 256), np.nan, np.float32)})
 
 
-def test_two_engines_do_not_share_their_memory(runner_of: RunnerOf) -> None:
+def test_two_engines_have_separate_memory(runner_of: RunnerOf) -> None:
     first, second = (runner_of(c.file) for c in list(PACK.classifiers.values())[:2])
     given = regions(2)
     parts = list(first.infer(given))

@@ -69,7 +69,7 @@ def start(environment: dict[str, str], tmp_path: Path) -> Any:
     return started
 
 
-def test_auto_takes_the_cpu_and_says_why(start: Any) -> None:
+def test_auto_without_a_usable_gpu_takes_the_cpu_with_the_reason(start: Any) -> None:
     """Here it is DALI that finds no GPU behind the driver."""
     done = start("auto")
     assert done.returncode == 0, done.stderr
@@ -83,7 +83,7 @@ def test_auto_takes_the_cpu_and_says_why(start: Any) -> None:
     assert chosen["reason"] in done.stderr
 
 
-def test_what_a_gpu_was_to_compute_in_has_no_effect_on_the_cpu(start: Any) -> None:
+def test_float16_has_no_effect_on_the_cpu(start: Any) -> None:
     chosen = json.loads(start("auto", "float16").stdout)
     assert "tensorrt 0, float16) was tried at start: " in chosen["reason"]
     assert chosen["reason"].endswith("float16, which has no effect on a CPU")
@@ -114,7 +114,9 @@ def told(environment: dict[str, str], program: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("program", [ROLE, LOAD], ids=["role", "load"])
-def test_a_first_start_may_take_as_long_as_its_steps(environment: dict[str, str], program: str, tmp_path: Path) -> None:
+def test_first_start_extends_its_timeout_at_every_step(
+    environment: dict[str, str], program: str, tmp_path: Path
+) -> None:
     """Seven networks: each is built, then loaded; the role itself gets no further than DALI here, and takes the CPU."""
     if find_spec("systemd") is None:
         find("systemd-python")
@@ -128,26 +130,26 @@ def test_a_first_start_may_take_as_long_as_its_steps(environment: dict[str, str]
     assert [step.split()[2] for step in steps[8:]] == loaded
 
 
-def test_one_that_must_have_a_gpu_does_not_start(start: Any) -> None:
+def test_gpu_without_a_usable_gpu_does_not_start(start: Any) -> None:
     done = start("gpu")
     assert done.returncode == 1
     assert "appliance.errors.Fault: gpu (NVIDIA GeForce RTX 4090" in done.stderr
     assert "[gpu_failed]" in done.stderr
 
 
-def test_an_old_driver_is_said_before_anything_is_built(start: Any, tmp_path: Path) -> None:
+def test_old_driver_is_reported_before_plans_are_built(start: Any, tmp_path: Path) -> None:
     done = start("gpu", NVML_DRIVER="570.86.15")
     assert "install 580 or newer" in done.stderr
     assert "[no_gpu]" in done.stderr
     assert not (tmp_path / "plans").exists()
 
 
-def test_the_cpu_asks_no_driver(start: Any) -> None:
+def test_cpu_does_not_call_the_driver(start: Any) -> None:
     done = start("cpu", CUDA_FAILS="cuInit", NVML_FAILS="nvmlInitWithFlags")
     assert json.loads(done.stdout)["reason"] == "analyse.compute is cpu"
 
 
-def test_the_benchmark_runs_and_says_that_it_measured_no_gpu(environment: dict[str, str]) -> None:
+def test_benchmark_on_the_stand_in_says_that_it_measured_no_gpu(environment: dict[str, str]) -> None:
     done = python(environment, "-m", "tests.benchmarks.gpu", "--pack", "phantom", "--rounds", "1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("NO GPU: tests.support.driver stands in, and every figure is meaningless")

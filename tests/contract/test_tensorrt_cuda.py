@@ -1,4 +1,4 @@
-"""What TensorRT refuses is said, and what stands in for it in test_kernels_cuda.py has TensorRT's own interface."""
+"""Failures of TensorRT are reported, and its stand-in of test_kernels_cuda.py has TensorRT's own interface."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ran(
     return python(environment | more, "-c", RUN, str(folder), target)
 
 
-def test_what_was_compiled_is_kept_beside_the_plan(environment: dict[str, str], tmp_path: Path) -> None:
+def test_compiled_code_is_kept_beside_the_plan(environment: dict[str, str], tmp_path: Path) -> None:
     done = ran(environment, tmp_path)
     assert done.returncode == 0, done.stderr
     most, count, plan = done.stdout.split()
@@ -56,9 +56,7 @@ def test_what_was_compiled_is_kept_beside_the_plan(environment: dict[str, str], 
 
 
 @pytest.mark.parametrize(("room", "most"), [(16, 16), (15, 8), (4, 4), (1, 1)])
-def test_where_memory_is_short_batches_are_smaller(
-    environment: dict[str, str], tmp_path: Path, room: int, most: int
-) -> None:
+def test_short_memory_makes_batches_smaller(environment: dict[str, str], tmp_path: Path, room: int, most: int) -> None:
     done = ran(environment, tmp_path, CUDA_ROOM=str(room * ONE_REGION_BYTES))
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[:2] == [str(most), "5"]
@@ -79,7 +77,9 @@ def test_where_memory_is_short_batches_are_smaller(
     ],
     ids=str,
 )
-def test_what_goes_wrong_is_said(environment: dict[str, str], tmp_path: Path, more: dict[str, str], said: str) -> None:
+def test_failure_of_tensorrt_is_reported(
+    environment: dict[str, str], tmp_path: Path, more: dict[str, str], said: str
+) -> None:
     done = ran(environment, tmp_path, **more)
     assert done.returncode == 1
     assert said in done.stderr
@@ -88,9 +88,7 @@ def test_what_goes_wrong_is_said(environment: dict[str, str], tmp_path: Path, mo
     ), done.stderr
 
 
-def test_tensorrt_rtx_itself_refuses_without_a_gpu_and_that_is_an_error(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_tensorrt_rtx_without_a_gpu_is_an_error(environment: dict[str, str], tmp_path: Path) -> None:
     """It returns None and raises nothing."""
     path = os.pathsep.join(p for p in environment["PYTHONPATH"].split(os.pathsep) if p != str(driver.TENSORRT))
     done = ran(environment | {"PYTHONPATH": path}, tmp_path, "sm89")
@@ -98,7 +96,7 @@ def test_tensorrt_rtx_itself_refuses_without_a_gpu_and_that_is_an_error(
     assert "cannot load the plan" in done.stderr
 
 
-def test_what_stands_in_for_tensorrt_has_its_interface() -> None:
+def test_stand_in_has_the_interface_of_tensorrt() -> None:
     """Every class, function and property that the runner can meet is one of TensorRT-RTX's."""
     ours = runpy.run_path(str(driver.TENSORRT / "tensorrt.py"))
     classes = {n: c for n, c in ours.items() if inspect.isclass(c) and c.__module__ == "<run_path>"}
@@ -114,8 +112,8 @@ def test_what_stands_in_for_tensorrt_has_its_interface() -> None:
                     assert re.search(rf"\b{parameter}: ", getattr(theirs, member).__doc__), f"{name}.{member}"
 
 
-def test_what_the_runner_asks_of_tensorrt_is_there() -> None:
-    """Also what the one that stands in does not have: every name on the vendor's own modules and objects."""
+def test_names_that_the_runner_uses_exist_in_tensorrt() -> None:
+    """Every name is looked up in the vendor's own module, also those that the stand-in lacks."""
     text = Path(sys.modules["engines.tensorrt_runner"].__file__ or "").read_text()
     for path in re.findall(r"\btrt\.([A-Z]\w+(?:\.\w+)*)", text):
         found = tensorrt_rtx

@@ -1,4 +1,4 @@
-"""Packs are installed whole or not at all, and only used if nobody touched them."""
+"""Commands of `osteon pack`: packs are installed whole or not at all, and used only if they are unaltered."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ from provisioning.phantoms import instance_from_phantom, phantom
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The phantom pack under another version, as somebody hands it over."""
+    """The phantom pack under another version, in a folder outside the appliance."""
     folder = tmp_path / "handed over"
     shutil.copytree(SHIPPED / "phantom", folder)
     edit(folder, lambda text: text.replace('version = "', 'version = "9.', 1))
@@ -52,7 +52,7 @@ def edit(folder: Path, change: Callable[[str], str]) -> None:
 
 
 def repack(folder: Path, name: str) -> None:
-    """Make the manifest agree with a file that was changed: what a forger would do."""
+    """Make the manifest agree with a changed file, as a forger would."""
     digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     lines = (folder / "pack.toml").read_text().splitlines()
     edit(folder, lambda _: "\n".join(f'"{name}" = "{digest}"' if x.startswith(f'"{name}" =') else x for x in lines))
@@ -66,7 +66,7 @@ def key_pair(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("archived", [False, True])
-def test_what_was_installed_can_be_used(copy: Path, config: Configuration, archived: bool, tmp_path: Path) -> None:
+def test_installed_pack_can_be_used(copy: Path, config: Configuration, archived: bool, tmp_path: Path) -> None:
     source = copy
     if archived:
         source = tmp_path / "pack.zip"
@@ -124,7 +124,7 @@ def escaping_by_name(folder: Path) -> None:
     edit(folder, lambda text: text.replace('name = "phantom"', 'name = "../../escaped"', 1))
 
 
-def of_another_world(folder: Path) -> None:
+def of_unknown_site(folder: Path) -> None:
     edit(folder, lambda text: text.replace("classifiers.knee", "classifiers.rib").replace('"knee"', '"rib"'))
 
 
@@ -148,12 +148,12 @@ def no_pack(folder: Path) -> None:
         (foreign, "trained on preprocessing"),
         (escaping, "outside the pack"),
         (escaping_by_name, "small letters"),
-        (of_another_world, "unknown sites .rib"),
+        (of_unknown_site, "unknown sites .rib"),
         (not_a_number, "offset nan"),
         (no_pack, "cannot be read"),
     ],
 )
-def test_a_bad_pack_is_refused_and_leaves_nothing(
+def test_bad_pack_is_refused_and_leaves_no_file(
     damage: Callable[[Path], None], says: str, copy: Path, config: Configuration
 ) -> None:
     damage(copy)
@@ -162,21 +162,23 @@ def test_a_bad_pack_is_refused_and_leaves_nothing(
     assert list(config.packs_dir.iterdir()) == []
 
 
-def test_a_name_and_version_mean_one_content(copy: Path, config: Configuration) -> None:
+def test_pack_with_an_installed_name_and_version_but_other_content_is_refused(
+    copy: Path, config: Configuration
+) -> None:
     install(copy, config)
     edit(copy, lambda text: text + "\n# other bytes\n")
     with pytest.raises(Rejected, match="another version"):
         install(copy, config)
 
 
-def test_a_damaged_pack_can_be_installed_again(copy: Path, config: Configuration) -> None:
+def test_damaged_pack_is_replaced_by_installing_it_again(copy: Path, config: Configuration) -> None:
     target = install(copy, config)
     altered(target)
     assert install(copy, config) == target
     assert verify(target, config)[0].version.startswith("9.")
 
 
-def test_an_archive_that_is_none_is_refused(config: Configuration, tmp_path: Path) -> None:
+def test_unreadable_archive_is_refused(config: Configuration, tmp_path: Path) -> None:
     archive = tmp_path / "pack.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as z:
         z.writestr("pack.toml", "x" * 1000)
@@ -189,8 +191,8 @@ def test_an_archive_that_is_none_is_refused(config: Configuration, tmp_path: Pat
         install(Path(__file__), config)
 
 
-def test_a_network_with_data_outside_its_file_is_refused(tmp_path: Path) -> None:
-    """They would have no digest."""
+def test_network_with_data_outside_its_file_is_refused(tmp_path: Path) -> None:
+    """Data outside the file would have no digest."""
     weights = numpy_helper.from_array(np.ones((3, 3), np.float32), "w")
     tensors = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", 3]) for n in ("x", "y")]
     graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", tensors[:1], tensors[1:], [weights])
@@ -201,7 +203,7 @@ def test_a_network_with_data_outside_its_file_is_refused(tmp_path: Path) -> None
         OnnxRuntimeRunner(tmp_path / "n.onnx")
 
 
-def test_what_was_altered_after_its_installation_is_not_used(copy: Path, config: Configuration) -> None:
+def test_pack_altered_after_installation_is_not_used(copy: Path, config: Configuration) -> None:
     target = install(copy, config)
     altered(target)
     with pytest.raises(Fault, match="not the file that was packed"):
@@ -209,7 +211,7 @@ def test_what_was_altered_after_its_installation_is_not_used(copy: Path, config:
     assert "not the file" in str(dict(list_packs(config))[target.name])
 
 
-def test_only_signed_packs_where_the_site_says_so(copy: Path, tmp_path: Path) -> None:
+def test_pack_without_a_trusted_signature_is_refused_where_keys_are_configured(copy: Path, tmp_path: Path) -> None:
     mine, my_public = key_pair(tmp_path, "mine")
     theirs, their_public = key_pair(tmp_path, "theirs")
     trusting = Configuration(
@@ -233,14 +235,14 @@ def test_only_signed_packs_where_the_site_says_so(copy: Path, tmp_path: Path) ->
     install(copy, only_theirs)
 
 
-def test_names_and_paths(config: Configuration, copy: Path) -> None:
+def test_pack_is_found_by_name_and_by_path(config: Configuration, copy: Path) -> None:
     assert find_pack("phantom", config) == SHIPPED / "phantom"
     assert find_pack(str(copy), config) == copy
     with pytest.raises(Rejected, match="pack list"):
         find_pack("nothing", config)
 
 
-def test_the_verbs(copy: Path, tmp_path: Path) -> None:
+def test_pack_commands_print_their_results(copy: Path, tmp_path: Path) -> None:
     config = tmp_path / "osteon.toml"
     config.write_text(f"state_dir = {json.dumps(str(tmp_path / 'state'))}\nanalyse.pack = 'phantom'\n")
 
@@ -257,8 +259,8 @@ def test_the_verbs(copy: Path, tmp_path: Path) -> None:
     assert "off its goldens by" in osteon("verify", "phantom")
 
 
-def test_packs_beside_each_other(copy: Path, config: Configuration) -> None:
-    """The first has no engine for the spine; the second's spine is read, and what it has besides is not."""
+def test_two_packs_are_read_as_one(copy: Path, config: Configuration) -> None:
+    """The first pack has no classifier of the spine: the second one's is used, and its other classifiers are not."""
     manifest = tomllib.loads((copy / "pack.toml").read_text())
     del manifest["classifiers"]["spine"]
     edit(copy, lambda _: toml(manifest))
@@ -292,7 +294,7 @@ def test_packs_beside_each_other(copy: Path, config: Configuration) -> None:
         (("pack", "show", "nowhere"), "pack list"),
     ],
 )
-def test_what_cannot_be_done_is_a_sentence(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
+def test_failed_command_prints_one_sentence(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
     (tmp_path / "none.pem").write_text("hello")
     given = [a.replace("EMPTY", str(tmp_path)) for a in arguments]
     command = [sys.executable, "-m", "provisioning.cli", *given]

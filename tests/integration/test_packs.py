@@ -23,7 +23,7 @@ NAMES = ("phantom", "fracatlas")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_pack_reproduces_its_goldens(name: str) -> None:
+def test_shipped_pack_reproduces_its_goldens(name: str) -> None:
     pack = read_pack(PACKS / name, DIGEST)
     worst = check_goldens(pack, OnnxRuntimeRunner)
     assert worst.keys() == {"localiser", *pack.classifiers}
@@ -43,7 +43,9 @@ def in_float16(
     return pack, made
 
 
-def test_in_float16_a_pack_reproduces_them_by_another_tolerance(in_float16: tuple[Pack, dict[Path, Runner]]) -> None:
+def test_shipped_pack_in_float16_reproduces_its_goldens_within_the_wider_tolerance(
+    in_float16: tuple[Pack, dict[Path, Runner]],
+) -> None:
     pack, half = in_float16
     worst = check_goldens(pack, half.__getitem__, half=True)
     assert 1e-4 < max(worst.values()) <= 9e-3 < HALF_TOLERANCE, "docs/models.md and HALF_TOLERANCE say so"
@@ -52,7 +54,7 @@ def test_in_float16_a_pack_reproduces_them_by_another_tolerance(in_float16: tupl
 
 
 class Altered(Runner):
-    """A network whose output `name` is `change` of what it was."""
+    """A network whose output `name` is altered by `change`."""
 
     def __init__(self, right: Runner, name: str, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
         self._right, self._name, self._change = right, name, change
@@ -72,7 +74,7 @@ class Altered(Runner):
         ("classifier", "gradients", lambda gradients: gradients[:, ::-1]),
     ],
 )
-def test_what_float16_does_not_explain_is_refused(
+def test_altered_output_in_float16_is_refused(
     in_float16: tuple[Pack, dict[Path, Runner]], network: str, name: str, change: Callable[..., NDArray[np.float32]]
 ) -> None:
     pack, half = in_float16
@@ -83,7 +85,7 @@ def test_what_float16_does_not_explain_is_refused(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_pack_names_sites_data_and_performance(name: str) -> None:
+def test_shipped_pack_names_sites_data_and_performance(name: str) -> None:
     pack = read_pack(PACKS / name, DIGEST)
     assert {*pack.localiser.sites, *pack.classifiers} <= {s.value for s in Site}
     assert pack.is_synthetic == (name == "phantom")
@@ -96,7 +98,7 @@ def test_a_pack_names_sites_data_and_performance(name: str) -> None:
     assert "not a medical device" in card or pack.is_synthetic
 
 
-def test_a_batch_is_its_members_one_by_one() -> None:
+def test_batch_gives_the_outputs_of_its_members_alone() -> None:
     runner = OnnxRuntimeRunner(read_pack(PACKS / "phantom", DIGEST).classifiers["wrist"].file)
     regions = np.random.default_rng(0).uniform(0, 255, (3, 1, 256, 256)).astype(np.float32)
     together = runner.run({"region": regions})
@@ -115,13 +117,13 @@ def test_a_batch_is_its_members_one_by_one() -> None:
         (np.full((1, 1, 256, 256), np.nan, np.float32), "not finite"),
     ],
 )
-def test_the_runner_refuses_what_it_cannot_serve(tensor: np.ndarray, message: str) -> None:
+def test_runner_refuses_a_wrong_tensor(tensor: np.ndarray, message: str) -> None:
     runner = OnnxRuntimeRunner(read_pack(PACKS / "phantom", DIGEST).classifiers["wrist"].file)
     with pytest.raises(RunnerError, match=message):
         runner.run({"region": tensor})
 
 
-def test_another_preprocessing_or_a_missing_digest_is_refused(tmp_path: Path) -> None:
+def test_pack_with_another_preprocessing_or_a_missing_digest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PackError, match="trained on preprocessing"):
         read_pack(PACKS / "phantom", "another")
     shutil.copytree(PACKS / "phantom", tmp_path / "pack")

@@ -27,7 +27,7 @@ def pack(request: pytest.FixtureRequest) -> Pack:
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_every_network_is_built_ahead_of_time(pack: Pack, tmp_path: Path, half: bool) -> None:
+def test_plans_of_every_network_are_built_without_a_gpu(pack: Pack, tmp_path: Path, half: bool) -> None:
     built = list(build_plans(pack, "sm89", tmp_path, half=half))
     assert [b.network for b in built] == list(networks(pack))
     for plan in built:
@@ -38,7 +38,7 @@ def test_every_network_is_built_ahead_of_time(pack: Pack, tmp_path: Path, half: 
     assert {file.suffix for file in tmp_path.iterdir()} == {".plan"}
 
 
-def test_a_plan_is_built_once_and_for_one_target_and_network(tmp_path: Path) -> None:
+def test_plan_is_built_once_per_target_and_network(tmp_path: Path) -> None:
     pack = read_pack(SHIPPED / "phantom", DIGEST)
     first = list(build_plans(pack, "sm89", tmp_path))
     again = list(build_plans(pack, "sm89", tmp_path))
@@ -50,7 +50,7 @@ def test_a_plan_is_built_once_and_for_one_target_and_network(tmp_path: Path) -> 
     assert len({plan_key(f, t) for f in files for t in ("sm89", "sm120")}) == 2 * len(files)
 
 
-def test_what_cannot_be_built_is_said_so(tmp_path: Path) -> None:
+def test_plan_of_an_unknown_operator_or_target_is_refused(tmp_path: Path) -> None:
     strange = tmp_path / "strange.onnx"
     node = helper.make_node("NoSuchOperator", ["x"], ["y"], domain="nowhere")
     tensors = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", 3]) for n in ("x", "y")]
@@ -63,7 +63,7 @@ def test_what_cannot_be_built_is_said_so(tmp_path: Path) -> None:
         list(build_plans(pack, "sm90", tmp_path))
 
 
-def test_float16_changes_no_answer(pack: Pack, tmp_path: Path) -> None:
+def test_network_in_float16_gives_the_same_answers(pack: Pack, tmp_path: Path) -> None:
     """On the golden inputs and on noise: probabilities within 2e-3, the same answer away from the thresholds."""
     noise = np.random.default_rng(5).uniform(0, 255, (3, 1, 256, 256)).astype(np.float32)
     for spec in pack.classifiers.values():

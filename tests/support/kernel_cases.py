@@ -1,4 +1,4 @@
-"""Inputs chosen to hurt the kernels, and what double precision makes of them.
+"""Awkward inputs for the kernels, and their outputs in double precision.
 
 ``python -m tests.support.kernel_cases LIBRARY`` runs a library for the CPU over all of them, in both orders of its
 threads: where AddressSanitizer watches, it must be loaded before Python is.
@@ -23,7 +23,7 @@ UNIT = 2.0**-24
 Numerical Algorithms, 2002, section 4.2)."""
 
 HEAT_ERROR = 1e-5
-"""Of a heat sampled in float32."""
+"""Error of a heat that is sampled in float32."""
 
 MAPS = [
     (0, 5, 4, 4),
@@ -54,7 +54,7 @@ class Heat(NamedTuple):
 
 
 def maps(shape: tuple[int, int, int, int], content: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Activations and gradients."""
+    """Return activations and gradients of a shape."""
     rng = np.random.default_rng(len(content))
     activations, gradients = rng.normal(size=(2, *shape)).astype(np.float32)
     if content == "constant":
@@ -71,7 +71,7 @@ def maps(shape: tuple[int, int, int, int], content: str) -> tuple[NDArray[np.flo
 
 
 def heats(layout: str, height: int, width: int) -> list[Heat]:
-    """Maps on an image of that size."""
+    """Return maps on an image of that size."""
     rng = np.random.default_rng(len(layout))
 
     def heat(h: int, w: int, *borders: float, within: tuple[float, float, float, float] | None = None) -> Heat:
@@ -93,7 +93,7 @@ def heats(layout: str, height: int, width: int) -> list[Heat]:
 
 
 def same(actual: NDArray[Any], expected: NDArray[Any], tolerance: NDArray[np.float64] | float = 0.0) -> None:
-    """Shape, dtype and every element; NaN fails."""
+    """Assert equal shape, dtype and elements; NaN fails."""
     assert actual.shape == expected.shape
     assert actual.dtype == expected.dtype
     difference = np.abs(actual.astype(np.float64) - expected)
@@ -104,7 +104,7 @@ def same(actual: NDArray[Any], expected: NDArray[Any], tolerance: NDArray[np.flo
 
 
 def check_maps(kernels: Any, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> None:
-    """Each kernel of Grad-CAM against double precision, and the three together against each."""
+    """Check each kernel of Grad-CAM against double precision, and the three together against each."""
     channels, cells = gradients.shape[1], gradients[0:1, 0:1].size or 1
     a, g = activations.astype(np.float64), gradients.astype(np.float64)
 
@@ -126,7 +126,7 @@ def check_maps(kernels: Any, activations: NDArray[np.float32], gradients: NDArra
 def check_overlay(
     kernels: Any, grey: NDArray[np.uint8], shown: list[Heat], colours: NDArray[np.uint8] | None = None
 ) -> None:
-    """Every channel of every pixel within what a heat that is `HEAT_ERROR` off may make of it."""
+    """Check that every channel lies between the values for a heat `HEAT_ERROR` lower and higher."""
     field, covered = in_double_precision(shown, *grey.shape)
     made = kernels.overlay(grey, shown, colours=colours).astype(int)
     table = (reference.colour_map() if colours is None else colours).astype(float)
@@ -144,7 +144,7 @@ def check_overlay(
 
 
 def check_picture(actual: NDArray[np.uint8], expected: NDArray[np.uint8]) -> None:
-    """Two ways to the same heat: within a grey level, but where a heat between two colours takes the other."""
+    """Check two pictures of the same heat: equal within a grey level, except for colours that are rounded differently."""
     assert actual.shape == expected.shape
     assert actual.dtype == expected.dtype == np.uint8
     difference = np.abs(actual.astype(int) - expected).reshape(*expected.shape[:2], -1).max(axis=2)
@@ -153,7 +153,7 @@ def check_picture(actual: NDArray[np.uint8], expected: NDArray[np.uint8]) -> Non
 
 
 def in_double_precision(shown: list[Heat], height: int, width: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The hottest heat at each pixel, and which pixels lie on a map and within its window."""
+    """Return the hottest heat at each pixel, and a mask of the pixels on a map and inside its window."""
     y, x = np.mgrid[:height, :width]
     field, covered = np.zeros((height, width)), np.zeros((height, width), bool)
     for cells, (x0, y0, x1, y1), (left, top, right, bottom) in shown:
@@ -167,7 +167,7 @@ def in_double_precision(shown: list[Heat], height: int, width: int) -> tuple[NDA
 
 
 def check_all(kernels: Any) -> None:
-    """Every case."""
+    """Check every case."""
     for shape in MAPS:
         for content in CONTENTS:
             check_maps(kernels, *maps(shape, content))
@@ -177,13 +177,13 @@ def check_all(kernels: Any) -> None:
 
 
 def grey(height: int, width: int) -> NDArray[np.uint8]:
-    """A radiograph that is neither aligned nor flat."""
+    """Return a radiograph whose memory is not aligned."""
     noise = np.random.default_rng(height).integers(0, 256, height * width + 1, np.uint8)
     return noise[1:].reshape(height, width)
 
 
 def fatbin_of_today(folder: Path) -> Path:
-    """Built from the text as it is now, where nvcc is; else the one that ships."""
+    """Build the fatbin from the present source where nvcc is installed, else return the one that ships."""
     if nvcc() is None:
         return FATBIN
     made = folder / FATBIN.name
@@ -192,7 +192,7 @@ def fatbin_of_today(folder: Path) -> Path:
 
 
 def main() -> None:
-    """Both orders."""
+    """Check every case in both orders of the threads."""
     for backward in (False, True):
         check_all(HostKernels(Path(sys.argv[1]), backward))
 

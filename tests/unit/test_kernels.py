@@ -1,4 +1,4 @@
-"""Grad-CAM's definition against textbook loops, on shapes chosen to hurt."""
+"""The definition of Grad-CAM against textbook loops, on awkward shapes."""
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ SHAPES = [(1, 1, 1, 1), (2, 3, 5, 7), (1, 64, 16, 16), (3, 17, 13, 1)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_gradcam_is_the_relu_of_the_weighted_sum(shape: tuple[int, int, int, int]) -> None:
+def test_gradcam_equals_the_relu_of_the_weighted_sum(shape: tuple[int, int, int, int]) -> None:
     rng = np.random.default_rng(0)
     activations, gradients = rng.normal(size=(2, *shape)).astype(np.float32)
     expected = np.zeros((shape[0], *shape[2:]))
@@ -26,13 +26,13 @@ def test_gradcam_is_the_relu_of_the_weighted_sum(shape: tuple[int, int, int, int
     np.testing.assert_allclose(kernels.gradcam(activations, gradients), expected, atol=1e-5)
 
 
-def test_negative_evidence_alone_makes_no_heat() -> None:
+def test_gradcam_of_negative_evidence_is_zero() -> None:
     heat = kernels.gradcam(np.ones((1, 2, 3, 3), np.float32), -np.ones((1, 2, 3, 3), np.float32))
     assert heat.shape == (1, 3, 3)
     assert not heat.any()
 
 
-def test_sampling_matches_bilinear_by_hand_and_is_zero_outside() -> None:
+def test_sample_is_bilinear_inside_and_zero_outside() -> None:
     heat = np.array([[0.0, 1.0], [0.5, 0.25]], np.float32)
     made = kernels.sample(heat, 6, 8, (2.0, 1.0, 6.0, 5.0))
     expected = np.zeros((6, 8))
@@ -44,21 +44,21 @@ def test_sampling_matches_bilinear_by_hand_and_is_zero_outside() -> None:
     np.testing.assert_allclose(made, expected, atol=1e-6)
 
 
-def test_cold_areas_keep_the_radiograph_and_hot_ones_are_red() -> None:
+def test_blend_keeps_cold_areas_and_colours_hot_ones_red() -> None:
     grey = np.full((2, 2), 90, np.uint8)
     rgb = kernels.blend(grey, np.array([[0, 1], [0, 1]], np.float32))
     assert (rgb[:, 0] == 90).all()
     assert (rgb[:, 1, 0] > rgb[:, 1, 1] + 80).all()
 
 
-def test_the_colour_map_runs_from_blue_to_red() -> None:
+def test_colour_map_runs_from_blue_to_red() -> None:
     colours = kernels.colour_map().astype(int)
     assert colours.shape == (256, 3)
     assert colours[0].argmax() == 2
     assert tuple(colours[255]) == (255, 0, 0)
 
 
-def test_focus_tells_one_cell_from_all_cells() -> None:
+def test_focus_is_one_for_one_cell_and_zero_for_an_even_map() -> None:
     one, all_alike, none = np.zeros((4, 4), np.float32), np.ones((4, 4), np.float32), np.zeros((4, 4), np.float32)
     one[1, 2] = 0.3
     assert kernels.focus(one) == 1
@@ -67,8 +67,8 @@ def test_focus_tells_one_cell_from_all_cells() -> None:
     assert kernels.focus(np.ones((1, 1), np.float32)) == 1
 
 
-def test_focus_is_the_spread_of_the_heat() -> None:
-    """Two cells, two apart in a row of four: a distance of 1 from their middle; evenly, sqrt(15 / 12)."""
+def test_focus_follows_the_spread_of_the_heat() -> None:
+    """Two cells that are two apart in a row of four lie 1 from their middle; an even map lies sqrt(15 / 12)."""
     apart = np.array([[1, 0, 1, 0]], np.float32)
     assert kernels.focus(apart) == pytest.approx(1 - (1 / (15 / 12)) ** 0.5)
     corners = np.zeros((4, 4), np.float32)
@@ -76,8 +76,8 @@ def test_focus_is_the_spread_of_the_heat() -> None:
     assert kernels.focus(corners) == 0  # further apart than evenly
 
 
-def test_the_overlay_is_what_the_appliance_draws() -> None:
-    """The definition, without the appliance's windows and strips, makes the same picture."""
+def test_overlay_equals_the_picture_of_the_appliance() -> None:
+    """The definition makes the same picture without the appliance's windows and strips."""
     grey = np.random.default_rng(3).integers(0, 256, (203, 311), np.uint8)
     for layout in LAYOUTS:
         shown = [Heat(cells=h.cells, extent=h.extent, within=h.within) for h in heats(layout, *grey.shape)]
@@ -102,19 +102,21 @@ WITHOUT = {
 
 
 @pytest.mark.parametrize("cones", WITHOUT)
-def test_sunset_is_read_without_red_or_green_cones(cones: str) -> None:
-    """Any two levels a quarter of the scale apart differ by ten times what one just sees (2.3 in CIE Lab)."""
-    sunset, heat = (_closest(_seen(kernels.colour_map(kind), WITHOUT[cones]), 64) for kind in ("sunset", "heat"))
+def test_sunset_colours_are_distinct_without_red_or_green_cones(cones: str) -> None:
+    """Levels a quarter of the scale apart differ by ten just noticeable differences (2.3 in CIE Lab)."""
+    sunset, heat = (
+        _smallest_distance(_colours_seen(kernels.colour_map(kind), WITHOUT[cones]), 64) for kind in ("sunset", "heat")
+    )
     assert sunset > 23 > heat
 
 
-def _seen(table: np.ndarray, cones: np.ndarray) -> np.ndarray:
+def _colours_seen(table: np.ndarray, cones: np.ndarray) -> np.ndarray:
     linear = (table / 255) ** 2.2
     return np.clip(linear @ (np.linalg.inv(LMS_FROM_RGB) @ cones @ LMS_FROM_RGB).T, 0, 1)
 
 
-def _closest(linear: np.ndarray, apart: int) -> float:
-    """Smallest CIE 1976 distance of two levels that are at least `apart` levels apart."""
+def _smallest_distance(linear: np.ndarray, apart: int) -> float:
+    """Return the smallest CIE 1976 distance of two colours that are at least `apart` levels apart."""
     lab = cv2.cvtColor((linear ** (1 / 2.2))[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
     distance = np.linalg.norm(lab[:, None] - lab[None], axis=2)
     return float(distance[np.abs(np.subtract.outer(range(256), range(256))) >= apart].min())

@@ -1,4 +1,4 @@
-"""The phantoms tell the truth about themselves: pixels, boxes and headers agree."""
+"""Phantoms: pixels, labels and headers agree."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from provisioning.phantoms.exposure import LEAK, add_scatter, draw_scatter
 
 SITES = ("ankle", "wrist", "knee", "shoulder", "pelvis", "spine")
 IN_TWO_VIEWS = ("ankle", "wrist", "knee", "spine")
-REACH = 0.17  # of the region's shorter side: as far from the line as a step may still move bone
+REACH = 0.17
+"""Largest distance from the line at which a step still moves bone, as a share of the region's shorter side."""
 
 
 def _bright_bone(p: Phantom) -> NDArray[np.float64]:
-    """Stored values of full scale, bone bright whatever the polarity."""
+    """Return stored values as a share of full scale, with bright bone for both polarities."""
     share = p.pixels / (2**p.bits_stored - 1)
     return np.asarray(1 - share if p.invert else share, np.float64)
 
@@ -34,12 +35,12 @@ def _read_back(ds: Dataset) -> Dataset:
     return dcmread(file)
 
 
-def _of_invert(invert: bool) -> Phantom:
+def _phantom_with_polarity(invert: bool) -> Phantom:
     return next(p for p in (phantom("wrist", seed, False) for seed in range(40)) if p.invert == invert)
 
 
 @pytest.mark.parametrize("site", SITES)
-def test_the_same_arguments_give_the_same_film(site: str) -> None:
+def test_phantom_of_the_same_arguments_has_the_same_pixels(site: str) -> None:
     first, second, other = phantom(site, 5, True), phantom(site, 5, True), phantom(site, 6, True)
     np.testing.assert_array_equal(first.pixels, second.pixels)
     assert (first.window, first.region, first.fracture) == (second.window, second.region, second.fracture)
@@ -48,7 +49,7 @@ def test_the_same_arguments_give_the_same_film(site: str) -> None:
 
 @pytest.mark.parametrize("site", SITES)
 @pytest.mark.parametrize("seed", range(4))
-def test_pixels_and_boxes_are_within_their_bounds(site: str, seed: int) -> None:
+def test_phantom_pixels_and_boxes_stay_within_their_bounds(site: str, seed: int) -> None:
     p = phantom(site, seed, True)
     height, width = p.pixels.shape
     assert p.pixels.dtype == np.uint16 and not p.pixels.flags.writeable and p.pixels.flags.c_contiguous
@@ -65,7 +66,7 @@ def test_pixels_and_boxes_are_within_their_bounds(site: str, seed: int) -> None:
 
 @pytest.mark.parametrize("site", SITES)
 @pytest.mark.parametrize("seed", range(4))
-def test_a_fracture_changes_the_bone_around_its_line_and_nothing_else(site: str, seed: int) -> None:
+def test_fracture_changes_pixels_around_its_line_only(site: str, seed: int) -> None:
     whole, broken = phantom(site, seed, False), phantom(site, seed, True)
     assert whole.fracture is None and broken.fracture is not None
     assert (whole.window, whole.invert, whole.region) == (broken.window, broken.invert, broken.region)
@@ -79,7 +80,7 @@ def test_a_fracture_changes_the_bone_around_its_line_and_nothing_else(site: str,
 
 @pytest.mark.parametrize("site", SITES)
 @pytest.mark.parametrize("seed", range(4))
-def test_a_fracture_is_darker_than_the_bone_was_and_reaches_all_sides_of_its_box(site: str, seed: int) -> None:
+def test_fracture_darkens_bone_up_to_all_sides_of_its_box(site: str, seed: int) -> None:
     whole, broken = phantom(site, seed, False), phantom(site, seed, True)
     assert broken.fracture is not None
     x0, y0, x1, y1 = broken.fracture
@@ -94,8 +95,8 @@ def test_a_fracture_is_darker_than_the_bone_was_and_reaches_all_sides_of_its_box
     assert inside.mean() < around.mean() - 0.02
 
 
-def test_bone_is_white_on_the_screen_whatever_the_polarity() -> None:
-    for p in (_of_invert(False), _of_invert(True)):
+def test_bone_is_displayed_white_in_both_polarities() -> None:
+    for p in (_phantom_with_polarity(False), _phantom_with_polarity(True)):
         share = (p.pixels - (p.window.center - 0.5)) / (p.window.width - 1) + 0.5  # DICOM PS3.3 C.11.2.1.2.1
         shown = np.clip(1 - share if p.invert else share, 0, 1)
         x0, y0, x1, y1 = p.region
@@ -104,16 +105,16 @@ def test_bone_is_white_on_the_screen_whatever_the_polarity() -> None:
         assert (shown == 1).mean() < 0.15
 
 
-def test_films_come_in_both_polarities_both_depths_and_both_sides() -> None:
-    films = [phantom("ankle", seed, False) for seed in range(24)]
-    assert 3 <= sum(p.invert for p in films) <= 14
-    assert {p.bits_stored for p in films} == {12, 14}
-    assert {(p.laterality, p.view_position) for p in films} == {("L", "LL"), ("R", "RL")}
+def test_phantoms_come_in_both_polarities_depths_and_sides() -> None:
+    phantoms = [phantom("ankle", seed, False) for seed in range(24)]
+    assert 3 <= sum(p.invert for p in phantoms) <= 14
+    assert {p.bits_stored for p in phantoms} == {12, 14}
+    assert {(p.laterality, p.view_position) for p in phantoms} == {("L", "LL"), ("R", "RL")}
 
 
 @pytest.mark.parametrize("site", IN_TWO_VIEWS)
-def test_two_views_show_one_skeleton(site: str) -> None:
-    """The same bones, each at its height: within a tenth of the film, which a bent joint takes."""
+def test_two_views_have_the_same_bones_at_the_same_heights(site: str) -> None:
+    """Heights agree within a tenth of the image: a joint is bent more in one view than in the other."""
     first, second = ANATOMIES[site]
     assert [bone.name for bone in first.bones] == [bone.name for bone in second.bones]
     for a, b in zip(first.bones, second.bones, strict=True):
@@ -125,7 +126,7 @@ def test_two_views_show_one_skeleton(site: str) -> None:
 
 @pytest.mark.parametrize("site", IN_TWO_VIEWS)
 @pytest.mark.parametrize("seed", range(5))
-def test_two_views_are_one_study_of_one_patient_broken_at_one_place(site: str, seed: int) -> None:
+def test_two_views_are_one_study_with_one_place_of_the_fracture(site: str, seed: int) -> None:
     views = [phantom(site, seed, True, view) for view in range(2)]
     a, b = (instance_from_phantom(p) for p in views)
     for keyword in ("StudyInstanceUID", "PatientID", "PatientBirthDate", "AccessionNumber", "ImageLaterality"):
@@ -142,7 +143,7 @@ def test_two_views_are_one_study_of_one_patient_broken_at_one_place(site: str, s
     assert abs(heights[0] - heights[1]) < 0.16
 
 
-def test_what_a_patient_carries_tells_nothing_of_a_fracture() -> None:
+def test_hardware_and_casts_do_not_depend_on_the_fracture() -> None:
     pairs = [(phantom(site, seed, False), phantom(site, seed, True)) for site in SITES for seed in range(40, 48)]
     assert all((whole.hardware, whole.cast) == (broken.hardware, broken.cast) for whole, broken in pairs)
     assert 4 <= sum(whole.hardware for whole, _ in pairs) <= 22
@@ -151,24 +152,24 @@ def test_what_a_patient_carries_tells_nothing_of_a_fracture() -> None:
 
 
 @pytest.mark.parametrize("site", SITES)
-def test_metal_is_white_and_leaves_the_fracture_free(site: str) -> None:
-    films = [phantom(site, seed, False) for seed in range(16)]
-    carriers = [whole.seed for whole in films if whole.hardware][:2]
-    bare = next(whole.seed for whole in films if not whole.hardware)
+def test_hardware_is_white_and_does_not_hide_the_fracture(site: str) -> None:
+    phantoms = [phantom(site, seed, False) for seed in range(16)]
+    carriers = [whole.seed for whole in phantoms if whole.hardware][:2]
+    bare = next(whole.seed for whole in phantoms if not whole.hardware)
     assert carriers
     for view in range(VIEWS[site]):
-        assert _white(phantom(site, bare, False, view)) < 0.001
+        assert _white_share(phantom(site, bare, False, view)) < 0.001
         for seed in carriers:
             whole, broken = phantom(site, seed, False, view), phantom(site, seed, True, view)
-            assert _white(whole) > 0.001
+            assert _white_share(whole) > 0.001
             assert broken.fracture is not None
             x0, y0, x1, y1 = broken.fracture
             lost = (_bright_bone(whole) - _bright_bone(broken))[y0:y1, x0:x1]
             assert ndimage.gaussian_filter(lost, 1).max() > 0.02, (seed, view)
 
 
-def _white(p: Phantom) -> float:
-    """Share of the region beyond the window's white end, noise taken away."""
+def _white_share(p: Phantom) -> float:
+    """Return the share of the region above the window, after noise is filtered out."""
     x0, y0, x1, y1 = p.region
     top = p.window.center + (-1 if p.invert else 1) * p.window.width / 2
     smooth = ndimage.median_filter(p.pixels[y0:y1, x0:x1], 5)
@@ -176,7 +177,7 @@ def _white(p: Phantom) -> float:
 
 
 @pytest.mark.parametrize("site", SITES)
-def test_the_leaves_stay_outside_the_region(site: str) -> None:
+def test_collimator_leaves_stay_outside_the_region(site: str) -> None:
     shut = []
     for seed in range(8):
         p = phantom(site, seed, False)
@@ -187,8 +188,8 @@ def test_the_leaves_stay_outside_the_region(site: str) -> None:
     assert sum(shut) >= 4
 
 
-def test_scatter_takes_contrast_where_little_of_the_beam_is_left() -> None:
-    """Beside air, bone gets the scatter of the air's side as well: the same step shows less there."""
+def test_scatter_reduces_contrast_behind_bone_more_than_in_air() -> None:
+    """Bone beside air also gets the scatter of the air's side, so that the same step shows less there."""
     whole = np.full((320, 320), 0.2, np.float32)
     whole[:, 160:] = 2.0
     veil = draw_scatter(whole, np.random.default_rng(1))
@@ -198,16 +199,16 @@ def test_scatter_takes_contrast_where_little_of_the_beam_is_left() -> None:
     assert 0 < in_bone < 0.9 * in_air < 0.2
 
 
-def test_patients_differ_in_age_size_mineral_and_build() -> None:
-    films = [phantom("knee", seed, False) for seed in range(16)]
-    heights_mm = [(p.region[3] - p.region[1]) * p.spacing_mm for p in films]
+def test_patients_differ_in_age_and_size() -> None:
+    phantoms = [phantom("knee", seed, False) for seed in range(16)]
+    heights_mm = [(p.region[3] - p.region[1]) * p.spacing_mm for p in phantoms]
     assert max(heights_mm) > 1.2 * min(heights_mm)
-    assert min(p.age_years for p in films) < 25 < 60 < max(p.age_years for p in films)
-    assert len({p.pixels.shape for p in films}) == len(films)
+    assert min(p.age_years for p in phantoms) < 25 < 60 < max(p.age_years for p in phantoms)
+    assert len({p.pixels.shape for p in phantoms}) == len(phantoms)
 
 
-def test_a_body_has_its_right_sides_marker_on_the_viewers_left() -> None:
-    """A letter is small and stands out from what is around it, as nothing else does beside the iliac crests."""
+def test_marker_of_a_trunk_lies_on_the_viewer_s_left() -> None:
+    """The letter is the only small thing beside the iliac crests that stands out from its surroundings."""
     for seed in range(6):
         small = _bright_bone(phantom("pelvis", seed, False))[::4, ::4]
         height, width = small.shape
@@ -216,11 +217,11 @@ def test_a_body_has_its_right_sides_marker_on_the_viewers_left() -> None:
         assert left > 0.2 and left > 2 * right, seed
 
 
-def test_unpaired_sites_have_no_side() -> None:
+def test_unpaired_sites_have_no_laterality() -> None:
     assert [phantom(site, 3, False).laterality for site in ("pelvis", "spine")] == ["", ""]
 
 
-def test_what_cannot_be_drawn_is_refused() -> None:
+def test_unknown_site_seed_or_view_is_refused() -> None:
     with pytest.raises(ValueError, match="elbow"):
         phantom("elbow", 1, False)
     with pytest.raises(ValueError, match="-1"):
@@ -231,7 +232,7 @@ def test_what_cannot_be_drawn_is_refused() -> None:
 
 @pytest.mark.parametrize("computed_radiography", [False, True])
 @pytest.mark.parametrize("site", SITES)
-def test_the_instance_says_what_the_phantom_is(site: str, computed_radiography: bool) -> None:
+def test_instance_header_matches_the_phantom(site: str, computed_radiography: bool) -> None:
     p = phantom(site, 2, True)
     ds = _read_back(instance_from_phantom(p, computed_radiography=computed_radiography))
     np.testing.assert_array_equal(ds.pixel_array, p.pixels)
@@ -251,12 +252,12 @@ def test_the_instance_says_what_the_phantom_is(site: str, computed_radiography: 
         assert ds.PresentationLUTShape == ("INVERSE" if p.invert else "IDENTITY")
 
 
-def test_sending_twice_is_sending_one_object() -> None:
+def test_instance_made_twice_is_one_object() -> None:
     first, second = (instance_from_phantom(phantom("knee", 1, True)) for _ in range(2))
     assert first == second and first.file_meta == second.file_meta
 
 
-def test_different_objects_have_different_uids() -> None:
+def test_different_instances_have_different_uids() -> None:
     p = phantom("knee", 1, True)
     made = [
         instance_from_phantom(p),

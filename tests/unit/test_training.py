@@ -1,4 +1,4 @@
-"""Training: parts that share nothing, targets that follow their pictures, graphs that carry their gradient."""
+"""Training: folds that share nothing, targets that follow their pictures, graphs that compute their gradient."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-torch = pytest.importorskip("torch")  # only whoever trains needs it
+torch = pytest.importorskip("torch")  # of the extra train
 pytest.importorskip("onnxscript")
 
 from engines.pack import read_pack  # noqa: E402  after the check that torch is there
@@ -41,15 +41,15 @@ from engines.training.targets import grid_targets, place_targets  # noqa: E402
 from engines.training.toml_writer import toml  # noqa: E402
 
 
-def test_neighbours_of_one_part_and_look_alikes_are_one_group() -> None:
+def test_grouping_of_neighbours_and_look_alikes_joins_them() -> None:
     shown = [["wrist"], ["wrist", "hand"], ["hip"], ["knee"], ["ankle"], []]
     groups = group_radiographs([1, 2, 9, 20, 21, 22], ["a", "b", "b", "c", "d", "e"], shown)
     assert groups[0] == groups[1] == groups[2]
-    assert groups[4] == groups[5]  # nothing is known of the last: it goes with its neighbour
+    assert groups[4] == groups[5]  # the last has no known regions: it joins its neighbour
     assert len({groups[0], groups[3], groups[4]}) == 3
 
 
-def test_no_group_stands_in_two_folds_and_each_fold_gets_its_share() -> None:
+def test_folds_hold_whole_groups_and_even_shares() -> None:
     rng = np.random.default_rng(3)
     groups = np.sort(rng.integers(0, 150, 500))
     traits = np.stack([np.ones(500), rng.random(500) < 0.3], 1).astype(float)
@@ -59,7 +59,7 @@ def test_no_group_stands_in_two_folds_and_each_fold_gets_its_share() -> None:
         np.testing.assert_allclose(traits[parts == part].sum(0) / traits.sum(0), 0.2, atol=0.05)
 
 
-def test_boxes_follow_the_picture_through_every_augmentation() -> None:
+def test_augmented_boxes_enclose_the_augmented_picture() -> None:
     generator = torch.Generator().manual_seed(5)
     maps = Augmentation(quarter_turns=True).maps(16, generator)
     y, x = torch.meshgrid(torch.arange(128) + 0.5, torch.arange(128) + 0.5, indexing="ij")
@@ -72,7 +72,7 @@ def test_boxes_follow_the_picture_through_every_augmentation() -> None:
         assert torch.allclose(drawn.float(), box, atol=1.5)
 
 
-def test_grid_says_centre_and_box() -> None:
+def test_grid_targets_of_a_region_hold_its_centre_and_box() -> None:
     box = torch.tensor([[96.0, 64.0, 224.0, 320.0]])
     heat, distances, weight = grid_targets(box, torch.tensor([2]), torch.tensor([1]), 2, 3, 32)
     assert heat[1, 2, 12, 10] == 1 and heat.sum((1, 2, 3))[0] == 0
@@ -81,7 +81,7 @@ def test_grid_says_centre_and_box() -> None:
     assert box_loss(distances, distances, weight).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_a_line_thinner_than_a_cell_still_has_a_place() -> None:
+def test_place_targets_of_a_thin_line_are_not_empty() -> None:
     mask = torch.zeros(2, 1, 64, 64)
     mask[0, 0, 10, 8:40] = 1
     mask[1, 0, :8] = 2
@@ -90,12 +90,12 @@ def test_a_line_thinner_than_a_cell_still_has_a_place() -> None:
     assert known[0].all() and known[1].sum() == 14 * 16
 
 
-def test_soft_maximum_is_log_sum_exp_and_survives_large_scores() -> None:
+def test_soft_maximum_of_large_scores_is_log_sum_exp() -> None:
     scores = torch.randn(3, 2, 5, 7) * 300
     torch.testing.assert_close(soft_maximum(scores), torch.logsumexp(scores.flatten(2), 2))
 
 
-def test_intervals_hold_the_point_and_do_not_collapse() -> None:
+def test_intervals_contain_the_estimate_and_do_not_collapse() -> None:
     assert share(0, 0)[0] != share(0, 0)[0]
     assert share(197, 200)[1] > 0.95 > share(196, 200)[1]  # DESIGN.md, rollout
     area, low, high = auroc(np.array([0.1, 0.2, 0.9]), np.array([False, False, True]))
@@ -104,7 +104,7 @@ def test_intervals_hold_the_point_and_do_not_collapse() -> None:
     assert low < area == 0.5 < high
 
 
-def test_calibration_recovers_the_odds_and_orders_the_points() -> None:
+def test_calibration_recovers_the_odds_and_orders_the_operating_points() -> None:
     rng = np.random.default_rng(2)
     logit = rng.normal(0, 3, 4000)
     site = rng.integers(0, 2, 4000)
@@ -117,7 +117,7 @@ def test_calibration_recovers_the_odds_and_orders_the_points() -> None:
         assert 0 <= doubt <= positive <= 1
 
 
-def test_pointing_forgives_one_cell_and_no_more() -> None:
+def test_pointing_game_allows_one_cell_and_no_more() -> None:
     mask = np.zeros((2, 64, 64), np.uint8)
     mask[:, 20:24, 20:24] = 1  # cell (5, 5)
     cams = np.zeros((2, 16, 16), np.float32)
@@ -125,18 +125,18 @@ def test_pointing_forgives_one_cell_and_no_more() -> None:
     assert pointing_game(cams, mask)[0] == 0.5
 
 
-def test_manifest_reads_back() -> None:
+def test_written_toml_reads_back() -> None:
     table = {"a": 'x "y" ü', "n": 3, "f": 0.1, "l": [1.0, 2.5], "t": {"local.onnx": "ff", "u": {"ok": True}}}
     assert tomllib.loads(toml(table)) == table
 
 
-def test_overlap_of_boxes() -> None:
+def test_iou_of_overlapping_and_separate_boxes() -> None:
     a = np.array([[0, 0, 2, 2], [5, 5, 6, 6]], np.float32)
     np.testing.assert_allclose(iou(a, a[:1] + np.float32(1))[:, 0], [1 / 7, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize(("size", "stride", "side"), [(3, 1, 12), (3, 2, 12), (5, 1, 12), (5, 2, 13), (7, 1, 14)])
-def test_a_depthwise_convolution_learns_as_torchs_own_does(size: int, stride: int, side: int) -> None:
+def test_depthwise_convolution_has_the_gradients_of_torch(size: int, stride: int, side: int) -> None:
     torch.manual_seed(size)
     fast = DepthwiseConv2d(24, size, stride).double()
     slow = torch.nn.Conv2d(24, 24, size, stride, size // 2, groups=24, bias=False).double()
@@ -151,17 +151,17 @@ def test_a_depthwise_convolution_learns_as_torchs_own_does(size: int, stride: in
     torch.testing.assert_close(pictures[0].grad, pictures[1].grad)
 
 
-def test_heat_loss_pulls_the_map_onto_the_fracture_and_asks_nothing_of_whole_bones() -> None:
+def test_heat_loss_moves_the_map_onto_the_fracture_and_ignores_whole_bones() -> None:
     torch.manual_seed(1)
     network = plain_fractures(1, (4, 4, 4, 8))
     activations = torch.rand(2, 8, 16, 16)
     fracture = torch.zeros(2, 16, 16)
     fracture[0, 4:6, 9:12] = 1
-    asked = torch.tensor([True, False])
+    fractured = torch.tensor([True, False])
 
     def loss() -> Any:
         tap = activations.clone().requires_grad_()
-        return heat_loss(soft_maximum(network.scores(tap)[:, 0]), tap, fracture, asked)
+        return heat_loss(soft_maximum(network.scores(tap)[:, 0]), tap, fracture, fractured)
 
     before = loss().item()
     assert before == pytest.approx(-np.log(6 / 256), rel=0.5)  # of an even map
@@ -172,10 +172,10 @@ def test_heat_loss_pulls_the_map_onto_the_fracture_and_asks_nothing_of_whole_bon
         step.step()
     assert loss().item() < before - 0.1
     tap = activations.clone().requires_grad_()
-    assert heat_loss(soft_maximum(network.scores(tap)[:, 0]), tap, fracture, asked & ~asked) == 0
+    assert heat_loss(soft_maximum(network.scores(tap)[:, 0]), tap, fracture, fractured & ~fractured) == 0
 
 
-def test_heat_inside_is_the_share_of_the_map_in_the_box() -> None:
+def test_heat_inside_is_the_share_of_the_map_in_the_region_s_own_box() -> None:
     masks = np.zeros((2, 64, 64), np.uint8)
     masks[:, :, :32] = 1
     masks[1, :, :32] = 2  # a neighbour's fracture is not the region's own
@@ -185,20 +185,20 @@ def test_heat_inside_is_the_share_of_the_map_in_the_box() -> None:
     assert low <= mean <= high and (low, high) == pytest.approx((0.3, 0.9))
 
 
-def test_a_film_equalised_anew_is_spread_and_its_frame_never_padding() -> None:
+def test_framed_and_equalised_image_uses_all_levels_and_keeps_its_padding() -> None:
     generator = torch.Generator().manual_seed(1)
-    film = torch.rand(1, 64, 64) * 40 + 100
-    film[:, 50:] = 0
+    image = torch.rand(1, 64, 64) * 40 + 100
+    image[:, 50:] = 0
     for _ in range(20):
-        framed = add_frame(film, generator)
-        assert torch.equal(framed == 0, film == 0)
-        spread = equalise(framed)
-        assert torch.equal(spread > 0, film > 0) and spread.max() == 255
+        framed = add_frame(image, generator)
+        assert torch.equal(framed == 0, image == 0)
+        equalised = equalise(framed)
+        assert torch.equal(equalised > 0, image > 0) and equalised.max() == 255
     noise = draw_junk(64, generator)
     assert noise.shape == (1, 64, 64) and noise.min() >= 1 and noise.max() <= 255
 
 
-def material(n: int = 6) -> Dataset:
+def random_dataset(n: int = 6) -> Dataset:
     rng = np.random.default_rng(0)
     return Dataset(
         sites=np.array(["ankle", "wrist"]),
@@ -216,8 +216,8 @@ def material(n: int = 6) -> Dataset:
     )
 
 
-def test_what_a_fold_is_judged_by_does_not_come_from_it() -> None:
-    dataset = material(60)
+def test_cross_fit_of_a_fold_ignores_the_labels_of_that_fold() -> None:
+    dataset = random_dataset(60)
     regions = np.flatnonzero(dataset.fold != LEARN_ONLY)
     rng = np.random.default_rng(1)
     logits = rng.normal(0, 1, len(regions)) + 3 * dataset.labels[regions]
@@ -231,8 +231,8 @@ def test_what_a_fold_is_judged_by_does_not_come_from_it() -> None:
     assert (before.probability[~mine] != after.probability[~mine]).all()
 
 
-def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
-    dataset, regions = material(), np.arange(6)
+def test_interrupted_training_reaches_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    dataset, regions = random_dataset(), np.arange(6)
     schedule = Schedule(steps=52, batch=4)  # the state is kept at step 50
 
     def trained(kept: Path, stop_after: int | None) -> FractureNetwork:
@@ -259,8 +259,8 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
-def test_the_graph_of_a_trunk_with_a_past_says_what_the_network_says(tmp_path: Path) -> None:
-    dataset = material()
+def test_exported_graph_on_a_pretrained_trunk_computes_the_network_s_logits(tmp_path: Path) -> None:
+    dataset = random_dataset()
     network = fold_and_round(lite_fractures(2))
     export_classifier(network, 1, tmp_path / "wrist.onnx")  # checks its gradient against autograd
     graph = onnxruntime.InferenceSession(tmp_path / "wrist.onnx", providers=["CPUExecutionProvider"])
@@ -269,9 +269,9 @@ def test_the_graph_of_a_trunk_with_a_past_says_what_the_network_says(tmp_path: P
 
 
 @pytest.mark.parametrize("flags", [0, 1])
-def test_a_pack_of_untrained_networks_is_accepted_by_the_loader(tmp_path: Path, flags: int) -> None:
+def test_written_pack_of_untrained_networks_is_read_back(tmp_path: Path, flags: int) -> None:
     # export checks the gradient in the graph against autograd and would raise
-    dataset = material()
+    dataset = random_dataset()
     spec = PackSpec(
         name="tiny",
         version="0",

@@ -1,4 +1,4 @@
-"""Manifests: what is written is read, what cannot be learned from is refused, two public layouts are understood."""
+"""Manifests of a training: written and read, checked, and imported from two public layouts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("torch")  # only whoever trains needs it
+pytest.importorskip("torch")  # of the extra train
 
 from appliance.service.pipeline_assembly import SHIPPED
 from engines.training.dataset import LEARN_ONLY
@@ -17,7 +17,7 @@ from provisioning.training.manifest import ManifestRow, from_fracatlas, from_gra
 from provisioning.training.material import SITES, prepare_labelled, prepare_unlabelled
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_written_manifest_reads_back(tmp_path: Path) -> None:
     rows = [
         ManifestRow(
             file="a, b.png", group="1", regions="wrist 1 2 3.5 4;hand 0 0 9 9", fractured="1", fractures="1 2 3 4"
@@ -39,13 +39,13 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ("file,group,regions,fractured\na,1,?,", "regions . needs fractured 0"),
     ],
 )
-def test_what_cannot_be_learned_from_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_manifest_with_an_unusable_row_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "manifest.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_manifest(tmp_path / "manifest.csv")
 
 
-def test_a_film_of_a_manifest_becomes_what_the_appliance_would_see(tmp_path: Path) -> None:
+def test_radiographs_of_a_manifest_are_prepared_as_by_the_appliance(tmp_path: Path) -> None:
     drawn = phantom("wrist", seed=7, fracture=True)
     for number in range(6):
         Image.fromarray(drawn.pixels).save(tmp_path / f"{number}.png")
@@ -63,7 +63,7 @@ def test_a_film_of_a_manifest_becomes_what_the_appliance_would_see(tmp_path: Pat
         for number in range(6)
     ]
     dataset = prepare_labelled(rows, tmp_path, tmp_path / "cache" / "six.npz")
-    assert dataset.labels.all() and len(dataset.labels) == 6  # the toe is nobody's
+    assert dataset.labels.all() and len(dataset.labels) == 6  # the toe is not a site of ours
     assert {str(dataset.sites[s]) for s in dataset.site} == {"wrist"} and dataset.sites.tolist() == list(SITES)
     assert (dataset.fold[::2] == dataset.fold[1::2]).all() and len(dataset.folds) == 3
     assert dataset.flag("cast").tolist() == [False, True, False, False, False, False]
@@ -72,13 +72,13 @@ def test_a_film_of_a_manifest_becomes_what_the_appliance_would_see(tmp_path: Pat
     np.testing.assert_array_equal(again.regions, dataset.regions)
 
 
-def test_a_given_split_is_kept(tmp_path: Path) -> None:
+def test_split_of_the_manifest_is_kept(tmp_path: Path) -> None:
     Image.fromarray(phantom("knee", seed=1, fracture=False).pixels).save(tmp_path / "a.png")
     rows = [ManifestRow(file="a.png", group=str(n), regions="knee", split=s) for n, s in enumerate(("train", "1", "0"))]
     assert prepare_labelled(rows, tmp_path, tmp_path / "three.npz").fold.tolist() == [LEARN_ONLY, 1, 0]
 
 
-def test_regions_that_nobody_has_looked_at_are_found_and_stay_with_their_group(tmp_path: Path) -> None:
+def test_unlabelled_radiographs_get_located_regions_and_the_fold_of_their_group(tmp_path: Path) -> None:
     rows = []
     for number in range(8):
         drawn = phantom("wrist", seed=20 + number, fracture=False)
@@ -97,7 +97,7 @@ def test_regions_that_nobody_has_looked_at_are_found_and_stay_with_their_group(t
     assert prepare_unlabelled(rows[:5], tmp_path, tmp_path / "none.onnx", tmp_path / "none.npz") is None
 
 
-def test_fracatlas_is_understood(tmp_path: Path) -> None:
+def test_fracatlas_folder_gives_labelled_and_unlabelled_rows(tmp_path: Path) -> None:
     (tmp_path / "radiographs.csv").write_text(
         "file,fractured,hardware,truncated_jpeg,boxes_xyxy,phash_group\n"
         "images/IMG0000011.jpg,0,1,0,,a\nimages/IMG0000015.jpg,0,0,1,,b\n"
@@ -111,14 +111,14 @@ def test_fracatlas_is_understood(tmp_path: Path) -> None:
     assert row.flags == "hardware" and "shoulder" in dict(row.region_boxes())
 
 
-def test_grazpedwri_is_understood(tmp_path: Path) -> None:
+def test_grazpedwri_folder_gives_rows_with_boxes(tmp_path: Path) -> None:
     columns = "filestem,patient_id,ao_classification,cast,fracture_visible,metal"
     (tmp_path / "metadata.csv").write_text(f"{columns}\na,7,23r-M/2.1,1,1,\nb,8,,,,\nc,9,23r-M/2.1,,,\nd,9,,,,\n")
     for stem in "abcd":
         Image.fromarray(np.full((40, 20), 9, np.uint16)).save(tmp_path / f"{stem}.png")
     (tmp_path / "a.txt").write_text("8 0.1 0.1 0.1 0.1\n3 0.5 0.5 0.5 0.25\n")
     (tmp_path / "b.txt").write_text("4 0.5 0.5 0.1 0.1\n")
-    (tmp_path / "c.txt").write_text("8 0.1 0.1 0.1 0.1\n")  # a fracture that nobody says the place of; d is unread
+    (tmp_path / "c.txt").write_text("8 0.1 0.1 0.1 0.1\n")  # a fracture without a box; d has no labels
     broken, whole = from_grazpedwri(tmp_path)
     assert (broken.group, broken.fractured, broken.flags) == ("7", "1", "cast")
     assert broken.fracture_boxes() == [(5, 15, 15, 25)] and broken.region_boxes() == [("wrist", None)]
