@@ -99,7 +99,7 @@ class Pack:
 
     @property
     def is_synthetic(self) -> bool:
-        """Whether it was trained on phantoms; every output that names it says so."""
+        """True for a pack trained on phantoms; every output that names it says so."""
         return self.kind == "synthetic"
 
     def goldens(self) -> dict[str, NDArray[np.float32]]:

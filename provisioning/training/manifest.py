@@ -60,7 +60,7 @@ class ManifestRow:
 
     @property
     def is_unlabelled(self) -> bool:
-        """Whether the radiograph has no region labels."""
+        """True if the radiograph has no region labels."""
         return self.regions.strip() == UNLABELLED
 
     def region_boxes(self) -> list[tuple[str, Corners | None]]:

@@ -43,7 +43,7 @@ class Contestant:
 
 
 def ours(folder: Path, port: int, *, fsync: bool) -> list[str]:
-    """Our receive role alone; without fsync it is what it would be, and no option of the product."""
+    """Return the command of Osteon's receive role; it runs without fsync only here, by no option of the product."""
     (folder / "osteon.toml").write_text(
         f"state_dir = {json.dumps(str(folder / 'state'))}\nreceive.port = {port}\nreceive.reserve_mb = 0\n"
         f"retention.prune_below_mb = 0\n"
@@ -170,7 +170,7 @@ def send(folders: list[Path], port: int, files: int) -> float:
 
 
 def dcmsend(folder: Path, port: int) -> tuple[float, float, list[str]]:
-    """Send a folder in one association: when that began, when it ended, and what dcmsend said."""
+    """Send a folder in one association: return its begin, its end, and the output of dcmsend."""
     command = ["dcmsend", "-v", "-dn", "-aec", "OSTEON", "127.0.0.1", str(port), "+sd", "+r", str(folder)]
     start, said = 0.0, []
     with running(*command) as process:

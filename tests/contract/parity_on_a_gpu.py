@@ -45,7 +45,7 @@ GPU = Compute(device="gpu", name="gpu (under test)", reason="it is tested")
 
 @pytest.fixture(scope="module", params=["float32", "float16"])
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workbench, Workbench]:
-    """The pipelines on the CPU, whose precision is always the same, and on the GPU."""
+    """The pipelines on the CPU, always in float32, and on the GPU."""
     analyse = Analyse(pack="phantom", compute="cpu", precision=request.param)
     config = Configuration(state_dir=tmp_path_factory.mktemp("state"), analyse=analyse)
     packs = packs_of(config)
@@ -92,7 +92,7 @@ def same(on_cpu: Analysis, on_the_gpu: Analysis) -> None:
 
 @pytest.mark.parametrize("site", [s.value for s in SITES])
 def test_analysis_is_drawn_alike_on_gpu_and_cpu(both: tuple[Workbench, Workbench], site: str, tmp_path: Path) -> None:
-    """As Secondary Capture and as the picture in the summary; where it reaches over the radiograph, there is colour."""
+    """The Secondary Capture and the picture in the summary agree, and the heat is coloured."""
     ds = instance_from_phantom(phantom(site, 3, True))
     radiograph = radiograph_from_dataset(ds, header_from_dataset(ds, ""))
     analysis, grey = both[0].pipeline.analyse(radiograph), displayed(radiograph.stored)

@@ -74,7 +74,7 @@ def test_failure_of_the_driver_is_reported(environment: dict[str, str], function
 
 
 def test_gpu_failure_while_drawing_stops_the_role(environment: dict[str, str]) -> None:
-    """The role stops: what is said of this radiograph, and of the next one, needs the GPU, too."""
+    """The role stops, since the analysis of this radiograph and of the next one needs the GPU, too."""
     done = python(environment, "-c", DRAW)
     assert done.stdout == "kept\n", done.stderr
     done = python(environment | {"CUDA_FAILS": "cuLaunchKernel"}, "-c", DRAW)

@@ -1,4 +1,4 @@
-"""What becomes of a box whose GPU lets it down at start: tests.support.driver stands in for all of it but DALI's."""
+"""Start on a box with an unusable GPU; tests.support.driver stands in for all but DALI's part."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_float16_has_no_effect_on_the_cpu(start: Any) -> None:
 
 
 def told(environment: dict[str, str], program: str, folder: Path) -> list[str]:
-    """What systemd's own library sends to the socket that systemd listens on, in order."""
+    """Return the messages that systemd's own library sends to the notify socket, in order."""
     said: list[str] = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(folder / "notify"))

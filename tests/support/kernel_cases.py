@@ -144,7 +144,7 @@ def check_overlay(
 
 
 def check_picture(actual: NDArray[np.uint8], expected: NDArray[np.uint8]) -> None:
-    """Check two pictures of the same heat: equal within a grey level, except for colours that are rounded differently."""
+    """Check two pictures of the same heat: equal within a grey level, except at roundings."""
     assert actual.shape == expected.shape
     assert actual.dtype == expected.dtype == np.uint8
     difference = np.abs(actual.astype(int) - expected).reshape(*expected.shape[:2], -1).max(axis=2)
