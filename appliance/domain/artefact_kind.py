@@ -30,22 +30,22 @@ class ArtefactKind(StrEnum):
 
     @property
     def is_dicom(self) -> bool:
-        """Whether the artefact is a DICOM object, which only a PACS takes."""
+        """True for a DICOM object, which only a PACS takes."""
         return self in _DICOM
 
     @property
     def is_fhir(self) -> bool:
-        """Whether the artefact is a FHIR Bundle."""
+        """True for a FHIR Bundle."""
         return self in (ArtefactKind.FHIR, ArtefactKind.FHIR_WITHDRAWAL)
 
     @property
     def is_picture(self) -> bool:
-        """Whether the artefact is a Secondary Capture Image, which every PACS shows."""
+        """True for a Secondary Capture Image, which every PACS shows."""
         return self in (ArtefactKind.SECONDARY_CAPTURE, ArtefactKind.SUMMARY)
 
     @property
     def revokes(self) -> bool:
-        """Whether the artefact takes earlier artefacts back; such an artefact is never taken back itself."""
+        """True for an artefact that takes earlier artefacts back, and is never taken back itself."""
         return self in REVOCATIONS
 
 

@@ -35,7 +35,7 @@ REFUSED: Final = frozenset({ReasonCode.STORE_REJECTED, ReasonCode.MLLP_REFUSED, 
 """Codes of an attempt that ended with a refusal: by the peer, or by us before sending."""
 
 REPLACED: Final = frozenset({ReasonCode.NOT_TAKEN, ReasonCode.REROUTED})
-"""Codes of a dropped delivery whose content reaches people another way: another artefact, or another destination."""
+"""Codes of a dropped delivery with a substitute: another artefact, or another destination."""
 
 SUBSTITUTED: Final = frozenset({ReasonCode.DELIVERED_OTHERWISE, ReasonCode.NOT_TAKEN})
 """Codes of a delivery that the peer did not take in its best form."""

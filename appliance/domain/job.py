@@ -10,7 +10,7 @@ from typing import Final
 
 
 class State(StrEnum):
-    """State of a job. A `PARKED` job waits for a person, who may also retry a job that is done or not analysed."""
+    """State of a job. A `PARKED` job waits for a person; a person may also retry a job that is done or not analysed."""
 
     QUEUED = "queued"
     LEASED = "leased"

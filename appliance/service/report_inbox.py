@@ -1,4 +1,4 @@
-"""Where radiologists' reports come in: acknowledged when the message is in the spool and its row committed."""
+"""Receives radiologist reports: a message is acknowledged once it is in the spool and its row is committed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class ReportInbox:
-    """The listener of ``[receive.hl7]`` over spool and database.
+    """The listener of ``[receive.hl7]``, with spool and database.
 
     Raises
     ------
@@ -37,7 +37,7 @@ class ReportInbox:
         self._reserve_bytes = config.reserve_mb * MEGABYTE
         tls = server_context(config.tls) if config.hl7.tls and config.tls else None
         try:
-            self._listener = MllpListener(config.hl7, self._answer, self._turned, tls)
+            self._listener = MllpListener(config.hl7, self._receive, self._note_refusal, tls)
         except OSError as error:
             key = "receive.hl7.host" if isinstance(error, socket.gaierror) else "receive.hl7"
             where = f"{config.hl7.host}:{config.hl7.port}"
@@ -45,19 +45,19 @@ class ReportInbox:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Port of the listener."""
         return self._listener.port
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Stop listening."""
         self._listener.close()
 
-    def _answer(self, message: bytes, address: str) -> bytes:
+    def _receive(self, message: bytes, address: str) -> bytes:
         try:
             self._keep(message)
         except OsteonError as refusal:
-            log.warning("HL7 from %s: a message is not taken: %s (%s)", address, refusal.reason, refusal.code)
-            self._turned(refusal.code, refusal.reason, address, True)
+            log.warning("HL7 from %s: message refused: %s (%s)", address, refusal.reason, refusal.code)
+            self._note_refusal(refusal.code, refusal.reason, address, True)
             return acknowledgement(message, refusal)
         return acknowledgement(message)
 
@@ -67,12 +67,10 @@ class ReportInbox:
             if self._spool.free_bytes() < self._reserve_bytes:
                 raise Transient(ReasonCode.DISK_LOW, "less than the reserve is free on the spool's disk")
             keep_report(self._engine, report, self._spool.put(message))
-        except (OSError, SQLAlchemyError) as error:  # whose words may hold what the message does
-            raise Transient(
-                ReasonCode.NOT_KEPT, f"disk or database does not take it ({type(error).__name__})"
-            ) from None
+        except (OSError, SQLAlchemyError) as error:  # their texts may quote the message
+            raise Transient(ReasonCode.NOT_KEPT, f"disk or database failed ({type(error).__name__})") from None
 
-    def _turned(self, code: ReasonCode, reason: str, address: str, known: bool) -> None:
+    def _note_refusal(self, code: ReasonCode, reason: str, address: str, known: bool) -> None:
         subject = Subject.HL7 if known else Subject.STRANGER
         notice = Notice(
             subject=subject, code=code, reason=reason, calling_ae_title="", called_ae_title="", address=address

@@ -164,7 +164,7 @@ def _revocations(
     reason: str,
     title: Concept,
 ) -> Iterator[Outgoing]:
-    """Yield what one destination gets: the revocation of `sent`, and the usual priority of an order that was raised."""
+    """Yield the revocation of `sent` for one destination, and the usual priority of an order that was raised there."""
     study = told.study
     sources = {
         part.result.sop_instance_uid: headers.source(partial(spool.get, part.digest), part.calling_ae_title)

@@ -1,1 +1,1 @@
-"""The page that IT looks at."""
+"""The status page for hospital IT, with health and metrics."""

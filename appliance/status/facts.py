@@ -22,11 +22,11 @@ from appliance.storage.heartbeats import Heartbeat, heartbeats
 from appliance.storage.overview import StateCount, count_analyses, count_deliveries, count_studies
 
 BEAT_WITHIN_S = 15.0
-"""A role beats every 3 s and after each radiograph; one that was silent for this long is missing."""
+"""A role sends a heartbeat every 3 s and after each radiograph; a role that is silent for this long is missing."""
 
 
 class RoleState(StrEnum):
-    """How a process is: `STOPPED` is in order, `MISSING` is not."""
+    """State of a process: `STOPPED` is in order, `MISSING` is not."""
 
     ALIVE = "alive"
     MISSING = "missing"
@@ -52,11 +52,11 @@ class Backlog:
     counts
         Jobs per state; a state without jobs is absent.
     oldest
-        When the oldest job that is not finished was made (a study's: was due); parked ones do not count.
+        Time at which the oldest waiting job was made, or was due for a study; parked jobs do not count.
     last_finished
-        When the newest job that is done was finished.
+        Time at which the newest done job ended.
     is_known
-        False of a destination that has answers but stands no more in the configuration: nobody delivers them.
+        False for a destination that has deliveries but is not in the configuration any more: no courier carries them.
     """
 
     name: str
@@ -67,22 +67,22 @@ class Backlog:
 
     @property
     def waiting(self) -> int:
-        """Jobs that are due, backing off or in hand."""
+        """Number of jobs that are due, back off or are leased."""
         return self.counts.get(State.QUEUED, 0) + self.counts.get(State.LEASED, 0)
 
     @property
     def parked(self) -> int:
-        """Jobs that wait for a person."""
+        """Number of jobs that wait for a person."""
         return self.counts.get(State.PARKED, 0)
 
     def age_s(self, at: datetime) -> float:
-        """Seconds that the oldest job has waited by `at`; 0 if none waits."""
+        """Return the seconds that the oldest job has waited by `at`; 0 if no job waits."""
         return max(0.0, (at - self.oldest).total_seconds()) if self.oldest else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """A file of certificates by its key in the configuration; `not_after` is None when it cannot be read."""
+    """A certificate file, by its key in the configuration; `not_after` is None if the file cannot be read."""
 
     key: str
     not_after: datetime | None
@@ -90,16 +90,16 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What was seen at one moment; everything else is concluded from it.
+    """The facts at one moment; every condition and metric follows from them.
 
     Attributes
     ----------
     database_error
-        Why the database could not be read; empty when it could.
+        Type of the error that the database raised; empty if it could be read.
     disk_free_bytes
-        On the disk of the spool; None when that could not be found out.
+        Free bytes on the disk of the spool; None if unknown.
     gpu
-        None where the analyse role uses none.
+        Figures of the GPU; None if the analyse role uses none.
     """
 
     at: datetime
@@ -116,7 +116,7 @@ class Facts:
 
 
 def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
-    """Look at the database and the disk; never raises for either of them."""
+    """Read the facts from database and disk; a failure of either is a fact, and raises nothing."""
     seen = Facts(
         at=at,
         roles=tuple(_role(name, None, at) for name in ROLES),
@@ -173,7 +173,7 @@ def _role(name: str, beat: Heartbeat | None, at: datetime) -> RoleStatus:
 
 
 def _disk_free_bytes(folder: Path) -> int | None:
-    """Free bytes where `folder` is, or will be made."""
+    """Return the free bytes of the disk on which `folder` is, or will be made; None if unknown."""
     for place in (folder, *folder.parents):
         try:
             return shutil.disk_usage(place).free

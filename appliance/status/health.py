@@ -1,6 +1,6 @@
-"""How the appliance is, as values: the page, /health/ready and /metrics say the same because they ask here.
+"""The health of the appliance as conditions, on which page and /health/ready agree.
 
-A condition knows what it depends on, so that a database that cannot be read is one problem and not ten.
+A condition names the conditions that it depends on, so that an unreadable database is one problem and not ten.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from appliance.storage.gate import EVERY, Hold
 from .facts import Backlog, Certificate, Facts, RoleState, RoleStatus
 
 LATE_S = 300.0
-"""A radiograph or an answer that waits longer than this is worth a look."""
+"""A radiograph or a delivery that waits longer is reported as late."""
 
 DEEP = 500
-"""More than a busy hospital makes in an hour: a queue of that length does not go down by itself."""
+"""More radiographs than a busy hospital makes in an hour: a queue of that length needs attention."""
 
 RENEW_DAYS = 30
-"""A certificate is renewed in this time before it runs out, as the ACME clients do."""
+"""Days before its end at which a certificate should be renewed, as ACME clients do."""
 
 _PERSON_NAME = re.compile(r"[^\s'\"(),;|]*\^[^'\"(),;|]*")
 _UID = re.compile(r"\b\d+(?:\.\d+){4,}\b")
 
 
 class Severity(StrEnum):
-    """What a condition that is not met means: `ERROR`, radiographs are not answered; `WARNING`, some are not."""
+    """Meaning of a condition that is not met: `ERROR`, no radiograph is answered; `WARNING`, some are not."""
 
     WARNING = "warning"
     ERROR = "error"
@@ -39,14 +39,14 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One thing that has to be so.
+    """One condition of a healthy appliance.
 
     Attributes
     ----------
     sentence
-        For a person: what is, and if it is not met what to do.
+        The state for a person; if the condition is not met, also the next step.
     depends_on
-        Names of the conditions without which nothing can be said about this one.
+        Names of conditions without which this one cannot be judged.
     """
 
     name: str
@@ -57,16 +57,16 @@ class Condition:
 
 
 def conditions(facts: Facts) -> tuple[Condition, ...]:
-    """What has to be so, gravest first; a function of `facts` alone."""
+    """Return every condition, gravest first; a function of `facts` alone."""
     readable = not facts.database_error
     found = [
         Condition(
             name="database",
             ok=readable,
             severity=Severity.ERROR,
-            sentence="the database can be read"
+            sentence="The database can be read"
             if readable
-            else f"the database cannot be read ({facts.database_error}): see the disk and `journalctl -u osteon-*`",
+            else f"The database cannot be read ({facts.database_error}): see the disk and `journalctl -u osteon-*`",
         ),
         _disk(facts),
     ]
@@ -78,34 +78,34 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
     for d in facts.destinations:
         shut = [f"gate.{hold.destination}" for hold in facts.holds if hold.destination in (EVERY, d.name)]
         needs = ("role.deliver", *shut)
-        found.append(_flow(d, facts.at, readable, "answer", "delivery", needs, f"destination.{d.name}"))
+        found.append(_flow(d, facts.at, readable, "artefact", "delivery", needs, f"destination.{d.name}"))
     found += [_certificate(certificate, facts.at) for certificate in facts.certificates]
     found += _gpu(facts.gpu) if facts.gpu else []
     return tuple(found)
 
 
 def is_ready(found: Iterable[Condition]) -> bool:
-    """Whether radiographs are received, analysed and delivered: no error is left."""
+    """Return whether radiographs are received, analysed and delivered: no condition of an error is broken."""
     return all(c.ok for c in found if c.severity is Severity.ERROR)
 
 
 def problems(found: tuple[Condition, ...]) -> tuple[Condition, ...]:
-    """The conditions that are not met, without those that only follow from another."""
+    """Return the conditions that are not met, without those that follow from another."""
     broken = {c.name for c in found if not c.ok}
     return tuple(c for c in found if not c.ok and broken.isdisjoint(c.depends_on))
 
 
 def headline(found: tuple[Condition, ...]) -> str:
-    """The whole of it in one line."""
+    """Return the health of the appliance in one line."""
     if not problems(found):
-        return "Osteon works: radiographs are received, read and answered."
+        return "Osteon works: radiographs are received, analysed and answered."
     if is_ready(found):
-        return "Osteon works, and something needs attention."
+        return "Osteon works. The points below need attention."
     return "Osteon is not working."
 
 
 def duration(seconds: float) -> str:
-    """`seconds` as a person says them: ``8 s``, ``4 min``, ``2 h 5 min``, ``3 d 4 h``."""
+    """Return `seconds` for people: ``8 s``, ``4 min``, ``2 h 5 min``, ``3 d 4 h``."""
     s = max(0, round(seconds))
     if s < 90:
         return f"{s} s"
@@ -118,9 +118,9 @@ def duration(seconds: float) -> str:
 
 
 def without_identity(text: str) -> str:
-    """`text` without UIDs and without names in the form of DICOM and HL7 (``Doe^Jane``).
+    """Return `text` without UIDs and without names in the form of DICOM and HL7 (``Doe^Jane``).
 
-    Our own sentences never carry them; a peer's words, quoted in a refusal, can.
+    Our own sentences carry none; the words of a peer, quoted in a refusal, can.
     """
     return _UID.sub("[UID]", _PERSON_NAME.sub("[name]", text))
 
@@ -130,33 +130,33 @@ def _role_condition(r: RoleStatus, readable: bool) -> Condition:
     ago = "" if r.since is None else f" since {r.since:%Y-%m-%d %H:%M:%S} UTC"
     unit = f"osteon-{r.role}"
     if not readable:
-        sentence = f"{r.role}: unknown while the database cannot be read"
+        sentence = f"Role {r.role}: unknown while the database cannot be read"
     elif r.state is RoleState.ALIVE:
-        sentence = f"{r.role} is alive"
+        sentence = f"Role {r.role} is running"
     elif r.state is RoleState.STOPPED:
-        sentence = f"{r.role} is stopped{ago}: `systemctl start {unit}`"
+        sentence = f"Role {r.role} is stopped{ago}: start it with `systemctl start {unit}`"
     else:
-        sentence = f"{r.role} has not been heard{ago or ' yet'}: `systemctl status {unit}` says why"
+        sentence = f"Role {r.role} has sent no heartbeat{ago or ' yet'}: see `systemctl status {unit}`"
     ok = readable and r.state is RoleState.ALIVE
     return Condition(name=f"role.{r.role}", ok=ok, severity=severity, sentence=sentence, depends_on=("database",))
 
 
 def _gpu(seen: GpuFigures) -> list[Condition]:
     warm = "" if seen.temperature_c is None else f" ({seen.temperature_c} °C)"
-    slow = f"the GPU is slowed down by {seen.throttled}{warm}: see to its air and its power"
-    faulty = f"the GPU's memory had {seen.ecc_errors} errors that it could not correct: have the card replaced"
+    slow = f"The GPU is slowed down by {seen.throttled}{warm}: check its cooling and its power supply"
+    faulty = f"The memory of the GPU had {seen.ecc_errors} uncorrectable errors: replace the card"
     return [
         Condition(
             name="gpu.clocks",
             ok=not seen.throttled,
             severity=Severity.WARNING,
-            sentence=slow if seen.throttled else f"the GPU runs at its own clocks{warm}",
+            sentence=slow if seen.throttled else f"The GPU runs at full clock rates{warm}",
         ),
         Condition(
             name="gpu.memory",
             ok=not seen.ecc_errors,
             severity=Severity.WARNING,
-            sentence=faulty if seen.ecc_errors else "the GPU's memory has no errors",
+            sentence=faulty if seen.ecc_errors else "The memory of the GPU has no errors",
         ),
     ]
 
@@ -164,44 +164,44 @@ def _gpu(seen: GpuFigures) -> list[Condition]:
 def _disk(facts: Facts) -> Condition:
     free, reserve = facts.disk_free_bytes, facts.disk_reserve_bytes
     if free is None:
-        ok, sentence = False, "the disk of the spool cannot be looked at: check state_dir"
+        ok, sentence = False, "The disk of the spool cannot be read: check state_dir"
     elif free < reserve:
         ok = False
         sentence = (
-            f"the disk has {free // MEGABYTE} MB free, less than the reserve of {reserve // MEGABYTE} MB: "
+            f"The disk has {free // MEGABYTE} MB free, less than the reserve of {reserve // MEGABYTE} MB: "
             "radiographs are refused until there is room"
         )
     else:
         ok = True
-        sentence = f"the disk has {free // MEGABYTE} MB free, {reserve // MEGABYTE} MB are in reserve"
+        sentence = f"The disk has {free // MEGABYTE} MB free; the reserve is {reserve // MEGABYTE} MB"
     return Condition(name="disk", ok=ok, severity=Severity.ERROR, sentence=sentence)
 
 
 def _hold(hold: Hold) -> Condition:
-    """A gate that is shut: what waits behind it is late for that reason and no other."""
-    whom = "any destination" if hold.destination == EVERY else hold.destination
+    """Return the condition of a hold, on which the lateness of its deliveries depends."""
+    place = "any destination" if hold.destination == EVERY else hold.destination
     return Condition(
         name=f"gate.{hold.destination}",
         ok=False,
         severity=Severity.WARNING,
-        sentence=f"nothing leaves for {whom} since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.reason}; "
-        "`osteon queue release` lets it go",
+        sentence=f"Nothing leaves for {place} since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.reason}; "
+        "lift the hold with `osteon queue release`",
         depends_on=("database",),
     )
 
 
 def _certificate(certificate: Certificate, at: datetime) -> Condition:
-    """One file of certificates: an ERROR when it has run out, since then peers with TLS are turned away."""
+    """Return the condition of a certificate file: an ERROR once it has run out, since peers with TLS are rejected."""
     severity, ok = Severity.WARNING, False
     if certificate.not_after is None:
-        sentence = f"{certificate.key} cannot be read: its days to expiry are not known"
+        sentence = f"{certificate.key} cannot be read: its end is not known"
     else:
         days = (certificate.not_after - at).days
         ok = days >= RENEW_DAYS
         sentence = f"{certificate.key} runs out on {certificate.not_after:%Y-%m-%d}, in {_count(days, 'day')}"
         if days < 0:
             severity = Severity.ERROR
-            sentence = f"{certificate.key} ran out on {certificate.not_after:%Y-%m-%d}: peers with TLS are turned away"
+            sentence = f"{certificate.key} ran out on {certificate.not_after:%Y-%m-%d}: peers with TLS are rejected"
         if not ok:
             sentence += "; renew it and restart osteon-receive"
     return Condition(name=f"certificate.{certificate.key}", ok=ok, severity=severity, sentence=sentence)
@@ -210,16 +210,16 @@ def _certificate(certificate: Certificate, at: datetime) -> Condition:
 def _flow(
     queue: Backlog, at: datetime, readable: bool, noun: str, command: str, needs: tuple[str, ...], name: str
 ) -> Condition:
-    """One queue: nothing parked, nothing late, and not too many at a time."""
+    """Return the condition of one queue: nothing is parked or late, and the queue is not too long."""
     wrong = []
     if queue.waiting and not queue.is_known:
-        wrong.append(f"{_count(queue.waiting, noun)} waiting for a peer that the configuration does not name any more")
+        wrong.append(f"{_count(queue.waiting, noun)} waiting for a destination that is no longer configured")
     if queue.parked:
-        wrong.append(f"{_count(queue.parked, noun)} parked: `osteon queue show {command}:ID` says why")
+        wrong.append(f"{_count(queue.parked, noun)} parked: see the reason with `osteon queue show {command}:ID`")
     if queue.age_s(at) > LATE_S:
         wrong.append(f"{_count(queue.waiting, noun)} waiting, the oldest for {duration(queue.age_s(at))}")
     elif queue.waiting > DEEP:
-        wrong.append(f"{_count(queue.waiting, noun)} waiting: more come than leave")
+        wrong.append(f"{_count(queue.waiting, noun)} waiting: more arrive than leave")
     label = "analyses" if command == "analysis" else queue.name
     if not readable:
         sentence = f"{label}: unknown while the database cannot be read"
@@ -232,7 +232,7 @@ def _flow(
         ok=readable and not wrong,
         severity=Severity.WARNING,
         sentence=sentence,
-        # what is parked needs a person whether the role runs or not; what is late follows from a role that does not
+        # a parked job needs a person whether the role runs or not; a late job can follow from a role that does not run
         depends_on=("database",) if queue.parked or not queue.is_known else ("database", *needs),
     )
 

@@ -1,4 +1,4 @@
-"""`/metrics`: what Prometheus takes, derived from the database at each scrape, so that no role has to count."""
+"""`/metrics` for Prometheus, derived from the database at each scrape, so that no role has to count."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .facts import RoleState, observe
 
 
 class OsteonCollector(Collector):
-    """Reads the tables when it is asked."""
+    """Reads the database at each scrape; counters keep their value between scrapes."""
 
     def __init__(self, engine: Engine, config: Configuration) -> None:
         self._engine, self._config = engine, config
@@ -37,15 +37,19 @@ class OsteonCollector(Collector):
         self._stages: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric, as of now."""
+        """Yield every metric, as of now."""
         facts = observe(self._engine, self._config, now())
-        up = GaugeMetricFamily("osteon_role_up", "Whether a role's heart beats.", labels=["role"])
+        up = GaugeMetricFamily("osteon_role_up", "1 while a role sends its heartbeat, else 0.", labels=["role"])
         for role in facts.roles:
             up.add_metric([role.role], float(role.state is RoleState.ALIVE))
         yield up
         if facts.disk_free_bytes is not None:
-            yield GaugeMetricFamily("osteon_disk_free_bytes", "Free on the spool's disk.", facts.disk_free_bytes)
-        expiry = GaugeMetricFamily("osteon_certificate_seconds", "Until a certificate runs out.", labels=["key"])
+            yield GaugeMetricFamily(
+                "osteon_disk_free_bytes", "Free bytes on the disk of the spool.", facts.disk_free_bytes
+            )
+        expiry = GaugeMetricFamily(
+            "osteon_certificate_seconds", "Seconds until a certificate runs out.", labels=["key"]
+        )
         for certificate in facts.certificates:
             if certificate.not_after:
                 expiry.add_metric([certificate.key], (certificate.not_after - facts.at).total_seconds())
@@ -54,8 +58,12 @@ class OsteonCollector(Collector):
         for state, count in facts.analyses.counts.items():
             jobs.add_metric([state], count)
         yield jobs
-        sent = GaugeMetricFamily("osteon_deliveries", "Answers by peer and state.", labels=["destination", "state"])
-        age = GaugeMetricFamily("osteon_oldest_waiting_seconds", "Age of the oldest open job.", labels=["queue"])
+        sent = GaugeMetricFamily(
+            "osteon_deliveries", "Deliveries by destination and state.", labels=["destination", "state"]
+        )
+        age = GaugeMetricFamily(
+            "osteon_oldest_waiting_seconds", "Age of the oldest waiting job, by queue.", labels=["queue"]
+        )
         age.add_metric(["analyses"], facts.analyses.age_s(facts.at))
         age.add_metric(["studies"], facts.studies.age_s(facts.at))
         for destination in facts.destinations:
@@ -69,7 +77,7 @@ class OsteonCollector(Collector):
         yield from self._of_intake()
 
     def _of_intake(self) -> Iterator[Metric]:
-        """What was not analysed, by code; who was turned away, and what was accepted and not kept."""
+        """Yield refusals: radiographs not analysed, peers turned away, instances not kept; and radiologist reports."""
         with self._lock:
             try:
                 with self._engine.connect() as c:
@@ -88,28 +96,32 @@ class OsteonCollector(Collector):
             self._notices = {counted.notice_id: counted.times for counted in notices}
             turned_away, not_kept = dict(self._turned_away), dict(self._not_kept)
         unchanged = declined.pop(ReasonCode.UNCHANGED, 0)
-        yield GaugeMetricFamily("osteon_unchanged", "Radiographs that came again and were answered before.", unchanged)
+        yield GaugeMetricFamily("osteon_unchanged", "Radiographs received again without a change.", unchanged)
         reasons = GaugeMetricFamily("osteon_not_analysed", "Radiographs not analysed, by reason.", labels=["code"])
         for code, count in declined.items():
             reasons.add_metric([code], count)
         yield reasons
         away = CounterMetricFamily(
-            "osteon_turned_away", "Turned away, broken off or taken in part.", labels=["who", "code"]
+            "osteon_turned_away",
+            "Associations, connections and messages that were rejected, broken off or accepted in part.",
+            labels=["who", "code"],
         )
         for key, count in turned_away.items():
             away.add_metric(key, count)
         yield away
-        companions = CounterMetricFamily("osteon_not_kept", "Instances answered and not kept.", labels=["code"])
-        for not_kept_code, count in not_kept.items():
-            companions.add_metric([not_kept_code], count)
+        companions = CounterMetricFamily("osteon_not_kept", "Instances accepted and not kept.", labels=["code"])
+        for code_not_kept, count in not_kept.items():
+            companions.add_metric([code_not_kept], count)
         yield companions
-        received = CounterMetricFamily("osteon_reports_received", "Radiologists' reports over HL7.", labels=["status"])
+        received = CounterMetricFamily(
+            "osteon_reports_received", "Radiologist reports received over HL7, by result status.", labels=["status"]
+        )
         for status, count in reports.items():
             received.add_metric([status], count)
         yield received
 
     def _from_results(self) -> Iterator[Metric]:
-        """Answers by site, and time per stage; only results that are new since the last scrape are read."""
+        """Yield answers by site and time per stage; read only the results that are new since the last scrape."""
         answers = CounterMetricFamily("osteon_answers", "Answers by site.", labels=["site", "answer"])
         stages = SummaryMetricFamily("osteon_stage_seconds", "Time per stage.", labels=["stage"])
         with self._lock:
@@ -139,7 +151,7 @@ class OsteonCollector(Collector):
 
 
 def _of_gpu(seen: GpuFigures) -> Iterator[Metric]:
-    """What the card tells."""
+    """Yield the figures that the GPU reports."""
     told = {
         "temperature_celsius": ("Temperature of the GPU.", seen.temperature_c),
         "memory_used_bytes": ("Memory of the GPU in use.", seen.memory_used_bytes),

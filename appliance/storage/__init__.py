@@ -1,1 +1,1 @@
-"""What must survive a power cut: the database and the spool."""
+"""The database and the spool: everything that must survive a power cut."""

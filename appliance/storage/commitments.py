@@ -19,7 +19,7 @@ from .tables import commitments, deliveries
 from .transitions import move_job
 
 KEPT_FOR = timedelta(days=30)
-"""Age of the oldest request whose commitment result is still accepted."""
+"""A request is kept for so long; a commitment result that comes later is ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,7 +135,7 @@ def deliveries_by_id(engine: Engine, ids: Collection[int]) -> dict[int, Delivery
 
 
 def is_own_artefact(engine: Engine, identifier: str) -> bool:
-    """Return whether an object of that SOP Instance UID is an artefact of ours."""
+    """Return whether an object of that SOP Instance UID is one of our own artefacts."""
     with readers(engine).connect() as c:
         return c.execute(select(deliveries.c.id).where(deliveries.c.identifier == identifier)).first() is not None
 

@@ -103,7 +103,7 @@ class JobDetails:
     result
         Newest result of an analysis; None if there is none.
     source_sop_instance_uid
-        The radiograph whose artefact a delivery carries; None for another job.
+        SOP Instance UID of the radiograph that the artefact of a delivery is about; None for another job.
     """
 
     job: dict[str, object]

@@ -48,8 +48,8 @@ class AnalysisQueue(Queue):
 def keep_instance(engine: Engine, received: Received) -> bool:
     """Record an instance and queue its analysis, durably; return False for a repeat that changes nothing.
 
-    The newest bytes of a SOP Instance UID are what the sender means now. So bytes that other bytes replaced since are
-    analysed again: the correction was taken back. Bytes that the spool had lost are analysed again too.
+    The newest bytes of a SOP Instance UID count. Bytes that were replaced since and are received again undo the
+    correction, and are analysed again; so are bytes that the spool had lost.
     """
     with engine.begin() as c:
         moment = now()

@@ -14,7 +14,7 @@ from .tables import radiologist_reports, studies
 
 
 def keep_report(engine: Engine, report: RadiologistReport, digest: str) -> None:
-    """Record a report whose message lies in the spool as `digest`, durably; a repeat says that it lies there again."""
+    """Record a report with its message `digest` in the spool, durably; a repeat marks the message as present again."""
     ours = select(studies.c.study_instance_uid).where(studies.c.study_instance_uid == report.study_instance_uid)
     with engine.begin() as c:
         matched = c.execute(ours).scalar() or ""

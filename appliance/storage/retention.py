@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def prune_instances(engine: Engine, spool: FileSpool, *, days: float, prune_below_bytes: int) -> int:
-    """Remove the files of instances whose work ended `days` ago, oldest first and some at a time; return their number.
+    """Remove the files of instances with all work ended `days` ago, oldest first, in portions; return their number.
 
     When less than `prune_below_bytes` is free, files go however young they are. The rows stay, so that the same bytes
     sent again are known.

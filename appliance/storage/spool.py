@@ -1,6 +1,6 @@
-"""Content-addressed files: written aside, synced, renamed, and the folder synced, before anybody is told.
+"""Content-addressed files: written aside, synced and renamed, and the folder synced, before a writer returns.
 
-A file's name is the SHA-256 of its bytes, so that it names no patient and the same bytes are kept once.
+The name of a file is the SHA-256 of its bytes: it names no patient, and the same bytes are kept once.
 """
 
 from __future__ import annotations
@@ -19,34 +19,33 @@ from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected, Transient
 
 INCOMING = "incoming"
-"""Folder of what is being written, on the disk of the rest, so that it is renamed and never copied."""
+"""Folder of files being written, on the disk of the spool, so that they are renamed and never copied."""
 
 FOLDERS = 256
-"""By the first two digits of the digest."""
+"""Number of folders, one for each value of the first two digits of a digest."""
 
 LEFT_S = 3600.0
-"""A writer writes on, or it is gone: an association that is silent for so long is aborted (`receive.idle_s`)."""
+"""A file that was not written for so long has lost its writer: an idle association is aborted (`receive.idle_s`)."""
 
 START_BYTES = 1 << 21
-"""After so many bytes the disk is told to begin: it takes 6 ms of 10 off the fsync of 10 MB."""
+"""Write-back starts after so many bytes: that takes 6 ms of 10 off the fsync of 10 MB."""
 
 _libc = ctypes.CDLL(None)
 _libc.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _SYNC_FILE_RANGE_WRITE = 2
-"""sync_file_range(2): only a hint, and fsync says whether all is well."""
+"""sync_file_range(2): a hint only; fsync reports errors."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class SpoolDamaged(Rejected):
-    """What was kept is not there any more: for a person, since no retry brings it back."""
+    """A kept file is missing or damaged: for a person, since no retry brings it back."""
 
 
 class Incoming:
     """A file of the spool that is being written: hashed on the way, without a name until it is kept.
 
-    Every method raises `Transient` (``disk_full`` or ``spool_failed``) when the disk does not do it; whatever is
-    there then is not to be relied on.
+    Every method raises `Transient` (``disk_full`` or ``spool_failed``) when the disk fails; the file is then unusable.
     """
 
     def __init__(self, root: Path) -> None:
@@ -57,7 +56,7 @@ class Incoming:
         self._written_bytes = self._started_bytes = 0
 
     def write(self, content: bytes | bytearray | memoryview) -> None:
-        """Append `content`, which the caller may use again afterwards."""
+        """Append `content`; the caller may reuse the buffer afterwards."""
         self._hash.update(content)
         rest = memoryview(content)
         with _disk():
@@ -66,33 +65,33 @@ class Incoming:
                 rest = rest[count:]
                 self._written_bytes += count
         if self._written_bytes - self._started_bytes >= START_BYTES:
-            # the disk works while the next fragments come, and fsync has less to wait for
+            # the disk writes while the next fragments arrive, and fsync waits for less
             _libc.sync_file_range(self._descriptor, self._started_bytes, 0, _SYNC_FILE_RANGE_WRITE)
             self._started_bytes = self._written_bytes
 
     def keep(self) -> str:
-        """Make it durable under its SHA-256, which is returned as hex. A damaged copy of it is replaced.
+        """Make the file durable under its SHA-256, and return that as hex; a damaged copy of it is replaced.
 
-        What was there already is as young as what is new: its writer has not referred to it yet.
+        A file that was there already becomes as young as a new one, since its new writer has not written its row yet.
         """
         digest = self._hash.hexdigest()
         target = _target(self._root, digest)
         try:
             with _disk():
-                if _made_young(target, digest):
+                if _renew_if_whole(target, digest):
                     self.discard()
                 else:
                     os.fsync(self._descriptor)
                     os.rename(self._name, target)
                     self._close()
-                # also of a file that was there: who wrote it may have died before this
+                # also for a file that was there: its writer may have died before this
                 _sync_folder(target.parent)
         finally:
             self.discard()
         return digest
 
     def discard(self) -> None:
-        """Leave nothing of it, unless it was kept."""
+        """Remove the file, unless it was kept."""
         if self._descriptor >= 0:
             self._close()
             with contextlib.suppress(FileNotFoundError):
@@ -104,7 +103,7 @@ class Incoming:
 
 
 class FileSpool:
-    """A content-addressed store of files on a local or shared file system.
+    """The spool: files on a local or shared file system, named by their SHA-256.
 
     Parameters
     ----------
@@ -117,14 +116,14 @@ class FileSpool:
         (root / INCOMING).mkdir(parents=True, exist_ok=True)
         for number in range(FOLDERS):
             (root / f"{number:02x}").mkdir(exist_ok=True)
-        _sync_folder(root)  # so that nothing that is kept has to wait for it
+        _sync_folder(root)  # once, so that no file waits for it
 
     def incoming(self) -> Incoming:
-        """A new file, to be written and kept or discarded."""
+        """Open a new file, to be written and then kept or discarded."""
         return Incoming(self._root)
 
     def put(self, content: bytes) -> str:
-        """Keep `content` durably; its SHA-256 as hex."""
+        """Keep `content` durably; return its SHA-256 as hex."""
         incoming = self.incoming()
         try:
             incoming.write(content)
@@ -133,12 +132,12 @@ class FileSpool:
             incoming.discard()
 
     def get(self, digest: str) -> bytes:
-        """The content of that digest.
+        """Return the content of that digest.
 
         Raises
         ------
         SpoolDamaged
-            It is not there, or not what was written.
+            The file is missing, or has other bytes than were written.
         Transient
             ``spool_unreadable``.
         """
@@ -157,28 +156,28 @@ class FileSpool:
         return content
 
     def has(self, digest: str) -> bool:
-        """Whether a file of that digest is there."""
+        """Return whether there is a file of that digest."""
         return _target(self._root, digest).exists()
 
     def remove(self, digest: str) -> None:
-        """Forget that content, if it is there."""
+        """Remove the file of that digest, if there is one."""
         with _disk(), contextlib.suppress(FileNotFoundError):
             _target(self._root, digest).unlink()
 
     def free_bytes(self) -> int:
-        """Free on its disk for whoever is not root."""
+        """Return the bytes on its disk that are free for users other than root."""
         disk = os.statvfs(self._root)
         return disk.f_bavail * disk.f_frsize
 
     def sweep(self) -> None:
-        """Remove what killed writers left half written; what is younger than `LEFT_S` somebody may still write."""
+        """Remove files that killed writers left half written; a file younger than `LEFT_S` may still have its writer."""
         for left in (self._root / INCOMING).iterdir():
             with contextlib.suppress(FileNotFoundError):
                 if _age_s(left) > LEFT_S:
                     left.unlink()
 
     def written(self, folder: int, least_s: float, most_s: float) -> set[str]:
-        """Digests in one of the `FOLDERS` that were kept, or last kept again, so many seconds ago."""
+        """Return the digests in one of the `FOLDERS` that were last kept between `least_s` and `most_s` seconds ago."""
         found = set()
         with _disk():
             for file in (self._root / f"{folder:02x}").iterdir():
@@ -188,7 +187,7 @@ class FileSpool:
         return found
 
     def remove_old(self, digest: str, least_s: float) -> None:
-        """Forget that content, unless it was kept again since."""
+        """Remove the file of that digest, unless it was kept again less than `least_s` seconds ago."""
         with _disk(), contextlib.suppress(FileNotFoundError):
             target = _target(self._root, digest)
             if _age_s(target) > least_s:
@@ -199,8 +198,8 @@ def _target(root: Path, digest: str) -> Path:
     return root / digest[:2] / digest
 
 
-def _made_young(target: Path, digest: str) -> bool:
-    """Whether the file was there and is whole."""
+def _renew_if_whole(target: Path, digest: str) -> bool:
+    """Give an existing file the present time; return whether it was there and is whole."""
     try:
         with target.open("rb") as file:
             is_whole = hashlib.file_digest(file, "sha256").hexdigest() == digest
@@ -216,12 +215,12 @@ def _age_s(file: Path) -> float:
 
 @contextlib.contextmanager
 def _disk() -> Iterator[None]:
-    """What the disk does not do is `Transient`."""
+    """Turn errors of the disk into `Transient`."""
     try:
         yield
     except OSError as error:
         code = ReasonCode.DISK_FULL if error.errno in _FULL else ReasonCode.SPOOL_FAILED
-        raise Transient(code, f"the spool cannot keep it: {error.strerror}") from error
+        raise Transient(code, f"the spool cannot keep the file: {error.strerror}") from error
 
 
 def _sync_folder(folder: Path) -> None:

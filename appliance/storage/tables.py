@@ -212,7 +212,7 @@ radiologist_reports = Table(
 )
 """Radiologist reports received over HL7, each message in the spool until it is pruned.
 
-`matched_study_instance_uid` names a study of ours; it is empty where none was known when the report came.
+`matched_study_instance_uid` names one of our studies; it is empty if none was known when the report came.
 """
 
 roles = Table(

@@ -141,5 +141,5 @@ def _show_jobs(jobs: Iterable[Job], as_json: bool, none_found: str) -> None:
         table.add_column(name, no_wrap=name in ("job", "state", "code"))
     for job in jobs:
         since = f"{job.since:%Y-%m-%d %H:%M:%S}"
-        table.add_row(job.name, job.state, job.code, job.what, str(job.attempts), since, escape(job.reason))
+        table.add_row(job.name, job.state, job.code, job.about, str(job.attempts), since, escape(job.reason))
     out.print(table if table.row_count else none_found)

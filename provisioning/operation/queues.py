@@ -41,14 +41,14 @@ class Job:
 
     Attributes
     ----------
-    what
-        The content of the job: sender of a radiograph, or artefact and destination.
+    about
+        Sender of a radiograph, artefact and destination of a delivery, or ``report``.
     """
 
     name: str
     state: State
     code: ReasonCode
-    what: str
+    about: str
     attempts: int
     since: datetime
     reason: str
@@ -77,14 +77,14 @@ def jobs(config: Configuration, everything: bool, uid: str | None = None) -> Ite
                     name=job.name,
                     state=job.state,
                     code=job.code,
-                    what=_content(job),
+                    about=_subject(job),
                     attempts=job.attempts,
                     since=job.since,
                     reason=job.reason,
                 )
 
 
-def _content(job: JobSummary) -> str:
+def _subject(job: JobSummary) -> str:
     match job.queue:
         case QueueName.ANALYSIS:
             return f"from {job.peer}"

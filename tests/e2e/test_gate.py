@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from appliance.storage.database import readers
 from appliance.storage.tables import roles
-from tests.support.outbox import Outbox, film, message, picture
+from tests.support.outbox import Outbox, message, picture, radiograph
 from tests.support.peers import Peer, running
 from tests.support.site import Site
 from tests.support.waiting import wait_until
@@ -39,7 +39,7 @@ def test_shut_gate_lets_no_connection_out_until_it_opens(tmp_path: Path) -> None
             stack.enter_context(Site(tmp_path, destinations)),
             stack.enter_context(Outbox(tmp_path / "state")),
         )
-        ds = film(1)
+        ds = radiograph(1)
         outbox.answer(ds, ("pacs", picture(ds)), ("ris", message(ds)), ("fhir", message(ds)))
         outbox.gate.shut("*", "phase shadow")
         site.start("deliver")
@@ -68,7 +68,7 @@ def test_shut_gate_lets_no_packet_out_until_it_opens(tmp_path: Path, peer: Peer)
         {"kind": "fhir", "name": "fhir", "base_url": "http://127.0.0.1:9/", "timeout_s": 1},
     ]
     with Site(tmp_path, destinations) as site, Outbox(tmp_path / "state") as outbox:
-        ds = film(1)
+        ds = radiograph(1)
         outbox.answer(ds, ("pacs", picture(ds)), ("ris", message(ds)), ("fhir", message(ds)))
         outbox.gate.shut("*", "phase shadow")
         deliver = [sys.executable, "-m", "appliance.service", "deliver", "--config", str(site.config)]

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 from appliance.clock import now
 from appliance.storage.database import readers
 from appliance.storage.tables import deliveries
-from tests.support.outbox import Outbox, film, message, picture
+from tests.support.outbox import Outbox, message, picture, radiograph
 from tests.support.peers import NodePeer, Peer, running, wait_for_port
 from tests.support.ports import free_ports
 from tests.support.site import Site
@@ -20,7 +20,7 @@ def test_outage_of_pacs_and_ris_delays_only_them_and_keeps_the_order(
     tmp_path: Path, peer: Peer, node_peer: Callable[..., NodePeer], campaign: bool
 ) -> None:
     count = 2000 if campaign else 200
-    radiographs = [film(n, study_number=n // 2) for n in range(count)]
+    radiographs = [radiograph(n, study_number=n // 2) for n in range(count)]
     pacs, archive = tmp_path / "pacs", tmp_path / "archive"
     pacs.mkdir()
     archive.mkdir()

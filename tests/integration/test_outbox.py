@@ -1,4 +1,4 @@
-"""Couriers on a real database: order, one outcome for each, one gate, proof; nothing twice and nothing lost."""
+"""Couriers on a real database: order, one outcome for each delivery, holds, and proof."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from appliance.ports import Outcome
 from appliance.service.roles.receive import ReceiveRole
 from appliance.storage.commitments import CommitmentFailure, record_commitment
 from tests.support.orthanc import orthanc
-from tests.support.outbox import Outbox, film, picture
+from tests.support.outbox import Outbox, picture, radiograph
 from tests.support.pacs import kept, profile, scripted_scp, storescp
 from tests.support.peers import Peer
 from tests.support.ports import free_ports
@@ -38,12 +38,12 @@ NOT_COMMITTED = CommitmentFailure(
 )
 
 
-def uids(*films: object) -> list[str]:
-    return [picture(ds).identifier for ds in films]  # type: ignore[arg-type]
+def uids(*radiographs: object) -> list[str]:
+    return [picture(ds).identifier for ds in radiographs]  # type: ignore[arg-type]
 
 
-def test_what_waits_holds_up_its_own_study_and_no_other(free_port: int, tmp_path: Path) -> None:
-    first, second, other = film(1), film(2, study_number=1), film(3)
+def test_delivery_that_backs_off_holds_up_its_own_study_only(free_port: int, tmp_path: Path) -> None:
+    first, second, other = radiograph(1), radiograph(2, study_number=1), radiograph(3)
     with Outbox(tmp_path, profile(free_port), backoff=LONG) as outbox:
         for ds in (first, second, other):
             outbox.answer(ds, ("pacs", picture(ds)))
@@ -58,18 +58,18 @@ def test_what_waits_holds_up_its_own_study_and_no_other(free_port: int, tmp_path
         assert outbox.states == {"done": 3}
 
 
-def test_what_is_parked_holds_up_nothing(free_port: int, tmp_path: Path) -> None:
-    films = [film(1), film(2, study_number=1)]
+def test_parked_delivery_holds_up_nothing(free_port: int, tmp_path: Path) -> None:
+    radiographs = [radiograph(1), radiograph(2, study_number=1)]
     with Outbox(tmp_path, profile(free_port)) as outbox, scripted_scp(free_port, [0xC000, 0], SC):
-        for ds in films:
+        for ds in radiographs:
             outbox.answer(ds, ("pacs", picture(ds)))
         assert outbox.carry()
         assert [row.state for row in outbox.rows] == ["parked", "done"]
 
 
-def test_an_answer_that_was_never_made_is_not_sent_as_nothing(free_port: int, tmp_path: Path) -> None:
+def test_artefact_that_could_not_be_made_is_parked_unsent(free_port: int, tmp_path: Path) -> None:
     with Outbox(tmp_path, profile(free_port)) as outbox, scripted_scp(free_port, [], SC) as calls:
-        outbox.answer(film(1), ("pacs", replace(picture(film(1)), content=b"")))
+        outbox.answer(radiograph(1), ("pacs", replace(picture(radiograph(1)), content=b"")))
         with outbox.engine.begin() as c:
             c.exec_driver_sql("UPDATE deliveries SET digest = ''")
         outbox.carry()
@@ -77,7 +77,7 @@ def test_an_answer_that_was_never_made_is_not_sent_as_nothing(free_port: int, tm
         assert calls == []
 
 
-def test_many_go_on_one_association_and_each_is_settled_by_itself(free_port: int, tmp_path: Path) -> None:
+def test_artefacts_on_one_association_have_one_outcome_each(free_port: int, tmp_path: Path) -> None:
     opened: list[object] = []
     said = [0x0000, 0xA700, 0xC000, 0x0111, 0xB000]
     ae = AE("PACS")
@@ -86,7 +86,7 @@ def test_many_go_on_one_association_and_each_is_settled_by_itself(free_port: int
     server = ae.start_server(("127.0.0.1", free_port), block=False, evt_handlers=handlers)
     with Outbox(tmp_path, profile(free_port), backoff=LONG) as outbox:
         for number in range(5):
-            outbox.answer(film(number), ("pacs", picture(film(number))))
+            outbox.answer(radiograph(number), ("pacs", picture(radiograph(number))))
         assert outbox.carry()
         assert [(r.state, r.code) for r in outbox.rows] == [
             ("done", "delivered"),
@@ -99,7 +99,7 @@ def test_many_go_on_one_association_and_each_is_settled_by_itself(free_port: int
     server.shutdown()
 
 
-def test_what_a_person_drops_while_it_waits_its_turn_is_not_sent(free_port: int, tmp_path: Path) -> None:
+def test_delivery_dropped_before_its_turn_is_not_sent(free_port: int, tmp_path: Path) -> None:
     calls: list[str] = []
     with Outbox(tmp_path, profile(free_port)) as outbox:
 
@@ -113,21 +113,23 @@ def test_what_a_person_drops_while_it_waits_its_turn_is_not_sent(free_port: int,
         ae = AE("PACS")
         ae.add_supported_context(SecondaryCaptureImageStorage)
         server = ae.start_server(("127.0.0.1", free_port), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
-        films = [film(n) for n in range(3)]
-        for ds in films:
+        radiographs = [radiograph(n) for n in range(3)]
+        for ds in radiographs:
             outbox.answer(ds, ("pacs", picture(ds)))
         outbox.carry()
         server.shutdown()
-        assert calls == uids(films[0], films[2])
+        assert calls == uids(radiographs[0], radiographs[2])
         assert [row.state for row in outbox.rows] == ["done", "dropped", "done"]
 
 
-def test_a_pacs_that_is_away_costs_one_attempt_and_is_back_for_all(peer: Peer, free_port: int, tmp_path: Path) -> None:
+def test_pacs_that_is_away_costs_one_attempt_and_its_return_ends_every_back_off(
+    peer: Peer, free_port: int, tmp_path: Path
+) -> None:
     folder = tmp_path / "pacs"
     folder.mkdir()
     with Outbox(tmp_path, profile(free_port, objects_at_a_time=4)) as outbox:
         for number in range(30):
-            outbox.answer(film(number), ("pacs", picture(film(number))))
+            outbox.answer(radiograph(number), ("pacs", picture(radiograph(number))))
         assert not outbox.carry()
         rows = outbox.rows
         assert [row.attempts for row in rows] == [1] + [0] * 29
@@ -138,12 +140,12 @@ def test_a_pacs_that_is_away_costs_one_attempt_and_is_back_for_all(peer: Peer, f
         assert all(row.attempts == 1 for row in outbox.rows[1:])
 
 
-def test_nothing_leaves_through_a_gate_that_is_shut(tmp_path: Path) -> None:
+def test_held_destination_gets_nothing(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         port = server.getsockname()[1]
         with Outbox(tmp_path, profile(port, timeout_s=0.5)) as outbox:
-            outbox.answer(film(1), ("pacs", picture(film(1))))
+            outbox.answer(radiograph(1), ("pacs", picture(radiograph(1))))
             for name in ("*", "pacs"):
                 outbox.gate.shut(name, "phase shadow")
                 assert not outbox.carry()
@@ -156,7 +158,7 @@ def test_nothing_leaves_through_a_gate_that_is_shut(tmp_path: Path) -> None:
             assert outbox.rows[0].code == "unreachable"
 
 
-def test_a_gate_that_is_shut_on_the_way_ends_the_journey(free_port: int, tmp_path: Path) -> None:
+def test_hold_set_during_a_run_stops_the_remaining_deliveries(free_port: int, tmp_path: Path) -> None:
     with Outbox(tmp_path, profile(free_port)) as outbox:
         ae = AE("PACS")
         ae.add_supported_context(SecondaryCaptureImageStorage)
@@ -168,7 +170,7 @@ def test_a_gate_that_is_shut_on_the_way_ends_the_journey(free_port: int, tmp_pat
         handlers = [(evt.EVT_C_STORE, shut_and_accept)]
         server = ae.start_server(("127.0.0.1", free_port), block=False, evt_handlers=handlers)
         for number in range(3):
-            outbox.answer(film(number), ("pacs", picture(film(number))))
+            outbox.answer(radiograph(number), ("pacs", picture(radiograph(number))))
         outbox.carry()
         server.shutdown()
         assert [(row.state, row.attempts) for row in outbox.rows] == [("done", 1), ("queued", 0), ("queued", 0)]
@@ -177,13 +179,13 @@ def test_a_gate_that_is_shut_on_the_way_ends_the_journey(free_port: int, tmp_pat
 # Proof --------------------------------------------------------------------------------------------
 
 
-def test_delivered_is_what_c_find_shows(peer: Peer, tmp_path: Path) -> None:
+def test_delivery_proven_by_c_find_is_done(peer: Peer, tmp_path: Path) -> None:
     with (
         orthanc(peer("Orthanc"), tmp_path / "orthanc") as there,
         Outbox(tmp_path, profile(there.port, proof="find")) as outbox,
     ):
         for number in range(3):
-            outbox.answer(film(number), ("pacs", picture(film(number))))
+            outbox.answer(radiograph(number), ("pacs", picture(radiograph(number))))
         assert outbox.carry()
         assert outbox.states == {"queued": 3}
         assert all(row.stored_at and not row.proven_at and row.attempts == 0 for row in outbox.rows)
@@ -191,12 +193,12 @@ def test_delivered_is_what_c_find_shows(peer: Peer, tmp_path: Path) -> None:
         assert all(row.code == "in_pacs" and row.proven_at >= row.stored_at for row in outbox.rows)
 
 
-def test_what_the_pacs_lost_again_is_not_delivered(peer: Peer, tmp_path: Path) -> None:
+def test_object_that_c_find_does_not_find_is_not_done(peer: Peer, tmp_path: Path) -> None:
     with (
         orthanc(peer("Orthanc"), tmp_path / "orthanc") as there,
         Outbox(tmp_path, profile(there.port, proof="find")) as outbox,
     ):
-        ds = film(1)
+        ds = radiograph(1)
         outbox.answer(ds, ("pacs", picture(ds)))
         outbox.carry()
         there.delete(f"/instances/{there.instances[picture(ds).identifier]}")
@@ -210,7 +212,7 @@ def test_what_the_pacs_lost_again_is_not_delivered(peer: Peer, tmp_path: Path) -
 
 @pytest.fixture
 def receive(tmp_path: Path) -> Iterator[ReceiveRole]:
-    """Our listener, for reports that come on associations of their own."""
+    """Our listener, for commitment results that a PACS sends on its own association."""
     (port,) = free_ports(1)
     config = Configuration.model_validate({"state_dir": tmp_path, "receive": {"port": port, "reserve_mb": 0}})
     from appliance.storage.database import open_database
@@ -220,7 +222,7 @@ def receive(tmp_path: Path) -> Iterator[ReceiveRole]:
     role.close()
 
 
-def test_delivered_is_what_orthanc_commits_to_on_an_association_of_its_own(
+def test_delivery_committed_by_orthanc_on_its_own_association_is_done(
     receive: ReceiveRole, peer: Peer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -228,23 +230,23 @@ def test_delivered_is_what_orthanc_commits_to_on_an_association_of_its_own(
         orthanc(peer("Orthanc"), tmp_path / "orthanc", receive._receiver.port) as there,
         Outbox(tmp_path, profile(there.port, proof="commitment")) as outbox,
     ):
-        films = [film(n) for n in range(3)]
-        for ds in films:
+        radiographs = [radiograph(n) for n in range(3)]
+        for ds in radiographs:
             outbox.answer(ds, ("pacs", picture(ds)))
         outbox.carry()
-        there.delete(f"/instances/{there.instances[picture(films[1]).identifier]}")
+        there.delete(f"/instances/{there.instances[picture(radiographs[1]).identifier]}")
         outbox.carry_until(done=3)
         assert {row.code for row in outbox.rows} == {"in_pacs"}
         assert all(row.proven_at and row.reason == "committed" for row in outbox.rows)
         assert "PACS reports on storage commitment: 3 of our answers" in caplog.text
-        assert set(there.instances) == set(uids(*films)), "what it did not commit to was sent again"
+        assert set(there.instances) == set(uids(*radiographs)), "what it did not commit to was sent again"
 
 
 @pytest.mark.parametrize("failure_reason", [None, 0x0112, 0x0119])
-def test_a_report_may_come_on_the_association_of_the_request(
+def test_commitment_result_on_the_association_of_the_request_counts(
     failure_reason: int | None, free_port: int, tmp_path: Path
 ) -> None:
-    """As few archives do it; DCMTK and Orthanc do not."""
+    """A few archives report so; DCMTK and Orthanc do not."""
     stored: list[str] = []
 
     def act(event: evt.Event) -> tuple[int, None]:
@@ -274,7 +276,7 @@ def test_a_report_may_come_on_the_association_of_the_request(
     server = ae.start_server(("127.0.0.1", free_port), block=False, evt_handlers=handlers)
     with Outbox(tmp_path, profile(free_port, proof="commitment")) as outbox:
         for number in range(2):
-            outbox.answer(film(number), ("pacs", picture(film(number))))
+            outbox.answer(radiograph(number), ("pacs", picture(radiograph(number))))
         outbox.carry()
         assert all(row.stored_at for row in outbox.rows)
         wait_until(outbox.carry, "the report")
@@ -291,7 +293,7 @@ def test_a_report_may_come_on_the_association_of_the_request(
 
 @contextmanager
 def silent_archive(port: int) -> Iterator[tuple[list[str], list[Dataset]]]:
-    """Takes pictures and requests for commitment, and never reports; what it stored, what it was asked."""
+    """An archive that stores and never reports a commitment result; yields the stored UIDs and the requests."""
     stored: list[str] = []
     asked: list[Dataset] = []
 
@@ -315,8 +317,8 @@ def silent_archive(port: int) -> Iterator[tuple[list[str], list[Dataset]]]:
         server.shutdown()
 
 
-def later(outbox: Outbox, seconds: float) -> None:
-    """So much time goes by for what waits."""
+def pass_time(outbox: Outbox, seconds: float) -> None:
+    """Move the times of the deliveries and requests that much into the past."""
     with outbox.engine.begin() as c:
         c.exec_driver_sql(
             "UPDATE deliveries SET not_before = not_before - ?, stored_at = stored_at - ?", (seconds, seconds)
@@ -324,21 +326,21 @@ def later(outbox: Outbox, seconds: float) -> None:
         c.exec_driver_sql("UPDATE commitments SET asked_at = asked_at - ?", (seconds,))
 
 
-def test_an_archive_that_never_reports_gets_what_is_new_first_and_is_asked_ever_later(
+def test_archive_without_commitment_results_gets_new_objects_first_and_is_asked_ever_later(
     free_port: int, tmp_path: Path
 ) -> None:
     pacs = profile(free_port, proof="commitment", objects_at_a_time=2)
     with Outbox(tmp_path, pacs) as outbox, silent_archive(free_port) as (stored, asked):
         for number in range(2):
-            outbox.answer(film(number), ("pacs", picture(film(number))))
+            outbox.answer(radiograph(number), ("pacs", picture(radiograph(number))))
         outbox.carry()
-        later(outbox, 10)
-        outbox.answer(film(2), ("pacs", picture(film(2))))
+        pass_time(outbox, 10)
+        outbox.answer(radiograph(2), ("pacs", picture(radiograph(2))))
         outbox.carry()
-        assert stored[2:] == uids(film(2)), "the oldest are due as well, and wait"
+        assert stored[2:] == uids(radiograph(2)), "the oldest are due as well, and wait"
         waits = []
         for age in (0, 600, 7200):
-            later(outbox, age)
+            pass_time(outbox, age)
             with outbox.engine.begin() as c:
                 c.exec_driver_sql("UPDATE deliveries SET not_before = 0")
             outbox.carry()
@@ -350,16 +352,16 @@ def test_an_archive_that_never_reports_gets_what_is_new_first_and_is_asked_ever_
         assert len(asked) == 3 + 1  # and once beside the new picture
 
 
-def test_a_late_report_of_an_earlier_request_counts(free_port: int, tmp_path: Path) -> None:
+def test_late_commitment_result_of_an_earlier_request_counts(free_port: int, tmp_path: Path) -> None:
     with Outbox(tmp_path, profile(free_port, proof="commitment")) as outbox, silent_archive(free_port) as (_, asked):
-        outbox.answer(film(1), ("pacs", picture(film(1))))
+        outbox.answer(radiograph(1), ("pacs", picture(radiograph(1))))
         outbox.carry()
         for number in (1, 2):
-            later(outbox, 3600)
+            pass_time(outbox, 3600)
             outbox.carry()
             assert len(asked) == number
         first, last = (str(request.TransactionUID) for request in asked)
-        (uid,) = uids(film(1))
+        (uid,) = uids(radiograph(1))
         failed = {uid: NOT_COMMITTED}
         assert first != last
         assert record_commitment(outbox.engine, "1.2.3", [uid], {}) == 0, "a transaction of somebody else"
@@ -368,34 +370,32 @@ def test_a_late_report_of_an_earlier_request_counts(free_port: int, tmp_path: Pa
         assert outbox.states == {"done": 1} and outbox.rows[0].code == "in_pacs"
 
 
-def test_what_the_pacs_never_commits_to_is_sent_ever_later_and_then_for_a_person(
-    free_port: int, tmp_path: Path
-) -> None:
+def test_object_that_is_never_committed_is_sent_ever_later_and_then_parked(free_port: int, tmp_path: Path) -> None:
     with (
         Outbox(tmp_path, profile(free_port, proof="commitment")) as outbox,
         silent_archive(free_port) as (stored, asked),
     ):
-        outbox.answer(film(1), ("pacs", picture(film(1))))
-        failed = {uids(film(1))[0]: NOT_COMMITTED}
+        outbox.answer(radiograph(1), ("pacs", picture(radiograph(1))))
+        failed = {uids(radiograph(1))[0]: NOT_COMMITTED}
         waits = []
         while outbox.states == {"queued": 1}:
             outbox.carry()
-            later(outbox, 3600)
+            pass_time(outbox, 3600)
             outbox.carry()
             assert record_commitment(outbox.engine, str(asked[-1].TransactionUID), [], failed) == 1
             waits.append((outbox.rows[0].not_before - now()).total_seconds())
             assert outbox.rows[0].attempts == 0, "it did not fail to go"
-            later(outbox, 3600)
+            pass_time(outbox, 3600)
         assert len(stored) == len(waits) == 5 and outbox.states == {"parked": 1}
         assert waits[0] > 1 and all(longer > 2 * shorter for shorter, longer in pairwise(waits[:4]))
 
 
-def test_what_is_dropped_on_the_wire_is_known_to_be_there_and_costs_the_others_nothing(
+def test_delivery_dropped_on_the_wire_is_recorded_as_sent_and_does_not_hold_up_others(
     free_port: int, tmp_path: Path
 ) -> None:
-    films = [film(1), film(2)]
+    radiographs = [radiograph(1), radiograph(2)]
     with Outbox(tmp_path, profile(free_port), backoff=LONG) as outbox:
-        for ds in films:
+        for ds in radiographs:
             outbox.answer(ds, ("pacs", picture(ds)))
         outlet = outbox.couriers["pacs"].outlet
         deliver = outlet.deliver
@@ -409,7 +409,7 @@ def test_what_is_dropped_on_the_wire_is_known_to_be_there_and_costs_the_others_n
         outlet.deliver = dropped_meanwhile  # type: ignore[method-assign, assignment]
         with scripted_scp(free_port, [0, 0], SC) as calls:
             assert outbox.carry()
-        assert calls == uids(*films)
+        assert calls == uids(*radiographs)
         first, second = outbox.rows
         assert (first.state, second.state) == ("dropped", "done")
-        assert first.sent_uid == uids(films[0])[0] and first.stored_at
+        assert first.sent_uid == uids(radiographs[0])[0] and first.stored_at

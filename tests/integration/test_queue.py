@@ -1,4 +1,4 @@
-"""Leases on a real SQLite file: who dies, who hangs, who comes late."""
+"""Leases on a real SQLite file: processes that die, hang or finish late."""
 
 import threading
 from collections.abc import Iterator
@@ -61,13 +61,13 @@ def let_the_lease_run_out(engine: Engine) -> None:
         c.execute(update(analyses).values(lease_until=now() - timedelta(seconds=1)))
 
 
-def test_the_database_survives_a_power_cut(engine: Engine) -> None:
+def test_database_syncs_every_commit(engine: Engine) -> None:
     with engine.connect() as c:
         assert c.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert c.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
 
 
-def test_the_same_bytes_are_kept_once_and_other_bytes_again(engine: Engine) -> None:
+def test_same_bytes_are_recorded_once(engine: Engine) -> None:
     first = received(1)
     assert keep_instance(engine, first)
     assert not keep_instance(engine, first)
@@ -75,7 +75,7 @@ def test_the_same_bytes_are_kept_once_and_other_bytes_again(engine: Engine) -> N
         assert c.execute(select(func.count()).select_from(analyses)).scalar() == 1
 
 
-def test_oldest_first_and_each_only_once(engine: Engine, queue: Queue) -> None:
+def test_lease_returns_each_job_once_oldest_first(engine: Engine, queue: Queue) -> None:
     for number in range(5):
         keep_instance(engine, received(number))
     assert [lease.job_id for lease in queue.lease(most=2)] == [1, 2]
@@ -84,7 +84,7 @@ def test_oldest_first_and_each_only_once(engine: Engine, queue: Queue) -> None:
     assert queue.lease() == []
 
 
-def test_twenty_threads_never_share_a_job(engine: Engine) -> None:
+def test_lease_by_twenty_threads_never_shares_a_job(engine: Engine) -> None:
     for number in range(60):
         keep_instance(engine, received(number))
     leased: list[int] = []
@@ -102,7 +102,7 @@ def test_twenty_threads_never_share_a_job(engine: Engine) -> None:
     assert sorted(leased) == list(range(1, 61))
 
 
-def test_a_result_and_the_end_of_its_job_are_one_transaction(engine: Engine, queue: Queue) -> None:
+def test_result_and_end_of_its_job_are_one_transaction(engine: Engine, queue: Queue) -> None:
     keep_instance(engine, received(1))
     (lease,) = queue.lease()
     with pytest.raises(RuntimeError, match="power cut"), queue.ending(lease, Event.FINISH) as c:
@@ -114,7 +114,7 @@ def test_a_result_and_the_end_of_its_job_are_one_transaction(engine: Engine, que
         assert c.execute(select(func.count()).select_from(results)).scalar() == 0
 
 
-def test_a_lease_that_ran_out_is_somebody_elses_and_the_late_one_is_refused(engine: Engine, queue: Queue) -> None:
+def test_expired_lease_goes_to_another_process_and_its_former_owner_is_refused(engine: Engine, queue: Queue) -> None:
     keep_instance(engine, received(1))
     (lost,) = queue.lease()
     let_the_lease_run_out(engine)
@@ -128,7 +128,7 @@ def test_a_lease_that_ran_out_is_somebody_elses_and_the_late_one_is_refused(engi
     assert state(engine) == ("leased", "lease_expired")
 
 
-def test_renewal_keeps_a_lease(engine: Engine, queue: Queue) -> None:
+def test_renewed_lease_does_not_expire(engine: Engine, queue: Queue) -> None:
     keep_instance(engine, received(1))
     (lease,) = queue.lease()
     let_the_lease_run_out(engine)
@@ -140,18 +140,18 @@ def test_renewal_keeps_a_lease(engine: Engine, queue: Queue) -> None:
     assert state(engine)[0] == "done"
 
 
-def test_what_kills_its_worker_every_time_is_parked_and_blocks_nobody(engine: Engine, queue: Queue) -> None:
+def test_job_that_kills_its_worker_every_time_is_parked(engine: Engine, queue: Queue) -> None:
     for number in range(2):
         keep_instance(engine, received(number))
     for _ in range(3):
         (lease,) = queue.lease()
         assert lease.job_id == 1
-        queue.release()  # what a role does that comes back from kill -9
+        queue.release()  # as a role does after kill -9
     assert state(engine) == ("parked", "lease_expired")
     assert [lease.job_id for lease in queue.lease()] == [2]
 
 
-def test_a_failure_backs_off_until_a_person_says_now(engine: Engine) -> None:
+def test_failed_job_backs_off_until_a_person_retries_it(engine: Engine) -> None:
     queue = Queue(engine, analyses, "me", most_attempts=2, backoff=Backoff(first_s=1000, longest_s=1000))
     keep_instance(engine, received(1))
     (lease,) = queue.lease()
@@ -163,7 +163,7 @@ def test_a_failure_backs_off_until_a_person_says_now(engine: Engine) -> None:
     assert queue.lease()[0].attempts == 1
 
 
-def test_a_person_can_retry_and_drop_but_not_what_is_dropped(engine: Engine, queue: Queue) -> None:
+def test_person_can_retry_and_drop_but_not_retry_a_dropped_job(engine: Engine, queue: Queue) -> None:
     keep_instance(engine, received(1))
     queue.failed(queue.lease()[0], ERROR, for_good=True)
     assert state(engine)[0] == "parked"
@@ -175,7 +175,7 @@ def test_a_person_can_retry_and_drop_but_not_what_is_dropped(engine: Engine, que
         queue.retry(99)
 
 
-def test_reading_takes_no_write_lock(engine: Engine) -> None:
+def test_reader_takes_no_write_lock(engine: Engine) -> None:
     with engine.begin() as writer:
         writer.execute(insert(instances).values(**_row(1)))
         with readers(engine).connect() as reader:
@@ -187,21 +187,21 @@ def _row(number: int) -> dict[str, object]:
     return {name: getattr(values, name) for name in Received.__slots__} | {"received_at": now()}
 
 
-def test_trouble_that_passes_never_parks(engine: Engine, queue: Queue) -> None:
+def test_transient_error_never_parks(engine: Engine, queue: Queue) -> None:
     keep_instance(engine, received(1))
     for _ in range(10):
         queue.failed(queue.lease()[0], ERROR)
     assert state(engine) == ("queued", "unreachable")
 
 
-def test_a_newer_result_takes_the_place_of_what_waits(engine: Engine, queue: Queue) -> None:
-    """A corrected radiograph: other bytes under the same UID make revision 2, and revision 1 is never sent after it."""
-    film = source()
+def test_newer_result_drops_pending_deliveries_of_the_older(engine: Engine, queue: Queue) -> None:
+    """Other bytes under the same UID are a correction: they make revision 2, and revision 1 is not sent after it."""
+    ds = source()
     for digest in ("a", "b"):
-        uid = str(film.SOPInstanceUID)
+        uid = str(ds.SOPInstanceUID)
         keep_instance(engine, replace(received(1), sop_instance_uid=uid, digest=digest * 64))
         latest = latest_result(engine, uid)
-        answer = replace(result(film), revision=latest.revision + 1 if latest else 1)
+        answer = replace(result(ds), revision=latest.revision + 1 if latest else 1)
         (lease,) = queue.lease()
         sc = Outgoing(
             destination="pacs", kind=ArtefactKind.SECONDARY_CAPTURE, identifier=answer.uid("sc"), digest=digest * 64
@@ -212,13 +212,13 @@ def test_a_newer_result_takes_the_place_of_what_waits(engine: Engine, queue: Que
         rows = c.execute(select(deliveries).order_by(deliveries.c.id)).all()
     assert [(row.state, row.code) for row in rows] == [("dropped", "superseded"), ("queued", "")]
     assert rows[0].identifier != rows[1].identifier
-    latest = latest_result(engine, str(film.SOPInstanceUID))
+    latest = latest_result(engine, str(ds.SOPInstanceUID))
     assert latest is not None
     assert (latest.revision, latest.source_digest) == (2, "b")
     assert latest_result(engine, "2.25.0") is None
 
 
-def test_what_comes_next_can_be_seen_and_stays_free(engine: Engine, queue: Queue) -> None:
+def test_peek_returns_the_next_jobs_and_leaves_them_free(engine: Engine, queue: Queue) -> None:
     assert queue.peek() == []
     for number in (1, 2, 3):
         keep_instance(engine, received(number))

@@ -1,4 +1,4 @@
-"""What a person can do about deliveries: take them elsewhere, hold them, let them go."""
+"""The commands on deliveries: reroute, retry, hold and release."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from appliance.service.withdrawal import withdraw
 from appliance.status.records import newest_radiographs
 from appliance.storage.database import readers
 from provisioning.operation.queues import hold, release, reroute, retry
-from tests.support.outbox import Outbox, film, message, picture
+from tests.support.outbox import Outbox, message, picture, radiograph
 from tests.support.pacs import profile, scripted_scp
 from tests.support.ports import free_ports
 
@@ -30,9 +30,11 @@ def config(tmp_path: Path, free_port: int) -> Configuration:
     return Configuration.model_validate({"state_dir": tmp_path, "destinations": [*archives, hl7, fhir]})
 
 
-def test_a_delivery_goes_to_another_destination_of_its_kind(config: Configuration, free_port: int) -> None:
+def test_reroute_sends_a_delivery_to_another_destination_of_its_kind_only(
+    config: Configuration, free_port: int
+) -> None:
     with Outbox(config.state_dir, *config.destinations) as outbox:
-        outbox.answer(film(1), ("pacs", picture(film(1))), ("ris", message(film(1))))
+        outbox.answer(radiograph(1), ("pacs", picture(radiograph(1))), ("ris", message(radiograph(1))))
         assert not outbox.carry("pacs")
         for name, to, code in [
             ("delivery:1", "ris", "other_kind"),
@@ -49,7 +51,7 @@ def test_a_delivery_goes_to_another_destination_of_its_kind(config: Configuratio
         assert reroute(config, "delivery:1", "other") is State.QUEUED
         with scripted_scp(free_port, [0], [SecondaryCaptureImageStorage]) as calls:
             outbox.carry_until("other", done=1, queued=1)
-        assert calls == [picture(film(1)).identifier]
+        assert calls == [picture(radiograph(1)).identifier]
         with pytest.raises(Rejected, match="only a delivery that waits"):
             reroute(config, "delivery:1", "pacs")
 
@@ -59,8 +61,8 @@ def archives(folder: Path, *ports: int) -> Configuration:
     return Configuration.model_validate({"state_dir": folder, "destinations": named})
 
 
-def told(config: Configuration, outbox: Outbox, ds: Dataset) -> dict[str, set[str]]:
-    """What each archive is told to reject, once the study of `ds` is taken back."""
+def withdraw_and_list_rejected(config: Configuration, outbox: Outbox, ds: Dataset) -> dict[str, set[str]]:
+    """Withdraw the study of `ds` and return, by archive, the UIDs that its rejection note names."""
     withdraw(config, outbox.engine, str(ds.StudyInstanceUID), "a cast", REJECTED_FOR_QUALITY)
     found = {}
     for row in outbox.rows:
@@ -71,10 +73,10 @@ def told(config: Configuration, outbox: Outbox, ds: Dataset) -> dict[str, set[st
     return found
 
 
-def test_both_are_told_that_have_or_may_have_what_was_rerouted(tmp_path: Path) -> None:
-    """The former archive broke off after the object was sent, and the study goes to the other one."""
+def test_withdrawal_after_a_reroute_revokes_at_both_destinations(tmp_path: Path) -> None:
+    """The former archive failed after the object was sent, so it may have it."""
     former, other = free_ports(2)
-    config, ds = archives(tmp_path, former, other), film(1)
+    config, ds = archives(tmp_path, former, other), radiograph(1)
     with Outbox(tmp_path, *config.destinations) as outbox:
         outbox.answer(ds, ("former", picture(ds)))
         with scripted_scp(former, [0x0110], [SecondaryCaptureImageStorage]) as calls:
@@ -90,25 +92,25 @@ def test_both_are_told_that_have_or_may_have_what_was_rerouted(tmp_path: Path) -
             (listed,) = newest_radiographs(c)
         assert [(s.destination, s.done, s.total) for s in listed.sent] == [("other", 1, 1)]
         uid = picture(ds).identifier
-        assert told(config, outbox, ds) == {"former": {uid}, "other": {uid}}
+        assert withdraw_and_list_rejected(config, outbox, ds) == {"former": {uid}, "other": {uid}}
         assert {r.code for r in outbox.rows if r.kind == "sc"} == {"withdrawn"}
 
 
-def test_who_never_had_what_was_rerouted_is_told_nothing(tmp_path: Path) -> None:
+def test_withdrawal_after_a_reroute_skips_a_destination_that_was_never_reached(tmp_path: Path) -> None:
     former, other = free_ports(2)
-    config, ds = archives(tmp_path, former, other), film(1)
+    config, ds = archives(tmp_path, former, other), radiograph(1)
     with Outbox(tmp_path, *config.destinations) as outbox:
         outbox.answer(ds, ("former", picture(ds)))
         outbox.carry("former")
         assert reroute(config, "delivery:1", "other") is State.QUEUED
         with scripted_scp(other, [0], [SecondaryCaptureImageStorage]):
             outbox.carry_until("other", done=1)
-        assert told(config, outbox, ds) == {"other": {picture(ds).identifier}}
+        assert withdraw_and_list_rejected(config, outbox, ds) == {"other": {picture(ds).identifier}}
 
 
-def test_what_comes_back_to_where_it_was_tried_is_not_forgotten_there(tmp_path: Path) -> None:
+def test_delivery_rerouted_back_keeps_the_record_of_its_attempt(tmp_path: Path) -> None:
     former, other = free_ports(2)
-    config, ds = archives(tmp_path, former, other), film(1)
+    config, ds = archives(tmp_path, former, other), radiograph(1)
     with Outbox(tmp_path, *config.destinations) as outbox:
         outbox.answer(ds, ("former", picture(ds)))
         with scripted_scp(former, [0x0110], [SecondaryCaptureImageStorage]):
@@ -116,18 +118,18 @@ def test_what_comes_back_to_where_it_was_tried_is_not_forgotten_there(tmp_path: 
         reroute(config, "delivery:1", "other")
         assert reroute(config, "delivery:1", "former") is State.QUEUED
         assert [(r.id, r.destination, r.state, r.attempts) for r in outbox.rows] == [(1, "former", "queued", 1)]
-        assert told(config, outbox, ds) == {"former": {picture(ds).identifier}}
+        assert withdraw_and_list_rejected(config, outbox, ds) == {"former": {picture(ds).identifier}}
 
 
-def test_what_a_destination_would_get_no_correction_of_does_not_go_there(tmp_path: Path) -> None:
+def test_reroute_to_a_destination_that_gets_no_such_artefact_is_refused(tmp_path: Path) -> None:
     pacs, bare = profile(1).model_dump(), profile(1, name="bare", objects=["sr"]).model_dump()
     ris = {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": 1, "flag": "orm"}
     config = Configuration.model_validate(
         {"state_dir": tmp_path, "destinations": [pacs, bare, ris, ris | {"name": "ris2", "flag": "oru"}]}
     )
     with Outbox(tmp_path, *config.destinations) as outbox:
-        order = replace(message(film(1)), kind=ArtefactKind.ORDER)
-        outbox.answer(film(1), ("pacs", picture(film(1))), ("ris", order), ("ris", message(film(1))))
+        order = replace(message(radiograph(1)), kind=ArtefactKind.ORDER)
+        outbox.answer(radiograph(1), ("pacs", picture(radiograph(1))), ("ris", order), ("ris", message(radiograph(1))))
         for name, to in (("delivery:1", "bare"), ("delivery:2", "ris2")):
             with pytest.raises(Rejected, match="not_configured"):
                 reroute(config, name, to)
@@ -135,17 +137,17 @@ def test_what_a_destination_would_get_no_correction_of_does_not_go_there(tmp_pat
         assert [r.destination for r in outbox.rows] == ["pacs", "ris", "ris2"]
 
 
-def test_an_answer_does_not_go_to_one_destination_twice(config: Configuration) -> None:
+def test_reroute_to_a_destination_that_has_the_artefact_is_refused(config: Configuration) -> None:
     with Outbox(config.state_dir, *config.destinations) as outbox:
-        outbox.answer(film(1), ("pacs", picture(film(1))), ("other", picture(film(1))))
+        outbox.answer(radiograph(1), ("pacs", picture(radiograph(1))), ("other", picture(radiograph(1))))
         with pytest.raises(Rejected, match="already"):
             reroute(config, "delivery:1", "other")
         assert [row.destination for row in outbox.rows] == ["pacs", "other"]
 
 
-def test_what_is_tried_again_is_sent_again(config: Configuration, free_port: int) -> None:
+def test_retry_of_a_done_delivery_sends_the_same_object_again(config: Configuration, free_port: int) -> None:
     with Outbox(config.state_dir, *config.destinations) as outbox:
-        outbox.answer(film(1), ("other", picture(film(1))))
+        outbox.answer(radiograph(1), ("other", picture(radiograph(1))))
         with scripted_scp(free_port, [0, 0x0111], [SecondaryCaptureImageStorage]) as calls:
             outbox.carry_until("other", done=1)
             assert retry(config, "delivery:1") is State.QUEUED
@@ -154,13 +156,13 @@ def test_what_is_tried_again_is_sent_again(config: Configuration, free_port: int
         assert len(calls) == 2 and len(set(calls)) == 1
 
 
-def test_what_was_taken_back_or_outdated_is_not_sent_again(config: Configuration) -> None:
+def test_retry_of_a_withdrawn_or_outdated_delivery_is_refused(config: Configuration) -> None:
     with Outbox(config.state_dir, *config.destinations) as outbox:
-        first, again = film(1), film(1)
+        first, again = radiograph(1), radiograph(1)
         again.PatientID = "CORRECTED"
         outbox.answer(first, ("pacs", picture(first)), ("other", picture(first)))
         outbox.answer(again, ("pacs", picture(again)))
-        outbox.answer(film(2), ("pacs", picture(film(2))))
+        outbox.answer(radiograph(2), ("pacs", picture(radiograph(2))))
         with outbox.engine.begin() as c:
             c.exec_driver_sql("UPDATE deliveries SET state = 'done', code = 'delivered'")
             c.exec_driver_sql("UPDATE deliveries SET code = 'withdrawn' WHERE id = 4")
@@ -177,9 +179,9 @@ def _refusal(config: Configuration, name: str) -> str:
     return caught.value.reason
 
 
-def test_hold_and_release(config: Configuration, free_port: int) -> None:
+def test_held_destination_gets_nothing_until_it_is_released(config: Configuration, free_port: int) -> None:
     with Outbox(config.state_dir, *config.destinations) as outbox:
-        outbox.answer(film(1), ("other", picture(film(1))))
+        outbox.answer(radiograph(1), ("other", picture(radiograph(1))))
         with scripted_scp(free_port, [0], [SecondaryCaptureImageStorage]) as calls:
             hold(config, "other", "the archive moves")
             assert not outbox.carry("other") and calls == []

@@ -1,4 +1,4 @@
-"""The spool forgets what is analysed and delivered, and nothing else, however low the disk is."""
+"""Retention removes files of ended work, and no others, however low the disk is."""
 
 import os
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def received(spool: FileSpool, name: str) -> Received:
 
 
 def analysed(engine: Engine, spool: FileSpool, name: str) -> None:
-    """One radiograph received and analysed, whose answer waits to be delivered."""
+    """Record one received and analysed radiograph with a pending delivery."""
     assert keep_instance(engine, received(spool, name))
     queue = Queue(engine, analyses, "me")
     (lease,) = queue.lease()
@@ -74,7 +74,7 @@ def analysed(engine: Engine, spool: FileSpool, name: str) -> None:
 
 
 def delivered(engine: Engine) -> None:
-    """Everything is reported on and delivered."""
+    """End every study and every delivery."""
     for table in (studies, deliveries):
         queue = Queue(engine, table, "me")
         for lease in queue.lease(most=1000):
@@ -83,7 +83,7 @@ def delivered(engine: Engine) -> None:
 
 
 def age(engine: Engine, days: float) -> None:
-    """As if everything that has ended had ended so long ago."""
+    """Move the end of every ended job that many days into the past."""
     with engine.begin() as c:
         for table in (analyses, deliveries):
             late = update(table).where(table.c.finished_at.is_not(None))
@@ -94,7 +94,7 @@ def files(spool_dir: Path) -> int:
     return sum(p.is_file() for p in spool_dir.rglob("*"))
 
 
-def test_what_is_delivered_goes_after_its_days(engine: Engine, spool: FileSpool, tmp_path: Path) -> None:
+def test_delivered_radiograph_is_removed_after_its_days(engine: Engine, spool: FileSpool, tmp_path: Path) -> None:
     analysed(engine, spool, "one")
     delivered(engine)
     age(engine, 29.9)
@@ -105,7 +105,7 @@ def test_what_is_delivered_goes_after_its_days(engine: Engine, spool: FileSpool,
     assert prune_instances(engine, spool, days=DAYS, prune_below_bytes=0) == 0, "once is enough"
 
 
-def test_a_low_disk_takes_the_oldest_first(
+def test_low_disk_removes_the_oldest_first(
     engine: Engine, spool: FileSpool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "AT_A_TIME", 3)
@@ -120,7 +120,7 @@ def test_a_low_disk_takes_the_oldest_first(
 
 
 @pytest.mark.parametrize("state", ["not analysed", "in hand", "parked", "undelivered", "delivery parked", "unreported"])
-def test_what_is_not_answered_stays_however_low_the_disk_is(
+def test_radiograph_with_open_work_stays_however_low_the_disk_is(
     engine: Engine, spool: FileSpool, tmp_path: Path, state: str
 ) -> None:
     queue, sending = Queue(engine, analyses, "me"), Queue(engine, deliveries, "me")
@@ -143,7 +143,7 @@ def test_what_is_not_answered_stays_however_low_the_disk_is(
     assert files(tmp_path / "spool") == before > 0
 
 
-def test_what_comes_again_after_it_went_is_nothing_new_and_goes_again(
+def test_removed_radiograph_received_again_is_known_and_removed_again(
     engine: Engine, spool: FileSpool, tmp_path: Path
 ) -> None:
     analysed(engine, spool, "one")
@@ -155,14 +155,14 @@ def test_what_comes_again_after_it_went_is_nothing_new_and_goes_again(
     assert files(tmp_path / "spool") == 0
 
 
-def test_our_answers_are_known_by_their_uid(engine: Engine, spool: FileSpool) -> None:
+def test_own_artefact_is_known_by_its_uid(engine: Engine, spool: FileSpool) -> None:
     analysed(engine, spool, "one")
     assert is_own_artefact(engine, result(source("one")).uid("sc"))
     assert not is_own_artefact(engine, "2.25.1")
 
 
-def test_the_role_sweeps_while_it_runs(tmp_path: Path) -> None:
-    """systemd starts a killed role at once, when what it left is still too young to be swept."""
+def test_receive_role_sweeps_half_written_files_while_it_runs(tmp_path: Path) -> None:
+    """systemd restarts a killed role at once, when the files that it left are too young to be swept."""
     config = Configuration(state_dir=tmp_path, receive=Receive(port=0))
     role = ReceiveRole(config, open_database(config.database))
     left = config.spool_dir / "incoming" / "left"

@@ -14,7 +14,7 @@ def files(root: Path) -> list[Path]:
     return [p for p in root.rglob("*") if p.is_file()]
 
 
-def test_put_and_get_and_the_same_bytes_once(tmp_path: Path) -> None:
+def test_same_bytes_are_kept_once(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path)
     digest = spool.put(b"bytes")
     assert spool.put(b"bytes") == digest
@@ -22,7 +22,7 @@ def test_put_and_get_and_the_same_bytes_once(tmp_path: Path) -> None:
     assert [p.name for p in files(tmp_path)] == [digest]
 
 
-def test_the_order_is_write_sync_rename_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_is_written_synced_renamed_and_its_folder_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system calls that a power cut needs, in their order (fsync(2), rename(2))."""
     calls: list[str] = []
     real_fsync, real_rename = os.fsync, os.rename
@@ -45,7 +45,7 @@ def test_the_order_is_write_sync_rename_sync(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "disk_full"), (errno.EIO, "spool_failed")])
-def test_a_disk_that_fails_keeps_nothing_and_says_so(
+def test_failing_disk_keeps_nothing_and_raises_its_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: str
 ) -> None:
     spool = FileSpool(tmp_path)
@@ -59,7 +59,7 @@ def test_a_disk_that_fails_keeps_nothing_and_says_so(
     assert files(tmp_path) == []
 
 
-def test_damage_is_noticed(tmp_path: Path) -> None:
+def test_damaged_or_missing_file_is_detected(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path)
     digest = spool.put(b"bytes")
     files(tmp_path)[0].write_bytes(b"bites")
@@ -71,7 +71,7 @@ def test_damage_is_noticed(tmp_path: Path) -> None:
         spool.get("0" * 64)
 
 
-def test_what_was_there_is_synced_before_it_is_called_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_file_is_synced_before_it_counts_as_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that died between rename and fsync must not make the next one's Success a lie."""
     spool = FileSpool(tmp_path)
     spool.put(b"bytes")
@@ -84,7 +84,7 @@ def test_what_was_there_is_synced_before_it_is_called_kept(tmp_path: Path, monke
         spool.put(b"bytes")
 
 
-def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+def test_sweep_removes_the_file_of_a_killed_writer(tmp_path: Path) -> None:
     spool = FileSpool(tmp_path)
     old, new = tmp_path / "incoming" / "old", tmp_path / "incoming" / "new"
     old.write_bytes(b"half")

@@ -1,4 +1,4 @@
-"""The page, /health and /metrics over a real database: what is wrong is said, and identity never."""
+"""The page, /health and /metrics over a real database: they show every problem and no identity."""
 
 import contextlib
 import threading
@@ -90,8 +90,8 @@ def received(sop_instance_uid: str) -> Received:
     )
 
 
-def one_answered(engine: Engine, *findings: Finding) -> None:
-    """A radiograph analysed, whose answer the PACS refuses with the patient's name in its words."""
+def record_refused_artefact(engine: Engine, *findings: Finding) -> None:
+    """Record an analysed radiograph with an artefact that the PACS refuses, quoting the patient's name."""
     keep_instance(engine, received("1.2.826.0.1.99"))
     queue = Queue(engine, analyses, "me")
     (lease,) = queue.lease()
@@ -108,11 +108,11 @@ def one_answered(engine: Engine, *findings: Finding) -> None:
     sending.failed(sending.lease()[0], error)
 
 
-def test_live_while_it_serves(client: FlaskClient) -> None:
+def test_live_endpoint_answers_while_the_page_is_served(client: FlaskClient) -> None:
     assert client.get("/health/live").status_code == 200
 
 
-def test_ready_only_while_every_heart_beats(client: FlaskClient, engine: Engine) -> None:
+def test_ready_endpoint_needs_the_heartbeat_of_every_role(client: FlaskClient, engine: Engine) -> None:
     assert client.get("/health/ready").status_code == 503
     all_roles_beat(engine)
     answer = client.get("/health/ready")
@@ -128,7 +128,7 @@ def test_ready_only_while_every_heart_beats(client: FlaskClient, engine: Engine)
     assert "systemctl status osteon-analyse" in wrong["sentence"]
 
 
-def test_a_low_disk_is_not_ready(engine: Engine, config: Configuration) -> None:
+def test_low_disk_is_not_ready(engine: Engine, config: Configuration) -> None:
     all_roles_beat(engine)
     reserve = config.receive.model_copy(update={"reserve_mb": 10**9})
     low = config.model_copy(update={"receive": reserve})
@@ -137,9 +137,9 @@ def test_a_low_disk_is_not_ready(engine: Engine, config: Configuration) -> None:
     assert b"radiographs are refused until there is room" in answer.data
 
 
-def test_the_page_tells_all_but_identity(client: FlaskClient, engine: Engine) -> None:
+def test_page_metrics_and_health_show_no_identity(client: FlaskClient, engine: Engine) -> None:
     all_roles_beat(engine)
-    one_answered(engine)
+    record_refused_artefact(engine)
     page = client.get("/")
     text = page.data.decode()
     for expected in (
@@ -163,23 +163,23 @@ def test_the_page_tells_all_but_identity(client: FlaskClient, engine: Engine) ->
     assert 'osteon_role_up{role="analyse"} 1.0' in metrics
 
 
-def test_a_probability_is_written_as_on_the_pictures(client: FlaskClient, engine: Engine) -> None:
-    one_answered(engine, finding(0.999), finding(0.444), finding(0.001))
+def test_probability_on_the_page_is_written_as_on_the_pictures(client: FlaskClient, engine: Engine) -> None:
+    record_refused_artefact(engine, finding(0.999), finding(0.444), finding(0.001))
     page = client.get("/").text
     for said in ("&gt;99%", "44%", "&lt;1%"):
         assert f"left wrist <b>{said}</b>" in page
     assert "20% / 60%" in page, "the operating points, to be compared with them"
 
 
-def test_answers_for_a_destination_that_was_renamed_are_not_forgotten(engine: Engine, config: Configuration) -> None:
-    one_answered(engine)
+def test_deliveries_to_a_renamed_destination_are_reported(engine: Engine, config: Configuration) -> None:
+    record_refused_artefact(engine)
     renamed = config.model_copy(update={"destinations": ()})
     text = create_app(readers(engine), renamed, PACK, "1").test_client().get("/").data.decode()
-    assert "pacs: 1 answer waiting for a peer that the configuration does not name any more" in text
+    assert "pacs: 1 artefact waiting for a destination that is no longer configured" in text
 
 
 def test_metrics_count_each_result_once(client: FlaskClient, engine: Engine) -> None:
-    one_answered(engine)
+    record_refused_artefact(engine)
     client.get("/metrics")
     assert "osteon_answers_total" in client.get("/metrics").data.decode()
     assert 'osteon_answers_total{answer="positive",site="wrist"} 1.0' in client.get("/metrics").data.decode()
@@ -188,7 +188,7 @@ def test_metrics_count_each_result_once(client: FlaskClient, engine: Engine) -> 
 def test_scrapes_at_the_same_time_count_each_result_once(
     engine: Engine, config: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one_answered(engine)
+    record_refused_artefact(engine)
     slow = Result.from_json
     inside = threading.Barrier(2)
 
@@ -207,7 +207,7 @@ def test_scrapes_at_the_same_time_count_each_result_once(
     assert 'osteon_answers_total{answer="positive",site="wrist"} 1.0' in client.test_client().get("/metrics").text
 
 
-def test_metrics_tell_the_intake(client: FlaskClient, engine: Engine) -> None:
+def test_metrics_count_intake_by_reason_and_never_go_down(client: FlaskClient, engine: Engine) -> None:
     for number, code in enumerate((ReasonCode.UNCHANGED, ReasonCode.OUT_OF_SCOPE, ReasonCode.OUT_OF_SCOPE)):
         keep_instance(engine, received(f"1.2.{number}"))
         queue = Queue(engine, analyses, "me")
@@ -243,21 +243,19 @@ def test_metrics_tell_the_intake(client: FlaskClient, engine: Engine) -> None:
     assert 'osteon_turned_away_total{code="called_ae_title",who="association"} 3.0' in client.get("/metrics").text
 
 
-def test_an_empty_appliance_says_what_to_do(client: FlaskClient) -> None:
+def test_page_of_an_empty_appliance_says_the_next_step(client: FlaskClient) -> None:
     text = client.get("/").data.decode()
     assert "Osteon is not working." in text
-    assert "Route CR and DX images to this box." in text
+    assert "Send CR and DX images to this appliance." in text
 
 
-def test_without_a_usable_pack_the_page_says_why(engine: Engine, config: Configuration) -> None:
+def test_page_without_a_usable_pack_says_the_reason(engine: Engine, config: Configuration) -> None:
     text = create_app(readers(engine), config, "localiser.onnx was altered", "1").test_client().get("/").data.decode()
     assert "The pack cannot be used: localiser.onnx was altered" in text
 
 
-def test_the_page_says_what_the_peer_vouches_for_and_what_went_in_another_form(
-    client: FlaskClient, engine: Engine
-) -> None:
-    one_answered(engine)
+def test_page_shows_proof_missing_commitment_result_and_other_form(client: FlaskClient, engine: Engine) -> None:
+    record_refused_artefact(engine)
     peer_has = {"state": "done", "finished_at": now(), "stored_at": now()}
     for code, words in (("already_there", "1/1, probably"), ("delivered", "1/1")):
         with engine.begin() as c:
@@ -281,34 +279,32 @@ def test_the_page_says_what_the_peer_vouches_for_and_what_went_in_another_form(
         reason = "stored (0x0000); as Comprehensive SR Storage, since it takes no Comprehensive 3D SR Storage"
         c.execute(update(deliveries).values(code="delivered_otherwise", reason=reason, proven_at=at))
     page = client.get("/").text
-    assert f"1/1, there at {at:%H:%M}" in page and reason in page
+    assert f"1/1, confirmed at {at:%H:%M}" in page and reason in page
 
 
-def test_what_a_peer_does_not_take_and_another_answer_says_is_no_answer_that_is_missing(
-    client: FlaskClient, engine: Engine
-) -> None:
-    one_answered(engine)
+def test_artefact_replaced_by_another_is_not_shown_as_missing(client: FlaskClient, engine: Engine) -> None:
+    record_refused_artefact(engine)
     with engine.begin() as c:
         c.execute(update(deliveries).values(state="dropped", code="not_taken", reason="pacs takes no SR: the pictures"))
     page = client.get("/").text
     assert "pacs takes no SR" in page and "0/1" not in page
 
 
-def test_a_hold_is_said(client: FlaskClient, engine: Engine) -> None:
+def test_page_shows_a_hold(client: FlaskClient, engine: Engine) -> None:
     Gate(engine).shut("*", "phase shadow")
-    assert "nothing leaves for any destination" in client.get("/").text
+    assert "Nothing leaves for any destination" in client.get("/").text
     Gate(engine).open("*")
-    assert "nothing leaves" not in client.get("/").text
+    assert "Nothing leaves" not in client.get("/").text
 
 
-def test_a_gpus_figures_are_shown_while_they_are_fresh(client: FlaskClient, config: Configuration) -> None:
+def test_gpu_figures_are_shown_while_they_are_fresh(client: FlaskClient, config: Configuration) -> None:
     assert "osteon_gpu" not in client.get("/metrics").text
     write_figures(config.state_dir, GpuFigures(temperature_c=92, utilisation=0.12, throttled="heat"), now())
     metrics = client.get("/metrics").text
     assert "osteon_gpu_temperature_celsius 92.0" in metrics
     assert "osteon_gpu_utilisation_ratio 0.12" in metrics
     assert "osteon_gpu_throttled 1.0" in metrics
-    assert "osteon_gpu_ecc_errors" not in metrics  # what a card does not tell is not shown as zero
-    assert "the GPU is slowed down by heat (92 °C)" in client.get("/").text
+    assert "osteon_gpu_ecc_errors" not in metrics  # a figure that the card does not report is not shown as zero
+    assert "The GPU is slowed down by heat (92 °C)" in client.get("/").text
     write_figures(config.state_dir, GpuFigures(temperature_c=92), now() - timedelta(minutes=1))
     assert "osteon_gpu" not in client.get("/metrics").text

@@ -1,4 +1,4 @@
-"""Answers that are taken back: by a rejection note in an archive, and nothing of theirs leaves any more."""
+"""Withdrawals: pending deliveries are dropped, and sent artefacts are revoked at each destination."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from appliance.domain.codes import INCORRECT_WORKLIST_ENTRY
 from appliance.errors import Rejected
 from appliance.service.withdrawal import withdraw
 from tests.support.orthanc import orthanc
-from tests.support.outbox import Outbox, film, message, picture
+from tests.support.outbox import Outbox, message, picture, radiograph
 from tests.support.pacs import profile, scripted_scp
 from tests.support.peers import Peer
 
@@ -32,8 +32,8 @@ def taken_back(config: Configuration, outbox: Outbox, uid: str) -> tuple[int, tu
     return done.dropped, done.revoked_at
 
 
-def test_what_has_left_is_rejected_in_the_archive_and_what_has_not_never_leaves(peer: Peer, tmp_path: Path) -> None:
-    first, second, other = film(1), film(2, study_number=1), film(3)
+def test_withdrawal_rejects_sent_objects_in_the_archive_and_drops_pending_ones(peer: Peer, tmp_path: Path) -> None:
+    first, second, other = radiograph(1), radiograph(2, study_number=1), radiograph(3)
     with orthanc(peer("Orthanc"), tmp_path / "orthanc") as there:
         pacs, away = profile(there.port, proof="find", objects_at_a_time=2), profile(1, name="away")
         config = configured(tmp_path, pacs.model_dump(), away.model_dump())
@@ -70,23 +70,23 @@ def test_what_has_left_is_rejected_in_the_archive_and_what_has_not_never_leaves(
     assert "Error" not in judged.stderr
 
 
-def test_what_is_taken_back_before_it_left_needs_no_note(free_port: int, tmp_path: Path) -> None:
+def test_withdrawal_before_anything_left_sends_no_rejection_note(free_port: int, tmp_path: Path) -> None:
     config = configured(tmp_path, profile(free_port).model_dump())
     with (
         Outbox(tmp_path, *config.destinations) as outbox,
         scripted_scp(free_port, [], [SecondaryCaptureImageStorage]) as calls,
     ):
-        outbox.answer(film(1), ("pacs", picture(film(1))))
-        assert taken_back(config, outbox, picture(film(1)).identifier) == (1, ())
+        outbox.answer(radiograph(1), ("pacs", picture(radiograph(1))))
+        assert taken_back(config, outbox, picture(radiograph(1)).identifier) == (1, ())
         assert not outbox.carry() and calls == []
 
 
-def test_a_ris_and_a_fhir_server_are_told_as_they_were(tmp_path: Path) -> None:
+def test_withdrawal_revokes_at_ris_and_fhir_server(tmp_path: Path) -> None:
     ris = {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": 1}
     fhir = {"kind": "fhir", "name": "fhir", "base_url": "http://127.0.0.1:1/"}
     config = configured(tmp_path, ris, fhir)
     with Outbox(tmp_path, *config.destinations) as outbox:
-        ds = film(1)
+        ds = radiograph(1)
         outbox.answer(ds, ("ris", message(ds)), ("fhir", message(ds)))
         with outbox.engine.begin() as c:
             c.exec_driver_sql("UPDATE deliveries SET state = 'done', code = 'delivered'")
@@ -102,7 +102,7 @@ def test_a_ris_and_a_fhir_server_are_told_as_they_were(tmp_path: Path) -> None:
 UNCERTAIN = [
     ("queued", "store_transient", 1, True),
     ("queued", "mllp_timeout", 3, True),
-    ("queued", "unreachable", 2, True),  # what the first attempt came to is not known
+    ("queued", "unreachable", 2, True),  # the outcome of the first attempt is not known
     ("parked", "already_there", 1, True),
     ("dropped", "dropped", 1, True),
     ("dropped", "superseded", 1, True),
@@ -115,28 +115,28 @@ UNCERTAIN = [
 
 
 @pytest.mark.parametrize(("state", "code", "attempts", "may_be_there"), UNCERTAIN)
-def test_what_may_have_arrived_is_taken_back_too(
+def test_withdrawal_revokes_an_artefact_that_may_have_arrived(
     state: str, code: str, attempts: int, may_be_there: bool, free_port: int, tmp_path: Path
 ) -> None:
     config = configured(tmp_path, profile(free_port).model_dump())
     with Outbox(tmp_path, *config.destinations) as outbox:
-        outbox.answer(film(1), ("pacs", picture(film(1))))
+        outbox.answer(radiograph(1), ("pacs", picture(radiograph(1))))
         with outbox.engine.begin() as c:
             values = (state, code, attempts)
             c.exec_driver_sql("UPDATE deliveries SET state = ?, code = ?, attempts = ?", values)
-        uid = str(film(1).StudyInstanceUID)
+        uid = str(radiograph(1).StudyInstanceUID)
         assert taken_back(config, outbox, uid)[1] == (("pacs",) if may_be_there else ())
         assert taken_back(config, outbox, uid) == (0, ()), "once is enough"
         assert outbox.rows[0].state == "dropped"
 
 
-def test_a_destination_that_is_gone_is_named(free_port: int, tmp_path: Path) -> None:
+def test_withdrawal_names_a_destination_that_is_no_longer_configured(free_port: int, tmp_path: Path) -> None:
     pacs = profile(free_port)
     with Outbox(tmp_path, pacs) as outbox:
-        outbox.answer(film(1), ("pacs", picture(film(1))))
+        outbox.answer(radiograph(1), ("pacs", picture(radiograph(1))))
         with scripted_scp(free_port, [0], [SecondaryCaptureImageStorage]):
             outbox.carry_until(done=1)
-        uid = str(film(1).StudyInstanceUID)
+        uid = str(radiograph(1).StudyInstanceUID)
         done = withdraw(configured(tmp_path), outbox.engine, uid, REASON, INCORRECT_WORKLIST_ENTRY)
         assert (done.dropped, done.revoked_at, done.left_at) == (0, (), ("pacs",))
         assert outbox.rows[0].code == "delivered", "nobody there knows"

@@ -1,4 +1,4 @@
-"""Deliveries in a real database and spool, as the analysis of radiographs leaves them, and couriers that carry them."""
+"""Deliveries in a real database and spool, as an analysis writes them, with couriers that carry them."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ from tests.support.waiting import wait_until
 SOON = Backoff(first_s=0.05, longest_s=0.2)
 
 
-def film(number: int = 0, study_number: int | None = None) -> Dataset:
-    """A radiograph of a study of its own, unless another is named."""
+def radiograph(number: int = 0, study_number: int | None = None) -> Dataset:
+    """Return a radiograph of its own study, or of the study of that number."""
     ds = copy.deepcopy(source())
     ds.StudyInstanceUID = f"1.2.826.0.1.3680043.8.498.7.{number if study_number is None else study_number}"
     ds.SeriesInstanceUID = f"1.2.826.0.1.3680043.8.498.8.{number}"
@@ -51,7 +51,7 @@ def film(number: int = 0, study_number: int | None = None) -> Dataset:
 
 
 def picture(ds: Dataset) -> Artefact:
-    """The Secondary Capture for a radiograph."""
+    """Return the Secondary Capture of a radiograph."""
     made = secondary_capture(ds, result(ds, finding()), np.zeros((32, 24, 3), np.uint8))
     return Artefact(
         kind=ArtefactKind.SECONDARY_CAPTURE, identifier=str(made.SOPInstanceUID), content=part10_bytes(made)
@@ -59,7 +59,7 @@ def picture(ds: Dataset) -> Artefact:
 
 
 def message(ds: Dataset) -> Artefact:
-    """The ORU for the study of a radiograph."""
+    """Return the ORU message of the study of a radiograph."""
     said = study(result(ds, finding()))
     ris = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1)
     return Artefact(
@@ -68,7 +68,7 @@ def message(ds: Dataset) -> Artefact:
 
 
 class Outbox:
-    """A database and a spool in `folder`, with what is to leave for `destinations`."""
+    """A database and a spool in `folder`, with a courier for each of `destinations`."""
 
     def __init__(self, folder: Path, *destinations: DestinationConfig, backoff: Backoff = SOON) -> None:
         self.engine = open_database(f"sqlite:///{folder / 'osteon.db'}")

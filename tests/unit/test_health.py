@@ -1,4 +1,4 @@
-"""What is concluded from the facts, and that one cause is one problem."""
+"""Conditions concluded from facts: one cause is one problem."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -49,16 +49,16 @@ def waiting(name: str, seconds: float, **counts: int) -> Backlog:
     )
 
 
-def test_all_is_well() -> None:
+def test_healthy_appliance_has_no_problems() -> None:
     found = conditions(FINE)
     assert problems(found) == ()
     assert is_ready(found)
-    assert headline(found) == "Osteon works: radiographs are received, read and answered."
+    assert headline(found) == "Osteon works: radiographs are received, analysed and answered."
 
 
 @pytest.mark.parametrize("state", [RoleState.MISSING, RoleState.STOPPED])
 @pytest.mark.parametrize("role", ["receive", "analyse", "deliver"])
-def test_a_role_that_does_not_run_is_an_error_that_names_its_unit(role: str, state: RoleState) -> None:
+def test_role_that_does_not_run_is_an_error_that_names_its_unit(role: str, state: RoleState) -> None:
     found = conditions(with_role(FINE, role, state))
     (problem,) = problems(found)
     assert (problem.name, problem.severity) == (f"role.{role}", Severity.ERROR)
@@ -67,13 +67,13 @@ def test_a_role_that_does_not_run_is_an_error_that_names_its_unit(role: str, sta
     assert headline(found) == "Osteon is not working."
 
 
-def test_the_page_that_is_served_makes_nothing_unready() -> None:
+def test_missing_status_role_leaves_the_appliance_ready() -> None:
     found = conditions(with_role(FINE, "status", RoleState.MISSING))
     assert names(problems(found)) == ["role.status"]
     assert is_ready(found)
 
 
-def test_a_database_that_cannot_be_read_is_one_problem() -> None:
+def test_unreadable_database_is_one_problem() -> None:
     found = conditions(replace(with_role(FINE, "receive", RoleState.MISSING), database_error="OperationalError"))
     assert names(problems(found)) == ["database"]
     assert not any(c.ok for c in found if "database" in c.depends_on)
@@ -81,7 +81,7 @@ def test_a_database_that_cannot_be_read_is_one_problem() -> None:
 
 
 @pytest.mark.parametrize(("free", "ok"), [(499_999_999, False), (500_000_000, True), (None, False), (0, False)])
-def test_the_disk_has_to_hold_the_reserve(free: int | None, ok: bool) -> None:
+def test_disk_below_its_reserve_is_not_ready(free: int | None, ok: bool) -> None:
     found = conditions(replace(FINE, disk_free_bytes=free))
     assert is_ready(found) is ok
     assert names(problems(found)) == ([] if ok else ["disk"])
@@ -91,33 +91,33 @@ def test_the_disk_has_to_hold_the_reserve(free: int | None, ok: bool) -> None:
     ("left", "ok", "ready"),
     [(timedelta(days=30), True, True), (timedelta(days=29), False, True), (timedelta(seconds=-1), False, False)],
 )
-def test_a_certificate_is_renewed_in_time(left: timedelta, ok: bool, ready: bool) -> None:
+def test_certificate_that_runs_out_soon_is_a_problem(left: timedelta, ok: bool, ready: bool) -> None:
     certificate = Certificate(key="receive.tls.certificate", not_after=AT + left)
     found = conditions(replace(FINE, certificates=(certificate,)))
     assert names(problems(found)) == ([] if ok else ["certificate.receive.tls.certificate"])
     assert is_ready(found) is ready
 
 
-def test_a_certificate_that_cannot_be_read_is_said_so() -> None:
+def test_unreadable_certificate_is_a_warning() -> None:
     found = conditions(replace(FINE, certificates=(Certificate(key="receive.tls.client_ca", not_after=None),)))
     assert "cannot be read" in problems(found)[0].sentence
     assert is_ready(found)
 
 
 @pytest.mark.parametrize(("seconds", "late"), [(LATE_S, False), (LATE_S + 1, True)])
-def test_what_waits_too_long_is_said_but_does_not_make_it_unready(seconds: float, late: bool) -> None:
+def test_late_radiograph_is_a_warning(seconds: float, late: bool) -> None:
     found = conditions(replace(FINE, analyses=waiting("analyses", seconds)))
     assert names(problems(found)) == (["queue.analyses"] if late else [])
     assert is_ready(found)
 
 
-def test_what_is_late_because_its_role_is_away_is_not_said_twice() -> None:
+def test_late_delivery_is_no_problem_of_its_own_while_its_role_is_missing() -> None:
     facts = replace(FINE, destinations=(waiting("ris", LATE_S * 2),))
     assert names(problems(conditions(with_role(facts, "deliver", RoleState.MISSING)))) == ["role.deliver"]
 
 
 @pytest.mark.parametrize("name", ["*", "pacs"])
-def test_a_gate_that_is_shut_is_said_and_what_waits_behind_it_is_not(name: str) -> None:
+def test_hold_is_a_problem_and_its_late_deliveries_are_not(name: str) -> None:
     hold = Hold(destination=name, reason="phase shadow", since=AT)
     found = conditions(replace(FINE, destinations=(waiting("pacs", LATE_S + 60),), holds=(hold,)))
     (problem,) = problems(found)
@@ -129,33 +129,48 @@ def test_a_gate_that_is_shut_is_said_and_what_waits_behind_it_is_not(name: str) 
     assert names(problems(late)) == ["gate.pacs", "destination.ris"]
 
 
-def test_a_queue_that_grows_is_said_before_it_is_late() -> None:
+def test_deep_queue_is_a_problem_before_it_is_late() -> None:
     deep = waiting("pacs", LATE_S - 1, queued=DEEP + 1)
     (problem,) = problems(conditions(replace(FINE, destinations=(deep,))))
-    assert problem.name == "destination.pacs" and f"{DEEP + 1} answers waiting" in problem.sentence
+    assert problem.name == "destination.pacs" and f"{DEEP + 1} artefacts waiting" in problem.sentence
 
 
+<<<<<<< HEAD
 def test_a_report_that_could_not_be_made_is_said() -> None:
     facts = replace(FINE, studies=Backlog(name="studies", counts={State.PARKED: 1}))
+=======
+def test_parked_report_is_a_problem() -> None:
+    facts = replace(FINE, studies=Backlog(name="studies", counts={"parked": 1}))
+>>>>>>> 614477d (storage, status: plain docstrings and messages; sentences on the page begin with a capital; tests named by condition and result)
     (found,) = problems(conditions(facts))
-    assert "1 report parked: `osteon queue show study:ID`" in found.sentence
+    assert "1 report parked: see the reason with `osteon queue show study:ID`" in found.sentence
 
 
+<<<<<<< HEAD
 def test_what_is_parked_is_said_even_while_its_role_is_away() -> None:
     facts = replace(FINE, destinations=(Backlog(name="ris", counts={State.PARKED: 2}),))
+=======
+def test_parked_delivery_is_a_problem_even_while_its_role_is_missing() -> None:
+    facts = replace(FINE, destinations=(Backlog(name="ris", counts={"parked": 2}),))
+>>>>>>> 614477d (storage, status: plain docstrings and messages; sentences on the page begin with a capital; tests named by condition and result)
     found = problems(conditions(with_role(facts, "deliver", RoleState.MISSING)))
     assert names(found) == ["role.deliver", "destination.ris"]
-    assert "2 answers parked: `osteon queue show delivery:ID`" in found[1].sentence
+    assert "2 artefacts parked: see the reason with `osteon queue show delivery:ID`" in found[1].sentence
 
 
-def test_what_a_condition_depends_on_exists() -> None:
+def test_condition_depends_on_existing_conditions() -> None:
     found = conditions(FINE)
     assert len(set(names(found))) == len(found)
     assert {d for c in found for d in c.depends_on} <= set(names(found))
 
 
+<<<<<<< HEAD
 def test_parked_and_done_jobs_do_not_wait() -> None:
     backlog = Backlog(name="x", counts={State.QUEUED: 2, State.LEASED: 1, State.PARKED: 4, State.DONE: 8})
+=======
+def test_backlog_counts_queued_and_leased_jobs_as_waiting() -> None:
+    backlog = Backlog(name="x", counts={"queued": 2, "leased": 1, "parked": 4, "done": 8})
+>>>>>>> 614477d (storage, status: plain docstrings and messages; sentences on the page begin with a capital; tests named by condition and result)
     assert (backlog.waiting, backlog.parked, backlog.age_s(AT)) == (3, 4, 0.0)
 
 
@@ -173,7 +188,7 @@ def test_parked_and_done_jobs_do_not_wait() -> None:
         (273_600, "3 d 4 h"),
     ],
 )
-def test_durations_as_people_say_them(seconds: float, words: str) -> None:
+def test_duration_is_written_for_people(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
@@ -185,13 +200,13 @@ def test_durations_as_people_say_them(seconds: float, words: str) -> None:
         "instance 1.2.826.0.1.3680043.8.498.1 not stored",
     ],
 )
-def test_identity_is_cut_out_of_a_peers_words(text: str) -> None:
+def test_identity_is_removed_from_the_words_of_a_peer(text: str) -> None:
     told = without_identity(text)
     for secret in ("Doe", "DOE", "Jane", "JANE", "1.2.826", "498"):
         assert secret not in told
 
 
-def test_an_address_is_no_identity() -> None:
+def test_address_is_no_identity() -> None:
     text = "RIS at 192.0.2.11:2575: the connection failed (Connection refused)"
     assert without_identity(text) == text
 
@@ -204,10 +219,10 @@ def test_an_address_is_no_identity() -> None:
         (GpuFigures(temperature_c=83, ecc_errors=0), [], ""),
         (GpuFigures(temperature_c=92, throttled="heat"), ["gpu.clocks"], "slowed down by heat (92 °C)"),
         (GpuFigures(throttled="power"), ["gpu.clocks"], "slowed down by power"),
-        (GpuFigures(ecc_errors=2), ["gpu.memory"], "had 2 errors"),
+        (GpuFigures(ecc_errors=2), ["gpu.memory"], "had 2 uncorrectable errors"),
     ],
 )
-def test_a_gpu_that_suffers_is_a_warning(seen: GpuFigures | None, broken: list[str], said: str) -> None:
+def test_gpu_that_is_slowed_down_or_faulty_is_a_warning(seen: GpuFigures | None, broken: list[str], said: str) -> None:
     found = conditions(replace(FINE, gpu=seen))
     assert names(problems(found)) == broken
     assert is_ready(found)
