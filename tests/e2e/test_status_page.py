@@ -12,7 +12,7 @@ from werkzeug.serving import make_server
 from appliance.config import Configuration
 from appliance.status.app import create_app
 from appliance.storage.database import open_database, readers
-from tests.integration.test_status import PACK, all_roles_beat, one_answered
+from tests.integration.test_status import PACK, all_roles_beat, record_refused_artefact
 from tests.support.peers import Peer
 from tests.support.waiting import PATIENCE_S
 
@@ -28,7 +28,7 @@ def page(tmp_path: Path) -> Iterator[str]:
     config = Configuration(state_dir=tmp_path / "state")
     engine = open_database(config.database)
     all_roles_beat(engine)
-    one_answered(engine)
+    record_refused_artefact(engine)
     server = make_server("127.0.0.1", 0, create_app(readers(engine), config, PACK, "1.2.3"), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -135,24 +135,14 @@ def test_deep_queue_is_a_problem_before_it_is_late() -> None:
     assert problem.name == "destination.pacs" and f"{DEEP + 1} artefacts waiting" in problem.sentence
 
 
-<<<<<<< HEAD
-def test_a_report_that_could_not_be_made_is_said() -> None:
-    facts = replace(FINE, studies=Backlog(name="studies", counts={State.PARKED: 1}))
-=======
 def test_parked_report_is_a_problem() -> None:
-    facts = replace(FINE, studies=Backlog(name="studies", counts={"parked": 1}))
->>>>>>> 614477d (storage, status: plain docstrings and messages; sentences on the page begin with a capital; tests named by condition and result)
+    facts = replace(FINE, studies=Backlog(name="studies", counts={State.PARKED: 1}))
     (found,) = problems(conditions(facts))
     assert "1 report parked: see the reason with `osteon queue show study:ID`" in found.sentence
 
 
-<<<<<<< HEAD
-def test_what_is_parked_is_said_even_while_its_role_is_away() -> None:
-    facts = replace(FINE, destinations=(Backlog(name="ris", counts={State.PARKED: 2}),))
-=======
 def test_parked_delivery_is_a_problem_even_while_its_role_is_missing() -> None:
-    facts = replace(FINE, destinations=(Backlog(name="ris", counts={"parked": 2}),))
->>>>>>> 614477d (storage, status: plain docstrings and messages; sentences on the page begin with a capital; tests named by condition and result)
+    facts = replace(FINE, destinations=(Backlog(name="ris", counts={State.PARKED: 2}),))
     found = problems(conditions(with_role(facts, "deliver", RoleState.MISSING)))
     assert names(found) == ["role.deliver", "destination.ris"]
     assert "2 artefacts parked: see the reason with `osteon queue show delivery:ID`" in found[1].sentence
@@ -164,13 +154,8 @@ def test_condition_depends_on_existing_conditions() -> None:
     assert {d for c in found for d in c.depends_on} <= set(names(found))
 
 
-<<<<<<< HEAD
-def test_parked_and_done_jobs_do_not_wait() -> None:
-    backlog = Backlog(name="x", counts={State.QUEUED: 2, State.LEASED: 1, State.PARKED: 4, State.DONE: 8})
-=======
 def test_backlog_counts_queued_and_leased_jobs_as_waiting() -> None:
-    backlog = Backlog(name="x", counts={"queued": 2, "leased": 1, "parked": 4, "done": 8})
->>>>>>> 614477d (storage, status: plain docstrings and messages; sentences on the page begin with a capital; tests named by condition and result)
+    backlog = Backlog(name="x", counts={State.QUEUED: 2, State.LEASED: 1, State.PARKED: 4, State.DONE: 8})
     assert (backlog.waiting, backlog.parked, backlog.age_s(AT)) == (3, 4, 0.0)
 
 
