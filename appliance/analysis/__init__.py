@@ -1,1 +1,1 @@
-"""Radiograph in, result out."""
+"""The algorithm: eligibility, localisation and classification, from a radiograph to its result."""

@@ -1,4 +1,4 @@
-"""Stage 3: probability and heat map of one region, by the network of its site."""
+"""Stage 3: probability and heat map of a region, from the network of its site."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from kernels import reference
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionEvidence:
-    """What a classifier says of one region: calibrated probability, and Grad-CAM over the region alone.
+    """The output of a classifier for one region: calibrated probability, and Grad-CAM over the region alone.
 
     Attributes
     ----------
     heat
-        (h, w) float32 in [0, 1]: the cells that lie on the region, without those over its padding.
+        (h, w) float32 in [0, 1]: the cells on the region, without those on its padding.
     cell_px
         Side of a cell in px of the network's input.
     """
@@ -33,10 +33,10 @@ class RegionEvidence:
 
 
 class EvidenceKernel(Protocol):
-    """Grad-CAM where the engine computes: `kernels.reference` or what is tested against it."""
+    """Grad-CAM on the device of the network: `kernels.reference`, or an implementation tested against it."""
 
     def evidence(self, activations: Any, gradients: Any) -> NDArray[np.float32]:
-        """(N, h, w) float32 >= 0 on the host; see `kernels.reference.evidence`."""
+        """Return (N, h, w) float32 >= 0 on the host; see `kernels.reference.evidence`."""
         ...
 
 
@@ -46,15 +46,16 @@ class Classifier:
     Parameters
     ----------
     kernels
-        They take the runner's outputs where these lie.
+        Compute Grad-CAM from the outputs of `runner`, on its device.
     """
 
     def __init__(self, runner: Runner, spec: ClassifierSpec, kernels: EvidenceKernel = reference) -> None:
-        self._runner, self._kernels = runner, kernels
+        self._runner = runner
+        self._kernels = kernels
         self.spec = spec
 
     def evidence(self, regions: NDArray[np.uint8], fitted: Sequence[tuple[int, int]]) -> list[RegionEvidence]:
-        """One `RegionEvidence` for each of `regions` (R, 256, 256) uint8, of which `fitted` (h, w) px are no padding."""
+        """Classify each of `regions` (R, 256, 256) uint8; the first `fitted` (h, w) px of a region are not padding."""
         found: list[RegionEvidence] = []
         for out in self._runner.infer({"region": regions[:, None].astype(np.float32)}):
             maps = host_tensor("evidence", self._kernels.evidence(out["activations"], out["gradients"]))
@@ -63,7 +64,7 @@ class Classifier:
             found += [
                 RegionEvidence(
                     probability=self.spec.probability(float(logit)),
-                    heat=_on_region(cells, size, cell_px),
+                    heat=_crop_to_region(cells, size, cell_px),
                     cell_px=cell_px,
                 )
                 for logit, cells, size in zip(host_tensor("logit", out["logit"]), maps, sizes, strict=True)
@@ -71,8 +72,8 @@ class Classifier:
         return found
 
 
-def _on_region(cells: NDArray[np.float32], fitted: tuple[int, int], cell_px: float) -> NDArray[np.float32]:
-    """The cells that lie on the fitted region, normalised; a cell that straddles its edge counts by its share."""
+def _crop_to_region(cells: NDArray[np.float32], fitted: tuple[int, int], cell_px: float) -> NDArray[np.float32]:
+    """Return the cells on the fitted region, normalised; a cell across its edge counts by its share on the region."""
     rows, columns = (np.clip(side / cell_px - np.arange(len(cells)), 0, 1).astype(np.float32) for side in fitted)
     shared = cells * np.outer(rows, columns)
     return reference.normalise(shared[None, rows > 0][:, :, columns > 0])[0]

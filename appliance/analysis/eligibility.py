@@ -1,6 +1,7 @@
-"""Is this radiograph for us? Each "no" has its own code and a sentence that a PACS administrator can act on.
+"""Eligibility of a radiograph for the analysis, from its header.
 
-Where the image can decide, it does: an absent or unknown body part is left to the localiser.
+Each refusal has its own code, and a sentence that tells a PACS administrator how to act. If the image can decide, it
+does: a radiograph with an absent or unknown body part goes to the localiser.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from appliance.domain.radiograph import Header
 from appliance.domain.reason import ReasonCode
 
 SMALLEST_SIDE_PX = 128
-"""Half of a region's crop: a smaller image holds less than the networks were made to see."""
+"""Half the side of a region: a smaller image has less detail than the networks were trained on."""
 
 SITE_BY_BODY_PART = {
     "ANKLE": Site.ANKLE,
@@ -50,7 +51,7 @@ SITE_BY_BODY_PART = {
     "HAND": Site.HAND,
     "FOOT": Site.FOOT,
 }
-"""Words of Body Part Examined (0018,0015), most of them terms of DICOM PS3.16 annex L, and the site that they name."""
+"""Site by value of Body Part Examined (0018,0015); most values are defined terms of DICOM PS3.16 annex L."""
 
 OUT_OF_SCOPE = frozenset(
     [
@@ -80,11 +81,12 @@ OUT_OF_SCOPE = frozenset(
         "WHOLEBODY",
     ]
 )
-"""Body parts that the appliance does not read, whatever the image looks like: a chest shows shoulders and spine."""
+"""Body parts that are refused by name, because the image may mislead: a chest shows shoulders and spine."""
 
 MODALITIES = ("CR", "DX")
+"""Modalities of plain radiographs."""
 
-KNOWN = frozenset(
+KNOWN_MODALITIES = frozenset(
     [
         "AR", "AU", "BDUS", "BI", "BMD", "CFM", "CR", "CT", "DG", "DMS", "DX", "ECG", "EPS", "ES", "FID", "GM", "IO",
         "IOL", "IVOCT", "IVUS", "KER", "KO", "LEN", "LS", "MG", "MR", "NM", "OAM", "OCT", "OP", "OPM", "OPT", "OPV",
@@ -92,7 +94,7 @@ KNOWN = frozenset(
         "SEG", "SM", "SR", "SRF", "TG", "US", "VA", "XA", "XC",
     ]
 )  # fmt: skip
-"""Defined terms of Modality (DICOM PS3.3 C.7.3.1.1.1) that may be quoted."""
+"""Defined terms of Modality (DICOM PS3.3 C.7.3.1.1.1); only these are quoted in a reason."""
 
 RADIOGRAPH_CLASSES = frozenset(
     {"1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1.1"}
@@ -100,28 +102,33 @@ RADIOGRAPH_CLASSES = frozenset(
 """CR, DX for presentation, DX for processing (DICOM PS3.4 B.5)."""
 
 NOT_PROJECTIONS = frozenset({"FLUOROSCOPY", "FLUORO", "TOMO", "TOMOSYNTHESIS", "STITCHED", "STITCHING", "COMPOSED"})
-"""Image Type values (0008,0008) from the third on by which vendors mark what is no single exposure."""
+"""Values of Image Type (0008,0008), from the third on, that vendors write into images of more than one exposure."""
 
-UNANSWERED = frozenset({"not_a_radiograph", "for_processing", "ignored"})
-"""Reasons that are recorded, while nobody is sent an answer: the exposure has another object, or is none."""
+UNANSWERED = frozenset({ReasonCode.NOT_A_RADIOGRAPH, ReasonCode.FOR_PROCESSING, ReasonCode.IGNORED})
+"""Reasons that are recorded without sending artefacts: the object is not an exposure, or the exposure has another."""
 
 
 def why_not(header: Header, rules: Analyse) -> NotAnalysed | None:
-    """The first reason why `header` is not for us, or None."""
-    checks = (_storage(header), _origin(header, rules), _picture(header), _anatomy(header))
+    """Return the first reason why the radiograph is not eligible, or None if it is."""
+    checks = (
+        _check_storage_class(header),
+        _check_origin(header, rules),
+        _check_image(header),
+        _check_anatomy(header),
+    )
     return next((reason for reason in checks if reason), None)
 
 
 def named_sites(header: Header) -> frozenset[Site]:
-    """The sites that the header names, in its body part or its coded regions; none if it names nothing we know."""
+    """Return the sites that the body part or the coded regions of the header name; empty if none is known."""
     coded = _terms((header.body_part_examined, *header.anatomic_regions))
     return frozenset(SITE_BY_BODY_PART[word] for word in coded if word in SITE_BY_BODY_PART)
 
 
 def shows_a_trunk(sites: Iterable[Site], header: Header) -> bool:
-    """Whether the regions in the image are those of a chest: both shoulders with the spine between them.
+    """Return whether the located regions are those of a chest: both shoulders, and the spine between them.
 
-    Not so where the header names one of our sites: both clavicles on one film are a radiograph of shoulders.
+    A header that names a site overrules this: both clavicles on one radiograph are a radiograph of shoulders.
     """
     found = list(sites)
     return not named_sites(header) and found.count(Site.SHOULDER) > 1 and Site.SPINE in found
@@ -142,18 +149,20 @@ def comes_from(header: Header, origins: Origins) -> bool:
     )
 
 
-def _storage(header: Header) -> NotAnalysed | None:
+def _check_storage_class(header: Header) -> NotAnalysed | None:
     if header.sop_class_uid not in RADIOGRAPH_CLASSES or header.modality not in MODALITIES:
-        # quoted only in the form of their kind: a broken header may hold anything there, a name too
-        what = f"modality {header.modality}" if header.modality in KNOWN else "an object of an unknown modality"
+        # only valid values are quoted: a broken header may hold anything there, even a name
+        kind = (
+            f"modality {header.modality}" if header.modality in KNOWN_MODALITIES else "an object of an unknown modality"
+        )
         if header.modality in MODALITIES and is_valid_uid(header.sop_class_uid):
-            what = f"storage class {header.sop_class_uid}"
-        reason = f"{what} is no plain radiograph: only CR and DX images are analysed, narrow the routing rule"
+            kind = f"storage class {header.sop_class_uid}"
+        reason = f"{kind} is not a plain radiograph: only CR and DX images are analysed, narrow the routing rule"
         return NotAnalysed(code=ReasonCode.NOT_A_RADIOGRAPH, reason=reason)
     return None
 
 
-def _origin(header: Header, rules: Analyse) -> NotAnalysed | None:
+def _check_origin(header: Header, rules: Analyse) -> NotAnalysed | None:
     if comes_from(header, rules.ignore):
         return NotAnalysed(
             code=ReasonCode.IGNORED, reason="it comes from where analyse.ignore says that nothing is for us"
@@ -170,7 +179,7 @@ def _origin(header: Header, rules: Analyse) -> NotAnalysed | None:
     return None
 
 
-def _picture(header: Header) -> NotAnalysed | None:
+def _check_image(header: Header) -> NotAnalysed | None:
     if not header.has_pixels:
         return NotAnalysed(code=ReasonCode.NO_PIXELS, reason="the data set has no pixel data: send the image again")
     if header.number_of_frames > 1:
@@ -185,10 +194,10 @@ def _picture(header: Header) -> NotAnalysed | None:
     return None
 
 
-def _anatomy(header: Header) -> NotAnalysed | None:
-    """Out of scope by what is coded; free text is asked where nothing coded names a body part that we know.
+def _check_anatomy(header: Header) -> NotAnalysed | None:
+    """Refuse body parts that are out of scope, by the codes, or by free texts if no code names a known body part.
 
-    A text that names one of our sites, too ("femur, neck"), is left to the localiser.
+    A text that also names a site ("femur, neck") is left to the localiser.
     """
     coded = [_terms([text]) for text in (header.body_part_examined, *header.anatomic_regions)]
     known = SITE_BY_BODY_PART.keys() | OUT_OF_SCOPE
@@ -203,7 +212,7 @@ def _anatomy(header: Header) -> NotAnalysed | None:
 
 
 def _terms(texts: Iterable[str]) -> list[str]:
-    """What may name a body part: each text as one word ("C SPINE"), and its words."""
+    """Return possible names of body parts: each text as one word ("C SPINE" as CSPINE), and its words."""
     return [word for text in texts for word in ("".join(_words(text)), *_words(text))]
 
 

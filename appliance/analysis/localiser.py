@@ -1,7 +1,11 @@
-"""Stage 2: the regions that one network finds on the 512 image.
+"""Stage 2: one network locates regions on the 512 image.
 
-The network is free of anchors (Tian et al., FCOS, ICCV 2019; Zhou et al., Objects as Points, 2019): a score per site
-and cell whose neighbours are already suppressed, and the distances from the cell's centre to the box's four sides.
+The network has no anchors. Its outputs are a score for each site and cell, in which neighbours are already suppressed,
+and the distances from the centre of each cell to the four sides of the box.
+
+References
+----------
+Tian et al., FCOS, ICCV 2019; Zhou et al., Objects as Points, 2019.
 """
 
 from __future__ import annotations
@@ -21,14 +25,13 @@ from engines.runner import Runner
 from .geometry import clipped_box, iou
 
 OVERLAP = 0.5
-"""Two regions of one site that share more than this are one region; the higher score stays."""
+"""Intersection over union above which two regions of one site are the same; the higher score is kept."""
 
 MOST = 12
-"""Regions kept per film: both hands on one film with every neighbour make ten."""
-
+"""Most regions of a radiograph: both hands with all their neighbours are ten."""
 
 FLAGGED = 0.5
-"""Probability from which a flag of the whole film counts."""
+"""Least probability of a flag that counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +45,14 @@ class LocatedRegion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Localisation:
-    """What one film shows: its regions, highest score first, and what is true of the whole of it."""
+    """The regions of one radiograph, highest score first, and its flags, such as ``cast``."""
 
     regions: tuple[LocatedRegion, ...]
     flags: tuple[str, ...] = ()
 
 
 class Localiser:
-    """Runs the pack's localiser and decodes what it says."""
+    """Runs the localiser of a pack and decodes its outputs."""
 
     def __init__(self, runner: Runner, spec: LocaliserSpec) -> None:
         self._runner = runner
@@ -57,30 +60,33 @@ class Localiser:
         self._sites = tuple(Site(s) for s in spec.sites)
         self._flags = spec.flags
 
-    def locate(self, films: Sequence[Prepared], shapes: Sequence[tuple[int, int]]) -> list[Localisation]:
-        """What each of the images shows that were received as (H, W) of `shapes`."""
-        out = self._runner.run({"image": np.stack([film.image for film in films])[:, None].astype(np.float32)})
-        flags = out["flags"] if self._flags else [()] * len(films)
+    def locate(self, prepared: Sequence[Prepared], shapes: Sequence[tuple[int, int]]) -> list[Localisation]:
+        """Locate the regions of each radiograph; `shapes` are their received (H, W)."""
+        out = self._runner.run({"image": np.stack([one.image for one in prepared])[:, None].astype(np.float32)})
+        flags = out["flags"] if self._flags else [()] * len(prepared)
         return [
             Localisation(
-                regions=tuple(self._regions(heat, sides, film.scale, *shape)),
-                flags=tuple(name for name, p in zip(self._flags, seen, strict=True) if p >= FLAGGED),
+                regions=tuple(self._regions(scores, sides, one.scale, *shape)),
+                flags=tuple(name for name, p in zip(self._flags, probabilities, strict=True) if p >= FLAGGED),
             )
-            for heat, sides, film, shape, seen in zip(out["heat"], out["box"], films, shapes, flags, strict=True)
+            for scores, sides, one, shape, probabilities in zip(
+                out["heat"], out["box"], prepared, shapes, flags, strict=True
+            )
         ]
 
     def _regions(
-        self, heat: NDArray[np.float32], sides: NDArray[np.float32], scale: float, height: int, width: int
+        self, scores: NDArray[np.float32], sides: NDArray[np.float32], scale: float, height: int, width: int
     ) -> list[LocatedRegion]:
-        cell_px = IMAGE_PX / heat.shape[1]
+        """Decode (K, h, w) scores and (4, h, w) distances in px of the 512 image to regions of the received image."""
+        cell_px = IMAGE_PX / scores.shape[1]
         found: list[LocatedRegion] = []
-        channels, rows, columns = np.nonzero(heat >= self._threshold)
-        for k in np.argsort(-heat[channels, rows, columns]):
+        channels, rows, columns = np.nonzero(scores >= self._threshold)
+        for k in np.argsort(-scores[channels, rows, columns]):
             c, j, i = int(channels[k]), int(rows[k]), int(columns[k])
             x, y = (i + 0.5) * cell_px, (j + 0.5) * cell_px
             left, top, right, bottom = sides[:, j, i]
             x0, y0, x1, y1 = (float(v / scale) for v in (x - left, y - top, x + right, y + bottom))
             box = clipped_box(x0, y0, x1, y1, height, width)
             if all(r.site != self._sites[c] or iou(r.box, box) <= OVERLAP for r in found):
-                found.append(LocatedRegion(site=self._sites[c], box=box, score=float(heat[c, j, i])))
+                found.append(LocatedRegion(site=self._sites[c], box=box, score=float(scores[c, j, i])))
         return found[:MOST]

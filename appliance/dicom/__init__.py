@@ -1,1 +1,1 @@
-"""DICOM: the receiving side, the sending side, reading of instances and making of objects."""
+"""DICOM: receiving (`scp`), sending (`scu`), reading of instances (`reading`) and making of objects (`objects`)."""

@@ -1,6 +1,6 @@
-"""Data sets as the bytes of DICOM files, and back.
+"""Conversion of data sets to the bytes of DICOM files, and back.
 
-Nothing here reads a clock or draws a number: the same data set gives the same bytes.
+The same data set always gives the same bytes: no clock and no random number is used.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ IMPLEMENTATION_CLASS_UID = derived_uid("implementation")
 IMPLEMENTATION_VERSION_NAME = "OSTEON"
 
 PIXEL_DATA = 0x7FE00010
+"""Tag of Pixel Data."""
 
 
 def with_file_meta(ds: Dataset, transfer_syntax_uid: UID = ExplicitVRLittleEndian) -> Dataset:
-    """`ds` with the File Meta Information of an object that we made (DICOM PS3.10 section 7.1)."""
+    """Write the File Meta Information of an object that we make into `ds`, and return it (DICOM PS3.10 section 7.1)."""
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
     meta.MediaStorageSOPClassUID = UID(ds.SOPClassUID)
@@ -35,9 +36,9 @@ def with_file_meta(ds: Dataset, transfer_syntax_uid: UID = ExplicitVRLittleEndia
 
 
 def part10_bytes(ds: Dataset) -> bytes:
-    """The file of `ds`, whose File Meta Information must be complete (DICOM PS3.10 section 7).
+    """Return the DICOM file of `ds`; its File Meta Information must be complete (DICOM PS3.10 section 7).
 
-    Native pixels that end the data set are appended by ourselves: pydicom copies them three times.
+    Uncompressed pixels at the end of the data set are appended here, because pydicom would copy them three times.
     """
     file = io.BytesIO()
     is_plain = ds.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
@@ -54,11 +55,11 @@ def part10_bytes(ds: Dataset) -> bytes:
 
 
 def dataset_from_bytes(content: bytes) -> Dataset:
-    """Inverse of `part10_bytes`.
+    """Parse a DICOM file; the inverse of `part10_bytes`.
 
     Raises
     ------
     pydicom.errors.InvalidDicomError
-        If `content` is no DICOM file.
+        If `content` is not a DICOM file.
     """
     return pydicom.dcmread(io.BytesIO(content))

@@ -1,4 +1,4 @@
-"""Which storage classes and transfer syntaxes we take: the one list of each in the house."""
+"""The storage classes and transfer syntaxes that the appliance accepts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RADIOGRAPHS: Final = (
 """The storage classes of plain radiographs (DICOM PS3.4 B.5)."""
 
 KEPT: Final = (*RADIOGRAPHS, KeyObjectSelectionDocumentStorage)
-"""What is kept: radiographs, and key objects, by which an archive says that it rejects some (`dicom.rejection`)."""
+"""Storage classes whose instances are kept: radiographs, and key objects, which may be rejection notes."""
 
 UNCOMPRESSED: Final = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
 
@@ -56,27 +56,27 @@ ACCEPTED: Final = (
     JPEGExtended12Bit,
     JPEGBaseline8Bit,
 )
-"""Transfer syntaxes of radiographs that are taken, in our order of preference: what loses nothing first."""
+"""Accepted transfer syntaxes of radiographs, in order of preference: lossless ones first."""
 
 _STANDARD_ROOT = "1.2.840.10008."
 _STANDARD_STORAGE = "1.2.840.10008.5.1.4.1.1."
 
 
 def is_companion(abstract_syntax: str) -> bool:
-    """Whether it is a storage class of something that routers send along with a radiograph.
+    """Return whether `abstract_syntax` is a storage class of objects that routers send along with radiographs.
 
-    Every storage class of the standard, retired ones too, lies under one root (DICOM PS3.6 annex A); a private
-    abstract syntax is taken for one, since nothing else of a vendor's is sent through a router.
+    All storage classes of the Standard, retired ones too, have one root (DICOM PS3.6 annex A). A private abstract
+    syntax counts as a storage class, since routers forward no other private services.
     """
     is_standard = abstract_syntax.startswith(_STANDARD_ROOT)
     is_storage = abstract_syntax.startswith(_STANDARD_STORAGE) if is_standard else True
     return is_storage and abstract_syntax not in KEPT
 
 
-def taken(abstract_syntax: str, proposed: Sequence[str], *, companions: bool) -> list[str]:
-    """Of the transfer syntaxes `proposed` with a storage class, those that we take, best first.
+def accepted_syntaxes(abstract_syntax: str, proposed: Sequence[str], *, companions: bool) -> list[str]:
+    """Return the proposed transfer syntaxes that the appliance accepts for a storage class, best first.
 
-    A companion is not kept, so that its encoding matters to nobody.
+    Every syntax is accepted for a companion, because companions are not kept.
     """
     if abstract_syntax in RADIOGRAPHS:
         return [syntax for syntax in ACCEPTED if syntax in proposed]

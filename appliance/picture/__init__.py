@@ -1,1 +1,1 @@
-"""Draws the overlay: band, regions, heat map, text and the study summary."""
+"""The pictures that radiologists see: overlay (band, regions, heat map, text) and study summary."""

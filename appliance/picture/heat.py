@@ -1,6 +1,6 @@
-"""Heat over grey at the size of a picture: on the CPU, a few rows and one colour at a time, or by a GPU's kernel.
+"""The heat map over a radiograph: drawn on the CPU, or by a kernel of the GPU.
 
-`kernels.reference.overlay` defines the picture that both make.
+`kernels.reference.overlay` defines the picture that both draw.
 """
 
 from __future__ import annotations
@@ -17,30 +17,33 @@ from kernels.operations import TooLarge
 from kernels.reference import OPACITY, colour_map, sample
 
 STRIP_ROWS = 32
-"""Few rows at a time, so that what is computed on the way stays in the processor's cache."""
+"""Rows drawn at a time: few, so that intermediate values stay in the cache of the processor."""
 
 Window = tuple[int, int, int, int]
 """x0, y0, x1, y1 in whole px of the picture."""
 
 Draw = Callable[[NDArray[np.uint8], NDArray[np.uint8], Sequence[Heat], Colours], None]
-"""Draws into the panel (H, W, 3) the radiograph `grey` (H, W) and over it heats in px of that; see `draw_heats`."""
+"""Function that draws a radiograph and its heat maps into a panel, as `draw_heats` does."""
 
 
 class OverlayKernel(Protocol):
-    """What blends heat over grey: `kernels.reference` or what is tested against it."""
+    """Blending of heat over grey: `kernels.reference`, or an implementation tested against it."""
 
     def overlay(self, grey: NDArray[np.uint8], heats: Sequence[Heat], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) on the host; see `kernels.reference.overlay`."""
+        """Return (H, W, 3) uint8 on the host; see `kernels.reference.overlay`."""
         ...
 
 
 def colours_of(kind: Colours) -> NDArray[np.uint8]:
-    """(256, 3) uint8, from little to strong."""
+    """Return the colour map, (256, 3) uint8 from little to strong heat."""
     return colour_map("sunset" if kind == "colour_blind" else "heat")
 
 
 def draw_heats(panel: NDArray[np.uint8], grey: NDArray[np.uint8], heats: Sequence[Heat], kind: Colours) -> None:
-    """Draw `grey` (H, W) into `panel` (H, W, 3), over it `heats` in px of it; where they meet, the hottest shows."""
+    """Draw the radiograph `grey` (H, W) into `panel` (H, W, 3) with `heats` over it, on the CPU.
+
+    The heats are in px of `grey`; where two overlap, the hotter one is drawn.
+    """
     for c in range(3):  # faster than one broadcast
         panel[..., c] = grey
     table = [np.ascontiguousarray(channel, np.float32) for channel in colours_of(kind).T]
@@ -70,7 +73,10 @@ def draw_heats(panel: NDArray[np.uint8], grey: NDArray[np.uint8], heats: Sequenc
 
 
 def drawn_by(kernels: OverlayKernel) -> Draw:
-    """`draw_heats` by `kernels`; what is larger than their buffers, or has no heat to blend, is left to the CPU."""
+    """Return a function like `draw_heats` that uses `kernels`.
+
+    Pictures without heat, or larger than the buffers of `kernels`, are drawn on the CPU.
+    """
 
     def draw(panel: NDArray[np.uint8], grey: NDArray[np.uint8], heats: Sequence[Heat], kind: Colours) -> None:
         try:
@@ -86,23 +92,23 @@ def drawn_by(kernels: OverlayKernel) -> Draw:
 
 
 class _Field:
-    """A map as two matrices, whose product is its bilinear samples."""
+    """A heat map as two matrices: their product is the bilinear interpolation at every pixel."""
 
     def __init__(self, heat: Heat, height: int, width: int) -> None:
         h = heat.cells.shape[0]
         left, top, right, bottom = heat.extent
         self._down = sample(np.eye(h, dtype=np.float32), height, h, (0, top, h, bottom))
         self._across = sample(heat.cells, h, width, (left, 0, right, h))
-        x0, y0, x1, y1 = (round(border) for border in heat.within)  # beyond is what the network never saw
+        x0, y0, x1, y1 = (round(border) for border in heat.within)  # the network did not see more
         self.window: Window = (max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
         self._down[: max(y0, 0)] = self._down[max(y1, 0) :] = 0
         self._across[:, : max(x0, 0)] = self._across[:, max(x1, 0) :] = 0
 
     def at(self, rows: slice, columns: slice) -> NDArray[np.float32]:
-        """The part of it that lies there."""
+        """Return the heat at `rows` and `columns` of the picture."""
         return self._down[rows] @ self._across[:, columns]
 
     def meets(self, other: _Field) -> bool:
-        """Whether the two share pixels."""
+        """Return whether the two windows share pixels."""
         (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = self.window, other.window
         return ax0 < bx1 and bx0 < ax1 and ay0 < by1 and by0 < ay1

@@ -1,7 +1,7 @@
-"""The picture that a radiologist sees: heat and region over the radiograph, and above it what they mean.
+"""The picture that a radiologist sees: heat maps and regions over the radiograph, and above it a band with the answers.
 
-The band is added rows, so nothing covers anatomy. A radiograph is made smaller before anything is drawn on it, so
-that lines and words keep their size. There is no patient's data in it.
+The band is made of added rows, so that it covers no anatomy. The radiograph is reduced before anything is drawn on it,
+so that lines and text keep their size. The picture adds no patient data.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .heat import Draw, colours_of, draw_heats
 from .regions import draw_regions
 
 AS_RECEIVED = Picture()
+"""The default look: heat over the radiograph, at its received size."""
 
 
 def overlay(
@@ -33,69 +34,70 @@ def overlay(
     look: Picture = AS_RECEIVED,
     draw: Draw = draw_heats,
 ) -> NDArray[np.uint8]:
-    """(band + h, w, 3) uint8 from the radiograph `grey` (H, W) uint8 as displayed; (band + h, w) if `look` is grey.
+    """Draw (band + h, w, 3) uint8 from the radiograph `grey` (H, W) uint8; (band + h, w) if `look` is grey.
 
     Parameters
     ----------
     grey
-        None where there are no usable pixels: the picture is a card with the reason.
+        The radiograph as displayed; None if it has no usable pixels: the picture is then the band alone.
     heats
         None, or one per finding in the order of `result.findings`. The map of a negative finding is not
-        drawn: each is scaled to its own maximum, so it would show red where nothing was found.
+        drawn: each is scaled to its own maximum, so it would be red although nothing was found.
     draw
-        What blends them over the radiograph.
+        Draws the heat maps over the radiograph.
 
     Raises
     ------
     ValueError
-        If `heats` are of another number than the findings.
+        If the number of `heats` is not that of the findings.
     """
     in_colour = look.layout != "grey"
     if grey is None:
         picture = card(result)
         return picture if in_colour else without_colour(picture)
-    film = _film(grey, result, heats, look.longest_px)
-    height, width = film.grey.shape
+    drawing = _fit(grey, result, heats, look.longest_px)
+    height, width = drawing.grey.shape
     left = width + max(4, width // 100) if look.layout == "beside" else 0
     size = text_px(height, left + width)
-    legend = colours_of(look.colours) if film.heats and in_colour else None
+    legend = colours_of(look.colours) if drawing.heats and in_colour else None
     above = band(result, width_for_text(left + width, size), size, legend)
     rows = above.shape[0]
     picture = np.zeros((rows + height, *above.shape[1 : 3 if in_colour else 2]), np.uint8)
     picture[:rows] = above if in_colour else without_colour(above)
     if left:
-        draw_heats(picture[rows:, :width], film.grey, (), look.colours)
-    _draw(picture[rows:, left : left + width], film, size, look.colours, draw)
+        draw_heats(picture[rows:, :width], drawing.grey, (), look.colours)
+    _draw(picture[rows:, left : left + width], drawing, size, look.colours, draw)
     return picture
 
 
 def thumbnail(
     grey: NDArray[np.uint8], result: Result, heats: Sequence[Heat], longest_px: int, draw: Draw = draw_heats
 ) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8: the radiograph with heat and regions, without words, at most `longest_px` long."""
-    film = _film(grey, result, heats, longest_px)
-    picture = np.zeros((*film.grey.shape, 3), np.uint8)
-    _draw(picture, film, text_px(*film.grey.shape), "standard", draw)
+    """Draw (h, w, 3) uint8: the radiograph with heat maps and regions, without text, at most `longest_px` long."""
+    drawing = _fit(grey, result, heats, longest_px)
+    picture = np.zeros((*drawing.grey.shape, 3), np.uint8)
+    _draw(picture, drawing, text_px(*drawing.grey.shape), "standard", draw)
     return picture
 
 
 def shown_shape(height: int, width: int, longest_px: int | None) -> tuple[int, int]:
-    """(h, w) of a radiograph in its picture."""
+    """Return (h, w) of a radiograph in its picture."""
     if longest_px is None or max(height, width) <= longest_px:
         return height, width
     return fitted_size(height, width, longest_px)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Film:
-    """A radiograph at the size of its picture; boxes and the heats that are shown in px of that."""
+class _Drawing:
+    """A radiograph at the size of its picture, with its regions and shown heat maps in px of that picture."""
 
     grey: NDArray[np.uint8]
     regions: tuple[tuple[Answer, Box], ...]
     heats: tuple[Heat, ...]
 
 
-def _film(grey: NDArray[np.uint8], result: Result, heats: Sequence[Heat], longest_px: int | None) -> _Film:
+def _fit(grey: NDArray[np.uint8], result: Result, heats: Sequence[Heat], longest_px: int | None) -> _Drawing:
+    """Reduce a radiograph to its size in the picture, and scale its regions and heat maps with it."""
     if heats and len(heats) != len(result.findings):
         raise ValueError(f"{len(heats)} heat maps for {len(result.findings)} findings")
     height, width = grey.shape
@@ -109,7 +111,7 @@ def _film(grey: NDArray[np.uint8], result: Result, heats: Sequence[Heat], longes
         grey = np.asarray(Image.fromarray(grey).resize((w, h), Image.Resampling.HAMMING, reducing_gap=3.0))
     corners = ((f.answer, scaled(f.box.as_tuple())) for f in result.findings)
     pairs = zip(result.findings, heats, strict=False)
-    return _Film(
+    return _Drawing(
         grey=grey,
         regions=tuple((answer, Box(x0=x0, y0=y0, x1=x1, y1=y1)) for answer, (x0, y0, x1, y1) in corners),
         heats=tuple(
@@ -120,9 +122,9 @@ def _film(grey: NDArray[np.uint8], result: Result, heats: Sequence[Heat], longes
     )
 
 
-def _draw(panel: NDArray[np.uint8], film: _Film, size_px: int, colours: Colours, draw: Draw) -> None:
+def _draw(panel: NDArray[np.uint8], drawing: _Drawing, size_px: int, colours: Colours, draw: Draw) -> None:
     if panel.ndim == 3:
-        draw(panel, film.grey, film.heats, colours)
+        draw(panel, drawing.grey, drawing.heats, colours)
     else:
-        panel[:] = film.grey
-    draw_regions(panel, film.regions, size_px)
+        panel[:] = drawing.grey
+    draw_regions(panel, drawing.regions, size_px)

@@ -1,4 +1,4 @@
-"""Colours of everything that is drawn beside the radiograph and its heat map; `heat.colours_of` has those of the heat."""
+"""Colours of text, frames and backgrounds; `heat.colours_of` returns those of the heat map."""
 
 from __future__ import annotations
 

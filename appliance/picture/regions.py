@@ -1,6 +1,6 @@
-"""The frame of a region: solid for suspected, dashed for doubt, thin for nothing found.
+"""Frames of regions: solid for positive, dashed for doubt, thin for negative.
 
-Where there are several, each has its number. Lines and numbers lie outside the region where the picture has room.
+Several regions are numbered. Lines and numbers are drawn outside the region if the picture has room.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from .palette import ANSWER_COLOURS, BACKGROUND
 from .text import font
 
 Rectangle = tuple[int, int, int, int]
-"""x0, y0, x1, y1 in whole px; the last two are beyond it."""
+"""x0, y0, x1, y1 in whole px; x1 and y1 are exclusive."""
 
 PER_LINE = 450
-"""Lines are a 450th of the picture thick, so that they show when a viewer fits it to the screen."""
+"""Longer side of the picture in line widths: lines stay visible when a viewer fits the picture to the screen."""
 
 
 def draw_regions(panel: NDArray[np.uint8], regions: Sequence[tuple[Answer, Box]], size_px: int) -> None:
-    """Frame regions, in px of `panel` (H, W, 3) or (H, W) uint8, as their answers want; `size_px` is that of text."""
+    """Draw frames and numbers into `panel`, (H, W, 3) or (H, W) uint8; `size_px` is the size of plain text."""
     height, width = panel.shape[:2]
-    inners = [_inner(box, height, width) for _, box in regions]
+    inners = [_clip_box(box, height, width) for _, box in regions]
     for number, ((answer, _), inner) in enumerate(zip(regions, inners, strict=True), 1):
         thick = max(2, round(max(height, width) / PER_LINE))
         line = max(1, thick // 2) if answer is Answer.NEGATIVE else thick
         dash = 6 * thick if answer is Answer.DOUBT else None
         strokes = list(_strokes(inner, line, dash, height, width))
-        if panel.ndim == 2:  # without colour, only an edge of black tells a line from bone
+        if panel.ndim == 2:  # without colour, only a black edge sets a line apart from bone
             for x0, y0, x1, y1 in strokes:
                 panel[max(y0 - 1, 0) : y1 + 1, max(x0 - 1, 0) : x1 + 1] = 0
         for x0, y0, x1, y1 in strokes:
@@ -42,14 +42,14 @@ def draw_regions(panel: NDArray[np.uint8], regions: Sequence[tuple[Answer, Box]]
             _draw_tag(panel, _tag(number, answer, size_px), inner, line, inners)
 
 
-def _inner(box: Box, height: int, width: int) -> Rectangle:
+def _clip_box(box: Box, height: int, width: int) -> Rectangle:
     x0, x1 = (int(np.clip(round(x), 0, width)) for x in (box.x0, box.x1))
     y0, y1 = (int(np.clip(round(y), 0, height)) for y in (box.y0, box.y1))
     return x0, y0, x1, y1
 
 
 def _strokes(inner: Rectangle, line: int, dash: int | None, height: int, width: int) -> Iterator[Rectangle]:
-    """Rectangles to be filled, around `inner` but on the picture."""
+    """Yield the rectangles of the frame around `inner`, clipped to the picture."""
     left, top = max(inner[0] - line, 0), max(inner[1] - line, 0)
     right, bottom = min(inner[2] + line, width), min(inner[3] + line, height)
     for start, stop in _dashes(left, right, dash):
@@ -61,6 +61,7 @@ def _strokes(inner: Rectangle, line: int, dash: int | None, height: int, width: 
 
 
 def _dashes(start: int, stop: int, dash: int | None) -> Iterator[tuple[int, int]]:
+    """Yield start and stop of each dash; of the whole line if `dash` is None."""
     if dash is None:
         yield start, stop
         return
@@ -78,15 +79,15 @@ def _tag(number: int, answer: Answer, size_px: int) -> NDArray[np.uint8]:
 def _draw_tag(
     panel: NDArray[np.uint8], tag: NDArray[np.uint8], inner: Rectangle, line: int, regions: Sequence[Rectangle]
 ) -> None:
-    """Above, below, left or right of the region, where it covers no region; at its corner if there is no such place."""
+    """Draw `tag` above, below, left or right of its region, where it covers no other; else at its corner."""
     h, w = tag.shape[:2]
     height, width = panel.shape[:2]
     x0, y0, x1, y1 = inner
     above, beside = y0 - line - h, max(y0 - line, 0)
     places = ((x0 - line, above), (x1 - w, above), (x0 - line, y1 + line), (x0 - line - w, beside), (x1 + line, beside))
-    on_it = [(x, y) for x, y in places if 0 <= x <= width - w and 0 <= y <= height - h]
-    free = (at for at in on_it if not any(_meet((*at, at[0] + w, at[1] + h), region) for region in regions))
-    x, y = next(free, (on_it or [(x0, y0)])[0])
+    on_picture = [(x, y) for x, y in places if 0 <= x <= width - w and 0 <= y <= height - h]
+    free = (at for at in on_picture if not any(_meet((*at, at[0] + w, at[1] + h), region) for region in regions))
+    x, y = next(free, (on_picture or [(x0, y0)])[0])
     place = panel[y : y + h, x : x + w]
     place[:] = (tag if panel.ndim == 3 else without_colour(tag))[: place.shape[0], : place.shape[1]]
 

@@ -1,4 +1,4 @@
-"""A study at a glance: every radiograph with its picture and its answer, on as few pages as stay readable."""
+"""The study summary: every radiograph with its picture and its answer, on as few readable pages as possible."""
 
 from __future__ import annotations
 
@@ -18,26 +18,30 @@ from .palette import ANSWER_COLOURS, BACKGROUND, CAUTION, FAINT, RULE, WHITE
 from .text import Line, fitted, write
 
 WIDTH_PX = 1500
+"""Width of a page."""
+
 TEXT_PX = 28
+"""Size of plain text."""
+
 MARGIN_PX = 30
 
 PER_PAGE = 8
-"""Radiographs of one page: with more, an answer cannot be read in a list's thumbnail."""
+"""Radiographs on one page; with more, answers could not be read in the thumbnails of a list."""
 
-LARGEST_PX, SMALLEST_PX = 480, 200
-"""Sides of the square that a radiograph's picture is fitted into; few radiographs have large ones."""
+LARGEST_PX = 480
+SMALLEST_PX = 200
+"""Largest and smallest side of the square that holds the picture of a radiograph: fewer radiographs, larger squares."""
 
 
 def summary_pages(
     study: StudyResult, views: Mapping[str, str], pictures: Mapping[str, NDArray[np.uint8]]
 ) -> list[NDArray[np.uint8]]:
-    """(H, 1500, 3) uint8 per page.
+    """Draw the pages, (H, 1500, 3) uint8 each.
 
     Parameters
     ----------
     views, pictures
-        By SOP Instance UID: what a radiograph is called in its study, and its picture (h, w, 3) uint8, as far as there
-        is one.
+        By SOP Instance UID: the name of a radiograph in its study, and its picture (h, w, 3) uint8, if any.
     """
     results = study.results
     parts = [results[k : k + PER_PAGE] for k in range(0, len(results), PER_PAGE)]
@@ -67,7 +71,7 @@ def _page(
     draw.rectangle((0, top, WIDTH_PX, top + 5), ANSWER_COLOURS[study.answer])
     top += MARGIN_PX
     for result, row, tall in zip(results, rows, heights, strict=True):
-        _put(image, pictures.get(result.sop_instance_uid), (MARGIN_PX, top), side)
+        _draw_picture(image, pictures.get(result.sop_instance_uid), (MARGIN_PX, top), side)
         write(draw, row, left, top)
         top += tall
         draw.line((MARGIN_PX, top - MARGIN_PX // 2, WIDTH_PX - MARGIN_PX, top - MARGIN_PX // 2), RULE)
@@ -76,20 +80,21 @@ def _page(
 
 
 def _shared_caveats(study: StudyResult) -> tuple[str, ...]:
-    """Those of every radiograph: said once, at the head."""
+    """Return the caveats that all radiographs share: they are written once, at the head."""
     return tuple(c for c in study.caveats if all(c in r.caveats for r in study.results))
 
 
 def _head(study: StudyResult, page: tuple[int, int], shared: Sequence[str]) -> list[Line]:
     counts = Counter(r.answer for r in study.results)
     order = sorted(counts, key=lambda answer: -answer.severity)
-    n = len(study.results)
-    said = f"{n} radiograph{'s' * (n > 1)}: " + ", ".join(f"{counts[a]} {a.label}" for a in order)
+    number = len(study.results)
+    noun = "radiograph" if number == 1 else "radiographs"
+    overview = f"{number} {noun}: " + ", ".join(f"{counts[answer]} {answer.label}" for answer in order)
     if page[1] > 1:
-        said += f"; page {page[0]} of {page[1]}"
+        overview += f"; page {page[0]} of {page[1]}"
     lines = [
         Line(text=f"STUDY: {study.answer.label.upper()}", colour=ANSWER_COLOURS[study.answer], scale=2.3),
-        Line(text=said, scale=1.3),
+        Line(text=overview, scale=1.3),
         Line(text=SECOND_READER, colour=WHITE, scale=1.3),
     ]
     if study.revision > 1:
@@ -98,13 +103,15 @@ def _head(study: StudyResult, page: tuple[int, int], shared: Sequence[str]) -> l
 
 
 def _row(result: Result, view: str, shared: Sequence[str]) -> list[Line]:
-    focus = [f"{finding.focus:.2f}" for finding in result.findings if finding.answer is not Answer.NEGATIVE]
-    about = "; ".join([view] * bool(view) + [f"focus of the heat map {', '.join(focus)}"] * bool(focus))
     lines = [*answers(result), *cautions((c for c in result.caveats if c not in shared), result)]
-    return [*lines, Line(text=about, colour=FAINT)] if about else lines
+    details = [view] if view else []
+    if focus := [f"{finding.focus:.2f}" for finding in result.findings if finding.answer is not Answer.NEGATIVE]:
+        details.append(f"focus of the heat map {', '.join(focus)}")
+    return [*lines, Line(text="; ".join(details), colour=FAINT)] if details else lines
 
 
-def _put(image: Image.Image, picture: NDArray[np.uint8] | None, at: tuple[int, int], side: int) -> None:
+def _draw_picture(image: Image.Image, picture: NDArray[np.uint8] | None, at: tuple[int, int], side: int) -> None:
+    """Draw the picture of a radiograph, or the words "no picture", into a square of `side` px."""
     draw = ImageDraw.Draw(image)
     x, y = at
     draw.rectangle((x, y, x + side, y + side), (0, 0, 0))

@@ -1,6 +1,6 @@
-"""Words in a picture: lines that are fitted into a width.
+"""Text in a picture: lines that are fitted into a width.
 
-The letters are Pillow's own vector font, so that an installation without fonts writes the same pixels.
+The font is Pillow's own vector font, so that every installation draws the same pixels.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from .palette import PLAIN, Colour
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 LEADING = 1.35
-"""From line to line, in sizes of the text."""
+"""Distance from line to line, in sizes of the text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line; `scale` is relative to plain text."""
+    """A line to be written; `scale` is its size relative to plain text."""
 
     text: str
     colour: Colour = PLAIN
@@ -30,7 +30,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """What of a line fits into the width."""
+    """A part of a line that fits into the width."""
 
     text: str
     colour: Colour
@@ -38,28 +38,28 @@ class Piece:
 
     @property
     def width_px(self) -> float:
-        """Advance of the text."""
+        """Width of the text."""
         return font(self.size_px).getlength(self.text)
 
     @property
     def height_px(self) -> int:
-        """To the next line."""
+        """Distance to the next line."""
         return round(self.size_px * LEADING)
 
 
 @lru_cache(maxsize=64)
 def font(size_px: int) -> Font:
-    """The font in a size."""
+    """Load the font in a size."""
     return ImageFont.load_default(size=size_px)
 
 
 def fitted(lines: Iterable[Line], size_px: int, width_px: int) -> list[Piece]:
-    """`lines`, with plain text of `size_px`, in `width_px`."""
+    """Fit `lines` into `width_px`, with plain text of `size_px`."""
     return [piece for line in lines for piece in _fit(line, size_px, width_px)]
 
 
 def write(draw: ImageDraw.ImageDraw, pieces: Iterable[Piece], left: int, top: int) -> int:
-    """Write `pieces` below each other; the px where the next would begin."""
+    """Write `pieces` below each other; return the row at which the next would begin."""
     for piece in pieces:
         draw.text((left, top), piece.text, piece.colour, font(piece.size_px))
         top += piece.height_px
@@ -67,7 +67,7 @@ def write(draw: ImageDraw.ImageDraw, pieces: Iterable[Piece], left: int, top: in
 
 
 def _fit(line: Line, size: int, width_px: int) -> list[Piece]:
-    """One line if shrinking to plain size can make it one, else several."""
+    """Shrink `line` down to plain size until it fits into one piece, else wrap it at plain size."""
     smallest = round(size * min(line.scale, 1.0))
     for size_px in range(round(size * line.scale), smallest, -1):
         if font(size_px).getlength(line.text) <= width_px:
@@ -78,7 +78,7 @@ def _fit(line: Line, size: int, width_px: int) -> list[Piece]:
 
 
 def _wrap(text: str, face: Font, width_px: int) -> list[str]:
-    """Lines no wider than `width_px`, broken between words, and inside one that is too long by itself."""
+    """Break `text` into lines no wider than `width_px`: between words, and inside a word that is too long by itself."""
     lines: list[str] = []
     current = ""
     for word in text.split(" "):

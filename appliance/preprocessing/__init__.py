@@ -1,1 +1,1 @@
-"""Stage 1: stored values to the equalised image that networks see."""
+"""Stage 1: from stored values to the equalised image that the networks see."""

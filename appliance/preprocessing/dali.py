@@ -1,8 +1,8 @@
-"""Stage 1 as one DALI graph; the device is a parameter, and where the pixels come from the only line that differs.
+"""Stage 1 as one DALI graph for CPU and GPU; only the source of the pixels differs.
 
-Stored values are resized before the window: half the time of the other order, and the averaging happens before the
-clamp. A DALI pipeline is dead after any error: it is built anew (10 to 35 ms), for half as many where memory was short;
-a second error, or too little memory for one, is a fault of the role.
+Stored values are resized before the window: this takes half the time of the other order, and averages before values are
+clamped. A DALI pipeline cannot be used after an error: it is built anew (10 to 35 ms), for half the batch if memory was
+short. A second error, or too little memory for one radiograph, is a fault of the role.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from kernels.device import Buffer, DeviceArray, Gpu, OutOfMemory, aligned
 from .recipe import DIGEST, IMAGE_PX, REGION_PX, Cut, Prepared, equalisation_table, fitted_size, windowing
 
 AT_ONCE = 16
-"""Films or regions in one run of a graph."""
+"""Most radiographs or regions in one run of a graph."""
 
 _DALI_ERRORS = (IndexError, MemoryError, RuntimeError, TypeError, ValueError)
-"""What DALI makes of its own."""
+"""Exceptions that DALI raises."""
 
-_NO_ROOM = re.compile("bad_alloc|allocat(e|ion)|out of memory")
-"""How it says, and NumPy beneath it, that memory is short, the host's or the GPU's (dali/core/cuda_error.h)."""
+_OUT_OF_MEMORY = re.compile("bad_alloc|allocat(e|ion)|out of memory")
+"""Words of DALI and NumPy when memory of the host or the GPU is short (dali/core/cuda_error.h)."""
 
-_DEAD = "Current pipeline object is no longer valid"
-"""How it ends every message."""
+_LAST_LINE = "Current pipeline object is no longer valid"
+"""Last line of every message of DALI."""
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ _VECTORS = ("size", "roi_start", "roi_end")
 
 
 def graph(device: Literal["cpu", "gpu"], side_px: int) -> tuple[Any, Any]:
-    """Nodes (grey, equalised), each (side_px, side_px, 1) uint8, of the graph that both devices run."""
+    """Return the output nodes (grey, equalised), each (side_px, side_px, 1) uint8."""
     x = fn.external_source(name="pixels", device=device, dtype=types.UINT16, ndim=3, layout="HWC", no_copy=True)
     # scalars and sizes stay on the CPU in both modes: DALI takes named arguments from there only
     a, b, sigmoid, inverted = (fn.external_source(name=n, dtype=types.FLOAT, ndim=0) for n in _SCALARS)
@@ -78,20 +78,23 @@ Pixels = NDArray[np.uint16] | DeviceArray
 """(H, W, 1), on the host or on the GPU."""
 
 Sample = tuple[StoredValues, Pixels, NDArray[np.float32]]
-"""A radiograph, its pixels where the graph takes them, and (4,) x0 y0 x1 y1 of what is to be resampled of it."""
+"""A radiograph, its pixels on the device of the graph, and the box to be resampled: (4,) x0 y0 x1 y1."""
 
 
 class _Graph:
     """A built pipeline for one output size."""
 
     def __init__(self, device: Literal["cpu", "gpu"], side_px: int, threads: int) -> None:
-        self._device, self._side_px, self._threads, self._batch = device, side_px, threads, AT_ONCE
+        self._device = device
+        self._side_px = side_px
+        self._threads = threads
+        self._batch = AT_ONCE
         try:
-            self._pipeline: Pipeline | None = self._built()
+            self._pipeline: Pipeline | None = self._build()
         except _DALI_ERRORS as error:
             raise Fault(ReasonCode.DALI_FAILED, f"DALI cannot use the {device}: {_reason(error)}") from error
 
-    def _built(self) -> Pipeline:
+    def _build(self) -> Pipeline:
         pipeline = Pipeline(
             batch_size=self._batch,
             num_threads=self._threads,
@@ -105,20 +108,20 @@ class _Graph:
         return pipeline
 
     def __call__(self, samples: Sequence[Sample]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Grey and equalised of each of `samples`, (side_px, side_px) with their padding.
+        """Yield (grey, equalised) of each sample, (side_px, side_px) uint8 with padding.
 
-        Where memory is short, half as many go in one run, and from then on.
+        If memory is short, this run and all later ones take half as many samples.
         """
         for start in range(0, len(samples), AT_ONCE):
             yield from zip(*self._run(samples[start : start + AT_ONCE]), strict=True)
 
     def _run(self, samples: Sequence[Sample]) -> tuple[NDArray[np.uint8], ...]:
         if len(samples) > self._batch:
-            runs = [self._run(some) for some in (samples[: self._batch], samples[self._batch :])]
-            return tuple(np.concatenate(made) for made in zip(*runs, strict=True))
+            runs = [self._run(part) for part in (samples[: self._batch], samples[self._batch :])]
+            return tuple(np.concatenate(outputs) for outputs in zip(*runs, strict=True))
         n = len(samples)
-        films, pixels, boxes = zip(*samples, strict=True)
-        scalars = [np.array((*windowing(stored), stored.invert), np.float32) for stored in films]
+        radiographs, pixels, boxes = zip(*samples, strict=True)
+        scalars = [np.array((*windowing(stored), stored.invert), np.float32) for stored in radiographs]
         sizes = [fitted_size(y1 - y0, x1 - x0, self._side_px) for x0, y0, x1, y1 in np.array(boxes, float)]
         inputs = {
             "pixels": list(pixels),  # the same memory for each region of a radiograph
@@ -130,35 +133,35 @@ class _Graph:
         try:
             return self._outputs(inputs)
         except _DALI_ERRORS as error:
-            halve = n > 1 and _NO_ROOM.search(_reason(error)) is not None
+            halve = n > 1 and _OUT_OF_MEMORY.search(_reason(error)) is not None
             self._batch = n // 2 if halve else self._batch
-            log.error("DALI gave up on the graph, which is built anew for %d at once: %s", self._batch, _reason(error))
+            log.error("DALI failed; its graph is built anew for batches of %d: %s", self._batch, _reason(error))
         self._pipeline = None
-        # DALI's pools would keep what it had, and memory may be short
+        # DALI's pools would keep the memory of the old pipeline
         backend.ReleaseUnusedMemory()  # type: ignore[attr-defined]  # its stub lacks it
         try:
             return self._run(samples) if halve else self._outputs(inputs)
         except _DALI_ERRORS as error:
-            said = f"DALI gave up on the graph twice: {_reason(error)}"
-            if _NO_ROOM.search(_reason(error)):
-                raise OutOfMemory(said) from error
-            raise Fault(ReasonCode.DALI_FAILED, said) from error
+            message = f"DALI failed twice: {_reason(error)}"
+            if _OUT_OF_MEMORY.search(_reason(error)):
+                raise OutOfMemory(message) from error
+            raise Fault(ReasonCode.DALI_FAILED, message) from error
 
     def _outputs(self, inputs: dict[str, Any]) -> tuple[NDArray[np.uint8], ...]:
         if self._pipeline is None:
-            self._pipeline = self._built()
+            self._pipeline = self._build()
         outputs = self._pipeline.run(**inputs)
         return tuple(np.asarray(o.as_cpu().as_array())[..., 0].copy() for o in outputs)
 
 
 def _reason(error: Exception) -> str:
-    """The last line of what DALI says that says something."""
-    said = [line for line in str(error).splitlines() if line.strip() and not line.startswith(_DEAD)]
-    return said[-1] if said else "no reason given"
+    """Return the last meaningful line of a message of DALI."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(_LAST_LINE)]
+    return lines[-1] if lines else "no reason given"
 
 
 class DaliPreprocessor:
-    """The `Preprocessor` port on DALI.
+    """The `Preprocessor` port, with DALI.
 
     Parameters
     ----------
@@ -167,7 +170,7 @@ class DaliPreprocessor:
     threads
         DALI's worker threads; one image uses one thread in the resize.
     gpu
-        Takes a radiograph to the GPU, once for all of its regions; needed with ``"gpu"``.
+        Holds each radiograph on the GPU for all of its regions; required with ``"gpu"``.
     """
 
     digest = DIGEST
@@ -177,31 +180,31 @@ class DaliPreprocessor:
         self._image = _Graph(device, IMAGE_PX, threads)
         self._region = _Graph(device, REGION_PX, threads)
 
-    def prepare(self, films: Sequence[StoredValues]) -> list[Prepared]:
-        """Stage 1 of each."""
-        made = []
-        with self._room_given_back():
-            for stored, (grey, equalised) in zip(films, self._image(self._samples(films)), strict=True):
+    def prepare(self, radiographs: Sequence[StoredValues]) -> list[Prepared]:
+        """Run stage 1 on each radiograph."""
+        prepared = []
+        with self._memory_freed_if_short():
+            for stored, (grey, equalised) in zip(radiographs, self._image(self._samples(radiographs)), strict=True):
                 h, w = stored.pixels.shape
                 fitted_h, fitted_w = fitted_size(h, w, IMAGE_PX)
                 table = equalisation_table(grey[:fitted_h, :fitted_w])
-                made.append(Prepared(image=equalised, table=table, scale=IMAGE_PX / max(h, w)))
-        return made
+                prepared.append(Prepared(image=equalised, table=table, scale=IMAGE_PX / max(h, w)))
+        return prepared
 
     def regions(self, cuts: Sequence[Cut]) -> NDArray[np.uint8]:
-        """(R, 256, 256) uint8, one of each of `cuts`, padded with 0."""
+        """Resample each of `cuts` to (R, 256, 256) uint8, padded with 0."""
         out = np.zeros((len(cuts), REGION_PX, REGION_PX), np.uint8)
-        films, boxes = [cut.stored for cut in cuts], [cut.box for cut in cuts]
-        with self._room_given_back():
-            for region, cut, (grey, _) in zip(out, cuts, self._region(self._samples(films, boxes)), strict=True):
+        samples = self._samples([cut.stored for cut in cuts], [cut.box for cut in cuts])
+        with self._memory_freed_if_short():
+            for region, cut, (grey, _) in zip(out, cuts, self._region(samples), strict=True):
                 x0, y0, x1, y1 = cut.box.astype(float)
                 h, w = fitted_size(y1 - y0, x1 - x0, REGION_PX)
                 region[:h, :w] = cut.table[grey[:h, :w]]
         return out
 
     @contextmanager
-    def _room_given_back(self) -> Iterator[None]:
-        """Where memory is short, the radiographs in hand give theirs back: whoever tries again, tries with fewer."""
+    def _memory_freed_if_short(self) -> Iterator[None]:
+        """Free the radiographs held on the GPU if memory runs out; the caller may then try fewer at a time."""
         try:
             yield
         except OutOfMemory:
@@ -210,40 +213,42 @@ class DaliPreprocessor:
             raise
 
     def _samples(
-        self, films: Sequence[StoredValues], boxes: Sequence[NDArray[np.float32]] | None = None
+        self, radiographs: Sequence[StoredValues], boxes: Sequence[NDArray[np.float32]] | None = None
     ) -> list[Sample]:
-        """`boxes` of `films`, or the whole of each."""
-        whole = [np.array([0, 0, *reversed(stored.pixels.shape)], np.float32) for stored in films]
-        pixels: list[Pixels] = [stored.pixels[..., None] for stored in films]
+        """Return samples of `boxes`, or of whole radiographs; copy the pixels to the GPU if the graph runs there."""
+        whole = [np.array([0, 0, *reversed(stored.pixels.shape)], np.float32) for stored in radiographs]
+        pixels: list[Pixels] = [stored.pixels[..., None] for stored in radiographs]
         if self._on_gpu:
-            pixels = self._on_gpu([stored.pixels for stored in films])
-        return list(zip(films, pixels, boxes or whole, strict=True))
+            pixels = self._on_gpu([stored.pixels for stored in radiographs])
+        return list(zip(radiographs, pixels, boxes or whole, strict=True))
 
 
 class _OnGpu:
-    """The radiographs in hand, one after the other in memory that grows to what the largest batch takes."""
+    """The radiographs of the current batch on the GPU, in one buffer that grows to the largest batch."""
 
     def __init__(self, gpu: Gpu) -> None:
-        self._gpu, self._buffer = gpu, gpu.buffer("pixels", 0)
-        # by `id`, which is theirs while they are held
+        self._gpu = gpu
+        self._buffer = gpu.buffer("pixels", 0)
+        # by `id`, which stays unique because the arrays are held, too
         self._held: dict[int, tuple[NDArray[np.uint16], DeviceArray]] = {}
 
-    def __call__(self, films: Sequence[NDArray[np.uint16]]) -> list[Pixels]:
-        """Each on the GPU: those of the last call are there, and otherwise all of these go up instead of them."""
-        if any(id(pixels) not in self._held for pixels in films):
-            self._held, distinct = {}, {id(pixels): pixels for pixels in films}
-            room = self._room(sum(aligned(pixels.nbytes) for pixels in distinct.values()))
-            there = room.filled_in_turn([pixels[..., None] for pixels in distinct.values()])
-            self._held = {key: (distinct[key], array) for key, array in zip(distinct, there, strict=True)}
+    def __call__(self, radiographs: Sequence[NDArray[np.uint16]]) -> list[Pixels]:
+        """Return the pixels on the GPU; if one was not in the last call, copy all and forget those of the last call."""
+        if any(id(pixels) not in self._held for pixels in radiographs):
+            distinct = {id(pixels): pixels for pixels in radiographs}
+            self._held = {}
+            buffer = self._buffer_of(sum(aligned(pixels.nbytes) for pixels in distinct.values()))
+            on_gpu = buffer.filled_in_turn([pixels[..., None] for pixels in distinct.values()])
+            self._held = {key: (distinct[key], array) for key, array in zip(distinct, on_gpu, strict=True)}
             self._gpu.wait()  # DALI reads on a stream of its own
-        return [self._held[id(pixels)][1] for pixels in films]
+        return [self._held[id(pixels)][1] for pixels in radiographs]
 
     def forget(self) -> None:
-        """Give the memory back."""
+        """Free the memory on the GPU."""
         self._held = {}
         self._buffer.free()
 
-    def _room(self, size_bytes: int) -> Buffer:
+    def _buffer_of(self, size_bytes: int) -> Buffer:
         if size_bytes > self._buffer.size_bytes:
             self._buffer.free()
             self._buffer = self._gpu.buffer("pixels", size_bytes)

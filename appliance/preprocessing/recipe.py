@@ -1,4 +1,4 @@
-"""The parameters of stage 1, and the digest by which a pack says what it was trained on."""
+"""The parameters of stage 1, and their digest, by which a pack names the preprocessing it was trained on."""
 
 from __future__ import annotations
 
@@ -11,28 +11,31 @@ from numpy.typing import NDArray
 from appliance.domain.radiograph import StoredValues
 
 IMAGE_PX = 512
+"""Side of the image that the localiser sees."""
+
 REGION_PX = 256
+"""Side of a region that a classifier sees."""
 
 RECIPE = (
     "resize stored values, triangle filter with antialiasing, to fit; modality LUT and window; 8 bit, round half up; "
     "polarity; histogram equalisation over the fitted image; pad with 0 to the right and below; "
     f"image {IMAGE_PX}, region {REGION_PX} with the image's equalisation table; 1"
 )
-"""Whoever changes what the networks see changes this sentence, and with it the digest that packs carry."""
+"""Description of stage 1. Change it with every change of the images that networks see: packs carry its digest."""
 
 DIGEST = hashlib.sha256(RECIPE.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What stage 1 makes of a radiograph.
+    """A radiograph after stage 1.
 
     Attributes
     ----------
     image
         (512, 512) uint8, equalised, fitted to the top left corner, padded with 0.
     table
-        (256,) uint8: the equalisation, windowed grey level -> equalised grey level.
+        (256,) uint8: the equalisation, from windowed to equalised grey level.
     scale
         px of `image` per px received.
     """
@@ -44,12 +47,12 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """A region to be resampled, with what stage 1 made of its radiograph.
+    """A region to be resampled from its radiograph.
 
     Attributes
     ----------
     table
-        Of the radiograph's `Prepared`.
+        Equalisation of the radiograph, from its `Prepared`.
     box
         (4,) float32: x0, y0, x1, y1 in px of the received image.
     """
@@ -60,18 +63,18 @@ class Cut:
 
 
 def fitted_size(height: float, width: float, side_px: int) -> tuple[int, int]:
-    """(h, w) in px of a `height` x `width` rectangle fitted into a square; each at least 1.
+    """Return (h, w) in px of a `height` x `width` rectangle fitted into a square; each at least 1.
 
-    Computed here and not left to a library, so that boxes map back exactly.
+    No library computes it, so that boxes can be mapped back exactly.
     """
     scale = side_px / max(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def windowing(stored: StoredValues) -> tuple[float, float, bool]:
-    """Modality LUT and window as one line: (a, b, sigmoid) with argument a * pixel + b.
+    """Combine rescale and window into (a, b, is_sigmoid).
 
-    The grey level is the argument clamped to [0, 1], or 1 / (1 + exp(-argument)) for SIGMOID.
+    With x = a * pixel + b, the grey level is x clamped to [0, 1], or 1 / (1 + exp(-x)) for SIGMOID.
 
     References
     ----------
@@ -92,7 +95,7 @@ def windowing(stored: StoredValues) -> tuple[float, float, bool]:
 
 
 def equalisation_table(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Histogram equalisation of an (h, w) uint8 image as a (256,) uint8 table.
+    """Return the histogram equalisation of an (h, w) uint8 image as a (256,) uint8 table.
 
     Cumulative histogram, scaled so that the first occupied level becomes 0 and the last 255; a constant image keeps
     its level. This is OpenCV's `equalizeHist`, which DALI's `equalize` reproduces bit for bit.

@@ -1,4 +1,4 @@
-"""Stage 1 in NumPy and Pillow: slow, short, and the definition that DALI is tested against."""
+"""Stage 1 in NumPy and Pillow: slow, short, and the definition against which DALI is tested."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .recipe import IMAGE_PX, REGION_PX, Cut, Prepared, equalisation_table, fitt
 
 
 def displayed(stored: StoredValues, pixels: NDArray[np.float32] | None = None) -> NDArray[np.uint8]:
-    """What a viewer shows: window and polarity applied to `pixels` (default: all of them), (H, W) uint8."""
+    """Apply window and polarity to `pixels` (default: all of `stored`), as a viewer does; (H, W) uint8."""
     a, b, sigmoid = windowing(stored)
     if pixels is None:
-        levels = np.arange(65536, dtype=np.float32)  # one table beats arithmetic on millions of pixels
+        levels = np.arange(65536, dtype=np.float32)  # a table is faster than arithmetic on millions of pixels
         table: NDArray[np.uint8] = _grey(levels, a, b, sigmoid, stored.invert)
         return table[stored.pixels]
     return _grey(pixels, a, b, sigmoid, stored.invert)
@@ -34,23 +34,23 @@ def _grey(values: NDArray[np.float32], a: float, b: float, sigmoid: bool, invert
 class ReferencePreprocessor:
     """The `Preprocessor` port without DALI."""
 
-    def prepare(self, films: Sequence[StoredValues]) -> list[Prepared]:
-        """Stage 1 of each."""
-        return [self._prepared(stored) for stored in films]
+    def prepare(self, radiographs: Sequence[StoredValues]) -> list[Prepared]:
+        """Run stage 1 on each radiograph."""
+        return [self._prepare_one(stored) for stored in radiographs]
 
     def regions(self, cuts: Sequence[Cut]) -> NDArray[np.uint8]:
-        """(R, 256, 256) uint8, one of each of `cuts`."""
+        """Resample each of `cuts` to (R, 256, 256) uint8, padded with 0."""
         out = np.zeros((len(cuts), REGION_PX, REGION_PX), np.uint8)
         for r, cut in enumerate(cuts):
             x0, y0, x1, y1 = cut.box.astype(float)
-            out[r] = _padded(cut.table[self._fit(cut.stored, (x0, y0, x1, y1), REGION_PX)], REGION_PX)
+            out[r] = _pad(cut.table[self._fit(cut.stored, (x0, y0, x1, y1), REGION_PX)], REGION_PX)
         return out
 
-    def _prepared(self, stored: StoredValues) -> Prepared:
+    def _prepare_one(self, stored: StoredValues) -> Prepared:
         h, w = stored.pixels.shape
         fitted = self._fit(stored, (0.0, 0.0, float(w), float(h)), IMAGE_PX)
         table = equalisation_table(fitted)
-        return Prepared(image=_padded(table[fitted], IMAGE_PX), table=table, scale=IMAGE_PX / max(h, w))
+        return Prepared(image=_pad(table[fitted], IMAGE_PX), table=table, scale=IMAGE_PX / max(h, w))
 
     @staticmethod
     def _fit(stored: StoredValues, box: tuple[float, float, float, float], side_px: int) -> NDArray[np.uint8]:
@@ -60,7 +60,7 @@ class ReferencePreprocessor:
         return displayed(stored, np.asarray(resized, np.float32))
 
 
-def _padded(image: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+def _pad(image: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
     out = np.zeros((side_px, side_px), np.uint8)
     out[: image.shape[0], : image.shape[1]] = image
     return out

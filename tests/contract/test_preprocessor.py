@@ -244,7 +244,7 @@ def test_failure_of_dali_becomes_out_of_memory_or_fault(said: str, error: type[E
     before = own.prepare([values])[0].image
     rebuilt, own._image._built = own._image._built, lambda: Refusing(said)  # type: ignore[method-assign]
     own._image._pipeline = Refusing(said)
-    with pytest.raises(error, match="DALI gave up on the graph twice"):
+    with pytest.raises(error, match="DALI failed twice"):
         own.prepare([values])
     own._image._built = rebuilt  # type: ignore[method-assign]
     np.testing.assert_array_equal(own.prepare([values])[0].image, before)
@@ -290,7 +290,7 @@ def test_short_memory_halves_the_batch_of_regions() -> None:
     assert short.stdout in ("8\n", "4\n", "2\n"), short.stderr
     assert "is built anew for 8 at once: std::bad_alloc" in short.stderr
     assert none.returncode == 1
-    assert "OutOfMemory: DALI gave up on the graph twice: " in none.stderr
+    assert "OutOfMemory: DALI failed twice: " in none.stderr
 
 
 def brighter(image: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from pynetdicom.presentation import build_context
 
 from appliance.config import Receive
 from appliance.dicom.scp.admission import SPARE, SPARE_ALL, Admission, Refusal, Slots, decode_ae_title
-from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS, is_companion, taken
+from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS, accepted_syntaxes, is_companion
 from appliance.network import plain_address
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -110,7 +110,7 @@ def test_companion_is_any_other_storage_class() -> None:
     assert is_companion("1.3.12.2.1107.5.9.1")
     assert not is_companion("1.2.840.10008.5.1.4.1.2.2.1")
     assert not is_companion(RADIOGRAPHS[0])
-    assert taken("1.2.840.10008.1.1", [LITTLE], companions=True) == []
+    assert accepted_syntaxes("1.2.840.10008.1.1", [LITTLE], companions=True) == []
 
 
 def test_association_slots_are_limited_and_returned() -> None:

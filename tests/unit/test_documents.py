@@ -24,7 +24,7 @@ from pydicom.uid import (
 )
 
 from appliance.dicom.objects.codes import BODY_PARTS
-from appliance.dicom.objects.contributing_equipment import DESCRIBED
+from appliance.dicom.objects.contributing_equipment import EQUIPMENT
 from appliance.dicom.objects.document import InstanceReference, reference
 from appliance.dicom.objects.key_objects import key_objects, rejection_note
 from appliance.dicom.objects.patient_study import TYPE_2, TYPE_3
@@ -334,7 +334,7 @@ def test_a_side_is_unknown_where_regions_have_different_ones() -> None:
 
 BROKEN = sorted(
     {
-        *TYPE_2, *TYPE_3, *DESCRIBED, *(edge for edges in EDGES.values() for edge in edges),
+        *TYPE_2, *TYPE_3, *EQUIPMENT, *(edge for edges in EDGES.values() for edge in edges),
         "SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "SpecificCharacterSet", "ImageLaterality",
         "Laterality", "BodyPartExamined", "PatientOrientation", "RequestAttributesSequence", "ShutterShape",
         "ContributingEquipmentSequence", "PixelSpacing", "ImagerPixelSpacing", "BurnedInAnnotation", "RescaleType",

@@ -1,1 +1,1 @@
-"""Makes the DICOM objects that Osteon sends: SC, study summary, SR, GSPS and KO."""
+"""The DICOM objects that Osteon makes: SC, study summary, SR, GSPS and KO."""

@@ -1,4 +1,4 @@
-"""The equipment that the radiograph comes from, named in every answer.
+"""The equipment that made the radiograph, named in every object that we make from it.
 
 References
 ----------
@@ -14,22 +14,26 @@ from appliance.domain.codes import ACQUISITION_EQUIPMENT
 
 from .codes import code_item
 
-DESCRIBED = (
+EQUIPMENT = (
     "Manufacturer", "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName",
     "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions", "DateOfLastCalibration",
     "TimeOfLastCalibration",
 )  # fmt: skip
+"""Attributes that describe the modality (DICOM PS3.3 C.7.5.1)."""
 
 
 def contributing_equipment(source: Dataset) -> list[Dataset]:
-    """What contributed to `source` already, and the modality; that only if it names its manufacturer (Type 1)."""
-    made = [
+    """Return the items of Contributing Equipment Sequence: those of `source`, then the modality that made it.
+
+    An item without Manufacturer (Type 1) is left out, and so is a modality that names none.
+    """
+    items = [
         item
         for item in copied(source, ("ContributingEquipmentSequence",)).get("ContributingEquipmentSequence", ())
         if text(item, "Manufacturer") and "PurposeOfReferenceCodeSequence" in item
     ]
     if text(source, "Manufacturer").strip():
-        modality = copied(source, DESCRIBED)
+        modality = copied(source, EQUIPMENT)
         modality.PurposeOfReferenceCodeSequence = [code_item(ACQUISITION_EQUIPMENT)]
-        made.append(modality)
-    return made
+        items.append(modality)
+    return items

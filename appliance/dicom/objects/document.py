@@ -1,4 +1,4 @@
-"""What a report and a key object selection have in common: who observes, on what evidence, at whose request.
+"""The parts that the structured report and the key object selection share: observer, evidence and requests.
 
 References
 ----------
@@ -28,11 +28,12 @@ ORDER = (
     "FillerOrderNumberImagingServiceRequest", "RequestedProcedureID", "RequestedProcedureDescription",
     "RequestedProcedureCodeSequence",
 )  # fmt: skip
+"""Attributes of a request; the first four name the order (DICOM PS3.3 table C.17-2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceReference:
-    """An instance of the study that a document speaks of."""
+    """An instance that a document refers to, by class, series and instance."""
 
     sop_class_uid: str
     series_instance_uid: str
@@ -40,9 +41,14 @@ class InstanceReference:
 
 
 def reference(ds: Dataset) -> InstanceReference:
-    """The instance `ds`; a radiograph that lacks its class or series still gets its answer."""
+    """Return the reference to the instance `ds`.
+
+    An invalid SOP Class UID is replaced by that of CR, and an invalid Series Instance UID by one derived from the
+    instance, so that documents can be made for a source with gaps.
+    """
     sop_instance_uid = text(ds, "SOPInstanceUID")
-    sop_class_uid, series_instance_uid = (text(ds, keyword) for keyword in ("SOPClassUID", "SeriesInstanceUID"))
+    sop_class_uid = text(ds, "SOPClassUID")
+    series_instance_uid = text(ds, "SeriesInstanceUID")
     if not is_valid_uid(sop_class_uid):
         sop_class_uid = ComputedRadiographyImageStorage
     if not is_valid_uid(series_instance_uid):
@@ -53,7 +59,7 @@ def reference(ds: Dataset) -> InstanceReference:
 
 
 def evidence(study_instance_uid: str, references: Iterable[InstanceReference]) -> list[Dataset]:
-    """Hierarchical SOP Instance Reference Macro (DICOM PS3.3 table C.17-3) of instances of one study."""
+    """Return the Hierarchical SOP Instance Reference Macro (DICOM PS3.3 table C.17-3) for instances of one study."""
     by_series: dict[str, list[InstanceReference]] = {}
     for each in references:
         by_series.setdefault(each.series_instance_uid, []).append(each)
@@ -69,7 +75,7 @@ def evidence(study_instance_uid: str, references: Iterable[InstanceReference]) -
 
 
 def sop_reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
-    """SOP Instance Reference Macro (DICOM PS3.3 table 10-11)."""
+    """Return the SOP Instance Reference Macro (DICOM PS3.3 table 10-11)."""
     item = Dataset()
     item.ReferencedSOPClassUID = sop_class_uid
     item.ReferencedSOPInstanceUID = sop_instance_uid
@@ -77,7 +83,7 @@ def sop_reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
 
 
 def observer(provenance: Provenance) -> ObserverContext:
-    """The appliance with its pack as the observer."""
+    """Return the Observer Context that names the appliance, with its pack, as a device (DICOM PS3.16 TID 1004)."""
     return ObserverContext(
         observer_type=coded_concept(DEVICE),
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
@@ -91,8 +97,8 @@ def observer(provenance: Provenance) -> ObserverContext:
 
 
 def requests(study: StudyResult, sources: Mapping[str, Dataset]) -> list[Dataset]:
-    """Referenced Request Sequence from the radiographs' Request Attributes, each request once."""
-    made: dict[str, Dataset] = {}
+    """Return Referenced Request Sequence from the Request Attributes of the radiographs, each request once."""
+    by_content: dict[str, Dataset] = {}
     for result in study.results:
         source = sources[result.sop_instance_uid]
         order = copied(source, ORDER[:4])
@@ -105,5 +111,5 @@ def requests(study: StudyResult, sources: Mapping[str, Dataset]) -> list[Dataset
                     setattr(request, keyword, [] if keyword.endswith("Sequence") else "")
             request.StudyInstanceUID = study.study_instance_uid
             request.ReferencedStudySequence = []
-            made.setdefault(request.to_json(), request)
-    return list(made.values())
+            by_content.setdefault(request.to_json(), request)
+    return list(by_content.values())

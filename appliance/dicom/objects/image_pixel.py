@@ -1,4 +1,4 @@
-"""The pixels of a picture that we made, as they are or as JPEG.
+"""The Image Pixel module of a picture that we made: uncompressed, or JPEG Baseline.
 
 References
 ----------
@@ -12,28 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.multival import MultiValue
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from appliance.config import Compression
 from appliance.dicom.part10 import with_file_meta
+from appliance.dicom.reading.attributes import as_list
 
 JPEG_QUALITY = 92
-"""Of libjpeg's 100: its blocks show neither at the edges of letters nor in trabeculae."""
+"""Quality for libjpeg, 1 to 100; at 92, blocks show neither at the edges of letters nor in trabeculae."""
 
 JPEG_METHOD = "ISO_10918_1"
 """Defined term of Lossy Image Compression Method (0028,2114)."""
 
 
 def with_pixels(ds: Dataset, pixels: NDArray[np.uint8], compression: Compression) -> Dataset:
-    """`ds` with its Image Pixel module, and the File Meta Information that says how it is encoded.
+    """Write the Image Pixel module and the File Meta Information into `ds`, and return it.
 
-    Lossy compression is added to what the source says of its own: once lossy, always lossy.
+    JPEG adds its ratio and method to those of the source: once lossy, always lossy.
 
     Raises
     ------
     ValueError
-        If `pixels` are neither (H, W) nor (H, W, 3) uint8.
+        If `pixels` is neither (H, W) nor (H, W, 3) uint8.
     """
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.shape[2:] not in ((), (3,)):
         raise ValueError(f"a picture must be (H, W) or (H, W, 3) uint8, not {pixels.shape} {pixels.dtype}")
@@ -43,7 +43,9 @@ def with_pixels(ds: Dataset, pixels: NDArray[np.uint8], compression: Compression
     if in_colour:
         ds.PlanarConfiguration = 0
     ds.Rows, ds.Columns = pixels.shape[:2]
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
+    ds.BitsAllocated = 8
+    ds.BitsStored = 8
+    ds.HighBit = 7
     ds.PixelRepresentation = 0
     if compression == "none":
         ds.PixelData = pixels.tobytes() + b"\x00" * (pixels.size % 2)
@@ -57,11 +59,14 @@ def with_pixels(ds: Dataset, pixels: NDArray[np.uint8], compression: Compression
     ds["PixelData"].VR = "OB"
     ds["PixelData"].is_undefined_length = True
     ds.LossyImageCompression = "01"
-    ds.LossyImageCompressionRatio = [*_values(ds, "LossyImageCompressionRatio"), f"{pixels.nbytes / len(stream):.4g}"]
-    ds.LossyImageCompressionMethod = [*_values(ds, "LossyImageCompressionMethod"), JPEG_METHOD]
+    ds.LossyImageCompressionRatio = [
+        *_present_values(ds, "LossyImageCompressionRatio"),
+        f"{pixels.nbytes / len(stream):.4g}",
+    ]
+    ds.LossyImageCompressionMethod = [*_present_values(ds, "LossyImageCompressionMethod"), JPEG_METHOD]
     return with_file_meta(ds, JPEGBaseline8Bit)
 
 
-def _values(ds: Dataset, keyword: str) -> list[str]:
+def _present_values(ds: Dataset, keyword: str) -> list[object]:
     value = ds.get(keyword)
-    return [] if value in (None, "") else list(value) if isinstance(value, MultiValue) else [value]
+    return [] if value == "" else as_list(value)

@@ -1,7 +1,7 @@
-"""Key object selections: the radiographs to look at first, and the note by which objects of ours are taken back.
+"""Key object selections: the positive radiographs of a study, and rejection notes that withdraw our own objects.
 
-Both are the same document under another title, and IHE's Imaging Object Change Management knows a rejection by
-its title alone.
+Both are the same document with different titles. IHE's Imaging Object Change Management recognises a rejection note
+by its title alone.
 
 References
 ----------
@@ -40,11 +40,17 @@ from .patient_study import patient_study
 from .series import document_series_uid, stamp
 
 IMAGES = {*MODALITIES, SecondaryCaptureImageStorage}
-"""SOP classes that a document refers to as images; to reports and presentation states as composite objects."""
+"""SOP classes that a document refers to by an IMAGE item; it refers to all others by a COMPOSITE item."""
 
 
 def key_objects(study: StudyResult, sources: Mapping[str, Dataset]) -> Dataset:
-    """KO of the positive radiographs of `study`, of which there is at least one; `part10_bytes` writes it."""
+    """Make the KO that selects the positive radiographs of `study`; `part10_bytes` writes it.
+
+    Raises
+    ------
+    ValueError
+        If no radiograph of `study` is positive.
+    """
     positive = [reference(sources[r.sop_instance_uid]) for r in study.results if r.answer is Answer.POSITIVE]
     if not positive:
         raise ValueError("no radiograph of the study is positive")
@@ -61,16 +67,21 @@ def rejection_note(
     at: datetime,
     words: str,
 ) -> Dataset:
-    """KO that takes back the instances `rejected`, of this study; `part10_bytes` writes it.
+    """Make the KO that withdraws the instances `rejected` of `study`; `part10_bytes` writes it.
 
     Parameters
     ----------
     reason
         One of `codes.REJECTIONS`.
     at
-        When it was decided, with a time zone.
+        Time of the decision, with a time zone.
     words
-        Why, for people; without identity.
+        The reason for people, without patient data.
+
+    Raises
+    ------
+    ValueError
+        If `reason` is not a rejection, or `rejected` is empty.
     """
     if reason not in codes.REJECTIONS or not rejected:
         raise ValueError("a rejection note has a title of codes.REJECTIONS and at least one instance")
@@ -96,21 +107,21 @@ def _selection(
     ds.Modality = "KO"
     ds.ReferencedPerformedProcedureStepSequence = []
     ds.CurrentRequestedProcedureEvidenceSequence = evidence(study.study_instance_uid, selected)
-    if asked := requests(study, sources):
-        ds.ReferencedRequestSequence = asked
+    if referenced := requests(study, sources):
+        ds.ReferencedRequestSequence = referenced
     root = ContainerContentItem(name=coded_concept(title), template_id="2010")
     description = TextContentItem(
         name=coded_concept(codes.KEY_OBJECT_DESCRIPTION), value=words, relationship_type=RelationshipTypeValues.CONTAINS
     )
-    items = [_item(each) for each in selected]
+    items = [_reference_item(each) for each in selected]
     root.ContentSequence = ContentSequence([*observer(study.provenance), description, *items])
     ds.update(root)
     return with_file_meta(ds)
 
 
-def _item(selected: InstanceReference) -> ImageContentItem | CompositeContentItem:
-    kind = ImageContentItem if selected.sop_class_uid in IMAGES else CompositeContentItem
-    return kind(
+def _reference_item(selected: InstanceReference) -> ImageContentItem | CompositeContentItem:
+    item_type = ImageContentItem if selected.sop_class_uid in IMAGES else CompositeContentItem
+    return item_type(
         name=coded_concept(codes.SOURCE),
         referenced_sop_class_uid=selected.sop_class_uid,
         referenced_sop_instance_uid=selected.sop_instance_uid,

@@ -1,8 +1,8 @@
-"""Patient, study and order of an answer, copied from its source.
+"""Patient and study of an object that we make, copied from its source radiograph.
 
-An archive files an answer into the study only if patient, issuer and order agree, so all of them are copied,
-not only the attributes that libraries copy by themselves. Text becomes UTF-8. Sources are what they are: an
-attribute that is absent or cannot be read is left empty, and the answer is still made.
+An archive files an object into the study only if patient, issuer and order agree, so all of them are copied, not only
+the attributes that libraries copy. Text becomes UTF-8. A source attribute that is absent or unreadable is left empty,
+and the object is still made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TYPE_2 = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
     "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName",
 )  # fmt: skip
-"""Always present, empty if need be (DICOM PS3.3 C.7.1.1, C.7.2.1)."""
+"""Written always, empty where the source has no value (DICOM PS3.3 C.7.1.1, C.7.2.1)."""
 
 TYPE_3 = (
     # Patient
@@ -46,21 +46,22 @@ TYPE_3 = (
 )  # fmt: skip
 """Copied where the source has them (DICOM PS3.3 C.7.1.1, C.7.2.1, C.7.2.2).
 
-Not copied are what an animal has, sizes that belong to one exposure, photographs, and a responsible person and the
-calendars of other eras, which are pairs that a gap would break.
+Attributes of animals, sizes of one exposure and photographs are not copied; nor are a responsible person and dates in
+other calendars, because these come in pairs, which a gap would break.
 """
 
 IDENTITY = (
     "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex",
     "StudyInstanceUID", "AccessionNumber",
 )  # fmt: skip
-"""Where an answer belongs: if one of these changes, it has to be given anew."""
+"""Attributes that place an object in its study: if one of them changes, the object must be made anew."""
 
 PATIENT_SEX = ("M", "F", "O")
+"""Enumerated values of Patient's Sex (0010,0040), DICOM PS3.3 C.7.1.1."""
 
 
 def patient_study(source: Dataset) -> Dataset:
-    """Patient and General Study modules of `source` in UTF-8, with every Type 2 attribute."""
+    """Return the Patient and General Study modules of `source` in UTF-8, with every Type 2 attribute."""
     made = copied(source, ("StudyInstanceUID", *TYPE_2, *TYPE_3))
     made.SpecificCharacterSet = "ISO_IR 192"
     for keyword in TYPE_2:
@@ -72,15 +73,15 @@ def patient_study(source: Dataset) -> Dataset:
 
 
 def identity_digest(source: Dataset) -> str:
-    """SHA-256 over `IDENTITY` as text and the side: two data sets with the same one want the same answers."""
+    """Return the SHA-256 of `IDENTITY` and the sides; data sets with the same digest need the same objects."""
     values = [*(text(source, keyword).strip(" ^") for keyword in IDENTITY), *sides(source)]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def patient_digest(source: Dataset) -> str:
-    """SHA-256 of the patient's number, the same for radiographs of one patient; empty if there is none.
+    """Return the SHA-256 of the Patient ID, or an empty string if there is none.
 
-    Without the issuer: an archive adds it to what comes from a room without one.
+    The issuer does not count: an archive adds it to radiographs that a room sends without one.
     """
-    number = text(source, "PatientID").strip()
-    return hashlib.sha256(number.encode()).hexdigest() if number else ""
+    patient_id = text(source, "PatientID").strip()
+    return hashlib.sha256(patient_id.encode()).hexdigest() if patient_id else ""

@@ -1,8 +1,8 @@
-"""The answer as a presentation state: the radiograph in the window that was read, with boxes and words above it.
+"""The grayscale softcopy presentation state: regions and text over the radiograph, in the window that was analysed.
 
-Boxes and words lie in two layers, so that a reader can switch off either. All that changes grey levels is
-repeated here, because a presentation state replaces what the image itself says; the polarity, too: over a
-MONOCHROME1 image the state says INVERSE, or shows a negative.
+Regions and text are two layers, so that a radiologist can switch off either. A presentation state replaces the grey
+scale attributes of the image, so all of them are repeated here. This includes the polarity: over a MONOCHROME1 image
+the Presentation LUT Shape is INVERSE; IDENTITY would show the negative.
 
 References
 ----------
@@ -35,30 +35,31 @@ from .spacing import spacing
 from .tracking import tracked
 
 REGIONS, WORDS = "OSTEON REGIONS", "OSTEON WORDS"
-LAYERS = {REGIONS: "Regions that the second reader looked at", WORDS: "What it says of them"}
+LAYERS = {REGIONS: "Regions that the second reader analysed", WORDS: "Its answer for each region"}
 """Graphic layers (VR CS, at most 16 characters), from back to front."""
 
 DASHES = 0xFF00FF00
 """Line Pattern, a bit for each unit of length (DICOM PS3.3 C.10.5.1.3)."""
 
 LINES_PER_HEIGHT = 40
-"""The words' box is this part of the image's height; the viewer chooses the letters' size."""
+"""Image height in heights of a text box; the viewer chooses the size of the letters in it."""
 
 GREYSCALE = ("MONOCHROME1", "MONOCHROME2")
+"""Photometric interpretations that a grayscale presentation state applies to (DICOM PS3.3 A.33.1)."""
 
 
 def is_presentable(source: Dataset) -> bool:
-    """Whether a grayscale presentation state may refer to `source`; not to a radiograph sent as RGB."""
+    """Return whether a grayscale presentation state may refer to `source`; it may not to a radiograph sent as RGB."""
     return text(source, "PhotometricInterpretation") in GREYSCALE
 
 
 def presentation_state(source: Dataset, result: Result, window: Window) -> Dataset:
-    """GSPS for `result`, which has findings; `part10_bytes` writes it.
+    """Make the presentation state for `result`, which must have findings; `part10_bytes` writes it.
 
     Parameters
     ----------
     window
-        `StoredValues.window`, over the output of the Modality LUT; not used where the source's VOI LUT was.
+        `StoredValues.window`, over the output of the Modality LUT; not used if the source has a VOI LUT.
     """
     image = reference(source)
     shown = sop_reference(image.sop_class_uid, image.sop_instance_uid)
@@ -73,8 +74,9 @@ def presentation_state(source: Dataset, result: Result, window: Window) -> Datas
     ds.ContentLabel = f"OSTEON REV {result.revision}" if result.revision > 1 else "OSTEON"
     ds.ContentDescription = SECOND_READER
     ds.ContentCreatorName = "Osteon^Second reader"
-    ds.PresentationCreationDate, ds.PresentationCreationTime = ds.ContentDate, ds.ContentTime
-    del ds.ContentDate, ds.ContentTime  # not of this IOD
+    ds.PresentationCreationDate = ds.ContentDate
+    ds.PresentationCreationTime = ds.ContentTime
+    del ds.ContentDate, ds.ContentTime  # not attributes of this IOD
     series = Dataset()
     series.SeriesInstanceUID = image.series_instance_uid
     series.ReferencedImageSequence = [shown]
@@ -90,7 +92,7 @@ def presentation_state(source: Dataset, result: Result, window: Window) -> Datas
 
 
 def _displayed_area(source: Dataset, rows: int, columns: int) -> Dataset:
-    """The whole image, fitted to the screen (DICOM PS3.3 C.10.4)."""
+    """Return the item that shows the whole image, fitted to the screen (DICOM PS3.3 C.10.4)."""
     area = Dataset()
     area.DisplayedAreaTopLeftHandCorner = [1, 1]
     area.DisplayedAreaBottomRightHandCorner = [columns, rows]
@@ -105,27 +107,30 @@ def _displayed_area(source: Dataset, rows: int, columns: int) -> Dataset:
 
 
 def _annotations(result: Result, shown: Dataset, rows: int, columns: int) -> Iterator[Dataset]:
-    regions, words = Dataset(), Dataset()
+    """Return the items of both layers: an outline and a text for each finding."""
+    regions = Dataset()
+    words = Dataset()
     for layer, item in ((REGIONS, regions), (WORDS, words)):
         item.ReferencedImageSequence = [shown]
         item.GraphicLayer = layer
-    regions.GraphicObjectSequence, words.TextObjectSequence = [], []
+    regions.GraphicObjectSequence = []
+    words.TextObjectSequence = []
     for region in tracked(result):
         box, answer = region.finding.box, region.finding.answer
         outline = _outline(box, answer, rows, columns)
         outline.TrackingID, outline.TrackingUID = region.identifier, region.uid
         regions.GraphicObjectSequence.append(outline)
-        sure = region.finding.percent
-        if answer is Answer.NEGATIVE:  # a bare "3%" would read as how sure the negative is
-            sure = f"probability of one {sure}"
-        said = f"{region.identifier}: {answer.label}, {sure}"
-        words.TextObjectSequence.append(_label(said, box, rows, columns))
+        probability = region.finding.percent
+        if answer is Answer.NEGATIVE:  # a bare "3%" would read as the certainty of the negative
+            probability = f"probability of one {probability}"
+        line = f"{region.identifier}: {answer.label}, {probability}"
+        words.TextObjectSequence.append(_text_object(line, box, rows, columns))
     return iter((regions, words))
 
 
 def _outline(box: Box, answer: Answer, rows: int, columns: int) -> Dataset:
-    """A closed polyline: solid, or dashed where the answer is in doubt."""
-    x0, y0, x1, y1 = _within(box, rows, columns)
+    """Return a closed polyline: dashed for doubt, else solid."""
+    x0, y0, x1, y1 = _clipped(box, rows, columns)
     item = Dataset()
     item.GraphicAnnotationUnits = "PIXEL"
     item.GraphicDimensions = 2
@@ -154,21 +159,21 @@ def _line_style(answer: Answer) -> Dataset:
     return style
 
 
-def _label(said: str, box: Box, rows: int, columns: int) -> Dataset:
-    """Words above the box, or below it where there is no room, as wide as the image to the right of it."""
-    x0, y0, _, y1 = _within(box, rows, columns)
+def _text_object(line: str, box: Box, rows: int, columns: int) -> Dataset:
+    """Return a text above the box, or below it where there is no room; it may extend to the right edge of the image."""
+    x0, y0, _, y1 = _clipped(box, rows, columns)
     height = max(1.0, rows / LINES_PER_HEIGHT)
     top = y0 - height if y0 > height else min(y1, rows - height)
     item = Dataset()
     item.BoundingBoxAnnotationUnits = "PIXEL"
-    item.UnformattedTextValue = said
+    item.UnformattedTextValue = line
     item.BoundingBoxTopLeftHandCorner = [x0, max(top, 0.0)]
     item.BoundingBoxBottomRightHandCorner = [float(columns), max(top, 0.0) + height]
     item.BoundingBoxTextHorizontalJustification = "LEFT"
     return item
 
 
-def _within(box: Box, rows: int, columns: int) -> tuple[float, float, float, float]:
+def _clipped(box: Box, rows: int, columns: int) -> tuple[float, float, float, float]:
     x0, y0, x1, y1 = box.as_tuple()
     return min(x0, columns), min(y0, rows), min(x1, columns), min(y1, rows)
 
@@ -189,7 +194,7 @@ def _cielab(answer: Answer) -> list[int]:
 
 
 def _shutter(source: Dataset) -> Dataset:
-    """The source's shutters, black, where they are whole (DICOM PS3.3 C.7.6.11, C.11.12)."""
+    """Return the complete shutters of the source, in black (DICOM PS3.3 C.7.6.11, C.11.12)."""
     made = Dataset()
     shapes = []
     for shape in as_list(source.get("ShutterShape")):
@@ -204,7 +209,7 @@ def _shutter(source: Dataset) -> Dataset:
 
 
 def _modality_lut(source: Dataset) -> Dataset:
-    """The source's Modality LUT module; without one values stay as they are."""
+    """Return the Modality LUT module of the source; empty if it has none (DICOM PS3.3 C.11.1)."""
     made = Dataset()
     if source.get("ModalityLUTSequence"):
         table = _table(source, source.ModalityLUTSequence[0])
@@ -218,7 +223,7 @@ def _modality_lut(source: Dataset) -> Dataset:
 
 
 def _voi(source: Dataset, window: Window) -> Dataset:
-    """For the whole image: the source's VOI LUT that was chosen, or `window`."""
+    """Return the Softcopy VOI LUT item for the whole image: the VOI LUT of the source, or `window`."""
     item = Dataset()
     if (lut := voi_lut_of(source)) is not None:
         item.VOILUTSequence = [_table(source, lut, stretch=True)]
@@ -230,12 +235,12 @@ def _voi(source: Dataset, window: Window) -> Dataset:
 
 
 def _table(source: Dataset, lut: Dataset, *, stretch: bool = False) -> Dataset:
-    """A LUT as little endian words of 16 bits, the only depth beside 8 that is allowed here (DICOM PS3.3 C.11.1.1).
+    """Convert a LUT to 16-bit little-endian words; only 8 and 16 bits are allowed here (DICOM PS3.3 C.11.1.1).
 
     Parameters
     ----------
     stretch
-        The output is relative to its depth, as a VOI LUT's is, and not a quantity.
+        Scale the output to 16 bits: that of a VOI LUT is relative to its depth, that of a Modality LUT is a quantity.
     """
     entries, first, bits = (int(v) for v in lut.LUTDescriptor)
     data = lut.LUTData

@@ -1,6 +1,6 @@
-"""The overlay as a Secondary Capture Image in the radiograph's study: the answer that every viewer can show.
+"""The overlay as a Secondary Capture Image in the study of the radiograph: an answer that every viewer can show.
 
-Written attribute by attribute, for a source with gaps must still get its answer.
+The object is written attribute by attribute, so that a source with gaps also gets one.
 
 References
 ----------
@@ -28,18 +28,20 @@ from .series import anatomy, stamp
 from .spacing import spacing
 
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-"""Once lossy, always lossy: what is derived says so too (DICOM PS3.3 C.7.6.1.1.5)."""
+"""Copied from the source: an image derived from a lossy one is lossy, too (DICOM PS3.3 C.7.6.1.1.5)."""
 
 
 def secondary_capture(
     source: Dataset, result: Result, pixels: NDArray[np.uint8], look: Picture = AS_RECEIVED
 ) -> Dataset:
-    """SC of what `overlay` made in that `look`, with the patient and study of `source`; `part10_bytes` writes it.
+    """Make the SC of the picture that `overlay` drew in that `look`; `part10_bytes` writes it.
+
+    Patient and study come from `source`.
 
     Raises
     ------
     ValueError
-        If `pixels` are of another shape or type than that of a picture.
+        If `pixels` has the shape or type of no picture.
     """
     ds = patient_study(source)
     ds.update(copied(source, ("RequestAttributesSequence", "PatientOrientation")))
@@ -50,31 +52,33 @@ def secondary_capture(
     ds.Modality = "OT"
     ds.update(anatomy(source, result))
     ds.ConversionType = "WSD"
-    ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture = ds.ContentDate, ds.ContentTime
+    ds.DateOfSecondaryCapture = ds.ContentDate
+    ds.TimeOfSecondaryCapture = ds.ContentTime
     _general_image(ds, source, result, look)
     return with_pixels(ds, pixels, look.compression)
 
 
 def sc_uid(result: Result, look: Picture = AS_RECEIVED) -> str:
-    """SOP Instance UID: what looks different is another object, whatever archives exchange later."""
-    return result.uid(_kind(look))
+    """Return the SOP Instance UID: each look is an object of its own, so that archives cannot confuse them."""
+    return result.uid(_kind_in_look(look))
 
 
-def _kind(look: Picture) -> str:
+def _kind_in_look(look: Picture) -> str:
     rendered = look.pixel_options
     return "sc" if rendered == AS_RECEIVED else f"sc {rendered.model_dump_json()}"
 
 
 def _general_image(ds: Dataset, source: Dataset, result: Result, look: Picture) -> None:
+    """Write the General Image module (DICOM PS3.3 C.7.6.1) and the pixel spacing into `ds`."""
     ds.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
-    # the band names no patient, but the source's pixels are underneath it (DICOM PS3.3 C.7.6.1)
+    # the picture adds no patient data of its own, but it shows the pixels of the source (DICOM PS3.3 C.7.6.1)
     for keyword in ("BurnedInAnnotation", "RecognizableVisualFeatures"):
         if text(source, keyword) in ("YES", "NO"):
             setattr(ds, keyword, text(source, keyword))
     if "PatientOrientation" not in ds:
         ds.PatientOrientation = None
     ds.ImageComments = f"{SECOND_READER}. {_summary(result)}. Model {result.provenance.model}"
-    if before := result.predecessor_uid(_kind(look)):
+    if before := result.predecessor_uid(_kind_in_look(look)):
         ds.ImageComments += f". Revision {result.revision}, takes the place of {before}"
     ds.DerivationDescription = _derivation(result, look)
     reference = Dataset()
@@ -86,16 +90,20 @@ def _general_image(ds: Dataset, source: Dataset, result: Result, look: Picture) 
     if len(regions) == 1:
         ds.AnatomicRegionSequence = [code_item(code) for code in regions.values()]
     ds.update(copied(source, LOSSY))
-    if result.not_analysed is None:  # its radiograph was decoded, and may be measured in
+    if result.not_analysed is None:  # the radiograph was decoded, and its picture may be measured
         height, width = int(source.Rows), int(source.Columns)
         h, w = shown_shape(height, width, look.longest_px)
         ds.update(spacing(source, (height / h, width / w)))
 
 
 def _derivation(result: Result, look: Picture) -> str:
-    """Text of at most 1024 characters (VR ST)."""
-    said = {"overlay": "Heat map, region", "beside": "The radiograph, and beside it heat map, region", "grey": "Region"}
-    parts = [f"{said[look.layout]} and answer of a neural network over the windowed radiograph"]
+    """Return Derivation Description, at most 1024 characters (VR ST)."""
+    shown = {
+        "overlay": "Heat map, region",
+        "beside": "The radiograph, and beside it heat map, region",
+        "grey": "Region",
+    }
+    parts = [f"{shown[look.layout]} and answer of a neural network over the windowed radiograph"]
     if result.not_analysed is not None:
         parts = ["Why a neural network gave no answer for the radiograph"]
     if look.longest_px is not None:

@@ -1,4 +1,4 @@
-"""Series, equipment and times of an answer: what tells it apart from a radiograph in any viewer's list.
+"""Series, equipment and times of the objects that we make: they set them apart from radiographs in every viewer.
 
 References
 ----------
@@ -25,69 +25,69 @@ MANUFACTURER = "Osteon"
 MODEL_NAME = "Osteon"
 
 FIRST_SERIES_NUMBER = {"summary": 9400, "sc": 9500, "pr": 9600, "sr": 9700, "ko": 9800}
-"""High, so that our series stand behind the radiographs where a viewer sorts by number."""
+"""First Series Number by kind; high, so that viewers that sort by number list our series after the radiographs."""
 
 UNPAIRED = {Site.PELVIS, Site.SPINE}
-"""Laterality is absent for these, and empty where a paired part's side is unknown (DICOM PS3.3 C.7.3.1)."""
+"""Sites without a side: Laterality is absent for them, and empty for others if unknown (DICOM PS3.3 C.7.3.1)."""
 
-Said = Result | StudyResult
-"""What an object renders: the answer for a radiograph, or for its study."""
+AnyResult = Result | StudyResult
+"""Content of an object: the result of a radiograph, or of its study."""
 
 
-def series_instance_uid(source: Dataset, result: Said, kind: str) -> str:
-    """One series of ours per kind, source series, site, side, software and pack: the same result, the same series.
+def series_instance_uid(source: Dataset, result: AnyResult, kind: str) -> str:
+    """Return the UID of our series: one for each kind, source series, site, side, software, pack and revision.
 
-    A later revision has one of its own, which says so, as has what is said of a study as a whole.
+    Each object of a whole study has a series of its own.
     """
     if isinstance(result, StudyResult):
         return document_series_uid(result.uid(kind))
     p = result.provenance
-    where = text(source, "SeriesInstanceUID") or result.sop_instance_uid
-    part = anatomy(source, result)  # belongs to the series, so that all of it shows the same
-    what = (text(part, "BodyPartExamined"), text(part, "Laterality") if "Laterality" in part else "unpaired")
+    source_series = text(source, "SeriesInstanceUID") or result.sop_instance_uid
+    part = anatomy(source, result)  # attributes of the series, so all its images must share them
+    where_in_body = (text(part, "BodyPartExamined"), text(part, "Laterality") if "Laterality" in part else "unpaired")
     revision = (result.revision,) if result.revision > 1 else ()
-    parts = (*what, p.pack_digest, p.software_version, *revision)
-    return derived_uid(result.study_instance_uid, where, *parts, kind, "series")
+    parts = (*where_in_body, p.pack_digest, p.software_version, *revision)
+    return derived_uid(result.study_instance_uid, source_series, *parts, kind, "series")
 
 
 def document_series_uid(sop_instance_uid: str) -> str:
-    """Series of the one document in it, known from the document's UID alone, as its successor needs it."""
+    """Return the UID of the series of one document, from the document's UID alone: its successor knows no more."""
     return derived_uid(sop_instance_uid, "series")
 
 
 def series_number(source: Dataset, kind: str) -> int:
-    """A number that is not the source's and not that of another kind."""
+    """Return a Series Number that differs from that of the source and from those of other kinds."""
     given = text(source, "SeriesNumber")
-    theirs = int(given) if given.lstrip("+-").isdecimal() else 0
-    ours = FIRST_SERIES_NUMBER[kind] + theirs % 100
-    return ours + 100 if ours == theirs else ours
+    source_number = int(given) if given.lstrip("+-").isdecimal() else 0
+    number = FIRST_SERIES_NUMBER[kind] + source_number % 100
+    return number + 100 if number == source_number else number
 
 
-def series_description(result: Said, what: str) -> str:
-    """At most 64 characters (VR LO): what it is, a revision after the first, and of a synthetic pack that it is one."""
+def series_description(result: AnyResult, title: str) -> str:
+    """Return Series Description, at most 64 characters (VR LO): the object, its revision, and a mark if synthetic."""
     mark = "SYNTHETIC " if result.provenance.pack_is_synthetic else ""
     revision = f" rev {result.revision}" if result.revision > 1 else ""
-    reader = "" if mark and revision else "AI second reader, "  # there is no room for all of it
-    return f"{mark}Osteon {what}{revision} - {reader}not for diagnosis"
+    reader = "" if mark and revision else "AI second reader, "  # no room for all three
+    return f"{mark}Osteon {title}{revision} - {reader}not for diagnosis"
 
 
 def instance_number(source: Dataset) -> int:
-    """The source's, so that answers sort as the radiographs do; 1 if it has none."""
+    """Return the Instance Number of the source, so that our objects sort as the radiographs do; 1 if it has none."""
     given = text(source, "InstanceNumber")
     return int(given) if given.isdecimal() and 0 < int(given) < 2**31 else 1
 
 
-def local_time(source: Dataset, result: Said) -> datetime:
-    """Return `created_at` in the zone that the source states, else in the appliance's own."""
+def local_time(source: Dataset, result: AnyResult) -> datetime:
+    """Return `created_at` in the time zone of the source, or in that of the appliance if the source names none."""
     return read_times(source).localise(result.created_at)
 
 
-def stamp(ds: Dataset, source: Dataset, result: Said, kind: str, what: str) -> Dataset:
-    """Write series, equipment, times and qualification of an answer into `ds`."""
+def stamp(ds: Dataset, source: Dataset, result: AnyResult, kind: str, title: str) -> Dataset:
+    """Write series, equipment, times and Content Qualification of an object into `ds`, and return it."""
     at = local_time(source, result)
     ds.SeriesInstanceUID = series_instance_uid(source, result, kind)
     ds.SeriesNumber = series_number(source, kind)
-    ds.SeriesDescription = series_description(result, what)
+    ds.SeriesDescription = series_description(result, title)
     ds.InstanceNumber = result.revision if isinstance(result, StudyResult) else instance_number(source)
     ds.Manufacturer = MANUFACTURER
     ds.ManufacturerModelName = MODEL_NAME
@@ -103,10 +103,10 @@ def stamp(ds: Dataset, source: Dataset, result: Said, kind: str, what: str) -> D
 
 
 def anatomy(source: Dataset, result: Result) -> Dataset:
-    """Body Part Examined and Laterality of an image's series: of what was found, since the header may be wrong.
+    """Return Body Part Examined and Laterality of the series, from the findings, since the header may be wrong.
 
-    A side is unknown where regions have different ones, and absent where they have none. Where nothing was found
-    the side that the source names is left.
+    Laterality is empty if regions have different sides, and absent if all are unpaired. Without findings it is the side
+    that the source names.
     """
     made = Dataset()
     sites = {f.site for f in result.findings}

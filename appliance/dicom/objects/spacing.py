@@ -1,4 +1,4 @@
-"""The size of a pixel: in the patient where that is known, else on the detector (DICOM PS3.3 10.7.1.3)."""
+"""The size of a pixel: in the patient if known, else on the detector (DICOM PS3.3 10.7.1.3)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from pydicom.dataset import Dataset
 from appliance.dicom.reading.attributes import UNREADABLE, copied
 
 CALIBRATED = ("PixelSpacing", "PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription")
+"""Pixel Spacing with the attributes that say how it was measured (DICOM PS3.3 table 10-10)."""
 
 
 def spacing(source: Dataset, px: tuple[float, float] = (1.0, 1.0)) -> Dataset:
-    """The attributes by which an image can be measured in whose pixels are `px` (down, across) of `source`.
+    """Return the attributes for measuring in an image made from `source`; its pixels cover `px` (down, across).
 
-    Pixel Spacing where the source has it, or Imager Pixel Spacing over the magnification; without a magnification
-    the detector's spacing, which viewers show as such. Empty if the source says nothing usable.
+    Pixel Spacing of the source, or Imager Pixel Spacing divided by the magnification, or Nominal Scanned Pixel Spacing,
+    which viewers show as a distance on the detector. Empty if the source has none of them.
     """
     made = Dataset()
     try:
         if min((float(v) for v in source.get("PixelSpacing") or ()), default=0) > 0:
-            described = all(source.get(keyword) for keyword in CALIBRATED)  # the type needs its description
+            described = all(
+                source.get(keyword) for keyword in CALIBRATED
+            )  # the type is not allowed without its description
             made = copied(source, CALIBRATED if described else CALIBRATED[:1])
             if px != (1.0, 1.0):
                 made.PixelSpacing = _scaled(made.PixelSpacing, px)

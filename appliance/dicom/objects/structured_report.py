@@ -1,11 +1,11 @@
-"""The answer for a study as coded content: an SR of template TID 1500, preliminary and unverified.
+"""The result of a study as coded content: an SR of template TID 1500, preliminary and unverified.
 
-One planar ROI group per region and none without one, since viewers draw nothing of a report that has an image-level
-group. What is said of a radiograph as a whole, and why one was not analysed, stands under Qualitative
-Evaluations, inferred from its image. highdicom builds the content; the header comes from `patient_study`, because
-highdicom wants a source without gaps.
+Each region is one planar ROI group. There are no image-level groups, because viewers then draw nothing of the report:
+answers for whole radiographs, and reasons why one was not analysed, are Qualitative Evaluations, inferred from the
+image. highdicom builds the content; the header comes from `patient_study`, because highdicom needs a source without
+gaps.
 
-The same content goes as Comprehensive 3D SR or, to an archive that takes none, as Comprehensive SR.
+The same content is sent as Comprehensive 3D SR, or as Comprehensive SR to an archive that does not take the former.
 
 References
 ----------
@@ -61,14 +61,14 @@ CONTAINS = RelationshipTypeValues.CONTAINS
 def structured_report(
     study: StudyResult, sources: Mapping[str, Dataset], sop_class: str = Comprehensive3DSRStorage
 ) -> Dataset:
-    """SR for `study`, with the patient, study and order of `sources`; `part10_bytes` writes it.
+    """Make the SR for `study`, with the patient, study and order of `sources`; `part10_bytes` writes it.
 
     Parameters
     ----------
     sources
         The radiographs of `study.results`, by SOP Instance UID.
     sop_class
-        One of `REPORT_CLASSES`; of another class than the first it is another instance in the same series.
+        One of `REPORT_CLASSES`; the report is another instance of the same series in each class.
     """
     images = {r.sop_instance_uid: reference(sources[r.sop_instance_uid]) for r in study.results}
     newest = sources[study.results[-1].sop_instance_uid]
@@ -78,12 +78,14 @@ def structured_report(
     ds.SOPInstanceUID = report_uid(study.uid("sr"), sop_class)
     ds.StudyInstanceUID = study.study_instance_uid
     ds.Modality = "SR"
-    ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag = "COMPLETE", "UNVERIFIED", "PRELIMINARY"
+    ds.CompletionFlag = "COMPLETE"
+    ds.VerificationFlag = "UNVERIFIED"
+    ds.PreliminaryFlag = "PRELIMINARY"
     ds.PerformedProcedureCodeSequence = []
     ds.ReferencedPerformedProcedureStepSequence = []
     ds.CurrentRequestedProcedureEvidenceSequence = evidence(study.study_instance_uid, images.values())
-    if asked := requests(study, sources):
-        ds.ReferencedRequestSequence = asked
+    if referenced := requests(study, sources):
+        ds.ReferencedRequestSequence = referenced
     if before := study.predecessor_uid("sr"):
         earlier = InstanceReference(
             sop_class_uid=sop_class,
@@ -98,7 +100,7 @@ def structured_report(
 def _content(
     study: StudyResult, sources: Mapping[str, Dataset], images: Mapping[str, InstanceReference]
 ) -> ContainerContentItem:
-    """The root container (TID 1500)."""
+    """Return the root container (TID 1500)."""
     root = ContainerContentItem(name=coded_concept(codes.IMAGING_MEASUREMENT_REPORT), template_id="1500")
     procedure = CodeContentItem(
         name=coded_concept(codes.PROCEDURE_REPORTED),
@@ -127,7 +129,7 @@ def _container(name: Concept, items: Iterable[ContentItem]) -> ContainerContentI
 
 
 def _library(images: Iterable[InstanceReference]) -> ContainerContentItem:
-    """TID 1600: every radiograph of the study that was read or should have been."""
+    """Return the Image Library (TID 1600) with every radiograph of the study, analysed or not."""
     entries = []
     for image in images:
         entry = _image(image, CONTAINS)
@@ -154,8 +156,9 @@ def _image(image: InstanceReference, relationship: RelationshipTypeValues) -> Im
 def _group(
     source: Dataset, image: InstanceReference, result: Result, region: Tracked
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
-    """TID 1410 for one finding."""
-    p, finding = result.provenance, region.finding
+    """Return the planar ROI group of one finding (TID 1410)."""
+    p = result.provenance
+    finding = region.finding
     algorithm = AlgorithmIdentification(
         name=p.pack_name + (" (SYNTHETIC)" if p.pack_is_synthetic else ""),
         version=p.pack_version,
@@ -194,7 +197,7 @@ def _group(
 
 
 def _outline(box: Box, rows: int, columns: int) -> NDArray[np.float64]:
-    """(5, 2) column, row: closed, inside the image; (0, 0) is its corner (DICOM PS3.3 C.18.6.1.2)."""
+    """Return (5, 2) float64, column and row: closed, inside the image, from (0, 0) (DICOM PS3.3 C.18.6.1.2)."""
     x0, y0, x1, y1 = box.as_tuple()
     if rows and columns:
         x0, x1 = min(x0, columns), min(x1, columns)
@@ -203,19 +206,19 @@ def _outline(box: Box, rows: int, columns: int) -> NDArray[np.float64]:
 
 
 def _evaluations(study: StudyResult, images: Mapping[str, InstanceReference]) -> Iterator[ContentItem]:
-    """The answer for the study, then for each radiograph, and the sentences with the images that they are about."""
+    """Yield the answer for the study, the answer for each radiograph, then each sentence with its images."""
     if study.answer is not Answer.NOT_ANALYSED:
         yield _presence(study.answer)
     for result in study.results:
         if result.answer is not Answer.NOT_ANALYSED:
             yield _inferred(_presence(result.answer), [images[result.sop_instance_uid]])
     yield _comment(SECOND_READER)
-    about: dict[str, list[InstanceReference]] = {}
+    images_by_sentence: dict[str, list[InstanceReference]] = {}
     for result in study.results:
         for sentence in _sentences(result):
-            about.setdefault(sentence, []).append(images[result.sop_instance_uid])
-    for sentence, those in about.items():
-        yield _inferred(_comment(sentence), those)
+            images_by_sentence.setdefault(sentence, []).append(images[result.sop_instance_uid])
+    for sentence, its_images in images_by_sentence.items():
+        yield _inferred(_comment(sentence), its_images)
 
 
 def _presence(answer: Answer) -> CodeContentItem:
@@ -234,6 +237,7 @@ def _inferred(item: ContentItem, images: Iterable[InstanceReference]) -> Content
 
 
 def _sentences(result: Result) -> Iterator[str]:
+    """Yield the reason why the radiograph was not analysed, unread regions, caveats and the model."""
     if result.not_analysed is not None:
         yield f"Not analysed: {result.not_analysed.reason} [{result.not_analysed.code}]"
     yield from dict.fromkeys(f"Region located but not analysed: {r.site.label}" for r in result.unread_regions)

@@ -1,4 +1,4 @@
-"""The summary of a study as Secondary Capture Images, in a series that stands before our others.
+"""The summary of a study as Secondary Capture Images, in the first of our series.
 
 References
 ----------
@@ -32,9 +32,10 @@ from .series import UNPAIRED, local_time, stamp
 KIND = ArtefactKind.SUMMARY
 
 NUMBERS = {"series": "SeriesNumber", "image": "InstanceNumber"}
+"""Numbers that identify a radiograph in the list of its study."""
 
 VIEWS = frozenset({"AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO"})
-"""Defined terms of View Position (0018,5101) in CR and DX; whatever else stands there could be anything."""
+"""Defined terms of View Position (0018,5101) in CR and DX; other values are free text, and not shown."""
 
 
 def study_summary(
@@ -43,26 +44,25 @@ def study_summary(
     pictures: Mapping[str, NDArray[np.uint8]],
     compression: Compression = "none",
 ) -> tuple[Dataset, ...]:
-    """One object per page, each with the patient and study of the newest radiograph; `part10_bytes` writes them.
+    """Make one SC for each page, with the patient and study of the newest radiograph; `part10_bytes` writes them.
 
     Parameters
     ----------
     sources, pictures
-        By SOP Instance UID: the radiographs' data sets without pixels, and their pictures (h, w, 3) uint8 as far as
-        there are any.
+        By SOP Instance UID: the radiographs' data sets without pixels, and their pictures (h, w, 3) uint8, if any.
     """
     dated = replace(study, created_at=local_time(sources[study.results[-1].sop_instance_uid], study))
     pages = summary_pages(dated, {uid: _view(source) for uid, source in sources.items()}, pictures)
-    made = []
+    objects = []
     for number, pixels in enumerate(pages):
         part = study.results[number * PER_PAGE : (number + 1) * PER_PAGE]
         ds = _page(study, sources, part)
         ds.SOPInstanceUID = page_uid(study, number + 1, compression)
-        if before := study.predecessor_uid(_variant(KIND, compression)):
+        if before := study.predecessor_uid(_kind_with_compression(KIND, compression)):
             ds.ImageComments += f", takes the place of {before}"
         ds.InstanceNumber = 100 * (study.revision - 1) + number + 1
-        made.append(with_pixels(ds, pixels, compression))
-    return tuple(made)
+        objects.append(with_pixels(ds, pixels, compression))
+    return tuple(objects)
 
 
 def page_count(study: StudyResult) -> int:
@@ -71,15 +71,16 @@ def page_count(study: StudyResult) -> int:
 
 
 def page_uid(study: StudyResult, page: int, compression: Compression = "none") -> str:
-    """Return the SOP Instance UID of a page, from 1; a page that is compressed with loss is another object."""
-    return study.uid(_variant(kind_and_page(KIND, page), compression))
+    """Return the SOP Instance UID of a page, counted from 1; the JPEG version of a page is another object."""
+    return study.uid(_kind_with_compression(kind_and_page(KIND, page), compression))
 
 
-def _variant(kind: str, compression: Compression) -> str:
+def _kind_with_compression(kind: str, compression: Compression) -> str:
     return kind if compression == "none" else f"{kind} {compression}"
 
 
 def _page(study: StudyResult, sources: Mapping[str, Dataset], results: Sequence[Result]) -> Dataset:
+    """Make the object of the page that shows `results`, without its pixels."""
     source = sources[study.results[-1].sop_instance_uid]
     ds = patient_study(source)
     ds.update(copied(source, ("RequestAttributesSequence",)))
@@ -87,27 +88,28 @@ def _page(study: StudyResult, sources: Mapping[str, Dataset], results: Sequence[
     ds.SOPClassUID = SecondaryCaptureImageStorage
     ds.StudyInstanceUID = study.study_instance_uid
     ds.Modality = "OT"
-    _state_side(ds, study)
+    _write_site_and_side(ds, study)
     ds.ConversionType = "WSD"
-    ds.DateOfSecondaryCapture, ds.TimeOfSecondaryCapture = ds.ContentDate, ds.ContentTime
+    ds.DateOfSecondaryCapture = ds.ContentDate
+    ds.TimeOfSecondaryCapture = ds.ContentTime
     ds.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     ds.PatientOrientation = None
     marks = {text(sources[r.sop_instance_uid], "BurnedInAnnotation") for r in results}
-    if "YES" in marks or marks == {"NO"}:  # the page names no patient, but what it shows may
+    if "YES" in marks or marks == {"NO"}:  # the page adds no patient data, but the radiographs may show some
         ds.BurnedInAnnotation = "YES" if "YES" in marks else "NO"
     if "01" in {text(sources[r.sop_instance_uid], "LossyImageCompression") for r in results}:
         ds.LossyImageCompression = "01"
     ds.ImageComments = f"{SECOND_READER}. {study.answer.label}, revision {study.revision}"
     ds.DerivationDescription = "Radiographs of the study with the answers of neural networks, made smaller"
     shown = (sources[r.sop_instance_uid] for r in results)
-    ds.SourceImageSequence = [_reference(s) for s in shown if text(s, "SOPClassUID")]
+    ds.SourceImageSequence = [_source_image(s) for s in shown if text(s, "SOPClassUID")]
     return ds
 
 
-def _state_side(ds: Dataset, study: StudyResult) -> None:
-    """One site and one side as the series', both sides as the image's (DICOM PS3.3 C.7.3.1, Laterality).
+def _write_site_and_side(ds: Dataset, study: StudyResult) -> None:
+    """Write Body Part Examined if there is one site; Laterality if there is one side, Image Laterality B if both.
 
-    It is absent only where one unpaired site is named: else nobody could tell that from a side that is not known.
+    Laterality is absent only for one unpaired site, and empty if the side is unknown (DICOM PS3.3 C.7.3.1).
     """
     findings = [f for r in study.results for f in r.findings]
     sites = {f.site for f in findings}
@@ -120,7 +122,7 @@ def _state_side(ds: Dataset, study: StudyResult) -> None:
         ds.Laterality = sides.pop().value if len(sides) == 1 else ""
 
 
-def _reference(source: Dataset) -> Dataset:
+def _source_image(source: Dataset) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID = text(source, "SOPClassUID")
     item.ReferencedSOPInstanceUID = text(source, "SOPInstanceUID")
@@ -129,8 +131,10 @@ def _reference(source: Dataset) -> Dataset:
 
 
 def _view(source: Dataset) -> str:
-    """What a radiograph is called in a list of its study: numbers and view, and nothing of free text."""
+    """Return the name of a radiograph in the list of its study: numbers and view, without any free text."""
     numbers = [(word, text(source, keyword)) for word, keyword in NUMBERS.items()]
-    said = [f"{word} {value}" for word, value in numbers if value.isdecimal()]
+    parts = [f"{word} {value}" for word, value in numbers if value.isdecimal()]
     view = text(source, "ViewPosition").strip().upper()
-    return ", ".join(said + [f"view {view}"] * (view in VIEWS))
+    if view in VIEWS:
+        parts.append(f"view {view}")
+    return ", ".join(parts)

@@ -1,7 +1,7 @@
-"""What a region is called wherever an object shows it, so that a viewer can follow it from one object to the next.
+"""Tracking identifiers of regions: a viewer can follow a region from one object to the next.
 
-The UID is a function of the radiograph, the site and the place among the regions of that site: a revision of the
-answer, another pack or a corrected side name the same region.
+The UID is a function of the radiograph, the site and the place among the regions of that site, so that it stays the
+same in later revisions, with another pack, and after the side was corrected.
 
 References
 ----------
@@ -20,7 +20,7 @@ from appliance.domain.result import Result
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracked:
-    """A finding, its number in the answer, and the names of its region."""
+    """A finding, its number in the result, and the identifiers of its region."""
 
     number: int
     finding: Finding
@@ -29,7 +29,7 @@ class Tracked:
 
 
 def tracked(result: Result) -> Iterator[Tracked]:
-    """The findings of `result` in their order."""
+    """Yield the findings of `result` in their order, with their identifiers."""
     for number, finding in enumerate(result.findings, 1):
         alike = sorted((f.box.as_tuple(), n) for n, f in enumerate(result.findings, 1) if f.site is finding.site)
         place = alike.index((finding.box.as_tuple(), number))

@@ -1,1 +1,1 @@
-"""Reads a received instance: header, order, pixels, windows and shutters."""
+"""Reading of received instances: header, order, pixels, windows and shutters."""

@@ -24,10 +24,12 @@ UNREADABLE = (
     ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError, RecursionError, TypeError,
     ValueError, struct.error, BytesLengthException,
 )  # fmt: skip
-"""What pydicom raises on an element whose bytes are no value of its VR, or are nested without end."""
+"""Exceptions that pydicom raises on an element whose bytes are not valid for its VR, or are nested without end."""
+
+SPECIFIC_CHARACTER_SET = 0x00080005
 
 FORMAL = ("DA", "TM", "DT", "AS", "CS", "UI")
-"""Value representations whose values have a form that validators insist on."""
+"""Value representations with a strict format: a value that breaks it counts as unreadable (DICOM PS3.5 6.2)."""
 
 
 def as_list(value: object) -> list[object]:
@@ -38,18 +40,18 @@ def as_list(value: object) -> list[object]:
 
 
 def copied(source: Dataset, keywords: Iterable[str]) -> Dataset:
-    """The attributes of `source` that are there and readable, as elements of their own."""
+    """Return a data set with copies of the attributes of `source` that are present and readable."""
     made = Dataset()
     for tag in _tags(keywords):
-        element = _readable(source, tag)
+        element = _read_element(source, tag)
         if element is not None:
             made.add(element)
     return made
 
 
 def text(source: Dataset, keyword: str) -> str:
-    """The value as text, decoded; empty if it is absent or unreadable."""
-    element = _readable(source, Tag(keyword)) if keyword in source else None
+    """Return the decoded value as text; empty if it is absent or unreadable."""
+    element = _read_element(source, Tag(keyword)) if keyword in source else None
     return "" if element is None or element.value is None else str(element.value)
 
 
@@ -60,16 +62,16 @@ def _tags(keywords: Iterable[str]) -> Iterator[BaseTag]:
         yield Tag(tag)
 
 
-def _readable(source: Dataset, tag: BaseTag) -> DataElement | None:
+def _read_element(source: Dataset, tag: BaseTag) -> DataElement | None:
     if tag not in source:
         return None
     try:
         element = source[tag]
-        if element.VR in FORMAL and element.value:  # "31.01.70" would spoil the answer
+        if element.VR in FORMAL and element.value:  # "31.01.70" would make our object invalid
             for value in as_list(element.value):
                 validate_value(element.VR, value, config.RAISE)
         if element.VR == "SQ":
-            items = [made for item in element.value if _is_whole(element.keyword, made := _item(item))]
+            items = [made for item in element.value if _is_whole(element.keyword, made := _copy_item(item))]
             return DataElement(tag, "SQ", Sequence(items)) if items else None
         return DataElement(tag, element.VR, _utf8(element.value))
     except UNREADABLE:
@@ -77,7 +79,7 @@ def _readable(source: Dataset, tag: BaseTag) -> DataElement | None:
 
 
 def _is_whole(keyword: str, item: Dataset) -> bool:
-    """Whether an item of the sequence `keyword` has what it is nothing without (DICOM PS3.3 chapters 8 and 10)."""
+    """Return whether an item of the sequence `keyword` has its required attributes (DICOM PS3.3 chapters 8 and 10)."""
 
     def has(*keywords: str) -> bool:
         return all(text(item, k) for k in keywords)
@@ -96,7 +98,7 @@ def _is_whole(keyword: str, item: Dataset) -> bool:
 
 
 def _utf8(value: Any) -> Any:
-    """`value` without its bytes in the source's character set, which a `PersonName` would write again."""
+    """Convert `value` to plain strings; a `PersonName` would be written in the character set of its source."""
     if isinstance(value, PersonName):
         return str(value)
     if isinstance(value, MultiValue):
@@ -104,10 +106,10 @@ def _utf8(value: Any) -> Any:
     return value
 
 
-def _item(source: Dataset) -> Dataset:
+def _copy_item(source: Dataset) -> Dataset:
     made = Dataset()
     for tag in list(source.keys()):
-        element = None if tag.is_private or tag == 0x00080005 else _readable(source, tag)
-        if element is not None and element.value not in (None, ""):  # within an item most may not be empty
+        element = None if tag.is_private or tag == SPECIFIC_CHARACTER_SET else _read_element(source, tag)
+        if element is not None and element.value not in (None, ""):  # most attributes of an item may not be empty
             made.add(element)
     return made

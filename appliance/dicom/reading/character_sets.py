@@ -1,7 +1,7 @@
-"""Two character sets that pydicom does not read, or not rightly; importing this mends its tables.
+"""Two character sets that pydicom 3.0 lacks or reads wrongly; importing this module corrects its tables.
 
-Latin alphabet No. 9 came with CP 1944 (DICOM PS3.3 C.12.1.1.2); of ISO 2022 IR 58 pydicom 3.0 leaves the escape
-sequences in the text, since Python's codec does not take them away.
+Latin alphabet No. 9 was added by CP 1944 (DICOM PS3.3 C.12.1.1.2). For ISO 2022 IR 58, pydicom uses a codec of Python
+that leaves the escape sequences in the text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a data set says of itself, from every place where modalities write it."""
+"""The header of a radiograph, from every attribute where modalities write it."""
 
 from __future__ import annotations
 
@@ -33,15 +33,24 @@ VIEW_POSITIONS = {
 """Code meanings of the View Code Sequence (DICOM PS3.16 CID 4010) as View Position (0018,5101) writes them."""
 
 HUMAN = ("HUMAN", "HOMO SAPIENS")
+"""Values of Patient Species Description (0010,2201) that mean a human patient."""
+
 HUMAN_CODES = {"337915000", "L-85B00"}
 """Homo sapiens in SNOMED CT and its older SRT (DICOM PS3.16 CID 7454)."""
 
 DESCRIPTIONS = ("StudyDescription", "SeriesDescription", "ProtocolName", "PerformedProcedureStepDescription")
+"""Free texts that may name the body part."""
 
 
 def header(ds: Dataset, calling_ae_title: str = "") -> Header:
-    """The header of `ds`, without decoding pixels; raises what pydicom raises on values that are none."""
-    named = list(sides(ds))
+    """Read the header of `ds` without decoding pixels.
+
+    Raises
+    ------
+    Exception
+        Any exception of pydicom on a value that is not valid for its VR.
+    """
+    named_sides = list(sides(ds))
     return Header(
         sop_instance_uid=str(ds.get("SOPInstanceUID") or ""),
         sop_class_uid=str(ds.get("SOPClassUID") or ""),
@@ -52,8 +61,8 @@ def header(ds: Dataset, calling_ae_title: str = "") -> Header:
         or ds.get("SOPClassUID") == DigitalXRayImageStorageForProcessing,
         body_part_examined=_capitals(ds, "BodyPartExamined"),
         anatomic_regions=tuple(_meanings(ds, "AnatomicRegionSequence")),
-        laterality=named[0] if named else Laterality.UNKNOWN,
-        sides_disagree=len(set(named)) > 1,
+        laterality=named_sides[0] if named_sides else Laterality.UNKNOWN,
+        sides_disagree=len(set(named_sides)) > 1,
         view_position=_view_position(ds),
         rows=int(ds.get("Rows") or 0),
         columns=int(ds.get("Columns") or 0),
@@ -69,7 +78,7 @@ def header(ds: Dataset, calling_ae_title: str = "") -> Header:
 
 
 def _is_animal(ds: Dataset) -> bool:
-    """Whether a species is named, and it is not ours (DICOM PS3.3 C.7.1.1)."""
+    """Return whether the data set names a species other than human (DICOM PS3.3 C.7.1.1)."""
     description = _capitals(ds, "PatientSpeciesDescription")
     codes = {str(item.get("CodeValue") or "") for item in ds.get("PatientSpeciesCodeSequence") or ()}
     return bool((description and description not in HUMAN) or (codes and not codes & HUMAN_CODES))
@@ -84,7 +93,12 @@ def _meanings(ds: Dataset, keyword: str) -> Iterator[str]:
 
 
 def sides(ds: Dataset) -> Iterator[Laterality]:
-    """The image's side, the series' side and the coded one (DICOM PS3.3 C.8.11.1, C.7.3.1, table 8-5a)."""
+    """Yield the side of the image, of the series and of each coded region, as far as they are given.
+
+    References
+    ----------
+    DICOM PS3.3 C.8.11.1 (Image Laterality), C.7.3.1 (Laterality), table 8-5a (Anatomic Region Modifier).
+    """
     for keyword in ("ImageLaterality", "Laterality"):
         if (side := _capitals(ds, keyword)) in ("L", "R"):
             yield Laterality(side)

@@ -1,4 +1,4 @@
-"""From the bytes of an instance to a `Radiograph`; whatever is wrong with them is `Rejected` with a reason."""
+"""From the bytes of an instance to a `Radiograph`; every defect is `Rejected` with a reason."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from appliance.config import PresetWindow
 from appliance.dicom.transfer_syntaxes import UNCOMPRESSED
@@ -21,7 +22,9 @@ from .header import header
 from .pixels import stored_values
 
 LARGEST_PX = 120_000_000
-"""More than twice the largest detector sold (43 x 129 cm long-length, 0.1 mm); above it a header is taken for a lie."""
+"""Most pixels of a radiograph; the largest detector sold (43 x 129 cm at 0.1 mm) has less than half as many."""
+
+NOT_A_DICOM_FILE = "this is not a DICOM file"
 
 T = TypeVar("T")
 
@@ -32,56 +35,55 @@ def read_dataset(content: bytes) -> Dataset:
     Raises
     ------
     Rejected
-        ``not_dicom`` or ``unreadable``.
+        ``not_dicom`` if the content is not DICOM, ``unreadable`` if its data set is broken.
     """
     has_preamble = content[128:132] == b"DICM"
-    unreadable = ReasonCode.UNREADABLE if has_preamble else ReasonCode.NOT_DICOM
-    ds = _guarded(
-        lambda: pydicom.dcmread(io.BytesIO(content), force=not has_preamble),
-        unreadable,
-        "the data set cannot be parsed" if has_preamble else "this is no DICOM file",
-    )
-    if "SOPClassUID" not in ds or "SOPInstanceUID" not in ds:
-        what = "the data set has no SOP Class or Instance UID" if has_preamble else "this is no DICOM file"
-        raise Rejected(unreadable, f"{what}: export it from the archive again")
-    if not has_preamble and "TransferSyntaxUID" not in ds.file_meta:
-        ds.file_meta.TransferSyntaxUID = (
-            pydicom.uid.ImplicitVRLittleEndian if ds.original_encoding[0] else pydicom.uid.ExplicitVRLittleEndian
+    if has_preamble:
+        code, cannot_parse, no_uid = (
+            ReasonCode.UNREADABLE,
+            "the data set cannot be parsed",
+            "the data set has no SOP Class or Instance UID",
         )
+    else:
+        code, cannot_parse, no_uid = ReasonCode.NOT_DICOM, NOT_A_DICOM_FILE, NOT_A_DICOM_FILE
+    ds = _parse(lambda: pydicom.dcmread(io.BytesIO(content), force=not has_preamble), code, cannot_parse)
+    if "SOPClassUID" not in ds or "SOPInstanceUID" not in ds:
+        raise Rejected(code, f"{no_uid}: export it from the archive again")
+    if not has_preamble and "TransferSyntaxUID" not in ds.file_meta:
+        is_implicit, _ = ds.original_encoding
+        ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
     return ds
 
 
 def header_from_dataset(ds: Dataset, calling_ae_title: str = "") -> Header:
-    """What the data set says of itself, without decoding pixels.
+    """Read the header of a data set without decoding pixels.
 
     Raises
     ------
     Rejected
-        ``unreadable`` if an attribute that decides the analysis has a broken value or a UID is not one.
+        ``unreadable`` if an attribute that the analysis needs has an invalid value, or a UID is malformed.
     """
-    made = _guarded(
-        lambda: header(ds, calling_ae_title), ReasonCode.UNREADABLE, "an attribute has a value that is none"
-    )
-    for uid in (made.sop_instance_uid, made.study_instance_uid):
+    parsed = _parse(lambda: header(ds, calling_ae_title), ReasonCode.UNREADABLE, "an attribute has an invalid value")
+    for uid in (parsed.sop_instance_uid, parsed.study_instance_uid):
         if not is_valid_uid(uid):
             raise Rejected(ReasonCode.UNREADABLE, "the SOP Instance UID or Study Instance UID is missing or malformed")
-    return made
+    return parsed
 
 
 def radiograph_from_dataset(ds: Dataset, header: Header, presets: Sequence[PresetWindow] = ()) -> Radiograph:
-    """Decode the pixels and choose the window; `presets` serve radiographs that bring none.
+    """Decode the pixels and choose the window; `presets` are for radiographs without a window.
 
     Raises
     ------
     Rejected
-        ``broken_pixels``, ``colour`` or ``too_large``.
+        ``broken_pixels`` if they cannot be decoded, ``colour`` if they are not grey, ``too_large`` if memory runs out.
     """
     if not 0 < header.rows * header.columns <= LARGEST_PX:
         raise Rejected(
             ReasonCode.BROKEN_PIXELS, f"the header claims {header.columns} x {header.rows} pixels: not plausible"
         )
 
-    def decoded() -> StoredValues:
+    def decode() -> StoredValues:
         if ds.file_meta.get("TransferSyntaxUID") in UNCOMPRESSED:
             claimed = header.rows * header.columns * header.samples_per_pixel * int(ds.BitsAllocated) // 8
             if len(ds.PixelData) < claimed:
@@ -89,17 +91,16 @@ def radiograph_from_dataset(ds: Dataset, header: Header, presets: Sequence[Prese
                 raise Rejected(ReasonCode.BROKEN_PIXELS, reason)
         return stored_values(ds, presets)
 
-    return Radiograph(header=header, stored=_guarded(decoded, ReasonCode.BROKEN_PIXELS, "the pixels cannot be decoded"))
+    return Radiograph(header=header, stored=_parse(decode, ReasonCode.BROKEN_PIXELS, "the pixels cannot be decoded"))
 
 
-def _guarded(parse: Callable[[], T], code: ReasonCode, what: str) -> T:
+def _parse(parse: Callable[[], T], code: ReasonCode, defect: str) -> T:
+    """Call `parse`; turn any exception into `Rejected` with `code` and the sentence `defect`."""
     try:
         return parse()
     except Rejected:
         raise
     except MemoryError as error:
-        raise Rejected(
-            ReasonCode.TOO_LARGE, "reading it takes more memory than a radiograph may need: send it again"
-        ) from error
+        raise Rejected(ReasonCode.TOO_LARGE, "reading it takes more memory than a radiograph may need: send it again") from error
     except Exception as error:
-        raise Rejected(code, f"{what} ({type(error).__name__}): export or send it again") from error
+        raise Rejected(code, f"{defect} ({type(error).__name__}): export or send it again") from error

@@ -1,6 +1,6 @@
-"""Rejection notes of an archive: which images it takes back, and why.
+"""Rejection notes of an archive: the instances that it withdraws, and the reason.
 
-They are key object selections that differ from others by their title alone.
+A rejection note is a key object selection with one of the titles in `codes.REJECTIONS`.
 
 References
 ----------
@@ -20,17 +20,17 @@ from .attributes import copied, text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """The instances that are taken back, and under which title."""
+    """The instances that an archive withdraws, and the title of its note."""
 
     title: Concept
     sop_instance_uids: frozenset[str]
 
 
 def rejection_from_dataset(ds: Dataset) -> Rejection | None:
-    """What a key object selection rejects; None if it rejects nothing. What cannot be read rejects nothing."""
+    """Read the rejection from a key object selection; None if it is not a rejection note, or cannot be read."""
     names = copied(ds, ("ConceptNameCodeSequence",)).get("ConceptNameCodeSequence", [])
-    said = {(text(item, "CodeValue"), text(item, "CodingSchemeDesignator")) for item in names}
-    title = next((concept for concept in REJECTIONS if (concept.code, concept.scheme) in said), None)
+    titles = {(text(item, "CodeValue"), text(item, "CodingSchemeDesignator")) for item in names}
+    title = next((concept for concept in REJECTIONS if (concept.code, concept.scheme) in titles), None)
     uids = {
         text(reference, "ReferencedSOPInstanceUID")
         for item in copied(ds, ("ContentSequence",)).get("ContentSequence", [])

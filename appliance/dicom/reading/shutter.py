@@ -1,4 +1,4 @@
-"""The Display Shutter: what a workstation covers is no exposed field either (DICOM PS3.3 C.7.6.11)."""
+"""The Display Shutter: an area that workstations cover counts as not exposed (DICOM PS3.3 C.7.6.11)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ EDGES = {
     "CIRCULAR": ("CenterOfCircularShutter", "RadiusOfCircularShutter"),
     "POLYGONAL": ("VerticesOfThePolygonalShutter",),
 }  # fmt: skip
-"""What each shape needs."""
+"""Required attributes of each shape."""
 
 
 def outside_shutter(ds: Dataset, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """(H, W) bool, True where the shutters of `ds` cover the image; a shutter that is not whole covers nothing.
+    """Return (H, W) bool: True where the shutters of `ds` cover the image.
 
-    Coordinates count from 1.
+    A shutter without all of its attributes covers nothing. Its coordinates count from 1.
     """
     named = {str(v).upper() for v in as_list(ds.get("ShutterShape"))}
     shapes = {shape for shape in named & EDGES.keys() if all(ds.get(k) is not None for k in EDGES[shape])}

@@ -15,7 +15,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from appliance.config import Receive
-from appliance.dicom.transfer_syntaxes import taken
+from appliance.dicom.transfer_syntaxes import accepted_syntaxes
 from appliance.domain.reason import ReasonCode
 from appliance.network import plain_address
 
@@ -98,7 +98,7 @@ class Admission:
         supported = {
             abstract: syntaxes
             if abstract in SERVICES
-            else taken(abstract, syntaxes, companions=self._config.companions)
+            else accepted_syntaxes(abstract, syntaxes, companions=self._config.companions)
             for abstract, syntaxes in proposed_contexts(request).items()
         }
         return {abstract: syntaxes for abstract, syntaxes in supported.items() if syntaxes}

@@ -1,4 +1,4 @@
-"""Storage commitment, push model: the PACS vouches for what it has, at once or on an association of its own later.
+"""Storage commitment, push model: the PACS confirms the objects that it keeps, at once or on a later association.
 
 References
 ----------
@@ -25,13 +25,13 @@ from .peer import DicomPeer, associated
 REQUEST_COMMITMENT = 1
 """Action Type ID, DICOM PS3.4 J.3.2."""
 
-REPORT_WAIT_S = 2.0
-"""How long a report is waited for on the association of the request; most archives open one of their own."""
+RESULT_WAIT_S = 2.0
+"""Wait for the commitment result on the association of the request; most archives open one of their own later."""
 
 
 @dataclass(frozen=True, slots=True)
 class SopReference:
-    """An object by class and instance."""
+    """An object, by SOP class and SOP instance."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -39,7 +39,7 @@ class SopReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitmentResult:
-    """What the PACS says: SOP Instance UIDs that it vouches for, and those that it does not with the reason."""
+    """The commitment result of a PACS: committed SOP Instance UIDs, and failed ones with their Failure Reason."""
 
     transaction_uid: str
     committed: frozenset[str]
@@ -47,7 +47,7 @@ class CommitmentResult:
 
     @classmethod
     def from_dataset(cls, ds: Dataset) -> CommitmentResult:
-        """From the Event Information of an N-EVENT-REPORT (DICOM PS3.4 J.3.3).
+        """Read the Event Information of an N-EVENT-REPORT (DICOM PS3.4 J.3.3).
 
         Raises
         ------
@@ -55,7 +55,7 @@ class CommitmentResult:
             If it has no Transaction UID.
         """
         if not ds.get("TransactionUID"):
-            raise ValueError("a commitment report without a Transaction UID")
+            raise ValueError("a commitment result without a Transaction UID")
         return cls(
             transaction_uid=str(ds.TransactionUID),
             committed=frozenset(str(i.ReferencedSOPInstanceUID) for i in ds.get("ReferencedSOPSequence", [])),
@@ -66,35 +66,38 @@ class CommitmentResult:
 
 
 def request_commitment(
-    peer: DicomPeer, transaction_uid: str, references: Sequence[SopReference], wait_s: float = REPORT_WAIT_S
+    peer: DicomPeer, transaction_uid: str, references: Sequence[SopReference], wait_s: float = RESULT_WAIT_S
 ) -> CommitmentResult | None:
-    """Ask the PACS to vouch for objects; its report, if it comes on this association.
+    """Request storage commitment; return the result if it comes on this association, else None.
 
     Raises
     ------
     Transient
-        ``no_commitment`` if the peer takes no such request, ``commitment_failed`` if it refuses this one; `Away`.
+        ``no_commitment`` if the peer does not offer the service, ``commitment_failed`` if it refuses this request.
+    Away
+        If there is no association.
     """
-    reports: list[CommitmentResult] = []
-    came = threading.Event()
+    results: list[CommitmentResult] = []
+    result_acknowledged = threading.Event()
 
-    def take(event: evt.Event) -> tuple[int, None]:
+    def receive_result(event: evt.Event) -> tuple[int, None]:
         try:
-            reports.append(CommitmentResult.from_dataset(event.event_information))
+            results.append(CommitmentResult.from_dataset(event.event_information))
         except ValueError:
             return 0x0115, None  # invalid argument value, DICOM PS3.7 C.5.3
         return 0x0000, None
 
-    def answered(event: evt.Event) -> None:
-        if reports and isinstance(event.message, N_EVENT_REPORT_RSP):  # to release sooner would cut it off
-            came.set()
+    def note_acknowledgement(event: evt.Event) -> None:
+        if results and isinstance(event.message, N_EVENT_REPORT_RSP):  # an earlier release would cut it off
+            result_acknowledged.set()
 
     contexts = [build_context(StorageCommitmentPushModel)]
-    handlers = [(evt.EVT_N_EVENT_REPORT, take), (evt.EVT_DIMSE_SENT, answered)]
+    handlers = [(evt.EVT_N_EVENT_REPORT, receive_result), (evt.EVT_DIMSE_SENT, note_acknowledgement)]
     with associated(peer, contexts, handlers=handlers) as association:
         if not association.is_established:
             raise Transient(
-                ReasonCode.NO_COMMITMENT, f"{peer} takes no storage commitment from us: allow it, or use another proof"
+                ReasonCode.NO_COMMITMENT,
+                f"{peer} accepts no storage commitment from us: allow it there, or choose another `proof`",
             )
         request = Dataset()
         request.TransactionUID = UID(transaction_uid)
@@ -108,9 +111,9 @@ def request_commitment(
             request, REQUEST_COMMITMENT, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
         )
         if status.get("Status") != 0x0000:
-            what = f"status 0x{status.Status:04X}" if "Status" in status else "no answer"
+            response = f"status 0x{status.Status:04X}" if "Status" in status else "no response"
             raise Transient(
-                ReasonCode.COMMITMENT_FAILED, f"{peer} does not take a request for storage commitment: {what}"
+                ReasonCode.COMMITMENT_FAILED, f"{peer} refuses the request for storage commitment: {response}"
             )
-        came.wait(wait_s)
-    return next((r for r in reports if r.transaction_uid == transaction_uid), None)
+        result_acknowledged.wait(wait_s)
+    return next((r for r in results if r.transaction_uid == transaction_uid), None)

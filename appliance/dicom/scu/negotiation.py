@@ -1,8 +1,8 @@
-"""The forms that an object can take on the wire, best first, and how one is made from another.
+"""The forms that an object can have on the wire, best first, and the conversion of one form to another.
 
-What a peer does not accept at negotiation is replaced by the next best form that it does: compressed pixels are
-decompressed, a Comprehensive 3D SR becomes a Comprehensive SR. Nothing is decided anew; the same object always gives
-the same other one, under a UID of its own where it is of another class.
+If a peer does not accept a form at negotiation, the object is sent in the next best form that the peer accepts:
+compressed pixels are decompressed, a Comprehensive 3D SR becomes a Comprehensive SR. The conversion is deterministic;
+an object of another class has a UID of its own.
 
 References
 ----------
@@ -30,17 +30,17 @@ from appliance.dicom.objects.report_class import report_uid
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.reading.decoders import samples
 
-PLAIN: dict[Encoding, UID] = {"explicit": ExplicitVRLittleEndian, "implicit": ImplicitVRLittleEndian}
+UNCOMPRESSED: dict[Encoding, UID] = {"explicit": ExplicitVRLittleEndian, "implicit": ImplicitVRLittleEndian}
 
 UTF_8 = "ISO_IR 192"
-"""Specific Character Set in which every answer is made."""
+"""Specific Character Set of every object that we make."""
 
 EVERY_ENCODING: tuple[Encoding, ...] = ("compressed", "explicit", "implicit")
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectForm:
-    """SOP class and transfer syntax: what a presentation context is about."""
+    """SOP class and transfer syntax of an object: one presentation context."""
 
     sop_class_uid: str
     transfer_syntax_uid: str
@@ -50,34 +50,36 @@ class ObjectForm:
 
 
 def form_of(content: bytes) -> ObjectForm:
-    """The form in which a DICOM file lies.
+    """Read the form of a DICOM file from its File Meta Information.
 
     Raises
     ------
-    pydicom.errors.InvalidDicomError, AttributeError
-        If it is none, or its File Meta Information does not say.
+    pydicom.errors.InvalidDicomError
+        If `content` is not a DICOM file.
+    AttributeError
+        If the File Meta Information lacks SOP class or transfer syntax.
     """
     meta = pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True, specific_tags=[]).file_meta
     return ObjectForm(str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
 
 
 def forms(content: bytes, encodings: Sequence[Encoding] = EVERY_ENCODING) -> list[ObjectForm]:
-    """Every form that `content` can take, best first: its own class before another, and `encodings` in their order."""
+    """Return the possible forms of `content`, best first: its own class before another, `encodings` in their order."""
     own = form_of(content)
     is_compressed = UID(own.transfer_syntax_uid).is_encapsulated
-    syntaxes = [own.transfer_syntax_uid if e == "compressed" else str(PLAIN[e]) for e in encodings]
+    syntaxes = [own.transfer_syntax_uid if e == "compressed" else str(UNCOMPRESSED[e]) for e in encodings]
     if not is_compressed:
         syntaxes = [s for e, s in zip(encodings, syntaxes, strict=True) if e != "compressed"]
     classes = [own.sop_class_uid]
-    if own.sop_class_uid == Comprehensive3DSRStorage and not _has_3d(dataset_from_bytes(content)):
+    if own.sop_class_uid == Comprehensive3DSRStorage and not _has_3d_coordinates(dataset_from_bytes(content)):
         classes.append(ComprehensiveSRStorage)
     return [ObjectForm(c, s) for c in classes for s in syntaxes or [own.transfer_syntax_uid]]
 
 
 def in_form(content: bytes, form: ObjectForm, character_set: str = UTF_8) -> bytes:
-    """`content` as it is, or rewritten into another of its `forms`, or in another Specific Character Set.
+    """Convert `content` to another of its `forms` and to a Specific Character Set; unchanged if it has both already.
 
-    A letter that `character_set` does not have becomes ``?``; UIDs stay, since the object says the same.
+    A letter that `character_set` lacks becomes ``?``. The UID stays the same in another character set.
     """
     own = form_of(content)
     if form == own and character_set == UTF_8:
@@ -99,13 +101,13 @@ def in_form(content: bytes, form: ObjectForm, character_set: str = UTF_8) -> byt
 
 
 def uid_in_form(sop_instance_uid: str, own: ObjectForm, form: ObjectForm) -> str:
-    """The SOP Instance UID that the object has in `form`."""
+    """Return the SOP Instance UID that the object has in `form`."""
     same = form.sop_class_uid == own.sop_class_uid
     return sop_instance_uid if same else report_uid(sop_instance_uid, form.sop_class_uid)
 
 
 def _as_comprehensive(ds: Dataset) -> None:
-    """Class and UID are all that differs where there are no 3D coordinates; what it replaces went likewise."""
+    """Turn a Comprehensive 3D SR without 3D coordinates into a Comprehensive SR, with its predecessors' references."""
     ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = ComprehensiveSRStorage
     ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID(
         report_uid(ds.SOPInstanceUID, ComprehensiveSRStorage)
@@ -119,7 +121,7 @@ def _as_comprehensive(ds: Dataset) -> None:
                     item.ReferencedSOPInstanceUID = UID(before)
 
 
-def _has_3d(ds: Dataset) -> bool:
+def _has_3d_coordinates(ds: Dataset) -> bool:
     return any(e.keyword == "ValueType" and e.value == "SCOORD3D" for e in ds.iterall())
 
 
@@ -128,5 +130,6 @@ def _decompress(ds: Dataset) -> None:
     ds.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
     ds["PixelData"].VR = "OB" if ds.BitsAllocated <= 8 else "OW"
     ds["PixelData"].is_undefined_length = False
-    if ds.SamplesPerPixel == 3:  # codecs give RGB, colour by pixel
-        ds.PhotometricInterpretation, ds.PlanarConfiguration = "RGB", 0
+    if ds.SamplesPerPixel == 3:  # codecs decode to RGB, interleaved by pixel
+        ds.PhotometricInterpretation = "RGB"
+        ds.PlanarConfiguration = 0

@@ -1,6 +1,7 @@
-"""A PACS as a destination, by its profile: what it takes and in which form, what counts as delivered, whose a study is.
+"""A PACS as a destination: identity check, C-STORE and proof of delivery, as its configuration asks.
 
-The order is: whose is the study by now (`query`), the objects (`sender`, `forms`), the proof (`query`, `commitment`).
+The order of a delivery: recheck the identity of the study (`query`), store the objects (`sender`, `negotiation`), prove
+them by C-FIND or storage commitment (`query`, `commitment`).
 """
 
 from __future__ import annotations
@@ -28,22 +29,23 @@ from .query import Identity, has_instance, identities, querying
 from .sender import accepted_forms, store_association, store_bytes
 
 CONFLICTS = frozenset({0x0119, 0x0122})
-"""Class-instance conflict, SOP class not supported: failure reasons that another try does not mend (PS3.3 C.14.1.1)."""
+"""Failure reasons that sending again cannot mend: class-instance conflict, SOP Class not supported (PS3.3 C.14.1.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Parcel:
-    """An artefact, and the forms that it can take."""
+    """An artefact with the forms that it can have on the wire, best first."""
 
     artefact: Artefact
     forms: list[ObjectForm]
 
 
 class Pacs:
-    """Takes artefacts by C-STORE, many on one association, each with an outcome of its own."""
+    """Delivers artefacts by C-STORE, many on one association, each with its own outcome."""
 
     def __init__(self, config: DicomDestination) -> None:
-        self.name, self.most = config.name, config.objects_at_a_time
+        self.name = config.name
+        self.most = config.objects_at_a_time
         self._config = config
         self._encodings: Sequence[Encoding] = config.transfer_syntaxes
         self._peer = DicomPeer(
@@ -60,12 +62,14 @@ class Pacs:
     def deliver(
         self, artefacts: Mapping[int, Artefact], may_go: Callable[[int], bool]
     ) -> Iterator[tuple[int, Outcome]]:
-        """Store what `may_go` allows, one after the other; ends early when the association does.
+        """Store each artefact that `may_go` allows, in order; end early if the association ends.
 
         Raises
         ------
         Transient
-            Before anything was tried; `Away` if there is no association.
+            Before anything was sent.
+        Away
+            If there is no association.
         """
         parcels: dict[int, _Parcel] = {}
         for number, artefact in artefacts.items():
@@ -74,10 +78,12 @@ class Pacs:
             except (InvalidDicomError, AttributeError, ValueError):
                 yield (
                     number,
-                    Outcome.of_error(Rejected(ReasonCode.NOT_DICOM, "the answer is no DICOM file: analyse it again")),
+                    Outcome.of_error(
+                        Rejected(ReasonCode.NOT_DICOM, "the artefact is not a DICOM file: analyse the radiograph again")
+                    ),
                 )
         if self._config.recheck_identity:
-            for number, outcome in self._misfiled(parcels):
+            for number, outcome in self._check_identities(parcels):
                 del parcels[number]
                 yield number, outcome
         if not parcels:
@@ -90,20 +96,20 @@ class Pacs:
                 if not may_go(number):
                     continue
                 if form is None:
-                    yield number, self._not_taken(parcel)
+                    yield number, self._not_accepted(parcel)
                     continue
                 status = store_bytes(association, in_form(parcel.artefact.content, form, self._config.character_set))
                 yield number, self._outcome_of_store(parcel, form, status)
-                if status.code is None:  # no answer: the association is over, and what follows was not tried
+                if status.code is None:  # no response: the association is over; the rest was not sent
                     return
 
     def prove(self, sent: Mapping[int, Sent]) -> Iterator[tuple[int, Outcome]]:
-        """Ask for each object by C-FIND, or for all by storage commitment, whose report may come later.
+        """Query each object by C-FIND, or request storage commitment for all; its result may come later.
 
         Raises
         ------
         Transient
-            It cannot be asked now.
+            If the PACS cannot be asked now.
         """
         if self._config.proof == "commitment":
             yield from self._commitment(sent)
@@ -117,10 +123,14 @@ class Pacs:
                 else:
                     yield (
                         number,
-                        _later(ReasonCode.NOT_FOUND, "it was stored, and C-FIND does not find it: see the PACS's log"),
+                        _later(
+                            ReasonCode.NOT_FOUND,
+                            "the PACS stored it, but C-FIND does not find it: see the log of the PACS",
+                        ),
                     )
 
     def _outcome_of_store(self, parcel: _Parcel, form: ObjectForm, status: StoreStatus) -> Outcome:
+        """Judge a C-STORE status by the `existing` and `proof` settings of the destination."""
         words = f"{self.name}, {parcel.artefact.name}: {status.words}"
         is_there_already = status.outcome is StoreOutcome.EXISTS
         if status.outcome is StoreOutcome.TRANSIENT:
@@ -134,7 +144,7 @@ class Pacs:
         if is_there_already:
             code, reason = ReasonCode.ALREADY_THERE, f"probably delivered: {status.words}"
         if form != parcel.forms[0]:
-            reason += f"; as {form}, since it takes no {parcel.forms[0]}"
+            reason += f"; as {form}, since the PACS accepts no {parcel.forms[0]}"
             code = code or ReasonCode.DELIVERED_OTHERWISE
         own = form_of(parcel.artefact.content)
         return Outcome(
@@ -144,23 +154,25 @@ class Pacs:
             sent_as=(form.sop_class_uid, uid_in_form(parcel.artefact.identifier, own, form)),
         )
 
-    def _not_taken(self, parcel: _Parcel) -> Outcome:
+    def _not_accepted(self, parcel: _Parcel) -> Outcome:
+        """Leave out an object whose SOP class the PACS does not accept, if the summary shows the same answer."""
         kind = parcel.artefact.kind
-        name = UID(parcel.forms[0].sop_class_uid).name
+        sop_class = UID(parcel.forms[0].sop_class_uid).name
         if not kind.is_picture and kind is not ArtefactKind.REJECTION and "summary" in self._config.objects:
-            reason = f"{self.name} takes no {name}: the summary, which is always made, says what it says"
+            reason = f"{self.name} accepts no {sop_class}: the summary shows the same answer"
             return Outcome(fate=Fate.LEFT_OUT, code=ReasonCode.NOT_TAKEN, reason=reason)
         reason = (
-            f"{self.name} takes no {name} in any encoding: allow it there, or leave {kind.value!r} out of its objects"
+            f"{self.name} accepts no {sop_class} in any encoding: "
+            f"allow it there, or remove {kind.value!r} from its `objects`"
         )
         return Outcome.of_error(Rejected(ReasonCode.NOT_TAKEN, reason))
 
-    def _misfiled(self, parcels: Mapping[int, _Parcel]) -> list[tuple[int, Outcome]]:
-        """What must not be filed now: its study has another identity at the PACS, or is not there."""
+    def _check_identities(self, parcels: Mapping[int, _Parcel]) -> list[tuple[int, Outcome]]:
+        """Return outcomes of artefacts that must not be stored: their study is absent, or has another identity."""
         carried = {
             number: dataset_from_bytes(parcel.artefact.content)
             for number, parcel in parcels.items()
-            if parcel.artefact.kind is not ArtefactKind.REJECTION  # which is needed most where the study is another's
+            if parcel.artefact.kind is not ArtefactKind.REJECTION  # needed most if the study has another identity
         }
         if not carried:
             return []
@@ -169,42 +181,44 @@ class Pacs:
             known = {study: identities(association, study) for study in studies}
         found: list[tuple[int, Outcome]] = []
         for number, ds in carried.items():
-            if outcome := self._judged(ds, known[str(ds.StudyInstanceUID)]):
+            if outcome := self._compare_identity(ds, known[str(ds.StudyInstanceUID)]):
                 found.append((number, outcome))
         return found
 
-    def _judged(self, ds: Dataset, theirs: list[Identity]) -> Outcome | None:
-        if not theirs:
+    def _compare_identity(self, ds: Dataset, at_pacs: list[Identity]) -> Outcome | None:
+        if not at_pacs:
             return _later(
-                ReasonCode.STUDY_NOT_THERE, f"{self.name} does not have the study: it waits for it, or was merged away"
+                ReasonCode.STUDY_NOT_THERE,
+                f"{self.name} does not have the study: it has not arrived yet, or was merged into another",
             )
         ours = Identity.of(ds)
-        different = next(filter(None, (ours.difference(identity) for identity in theirs)), "")
+        different = next(filter(None, (ours.difference(identity) for identity in at_pacs)), "")
         if not different:
             return None
-        reason = f"the study has another {different} at {self.name} than the answer carries: send the radiograph again"
+        reason = f"the study has another {different} at {self.name} than the artefact: send the radiograph again"
         return Outcome.of_error(Rejected(ReasonCode.IDENTITY_CHANGED, reason))
 
     def _commitment(self, sent: Mapping[int, Sent]) -> Iterator[tuple[int, Outcome]]:
         (transaction_uid,) = {one.transaction_uid for one in sent.values()}
         references = [SopReference(one.sop_class_uid, one.sop_instance_uid) for one in sent.values()]
-        report = request_commitment(self._peer, transaction_uid, references)
-        for number, one in sent.items() if report else ():
-            assert report is not None
-            if one.sop_instance_uid in report.committed:
+        result = request_commitment(self._peer, transaction_uid, references)
+        if result is None:
+            return
+        for number, one in sent.items():
+            if one.sop_instance_uid in result.committed:
                 yield number, proven("committed")
-            elif one.sop_instance_uid in report.failed:
-                yield number, not_committed(report.failed[one.sop_instance_uid])
+            elif one.sop_instance_uid in result.failed:
+                yield number, not_committed(result.failed[one.sop_instance_uid])
 
 
 def proven(how: str) -> Outcome:
-    """The PACS was asked and has it."""
+    """Return the outcome of an object that the PACS confirms to have; `how` names the proof."""
     return Outcome(fate=Fate.TAKEN, code=ReasonCode.IN_PACS, reason=how, is_proven=True)
 
 
 def not_committed(failure_reason: int) -> Outcome:
-    """The PACS does not vouch for it: it is sent again, unless that cannot help."""
-    words = f"the PACS does not vouch for it (failure reason 0x{failure_reason:04X})"
+    """Return the outcome of a failed storage commitment: send again, unless that cannot help."""
+    words = f"the PACS refused storage commitment (failure reason 0x{failure_reason:04X})"
     if failure_reason in CONFLICTS:
         return Outcome.of_error(Rejected(ReasonCode.NOT_COMMITTED, words))
     return _later(ReasonCode.NOT_COMMITTED, f"{words}: it is sent again")

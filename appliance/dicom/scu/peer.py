@@ -1,4 +1,4 @@
-"""An association that we open: with whom, how large its PDUs may be, and why there is none.
+"""Associations that we open: the peer, the longest PDU, and the reason why an association failed.
 
 References
 ----------
@@ -25,19 +25,19 @@ from appliance.domain.reason import ReasonCode
 from appliance.errors import Away
 
 LONGEST_PDU = 128 * 1024
-"""Eight times pynetdicom's default; larger ones brought nothing in our measurements."""
+"""Eight times pynetdicom's default; longer PDUs were not faster in our measurements."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DicomPeer:
-    """Where an application entity listens, and how it is spoken to.
+    """A remote application entity: its address, AE titles, time limit and TLS.
 
     Attributes
     ----------
     tls
-        None: without TLS.
+        None for a connection without TLS.
     server_name
-        The name in its certificate; empty: `host`.
+        The name in its certificate; empty if that is `host`.
     """
 
     host: str
@@ -60,12 +60,12 @@ def associated(
     roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
     handlers: Sequence[evt.EventHandlerType] = (),
 ) -> Iterator[Association]:
-    """An association for `contexts`, released at the end; where none of them was accepted it is not established.
+    """Open an association for `contexts`, and release it at the end; it is not established if none was accepted.
 
     Raises
     ------
     Away
-        ``unreachable`` or ``association_rejected``.
+        ``unreachable`` if there is no connection, ``association_rejected`` if the peer rejects it.
     """
     ae = AE(ae_title=peer.calling_ae_title)
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
@@ -81,20 +81,20 @@ def associated(
         ext_neg=list(roles),
         tls_args=(peer.tls, peer.server_name or peer.host) if peer.tls else None,
         evt_handlers=[
-            (evt.EVT_CONN_OPEN, _without_delay),
+            (evt.EVT_CONN_OPEN, _set_tcp_nodelay),
             (evt.EVT_PDU_RECV, _note_rejection, [rejections]),
             *handlers,
         ],
     )
-    if rejections:  # and not is_rejected: when the peer closes at once, pynetdicom may take its rejection for an abort
+    if rejections:  # not `is_rejected`: if the peer closes at once, pynetdicom may take its rejection for an abort
         raise Away(
             ReasonCode.ASSOCIATION_REJECTED,
             f"{peer} rejects the association: {rejections[0].reason_str}; check the AE titles on both sides",
         )
     if not association.is_established and not association.rejected_contexts:
-        how = "check its certificate and ours, that it" if peer.tls else "check that it"
+        check = "check its certificate and ours, that it" if peer.tls else "check that it"
         raise Away(
-            ReasonCode.UNREACHABLE, f"no association with {peer}; {how} runs and that the network lets us through"
+            ReasonCode.UNREACHABLE, f"no association with {peer}; {check} runs and that the network lets us through"
         )
     if association.is_established:
         _limit_pdus(association, peer.max_pdu_bytes)
@@ -110,16 +110,16 @@ def _note_rejection(event: Event, rejections: list[A_ASSOCIATE_RJ]) -> None:
         rejections.append(event.pdu)
 
 
-def _without_delay(event: Event) -> None:
-    """TCP_NODELAY: Nagle's algorithm with delayed ACK costs 40 ms a message."""
+def _set_tcp_nodelay(event: Event) -> None:
+    """Set TCP_NODELAY: Nagle's algorithm with delayed ACK costs 40 ms per message."""
     transport = event.assoc.dul.socket
     if transport is not None and transport.socket is not None:
         transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _limit_pdus(association: Association, most_bytes: int) -> None:
-    """Send none that is longer, whatever the peer would take; 0 is "without limit" and would be one PDU an object."""
+    """Limit the PDUs that we send, even if the peer takes longer ones; 0 means no limit: one PDU for a whole object."""
     for item in association.acceptor.user_information:
         if isinstance(item, MaximumLengthNotification):
-            theirs = item.maximum_length_received or most_bytes
-            item.maximum_length_received = min(theirs, most_bytes)
+            limit_of_peer = item.maximum_length_received or most_bytes
+            item.maximum_length_received = min(limit_of_peer, most_bytes)

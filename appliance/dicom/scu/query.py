@@ -1,4 +1,4 @@
-"""C-FIND of single objects and studies: is the object there, and to which patient does the study belong by now.
+"""C-FIND queries: is an object in the PACS, and which patient and order does its study have now?
 
 References
 ----------
@@ -22,57 +22,61 @@ from appliance.errors import Transient
 from .peer import DicomPeer, associated
 
 PENDING = (0xFF00, 0xFF01)
+"""C-FIND statuses with a match (DICOM PS3.4 table C.4-1)."""
+
 SUCCESS = 0x0000
-"""DICOM PS3.4 table C.4-1."""
+"""Final C-FIND status (DICOM PS3.4 table C.4-1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose a study is, as somebody has it; None where he does not say."""
+    """Patient ID and Accession Number of a study; None for an attribute that is absent."""
 
     patient_id: str | None
     accession_number: str | None
 
     @classmethod
     def of(cls, ds: Dataset) -> Identity:
-        """As it stands in a data set."""
+        """Read the identity from a data set."""
         return cls(_text(ds, "PatientID"), _text(ds, "AccessionNumber"))
 
-    def difference(self, theirs: Identity) -> str:
-        """What differs from `theirs`, in words without any value; empty if nothing does.
+    def difference(self, other: Identity) -> str:
+        """Return the name of the attribute that differs from `other`, without any value; empty if none does.
 
         An accession number that one of the two lacks is no difference: orders are assigned late.
         """
-        if theirs.patient_id is None or (self.patient_id or "") != theirs.patient_id:
+        if other.patient_id is None or (self.patient_id or "") != other.patient_id:
             return "patient id"
-        both = self.accession_number and theirs.accession_number
-        return "accession number" if both and self.accession_number != theirs.accession_number else ""
+        both_ordered = self.accession_number and other.accession_number
+        return "accession number" if both_ordered and self.accession_number != other.accession_number else ""
 
 
 @contextmanager
 def querying(peer: DicomPeer) -> Iterator[Association]:
-    """An association for queries.
+    """Open an association for queries.
 
     Raises
     ------
     Transient
-        ``no_find`` if the peer takes none; `Away`.
+        ``no_find`` if the peer accepts no C-FIND.
+    Away
+        If there is no association.
     """
     with associated(peer, [build_context(StudyRootQueryRetrieveInformationModelFind)]) as association:
         if not association.is_established:
             raise Transient(
-                ReasonCode.NO_FIND, f"{peer} takes no C-FIND from us: allow it there, or ask for no proof by it"
+                ReasonCode.NO_FIND, f"{peer} accepts no C-FIND from us: allow it there, or choose another `proof`"
             )
         yield association
 
 
 def has_instance(association: Association, ds: Dataset) -> bool:
-    """Whether the peer has the object of that data set.
+    """Return whether the peer has the object of the data set.
 
     Raises
     ------
     Transient
-        ``find_failed``.
+        ``find_failed`` if the query fails.
     """
     query = Dataset()
     query.QueryRetrieveLevel = "IMAGE"
@@ -83,12 +87,12 @@ def has_instance(association: Association, ds: Dataset) -> bool:
 
 
 def identities(association: Association, study_instance_uid: str) -> list[Identity]:
-    """Whose the study is at the peer; none if it does not know the study.
+    """Return the identities of the study at the peer; empty if the peer does not have the study.
 
     Raises
     ------
     Transient
-        ``find_failed``.
+        ``find_failed`` if the query fails.
     """
     query = Dataset()
     query.QueryRetrieveLevel = "STUDY"
@@ -107,8 +111,8 @@ def _matches(association: Association, query: Dataset) -> list[Dataset]:
         if code in PENDING and match is not None:
             found.append(match)
         elif code != SUCCESS:
-            what = "no answer" if code is None else f"status 0x{code:04X}"
-            raise Transient(ReasonCode.FIND_FAILED, f"C-FIND failed: {what}")
+            response = "no response" if code is None else f"status 0x{code:04X}"
+            raise Transient(ReasonCode.FIND_FAILED, f"C-FIND failed: {response}")
     return found
 
 

@@ -1,7 +1,7 @@
-"""Storage SCU: many objects on one association, each with a status of its own.
+"""Storage SCU: many objects on one association, each with its own status.
 
-Data sets go out as the bytes in which they lie, chunk by chunk, without being decoded; only what the peer does not
-take so is rewritten (`forms`).
+Data sets are sent as their bytes, in chunks, without decoding; `negotiation` converts only objects that the peer does
+not accept in their form.
 
 References
 ----------
@@ -28,10 +28,10 @@ from .negotiation import ObjectForm
 from .peer import DicomPeer, associated
 
 _config.STORE_SEND_CHUNKED_DATASET = True
-"""pynetdicom reads a file as it sends it, instead of decoding it and holding it twice."""
+"""Let pynetdicom read a file while it sends it, instead of decoding it and holding it in memory twice."""
 
 MOST_CONTEXTS = 128
-"""Presentation context identifiers are the odd numbers up to 255 (DICOM PS3.8 section 9.3.2.2)."""
+"""Presentation contexts of an association: their IDs are the odd numbers to 255 (DICOM PS3.8 section 9.3.2.2)."""
 
 
 def send_files(
@@ -43,12 +43,12 @@ def send_files(
     calling_ae_title: str,
     timeout_s: float = 30.0,
 ) -> Iterator[tuple[Path, StoreStatus]]:
-    """Send files of any storage class as they are; yields each with its status, as it is known.
+    """Send files of any storage class unchanged; yield each file with its status when it is known.
 
     Raises
     ------
     Transient
-        No association: the peer is away or refuses it.
+        If there is no association: the peer is away or rejects it.
     """
     peer = DicomPeer(
         host=host,
@@ -60,9 +60,9 @@ def send_files(
     files: list[_File] = []
     for path in paths:
         try:
-            files.append(_file(path))
+            files.append(_read_form(path))
         except (InvalidDicomError, OSError, AttributeError, ValueError):
-            yield path, StoreStatus(outcome=StoreOutcome.REJECTED, words="no DICOM file with File Meta Information")
+            yield path, StoreStatus(outcome=StoreOutcome.REJECTED, words="not a DICOM file with File Meta Information")
     while files:
         batch = _batch(files)
         files = files[len(batch) :]
@@ -71,7 +71,10 @@ def send_files(
                 if file.form in accepted_forms(association):
                     yield file.path, store(association, file.path)
                 else:
-                    yield file.path, StoreStatus(outcome=StoreOutcome.REJECTED, words=f"the peer takes no {file.form}")
+                    yield (
+                        file.path,
+                        StoreStatus(outcome=StoreOutcome.REJECTED, words=f"the peer accepts no {file.form}"),
+                    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +83,13 @@ class _File:
     form: ObjectForm
 
 
-def _file(path: Path) -> _File:
+def _read_form(path: Path) -> _File:
     meta = read_file_meta_info(path)
     return _File(path, ObjectForm(meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID))
 
 
 def _batch(files: list[_File]) -> list[_File]:
-    """As many of the first `files` as one association has contexts for."""
+    """Return as many of the first `files` as fit on one association by their forms."""
     seen: set[ObjectForm] = set()
     for number, file in enumerate(files):
         seen.add(file.form)
@@ -96,31 +99,31 @@ def _batch(files: list[_File]) -> list[_File]:
 
 
 def store_association(peer: DicomPeer, wanted: Iterable[ObjectForm]) -> contextlib.AbstractContextManager[Association]:
-    """An association with a context for each form that is wanted, and no others: one syntax each, ours to choose."""
+    """Open an association with one context per form, each with a single syntax, so that we choose among them."""
     contexts = [build_context(form.sop_class_uid, form.transfer_syntax_uid) for form in dict.fromkeys(wanted)]
     return associated(peer, contexts[:MOST_CONTEXTS])
 
 
 def accepted_forms(association: Association) -> set[ObjectForm]:
-    """What the peer takes of what was wanted."""
+    """Return the forms that the peer accepted."""
     return {ObjectForm(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in association.accepted_contexts}
 
 
 def store(association: Association, path: Path) -> StoreStatus:
-    """C-STORE one file in the form in which it lies, which the peer takes."""
+    """Send one file by C-STORE; the peer must have accepted its form."""
     if not association.is_established:
         return StoreStatus(outcome=StoreOutcome.TRANSIENT, words="the association was aborted")
     try:
-        answer = association.send_c_store(path)
+        response = association.send_c_store(path)
     except (OSError, RuntimeError, ValueError, OsteonError):
         return StoreStatus(outcome=StoreOutcome.TRANSIENT, words="the instance could not be sent")
-    if "Status" not in answer:
-        return StoreStatus(outcome=StoreOutcome.TRANSIENT, words="no answer: timeout, or the connection was lost")
-    return status_from_code(answer.Status)
+    if "Status" not in response:
+        return StoreStatus(outcome=StoreOutcome.TRANSIENT, words="no response: time-out, or the connection was lost")
+    return status_from_code(response.Status)
 
 
 def store_bytes(association: Association, content: bytes) -> StoreStatus:
-    """C-STORE a DICOM file that lies in memory; the library reads only files, so it is given one without a disk."""
+    """Send a DICOM file in memory by C-STORE, through an anonymous memory file: pynetdicom sends only files."""
     descriptor = os.memfd_create("osteon-send", os.MFD_CLOEXEC)
     try:
         with open(descriptor, "wb", closefd=False) as file:
