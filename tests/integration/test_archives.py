@@ -23,7 +23,7 @@ def stored(port: int, paths: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("variant", ["identities", "monochrome1", "japanese", "gaps"])
-def test_dcmtk_stores_every_object(variant: str, peer: Peer, tmp_path: Path, free_port: int) -> None:
+def test_dcmtk_archive_stores_every_object(variant: str, peer: Peer, tmp_path: Path, free_port: int) -> None:
     paths = written(tmp_path, objects(VARIANTS[variant]))
     archive = tmp_path / "archive"
     archive.mkdir()
@@ -37,7 +37,7 @@ def test_dcmtk_stores_every_object(variant: str, peer: Peer, tmp_path: Path, fre
 
 
 @pytest.mark.parametrize("variant", ["identities", "monochrome1", "japanese", "empty"])
-def test_orthanc_files_every_object_under_its_radiograph(variant: str, peer: Peer, tmp_path: Path) -> None:
+def test_orthanc_archive_files_every_object_in_the_study(variant: str, peer: Peer, tmp_path: Path) -> None:
     source = VARIANTS[variant]
     made = objects(source)
     radiograph = tmp_path / "radiograph.dcm"

@@ -57,16 +57,16 @@ def _of_request(line: str) -> str:
     return line.replace("ReferencedRequestSequence(0040,a370)", "RequestAttributesSequence(0040,0275)")
 
 
-def test_there_are_sources_enough() -> None:
+def test_sources_cover_at_least_the_required_number() -> None:
     assert len(VARIANTS) >= 25
 
 
-def test_validators_find_no_fault_that_the_source_has_not(source: Dataset, peer: Peer, tmp_path: Path) -> None:
+def test_objects_of_every_source_add_no_validator_complaint(source: Dataset, peer: Peer, tmp_path: Path) -> None:
     judged(peer, tmp_path, source)
 
 
 @pytest.mark.data
-def test_validators_find_no_fault_with_answers_to_real_radiographs(data: Path, peer: Peer, tmp_path: Path) -> None:
+def test_objects_of_real_radiographs_pass_the_validators(data: Path, peer: Peer, tmp_path: Path) -> None:
     judged_ones = 0
     for number, path in enumerate(sorted((data / "dicom").glob("*.dcm"))):
         try:
@@ -81,12 +81,12 @@ def test_validators_find_no_fault_with_answers_to_real_radiographs(data: Path, p
     assert judged_ones >= 15
 
 
-def test_the_same_answer_gives_the_same_bytes(source: Dataset) -> None:
+def test_objects_made_twice_have_the_same_bytes(source: Dataset) -> None:
     once, again = ({kind: part10_bytes(ds) for kind, ds in objects(source).items()} for _ in range(2))
     assert once == again
 
 
-def test_dcmtk_reads_every_document(source: Dataset, peer: Peer, tmp_path: Path) -> None:
+def test_dsrdump_reads_every_document(source: Dataset, peer: Peer, tmp_path: Path) -> None:
     paths = written(tmp_path, objects(source))
     for kind in DOCUMENTS:
         for program in ("dsrdump", "dsr2xml"):
@@ -114,7 +114,7 @@ def state_and_image(source: Dataset, folder: Path) -> tuple[Path, Path]:
     return state, image
 
 
-def test_dcmpschk_passes_every_presentation_state(source: Dataset, peer: Peer, tmp_path: Path) -> None:
+def test_presentation_states_pass_dcmpschk(source: Dataset, peer: Peer, tmp_path: Path) -> None:
     state, _ = state_and_image(named(source), tmp_path)
     run = subprocess.run([peer("dcmpschk"), str(state)], capture_output=True, text=True, check=False, timeout=60)
     said = run.stdout + run.stderr
@@ -122,7 +122,7 @@ def test_dcmpschk_passes_every_presentation_state(source: Dataset, peer: Peer, t
 
 
 @pytest.mark.parametrize("name", sorted(VARIANTS.keys() - {"sigmoid"}))  # DCMTK 3.6.7 draws SIGMOID as LINEAR
-def test_dcmp2pgm_shows_the_radiograph_as_it_was_read(name: str, peer: Peer, tmp_path: Path) -> None:
+def test_presentation_state_in_dcmp2pgm_equals_the_analysed_image(name: str, peer: Peer, tmp_path: Path) -> None:
     source = named(copy.deepcopy(VARIANTS[name]))
     state, image = state_and_image(source, tmp_path)
     drawn = tmp_path / "drawn.pgm"
@@ -134,7 +134,9 @@ def test_dcmp2pgm_shows_the_radiograph_as_it_was_read(name: str, peer: Peer, tmp
 
 
 @pytest.mark.data
-def test_dcmp2pgm_shows_real_radiographs_as_they_were_read(data: Path, peer: Peer, tmp_path: Path) -> None:
+def test_presentation_state_of_real_radiographs_equals_the_analysed_image(
+    data: Path, peer: Peer, tmp_path: Path
+) -> None:
     drawn_ones = set()
     for name in ("happy_RG3_UNC", "happy_RG2_UNC", "hostile_implicitLittleEndian", "photometric_vlut_04"):
         source = named(pydicom.dcmread(data / "dicom" / f"{name}.dcm", force=True))

@@ -74,7 +74,7 @@ def compressed(one: Artefact) -> Artefact:
     return artefact("sc", ds)
 
 
-def test_storescp_gets_both_answers_unchanged(peer: Peer, free_port: int, tmp_path: Path) -> None:
+def test_storescp_receives_both_objects_unchanged(peer: Peer, free_port: int, tmp_path: Path) -> None:
     sent = answers()
     with storescp(peer("storescp"), free_port, tmp_path):
         said = delivered(Pacs(profile(free_port)), sent)
@@ -85,14 +85,14 @@ def test_storescp_gets_both_answers_unchanged(peer: Peer, free_port: int, tmp_pa
         assert pydicom.dcmread(stored[one.identifier]) == dataset_from_bytes(one.content)
 
 
-def test_a_repeat_is_the_same_object(peer: Peer, free_port: int, tmp_path: Path) -> None:
+def test_repeated_delivery_stores_the_same_objects(peer: Peer, free_port: int, tmp_path: Path) -> None:
     with storescp(peer("storescp"), free_port, tmp_path):
         delivered(Pacs(profile(free_port)), answers())
         delivered(Pacs(profile(free_port)), answers())
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_only_what_may_go_goes_when_its_turn_comes(peer: Peer, free_port: int, tmp_path: Path) -> None:
+def test_delivery_asks_may_go_before_each_object(peer: Peer, free_port: int, tmp_path: Path) -> None:
     asked: list[int] = []
 
     def may_go(number: int) -> bool:
@@ -105,7 +105,7 @@ def test_only_what_may_go_goes_when_its_turn_comes(peer: Peer, free_port: int, t
     assert set(kept(tmp_path)) == {answers()[1].identifier}
 
 
-def test_a_pacs_that_takes_only_implicit_vr_gets_it(peer: Peer, free_port: int, tmp_path: Path) -> None:
+def test_pacs_with_implicit_vr_only_receives_implicit_vr(peer: Peer, free_port: int, tmp_path: Path) -> None:
     sent = [*answers(), compressed(answers()[0])]
     with storescp(peer("storescp"), free_port, tmp_path, "+xi"):
         said = delivered(Pacs(profile(free_port)), sent)
@@ -125,7 +125,7 @@ def test_a_pacs_that_takes_only_implicit_vr_gets_it(peer: Peer, free_port: int, 
         ("+x=", ["compressed", "explicit", "implicit"], ExplicitVRLittleEndian),
     ],
 )
-def test_a_compressed_picture_goes_as_the_profile_and_the_pacs_want_it(
+def test_compressed_picture_is_sent_in_the_negotiated_encoding(
     option: str, encodings: list[str], syntax: str, peer: Peer, free_port: int, tmp_path: Path
 ) -> None:
     plain = answers()[0]
@@ -139,7 +139,7 @@ def test_a_compressed_picture_goes_as_the_profile_and_the_pacs_want_it(
         assert np.array_equal(ds.pixel_array, dataset_from_bytes(plain.content).pixel_array)
 
 
-def test_text_goes_in_the_character_set_of_the_profile(peer: Peer, free_port: int, tmp_path: Path) -> None:
+def test_text_is_sent_in_the_configured_character_set(peer: Peer, free_port: int, tmp_path: Path) -> None:
     sent = answers()
     with storescp(peer("storescp"), free_port, tmp_path):
         outcomes = delivered(Pacs(profile(free_port, character_set="ISO_IR 100")), sent)
@@ -152,7 +152,7 @@ def test_text_goes_in_the_character_set_of_the_profile(peer: Peer, free_port: in
         assert got.get("PixelData") == made.get("PixelData")
 
 
-def test_a_pacs_without_comprehensive_3d_sr_gets_a_comprehensive_one(free_port: int) -> None:
+def test_pacs_without_comprehensive_3d_sr_receives_comprehensive_sr(free_port: int) -> None:
     (sr,) = (a for a in answers() if a.kind == "sr")
     with scripted_scp(free_port, [0x0000], [ComprehensiveSRStorage]) as calls:
         (said,) = delivered(Pacs(profile(free_port)), [sr]).values()
@@ -162,7 +162,7 @@ def test_a_pacs_without_comprehensive_3d_sr_gets_a_comprehensive_one(free_port: 
     assert calls == [said.sent_as[1]] and calls != [sr.identifier]
 
 
-def test_the_comprehensive_sr_is_a_sound_one_and_says_the_same(peer: Peer, tmp_path: Path) -> None:
+def test_comprehensive_sr_is_valid_and_has_the_same_content(peer: Peer, tmp_path: Path) -> None:
     """By DCMTK, which knows what each class may hold, and by dciodvfy."""
     (sr,) = (a for a in answers() if a.kind == "sr")
     said = []
@@ -176,7 +176,7 @@ def test_the_comprehensive_sr_is_a_sound_one_and_says_the_same(peer: Peer, tmp_p
     assert said[0] == said[1] and len(said[0]) > 20
 
 
-def test_a_pacs_without_structured_reports_is_told_by_the_picture(free_port: int) -> None:
+def test_report_refused_by_a_pacs_with_summary_is_left_out(free_port: int) -> None:
     with scripted_scp(free_port, [0x0000], [SecondaryCaptureImageStorage]) as calls:
         said = delivered(Pacs(profile(free_port)), answers())
     assert [o.fate for o in said.values()] == [Fate.TAKEN, Fate.LEFT_OUT] and len(calls) == 1
@@ -184,20 +184,20 @@ def test_a_pacs_without_structured_reports_is_told_by_the_picture(free_port: int
 
 
 @pytest.mark.parametrize("objects", [["sr"], ["sc", "sr"]])
-def test_a_report_that_no_summary_says_is_for_a_person(objects: list[str], free_port: int) -> None:
+def test_report_refused_by_a_pacs_without_summary_is_refused(objects: list[str], free_port: int) -> None:
     """An overlay does not say it: what is not analysed may have none."""
     with scripted_scp(free_port, [], [VERIFICATION]):
         said = delivered(Pacs(profile(free_port, objects=objects)), answers()[1:])
     assert [(o.fate, o.code) for o in said.values()] == [(Fate.REFUSED, "not_taken")]
 
 
-def test_a_pacs_that_takes_no_picture_is_for_a_person_and_not_away(free_port: int) -> None:
+def test_picture_refused_at_negotiation_is_refused_and_not_away(free_port: int) -> None:
     with scripted_scp(free_port, [], [VERIFICATION]):
         said = delivered(Pacs(profile(free_port)), answers())
     assert said[0].fate is Fate.REFUSED
 
 
-def test_a_pacs_that_refuses_associations_is_away(peer: Peer, free_port: int, tmp_path: Path) -> None:
+def test_rejected_association_raises_away(peer: Peer, free_port: int, tmp_path: Path) -> None:
     with storescp(peer("storescp"), free_port, tmp_path, "--refuse"):
         # many times: a rejection whose connection is closed at once is easily taken for a peer that is not there
         for _ in range(20):
@@ -207,14 +207,12 @@ def test_a_pacs_that_refuses_associations_is_away(peer: Peer, free_port: int, tm
             assert not any(private in str(caught.value) for private in PRIVATE)
 
 
-def test_nobody_at_the_port_is_away(free_port: int) -> None:
+def test_closed_port_raises_away(free_port: int) -> None:
     with pytest.raises(Away, match="unreachable"):
         delivered(Pacs(profile(free_port)), answers())
 
 
-def test_what_came_before_a_break_is_settled_and_what_comes_after_it_was_not_tried(
-    peer: Peer, free_port: int, tmp_path: Path
-) -> None:
+def test_broken_association_settles_earlier_objects_only(peer: Peer, free_port: int, tmp_path: Path) -> None:
     with storescp(peer("storescp"), free_port, tmp_path, "--abort-during"):
         said = delivered(Pacs(profile(free_port, timeout_s=1)), answers())
     assert {number: o.fate for number, o in said.items()} == {0: Fate.LATER}
@@ -231,7 +229,9 @@ def test_what_came_before_a_break_is_settled_and_what_comes_after_it_was_not_tri
         ([0x0124, 0xA778], [Fate.LATER, Fate.REFUSED]),
     ],
 )
-def test_every_object_has_an_outcome_of_its_own(statuses: list[int], fates: list[Fate], free_port: int) -> None:
+def test_objects_on_one_association_have_separate_outcomes(
+    statuses: list[int], fates: list[Fate], free_port: int
+) -> None:
     with scripted_scp(free_port, statuses, [SecondaryCaptureImageStorage, Comprehensive3DSRStorage]) as calls:
         said = delivered(Pacs(profile(free_port)), answers())
     assert [o.fate for o in said.values()] == fates and len(calls) == 2
@@ -241,7 +241,7 @@ def test_every_object_has_an_outcome_of_its_own(statuses: list[int], fates: list
 @pytest.mark.parametrize(
     ("existing", "fate"), [("accept", Fate.TAKEN), ("verify", Fate.UNPROVEN), ("hold", Fate.REFUSED)]
 )
-def test_what_is_already_there_is_what_the_profile_makes_of_it(existing: str, fate: Fate, free_port: int) -> None:
+def test_duplicate_sop_instance_is_judged_by_existing_setting(existing: str, fate: Fate, free_port: int) -> None:
     with scripted_scp(free_port, [0x0111], [SecondaryCaptureImageStorage]):
         (said,) = delivered(Pacs(profile(free_port, existing=existing)), answers()[:1]).values()
     assert (said.fate, said.code) == (fate, "already_there")
@@ -294,7 +294,7 @@ def _measured(port: int) -> Iterator[tuple[int, list[int]]]:
 
 
 @pytest.mark.parametrize("most_bytes", [4096, 131072])
-def test_no_pdu_is_longer_than_the_profile_says(most_bytes: int, peer: Peer, free_port: int, tmp_path: Path) -> None:
+def test_pdus_stay_within_max_pdu_bytes(most_bytes: int, peer: Peer, free_port: int, tmp_path: Path) -> None:
     with storescp(peer("storescp"), free_port, tmp_path, "-pdu", "131072"):
         with _measured(free_port) as (port, longest):
             delivered(Pacs(profile(port, max_pdu_bytes=most_bytes)), answers()[:1])
@@ -302,7 +302,9 @@ def test_no_pdu_is_longer_than_the_profile_says(most_bytes: int, peer: Peer, fre
         assert set(kept(tmp_path)) == {answers()[0].identifier}
 
 
-def test_tls_with_a_certificate_of_ours_where_the_pacs_asks_for_one(peer: Peer, free_port: int, tmp_path: Path) -> None:
+def test_tls_with_client_certificate_delivers_and_without_raises_away(
+    peer: Peer, free_port: int, tmp_path: Path
+) -> None:
     authority, folder = Authority(tmp_path), tmp_path / "kept"
     folder.mkdir()
     theirs, ours = authority.issue("pacs"), authority.issue("osteon")
@@ -323,7 +325,7 @@ def test_tls_with_a_certificate_of_ours_where_the_pacs_asks_for_one(peer: Peer, 
     assert len(kept(folder)) == 2
 
 
-def test_files_go_out_as_they_are_whatever_they_hold(peer: Peer, free_port: int, tmp_path: Path) -> None:
+def test_send_files_of_any_class_sends_them_unchanged(peer: Peer, free_port: int, tmp_path: Path) -> None:
     files, folder = tmp_path / "files", tmp_path / "kept"
     files.mkdir()
     folder.mkdir()
@@ -353,7 +355,7 @@ def test_files_go_out_as_they_are_whatever_they_hold(peer: Peer, free_port: int,
         assert received.PixelData == ds.PixelData
 
 
-def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_unusable_certificate_raises_fault_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(Fault, match=r"tls\.ca of pacs cannot be used: /absent\.crt"):
         Pacs(profile(1, tls={"ca": "/absent.crt"}))
     ours = Authority(tmp_path).issue("osteon")
@@ -374,7 +376,7 @@ def sent_of(one: Artefact) -> Sent:
     )
 
 
-def test_c_find_proves_what_is_there_and_nothing_else(peer: Peer, tmp_path: Path) -> None:
+def test_c_find_proves_only_stored_objects(peer: Peer, tmp_path: Path) -> None:
     with orthanc(peer("Orthanc"), tmp_path / "orthanc") as there:
         pacs = Pacs(profile(there.port, proof="find"))
         said = delivered(pacs, answers()[:1])
@@ -384,7 +386,7 @@ def test_c_find_proves_what_is_there_and_nothing_else(peer: Peer, tmp_path: Path
     assert (proof[1].fate, proof[1].is_proven, proof[1].code) == (Fate.LATER, False, "not_found")
 
 
-def test_a_pacs_that_takes_no_c_find_is_no_proof(peer: Peer, free_port: int, tmp_path: Path) -> None:
+def test_pacs_without_c_find_raises_transient(peer: Peer, free_port: int, tmp_path: Path) -> None:
     pacs = Pacs(profile(free_port, proof="find"))
     with storescp(peer("storescp"), free_port, tmp_path):
         assert delivered(pacs, answers()[:1])[0].fate is Fate.UNPROVEN
@@ -411,7 +413,7 @@ def filed(there: object, **identity: str) -> None:
         (None, [Fate.LATER] * 2, "study_not_there"),
     ],
 )
-def test_an_answer_is_never_filed_under_another_identity_than_its_study_has(
+def test_object_of_a_study_with_another_identity_is_not_stored(
     identity: dict[str, str] | None, fates: list[Fate], code: str, peer: Peer, tmp_path: Path
 ) -> None:
     with orthanc(peer("Orthanc"), tmp_path / "orthanc") as there:
@@ -425,7 +427,7 @@ def test_an_answer_is_never_filed_under_another_identity_than_its_study_has(
     assert not any(private in o.reason for o in said.values() for private in (*PRIVATE, "SOMEBODY-ELSE", "ANOTHER"))
 
 
-def test_a_rejection_note_goes_where_the_study_is_somebody_else_s(peer: Peer, tmp_path: Path) -> None:
+def test_rejection_note_is_stored_under_another_identity(peer: Peer, tmp_path: Path) -> None:
     ours = dataset_from_bytes(answers()[0].content)
     rejected = [reference(ours)]
     sources = {RESULT.sop_instance_uid: SOURCE}

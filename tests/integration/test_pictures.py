@@ -68,7 +68,7 @@ def _objects() -> list[tuple[pydicom.Dataset, np.ndarray]]:
     return [*made, (plain, page), (packed, page)]
 
 
-def test_dcmtk_keeps_every_picture_as_it_is(
+def test_pictures_stored_by_dcmtk_are_unchanged(
     artefacts: list[Artefact], peer: Peer, free_port: int, tmp_path: Path
 ) -> None:
     command = (peer("storescp"), "+B", "+xa", "-aet", "PACS", "-od", str(tmp_path), str(free_port))
@@ -83,7 +83,7 @@ def test_dcmtk_keeps_every_picture_as_it_is(
         assert kept[artefact.identifier].file_meta.TransferSyntaxUID == sent.file_meta.TransferSyntaxUID
 
 
-def test_orthanc_shows_what_was_drawn(
+def test_pictures_rendered_by_orthanc_equal_the_drawn_ones(
     artefacts: list[Artefact], drawn: dict[str, np.ndarray], peer: Peer, tmp_path: Path
 ) -> None:
     with orthanc(peer("Orthanc"), tmp_path / "orthanc") as archive:

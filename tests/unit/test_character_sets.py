@@ -48,7 +48,7 @@ def received(character_set: str, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("character_set", NAMES)
-def test_a_name_comes_through(character_set: str) -> None:
+def test_name_in_every_character_set_is_copied(character_set: str) -> None:
     ds = read_dataset(received(character_set, NAMES[character_set]))
     assert header_from_dataset(ds).modality == "DX"
     made = patient_study(ds)
@@ -64,7 +64,7 @@ def isolated() -> Iterator[Isolated[Examined]]:
 
 
 @pytest.mark.parametrize("character_set", NAMES)
-def test_a_name_comes_through_the_process_that_reads(character_set: str, isolated: Isolated[Examined]) -> None:
+def test_name_read_in_the_isolated_process_is_copied(character_set: str, isolated: Isolated[Examined]) -> None:
     """Every text, whoever looked at it first."""
     content = received(character_set, NAMES[character_set])
     source = isolated(partial(bytes, content), "", Analyse()).source
@@ -73,7 +73,7 @@ def test_a_name_comes_through_the_process_that_reads(character_set: str, isolate
     assert len(made.OtherPatientNames) == 2
 
 
-def test_escape_sequences_of_chinese_are_no_text() -> None:
+def test_chinese_escape_sequences_are_removed() -> None:
     """PS3.5 K.2: each component group begins with its own escape sequence."""
     coded = b"Wang^XiaoDong=\x1b$)A\xcd\xf5^\x1b$)A\xd0\xa1\xb6\xab="
     ds = source("charset")
@@ -85,14 +85,14 @@ def test_escape_sequences_of_chinese_are_no_text() -> None:
     assert str(patient_study(read).PatientName) == "Wang^XiaoDong=王^小东"
 
 
-def test_the_same_name_in_another_character_set_is_the_same_identity() -> None:
+def test_identity_digest_is_the_same_in_another_character_set() -> None:
     latin, unicode = (read_dataset(received(c, "Müller^Jörg")) for c in ("ISO_IR 100", "ISO_IR 192"))
     assert identity_digest(latin) == identity_digest(unicode)
     assert identity_digest(latin) != identity_digest(read_dataset(received("ISO_IR 192", "Muller^Jorg")))
 
 
 @pytest.mark.parametrize("declared", [b"", b"ISO-IR 100", b"ISO IR 100", b"NONSENSE 1"])
-def test_a_set_that_is_not_declared_or_misspelt_costs_no_answer(declared: bytes) -> None:
+def test_undeclared_or_misspelt_character_set_still_gives_objects(declared: bytes) -> None:
     content = received("ISO_IR 100", "Müller^Jörg")
     assert content.count(b"ISO_IR 100") == 1
     ds = read_dataset(content.replace(b"ISO_IR 100", declared.ljust(10)))
@@ -103,7 +103,7 @@ def test_a_set_that_is_not_declared_or_misspelt_costs_no_answer(declared: bytes)
 
 
 @pytest.mark.parametrize("value", [None, "", "31.01.70", "00000000"])
-def test_dates_that_are_missing_or_wrong_cost_no_answer(value: str | None) -> None:
+def test_missing_or_wrong_dates_still_give_objects(value: str | None) -> None:
     content = received("ISO_IR 100", "Doe^Jane")
     ds = read_dataset(content)
     for keyword in ("StudyDate", "PatientBirthDate"):

@@ -84,7 +84,7 @@ def after(said: str, line: str) -> str:
     return said.split(line, 1)[1].splitlines()[1]
 
 
-def test_one_report_speaks_of_every_view(
+def test_structured_report_covers_every_view(
     three: StudyResult, sources: dict[str, Dataset], peer: Peer, tmp_path: Path
 ) -> None:
     pa, lateral, oblique = sources
@@ -99,7 +99,9 @@ def test_one_report_speaks_of_every_view(
     assert '"doubt >= 0.3, suspected >= 0.7"' in said
 
 
-def test_every_view_is_evidence_in_its_series(three: StudyResult, sources: dict[str, Dataset]) -> None:
+def test_structured_report_evidence_lists_every_view_in_its_series(
+    three: StudyResult, sources: dict[str, Dataset]
+) -> None:
     (evidence,) = structured_report(three, sources).CurrentRequestedProcedureEvidenceSequence
     named = {
         (series.SeriesInstanceUID, instance.ReferencedSOPInstanceUID)
@@ -111,9 +113,7 @@ def test_every_view_is_evidence_in_its_series(three: StudyResult, sources: dict[
 
 
 @pytest.mark.parametrize("sop_class", [Comprehensive3DSRStorage, ComprehensiveSRStorage])
-def test_a_revision_names_the_report_that_it_takes_the_place_of(
-    sop_class: str, three: StudyResult, sources: dict[str, Dataset]
-) -> None:
+def test_revised_report_names_its_predecessor(sop_class: str, three: StudyResult, sources: dict[str, Dataset]) -> None:
     first = structured_report(three, sources, sop_class)
     before = Predecessor(revision=1, pack_digest=PROVENANCE.pack_digest)
     second = structured_report(replace(three, revision=2, predecessor=before), sources, sop_class)
@@ -129,7 +129,7 @@ def test_a_revision_names_the_report_that_it_takes_the_place_of(
     assert "rev" not in first.SeriesDescription and "report rev 2 -" in second.SeriesDescription
 
 
-def test_the_report_has_the_same_content_in_either_class(three: StudyResult, sources: dict[str, Dataset]) -> None:
+def test_report_in_both_classes_has_the_same_content(three: StudyResult, sources: dict[str, Dataset]) -> None:
     best, next_best = (
         dataset_from_bytes(part10_bytes(structured_report(three, sources, c)))
         for c in (Comprehensive3DSRStorage, ComprehensiveSRStorage)
@@ -139,7 +139,7 @@ def test_the_report_has_the_same_content_in_either_class(three: StudyResult, sou
     assert different == {"SOPClassUID", "SOPInstanceUID"}
 
 
-def test_a_region_keeps_its_name_through_revisions_packs_and_corrected_sides() -> None:
+def test_tracking_uid_survives_revision_pack_and_corrected_side() -> None:
     source = VARIANTS["dx"]
     given = result(source, finding(box=LOW), finding(0.1))
     other_pack = replace(PROVENANCE, pack_digest="f" * 64)
@@ -151,7 +151,7 @@ def test_a_region_keeps_its_name_through_revisions_packs_and_corrected_sides() -
     assert len(set(same_place)) == 2
 
 
-def test_each_request_of_the_study_is_named_once(three: StudyResult, sources: dict[str, Dataset]) -> None:
+def test_report_names_each_request_once(three: StudyResult, sources: dict[str, Dataset]) -> None:
     assert [r.RequestedProcedureID for r in structured_report(three, sources).ReferencedRequestSequence] == ["RP1"]
     last = list(sources.values())[-1]
     last.RequestAttributesSequence = [item(RequestedProcedureID="RP2")]
@@ -166,11 +166,11 @@ def state(source: Dataset, given: Result | None = None) -> Dataset:
 @pytest.mark.parametrize(
     ("variant", "shape"), [("dx", "IDENTITY"), ("monochrome1", "INVERSE"), ("monochrome1 inverse", "INVERSE")]
 )
-def test_a_presentation_state_has_the_polarity_of_its_image(variant: str, shape: str) -> None:
+def test_presentation_state_has_the_polarity_of_its_image(variant: str, shape: str) -> None:
     assert state(VARIANTS[variant]).PresentationLUTShape == shape
 
 
-def test_a_revised_presentation_state_says_so() -> None:
+def test_revised_presentation_state_has_label_series_and_description_of_the_revision() -> None:
     source = VARIANTS["dx"]
     before = Predecessor(revision=1, pack_digest=PROVENANCE.pack_digest)
     first, second = state(source), state(source, replace(result(source), revision=2, predecessor=before))
@@ -181,7 +181,7 @@ def test_a_revised_presentation_state_says_so() -> None:
 
 @pytest.mark.parametrize("is_synthetic", [True, False])
 @pytest.mark.parametrize("revision", [1, 2, 9999])
-def test_a_description_has_room_for_everything(is_synthetic: bool, revision: int) -> None:
+def test_series_description_with_all_marks_fits_its_vr(is_synthetic: bool, revision: int) -> None:
     given = result(VARIANTS["dx"])
     pack = replace(given.provenance, pack_is_synthetic=is_synthetic)
     for what in ("key views", "heat map", "rejection"):
@@ -190,7 +190,7 @@ def test_a_description_has_room_for_everything(is_synthetic: bool, revision: int
         assert said.startswith("SYNTHETIC ") == is_synthetic
 
 
-def test_boxes_and_words_can_be_switched_off_one_by_one() -> None:
+def test_presentation_state_has_regions_and_text_in_two_layers() -> None:
     source = VARIANTS["dx"]
     made = state(source, result(source, finding(), finding(0.4), finding(0.1)))
     assert [layer.GraphicLayer for layer in made.GraphicLayerSequence] == [REGIONS, WORDS]
@@ -205,7 +205,7 @@ def test_boxes_and_words_can_be_switched_off_one_by_one() -> None:
     assert "GraphicObjectSequence" not in words and "TextObjectSequence" not in regions
 
 
-def test_words_stay_inside_the_image_and_off_the_box() -> None:
+def test_text_of_a_region_stays_inside_the_image_and_off_the_region() -> None:
     source = VARIANTS["dx"]
     for box in (Box(x0=0, y0=0, x1=50, y1=10), Box(x0=49, y0=59, x1=50, y1=60), Box(x0=10, y0=30, x1=20, y1=60)):
         _, words = state(source, result(source, finding(box=box))).GraphicAnnotationSequence
@@ -215,7 +215,7 @@ def test_words_stay_inside_the_image_and_off_the_box() -> None:
         assert y1 <= box.y0 or y0 >= box.y1
 
 
-def test_a_big_endian_lut_is_turned() -> None:
+def test_big_endian_lut_is_written_little_endian() -> None:
     little = VARIANTS["voi lut"]
     big = copy.deepcopy(little)
     big.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
@@ -225,20 +225,20 @@ def test_a_big_endian_lut_is_turned() -> None:
     assert one == other
 
 
-def test_a_radiograph_in_colours_gets_no_grayscale_presentation_state() -> None:
+def test_rgb_radiograph_is_not_presentable() -> None:
     source = copy.deepcopy(VARIANTS["dx"])
     assert is_presentable(source)
     source.PhotometricInterpretation = "RGB"
     assert not is_presentable(source)
 
 
-def test_pixels_that_are_not_square_are_shown_so() -> None:
+def test_presentation_state_of_oblong_pixels_has_their_aspect_ratio() -> None:
     assert state(VARIANTS["dx"]).DisplayedAreaSelectionSequence[0].PresentationPixelAspectRatio == [1, 1]
     (area,) = state(VARIANTS["pixel spacing"]).DisplayedAreaSelectionSequence
     assert area.PresentationPixelAspectRatio == [1400, 1500]
 
 
-def test_key_objects_are_the_positive_views(three: StudyResult, sources: dict[str, Dataset]) -> None:
+def test_key_objects_select_the_positive_views(three: StudyResult, sources: dict[str, Dataset]) -> None:
     made = key_objects(three, sources)
     (title,) = made.ConceptNameCodeSequence
     assert (title.CodeValue, title.CodingSchemeDesignator) == (OF_INTEREST.code, "DCM")
@@ -249,13 +249,13 @@ def test_key_objects_are_the_positive_views(three: StudyResult, sources: dict[st
     assert made.SOPInstanceUID == three.uid("ko")
 
 
-def test_a_study_without_a_positive_view_has_no_key_objects(sources: dict[str, Dataset]) -> None:
+def test_key_objects_without_a_positive_view_raise(sources: dict[str, Dataset]) -> None:
     first = next(iter(sources.values()))
     with pytest.raises(ValueError, match="positive"):
         key_objects(study(result(first, finding(0.4))), sources)
 
 
-def test_a_rejection_note_names_what_it_takes_back(three: StudyResult, sources: dict[str, Dataset]) -> None:
+def test_rejection_note_names_the_withdrawn_instances(three: StudyResult, sources: dict[str, Dataset]) -> None:
     taken_back = [reference(structured_report(three, sources)), reference(next(iter(sources.values())))]
     at = datetime(2026, 1, 3, 9, 0, tzinfo=UTC)
     made = rejection_note(three, sources, taken_back, REJECTED_FOR_QUALITY, at=at, words="a faulty pack")
@@ -270,7 +270,7 @@ def test_a_rejection_note_names_what_it_takes_back(three: StudyResult, sources: 
             rejection_note(three, sources, rejected, reason, at=at, words="")
 
 
-def test_a_source_whose_bytes_are_gone_is_still_reported_on() -> None:
+def test_report_of_a_source_without_bytes_is_made() -> None:
     gone = Dataset()
     gone.SOPInstanceUID, gone.StudyInstanceUID = derived_uid("gone"), derived_uid("study")
     made = structured_report(study(result(gone)), {gone.SOPInstanceUID: gone})
@@ -282,7 +282,7 @@ def test_a_source_whose_bytes_are_gone_is_still_reported_on() -> None:
     assert made.PatientID == ""
 
 
-def test_the_acquisition_equipment_is_named() -> None:
+def test_contributing_equipment_names_modality_and_gateway() -> None:
     source = VARIANTS["identities"]
     (equipment,) = state(source).ContributingEquipmentSequence
     assert equipment.PurposeOfReferenceCodeSequence[0].CodeValue == "109101"
@@ -296,7 +296,7 @@ def test_the_acquisition_equipment_is_named() -> None:
     assert "ContributingEquipmentSequence" not in state(VARIANTS["no manufacturer"])
 
 
-def test_everything_of_patient_and_study_is_copied() -> None:
+def test_patient_and_study_attributes_are_copied() -> None:
     source = VARIANTS["identities"]
     made = dataset_from_bytes(part10_bytes(state(source)))
     ours = {"SpecificCharacterSet", "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions"}
@@ -310,21 +310,21 @@ def test_everything_of_patient_and_study_is_copied() -> None:
         assert made[keyword].value == source[keyword].value, keyword
 
 
-def test_items_that_are_not_whole_are_left_out() -> None:
+def test_incomplete_sequence_items_are_left_out() -> None:
     made = state(VARIANTS["hollow"])
     for keyword in ("ProcedureCodeSequence", "OtherPatientIDsSequence", "ReferencedStudySequence"):
         assert keyword not in made
 
 
 @pytest.mark.parametrize("site", list(Site))
-def test_body_part_and_side_are_those_of_what_was_found(site: Site) -> None:
+def test_body_part_and_side_come_from_the_findings(site: Site) -> None:
     source = VARIANTS["pelvis"]
     made = anatomy(source, result(source, finding(site=site)))
     assert made.BodyPartExamined == BODY_PARTS[site]
     assert made.get("Laterality") == (None if site in (Site.PELVIS, Site.SPINE) else "L")
 
 
-def test_a_side_is_unknown_where_regions_have_different_ones() -> None:
+def test_laterality_of_regions_with_different_sides_is_empty() -> None:
     source = VARIANTS["dx"]
     both = result(source, finding(), finding(laterality=Laterality.RIGHT))
     assert anatomy(source, both).Laterality == ""
@@ -348,7 +348,7 @@ BROKEN = sorted(
     "garbage", [b"\xff\xfe\xfd\x80/\\^=\x1b$B", b"\\\\\\", b" "], ids=["bytes", "separators", "blank"]
 )
 @pytest.mark.parametrize("keyword", BROKEN)
-def test_an_attribute_of_garbage_breaks_no_object(keyword: str, garbage: bytes) -> None:
+def test_attribute_of_garbage_leaves_every_object_valid(keyword: str, garbage: bytes) -> None:
     source = received(changed("garbage", ShutterShape="RECTANGULAR"))
     tag = Tag(keyword)
     source[tag] = RawDataElement(tag, dictionary_VR(tag), len(garbage), garbage, 0, False, True)
@@ -378,7 +378,7 @@ NOT_COPIED = {
 
 
 @pytest.mark.parametrize("module", ["patient", "general-study", "patient-study"])
-def test_what_is_not_copied_of_a_module_is_named(module: str) -> None:
+def test_module_attributes_are_copied_or_listed_as_not_copied(module: str) -> None:
     """Against the Standard's tables as highdicom carries them."""
     tables = Path(highdicom.__file__).parent / "_standard" / "module_attribute_map.json"
     attributes = {a["keyword"] for a in json.loads(tables.read_text())[module] if not a["path"]}

@@ -41,7 +41,7 @@ def changed(**change: object) -> Header:
         {"station_name": "DR1", "calling_ae_title": "PACS"},
     ],
 )
-def test_ordinary_radiographs_are_for_us(change: dict[str, object]) -> None:
+def test_plain_radiograph_is_eligible(change: dict[str, object]) -> None:
     assert why_not(changed(**change), RULES) is None
 
 
@@ -66,7 +66,7 @@ def test_ordinary_radiographs_are_for_us(change: dict[str, object]) -> None:
         ({"body_part_examined": "EXTREMITY", "descriptions": ("TORAX",)}, "out_of_scope"),
     ],
 )
-def test_what_is_not_for_us_says_why(change: dict[str, object], code: str) -> None:
+def test_ineligible_instance_gives_code_and_reason(change: dict[str, object], code: str) -> None:
     reason = why_not(changed(**change), RULES)
     assert reason is not None
     assert reason.code == code
@@ -74,18 +74,18 @@ def test_what_is_not_for_us_says_why(change: dict[str, object], code: str) -> No
     assert "PORTABLE" not in reason.reason  # descriptions are free text: a name may stand there
 
 
-def test_a_name_in_the_modality_is_not_repeated() -> None:
+def test_free_text_in_modality_is_not_quoted() -> None:
     reason = why_not(changed(modality="SECRETNAMEANNA"), RULES)
     assert reason is not None
     assert "SECRET" not in reason.reason
 
 
-def test_for_processing_is_analysed_where_the_site_says_so() -> None:
+def test_for_processing_image_is_eligible_if_configured() -> None:
     header = changed(sop_class_uid=DX_FOR_PROCESSING, for_processing=True)
     assert why_not(header, Analyse(for_processing=True)) is None
 
 
-def test_what_nobody_is_told() -> None:
+def test_unanswered_reasons_are_the_three_without_artefacts() -> None:
     """One exposure never gets two answers, and other objects get none."""
     for header in (changed(modality="CT"), changed(for_processing=True)):
         reason = why_not(header, RULES)
@@ -93,7 +93,7 @@ def test_what_nobody_is_told() -> None:
         assert reason.code in UNANSWERED
 
 
-def test_the_site_may_ignore_whole_sources() -> None:
+def test_ignored_origin_is_not_eligible() -> None:
     rules = Analyse(ignore=Origins(ae_titles=("CAD*",), descriptions=("*bone suppression*",)))
     ignored = why_not(changed(calling_ae_title="CAD_BOX"), rules)
     assert ignored is not None
@@ -111,11 +111,11 @@ def test_the_site_may_ignore_whole_sources() -> None:
         ({}, False),
     ],
 )
-def test_sources_are_told_by_patterns(change: dict[str, object], fits: bool) -> None:
+def test_origin_matches_by_patterns(change: dict[str, object], fits: bool) -> None:
     assert comes_from(changed(**change), Origins(stations=("port*",), descriptions=("*bedside*",))) is fits
 
 
-def test_a_body_part_is_known_however_it_is_written() -> None:
+def test_body_part_in_any_spelling_names_its_site() -> None:
     for text in ("WRIST", "R WRIST", "WRIST_JOINT", "WRIST LEFT"):
         assert named_sites(changed(body_part_examined=text)) == {Site.WRIST}
     assert named_sites(changed(body_part_examined="L SPINE")) == {Site.SPINE}
@@ -123,7 +123,7 @@ def test_a_body_part_is_known_however_it_is_written() -> None:
     assert named_sites(changed(body_part_examined="EXTREMITY")) == frozenset()
 
 
-def test_a_chest_is_known_by_its_regions() -> None:
+def test_chest_is_recognised_by_its_regions() -> None:
     shown = [Site.SHOULDER, Site.SPINE, Site.SHOULDER]
     assert shows_a_trunk(shown, ORDINARY)
     assert not shows_a_trunk(shown[:2], ORDINARY)

@@ -65,7 +65,7 @@ def radiograph() -> Radiograph:
     return Radiograph(header=header, stored=StoredValues(pixels=pixels, window=Window(center=2048, width=4096)))
 
 
-def test_peak_and_focus_are_those_of_the_region(pipeline: Pipeline, radiograph: Radiograph) -> None:
+def test_peak_and_focus_come_from_the_region(pipeline: Pipeline, radiograph: Radiograph) -> None:
     analysis = pipeline.analyse(radiograph)
     (finding,), (heat,) = analysis.result.findings, analysis.heats
     x0, y0, x1, y1 = heat.within  # the crop: the region and 10 % of it on each side
@@ -76,7 +76,7 @@ def test_peak_and_focus_are_those_of_the_region(pipeline: Pipeline, radiograph: 
     assert heat.cells[4, 2] == 1.0
 
 
-def test_nothing_is_drawn_beyond_the_crop(pipeline: Pipeline, radiograph: Radiograph) -> None:
+def test_heat_beyond_the_crop_is_not_drawn(pipeline: Pipeline, radiograph: Radiograph) -> None:
     analysis = pipeline.analyse(radiograph)
     grey = displayed(radiograph.stored)
     shown = overlay(grey, analysis.result, analysis.heats)[-1024:].astype(int)

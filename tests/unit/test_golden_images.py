@@ -181,17 +181,17 @@ def picture(name: str) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_picture_is_the_golden_one(name: str) -> None:
+def test_displayed_image_equals_the_golden_image(name: str) -> None:
     np.testing.assert_array_equal(picture(name), np.asarray(Image.open(GOLDEN / f"{name}.png")))
 
 
 @pytest.mark.parametrize("name", ALIKE)
-def test_the_same_picture_in_other_words(name: str) -> None:
+def test_equivalent_attributes_give_the_same_image(name: str) -> None:
     difference = np.abs(picture(name).astype(int) - picture("linear"))
     assert difference.max() <= 1  # a rounding of the window's ends
 
 
-def test_a_lut_in_big_endian_is_the_same_lut() -> None:
+def test_big_endian_lut_gives_the_same_image() -> None:
     """OW values come in the byte order of the transfer syntax (DICOM PS3.5 7.3)."""
     ds = instance(VOILUTSequence=[lut(0, curve(0.5), 10)])
     ds.VOILUTSequence[0]["LUTData"].value = curve(0.5).astype(">u2").tobytes()
@@ -204,17 +204,17 @@ def test_a_lut_in_big_endian_is_the_same_lut() -> None:
     np.testing.assert_array_equal(shown, picture("voi_lut"))
 
 
-def test_polarity_is_resolved_once() -> None:
+def test_monochrome1_with_inverse_lut_shape_is_inverted_once() -> None:
     for name in ("monochrome1", "monochrome1_without_shape", "monochrome2_inverse"):
         np.testing.assert_array_equal(picture(name), picture("monochrome1"))
     np.testing.assert_allclose(picture("monochrome1").astype(int), 255 - picture("linear").astype(int), atol=1)
 
 
-def test_a_first_value_below_zero_may_be_written_as_unsigned() -> None:
+def test_negative_first_lut_value_written_as_unsigned_is_read() -> None:
     np.testing.assert_array_equal(picture("voi_lut_over_rescaled_below_zero"), picture("voi_lut"))
 
 
-def test_what_is_no_image_is_black_and_moves_nothing_else() -> None:
+def test_padding_and_shutter_are_black_and_change_no_other_pixel() -> None:
     for name in ("padding", "padding_range"):
         assert not picture(name)[:, :10].any()
         assert not picture(name)[-6:].any()

@@ -6,18 +6,18 @@ from appliance.domain.identifiers import derived_uid, is_valid_uid
 
 
 @pytest.mark.parametrize("uid", ["1.2.840.10008.1.1", "2.25.0", "0.0", "1." + "2" * 62])
-def test_valid(uid: str) -> None:
+def test_valid_uid_is_accepted(uid: str) -> None:
     assert is_valid_uid(uid)
 
 
 @pytest.mark.parametrize(
     "uid", ["", "1", "/tmp/evil", "1.2.", ".1.2", "1..2", "1.02", "1.2\n", "1.2 ", "1.2/../3", "1." + "2" * 63, "१.२"]
 )
-def test_invalid(uid: str) -> None:
+def test_invalid_uid_is_refused(uid: str) -> None:
     assert not is_valid_uid(uid)
 
 
-def test_derived_uids_are_valid_stable_and_differ() -> None:
+def test_derived_uids_are_valid_stable_and_distinct() -> None:
     assert derived_uid("a", 1) == derived_uid("a", 1) == "2.25.273638706971839132585685089708204327267"
     assert derived_uid("a", 1) != derived_uid("a", 2)
     assert is_valid_uid(derived_uid("a"))

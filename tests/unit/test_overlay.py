@@ -48,7 +48,7 @@ def inner(box: Box, margin: int = 3) -> tuple[slice, slice]:
     )
 
 
-def test_outside_the_box_every_pixel_of_the_radiograph_stays() -> None:
+def test_overlay_outside_the_region_keeps_every_pixel() -> None:
     image = grey()
     shown = picture(image, overlay(image, result(SOURCE, finding(box=BOX)), [heat()]))
     outside = np.ones(image.shape, bool)
@@ -57,7 +57,7 @@ def test_outside_the_box_every_pixel_of_the_radiograph_stays() -> None:
         np.testing.assert_array_equal(shown[..., channel][outside], image[outside])
 
 
-def test_heat_is_what_the_reference_blends_over_the_whole_image() -> None:
+def test_heat_in_strips_equals_the_reference() -> None:
     image, mapped = grey(), heat()
     shown = picture(image, overlay(image, result(SOURCE, finding(box=BOX)), [mapped]))
     expected = blend(image, sampled(mapped, image))
@@ -65,7 +65,7 @@ def test_heat_is_what_the_reference_blends_over_the_whole_image() -> None:
     assert difference.max() <= 1
 
 
-def test_where_two_heat_maps_meet_the_hotter_one_shows() -> None:
+def test_overlapping_heat_maps_show_the_hotter_one() -> None:
     image = grey()
     other = Box(x0=100, y0=120, x1=190, y1=230)
     heats = [heat(), Heat(cells=np.full((3, 3), 0.85, np.float32), extent=other.as_tuple(), within=other.as_tuple())]
@@ -78,7 +78,7 @@ def test_where_two_heat_maps_meet_the_hotter_one_shows() -> None:
 
 
 @pytest.mark.parametrize("extent", [(-50.5, -20, 60.2, 33), (150, 200, 400, 500), (500, 500, 600, 600)])
-def test_an_extent_may_reach_beyond_the_image(extent: tuple[float, float, float, float]) -> None:
+def test_heat_map_beyond_the_image_is_clipped(extent: tuple[float, float, float, float]) -> None:
     image = grey()
     cells = np.ones((4, 4), np.float32)
     mapped = Heat(cells=cells, extent=extent, within=extent)
@@ -86,13 +86,13 @@ def test_an_extent_may_reach_beyond_the_image(extent: tuple[float, float, float,
     assert shown.shape == (*image.shape, 3)
 
 
-def test_the_heat_of_a_negative_finding_is_not_drawn() -> None:
+def test_heat_of_a_negative_finding_is_not_drawn() -> None:
     image = grey()
     shown = picture(image, overlay(image, result(SOURCE, finding(0.1, box=BOX)), [heat()]))
     assert (shown[inner(BOX)] == image[inner(BOX)][..., None]).all()
 
 
-def test_boxes_are_solid_dashed_and_thin() -> None:
+def test_frames_are_solid_dashed_or_thin_by_answer() -> None:
     image = np.zeros((600, 1000), np.uint8)
     box = Box(x0=200, y0=200, x1=600, y1=500)
     drawn = {
@@ -109,7 +109,7 @@ def test_boxes_are_solid_dashed_and_thin() -> None:
     assert thickness[0.1] == 1
 
 
-def test_the_number_of_heat_maps_must_be_that_of_the_findings() -> None:
+def test_overlay_with_a_wrong_number_of_heat_maps_raises() -> None:
     with pytest.raises(ValueError, match="2 heat maps for 1 findings"):
         overlay(grey(), result(SOURCE), [heat(), heat()])
 
@@ -117,7 +117,7 @@ def test_the_number_of_heat_maps_must_be_that_of_the_findings() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (60, 97), (200, 163), (3000, 373), (2500, 2048), (1000, 4000)])
 @pytest.mark.parametrize("kind", ["positive", "several", "unanalysed"])
 @pytest.mark.parametrize("layout", ["overlay", "beside", "grey"])
-def test_a_film_of_any_shape_is_whole_under_a_band_whose_words_fit(
+def test_radiograph_of_any_shape_is_whole_under_a_band_that_fits(
     shape: tuple[int, int], kind: str, layout: str
 ) -> None:
     box = Box(x0=0, y0=0, x1=shape[1], y1=shape[0])
@@ -137,13 +137,13 @@ def test_a_film_of_any_shape_is_whole_under_a_band_whose_words_fit(
 
 
 @pytest.mark.parametrize("shape", [(454, 373), (2500, 2048)])
-def test_the_band_is_slim(shape: tuple[int, int]) -> None:
+def test_band_takes_a_small_part_of_the_picture(shape: tuple[int, int]) -> None:
     plain = replace(result(SOURCE), unread_regions=())
     size = text_px(*shape)
     assert band(plain, width_for_text(shape[1], size), size, colour_map()).shape[0] <= 0.2 * shape[0]
 
 
-def test_a_film_is_smaller_under_words_of_the_same_size() -> None:
+def test_reduced_radiograph_has_text_of_the_same_size() -> None:
     image, mapped = grey(1200, 1000), heat(Box(x0=200, y0=300, x1=700, y1=900))
     given = result(SOURCE, finding(box=Box(x0=200, y0=300, x1=700, y1=900)))
     small = overlay(image, given, [mapped], Picture(longest_px=600))
@@ -158,7 +158,7 @@ def test_a_film_is_smaller_under_words_of_the_same_size() -> None:
     assert (framed[149, 110:340] == framed[149, 110]).all(), "the frame is not where the region came to lie"
 
 
-def test_beside_it_the_radiograph_stays_as_it_is() -> None:
+def test_layout_beside_shows_the_radiograph_unchanged() -> None:
     image = grey()
     given = result(SOURCE, finding(box=BOX))
     both = overlay(image, given, [heat()], Picture(layout="beside"))
@@ -169,7 +169,7 @@ def test_beside_it_the_radiograph_stays_as_it_is() -> None:
     np.testing.assert_array_equal(panels[inner(BOX)[0], left + 45 : left + 135], alone[inner(BOX)[0], 45:135])
 
 
-def test_without_colour_there_is_no_heat_and_the_frame_stands_out_from_bone() -> None:
+def test_layout_grey_has_no_heat_and_a_visible_frame() -> None:
     bone = np.full((600, 500), 255, np.uint8)
     box = Box(x0=100, y0=100, x1=400, y1=500)
     mapped = Heat(cells=np.ones((3, 3), np.float32), extent=box.as_tuple(), within=box.as_tuple())
@@ -178,14 +178,14 @@ def test_without_colour_there_is_no_heat_and_the_frame_stands_out_from_bone() ->
     assert {0, 255} <= set(shown[90:101, 250].tolist())
 
 
-def test_the_other_colours_are_those_of_the_other_map() -> None:
+def test_colour_blind_colours_come_from_the_sunset_map() -> None:
     image, mapped = grey(), heat()
     shown = picture(image, overlay(image, result(SOURCE, finding(box=BOX)), [mapped], Picture(colours="colour_blind")))
     expected = blend(image, sampled(mapped, image), colours=colour_map("sunset"))
     assert np.abs(shown[inner(BOX)].astype(int) - expected[inner(BOX)]).max() <= 1
 
 
-def test_every_heat_over_every_grey_is_what_the_reference_blends() -> None:
+def test_every_heat_over_every_grey_equals_the_reference() -> None:
     image = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 300, axis=1)
     box = Box(x0=0, y0=0, x1=300, y1=256)
     mapped = Heat(
@@ -196,7 +196,7 @@ def test_every_heat_over_every_grey_is_what_the_reference_blends() -> None:
     assert difference[8:-8, 8:-8].max() <= 1
 
 
-def test_a_number_covers_nothing_of_its_region() -> None:
+def test_number_of_a_region_covers_no_region() -> None:
     image = np.full((400, 300), 90, np.uint8)
     boxes = [Box(x0=60, y0=110, x1=140, y1=200), Box(x0=150, y0=4, x1=280, y1=300), Box(x0=40, y0=4, x1=120, y1=90)]
     shown = picture(image, overlay(image, result(SOURCE, *(finding(0.1, box=b) for b in boxes))))
@@ -204,14 +204,14 @@ def test_a_number_covers_nothing_of_its_region() -> None:
         assert (shown[int(box.y0) : int(box.y1), int(box.x0) : int(box.x1)] == 90).all(), box
 
 
-def test_a_thumbnail_is_the_picture_without_words() -> None:
+def test_thumbnail_is_the_overlay_without_text() -> None:
     image = grey(1000, 800)
     small = thumbnail(image, result(SOURCE, finding(box=BOX)), [heat()], 500)
     assert small.shape == (500, 400, 3)
     assert np.ptp(small[40:80, 30:60].astype(int), axis=2).max() > 20
 
 
-def test_what_cannot_be_shown_is_a_card_with_the_reason() -> None:
+def test_radiograph_without_pixels_gives_a_card_with_the_reason() -> None:
     one = overlay(None, unanalysed(SOURCE))
     other = overlay(
         None, replace(unanalysed(SOURCE), not_analysed=NotAnalysed(code=ReasonCode.UNREADABLE, reason="broken"))
@@ -220,11 +220,11 @@ def test_what_cannot_be_shown_is_a_card_with_the_reason() -> None:
     assert overlay(None, unanalysed(SOURCE), (), Picture(layout="grey")).ndim == 2
 
 
-def test_what_must_be_said_fits_a_narrow_image_in_one_line() -> None:
+def test_band_of_a_narrow_radiograph_fits_each_sentence_in_one_line() -> None:
     assert font(11).getlength(SECOND_READER) < 373 - 10
 
 
-def test_a_radiograph_that_was_not_analysed_is_shown_unchanged_under_the_reason() -> None:
+def test_radiograph_not_analysed_is_shown_unchanged_under_the_reason() -> None:
     image = grey()
     made = overlay(image, unanalysed(SOURCE))
     assert (picture(image, made) == image[..., None]).all()
@@ -232,7 +232,7 @@ def test_a_radiograph_that_was_not_analysed_is_shown_unchanged_under_the_reason(
     assert not np.array_equal(made, overlay(image, other))
 
 
-def test_the_same_result_gives_the_same_picture() -> None:
+def test_overlay_drawn_twice_gives_the_same_picture() -> None:
     image = grey()
     once, again = (overlay(image, result(SOURCE, finding(box=BOX)), [heat()]) for _ in range(2))
     np.testing.assert_array_equal(once, again)

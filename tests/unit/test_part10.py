@@ -13,7 +13,7 @@ VARIANTS = variants()
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_pydicom_writes_the_same(name: str) -> None:
+def test_part10_bytes_equal_those_of_pydicom(name: str) -> None:
     for ds in (VARIANTS[name], *objects(VARIANTS[name]).values()):
         file = io.BytesIO()
         pydicom.dcmwrite(file, ds, enforce_file_format=True)

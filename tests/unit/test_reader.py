@@ -54,7 +54,7 @@ def shown(ds: Dataset) -> NDArray[np.uint8]:
     return displayed(radiograph(ds).stored)
 
 
-def test_bytes_to_stored_values_and_header() -> None:
+def test_instance_bytes_give_stored_values_and_header() -> None:
     read = radiograph(instance())
     np.testing.assert_array_equal(read.stored.pixels, RAMP)
     assert read.header.body_part_examined == "WRIST"
@@ -62,17 +62,17 @@ def test_bytes_to_stored_values_and_header() -> None:
     assert not read.stored.pixels.flags.writeable
 
 
-def test_monochrome1_is_shown_as_its_negative() -> None:
+def test_monochrome1_image_is_displayed_inverted() -> None:
     negative = shown(instance(PhotometricInterpretation="MONOCHROME1")).astype(int)
     np.testing.assert_allclose(negative, 255 - shown(instance()).astype(int), atol=1)
 
 
-def test_signed_pixels_and_rescale_are_the_same_picture() -> None:
+def test_signed_and_rescaled_pixels_give_the_same_image() -> None:
     signed = (RAMP.astype(np.int32) - 2000).astype(np.int16)
     np.testing.assert_array_equal(shown(instance(signed, RescaleIntercept=2000)), shown(instance()))
 
 
-def test_twice_the_slope_is_half_the_window() -> None:
+def test_doubled_slope_equals_half_the_window() -> None:
     a = shown(instance(RescaleSlope=2, WindowCenter=4096, WindowWidth=8191))
     np.testing.assert_allclose(a.astype(int), shown(instance()).astype(int), atol=1)
 
@@ -85,20 +85,20 @@ def test_twice_the_slope_is_half_the_window() -> None:
         ("SIGMOID", lambda x: 1 / (1 + np.exp(-4 * (x - 2000) / 1000))),
     ],
 )
-def test_window_functions_of_the_standard(function: str, expected: Callable[[Floats], Floats]) -> None:
+def test_window_functions_follow_the_standard(function: str, expected: Callable[[Floats], Floats]) -> None:
     """DICOM PS3.3 C.11.2.1.2.1, C.11.2.1.3.2, C.11.2.1.3.1."""
     made = shown(instance(WindowCenter=2000, WindowWidth=1000, VOILUTFunction=function))
     np.testing.assert_allclose(made, 255 * expected(RAMP.astype(float)), atol=0.51)
 
 
 @pytest.mark.parametrize("attributes", [{"WindowCenter": None, "WindowWidth": None}, {"WindowWidth": 0}])
-def test_without_a_usable_window_the_percentiles_decide(attributes: dict[str, object]) -> None:
+def test_image_without_usable_window_gets_the_percentile_window(attributes: dict[str, object]) -> None:
     made = shown(instance(RAMP // 2 + 100, **attributes))
     assert made.min() == 0 and made.max() == 255
     assert abs(float(np.median(made)) - 127.5) < 2
 
 
-def test_padding_is_black_and_outside_the_window() -> None:
+def test_padding_is_black_and_ignored_by_the_window() -> None:
     pixels = RAMP.copy() // 8 + 3000
     pixels[:, :32] = 60000
     for photometric in ("MONOCHROME2", "MONOCHROME1"):
@@ -110,7 +110,7 @@ def test_padding_is_black_and_outside_the_window() -> None:
             assert made[:, 32:].max() >= 150, (photometric, window)
 
 
-def test_a_voi_lut_sequence_goes_before_the_window() -> None:
+def test_voi_lut_takes_precedence_over_the_window() -> None:
     lut = Dataset()
     lut.add_new("LUTDescriptor", "US", [4096, 0, 8])
     lut.add_new("LUTData", "US", [255 - v // 16 for v in range(4096)])
@@ -120,7 +120,7 @@ def test_a_voi_lut_sequence_goes_before_the_window() -> None:
 
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, RLELossless])
-def test_lossless_compression_changes_nothing(syntax: UID) -> None:
+def test_lossless_compression_gives_the_same_pixels(syntax: UID) -> None:
     ds = instance(BitsStored=12, HighBit=11)
     if syntax == RLELossless:
         ds.compress(syntax, generate_instance_uid=False)
@@ -133,7 +133,7 @@ def test_lossless_compression_changes_nothing(syntax: UID) -> None:
     np.testing.assert_array_equal(radiograph(ds).stored.pixels, RAMP)
 
 
-def test_no_preamble_is_still_dicom() -> None:
+def test_instance_without_preamble_is_read() -> None:
     whole = content(instance())
     assert header_from_dataset(read_dataset(whole[132:])).modality == "DX"
 
@@ -152,7 +152,7 @@ def broken(ds: Dataset, at: int) -> bytes:
         (content(instance(SOPInstanceUID="1.2.3")).replace(b"1.2.3\0", b"1.2.x\0"), "unreadable"),
     ],
 )
-def test_what_is_no_instance_is_rejected_with_a_reason(bad: bytes, code: str) -> None:
+def test_content_that_is_not_dicom_is_rejected_with_a_reason(bad: bytes, code: str) -> None:
     with pytest.raises(Rejected) as caught:
         header_from_dataset(read_dataset(bad))
     assert caught.value.code == code
@@ -176,7 +176,7 @@ def test_what_is_no_instance_is_rejected_with_a_reason(bad: bytes, code: str) ->
         {"RescaleIntercept": "1e300"},
     ],
 )
-def test_pixels_that_cannot_be_are_rejected(change: dict[str, Any]) -> None:
+def test_implausible_pixels_are_rejected(change: dict[str, Any]) -> None:
     with pytest.raises(Rejected, match="broken_pixels"):
         radiograph(instance(**change))
 
@@ -204,11 +204,11 @@ def species(description: str = "", code: str = "") -> Dataset:
         (species("Homo sapiens", "448771007"), True),
     ],
 )
-def test_people_are_no_animals(ds: Dataset, animal: bool) -> None:
+def test_species_human_is_not_an_animal(ds: Dataset, animal: bool) -> None:
     assert header_from_dataset(read_dataset(content(ds))).is_animal is animal
 
 
-def test_a_compressed_stream_that_is_none_is_rejected() -> None:
+def test_invalid_compressed_stream_is_rejected() -> None:
     ds = instance()
     ds.compress(RLELossless, generate_instance_uid=False)
     bad = content(ds).replace(str(RLELossless).encode(), str(ExplicitVRLittleEndian).encode()[:-2] + b"4.")
@@ -217,7 +217,7 @@ def test_a_compressed_stream_that_is_none_is_rejected() -> None:
         radiograph_from_dataset(read, header_from_dataset(read))
 
 
-def test_deep_nesting_is_rejected_not_a_crash() -> None:
+def test_deeply_nested_sequences_are_rejected() -> None:
     ds = instance()
     innermost = Dataset()
     for _ in range(3000):

@@ -60,7 +60,7 @@ def look(request: pytest.FixtureRequest) -> Picture:
     return LOOKS[request.param]
 
 
-def test_dciodvfy_finds_neither_error_nor_warning(look: Picture, peer: Peer, tmp_path: Path) -> None:
+def test_secondary_capture_in_every_look_passes_dciodvfy(look: Picture, peer: Peer, tmp_path: Path) -> None:
     for name in ("dx", "cr", "monochrome1", "japanese", "utf8"):
         file = tmp_path / f"{name}.dcm"
         file.write_bytes(part10_bytes(sc(large(variants()[name]), look)))
@@ -70,7 +70,7 @@ def test_dciodvfy_finds_neither_error_nor_warning(look: Picture, peer: Peer, tmp
         assert [line for line in said if line.startswith(("Error", "Warning"))] == []
 
 
-def test_dcmtk_shows_what_was_drawn(look: Picture, peer: Peer, tmp_path: Path) -> None:
+def test_secondary_capture_read_by_dcmtk_shows_the_overlay(look: Picture, peer: Peer, tmp_path: Path) -> None:
     ds = large(source())
     given = result(ds, finding(box=BOX))
     drawn = overlay(film(), given, [HEAT], look)
@@ -88,13 +88,13 @@ def test_dcmtk_shows_what_was_drawn(look: Picture, peer: Peer, tmp_path: Path) -
         assert np.percentile(difference, 95) <= 12
 
 
-def test_each_look_is_an_object_of_its_own_and_the_plain_one_has_the_plain_uid() -> None:
+def test_uid_of_each_look_differs_and_default_look_has_the_plain_uid() -> None:
     ds = large(source())
     assert len({sc(ds, look).SOPInstanceUID for look in LOOKS.values()}) == len(LOOKS)
     assert sc(ds, Picture(not_analysed=True)).SOPInstanceUID == result(ds).uid("sc")
 
 
-def test_a_revision_names_the_object_of_its_look_that_it_takes_the_place_of(look: Picture) -> None:
+def test_revised_secondary_capture_names_its_predecessor_in_the_same_look(look: Picture) -> None:
     ds = large(source())
     first = result(ds, finding(box=BOX))
     digest = first.provenance.pack_digest
@@ -109,7 +109,7 @@ def test_a_revision_names_the_object_of_its_look_that_it_takes_the_place_of(look
     assert before.SeriesInstanceUID != after.SeriesInstanceUID, "a series has one description"
 
 
-def test_lossy_compression_is_said_beside_what_the_source_says_of_its_own() -> None:
+def test_jpeg_of_a_lossy_source_lists_both_compressions() -> None:
     ds = large(source())
     ds.LossyImageCompression, ds.LossyImageCompressionRatio = "01", "10"
     ds.LossyImageCompressionMethod = "ISO_15444_1"
@@ -122,7 +122,7 @@ def test_lossy_compression_is_said_beside_what_the_source_says_of_its_own() -> N
     assert sc(ds, Picture()).LossyImageCompressionMethod == "ISO_15444_1"
 
 
-def test_what_is_smaller_has_larger_pixels() -> None:
+def test_reduced_picture_has_larger_pixel_spacing() -> None:
     made = sc(large(source()), Picture(longest_px=256))
     assert made.NominalScannedPixelSpacing == [
         pytest.approx(0.1 * 500 / 256, 1e-5),
@@ -130,13 +130,13 @@ def test_what_is_smaller_has_larger_pixels() -> None:
     ]
 
 
-def test_the_same_look_gives_the_same_bytes(look: Picture) -> None:
+def test_secondary_capture_made_twice_gives_the_same_bytes(look: Picture) -> None:
     ds = large(source())
     assert part10_bytes(sc(ds, look)) == part10_bytes(sc(ds, look))
 
 
 @pytest.mark.parametrize("grey", [film(), None])
-def test_what_was_not_analysed_has_a_picture_where_that_is_asked_for(
+def test_radiograph_not_analysed_is_sent_where_the_destination_asks(
     grey: np.ndarray | None, peer: Peer, tmp_path: Path
 ) -> None:
     ds = large(source())
@@ -166,7 +166,7 @@ def test_what_was_not_analysed_has_a_picture_where_that_is_asked_for(
         assert "Spacing" not in str(dataset_from_bytes(content))
 
 
-def test_one_rendering_serves_all_that_want_the_same() -> None:
+def test_destinations_with_the_same_look_share_one_rendering() -> None:
     ds = large(source())
     given = result(ds, finding(box=BOX))
     kept: list[bytes] = []

@@ -53,7 +53,7 @@ def picture(level: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("number", "pages"), [(1, 1), (3, 1), (PER_PAGE, 1), (PER_PAGE + 1, 2), (3 * PER_PAGE, 3)])
-def test_every_radiograph_is_shown_once(number: int, pages: int) -> None:
+def test_summary_shows_every_radiograph_once(number: int, pages: int) -> None:
     sources = views(number, source())
     study = study_of(sources)
     pictures = {uid: picture(100 + k) for k, uid in enumerate(sources)}
@@ -66,7 +66,7 @@ def test_every_radiograph_is_shown_once(number: int, pages: int) -> None:
         assert shown.index(True) == k // PER_PAGE and sum(shown) == 1
 
 
-def test_a_page_says_what_differs() -> None:
+def test_summary_of_a_different_study_differs() -> None:
     sources = views(3, source())
     study, pictures = study_of(sources), {uid: picture(100) for uid in sources}
     before = Predecessor(revision=1, pack_digest="0" * 64)
@@ -86,7 +86,7 @@ def test_a_page_says_what_differs() -> None:
         assert other.shape != plain.shape or not np.array_equal(other, plain)
 
 
-def test_a_caveat_of_all_is_said_once() -> None:
+def test_caveat_shared_by_all_radiographs_is_written_once() -> None:
     sources = views(4, source())
     study = study_of(sources)
     common = replace(study, results=tuple(replace(r, caveats=("x",)) for r in study.results))
@@ -102,7 +102,7 @@ def test_a_caveat_of_all_is_said_once() -> None:
 
 @pytest.mark.parametrize("compression", ["none", "jpeg"])
 @pytest.mark.parametrize("name", ["dx", "cr", "utf8"])
-def test_dciodvfy_finds_no_fault_with_any_page(name: str, compression: str, peer: Peer, tmp_path: Path) -> None:
+def test_summary_pages_pass_dciodvfy(name: str, compression: str, peer: Peer, tmp_path: Path) -> None:
     sources = views(PER_PAGE + 2, variants()[name])
     made = study_summary(study_of(sources), sources, {}, compression)  # type: ignore[arg-type]
     assert len(made) == 2
@@ -116,7 +116,7 @@ def test_dciodvfy_finds_no_fault_with_any_page(name: str, compression: str, peer
         subprocess.run([peer("dcmj2pnm"), "--write-raw-pnm", file, tmp_path / "x.pnm"], check=True, capture_output=True)
 
 
-def test_pages_are_objects_of_one_series_that_stands_before_the_overlays() -> None:
+def test_summary_pages_share_a_series_that_sorts_before_the_overlays() -> None:
     sources = views(PER_PAGE + 2, source())
     study = study_of(sources)
     first, second = study_summary(study, sources, {})
@@ -132,7 +132,7 @@ def test_pages_are_objects_of_one_series_that_stands_before_the_overlays() -> No
     assert str(ds.PatientName) not in str(first.ImageComments)
 
 
-def test_a_revision_is_another_object_and_the_same_study_the_same_bytes() -> None:
+def test_revised_summary_is_another_object_and_the_same_study_gives_the_same_bytes() -> None:
     sources = views(3, source())
     study = study_of(sources)
     later = replace(study, revision=2, predecessor=Predecessor(revision=1, pack_digest="0" * 64))
@@ -144,7 +144,7 @@ def test_a_revision_is_another_object_and_the_same_study_the_same_bytes() -> Non
     assert "rev" not in once.SeriesDescription and "summary rev 2 -" in second.SeriesDescription
 
 
-def test_the_time_on_a_page_is_in_the_zone_of_its_header() -> None:
+def test_summary_page_writes_its_time_in_the_zone_of_its_header() -> None:
     sources = views(3, source())
     for ds in sources.values():
         ds.TimezoneOffsetFromUTC = "+0530"
@@ -166,7 +166,7 @@ def test_the_time_on_a_page_is_in_the_zone_of_its_header() -> None:
         ((Laterality.LEFT, Laterality.UNKNOWN), ("", None)),
     ],
 )
-def test_sides_are_one_both_or_unknown(
+def test_summary_laterality_is_one_side_both_or_unknown(
     sides: tuple[Laterality, Laterality], expected: tuple[str | None, str | None]
 ) -> None:
     sources = views(2, source())
@@ -176,7 +176,7 @@ def test_sides_are_one_both_or_unknown(
     assert (made.get("Laterality"), made.get("ImageLaterality")) == expected
 
 
-def test_a_radiograph_whose_bytes_are_gone_is_still_in_the_table() -> None:
+def test_summary_lists_a_radiograph_without_its_bytes() -> None:
     sources = views(2, source())
     uid = list(sources)[1]
     gone = Dataset()

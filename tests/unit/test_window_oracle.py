@@ -50,7 +50,7 @@ def shown_by_the_standard(ds: Dataset, value: int) -> float:
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(radiographs())
-def test_what_is_shown_is_what_the_standard_says(ds: Dataset) -> None:
+def test_displayed_values_equal_the_pseudocode_of_the_standard(ds: Dataset) -> None:
     buffer = io.BytesIO()
     ds.save_as(buffer, enforce_file_format=True)
     read = read_dataset(buffer.getvalue())

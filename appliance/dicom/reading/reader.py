@@ -38,17 +38,12 @@ def read_dataset(content: bytes) -> Dataset:
         ``not_dicom`` if the content is not DICOM, ``unreadable`` if its data set is broken.
     """
     has_preamble = content[128:132] == b"DICM"
-    if has_preamble:
-        code, cannot_parse, no_uid = (
-            ReasonCode.UNREADABLE,
-            "the data set cannot be parsed",
-            "the data set has no SOP Class or Instance UID",
-        )
-    else:
-        code, cannot_parse, no_uid = ReasonCode.NOT_DICOM, NOT_A_DICOM_FILE, NOT_A_DICOM_FILE
-    ds = _parse(lambda: pydicom.dcmread(io.BytesIO(content), force=not has_preamble), code, cannot_parse)
+    code = ReasonCode.UNREADABLE if has_preamble else ReasonCode.NOT_DICOM
+    defect = "the data set cannot be parsed" if has_preamble else NOT_A_DICOM_FILE
+    ds = _parse(lambda: pydicom.dcmread(io.BytesIO(content), force=not has_preamble), code, defect)
     if "SOPClassUID" not in ds or "SOPInstanceUID" not in ds:
-        raise Rejected(code, f"{no_uid}: export it from the archive again")
+        defect = "the data set has no SOP Class or Instance UID" if has_preamble else NOT_A_DICOM_FILE
+        raise Rejected(code, f"{defect}: export it from the archive again")
     if not has_preamble and "TransferSyntaxUID" not in ds.file_meta:
         is_implicit, _ = ds.original_encoding
         ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
@@ -101,6 +96,8 @@ def _parse(parse: Callable[[], T], code: ReasonCode, defect: str) -> T:
     except Rejected:
         raise
     except MemoryError as error:
-        raise Rejected(ReasonCode.TOO_LARGE, "reading it takes more memory than a radiograph may need: send it again") from error
+        raise Rejected(
+            ReasonCode.TOO_LARGE, "reading it takes more memory than a radiograph may need: send it again"
+        ) from error
     except Exception as error:
         raise Rejected(code, f"{defect} ({type(error).__name__}): export or send it again") from error

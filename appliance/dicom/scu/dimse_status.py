@@ -72,7 +72,7 @@ class StoreStatus:
 
     @property
     def is_there(self) -> bool:
-        """Whether the peer says that it has the object."""
+        """True if the peer says that it has the object."""
         return self.outcome in (STORED, EXISTS)
 
 
