@@ -1,4 +1,4 @@
-"""Every DICOM object of ours goes into DCMTK's archive and into Orthanc, and comes out of it as it went in."""
+"""Every DICOM object that we make is stored by DCMTK's archive and by Orthanc, and retrieved unchanged."""
 
 from __future__ import annotations
 

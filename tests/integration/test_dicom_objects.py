@@ -1,4 +1,4 @@
-"""Every DICOM object of ours over every kind of source, judged and read by other people's programs."""
+"""Every DICOM object that we make, for every kind of source, checked by dciodvfy, dcentvfy and DCMTK."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DCMTK_LACKS = {
     "W: Check for template constraints not yet supported",
     "W: The VR checker does not support this Specific Character Set: ISO_IR 192",
 }
-"""What DCMTK says of itself."""
+"""Return the version text of a DCMTK program."""
 
 
 @pytest.fixture(params=VARIANTS)
@@ -40,7 +40,7 @@ def source(request: pytest.FixtureRequest) -> Dataset:
 
 
 def judged(peer: Peer, folder: Path, source: Dataset) -> None:
-    """Nothing is wrong with any object, beside what was already wrong with its source and stands in both."""
+    """Assert that the validators find no fault in any object that its source does not have, too."""
     made = objects(source)
     original = folder / "source.dcm"
     source.save_as(original, enforce_file_format=True)

@@ -1,4 +1,4 @@
-"""The way out to a PACS: DCMTK's and Orthanc on the wire, and what a misbehaving one makes of it."""
+"""Delivery to a PACS: DCMTK and Orthanc on the wire, and a scripted PACS that misbehaves."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ PRIVATE = ("Łukasiewicz", "Žofie", "4711", "1970", "ACC-77")
 VERIFICATION = "1.2.840.10008.1.1"
 
 
-def artefact(kind: str, ds: pydicom.Dataset) -> Artefact:
-    return Artefact(kind=ArtefactKind(kind), identifier=str(ds.SOPInstanceUID), content=part10_bytes(ds))
+def artefact(kind: ArtefactKind, ds: pydicom.Dataset) -> Artefact:
+    return Artefact(kind=kind, identifier=str(ds.SOPInstanceUID), content=part10_bytes(ds))
 
 
 def answers() -> list[Artefact]:
     picture = np.random.default_rng(3).integers(0, 255, (301, 201, 3), np.uint8)
     return [
-        artefact("sc", secondary_capture(SOURCE, RESULT, picture)),
-        artefact("sr", structured_report(study(RESULT), {RESULT.sop_instance_uid: SOURCE})),
+        artefact(ArtefactKind.SECONDARY_CAPTURE, secondary_capture(SOURCE, RESULT, picture)),
+        artefact(ArtefactKind.STRUCTURED_REPORT, structured_report(study(RESULT), {RESULT.sop_instance_uid: SOURCE})),
     ]
 
 
 def compressed(one: Artefact) -> Artefact:
-    """The picture as JPEG 2000."""
+    """Return the picture as JPEG 2000."""
     ds = dataset_from_bytes(one.content)
     stream = imagecodecs.jpeg2k_encode(ds.pixel_array, level=0, codecformat="j2k", reversible=True, mct=True)
     ds.PixelData = pydicom.encaps.encapsulate([bytes(stream)])
@@ -71,7 +71,7 @@ def compressed(one: Artefact) -> Artefact:
     ds["PixelData"].is_undefined_length = True
     ds.PhotometricInterpretation = "YBR_RCT"
     ds.file_meta.TransferSyntaxUID = JPEG2000Lossless
-    return artefact("sc", ds)
+    return artefact(ArtefactKind.SECONDARY_CAPTURE, ds)
 
 
 def test_storescp_receives_both_objects_unchanged(peer: Peer, free_port: int, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_pacs_without_comprehensive_3d_sr_receives_comprehensive_sr(free_port: i
 
 
 def test_comprehensive_sr_is_valid_and_has_the_same_content(peer: Peer, tmp_path: Path) -> None:
-    """By DCMTK, which knows what each class may hold, and by dciodvfy."""
+    """DCMTK, which knows the content that each class allows, reads it, and dciodvfy finds no fault."""
     (sr,) = (a for a in answers() if a.kind == "sr")
     said = []
     for number, form in enumerate((form_of(sr.content), ObjectForm(ComprehensiveSRStorage, ExplicitVRLittleEndian))):
@@ -185,7 +185,7 @@ def test_report_refused_by_a_pacs_with_summary_is_left_out(free_port: int) -> No
 
 @pytest.mark.parametrize("objects", [["sr"], ["sc", "sr"]])
 def test_report_refused_by_a_pacs_without_summary_is_refused(objects: list[str], free_port: int) -> None:
-    """An overlay does not say it: what is not analysed may have none."""
+    """An overlay cannot replace the report: a radiograph that was not analysed may have none."""
     with scripted_scp(free_port, [], [VERIFICATION]):
         said = delivered(Pacs(profile(free_port, objects=objects)), answers()[1:])
     assert [(o.fate, o.code) for o in said.values()] == [(Fate.REFUSED, "not_taken")]
@@ -399,7 +399,7 @@ def filed(there: object, **identity: str) -> None:
     ds = pydicom.dcmread(io.BytesIO(part10_bytes(SOURCE)))
     for keyword, value in identity.items():
         setattr(ds, keyword, value)
-    (said,) = delivered(Pacs(profile(there.port)), [artefact("sc", ds)]).values()  # type: ignore[attr-defined]
+    (said,) = delivered(Pacs(profile(there.port)), [artefact(ArtefactKind.SECONDARY_CAPTURE, ds)]).values()  # type: ignore[attr-defined]
     assert said.fate is Fate.TAKEN
 
 
@@ -408,7 +408,7 @@ def filed(there: object, **identity: str) -> None:
     [
         ({}, [Fate.TAKEN] * 2, "delivered"),
         ({"AccessionNumber": ""}, [Fate.TAKEN] * 2, "delivered"),
-        ({"PatientID": "SOMEBODY-ELSE"}, [Fate.REFUSED] * 2, "identity_changed"),
+        ({"PatientID": "OTHER-PATIENT"}, [Fate.REFUSED] * 2, "identity_changed"),
         ({"AccessionNumber": "ANOTHER"}, [Fate.REFUSED] * 2, "identity_changed"),
         (None, [Fate.LATER] * 2, "study_not_there"),
     ],
@@ -424,7 +424,7 @@ def test_object_of_a_study_with_another_identity_is_not_stored(
         assert [o.fate for o in said.values()] == fates
         assert {o.code for o in said.values()} == {code}
         assert len(there.instances) - before == fates.count(Fate.TAKEN)
-    assert not any(private in o.reason for o in said.values() for private in (*PRIVATE, "SOMEBODY-ELSE", "ANOTHER"))
+    assert not any(private in o.reason for o in said.values() for private in (*PRIVATE, "OTHER-PATIENT", "ANOTHER"))
 
 
 def test_rejection_note_is_stored_under_another_identity(peer: Peer, tmp_path: Path) -> None:
@@ -434,8 +434,10 @@ def test_rejection_note_is_stored_under_another_identity(peer: Peer, tmp_path: P
     at = datetime(2026, 1, 5, tzinfo=UTC)
     note = rejection_note(study(RESULT), sources, rejected, INCORRECT_WORKLIST_ENTRY, at=at, words="mixed up")
     with orthanc(peer("Orthanc"), tmp_path / "orthanc") as there:
-        filed(there, PatientID="SOMEBODY-ELSE")
-        said = delivered(Pacs(profile(there.port, recheck_identity=True)), [answers()[0], artefact("rejection", note)])
+        filed(there, PatientID="OTHER-PATIENT")
+        said = delivered(
+            Pacs(profile(there.port, recheck_identity=True)), [answers()[0], artefact(ArtefactKind.REJECTION, note)]
+        )
         assert {n: (o.fate, o.code) for n, o in said.items()} == {
             0: (Fate.REFUSED, "identity_changed"),
             1: (Fate.TAKEN, "delivered"),

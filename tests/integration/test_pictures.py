@@ -1,4 +1,4 @@
-"""Pictures at archives of other people: DCMTK keeps each as it is, Orthanc keeps it and shows what was drawn."""
+"""Pictures in real archives: DCMTK stores each unchanged, and Orthanc also renders it as drawn."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.sources import source
 
 BOX = Box(x0=60, y0=100, x1=240, y1=380)
 HEAT = Heat(cells=np.random.default_rng(2).random((7, 5), np.float32), extent=BOX.as_tuple(), within=BOX.as_tuple())
-FILM = (np.add.outer(np.arange(500), np.arange(400)) * 255 // 900).astype(np.uint8)
+GREY = (np.add.outer(np.arange(500), np.arange(400)) * 255 // 900).astype(np.uint8)
 SOURCE = source(rows=500, columns=400)
 RESULT = result(SOURCE, finding(box=BOX))
 LOOKS = (
@@ -58,10 +58,10 @@ def artefacts() -> list[Artefact]:
 def _objects() -> list[tuple[pydicom.Dataset, np.ndarray]]:
     made = []
     for look in LOOKS:
-        pixels = overlay(FILM, RESULT, [HEAT], look)
+        pixels = overlay(GREY, RESULT, [HEAT], look)
         made.append((secondary_capture(SOURCE, RESULT, pixels, look), pixels))
     uid = RESULT.sop_instance_uid
-    pictures = {uid: thumbnail(FILM, RESULT, [HEAT], 512)}
+    pictures = {uid: thumbnail(GREY, RESULT, [HEAT], 512)}
     (plain,) = study_summary(study(RESULT), {uid: SOURCE}, pictures)
     (packed,) = study_summary(study(RESULT), {uid: SOURCE}, pictures, "jpeg")
     page = np.frombuffer(plain.PixelData, np.uint8, plain.Rows * plain.Columns * 3).reshape(plain.Rows, -1, 3)

@@ -1,4 +1,4 @@
-"""One radiograph in every transfer syntax that DCMTK, GDCM and imagecodecs can write."""
+"""One radiograph in every transfer syntax that DCMTK, GDCM and imagecodecs write."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.support.peers import Peer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """How one is written, and how far its pixels may be off; `loss` 0 is exact, None another picture (8 bit)."""
+    """Command that writes an encoding, and its largest pixel error: 0 is exact, None another image (8 bit)."""
 
     command: tuple[str, ...]
     loss: int | None = 0
 
 
 RINGING = 100
-"""Of 4095, at the edges of collimator leaves and of the marker, with quality 95; 40 in what lies between."""
+"""Largest pixel error of JPEG at quality 95, of 4095: at the edges of collimator and marker; elsewhere it is 40."""
 
 ENCODINGS = {
     "implicit_le": Encoding(command=("dcmconv", "+ti")),
@@ -58,7 +58,7 @@ ENCODINGS = {
 
 
 def encode(peer: Peer, name: str, source: Path, target: Path) -> Path:
-    """Write `source` (explicit little endian) as `target` in the encoding of that name."""
+    """Write `source` (Explicit VR Little Endian) to `target` in the encoding `name`."""
     program, *options = ENCODINGS[name].command
     if program == "imagecodecs":
         _encode_htj2k(source, target, UID(options[0]))
@@ -68,7 +68,7 @@ def encode(peer: Peer, name: str, source: Path, target: Path) -> Path:
 
 
 def _encode_htj2k(source: Path, target: Path, syntax: UID) -> None:
-    """No free tool writes DICOM in HTJ2K: the stream of OpenJPH, wrapped."""
+    """Wrap a stream of OpenJPH in DICOM, since no free tool writes DICOM with HTJ2K."""
     ds = pydicom.dcmread(source)
     stream = imagecodecs.htj2k_encode(ds.pixel_array, reversible=True)
     ds.PixelData = encapsulate([bytes(stream)])

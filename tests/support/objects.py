@@ -1,4 +1,4 @@
-"""Every DICOM object that is made of a radiograph and its study, and what validators say of it."""
+"""Every DICOM object that is made for a radiograph and its study, and the complaints of validators."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ SIDE_UNKNOWN = (
     "Warning - </Laterality(0020,0060)> - is only permitted to be empty when actually unknown; should be absent (not "
     "empty) if an unpaired body part, and have a value if a paired body part"
 )
-"""What dciodvfy says of every empty Laterality, and it is empty where the side is unknown."""
+"""Complaint of dciodvfy about every empty Laterality; it is empty if the side is unknown."""
 
 DIFFERENT_ENTITIES = {"AccessionNumber", "IssuerOfAccessionNumberSequence"}
-"""dcentvfy takes these for attributes of a series in every image, because Request Attributes may hold them."""
+"""Attributes that dcentvfy expects to be the same in a whole series, because Request Attributes may hold them."""
 
-Said = set[str]
+Complaints = set[str]
 
 
 def answered(source: Dataset) -> Result:
-    """One region of each answer, on the side that the source names."""
+    """Return a result with one region of each answer, on the side that the source names."""
     pelvis = source.get("BodyPartExamined") == "PELVIS"
     where: dict[str, Any] = {
         "site": Site.PELVIS if pelvis else Site.WRIST,
@@ -54,7 +54,7 @@ def answered(source: Dataset) -> Result:
 
 
 def objects(source: Dataset, window: Window | None = None) -> dict[str, Dataset]:
-    """By kind; the second revision of the report, and the third, in which nothing was analysed."""
+    """Make every object of `source`, by kind; reports in three revisions, the third without any analysis."""
     given = answered(source)
     sources = {given.sop_instance_uid: source}
     first, second, third = (
@@ -95,26 +95,26 @@ def objects(source: Dataset, window: Window | None = None) -> dict[str, Dataset]
 
 
 def written(folder: Path, made: dict[str, Dataset]) -> dict[str, Path]:
-    """Files of `made`."""
+    """Write the objects to files, by kind."""
     paths = {kind: folder / f"{kind.replace(' ', '_')}.dcm" for kind in made}
     for kind, path in paths.items():
         path.write_bytes(part10_bytes(made[kind]))
     return paths
 
 
-def dciodvfy(peer: Peer, path: Path) -> Said:
-    """Errors and warnings on one object."""
+def dciodvfy(peer: Peer, path: Path) -> Complaints:
+    """Return the errors and warnings of dciodvfy about one object."""
     return _complaints(peer("dciodvfy"), "-new", str(path))
 
 
-def dcentvfy(peer: Peer, *paths: Path) -> Said:
-    """Errors and warnings on what objects of one patient say of the same things."""
+def dcentvfy(peer: Peer, *paths: Path) -> Complaints:
+    """Return the errors and warnings of dcentvfy about contradictions between objects of one patient."""
     said = _complaints(peer("dcentvfy"), *map(str, paths))
     known = {f"Different information entities for attribute - Element=<{keyword}>" for keyword in DIFFERENT_ENTITIES}
     return {line for line in said if not any(k in line for k in known)}
 
 
-def _complaints(*command: str) -> Said:
+def _complaints(*command: str) -> Complaints:
     run = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=120)
     lines = (run.stdout + run.stderr).splitlines()
     return {line for line in lines if line.startswith(("Error", "Warning", "Fatal", "Abort"))}

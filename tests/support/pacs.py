@@ -1,4 +1,4 @@
-"""PACS for tests: DCMTK's, Orthanc, and one that answers as it is told, which no real one does."""
+"""PACS for tests: the storescp of DCMTK, and one that returns scripted statuses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.peers import running, wait_for_port
 
 
 def profile(port: int, **others: Any) -> DicomDestination:
-    """The destination at `port` of this machine, in the words of a configuration."""
+    """Return the destination at `port` of this machine, with further settings."""
     values = {"kind": "dicom", "name": "pacs", "host": "127.0.0.1", "called_ae_title": "PACS", "timeout_s": 60}
     return DicomDestination.model_validate(values | {"port": port} | others)
 
@@ -25,26 +25,26 @@ def profile(port: int, **others: Any) -> DicomDestination:
 def delivered(
     pacs: Pacs, artefacts: Sequence[Artefact], may_go: Callable[[int], bool] = lambda _: True
 ) -> Mapping[int, Outcome]:
-    """Outcome by the number of the artefact, in the order in which they became known."""
+    """Deliver `artefacts`; return their outcomes by number, in the order in which they became known."""
     return dict(pacs.deliver(dict(enumerate(artefacts)), may_go))
 
 
 @contextmanager
 def storescp(path: str, port: int, folder: Path, *options: str) -> Iterator[None]:
-    """DCMTK's Storage SCP, which writes the bytes that it gets."""
+    """Run DCMTK's Storage SCP, which writes the received bytes unchanged."""
     with running(path, "+B", *options, "-aet", "PACS", "-od", str(folder), str(port)) as process:
         wait_for_port(port, process)
         yield
 
 
 def kept(folder: Path) -> dict[str, Path]:
-    """Files that a `storescp` has written, by SOP Instance UID."""
+    """Return the files that `storescp` has written, by SOP Instance UID."""
     return {str(pydicom.dcmread(p, stop_before_pixels=True).SOPInstanceUID): p for p in folder.iterdir()}
 
 
 @contextmanager
 def scripted_scp(port: int, statuses: list[int], sop_classes: Sequence[str]) -> Iterator[list[str]]:
-    """An SCP that answers with `statuses` in turn, which DCMTK's cannot; what it was sent."""
+    """Run an SCP that returns `statuses` in turn, which DCMTK cannot; yield the SOP Instance UIDs it received."""
     calls: list[str] = []
 
     def handle(event: evt.Event) -> int:

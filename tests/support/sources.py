@@ -1,4 +1,4 @@
-"""Small radiographs as a modality would send them, and the ways in which they come incomplete."""
+"""Small radiographs as modalities send them, complete and with many kinds of gaps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from appliance.domain.identifiers import derived_uid
 
 
 def source(name: str = "dx", rows: int = 60, columns: int = 50) -> Dataset:
-    """A DX instance; `name` makes its UIDs."""
+    """Return a DX instance; its UIDs derive from `name`."""
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 100"
     ds.ImageType = ["ORIGINAL", "PRIMARY", ""]
@@ -65,7 +65,7 @@ def source(name: str = "dx", rows: int = 60, columns: int = 50) -> Dataset:
 
 
 def with_meta(ds: Dataset) -> Dataset:
-    """`ds` with fresh File Meta Information."""
+    """Write new File Meta Information into `ds`, and return it."""
     ds.file_meta = FileMetaDataset()
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
@@ -74,7 +74,7 @@ def with_meta(ds: Dataset) -> Dataset:
 
 
 def received(ds: Dataset) -> Dataset:
-    """`ds` as it looks after the way over the wire: every value read from bytes."""
+    """Write and read `ds`, so that every value comes from bytes as after a C-STORE."""
     file = io.BytesIO()
     pydicom.dcmwrite(file, ds, enforce_file_format=True)
     return pydicom.dcmread(io.BytesIO(file.getvalue()))
@@ -124,7 +124,7 @@ def _utf8() -> Dataset:
 
 
 def _broken() -> Dataset:
-    """Values that are none of their VR, as they come from the wire."""
+    """Return a source with values that are invalid for their VR."""
     ds = source("broken")
     ds.PatientSex = "weiblich"
     ds.ImageLaterality = "B"
@@ -136,7 +136,7 @@ def _broken() -> Dataset:
 
 
 def changed(name: str, *dropped: str, **values: object) -> Dataset:
-    """The DX instance without some attributes, and with others; None makes one empty."""
+    """Return the DX instance without `dropped` attributes, and with `values`; None writes an empty attribute."""
     ds = source(name)
     for keyword in dropped:
         del ds[keyword]
@@ -146,7 +146,7 @@ def changed(name: str, *dropped: str, **values: object) -> Dataset:
 
 
 def item(**values: object) -> Dataset:
-    """Item of a sequence."""
+    """Return an item of a sequence."""
     ds = Dataset()
     for keyword, value in values.items():
         setattr(ds, keyword, value)
@@ -160,7 +160,7 @@ EMPTY = (
 
 
 def _identities() -> Dataset:
-    """Every attribute of patient and study that a RIS may set."""
+    """Return a source with every attribute of patient and study that a RIS may set."""
     ds = changed(
         "identities",
         OtherPatientIDsSequence=[item(PatientID="X-1", IssuerOfPatientID="OTHER", TypeOfPatientID="TEXT")],
@@ -198,7 +198,7 @@ def _identities() -> Dataset:
 
 
 def _gateway() -> Dataset:
-    """Came through other equipment, of which one item is not whole."""
+    """Return a source that passed two gateways; the item of one of them is incomplete."""
     whole = item(
         Manufacturer="Gate",
         PurposeOfReferenceCodeSequence=[
@@ -209,7 +209,7 @@ def _gateway() -> Dataset:
 
 
 def _hollow() -> Dataset:
-    """Sequences without what their items must hold."""
+    """Return a source with sequence items that lack required attributes."""
     return changed(
         "hollow",
         ProcedureCodeSequence=[item(CodeMeaning="Wrist"), item()],
@@ -222,7 +222,7 @@ def _hollow() -> Dataset:
 
 
 def _malformed() -> Dataset:
-    """More values that are none of their VR."""
+    """Return a source with more values that are invalid for their VR."""
     ds = changed("malformed", PatientAge="007Y", PatientSize="1.701", TimezoneOffsetFromUTC="CET")
     ds.BodyPartExamined = "WRIST"
     content = io.BytesIO()
@@ -278,7 +278,7 @@ def _gbk() -> Dataset:
 
 
 def variants() -> dict[str, Dataset]:
-    """Sources by what is particular about them, read from bytes."""
+    """Return all sources, read from bytes, by their peculiarity."""
     written = {
         "dx": source(),
         "cr": _cr(),

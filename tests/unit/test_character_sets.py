@@ -65,7 +65,7 @@ def isolated() -> Iterator[Isolated[Examined]]:
 
 @pytest.mark.parametrize("character_set", NAMES)
 def test_name_read_in_the_isolated_process_is_copied(character_set: str, isolated: Isolated[Examined]) -> None:
-    """Every text, whoever looked at it first."""
+    """Return every text of the data set, in a fixed order."""
     content = received(character_set, NAMES[character_set])
     source = isolated(partial(bytes, content), "", Analyse()).source
     made = patient_study(source)

@@ -1,4 +1,4 @@
-"""Report, presentation state and key objects: what they say, of which image, and in whose place they stand."""
+"""Structured report, presentation state and key objects: content, referenced images and predecessors."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def dumped(peer: Peer, folder: Path, ds: Dataset) -> str:
 
 
 def after(said: str, line: str) -> str:
-    """What is said next after `line`."""
+    """Return the text that follows `line`."""
     return said.split(line, 1)[1].splitlines()[1]
 
 
@@ -184,8 +184,8 @@ def test_revised_presentation_state_has_label_series_and_description_of_the_revi
 def test_series_description_with_all_marks_fits_its_vr(is_synthetic: bool, revision: int) -> None:
     given = result(VARIANTS["dx"])
     pack = replace(given.provenance, pack_is_synthetic=is_synthetic)
-    for what in ("key views", "heat map", "rejection"):
-        said = series_description(replace(given, provenance=pack, revision=revision), what)
+    for title in ("key views", "heat map", "rejection"):
+        said = series_description(replace(given, provenance=pack, revision=revision), title)
         assert len(said) <= 64 and said.endswith("not for diagnosis")
         assert said.startswith("SYNTHETIC ") == is_synthetic
 
@@ -299,14 +299,20 @@ def test_contributing_equipment_names_modality_and_gateway() -> None:
 def test_patient_and_study_attributes_are_copied() -> None:
     source = VARIANTS["identities"]
     made = dataset_from_bytes(part10_bytes(state(source)))
-    ours = {"SpecificCharacterSet", "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions"}
+    written_anew = {
+        "SpecificCharacterSet",
+        "Manufacturer",
+        "ManufacturerModelName",
+        "DeviceSerialNumber",
+        "SoftwareVersions",
+    }
     of_patient_and_study = [
         e.keyword for e in source if e.tag.group in (0x0008, 0x0010, 0x0032, 0x0038) and e.keyword in made
     ]
     for keyword in ("OtherPatientIDsSequence", "IssuerOfPatientIDQualifiersSequence", "PatientState", "AdmissionID"):
         assert keyword in of_patient_and_study
     series = {"SOPClassUID", "SOPInstanceUID", "Modality", "ContentDate", "ContentTime"}
-    for keyword in set(of_patient_and_study) - ours - series:
+    for keyword in set(of_patient_and_study) - written_anew - series:
         assert made[keyword].value == source[keyword].value, keyword
 
 
@@ -379,7 +385,7 @@ NOT_COPIED = {
 
 @pytest.mark.parametrize("module", ["patient", "general-study", "patient-study"])
 def test_module_attributes_are_copied_or_listed_as_not_copied(module: str) -> None:
-    """Against the Standard's tables as highdicom carries them."""
+    """Compare with the module tables of the Standard that highdicom carries."""
     tables = Path(highdicom.__file__).parent / "_standard" / "module_attribute_map.json"
     attributes = {a["keyword"] for a in json.loads(tables.read_text())[module] if not a["path"]}
     assert attributes and attributes <= {*TYPE_2, *TYPE_3} | NOT_COPIED

@@ -29,7 +29,7 @@ def changed(**change: object) -> Header:
         {"modality": "CR", "sop_class_uid": CR},
         {"image_type": ("DERIVED", "PRIMARY")},
         {"image_type": ("DERIVED", "PRIMARY", "POST_PROCESSED", "RT")},
-        {"image_type": ("DERIVED", "SECONDARY")},  # what a gateway that compresses makes of an original
+        {"image_type": ("DERIVED", "SECONDARY")},  # an original that a gateway has compressed
         {"body_part_examined": "WRIST"},
         {"body_part_examined": "EXTREMITY"},
         {"body_part_examined": "T SPINE"},

@@ -34,7 +34,7 @@ class OneWrist(Runner):
 
 
 class HotOnThePadding(Runner):
-    """A classifier whose map is hottest to the right of a tall region, and warm at one place on it."""
+    """A classifier with a map that is hottest to the right of a tall region, and warm at one place on it."""
 
     inputs = outputs = ()
 

@@ -1,4 +1,4 @@
-"""One 8-bit picture per way in which pixels come, from synthesised instances: what a viewer shows, and nobody changes.
+"""Golden 8-bit images of synthesised instances, one for each way to encode and window pixels.
 
 ``python -m tests.unit.test_golden_images`` writes the pictures anew.
 """
@@ -172,7 +172,7 @@ ALIKE = (
 
 
 def picture(name: str) -> NDArray[np.uint8]:
-    """What a viewer shows of a case."""
+    """Return the displayed image of a case."""
     buffer = io.BytesIO()
     CASES[name]().save_as(buffer, enforce_file_format=True)
     ds = read_dataset(buffer.getvalue())

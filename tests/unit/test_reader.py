@@ -1,4 +1,4 @@
-"""From bytes to a radiograph: windows, polarity, sign, padding; and what is wrong with what is not one."""
+"""From bytes to a radiograph: windows, polarity, sign and padding, and the reasons of rejected instances."""
 
 import io
 from collections.abc import Callable

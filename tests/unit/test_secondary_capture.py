@@ -1,4 +1,4 @@
-"""Secondary Captures in every look that a destination may ask for: valid, read by DCMTK, objects of their own."""
+"""Secondary Captures in every configurable look: each is valid, readable by DCMTK, and an object of its own."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ BOX = Box(x0=60, y0=100, x1=240, y1=380)
 HEAT = Heat(cells=np.random.default_rng(2).random((7, 5), np.float32), extent=BOX.as_tuple(), within=BOX.as_tuple())
 
 
-def film(rows: int = 500, columns: int = 400) -> np.ndarray:
-    """Smooth, as radiographs are."""
+def radiograph(rows: int = 500, columns: int = 400) -> np.ndarray:
+    """Return a smooth grey image, as radiographs are."""
     return (np.add.outer(np.arange(rows), np.arange(columns)) * 255 // (rows + columns)).astype(np.uint8)
 
 
@@ -52,7 +52,7 @@ def large(ds: Dataset, rows: int = 500, columns: int = 400) -> Dataset:
 
 def sc(ds: Dataset, look: Picture) -> Dataset:
     given = result(ds, finding(box=BOX))
-    return secondary_capture(ds, given, overlay(film(), given, [HEAT], look), look)
+    return secondary_capture(ds, given, overlay(radiograph(), given, [HEAT], look), look)
 
 
 @pytest.fixture(params=LOOKS)
@@ -73,7 +73,7 @@ def test_secondary_capture_in_every_look_passes_dciodvfy(look: Picture, peer: Pe
 def test_secondary_capture_read_by_dcmtk_shows_the_overlay(look: Picture, peer: Peer, tmp_path: Path) -> None:
     ds = large(source())
     given = result(ds, finding(box=BOX))
-    drawn = overlay(film(), given, [HEAT], look)
+    drawn = overlay(radiograph(), given, [HEAT], look)
     file = tmp_path / "sc.dcm"
     file.write_bytes(part10_bytes(secondary_capture(ds, given, drawn, look)))
     subprocess.run([peer("dcmj2pnm"), "--write-raw-pnm", file, tmp_path / "sc.pnm"], check=True, capture_output=True)
@@ -83,7 +83,7 @@ def test_secondary_capture_read_by_dcmtk_shows_the_overlay(look: Picture, peer: 
     difference = np.abs(shown - drawn)
     if look.compression == "none":
         assert difference.max() == 0
-    else:  # JPEG errs at the edges of letters; the film itself must come through
+    else:  # JPEG errs at the edges of letters; the radiograph itself must not change visibly
         assert difference[-20:, 10:50].max() <= 3
         assert np.percentile(difference, 95) <= 12
 
@@ -99,7 +99,7 @@ def test_revised_secondary_capture_names_its_predecessor_in_the_same_look(look: 
     first = result(ds, finding(box=BOX))
     digest = first.provenance.pack_digest
     second = dataclasses.replace(first, revision=2, predecessor=Predecessor(revision=1, pack_digest=digest))
-    drawn = [overlay(film(), given, [HEAT], look) for given in (first, second)]
+    drawn = [overlay(radiograph(), given, [HEAT], look) for given in (first, second)]
     assert not np.array_equal(drawn[0], drawn[1]), "the band says the revision"
     before, after = (secondary_capture(ds, given, p, look) for given, p in zip((first, second), drawn, strict=True))
     assert before.SOPInstanceUID != after.SOPInstanceUID
@@ -135,7 +135,7 @@ def test_secondary_capture_made_twice_gives_the_same_bytes(look: Picture) -> Non
     assert part10_bytes(sc(ds, look)) == part10_bytes(sc(ds, look))
 
 
-@pytest.mark.parametrize("grey", [film(), None])
+@pytest.mark.parametrize("grey", [radiograph(), None])
 def test_radiograph_not_analysed_is_sent_where_the_destination_asks(
     grey: np.ndarray | None, peer: Peer, tmp_path: Path
 ) -> None:
@@ -183,7 +183,7 @@ def test_destinations_with_the_same_look_share_one_rendering() -> None:
             ("c", Picture(compression="jpeg")),
         )
     ]
-    reading = Reading(source=ds, analysis=Analysis(result=given, heats=(HEAT,)), grey=film())
+    reading = Reading(source=ds, analysis=Analysis(result=given, heats=(HEAT,)), grey=radiograph())
     made = renderer(destinations, put).render_radiograph(reading)
     assert made[0].digest == made[1].digest != made[2].digest
     assert len(kept) == 2

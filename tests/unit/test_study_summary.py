@@ -1,4 +1,4 @@
-"""The study at a glance: every radiograph once, pages, valid objects that are the same each time."""
+"""The study summary: every radiograph once, on pages that are valid and reproducible objects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS = ("positive", "negative", "unanalysed")
 
 
 def views(number: int, ds: Dataset) -> dict[str, Dataset]:
-    """So many radiographs of the study of `ds`, by SOP Instance UID."""
+    """Return `number` radiographs of the study of `ds`, by SOP Instance UID."""
     made = {}
     for k in range(number):
         one = copy.deepcopy(ds)

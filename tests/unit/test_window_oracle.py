@@ -1,4 +1,4 @@
-"""The Standard's own pseudo-code, pixel by pixel in double precision, against what a viewer is shown."""
+"""Displayed values compared with the pseudo-code of the Standard, pixel by pixel in double precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""C-FIND queries: is an object in the PACS, and which patient and order does its study have now?
+"""C-FIND queries: the presence of an object in the PACS, and the present patient and order of a study.
 
 References
 ----------
