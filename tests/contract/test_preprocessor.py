@@ -242,11 +242,11 @@ class Refusing:
 def test_failure_of_dali_becomes_out_of_memory_or_fault(said: str, error: type[Exception]) -> None:
     own, values = DaliPreprocessor("cpu", 1), stored((300, 200))
     before = own.prepare([values])[0].image
-    rebuilt, own._image._built = own._image._built, lambda: Refusing(said)  # type: ignore[method-assign]
+    rebuilt, own._image._build = own._image._build, lambda: Refusing(said)  # type: ignore[method-assign]
     own._image._pipeline = Refusing(said)
     with pytest.raises(error, match="DALI failed twice"):
         own.prepare([values])
-    own._image._built = rebuilt  # type: ignore[method-assign]
+    own._image._build = rebuilt  # type: ignore[method-assign]
     np.testing.assert_array_equal(own.prepare([values])[0].image, before)
 
 
