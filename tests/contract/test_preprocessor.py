@@ -288,7 +288,7 @@ def test_short_memory_halves_the_batch_of_regions() -> None:
     assert plenty.stdout == "16\n", plenty.stderr
     assert "built anew" not in plenty.stderr
     assert short.stdout in ("8\n", "4\n", "2\n"), short.stderr
-    assert "is built anew for 8 at once: std::bad_alloc" in short.stderr
+    assert "is built anew for batches of 8: std::bad_alloc" in short.stderr
     assert none.returncode == 1
     assert "OutOfMemory: DALI failed twice: " in none.stderr
 
