@@ -12,8 +12,7 @@ import json
 
 from pydicom.dataset import Dataset
 
-from appliance.dicom.reading.attributes import copied as copied
-from appliance.dicom.reading.attributes import text as text
+from appliance.dicom.reading.attributes import copied, text
 from appliance.dicom.reading.header import sides
 
 TYPE_2 = (
