@@ -238,7 +238,7 @@ def test_delivery_committed_by_orthanc_on_its_own_association_is_done(
         outbox.carry_until(done=3)
         assert {row.code for row in outbox.rows} == {"in_pacs"}
         assert all(row.proven_at and row.reason == "committed" for row in outbox.rows)
-        assert "PACS reports on storage commitment: 3 of our answers" in caplog.text
+        assert "commitment result of PACS: it concerns 3 of our deliveries" in caplog.text
         assert set(there.instances) == set(uids(*radiographs)), "what it did not commit to was sent again"
 
 

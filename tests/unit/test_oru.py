@@ -53,7 +53,7 @@ MAKERS: dict[str, Callable[[Dataset], list[Result]]] = {
 }
 
 
-@pytest.mark.parametrize(("number", "variant"), enumerate(VARIANTS))
+@pytest.mark.parametrize(("number", "variant"), list(enumerate(VARIANTS)))
 def test_message_of_every_source_keeps_the_rules(number: int, variant: str) -> None:
     source = VARIANTS[variant]
     other = list(CODECS)[number % len(CODECS)]
