@@ -61,7 +61,7 @@ def test_bad_input_is_recorded_with_its_reason_and_the_good_one_is_analysed(tmp_
         for code, reason in reasons.items():
             assert code in listed
             assert reason.split(":")[0] in page
-        assert "CT Image Storage: accepted and not kept" in page
+        assert "CT Image Storage: accepted and not stored" in page
         (parked,) = [row.id for row in site.rows("analyses") if row.code == "not_dicom"]
         shown = json.loads(osteon(site, "queue", "show", f"analysis:{parked}"))
         assert shown["instance"]["calling_ae_title"] == "BROKEN"
