@@ -68,7 +68,7 @@ def test_preview_of_a_file_shows_its_own_header(site: Path, tmp_path: Path) -> N
     ("arguments", "expected"),
     [
         (["riss"], "did you mean 'ris'?"),
-        (["ris", __file__], "this is no DICOM file"),
+        (["ris", __file__], "this is not a DICOM file"),
     ],
 )
 def test_preview_that_is_impossible_says_why(arguments: list[str], expected: str, site: Path) -> None:
