@@ -53,7 +53,7 @@ class Laterality(StrEnum):
 
 
 def is_valid_uid(uid: str) -> bool:
-    """Return whether `uid` is a UID of DICOM PS3.5 section 9.1: digits and dots, no leading zeros, at most 64 characters."""
+    """Return whether `uid` is a UID (DICOM PS3.5 9.1): digits and dots, no leading zeros, at most 64 characters."""
     return len(uid) <= 64 and _UID.fullmatch(uid) is not None
 
 

@@ -167,7 +167,7 @@ class Order:
         _check_trimmed(self)
 
     def contradicts(self, other: Order) -> bool:
-        """Return whether a number that both orders have differs: after a correction it may be another patient's order."""
+        """Return whether a number that both orders have differs: a correction may name another patient's order."""
         pairs = (
             (self.placer_order_number, other.placer_order_number),
             (self.filler_order_number, other.filler_order_number),

@@ -173,7 +173,7 @@ def _texts(queue: QueueName, row: Row[Any]) -> tuple[str, str, str]:
 
 
 def _is_about(queue: QueueName, uid: str) -> ColumnElement[bool]:
-    """Return the condition that a job is about the instance or study of that UID; studies are known by their results."""
+    """Return the condition that a job is about the instance or study of that UID, by the results of the study."""
     of_instance = select(analyses.c.id).join(instances).where(instances.c.sop_instance_uid == uid)
     in_study = select(results.c.analysis_id).where(results.c.study_instance_uid == uid)
     wanted = or_(analyses.c.id.in_(of_instance), analyses.c.id.in_(in_study))

@@ -170,7 +170,7 @@ class FileSpool:
         return disk.f_bavail * disk.f_frsize
 
     def sweep(self) -> None:
-        """Remove files that killed writers left half written; a file younger than `LEFT_S` may still have its writer."""
+        """Remove files that killed writers left half written; one younger than `LEFT_S` may still have its writer."""
         for left in (self._root / INCOMING).iterdir():
             with contextlib.suppress(FileNotFoundError):
                 if _age_s(left) > LEFT_S:

@@ -30,7 +30,7 @@ E = TypeVar("E", bound=StrEnum)
 
 
 class Instant(TypeDecorator[datetime]):
-    """A point in time: aware `datetime` in Python, Unix seconds in the database, so that every back end compares alike."""
+    """A point in time: aware `datetime` in Python, Unix seconds in the database: every back end compares alike."""
 
     impl = Float(53)
     cache_ok = True

@@ -31,8 +31,8 @@ def engines() -> None:
 def engines_build(target: str | None, name: str | None, half: bool | None, config_path: Path | None) -> None:
     """Build the plans that are missing.
 
-    The first start of the role analyse is quick if its plans are built before. The package tensorrt_rtx builds for another GPU too and needs none itself; the package tensorrt builds only for the
-    GPU of this machine.
+    The first start of the role analyse is quick if its plans are built before. The package tensorrt_rtx builds
+    for another GPU too and needs none itself; the package tensorrt builds only for the GPU of this machine.
     """
     from rich.progress import track
 

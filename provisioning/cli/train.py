@@ -27,8 +27,8 @@ from .options import EXISTING
 def train(pack: str, data: Path | None, folder: Path, cache: Path) -> None:
     """Train a model PACK (needs the extra "train").
 
-    The pack phantom is trained on drawn radiographs, fracatlas on real ones. The command needs the extra "train" (pip install 'osteon[train]') and takes hours on
-    a CPU.
+    The pack phantom is trained on drawn radiographs, fracatlas on real ones. The command needs the extra "train"
+    (pip install 'osteon[train]') and takes hours on a CPU.
     """
     from provisioning.training.recipes import train_fracatlas, train_phantom
 

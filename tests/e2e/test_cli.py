@@ -67,7 +67,11 @@ def test_check_of_a_receiver_that_cannot_listen_names_every_reason(tmp_path: Pat
     )
     done = osteon("check", "--config", path)
     assert done.returncode == 1
-    for expected in ("receive.host", "receive.tls.certificate cannot be used: /absent.crt", "receive.peers: no peer may associate"):
+    for expected in (
+        "receive.host",
+        "receive.tls.certificate cannot be used: /absent.crt",
+        "receive.peers: no peer may associate",
+    ):
         assert expected in done.stderr
     assert "can be used" not in done.stdout
     assert "Traceback" not in done.stderr

@@ -60,7 +60,7 @@ def case(site: str, fractured: bool, probability: float | None) -> Case:
 
 
 def test_evaluation_counts_a_region_that_was_not_located_as_missed(tmp_path: Path) -> None:
-    """Of four fractures two are found, one is negative and one not located: the sensitivity is 50 %, not 67 %."""
+    """Sensitivity is 50 %, not 67 %: of four fractures two are found, one is negative and one is not located."""
     cases = [case("wrist", True, p) for p in (0.95, 0.9, 0.01, None)] + [case("wrist", False, p) for p in (0.1, 0.998)]
     assert cases[3].answer is Answer.NEGATIVE
     made = Evaluation(cases=cases, radiographs=6)

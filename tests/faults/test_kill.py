@@ -15,7 +15,7 @@ from tests.support.site import Site
 from tests.support.waiting import PATIENCE_S, wait_until
 
 ARTEFACTS = 5
-"""Of each study: SC, summary, SR, ORU, FHIR bundle."""
+"""Artefacts of each study: SC, summary, SR, ORU, FHIR bundle."""
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,8 @@ from tests.support.sources import source
 folder = Path(sys.argv[1])
 spool, queue = FileSpool(folder / "spool"), Queue(open_database(f"sqlite:///{folder / 'osteon.db'}"), analyses, "cut")
 (lease,) = queue.lease()
-made = Outgoing(destination="pacs", kind=ArtefactKind.SECONDARY_CAPTURE, identifier="1.2.3", digest=spool.put(b"rendered before the cut"))
+digest = spool.put(b"rendered before the cut")
+made = Outgoing(destination="pacs", kind=ArtefactKind.SECONDARY_CAPTURE, identifier="1.2.3", digest=digest)
 with queue.ending(lease, Event.FINISH) as c:
     record_result(c, lease.job_id, result(source("one")), [made], picture_digest=spool.put(b"picture"))
     os.kill(os.getpid(), signal.SIGKILL)

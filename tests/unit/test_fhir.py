@@ -211,7 +211,7 @@ def test_reference_to_a_patient_without_a_number_is_refused() -> None:
 
 
 def test_transaction_holds_each_resource_once() -> None:
-    """A rejected radiograph's regions are in the report and among the retracted ones; a third region is only retracted."""
+    """A rejected radiograph's regions are in the report and among the retracted ones; a third is only retracted."""
     source = VARIANTS["dx"]
     uid = str(source.SOPInstanceUID)
     gone = replace(revised(study(result(source, finding(), finding(0.4)))), retracted=((uid, 1), (uid, 2), (uid, 3)))

@@ -63,7 +63,7 @@ ACCESSION_NUMBER = "121022"
 """OBX-3 of the accession number: Accession Number (DICOM PS3.16 annex D)."""
 
 INTERNAL_ERROR = ("AE", "207", "Application internal error")
-"""Acknowledgement of a temporary fault on our side, such as a full disk or a locked database; the sender tries again."""
+"""Acknowledgement of a temporary fault of Osteon, such as a full disk or a locked database: the sender retries."""
 
 REFUSALS = {
     ReasonCode.HL7_GARBLED: ("AE", "100", "Segment sequence error"),
@@ -117,7 +117,7 @@ def report_of(message: bytes) -> RadiologistReport:
 
 
 def acknowledgement(message: bytes, refusal: OsteonError | None = None) -> bytes:
-    """Return the acknowledgement of `message`, or of its beginning, without MLLP framing; `refusal` says why it failed."""
+    """Return the acknowledgement of `message`, or of its beginning, unframed; `refusal` says why it failed."""
     header = _header(message)
     version = _first(header, 11) if _first(header, 11) in VERSIONS else "2.5.1"
     code, error, meaning = REFUSALS.get(refusal.code, INTERNAL_ERROR) if refusal else ("AA", "", "")
