@@ -456,7 +456,7 @@ def test_receive_role_listens_and_shows_reports_on_page_and_metrics(tmp_path: Pa
     role.step()
     client = create_app(readers(engine), config, PACK, "1").test_client()
     page, metrics = client.get("/").text, client.get("/metrics").text
-    assert "reports alone are taken" in page
+    assert "only reports are taken" in page
     assert 'osteon_reports_received_total{status="F"} 1.0' in metrics
     assert 'osteon_turned_away_total{code="hl7_message_type",who="hl7"} 1.0' in metrics
     assert not any(private in page + metrics for private in PRIVATE)
