@@ -55,10 +55,10 @@ ExecStart=/out/script
 SLOW = f"""\
 [Service]
 Type=notify
-TimeoutStartSec=2
+TimeoutStartSec=15
 WorkingDirectory={REPOSITORY}
 ExecStart={sys.executable} -c 'import time; from appliance.service.systemd_notify import notifier, start_notifier; \\
-    {{tell}} time.sleep(6); notifier()("READY=1"); time.sleep(600)'
+    {{tell}} time.sleep(25); notifier()("READY=1"); time.sleep(600)'
 """
 """Unit that takes longer to start than it allows, with or without a report of its progress."""
 
