@@ -1,4 +1,4 @@
-"""The health of the appliance as conditions, on which page and /health/ready agree.
+"""The health of the appliance as conditions, the same for the page and /health/ready.
 
 A condition names the conditions that it depends on, so that an unreadable database is one problem and not ten.
 """
@@ -46,7 +46,7 @@ class Condition:
     sentence
         The state for a person; if the condition is not met, also the next step.
     depends_on
-        Names of conditions without which this one cannot be judged.
+        Names of conditions that must hold before this one can be judged.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Deliveries: one artefact to one destination each, queued with the result that it renders."""
+"""Deliveries: each is one artefact for one destination, queued in the transaction of its result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Outgoing:
     Attributes
     ----------
     page
-        Number of the artefact among those of one kind that one result has, from 1.
+        Page number of the artefact within its kind and result, from 1.
     identifier
         SOP Instance UID, MSH-10 or Bundle identifier.
     digest
@@ -170,5 +170,5 @@ def queue_deliveries(
 
 
 def supersede(c: Connection, which: ColumnElement[bool], revision: int) -> None:
-    """Drop those deliveries of `which` that have not ended: `revision` replaces them."""
+    """Drop the chosen deliveries that have not ended: `revision` replaces them."""
     drop_jobs(c, deliveries, which, ReasonCode.SUPERSEDED, f"revision {revision} takes its place")

@@ -1,7 +1,6 @@
-"""Attributes of a received data set, which may be absent, empty, multiple or broken.
+"""Read attributes of a received data set: absent, empty, multiple or broken ones included.
 
-Sources are what modalities send: an attribute that cannot be read counts as absent, so that an object can still be
-made from the rest.
+Modalities send broken values. An attribute that cannot be read counts as absent, and objects are made from the rest.
 """
 
 from __future__ import annotations
