@@ -54,7 +54,7 @@ def existing_config(path: Path | None) -> Path | None:
 @click.argument("role", type=click.Choice([*ROLES, "all"]))
 @config_option
 def run(role: str, config_path: Path | None) -> None:
-    r"""Run one ROLE until SIGTERM or SIGINT, or all four.
+    """Run one ROLE until SIGTERM or SIGINT, or all four.
 
     \b
     receive   Storage SCP: keeps the radiographs that the PACS or the X-ray room sends

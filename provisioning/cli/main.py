@@ -26,7 +26,7 @@ class _Commands(SentenceErrors, click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="osteon")
 def main() -> None:
-    r"""Osteon reads bone radiographs for fractures, as a second reader: the radiologist decides.
+    """Osteon reads bone radiographs for fractures, as a second reader: the radiologist decides.
 
     \b
     First steps:

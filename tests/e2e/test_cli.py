@@ -28,6 +28,13 @@ def test_help_of_every_command_is_printed(verb: tuple[str, ...]) -> None:
     done = osteon(*verb, "--help")
     assert done.returncode == 0
     assert len(done.stdout) > 150
+    assert "\\b" not in done.stdout
+
+
+@pytest.mark.parametrize(("verb", "first"), [((), "osteon demo "), (("run",), "receive ")])
+def test_help_lists_stand_on_lines_of_their_own(verb: tuple[str, ...], first: str) -> None:
+    lines = [line.strip() for line in osteon(*verb, "--help").stdout.splitlines()]
+    assert any(line.startswith(first) for line in lines)
 
 
 def test_check_prints_the_configuration_and_the_pack(tmp_path: Path) -> None:
