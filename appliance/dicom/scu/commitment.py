@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom import build_context, evt
-from pynetdicom.dimse_messages import N_EVENT_REPORT_RSP
+from pynetdicom.dimse_messages import N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from appliance.domain.reason import ReasonCode
@@ -78,6 +78,7 @@ def request_commitment(
         If there is no association.
     """
     results: list[CommitmentResult] = []
+    result_received = threading.Event()
     result_acknowledged = threading.Event()
 
     def receive_result(event: evt.Event) -> tuple[int, None]:
@@ -87,12 +88,20 @@ def request_commitment(
             return 0x0115, None  # invalid argument value, DICOM PS3.7 C.5.3
         return 0x0000, None
 
+    def note_receipt(event: evt.Event) -> None:
+        if isinstance(event.message, N_EVENT_REPORT_RQ):
+            result_received.set()
+
     def note_acknowledgement(event: evt.Event) -> None:
-        if results and isinstance(event.message, N_EVENT_REPORT_RSP):  # an earlier release would cut it off
+        if isinstance(event.message, N_EVENT_REPORT_RSP):
             result_acknowledged.set()
 
     contexts = [build_context(StorageCommitmentPushModel)]
-    handlers = [(evt.EVT_N_EVENT_REPORT, receive_result), (evt.EVT_DIMSE_SENT, note_acknowledgement)]
+    handlers = [
+        (evt.EVT_DIMSE_RECV, note_receipt),
+        (evt.EVT_N_EVENT_REPORT, receive_result),
+        (evt.EVT_DIMSE_SENT, note_acknowledgement),
+    ]
     with associated(peer, contexts, handlers=handlers) as association:
         if not association.is_established:
             raise Transient(
@@ -115,5 +124,7 @@ def request_commitment(
             raise Transient(
                 ReasonCode.COMMITMENT_FAILED, f"{peer} refuses the request for storage commitment: {response}"
             )
-        result_acknowledged.wait(wait_s)
+        # pynetdicom cannot acknowledge a result while it releases: its thread ends, and the release takes its timeout
+        if not result_acknowledged.wait(wait_s) and result_received.is_set():
+            result_acknowledged.wait(peer.timeout_s)
     return next((r for r in results if r.transaction_uid == transaction_uid), None)
