@@ -13,7 +13,7 @@ PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -
 # Coverage counts the code that runs in the processes of the tests, not in the roles that the tests start.
 COVERAGE := --cov --cov-report=term:skip-covered
 
-.PHONY: demo test coverage peers release check kernels test-gpu benchmark benchmark-gpu fuzz clean
+.PHONY: demo test coverage peers release check kernels test-gpu benchmark benchmark-gpu benchmark-safety fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/osteon demo
@@ -71,6 +71,10 @@ benchmark: $(TESTABLE)
 	$(BIN)/python -m tests.benchmarks.stages
 	-tests/peers/install.sh
 	$(BIN)/python -m tests.benchmarks.receive
+
+# unsafe answers on the labelled radiographs of OSTEON_DATA: about an hour
+benchmark-safety: $(TESTABLE)
+	$(BIN)/python -m tests.benchmarks.safety
 
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -24,8 +24,8 @@ class Built(NamedTuple):
 
 
 def networks(pack: Pack) -> dict[str, Path]:
-    """Return the ONNX file of each network of `pack`, the localiser first."""
-    return {LOCALISER: pack.localiser.file} | {site: c.file for site, c in pack.classifiers.items()}
+    """Return the ONNX file of each network of `pack`, the localiser first; sites may share one."""
+    return {LOCALISER: pack.localiser.file} | {c.file.stem: c.file for c in pack.classifiers.values()}
 
 
 def build_plans(pack: Pack, target: str, folder: Path, *, half: bool = False) -> Iterator[Built]:

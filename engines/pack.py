@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 MANIFEST = "pack.toml"
 """File name of the manifest."""
 
-FORMAT = 1
+FORMAT = 2
 """Format of the manifest; a newer one may use the same words with another meaning."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -67,11 +67,19 @@ class ClassifierSpec:
     offset: float
     doubt: float
     positive: float
+    finds: bool
+    clears: bool
     performance: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def probability(self, logit: float) -> float:
         """Return the calibrated probability of a fracture, 0 to 1."""
         return float(1.0 / (1.0 + np.exp(-np.clip(self.scale * logit + self.offset, -60.0, 60.0))))
+
+    @property
+    def fracture_share(self) -> float | None:
+        """Share of the measured radiographs that show a fracture; None if the pack does not count them."""
+        counted, fractured = self.performance.get("n"), self.performance.get("positives")
+        return fractured / counted if counted and fractured is not None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +206,8 @@ def _pack_from_manifest(folder: Path, d: dict[str, Any], digest: str) -> Pack:
             offset=float(c["offset"]),
             doubt=float(c["doubt"]),
             positive=float(c["positive"]),
+            finds=bool(c["claims"]["finds"]),
+            clears=bool(c["claims"]["clears"]),
             performance=c.get("performance", {}),
         )
         for site, c in d["classifiers"].items()

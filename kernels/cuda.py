@@ -29,8 +29,8 @@ class Capacity:
     maps, channels, cells
         N, the largest batch of an inference; K of the widest backbone in use (EfficientNet-Lite0's 1280); h * w of a
         region of 256 px at a stride of 16.
-    heats
-        Number of maps drawn on one radiograph.
+    heats, drawn_cells
+        Number of maps drawn on one radiograph; h * w of each, which pictures make four times finer along both axes.
     pixels
         H * W of a radiograph: a detector of 43 x 43 cm at 0.1 mm has 18.5 million, and long legs are stitched.
     """
@@ -39,6 +39,7 @@ class Capacity:
     channels: int = 1280
     cells: int = 16 * 16
     heats: int = 64
+    drawn_cells: int = 64 * 64
     pixels: int = 48_000_000
 
     def sizes_bytes(self) -> dict[str, int]:
@@ -52,7 +53,7 @@ class Capacity:
             "normalised": cells * FLOAT_BYTES,
             "grey": self.pixels,
             "layers": self.heats * LAYER.itemsize,
-            "cells": self.heats * self.cells * FLOAT_BYTES,
+            "cells": self.heats * self.drawn_cells * FLOAT_BYTES,
             "colours": 256 * 4,
             "rgb": self.pixels * 3,
         }

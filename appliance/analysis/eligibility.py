@@ -6,7 +6,6 @@ does: a radiograph with an absent or unknown body part goes to the localiser.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
@@ -16,72 +15,10 @@ from appliance.domain.identifiers import Site, is_valid_uid
 from appliance.domain.radiograph import Header
 from appliance.domain.reason import ReasonCode
 
+from .header_sites import NamedParts, named_parts
+
 SMALLEST_SIDE_PX = 128
 """Half the side of a region: a smaller image has less detail than the networks were trained on."""
-
-SITE_BY_BODY_PART = {
-    "ANKLE": Site.ANKLE,
-    "WRIST": Site.WRIST,
-    "KNEE": Site.KNEE,
-    "PATELLA": Site.KNEE,
-    "SHOULDER": Site.SHOULDER,
-    "CLAVICLE": Site.SHOULDER,
-    "SCAPULA": Site.SHOULDER,
-    "PELVIS": Site.PELVIS,
-    "HIP": Site.PELVIS,
-    "HIPS": Site.PELVIS,
-    "SACRUM": Site.PELVIS,
-    "COCCYX": Site.PELVIS,
-    "ACJOINT": Site.SHOULDER,
-    "SSPINE": Site.SPINE,
-    "SPINE": Site.SPINE,
-    "CSPINE": Site.SPINE,
-    "TSPINE": Site.SPINE,
-    "LSPINE": Site.SPINE,
-    "TLSPINE": Site.SPINE,
-    "LSSPINE": Site.SPINE,
-    "ELBOW": Site.ELBOW,
-    "FOREARM": Site.FOREARM,
-    "TIBFIB": Site.LOWER_LEG,
-    "TIBIA": Site.LOWER_LEG,
-    "FIBULA": Site.LOWER_LEG,
-    "LEG": Site.LOWER_LEG,
-    "FEMUR": Site.FEMUR,
-    "HUMERUS": Site.HUMERUS,
-    "HAND": Site.HAND,
-    "FOOT": Site.FOOT,
-}
-"""Site by value of Body Part Examined (0018,0015); most values are defined terms of DICOM PS3.16 annex L."""
-
-OUT_OF_SCOPE = frozenset(
-    [
-        "ABDOMEN",
-        "BREAST",
-        "CALCANEUS",
-        "CHEST",
-        "FINGER",
-        "HEAD",
-        "HEART",
-        "INTESTINE",
-        "JAW",
-        "KUB",
-        "LUNG",
-        "MANDIBLE",
-        "MAXILLA",
-        "NECK",
-        "ORBIT",
-        "RIB",
-        "RIBS",
-        "SKULL",
-        "STERNUM",
-        "TEETH",
-        "THORAX",
-        "TOE",
-        "TORAX",
-        "WHOLEBODY",
-    ]
-)
-"""Body parts that are refused by name, because the image may mislead: a chest shows shoulders and spine."""
 
 MODALITIES = ("CR", "DX")
 """Modalities of plain radiographs."""
@@ -119,10 +56,11 @@ def why_not(header: Header, rules: Analyse) -> NotAnalysed | None:
     return next((reason for reason in checks if reason), None)
 
 
-def named_sites(header: Header) -> frozenset[Site]:
-    """Return the sites that the body part or the coded regions of the header name; empty if none is known."""
-    coded = _terms((header.body_part_examined, *header.anatomic_regions))
-    return frozenset(SITE_BY_BODY_PART[word] for word in coded if word in SITE_BY_BODY_PART)
+def parts_of_header(header: Header) -> NamedParts:
+    """Return the parts of the body that the header names."""
+    return named_parts(
+        header.body_part_examined, header.anatomic_regions, header.anatomic_region_codes, header.descriptions
+    )
 
 
 def shows_a_trunk(sites: Iterable[Site], header: Header) -> bool:
@@ -131,7 +69,7 @@ def shows_a_trunk(sites: Iterable[Site], header: Header) -> bool:
     A header that names a site overrules this: both clavicles on one radiograph are a radiograph of shoulders.
     """
     found = list(sites)
-    return not named_sites(header) and found.count(Site.SHOULDER) > 1 and Site.SPINE in found
+    return not parts_of_header(header).sites and found.count(Site.SHOULDER) > 1 and Site.SPINE in found
 
 
 def comes_from(header: Header, origins: Origins) -> bool:
@@ -195,26 +133,9 @@ def _check_image(header: Header) -> NotAnalysed | None:
 
 
 def _check_anatomy(header: Header) -> NotAnalysed | None:
-    """Refuse body parts that are out of scope, by the codes, or by free texts if no code names a known body part.
-
-    A text that also names a site ("femur, neck") is left to the localiser.
-    """
-    coded = [_terms([text]) for text in (header.body_part_examined, *header.anatomic_regions)]
-    known = SITE_BY_BODY_PART.keys() | OUT_OF_SCOPE
-    texts = coded if any(known.intersection(terms) for terms in coded) else [_terms(header.descriptions)]
-    for terms in texts:
-        out = next((word for word in terms if word in OUT_OF_SCOPE), None)
-        if out and not SITE_BY_BODY_PART.keys() & set(terms):
-            return NotAnalysed(
-                code=ReasonCode.OUT_OF_SCOPE, reason=f"body part {out} is not one that the appliance reads"
-            )
-    return None
-
-
-def _terms(texts: Iterable[str]) -> list[str]:
-    """Return possible names of body parts: each text as one word ("C SPINE" as CSPINE), and its words."""
-    return [word for text in texts for word in ("".join(_words(text)), *_words(text))]
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[A-Z]+", text)
+    """Decline a header that names only parts of the body that no engine reads."""
+    parts = parts_of_header(header)
+    if not parts.is_out_of_scope:
+        return None
+    reason = f"body part {parts.elsewhere} is not one that the appliance reads"
+    return NotAnalysed(code=ReasonCode.OUT_OF_SCOPE, reason=reason)

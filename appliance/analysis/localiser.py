@@ -27,8 +27,8 @@ from .geometry import clipped_box, iou
 OVERLAP = 0.5
 """Intersection over union above which two regions of one site are the same; the higher score is kept."""
 
-MOST = 12
-"""Most regions of a radiograph: both hands with all their neighbours are ten."""
+WEAK = 0.5
+"""Share of the score threshold from which a region is kept as a weak one, which the header may confirm."""
 
 FLAGGED = 0.5
 """Least probability of a flag that counts."""
@@ -52,11 +52,18 @@ class Localisation:
 
 
 class Localiser:
-    """Runs the localiser of a pack and decodes its outputs."""
+    """Runs the localiser of a pack and decodes its outputs.
+
+    Attributes
+    ----------
+    threshold
+        Score from which a region is recognised without the help of a header.
+    """
 
     def __init__(self, runner: Runner, spec: LocaliserSpec) -> None:
         self._runner = runner
-        self._threshold = spec.score_threshold
+        self.threshold = spec.score_threshold
+        self._lowest = WEAK * spec.score_threshold
         self._sites = tuple(Site(s) for s in spec.sites)
         self._flags = spec.flags
 
@@ -80,7 +87,7 @@ class Localiser:
         """Decode (K, h, w) scores and (4, h, w) distances in px of the 512 image to regions of the received image."""
         cell_px = IMAGE_PX / scores.shape[1]
         found: list[LocatedRegion] = []
-        channels, rows, columns = np.nonzero(scores >= self._threshold)
+        channels, rows, columns = np.nonzero(scores >= self._lowest)
         for k in np.argsort(-scores[channels, rows, columns]):
             c, j, i = int(channels[k]), int(rows[k]), int(columns[k])
             x, y = (i + 0.5) * cell_px, (j + 0.5) * cell_px
@@ -89,4 +96,4 @@ class Localiser:
             box = clipped_box(x0, y0, x1, y1, height, width)
             if all(r.site != self._sites[c] or iou(r.box, box) <= OVERLAP for r in found):
                 found.append(LocatedRegion(site=self._sites[c], box=box, score=float(scores[c, j, i])))
-        return found[:MOST]
+        return found

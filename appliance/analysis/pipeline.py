@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from time import perf_counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from appliance.config import Analyse
-from appliance.domain.finding import Answer, Box, Finding, NotAnalysed, UnreadRegion
-from appliance.domain.identifiers import Site
+from appliance.domain.finding import Box, Finding, NotAnalysed, UnreadRegion, Withheld
+from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.radiograph import Header, Radiograph
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Provenance, Result
@@ -21,14 +23,16 @@ from appliance.preprocessing.recipe import REGION_PX, Cut, Prepared, fitted_size
 from kernels.device import OutOfMemory
 from kernels.reference import focus
 
+from .appearance import Appearance, look
+from .caveats import SYNTHETIC, caveats
 from .classifier import Classifier, RegionEvidence
-from .eligibility import comes_from, named_sites, shows_a_trunk
+from .eligibility import parts_of_header, shows_a_trunk
+from .exposed_bone import UNRECOGNISED
 from .geometry import crop_box
 from .localiser import Localisation, Localiser, LocatedRegion
-
-NON_SPECIFIC_FOCUS = 0.4
-"""Focus of a heat map below which a suspicious answer was right in 32 of 100 cases; above, in 51 (docs/models.md)."""
-
+from .mark import outline
+from .orientation import limb_direction_deg, quarter_turns
+from .reading_plan import PlannedRegion, ReadingPlan, Standing, plan_reading
 
 A_TRUNK = NotAnalysed(
     code=ReasonCode.OUT_OF_SCOPE,
@@ -44,9 +48,26 @@ Timings = tuple[tuple[str, float], ...]
 class ClassifiedRegion:
     """A located region with the evidence of its classifier, and the heat map on the received image."""
 
-    region: LocatedRegion
+    region: PlannedRegion
     evidence: RegionEvidence
     heat: Heat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """The state of knowledge about one radiograph before anything is classified.
+
+    Attributes
+    ----------
+    turns
+        Quarter turns, counter-clockwise, that bring the limb upright.
+    """
+
+    plan: ReadingPlan
+    appearance: Appearance
+    flags: tuple[str, ...]
+    turns: int
+    is_of_a_trunk: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,28 +121,48 @@ class Pipeline:
             prepared = self.preprocessor.prepare([r.stored for r in radiographs])
         with _timed("localise", spent_ms):
             located = self.localiser.locate(prepared, [r.shape for r in radiographs])
-        readable = [self._readable(*both) for both in zip(radiographs, located, strict=True)]
+            surveys = [self._survey(*both) for both in zip(radiographs, located, strict=True)]
         with _timed("classify", spent_ms):
-            classified = self._classify(radiographs, prepared, readable)
+            classified = self._classify(radiographs, prepared, surveys)
         # each radiograph has an equal share of the time of its batch
         timings = tuple((stage, round(ms / len(radiographs), 1)) for stage, ms in spent_ms.items())
-        return [self._analysis(*of_one, timings) for of_one in zip(radiographs, located, classified, strict=True)]
+        return [self._analysis(*of_one, timings) for of_one in zip(radiographs, surveys, classified, strict=True)]
 
-    def _readable(self, radiograph: Radiograph, located: Localisation) -> list[LocatedRegion]:
-        """Select the regions that have a classifier; none on a chest."""
-        if _is_of_a_trunk(radiograph, located):
-            return []
-        return [r for r in located.regions if r.site in self.classifiers]
+    def _survey(self, radiograph: Radiograph, located: Localisation) -> Survey:
+        """Look at the picture as a whole, and plan which regions are read; none of a chest."""
+        appearance = look(radiograph.stored)
+        regions = [r for r in located.regions if not appearance.is_flat(r.box)]
+        is_of_a_trunk = shows_a_trunk(
+            (r.site for r in regions if r.score >= self.localiser.threshold), radiograph.header
+        )
+        plan = plan_reading(
+            [] if is_of_a_trunk else regions,
+            radiograph.shape,
+            parts_of_header(radiograph.header).sites,
+            {site for site, classifier in self.classifiers.items() if classifier.spec.finds},
+            self.localiser.threshold,
+        )
+        return Survey(
+            plan=plan,
+            appearance=appearance,
+            flags=located.flags,
+            turns=quarter_turns(limb_direction_deg(regions)),
+            is_of_a_trunk=is_of_a_trunk,
+        )
 
     def _classify(
-        self, radiographs: Sequence[Radiograph], prepared: Sequence[Prepared], readable: Sequence[list[LocatedRegion]]
+        self, radiographs: Sequence[Radiograph], prepared: Sequence[Prepared], surveys: Sequence[Survey]
     ) -> list[list[ClassifiedRegion]]:
-        """Classify the regions of each radiograph, all regions of one site in one batch."""
-        regions = [(k, region) for k, some in enumerate(readable) for region in some]
+        """Classify the regions of each radiograph, all regions of one site in one batch.
+
+        A region of a limb that does not point down is classified twice, as it is and upright; the higher probability
+        counts.
+        """
+        regions = [(k, planned) for k, survey in enumerate(surveys) for planned in survey.plan.read]
         classified: list[list[ClassifiedRegion]] = [[] for _ in radiographs]
         if not regions:
             return classified
-        crops = [crop_box(region.box, *radiographs[k].shape) for k, region in regions]
+        crops = [crop_box(planned.region.box, *radiographs[k].shape) for k, planned in regions]
         fitted = [fitted_size(c.y1 - c.y0, c.x1 - c.x0, REGION_PX) for c in crops]
         images = self.preprocessor.regions(
             [
@@ -130,97 +171,128 @@ class Pipeline:
             ]
         )
         evidence: dict[int, RegionEvidence] = {}
-        for site in {region.site for _, region in regions}:
-            members = [m for m, (_, region) in enumerate(regions) if region.site == site]
-            of_members = self.classifiers[site].evidence(images[members], [fitted[m] for m in members])
+        for site in {planned.region.site for _, planned in regions}:
+            members = [m for m, (_, planned) in enumerate(regions) if planned.region.site == site]
+            turns = [surveys[regions[m][0]].turns for m in members]
+            of_members = read_upright(self.classifiers[site], images[members], [fitted[m] for m in members], turns)
             evidence |= zip(members, of_members, strict=True)
-        for m, (k, region) in enumerate(regions):
+        for m, (k, planned) in enumerate(regions):
             heat = _heat(evidence[m], crops[m], fitted[m])
-            classified[k].append(ClassifiedRegion(region=region, evidence=evidence[m], heat=heat))
+            classified[k].append(ClassifiedRegion(region=planned, evidence=evidence[m], heat=heat))
         return classified
 
     def _analysis(
-        self, radiograph: Radiograph, located: Localisation, classified: list[ClassifiedRegion], timings: Timings
+        self, radiograph: Radiograph, survey: Survey, classified: list[ClassifiedRegion], timings: Timings
     ) -> Analysis:
-        header, regions = radiograph.header, located.regions
-        if _is_of_a_trunk(radiograph, located):
-            return Analysis(result=self._result(header, not_analysed=A_TRUNK, timings=timings))
-        most_suspicious_first = sorted(classified, key=lambda c: -c.evidence.probability)
-        findings = tuple(self._finding(header, c) for c in most_suspicious_first)
+        header, plan = radiograph.header, survey.plan
+        sides = _sides(header, classified)
+        replaced = bool(radiograph.stored.caveats)
+        pairs = [(self._finding(survey, c, side, replaced), c.heat) for c, side in zip(classified, sides, strict=True)]
+        pairs.sort(key=lambda pair: (-pair[0].verdict.severity, -pair[0].probability))
+        findings = tuple(finding for finding, _ in pairs)
+        if reason := self._why_not_analysed(header, survey, findings):
+            return Analysis(result=self._result(header, not_analysed=reason, timings=timings))
         result = self._result(
             header,
             findings=findings,
-            unread_regions=tuple(
-                UnreadRegion(site=r.site, box=r.box, region_score=r.score)
-                for r in regions
-                if r.site not in self.classifiers
+            not_read=tuple(_not_read(plan)),
+            not_assessed=tuple(_unread(r) for r in plan.regions if r.standing is Standing.MARGIN),
+            incomplete=tuple(self._incomplete(survey)),
+            caveats=(
+                *radiograph.stored.caveats,
+                *caveats(header, self.rules, survey.flags, survey.turns, findings, plan),
             ),
-            not_analysed=None if findings else _nothing_to_read(regions),
-            flags=located.flags,
             timings=timings,
         )
-        return Analysis(result=result, heats=tuple(c.heat for c in most_suspicious_first))
+        return Analysis(result=result, heats=tuple(heat for _, heat in pairs))
 
-    def _finding(self, header: Header, classified: ClassifiedRegion) -> Finding:
-        region, evidence = classified.region, classified.evidence
+    def _finding(
+        self, survey: Survey, classified: ClassifiedRegion, side: Laterality, window_is_replaced: bool
+    ) -> Finding:
+        region, evidence = classified.region.region, classified.evidence
         spec = self.classifiers[region.site].spec
+        withheld = [*classified.region.withheld]
+        withheld += [Withheld.NOT_MEASURED] if not spec.clears else []
+        withheld += [Withheld.POLARITY] if self._looks_inverted(survey) else []
+        withheld += [Withheld.WINDOW] if window_is_replaced else []
         return Finding(
             site=region.site,
-            laterality=header.laterality,
+            laterality=Laterality.UNKNOWN if survey.plan.contradicts else side,
             box=region.box,
             region_score=region.score,
             peak=_peak(classified.heat, region.box),
+            mark=outline(classified.heat, region.box),
             probability=evidence.probability,
             doubt=spec.doubt,
             positive=spec.positive,
             focus=focus(evidence.heat),
+            withheld=tuple(withheld),
+            site_is_certain=not survey.plan.contradicts,
+            fracture_share=spec.fracture_share,
         )
+
+    def _looks_inverted(self, survey: Survey) -> bool:
+        """Whether black and white may be exchanged; the check is measured on real radiographs and not on phantoms."""
+        return not self.provenance.pack_is_synthetic and survey.appearance.polarity_is_doubtful
+
+    def _incomplete(self, survey: Survey) -> Iterator[str]:
+        """Yield the reasons beside unread subjects why the radiograph is incomplete.
+
+        The share of bone outside the regions is measured on real radiographs: phantoms show one region with long
+        shafts that no site of theirs covers.
+        """
+        boxes = [r.region.box for r in survey.plan.regions]
+        if not self.provenance.pack_is_synthetic and survey.appearance.bone_outside(boxes) > UNRECOGNISED:
+            yield "bone is visible outside the regions that were recognised"
+
+    def _why_not_analysed(self, header: Header, survey: Survey, findings: Sequence[Finding]) -> NotAnalysed | None:
+        """Return the reason why nothing is said of the radiograph; a suspicion is always told."""
+        if survey.is_of_a_trunk:
+            return A_TRUNK
+        if any(finding.verdict.is_suspicious for finding in findings):
+            return None
+        named, regions = parts_of_header(header).sites, [r.region for r in survey.plan.regions]
+        if survey.plan.contradicts and regions:
+            in_header, in_image = (
+                _labels(named),
+                _labels(r.site for r in regions if r.score >= self.localiser.threshold),
+            )
+            reason = f"the header says {in_header}, the image looks like {in_image or 'none of the known regions'}"
+            return NotAnalysed(
+                code=ReasonCode.SITE_UNCERTAIN, reason=f"{reason}: correct the header, or read it yourself"
+            )
+        unread = named - {site for site, classifier in self.classifiers.items() if classifier.spec.finds}
+        if named and unread == named:
+            reason = f"the header says {_labels(named)}, for which this pack has no engine"
+            return NotAnalysed(code=ReasonCode.NO_ENGINE, reason=reason)
+        return None if findings else _nothing_to_read(regions)
 
     def _result(
         self,
         header: Header,
         *,
         findings: tuple[Finding, ...] = (),
-        unread_regions: tuple[UnreadRegion, ...] = (),
+        not_read: tuple[UnreadRegion, ...] = (),
+        not_assessed: tuple[UnreadRegion, ...] = (),
+        incomplete: tuple[str, ...] = (),
         not_analysed: NotAnalysed | None = None,
-        flags: tuple[str, ...] = (),
+        caveats: tuple[str, ...] = (),
         timings: Timings = (),
     ) -> Result:
+        synthetic = (SYNTHETIC,) if self.provenance.pack_is_synthetic else ()
         return Result(
             sop_instance_uid=header.sop_instance_uid,
             study_instance_uid=header.study_instance_uid,
             created_at=self.now(),
             provenance=self.provenance,
             findings=findings,
-            unread_regions=unread_regions,
+            not_read=not_read,
+            not_assessed=not_assessed,
+            incomplete=incomplete,
             not_analysed=not_analysed,
-            caveats=tuple(self._caveats(header, findings, unread_regions, flags)),
+            caveats=synthetic + caveats,
             timings_ms=timings,
         )
-
-    def _caveats(
-        self,
-        header: Header,
-        findings: tuple[Finding, ...],
-        unread: tuple[UnreadRegion, ...],
-        flags: tuple[str, ...],
-    ) -> Iterator[str]:
-        if self.provenance.pack_is_synthetic:
-            yield "SYNTHETIC model, trained on phantoms: no meaning for patients"
-        if not findings:
-            return
-        for flag in flags:
-            yield f"{flag} seen: the engines learned from few such radiographs"
-        if comes_from(header, self.rules.mobile):
-            yield "mobile radiograph: the engines were not measured on these"
-        if header.sides_disagree:
-            yield "the header names both sides: check the side marker"
-        named, shown = named_sites(header), {f.site for f in findings}
-        if named and not named & (shown | {r.site for r in unread}):
-            in_header, in_image = (", ".join(sorted(s.label for s in sites)) for sites in (named, shown))
-            yield f"the header says {in_header}, the image shows {in_image}"
-        if any(f.answer is not Answer.NEGATIVE and f.focus < NON_SPECIFIC_FOCUS for f in findings):
-            yield "non-specific attention: the heat map is diffuse"
 
 
 @contextmanager
@@ -230,8 +302,58 @@ def _timed(stage: str, spent_ms: dict[str, float]) -> Iterator[None]:
     spent_ms[stage] = (perf_counter() - start) * 1e3
 
 
-def _is_of_a_trunk(radiograph: Radiograph, located: Localisation) -> bool:
-    return shows_a_trunk((r.site for r in located.regions), radiograph.header)
+def read_upright(
+    classifier: Classifier, images: NDArray[np.uint8], fitted: Sequence[tuple[int, int]], turns: Sequence[int]
+) -> list[RegionEvidence]:
+    """Classify regions as they are and, where `turns` is not 0, upright too; return the more suspicious evidence.
+
+    Parameters
+    ----------
+    images : (R, 256, 256) uint8
+        Regions, fitted to the upper left corner.
+    fitted
+        (h, w) of each region in px of its image; the rest is padding.
+    turns
+        Quarter turns, counter-clockwise, that bring each region upright.
+    """
+    as_is = classifier.evidence(images, fitted)
+    tilted = [m for m, turn in enumerate(turns) if turn]
+    if not tilted:
+        return as_is
+    upright = np.zeros((len(tilted), REGION_PX, REGION_PX), np.uint8)
+    sizes = []
+    for place, m in enumerate(tilted):
+        height, width = fitted[m]
+        region = np.rot90(images[m][:height, :width], turns[m])
+        upright[place, : region.shape[0], : region.shape[1]] = region
+        sizes.append((region.shape[0], region.shape[1]))
+    for m, turned in zip(tilted, classifier.evidence(upright, sizes), strict=True):
+        if turned.probability > as_is[m].probability:
+            as_is[m] = replace(turned, heat=np.ascontiguousarray(np.rot90(turned.heat, -turns[m])))
+    return as_is
+
+
+def _sides(header: Header, classified: Sequence[ClassifiedRegion]) -> list[Laterality]:
+    """Return the side of each region: the header's, unless two regions of one paired site are on the radiograph."""
+    counts = Counter(c.region.region.site for c in classified)
+    return [Laterality.UNKNOWN if counts[c.region.region.site] > 1 else header.laterality for c in classified]
+
+
+def _not_read(plan: ReadingPlan) -> Iterator[UnreadRegion]:
+    """Yield the subjects that no engine read: located ones, then those that only the header names."""
+    located = [r for r in plan.regions if r.standing is Standing.NOT_READ]
+    yield from (_unread(r) for r in located)
+    shown = {r.region.site for r in located}
+    yield from (UnreadRegion(site=site) for site in sorted(plan.missing - shown))
+
+
+def _unread(planned: PlannedRegion) -> UnreadRegion:
+    region = planned.region
+    return UnreadRegion(site=region.site, box=region.box, region_score=region.score)
+
+
+def _labels(sites: Iterable[Site]) -> str:
+    return ", ".join(sorted({site.label for site in sites}))
 
 
 def _heat(evidence: RegionEvidence, crop: Box, fitted: tuple[int, int]) -> Heat:
@@ -255,5 +377,5 @@ def _peak(heat: Heat, box: Box) -> tuple[float, float]:
 def _nothing_to_read(regions: Sequence[LocatedRegion]) -> NotAnalysed:
     if not regions:
         return NotAnalysed(code=ReasonCode.NO_REGION, reason="no anatomical region was recognised in the image")
-    sites = ", ".join(sorted({r.site.label for r in regions}))
-    return NotAnalysed(code=ReasonCode.NO_ENGINE, reason=f"the image shows {sites}, for which this pack has no engine")
+    reason = f"the image shows {_labels(r.site for r in regions)}, for which this pack has no engine"
+    return NotAnalysed(code=ReasonCode.NO_ENGINE, reason=reason)

@@ -25,19 +25,24 @@ class Picture(Section):
 
     layout: Literal["overlay", "beside", "grey"] = Field(
         "overlay",
-        description="Heat on the radiograph; both, the radiograph beside it; or box alone, MONOCHROME2",
+        description="Heat on the radiograph; both, the radiograph beside it; or lines alone, MONOCHROME2",
     )
     colours: Colours = Field("standard", description="Colours of the heat map")
     compression: Compression = Field("none", description="jpeg: JPEG Baseline, lossy, for narrow lines")
     longest_px: int | None = Field(
         None, ge=256, le=20000, description="Longest side of the radiograph in the picture; default: as received"
     )
-    not_analysed: bool = Field(False, description="Send a picture with the reason for radiographs not analysed, too")
+    probability: bool = Field(
+        False, description="Write the calibrated probability of each region instead of a scale of five steps"
+    )
+    not_analysed: bool = Field(
+        True, description="Send a picture with the reason for radiographs not analysed: silence is read as no finding"
+    )
 
     @property
     def pixel_options(self) -> Picture:
         """The options that change the pixels; the others are set to their defaults."""
-        return self.model_copy(update={"not_analysed": False})
+        return self.model_copy(update={"not_analysed": True})
 
 
 class DicomDestination(Section):
@@ -107,7 +112,9 @@ class FhirDestination(Section):
     imaging_study: Literal["create", "reference"] = Field("create", description="The same for the study")
     revised_status: Literal["preliminary", "amended"] = Field("preliminary", description="Status from revision 2 on")
     flag: Literal["task", "none"] = Field("none", description="Send a Task by which the worklist can be ordered")
-    flagged: tuple[Literal["positive", "doubt"], ...] = Field(("positive",), description="Answers that are flagged")
+    flagged: tuple[Literal["positive", "doubt", "incomplete"], ...] = Field(
+        ("positive",), description="Answers that are flagged"
+    )
     timeout_s: float = Field(30.0, gt=0, le=60)
 
 

@@ -57,6 +57,7 @@ class Observations(Section):
     probability: Observed = "PROBABILITY^Probability of a fracture^99OSTEON"
     site: Observed = "SITE^Site^99OSTEON"
     side: Observed = "SIDE^Laterality^99OSTEON"
+    mark: Observed = "MARK^Place of the suspicion^99OSTEON"
     focus: Observed = "FOCUS^Focus of the heat map^99OSTEON"
     not_analysed: Observed = "NOT-ANALYSED^Reason for no answer^99OSTEON"
     radiograph: Observed = "RADIOGRAPH^SOP Instance UID^99OSTEON"
@@ -104,7 +105,10 @@ class Hl7Destination(Section):
     flag: Literal["oru", "orm", "omi", "none"] = Field(
         "oru", description="Flag on the worklist: OBX-8, or a priority update by ORM^O01 or OMI^O23"
     )
-    flagged: tuple[Literal["positive", "doubt"], ...] = Field(("positive",), description="Answers that are flagged")
+    flagged: tuple[Literal["positive", "doubt", "incomplete"], ...] = Field(
+        ("positive",), description="Answers that are flagged"
+    )
+    normal_flag: bool = Field(False, description="OBX-8 N of each region if the whole study is negative")
     priority: str = Field("S", pattern=PRIORITY, description="Of a flagged order: HL7 table 0485, S is stat")
     usual_priority: str | None = Field(
         None,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .finding import Answer
+from .finding import Answer, Verdict
 from .identifiers import Laterality, Site
 
 
@@ -58,28 +58,61 @@ SITES: dict[Site, Concept] = {
     Site.FOOT: Concept("56459004", "SCT", "Foot"),
 }
 
+HIP_JOINT = Concept("24136001", "SCT", "Hip joint")
+
+BODY_STRUCTURE = Concept("123037004", "SCT", "Body structure")
+"""The examined area where the site is uncertain."""
+
+
+def site_concepts(site: Site) -> tuple[Concept, ...]:
+    """Return the concepts of `site`: one, except for pelvis and hip."""
+    return (SITES[site], HIP_JOINT) if site is Site.PELVIS else (SITES[site],)
+
+
 SIDES: dict[Laterality, Concept] = {
     Laterality.LEFT: Concept("7771000", "SCT", "Left"),
     Laterality.RIGHT: Concept("24028007", "SCT", "Right"),
 }
 """An unknown side has no entry: outputs leave it out and never guess."""
 
-PRESENCES: dict[Answer, Concept] = {
+PRESENCES: dict[Answer | Verdict, Concept] = {
     Answer.POSITIVE: Concept("415684004", "SCT", "Suspected"),
     Answer.DOUBT: Concept("121059", "DCM", "Presence Undetermined"),
+    Verdict.NOT_CLEARED: Concept("121059", "DCM", "Presence Undetermined"),
     Answer.NEGATIVE: Concept("272519000", "SCT", "Absent"),
 }
-"""A second reader suspects; it never codes a fracture as present."""
+"""A second reader suspects; it never codes a fracture as present. What is incomplete or not cleared has no code."""
 
 FRACTURE = Concept("125605004", "SCT", "Fracture of bone")
 PRESENCE = Concept("121052", "DCM", "Presence of property")
-CERTAINTY = Concept("111012", "DCM", "Certainty of Finding")
+PROBABILITY = Concept("PROBABILITY", "99OSTEON", "Probability of a fracture")
+"""The calibrated probability: DICOM's certainty of a finding would be that of the absence, where it is absent."""
+
 COMMENT = Concept("121106", "DCM", "Comment")
-PERCENT = Concept("%", "UCUM", "Percent")
+NO_UNITS = Concept("1", "UCUM", "no units")
 PLAIN_RADIOGRAPHY = Concept("168537006", "SCT", "Plain radiography")
 SOURCE_IMAGE = Concept("121322", "DCM", "Source image for image processing operation")
 ACQUISITION_EQUIPMENT = Concept("109101", "DCM", "Acquisition Equipment")
+PROCESSING_ALGORITHM = Concept("Newcode1", "99IHE", "Processing Algorithm")
+"""Purpose of the equipment that holds an algorithm, until DICOM has a code of its own (IHE AI Results 6.5.3)."""
+
 MODALITY = Concept("121139", "DCM", "Modality")
+TARGET_REGION = Concept("123014", "DCM", "Target Region")
+IMAGE_LATERALITY = Concept("111027", "DCM", "Image Laterality")
+IMAGE_VIEW = Concept("111031", "DCM", "Image View")
+
+VIEW_CODES: dict[str, Concept] = {
+    "AP": Concept("399348003", "SCT", "antero-posterior"),
+    "PA": Concept("272479007", "SCT", "postero-anterior"),
+    "LL": Concept("399173006", "SCT", "left lateral"),
+    "RL": Concept("399198007", "SCT", "right lateral"),
+    "LPO": Concept("399006002", "SCT", "left posterior oblique"),
+    "RPO": Concept("399038007", "SCT", "right posterior oblique"),
+    "LAO": Concept("399135007", "SCT", "left anterior oblique"),
+    "RAO": Concept("399356000", "SCT", "right anterior oblique"),
+}
+"""Views by View Position (0018,5101); an unknown view is left out (DICOM PS3.16 CID 4010)."""
+
 DEVICE = Concept("121007", "DCM", "Device")
 SOURCE = Concept("260753009", "SCT", "Source")
 PROCEDURE_REPORTED = Concept("121058", "DCM", "Procedure reported")

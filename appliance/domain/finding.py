@@ -12,11 +12,41 @@ from .identifiers import Laterality, Site
 from .reason import ReasonCode
 
 
-class Answer(StrEnum):
-    """The answer of a region, a radiograph or a study; two operating points make the first three."""
+class Verdict(StrEnum):
+    """The verdict about one region that an engine has read."""
 
     POSITIVE = "positive"
     DOUBT = "doubt"
+    NOT_CLEARED = "not_cleared"
+    NEGATIVE = "negative"
+
+    @property
+    def label(self) -> str:
+        """The words of the verdict on every output."""
+        return {
+            "positive": "fracture suspected",
+            "doubt": "possible fracture",
+            "not_cleared": "not cleared",
+            "negative": "no fracture found",
+        }[self.value]
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether the verdict speaks of a fracture that may be there."""
+        return self in (Verdict.POSITIVE, Verdict.DOUBT)
+
+    @property
+    def severity(self) -> int:
+        """Rank of gravity, 3 for positive."""
+        return ("negative", "not_cleared", "doubt", "positive").index(self.value)
+
+
+class Answer(StrEnum):
+    """The answer about a radiograph or a study."""
+
+    POSITIVE = "positive"
+    DOUBT = "doubt"
+    INCOMPLETE = "incomplete"
     NEGATIVE = "negative"
     NOT_ANALYSED = "not_analysed"
 
@@ -25,15 +55,45 @@ class Answer(StrEnum):
         """The words of the answer on every output."""
         return {
             "positive": "fracture suspected",
-            "doubt": "fracture in doubt",
+            "doubt": "possible fracture",
+            "incomplete": "incomplete",
             "negative": "no fracture found",
             "not_analysed": "not analysed",
         }[self.value]
 
     @property
-    def severity(self) -> int:
-        """Rank of gravity: a radiograph has the gravest answer of its findings."""
-        return ("not_analysed", "negative", "doubt", "positive").index(self.value)
+    def is_suspicious(self) -> bool:
+        """Whether the answer speaks of a fracture that may be there."""
+        return self in (Answer.POSITIVE, Answer.DOUBT)
+
+
+class Withheld(StrEnum):
+    """A reason why a region may not be called negative, however low its probability."""
+
+    NOT_MEASURED = "not_measured"
+    WEAK = "weak"
+    CONTRADICTION = "contradiction"
+    NAMED_SITE_UNREAD = "named_site_unread"
+    OTHER_LIMB = "other_limb"
+    CUT = "cut"
+    POLARITY = "polarity"
+    WINDOW = "window"
+    UNFAMILIAR = "unfamiliar"
+
+    @property
+    def sentence(self) -> str:
+        """The reason as a sentence for people."""
+        return {
+            "not_measured": "the engine of this site may not clear a region: too few fractures were measured",
+            "weak": "the region is recognised only with the help of the header",
+            "contradiction": "the header names another part of the body than the image shows",
+            "named_site_unread": "the header names a part of the body that no engine reads",
+            "other_limb": "an arm and a leg are recognised on one radiograph",
+            "cut": "the border of the picture cuts the joint",
+            "polarity": "black and white may be exchanged",
+            "window": "the header does not say how to display the picture, or says it wrongly",
+            "unfamiliar": "the picture is unlike those that the engines were measured on",
+        }[self.value]
 
 
 def percent(probability: float) -> str:
@@ -85,6 +145,15 @@ class Finding:
         Calibrated probability of a fracture, 0 to 1.
     doubt, positive
         The two operating points: a probability of at least `positive` is positive, of at least `doubt` is doubt.
+    mark
+        Closed outline of the heat at half of its own maximum, (x, y) in px of the received image: the location of the
+        suspicion, which lies inside the region. Empty where the heat is empty.
+    withheld
+        Reasons why a negative is withheld; a region with one of them is not cleared at best.
+    site_is_certain
+        False where image and header contradict each other: outputs then name neither site nor side.
+    fracture_share
+        Share of radiographs with a fracture in the data on which the probability was calibrated; None if unknown.
     focus
         0 (heat everywhere, or in places far apart) to 1 (heat in one place): see `kernels.reference.focus`.
     """
@@ -98,6 +167,10 @@ class Finding:
     doubt: float
     positive: float
     focus: float
+    mark: tuple[tuple[float, float], ...] = ()
+    withheld: tuple[Withheld, ...] = ()
+    site_is_certain: bool = True
+    fracture_share: float | None = None
 
     def __post_init__(self) -> None:
         if not (0 <= self.probability <= 1 and 0 <= self.focus <= 1 and 0 <= self.doubt <= self.positive <= 1):
@@ -107,15 +180,19 @@ class Finding:
             )
 
     @property
-    def answer(self) -> Answer:
-        """The answer that the two operating points give to the probability."""
+    def verdict(self) -> Verdict:
+        """The verdict that the two operating points give to the probability; a negative may be withheld."""
         if self.probability >= self.positive:
-            return Answer.POSITIVE
-        return Answer.DOUBT if self.probability >= self.doubt else Answer.NEGATIVE
+            return Verdict.POSITIVE
+        if self.probability >= self.doubt:
+            return Verdict.DOUBT
+        return Verdict.NOT_CLEARED if self.withheld else Verdict.NEGATIVE
 
     @property
     def place(self) -> str:
         """Side and site as people read them, for example ``left wrist``; the site alone where no side is known."""
+        if not self.site_is_certain:
+            return "site uncertain"
         return f"{self.laterality.label} {self.site.label}".strip()
 
     @property
@@ -123,11 +200,32 @@ class Finding:
         """The probability in per cent, for people."""
         return percent(self.probability)
 
+    @property
+    def stated_probability(self) -> float:
+        """The probability as outputs state it, 0.001 to 0.999: no calibrated probability is certain."""
+        return min(max(round(self.probability, 3), 0.001), 0.999)
+
+    @property
+    def calibration(self) -> str:
+        """The population on which the probability was calibrated, for people."""
+        share = "of unknown share of fractures"
+        if self.fracture_share is not None:
+            share = f"of which {self.fracture_share:.0%} show a fracture"
+        return f"calibrated on the training data of the model, {share}; the share among your patients differs"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadRegion:
-    """A located region of a site for which the pack has no engine."""
+    """A region that no engine read.
+
+    Attributes
+    ----------
+    box
+        The region, px of the received image; None where the header names the site and the image does not show it.
+    region_score
+        The localiser's score for the region; 0 without a box.
+    """
 
     site: Site
-    box: Box
-    region_score: float
+    box: Box | None = None
+    region_score: float = 0.0

@@ -35,7 +35,9 @@ class Site(StrEnum):
 
     @property
     def label(self) -> str:
-        """Name for people, for example ``lower leg``."""
+        """Name for people, for example ``lower leg``; a radiograph of the pelvis shows the hips, too."""
+        if self is Site.PELVIS:
+            return "pelvis and hip"
         return self.value.replace("_", " ")
 
 

@@ -226,7 +226,13 @@ class StudyTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """Patient, order, times and place of a study: all that a report needs beside the result."""
+    """Patient, order, times and place of a study: all that a report needs beside the result.
+
+    Attributes
+    ----------
+    views
+        SOP Instance UID and view of each radiograph that states one, for example ``PA view, image 2``.
+    """
 
     patient: PatientIdentity = PatientIdentity()
     order: Order = Order()
@@ -236,6 +242,7 @@ class Examination:
     modality: str = ""
     station_name: str = ""
     institution_name: str = ""
+    views: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         _check_trimmed(self)

@@ -17,6 +17,11 @@ VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 class Window:
     """Bone window over the values after the Modality LUT (DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3).
 
+    Attributes
+    ----------
+    over_voi_lut
+        Whether the window spans the output of the VOI LUT of the data set, which is applied before it.
+
     Raises
     ------
     ValueError
@@ -26,6 +31,7 @@ class Window:
     center: float
     width: float
     function: VoiFunction = "LINEAR"
+    over_voi_lut: bool = False
 
     def __post_init__(self) -> None:
         smallest = 1.0 if self.function == "LINEAR" else np.finfo(np.float32).tiny
@@ -47,6 +53,8 @@ class StoredValues:
         Over the output of the Modality LUT.
     invert
         Whether the smallest value is displayed white (MONOCHROME1): applied once, after the window.
+    caveats
+        Sentences about attributes of the display that were replaced; the picture is then no ground for a negative.
     """
 
     pixels: NDArray[np.uint16] = field(repr=False)
@@ -54,6 +62,7 @@ class StoredValues:
     intercept: float = 0.0
     window: Window
     invert: bool = False
+    caveats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint16 or self.pixels.ndim != 2 or 0 in self.pixels.shape:
@@ -75,6 +84,10 @@ class Header:
         As received, in capitals; shown to people only if `analysis.eligibility` knows the term.
     anatomic_regions
         Code meanings of the Anatomic Region Sequence, in capitals.
+    anatomic_region_codes
+        Code values of the Anatomic Region Sequence.
+    age_years
+        Age at the examination, from Patient's Age or the birth date; None where the header has neither.
     laterality, sides_disagree
         The side, from the first of three attributes that has one; whether two of them contradict each other.
     descriptions
@@ -91,6 +104,8 @@ class Header:
     for_processing: bool = False
     body_part_examined: str = ""
     anatomic_regions: tuple[str, ...] = ()
+    anatomic_region_codes: tuple[str, ...] = ()
+    age_years: float | None = None
     laterality: Laterality = Laterality.UNKNOWN
     sides_disagree: bool = False
     view_position: str = ""

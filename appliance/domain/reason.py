@@ -315,6 +315,11 @@ class ReasonCode(StrEnum):
         "The header names chest, abdomen, skull, ...; or the image shows two shoulders and the spine, as a chest does.",
         "Correct the body part if it is wrong; else nothing to do.",
     )
+    SITE_UNCERTAIN = (
+        "site_uncertain",
+        "The header names one part of the body and the image shows another; nothing suspicious was found.",
+        "Correct the body part at the modality and send the radiograph again.",
+    )
     NO_REGION = (
         "no_region",
         "No anatomical region was recognised in the image.",
@@ -342,6 +347,11 @@ class ReasonCode(StrEnum):
         "broken_pixels",
         "The pixels cannot be decoded. Truncated streams count as broken, even where a codec would show grey.",
         "Send the radiograph again, uncompressed if possible.",
+    )
+    BLANK = (
+        "blank",
+        "Every exposed pixel has the same value: there is no picture.",
+        "Send the radiograph again; check the detector if it happens again.",
     )
     TOO_LARGE = (
         "too_large",

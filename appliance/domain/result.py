@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from .finding import Answer, Box, Finding, NotAnalysed, UnreadRegion
+from .finding import Answer, Box, Finding, NotAnalysed, UnreadRegion, Verdict, Withheld
 from .identifiers import Laterality, Site, derived_uid
 
 SECOND_READER = "AI second reader - not for diagnosis - the radiologist decides"
@@ -51,8 +51,12 @@ class Result:
         UTC. Every time in an output is this one, so that rendering twice gives the same bytes.
     findings
         One for each classified region, most suspicious first.
-    unread_regions
-        Regions that were located and have no engine in this pack.
+    not_read
+        Subjects of the radiograph that no engine read: with one of them the radiograph is incomplete at best.
+    not_assessed
+        Neighbours at the margin of the picture that no engine read; they do not make the radiograph incomplete.
+    incomplete
+        Other reasons why the radiograph is incomplete, as sentences.
     not_analysed
         Reason why no region was classified, else None.
     caveats
@@ -68,7 +72,9 @@ class Result:
     created_at: datetime
     provenance: Provenance
     findings: tuple[Finding, ...] = ()
-    unread_regions: tuple[UnreadRegion, ...] = ()
+    not_read: tuple[UnreadRegion, ...] = ()
+    not_assessed: tuple[UnreadRegion, ...] = ()
+    incomplete: tuple[str, ...] = ()
     not_analysed: NotAnalysed | None = None
     caveats: tuple[str, ...] = ()
     timings_ms: tuple[tuple[str, float], ...] = ()
@@ -83,13 +89,33 @@ class Result:
 
     @property
     def answer(self) -> Answer:
-        """The gravest answer of its findings."""
-        return max((f.answer for f in self.findings), key=lambda a: a.severity, default=Answer.NOT_ANALYSED)
+        """The gravest verdict of its findings; incomplete unless every subject was read and cleared."""
+        verdicts = {f.verdict for f in self.findings}
+        if not verdicts:
+            return Answer.NOT_ANALYSED
+        if Verdict.POSITIVE in verdicts:
+            return Answer.POSITIVE
+        if Verdict.DOUBT in verdicts:
+            return Answer.DOUBT
+        if self.not_read or self.incomplete or Verdict.NOT_CLEARED in verdicts:
+            return Answer.INCOMPLETE
+        return Answer.NEGATIVE
+
+    @property
+    def unread_sites(self) -> tuple[str, ...]:
+        """Names of the subjects that were not read or not cleared, each once, as people read them."""
+        not_cleared = (f.place for f in self.findings if f.verdict is Verdict.NOT_CLEARED)
+        return tuple(dict.fromkeys((*(r.site.label for r in self.not_read), *not_cleared)))
+
+    @property
+    def unread_subjects(self) -> tuple[Site, ...]:
+        """Sites of the subjects that no engine read, each once."""
+        return tuple(dict.fromkeys(region.site for region in self.not_read))
 
     @property
     def statements(self) -> int:
-        """Number of statements that reports make: one for each finding, or the one reason why there is none."""
-        return len(self.findings) or 1
+        """Number of statements in reports: each finding, or the reason why there is none, and each unread subject."""
+        return (len(self.findings) or 1) + len(self.unread_subjects)
 
     def uid(self, kind: str) -> str:
         """Derive the UID of the object of that `kind` from source, pack, kind and revision."""
@@ -114,10 +140,9 @@ class Result:
             created_at=datetime.fromisoformat(d["created_at"]).astimezone(UTC),
             provenance=Provenance(**d["provenance"]),
             findings=tuple(_finding(f) for f in d["findings"]),
-            unread_regions=tuple(
-                UnreadRegion(site=Site(r["site"]), box=Box(**r["box"]), region_score=r["region_score"])
-                for r in d["unread_regions"]
-            ),
+            not_read=tuple(_unread(r) for r in d["not_read"]),
+            not_assessed=tuple(_unread(r) for r in d["not_assessed"]),
+            incomplete=tuple(d["incomplete"]),
             not_analysed=NotAnalysed(**reason) if reason else None,
             caveats=tuple(d["caveats"]),
             timings_ms=tuple((k, v) for k, v in d["timings_ms"]),
@@ -127,7 +152,13 @@ class Result:
 
 def _finding(d: dict[str, Any]) -> Finding:
     made = {"site": Site(d["site"]), "laterality": Laterality(d["laterality"]), "box": Box(**d["box"])}
-    return Finding(**(d | made | {"peak": tuple(d["peak"])}))
+    outline = {"peak": tuple(d["peak"]), "mark": tuple((x, y) for x, y in d["mark"])}
+    return Finding(**(d | made | outline | {"withheld": tuple(Withheld(w) for w in d["withheld"])}))
+
+
+def _unread(d: dict[str, Any]) -> UnreadRegion:
+    box = Box(**d["box"]) if d["box"] else None
+    return UnreadRegion(site=Site(d["site"]), box=box, region_score=d["region_score"])
 
 
 def _encode(value: object) -> str:

@@ -51,8 +51,18 @@ class StudyResult:
 
     @property
     def answer(self) -> Answer:
-        """The gravest answer of its radiographs."""
-        return max((r.answer for r in self.results), key=lambda a: a.severity)
+        """The gravest answer of its radiographs; incomplete at best if one of several was not analysed."""
+        answers = {r.answer for r in self.results}
+        if answers == {Answer.NOT_ANALYSED}:
+            return Answer.NOT_ANALYSED
+        if Answer.NOT_ANALYSED in answers:
+            answers = (answers - {Answer.NOT_ANALYSED}) | {Answer.INCOMPLETE}
+        return next(answer for answer in Answer if answer in answers)
+
+    @property
+    def unread_sites(self) -> tuple[str, ...]:
+        """Names of the subjects that were not read or not cleared on any radiograph, each once."""
+        return tuple(dict.fromkeys(site for r in self.results for site in r.unread_sites))
 
     @property
     def provenance(self) -> Provenance:

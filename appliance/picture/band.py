@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from appliance.domain.finding import Answer, Finding
+from appliance.domain.finding import Answer, Finding, Verdict
 from appliance.domain.result import SECOND_READER, Provenance, Result
 
-from .palette import ANSWER_COLOURS, BACKGROUND, CAUTION, FAINT, PLAIN, WHITE
+from .palette import ANSWER_COLOURS, BACKGROUND, CAUTION, FAINT, PLAIN, WHITE, Colour
+from .scale import step_of
 from .text import Line, fitted, font, write
 
 SMALLEST_PX = 11
@@ -23,12 +24,12 @@ PER_LENGTH = 58
 """Longer side of the picture in sizes of plain text: a caption in a viewer that fits the picture to the screen."""
 
 HEADLINE = 2.2
-"""Size of an answer in sizes of plain text, if the width allows it: it can be read in thumbnails of a list."""
+"""Size of a headline in sizes of plain text, if the width allows it: it can be read in thumbnails of a list."""
 
 NARROWEST = 33
 """Least width of the band in sizes of plain text; a narrower radiograph gets black columns on its right."""
 
-HEAT_MAP = "heat map"
+HEAT_MAP = "heat map, relative to its own maximum:"
 
 CARD_PX = 1024
 """Width of the picture for a radiograph without usable pixels."""
@@ -54,16 +55,20 @@ def card(result: Result) -> NDArray[np.uint8]:
     return band(result, CARD_PX, CARD_PX // NARROWEST, None)
 
 
-def band(result: Result, width: int, size_px: int, legend: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+def band(
+    result: Result, width: int, size_px: int, legend: NDArray[np.uint8] | None, *, with_probability: bool = False
+) -> NDArray[np.uint8]:
     """Draw (rows, width, 3) uint8 with plain text of `size_px`.
 
     Parameters
     ----------
     legend
-        (256, 3) uint8 colours of the heat map, from little to strong; None if no heat map is shown.
+        (n, 3) uint8 colours of the heat map, from low to high; None if no heat map is shown.
+    with_probability
+        Write the probability of each region instead of the scale of five steps.
     """
     margin = max(3, size_px // 2)
-    lines = _lines(result, with_heat=legend is not None)
+    lines = _lines(result, with_heat=legend is not None, with_probability=with_probability)
     pieces = fitted(lines, size_px, width - 2 * margin)
     tops = list(accumulate((piece.height_px for piece in pieces), initial=margin))
     bar = _legend(size_px, legend) if legend is not None else None
@@ -82,64 +87,99 @@ def band(result: Result, width: int, size_px: int, legend: NDArray[np.uint8] | N
     return np.asarray(picture)
 
 
-def _lines(result: Result, *, with_heat: bool) -> list[Line]:
-    lines = answers(result)
-    if result.answer.severity > Answer.NEGATIVE.severity:
-        focuses = (f"{finding.focus:.2f}" for finding in result.findings)
-        focus = f"focus {', '.join(_numbered(focuses, result, ': '))}"
-        lines.append(Line(text=f"{HEAT_MAP}, {focus}" if with_heat else focus))
+def _lines(result: Result, *, with_heat: bool, with_probability: bool) -> list[Line]:
+    lines = answers(result, with_probability=with_probability)
+    if with_heat:
+        lines.append(Line(text=HEAT_MAP))
     lines.append(Line(text=SECOND_READER, colour=WHITE))
     lines += cautions(result.caveats, result)
     return [*lines, made_by(result.provenance, result.created_at, result.revision)]
 
 
-def answers(result: Result) -> list[Line]:
-    """Return a line with the answer of each region, or the reason why the radiograph was not analysed."""
+def answers(result: Result, *, with_probability: bool = False) -> list[Line]:
+    """Return the headlines in the order of gravity, or the reason why the radiograph was not analysed.
+
+    Regions are numbered in the order of `result.findings`, as in every other output.
+    """
     if result.not_analysed is not None:
-        return [
-            Line(text=result.answer.label.upper(), colour=ANSWER_COLOURS[result.answer], scale=HEADLINE),
-            Line(text=result.not_analysed.reason),
-        ]
-    headlines = _numbered((_headline(finding) for finding in result.findings), result, " ")
-    return [
-        Line(text=headline, colour=ANSWER_COLOURS[finding.answer], scale=HEADLINE)
-        for headline, finding in zip(headlines, result.findings, strict=True)
-    ]
+        colour = ANSWER_COLOURS[Answer.NOT_ANALYSED]
+        return [_headline(result.answer.label.upper(), colour), Line(text=result.not_analysed.reason)]
+    if result.answer is Answer.INCOMPLETE:
+        return [_headline(_incomplete(result, with_probability=with_probability), ANSWER_COLOURS[Answer.INCOMPLETE])]
+    names = _names(result)
+    ranked = sorted(zip(result.findings, names, strict=True), key=lambda pair: -pair[0].verdict.severity)
+    lines = [_region(finding, name, with_probability=with_probability) for finding, name in ranked]
+    if sites := _unread(result):
+        negatives = sum(finding.verdict is Verdict.NEGATIVE for finding in result.findings)
+        unread = _headline(f"NOT READ: {sites}", ANSWER_COLOURS[Answer.INCOMPLETE])
+        lines.insert(len(lines) - negatives, unread)
+    return lines
+
+
+def _region(finding: Finding, name: str, *, with_probability: bool) -> Line:
+    text, colour = f"{name}: {finding.verdict.label}".upper(), ANSWER_COLOURS[finding.verdict]
+    if with_probability:
+        return _headline(f"{text} ({_probability(finding)})", colour)
+    return _headline(text, colour, step_of(finding))
+
+
+def _incomplete(result: Result, *, with_probability: bool) -> str:
+    """Return the headline of an incomplete radiograph: the regions that were cleared, and the ones that were not."""
+    by_verdict: dict[Verdict, list[str]] = {}
+    for finding, name in zip(result.findings, _names(result), strict=True):
+        text = f"{name} ({_probability(finding)})" if with_probability else name
+        by_verdict.setdefault(finding.verdict, []).append(text)
+    parts = []
+    if cleared := by_verdict.get(Verdict.NEGATIVE):
+        parts.append(f"{', '.join(cleared)}: {Verdict.NEGATIVE.label}")
+    if not_cleared := by_verdict.get(Verdict.NOT_CLEARED):
+        parts.append(f"{Verdict.NOT_CLEARED.label.upper()}: {', '.join(not_cleared)}")
+    if sites := _unread(result):
+        parts.append(f"NOT READ: {sites}")
+    return f"{Answer.INCOMPLETE.label.upper()} - {'. '.join(parts)}"
+
+
+def _headline(text: str, colour: Colour, step: int | None = None) -> Line:
+    return Line(text=text, colour=colour, scale=HEADLINE, step=step, is_headline=True)
+
+
+def _probability(finding: Finding) -> str:
+    return f"fracture probability {finding.percent}"  # a bare "3%" would read as the certainty of a negative
+
+
+def _unread(result: Result) -> str:
+    return ", ".join(dict.fromkeys(region.site.label for region in result.not_read))
+
+
+def _names(result: Result) -> list[str]:
+    """Return the place of each finding, after its number if there are several."""
+    places = [finding.place for finding in result.findings]
+    return places if len(places) < 2 else [f"{number} {place}" for number, place in enumerate(places, 1)]
 
 
 def cautions(caveats: Iterable[str], result: Result) -> list[Line]:
-    """Return a line for each of `caveats`, and one for the regions of `result` that were not analysed."""
-    sites = sorted({r.site.label for r in result.unread_regions})
-    unread = [f"also in the image, not analysed: {', '.join(sites)}"] if sites and result.findings else []
-    return [Line(text=f"! {caution}", colour=CAUTION) for caution in (*caveats, *unread)]
+    """Return a line for each of `caveats`, for other reasons why `result` is incomplete, and for its neighbours."""
+    margin = sorted({r.site.label for r in result.not_assessed})
+    neighbours = [f"at the margin, not assessed: {', '.join(margin)}"] if margin else []
+    withheld = dict.fromkeys(
+        reason.sentence for f in result.findings if f.verdict is Verdict.NOT_CLEARED for reason in f.withheld
+    )
+    lines = dict.fromkeys((*caveats, *result.incomplete, *withheld, *neighbours))
+    return [Line(text=f"! {line}", colour=CAUTION) for line in lines]
 
 
 def made_by(provenance: Provenance, at: datetime, revision: int) -> Line:
     """Return the line with software, pack and time, and the revision if it is not the first."""
     text = f"Osteon {provenance.software_version}, {provenance.model}, {at:%Y-%m-%d %H:%M %Z}"
     if revision > 1:
-        text += f", revision {revision}"
+        text += f", revision {revision}, takes the place of earlier ones"
     return Line(text=text, colour=FAINT, scale=0.9)
 
 
-def _headline(finding: Finding) -> str:
-    probability = finding.percent
-    if finding.answer is Answer.NEGATIVE:
-        probability = f"(probability of one {probability})"  # a bare "3%" would read as the certainty of the negative
-    return f"{finding.place.upper()}: {finding.answer.label.upper()} {probability}"
-
-
-def _numbered(texts: Iterable[str], result: Result, separator: str) -> list[str]:
-    """Return `texts`, one per finding, each after the number of its finding if there are several."""
-    if len(result.findings) < 2:
-        return list(texts)
-    return [f"{number}{separator}{text}" for number, text in enumerate(texts, 1)]
-
-
 def _legend(size: int, colours: NDArray[np.uint8]) -> Image.Image:
-    """Draw the legend of the heat map, from little to strong."""
+    """Draw the legend of the heat map, from low to high."""
     face = font(round(size * 0.9))
-    before, after = "little ", " strong"
+    before, after = "low ", " high"
     bar = Image.fromarray(colours[None]).resize((size * 6, max(4, round(size * 0.7))))
     left = round(face.getlength(before))
     width = left + bar.width + round(face.getlength(after)) + 1

@@ -6,18 +6,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from appliance.config import Colours
+from appliance.domain.finding import Answer, Verdict
 from appliance.ports import Heat
 from kernels.operations import TooLarge
 from kernels.reference import OPACITY, colour_map, sample
 
 STRIP_ROWS = 32
 """Rows drawn at a time: few, so that intermediate values stay in the cache of the processor."""
+
+FINER = 4
+"""Cells drawn for each cell of a map and axis: between them, bilinear drawing shows no edges."""
+
+FAINTEST = 0.25
+"""Heat, relative to the maximum of its map, below which nothing is drawn: the foot of every map is diffuse."""
+
+ORANGE = 0.8
+"""Level of orange in both colour maps (`kernels.reference.colour_map`), the top of a possible fracture."""
 
 Window = tuple[int, int, int, int]
 """x0, y0, x1, y1 in whole px of the picture."""
@@ -37,6 +49,28 @@ class OverlayKernel(Protocol):
 def colours_of(kind: Colours) -> NDArray[np.uint8]:
     """Return the colour map, (256, 3) uint8 from little to strong heat."""
     return colour_map("sunset" if kind == "colour_blind" else "heat")
+
+
+def colours_up_to(kind: Colours, answer: Answer) -> NDArray[np.uint8]:
+    """Return the part of the colour map, (n, 3) uint8, that the heat maps of an answer use."""
+    colours = colours_of(kind)
+    return colours[: round(ORANGE * 255) + 1] if answer is Answer.DOUBT else colours
+
+
+def shown_heat(heat: Heat, verdict: Verdict) -> Heat:
+    """Return the heat map as it is drawn: smooth, without its foot, and for a possible fracture at most orange.
+
+    The cells are interpolated by cubic splines to `FINER` times as many; heat below `FAINTEST` becomes 0, which is
+    transparent, and the maximum becomes the top colour of the verdict.
+    """
+    cells = np.asarray(heat.cells, np.float32)
+    h, w = cells.shape
+    if peak := float(cells.max(initial=0.0)):
+        cells = cells / np.float32(peak)
+    fine = np.asarray(Image.fromarray(cells).resize((w * FINER, h * FINER), Image.Resampling.BICUBIC))
+    shown = ((fine - FAINTEST) / (1 - FAINTEST)).clip(0, 1)
+    top = ORANGE if verdict is Verdict.DOUBT else 1.0
+    return replace(heat, cells=np.ascontiguousarray(shown * top, np.float32))
 
 
 def draw_heats(panel: NDArray[np.uint8], grey: NDArray[np.uint8], heats: Sequence[Heat], kind: Colours) -> None:

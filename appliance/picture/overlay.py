@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from appliance.config import Colours, Picture
-from appliance.domain.finding import Answer, Box
+from appliance.domain.finding import Box
 from appliance.domain.result import Result
 from appliance.ports import Heat
 from appliance.preprocessing.recipe import fitted_size
 
 from .band import band, card, text_px, width_for_text, without_colour
-from .heat import Draw, colours_of, draw_heats
-from .regions import draw_regions
+from .heat import Draw, colours_up_to, draw_heats, shown_heat
+from .regions import Region, dim_unread, draw_regions
 
 AS_RECEIVED = Picture()
 """The default look: heat over the radiograph, at its received size."""
@@ -42,7 +42,7 @@ def overlay(
         The radiograph as displayed; None if it has no usable pixels: the picture is then the band alone.
     heats
         None, or one per finding in the order of `result.findings`. The map of a negative finding is not
-        drawn: each is scaled to its own maximum, so it would be red although nothing was found.
+        drawn: each is relative to its own maximum, so it would be hot although nothing was found.
     draw
         Draws the heat maps over the radiograph.
 
@@ -59,8 +59,9 @@ def overlay(
     height, width = drawing.grey.shape
     left = width + max(4, width // 100) if look.layout == "beside" else 0
     size = text_px(height, left + width)
-    legend = colours_of(look.colours) if drawing.heats and in_colour else None
-    above = band(result, width_for_text(left + width, size), size, legend)
+    legend = colours_up_to(look.colours, result.answer) if drawing.heats and in_colour else None
+    text_width = width_for_text(left + width, size)
+    above = band(result, text_width, size, legend, with_probability=look.probability)
     rows = above.shape[0]
     picture = np.zeros((rows + height, *above.shape[1 : 3 if in_colour else 2]), np.uint8)
     picture[:rows] = above if in_colour else without_colour(above)
@@ -92,7 +93,8 @@ class _Drawing:
     """A radiograph at the size of its picture, with its regions and shown heat maps in px of that picture."""
 
     grey: NDArray[np.uint8]
-    regions: tuple[tuple[Answer, Box], ...]
+    regions: tuple[Region, ...]
+    unread: tuple[Box, ...]
     heats: tuple[Heat, ...]
 
 
@@ -102,22 +104,29 @@ def _fit(grey: NDArray[np.uint8], result: Result, heats: Sequence[Heat], longest
         raise ValueError(f"{len(heats)} heat maps for {len(result.findings)} findings")
     height, width = grey.shape
     h, w = shown_shape(height, width, longest_px)
+    across, down = w / width, h / height
 
     def scaled(at: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
         x0, y0, x1, y1 = at
-        return x0 * w / width, y0 * h / height, x1 * w / width, y1 * h / height
+        return x0 * across, y0 * down, x1 * across, y1 * down
+
+    def scaled_box(box: Box) -> Box:
+        return Box(**dict(zip(("x0", "y0", "x1", "y1"), scaled(box.as_tuple()), strict=True)))
 
     if (h, w) != (height, width):
         grey = np.asarray(Image.fromarray(grey).resize((w, h), Image.Resampling.HAMMING, reducing_gap=3.0))
-    corners = ((f.answer, scaled(f.box.as_tuple())) for f in result.findings)
     pairs = zip(result.findings, heats, strict=False)
     return _Drawing(
         grey=grey,
-        regions=tuple((answer, Box(x0=x0, y0=y0, x1=x1, y1=y1)) for answer, (x0, y0, x1, y1) in corners),
+        regions=tuple(
+            Region(verdict=f.verdict, box=scaled_box(f.box), mark=tuple((x * across, y * down) for x, y in f.mark))
+            for f in result.findings
+        ),
+        unread=tuple(scaled_box(region.box) for region in result.not_read if region.box is not None),
         heats=tuple(
-            replace(heat, extent=scaled(heat.extent), within=scaled(heat.within))
-            for finding, heat in pairs
-            if finding.answer is not Answer.NEGATIVE
+            replace(shown_heat(heat, f.verdict), extent=scaled(heat.extent), within=scaled(heat.within))
+            for f, heat in pairs
+            if f.verdict.is_suspicious
         ),
     )
 
@@ -127,4 +136,5 @@ def _draw(panel: NDArray[np.uint8], drawing: _Drawing, size_px: int, colours: Co
         draw(panel, drawing.grey, drawing.heats, colours)
     else:
         panel[:] = drawing.grey
+    dim_unread(panel, drawing.unread, [region.box for region in drawing.regions])
     draw_regions(panel, drawing.regions, size_px)

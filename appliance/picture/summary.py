@@ -1,4 +1,7 @@
-"""The study summary: every radiograph with its picture and its answer, on as few readable pages as possible."""
+"""The study summary: every radiograph with its picture and its answer, on as few readable pages as possible.
+
+Eight radiographs stand in two columns on one page that is at most 1,600 px high.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from appliance.domain.study import StudyResult
 
 from .band import answers, cautions, made_by
 from .palette import ANSWER_COLOURS, BACKGROUND, CAUTION, FAINT, RULE, WHITE
-from .text import Line, fitted, write
+from .text import Line, Piece, fitted, height_px, write
 
 WIDTH_PX = 1500
 """Width of a page."""
@@ -28,9 +31,17 @@ MARGIN_PX = 30
 PER_PAGE = 8
 """Radiographs on one page; with more, answers could not be read in the thumbnails of a list."""
 
+HEIGHT_PX = 1600
+"""Height that a page keeps to, so that it can be read when a viewer fits it to the screen."""
+
 LARGEST_PX = 480
-SMALLEST_PX = 200
-"""Largest and smallest side of the square that holds the picture of a radiograph: fewer radiographs, larger squares."""
+"""Largest side of the square that holds the picture of a radiograph."""
+
+ONE_COLUMN = 3
+"""Radiographs below each other; more of them stand in two columns."""
+
+LEAST_TEXT_PX = 14
+"""Least size of plain text beside a picture; a page with more text than fits at that size is higher."""
 
 
 def summary_pages(
@@ -56,27 +67,41 @@ def _page(
     pictures: Mapping[str, NDArray[np.uint8]],
 ) -> NDArray[np.uint8]:
     shared = _shared_caveats(study)
-    side = min(max(WIDTH_PX // len(results), SMALLEST_PX), LARGEST_PX)
-    left = MARGIN_PX + side + MARGIN_PX
-    room = WIDTH_PX - left - MARGIN_PX
-    rows = [fitted(_row(r, views.get(r.sop_instance_uid, ""), shared), TEXT_PX, room) for r in results]
-    heights = [max(side, sum(piece.height_px for piece in row)) + MARGIN_PX for row in rows]
     head = fitted(_head(study, page, shared), TEXT_PX, WIDTH_PX - 2 * MARGIN_PX)
     foot = fitted([made_by(study.provenance, study.created_at, study.revision)], TEXT_PX, WIDTH_PX - 2 * MARGIN_PX)
-    height = sum(heights) + sum(piece.height_px for piece in (*head, *foot)) + 3 * MARGIN_PX
+    fixed_px = height_px((*head, *foot)) + 3 * MARGIN_PX
+    columns = 1 if len(results) <= ONE_COLUMN else 2
+    count = -(-len(results) // columns)
+    wide = (WIDTH_PX - MARGIN_PX) // columns
+    side = min((HEIGHT_PX - fixed_px) // count - MARGIN_PX, LARGEST_PX, wide // 2)
+    texts = [_row(r, views.get(r.sop_instance_uid, ""), shared) for r in results]
+    cells = [_fit_cell(lines, wide - side - 2 * MARGIN_PX, side) for lines in texts]
+    grid = [range(k, min(k + columns, len(results))) for k in range(0, len(results), columns)]
+    heights = [max(side, *(height_px(cells[k]) for k in row)) + MARGIN_PX for row in grid]
 
-    image = Image.new("RGB", (WIDTH_PX, height), BACKGROUND)
+    image = Image.new("RGB", (WIDTH_PX, sum(heights) + fixed_px), BACKGROUND)
     draw = ImageDraw.Draw(image)
     top = write(draw, head, MARGIN_PX, MARGIN_PX // 2)
     draw.rectangle((0, top, WIDTH_PX, top + 5), ANSWER_COLOURS[study.answer])
     top += MARGIN_PX
-    for result, row, tall in zip(results, rows, heights, strict=True):
-        _draw_picture(image, pictures.get(result.sop_instance_uid), (MARGIN_PX, top), side)
-        write(draw, row, left, top)
+    for row, tall in zip(grid, heights, strict=True):
+        for column, k in enumerate(row):
+            left = MARGIN_PX + column * wide
+            _draw_picture(image, pictures.get(results[k].sop_instance_uid), (left, top), side)
+            write(draw, cells[k], left + side + MARGIN_PX, top)
         top += tall
         draw.line((MARGIN_PX, top - MARGIN_PX // 2, WIDTH_PX - MARGIN_PX, top - MARGIN_PX // 2), RULE)
     write(draw, foot, MARGIN_PX, top)
     return np.asarray(image)
+
+
+def _fit_cell(lines: Sequence[Line], width_px: int, tall_px: int) -> list[Piece]:
+    """Fit `lines` beside a picture: plain text shrinks down to `LEAST_TEXT_PX` until all of it is as high."""
+    for size_px in range(TEXT_PX, LEAST_TEXT_PX, -2):
+        pieces = fitted(lines, size_px, width_px)
+        if height_px(pieces) <= tall_px:
+            return pieces
+    return fitted(lines, LEAST_TEXT_PX, width_px)
 
 
 def _shared_caveats(study: StudyResult) -> tuple[str, ...]:
@@ -86,7 +111,7 @@ def _shared_caveats(study: StudyResult) -> tuple[str, ...]:
 
 def _head(study: StudyResult, page: tuple[int, int], shared: Sequence[str]) -> list[Line]:
     counts = Counter(r.answer for r in study.results)
-    order = sorted(counts, key=lambda answer: -answer.severity)
+    order = [answer for answer in Answer if answer in counts]
     number = len(study.results)
     noun = "radiograph" if number == 1 else "radiographs"
     overview = f"{number} {noun}: " + ", ".join(f"{counts[answer]} {answer.label}" for answer in order)
@@ -97,17 +122,18 @@ def _head(study: StudyResult, page: tuple[int, int], shared: Sequence[str]) -> l
         Line(text=overview, scale=1.3),
         Line(text=SECOND_READER, colour=WHITE, scale=1.3),
     ]
+    if study.unread_sites:
+        unread = f"NOT READ OR NOT CLEARED: {', '.join(study.unread_sites)}"
+        lines.insert(1, Line(text=unread, colour=ANSWER_COLOURS[Answer.INCOMPLETE], scale=1.8))
     if study.revision > 1:
         lines.append(Line(text=f"revision {study.revision}: takes the place of earlier summaries", colour=CAUTION))
     return lines + [Line(text=f"! {caveat}", colour=CAUTION) for caveat in shared]
 
 
 def _row(result: Result, view: str, shared: Sequence[str]) -> list[Line]:
+    """Return the lines beside a picture: its headlines, its caveats and the name of the radiograph in its study."""
     lines = [*answers(result), *cautions((c for c in result.caveats if c not in shared), result)]
-    details = [view] if view else []
-    if focus := [f"{finding.focus:.2f}" for finding in result.findings if finding.answer is not Answer.NEGATIVE]:
-        details.append(f"focus of the heat map {', '.join(focus)}")
-    return [*lines, Line(text="; ".join(details), colour=FAINT)] if details else lines
+    return [*lines, Line(text=view, colour=FAINT)] if view else lines
 
 
 def _draw_picture(image: Image.Image, picture: NDArray[np.uint8] | None, at: tuple[int, int], side: int) -> None:

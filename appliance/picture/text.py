@@ -5,8 +5,8 @@ The font is Pillow's own vector font, so that every installation draws the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from PIL import ImageDraw, ImageFont
@@ -19,22 +19,45 @@ LEADING = 1.35
 """Distance from line to line, in sizes of the text."""
 
 
+STEPS = 5
+"""Steps of the scale beside a headline."""
+
+STEP = 0.34
+"""Width of a step, in sizes of the text; the gap before it is a third of that."""
+
+HEADLINE_ROWS = ((1, 1.3), (2, 1.3), (3, 1.0))
+"""Rows of a headline and its least size relative to plain text, tried one after the other."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A line to be written; `scale` is its size relative to plain text."""
+    """A line to be written.
+
+    Attributes
+    ----------
+    scale
+        Size relative to plain text.
+    step
+        Number of filled steps of the scale after the text; None: no scale.
+    is_headline
+        All headlines that are fitted together get one size.
+    """
 
     text: str
     colour: Colour = PLAIN
     scale: float = 1.0
+    step: int | None = None
+    is_headline: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A part of a line that fits into the width."""
+    """A part of a line that fits into the width; the last part has the scale."""
 
     text: str
     colour: Colour
     size_px: int
+    step: int | None = None
 
     @property
     def width_px(self) -> float:
@@ -54,27 +77,69 @@ def font(size_px: int) -> Font:
 
 
 def fitted(lines: Iterable[Line], size_px: int, width_px: int) -> list[Piece]:
-    """Fit `lines` into `width_px`, with plain text of `size_px`."""
-    return [piece for line in lines for piece in _fit(line, size_px, width_px)]
+    """Fit `lines` into `width_px`, with plain text of `size_px` and one size for all headlines."""
+    lines = list(lines)
+    headline_px = _headline_px([line for line in lines if line.is_headline], size_px, width_px)
+    pieces: list[Piece] = []
+    for line in lines:
+        pieces += _pieces(line, headline_px, width_px) if line.is_headline else _fit(line, size_px, width_px)
+    return pieces
+
+
+def height_px(pieces: Iterable[Piece]) -> int:
+    """Return the height of `pieces` below each other."""
+    return sum(piece.height_px for piece in pieces)
 
 
 def write(draw: ImageDraw.ImageDraw, pieces: Iterable[Piece], left: int, top: int) -> int:
     """Write `pieces` below each other; return the row at which the next would begin."""
     for piece in pieces:
         draw.text((left, top), piece.text, piece.colour, font(piece.size_px))
+        if piece.step is not None:
+            _draw_scale(draw, piece, piece.step, round(left + piece.width_px), top)
         top += piece.height_px
     return top
+
+
+def _draw_scale(draw: ImageDraw.ImageDraw, piece: Piece, step: int, left: int, top: int) -> None:
+    """Draw the steps of the scale: `step` filled ones, then empty ones."""
+    size = piece.size_px
+    wide, gap = max(2, round(size * STEP)), max(1, round(size * STEP / 3))
+    for k in range(STEPS):
+        x = left + round(size * STEP) + k * (wide + gap)
+        box = (x, top + round(size * 0.3), x + wide - 1, top + round(size * 0.95))
+        draw.rectangle(box, piece.colour if k < step else None, piece.colour, width=max(1, size // 20))
+
+
+def _scale_px(line: Line, size_px: int) -> int:
+    """Return the width of the scale of `line`, with the gap before it."""
+    return 0 if line.step is None else round(size_px * STEP * (STEPS * 4 / 3 + 1)) + STEPS
+
+
+def _headline_px(headlines: Sequence[Line], size_px: int, width_px: int) -> int:
+    """Return the largest size at which each of `headlines` takes few rows: one, or else two or three."""
+    largest = max((line.scale for line in headlines), default=1.0)
+    for rows, least in HEADLINE_ROWS:
+        for size in range(round(size_px * largest), round(size_px * least) - 1, -1):
+            if all(len(_pieces(line, size, width_px)) <= rows for line in headlines):
+                return size
+    return size_px
+
+
+def _pieces(line: Line, size_px: int, width_px: int) -> list[Piece]:
+    """Wrap `line` at `size_px`."""
+    texts = _wrap(line.text, font(size_px), width_px - _scale_px(line, size_px))
+    pieces = [Piece(text=text, colour=line.colour, size_px=size_px) for text in texts]
+    return [*pieces[:-1], replace(pieces[-1], step=line.step)] if pieces else []
 
 
 def _fit(line: Line, size: int, width_px: int) -> list[Piece]:
     """Shrink `line` down to plain size until it fits into one piece, else wrap it at plain size."""
     smallest = round(size * min(line.scale, 1.0))
     for size_px in range(round(size * line.scale), smallest, -1):
-        if font(size_px).getlength(line.text) <= width_px:
-            return [Piece(text=line.text, colour=line.colour, size_px=size_px)]
-    return [
-        Piece(text=text, colour=line.colour, size_px=smallest) for text in _wrap(line.text, font(smallest), width_px)
-    ]
+        if font(size_px).getlength(line.text) + _scale_px(line, size_px) <= width_px:
+            return [Piece(text=line.text, colour=line.colour, size_px=size_px, step=line.step)]
+    return _pieces(line, smallest, width_px)
 
 
 def _wrap(text: str, face: Font, width_px: int) -> list[str]:

@@ -200,7 +200,7 @@ class _StudyRenderings:
     ) -> None:
         self._study = study
         self._sources = sources
-        self._examination = read_examination(sources[study.results[-1].sop_instance_uid])
+        self._examination = read_examination(sources[study.results[-1].sop_instance_uid], sources.values())
         self._flagged_by = {name: read_examination(radiograph) for name, radiograph in flagged_by.items()}
 
         @cache

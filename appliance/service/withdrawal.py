@@ -170,7 +170,7 @@ def _revocations(
         part.result.sop_instance_uid: headers.source(partial(spool.get, part.digest), part.calling_ae_title)
         for part in told.parts
     }
-    examination = read_examination(sources[study.results[-1].sop_instance_uid])
+    examination = read_examination(sources[study.results[-1].sop_instance_uid], sources.values())
     if isinstance(destination, DicomDestination):
         rejected = [_reference(delivery, dataset_from_bytes(spool.get(delivery.digest))) for delivery in sent]
         note = rejection_note(study, sources, rejected, title, at=now(), words=reason)

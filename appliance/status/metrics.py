@@ -142,7 +142,7 @@ class OsteonCollector(Collector):
 
     def _count(self, result: Result) -> None:
         for finding in result.findings:
-            self._answers[finding.site.value, finding.answer.value] += 1
+            self._answers[finding.site.value, finding.verdict.value] += 1
         if result.not_analysed:
             self._answers["", "not_analysed"] += 1
         for stage, ms in result.timings_ms:

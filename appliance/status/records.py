@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from appliance.clock import now
 from appliance.domain.code_sets import REPLACED, STORED
-from appliance.domain.finding import Answer
+from appliance.domain.finding import Answer, Verdict
 from appliance.domain.job import State
 from appliance.domain.notice import Subject
 from appliance.domain.reason import ReasonCode
@@ -38,7 +38,7 @@ class ListedRegion:
     """One finding as the page shows it; `place` is its side and site."""
 
     place: str
-    answer: Answer
+    verdict: Verdict
     probability: float
     focus: float
 
@@ -187,7 +187,7 @@ def _listed_radiograph(
         code=instance.code,
         answer=result.answer if result else declined,
         regions=tuple(
-            ListedRegion(place=f.place, answer=f.answer, probability=f.probability, focus=f.focus)
+            ListedRegion(place=f.place, verdict=f.verdict, probability=f.probability, focus=f.focus)
             for f in (result.findings if result else ())
         ),
         sent=tuple(

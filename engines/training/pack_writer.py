@@ -100,7 +100,7 @@ def write_pack(
         },
     }
     (work / "README.md").write_text(model_card(manifest, spec.notes), encoding="utf-8")
-    goldens: dict[str, Any] = {**_goldens(work)}
+    goldens: dict[str, Any] = {**golden_outputs(work)}
     np.savez_compressed(work / "goldens.npz", **goldens)
     files = sorted(f for f in work.iterdir() if f.is_file())
     manifest["digests"] = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
@@ -160,7 +160,7 @@ def _together(dataset: Dataset, evidence: Evidence, sites: Sequence[str]) -> dic
     return classifier_performance(dataset, evidence.select(chosen), cross_fit(dataset, evidence).select(chosen))
 
 
-def _goldens(folder: Path) -> dict[str, NDArray[np.float32]]:
+def golden_outputs(folder: Path) -> dict[str, NDArray[np.float32]]:
     """Return golden inputs, drawn from formulae, and each network's outputs: ``network/tensor`` -> float32."""
     goldens: dict[str, NDArray[np.float32]] = {}
     for path in sorted(folder.glob("*.onnx")):

@@ -32,7 +32,8 @@ def engines_build(target: str | None, name: str | None, half: bool | None, confi
     """Build the plans that are missing.
 
     The first start of the role analyse is quick if its plans are built before. The package tensorrt_rtx builds
-    for another GPU too and needs none itself; the package tensorrt builds only for the GPU of this machine.
+    for another GPU too and needs none itself; the package tensorrt builds only for the
+    GPU of this machine.
     """
     from rich.progress import track
 

@@ -63,8 +63,8 @@ def pack_verify(name: str, config_path: Path | None) -> None:
     """Check that a pack can be used on this machine.
 
     It must be undamaged and compute here as it did when it was measured. Checked are the digests of its files,
-    its preprocessing, its signature (where analyse.trusted_keys names keys), and the golden outputs of every
-    network.
+    its preprocessing, its signature (where analyse.trusted_keys names keys), and
+    the golden outputs of every network.
     """
     from provisioning.operation.packs import find_pack, verify
 
@@ -85,8 +85,8 @@ def pack_verify(name: str, config_path: Path | None) -> None:
 def pack_install(source: Path, config_path: Path | None) -> None:
     """Check a pack and install it beside the others.
 
-    SOURCE is a folder or a zip archive. Running roles keep their pack until analyse.pack is changed and
-    osteon-analyse restarted.
+    SOURCE is a folder or a zip archive. Running roles keep their pack until analyse.pack is changed and osteon-
+    analyse restarted.
     """
     from provisioning.operation.packs import install
 

@@ -28,7 +28,8 @@ def train(pack: str, data: Path | None, folder: Path, cache: Path) -> None:
     """Train a model PACK (needs the extra "train").
 
     The pack phantom is trained on drawn radiographs, fracatlas on real ones. The command needs the extra "train"
-    (pip install 'osteon[train]') and takes hours on a CPU.
+    (pip install 'osteon[train]') and takes hours on
+    a CPU.
     """
     from provisioning.training.recipes import train_fracatlas, train_phantom
 

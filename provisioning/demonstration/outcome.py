@@ -140,24 +140,36 @@ def write_pictures(folder: Path, rows: list[OutcomeRow], console: Console) -> No
     write_contact_sheet(named, folder / "contact_sheet.png")
 
 
-COLOURS = {Answer.POSITIVE: "red", Answer.DOUBT: "yellow", Answer.NEGATIVE: "green", Answer.NOT_ANALYSED: "dim"}
+COLOURS = {
+    Answer.POSITIVE: "red",
+    Answer.DOUBT: "yellow",
+    Answer.INCOMPLETE: "yellow",
+    Answer.NEGATIVE: "default",
+    Answer.NOT_ANALYSED: "dim",
+}
 """Colours of the answers in the terminal, as rich names them."""
 
 
 def closing_table(rows: list[OutcomeRow], synthetic: bool) -> Table:
-    """Return the closing table: one line per finding, or one line for a radiograph without findings."""
+    """Return the closing table: one line per finding, or one line for a radiograph without findings.
+
+    The first line of a radiograph has its answer and the names of what was not read or not cleared.
+    """
     title = "SYNTHETIC: phantoms, read by networks trained on phantoms" if synthetic else None
     table = Table(title=title, caption=SECOND_READER)
-    for name in ("no.", "radiograph", "site", "answer", "probability", "focus", "in PACS"):
-        table.add_column(name, justify="left" if name in ("radiograph", "site", "answer") else "right")
+    for name in ("no.", "radiograph", "answer", "not read", "region", "verdict", "probability", "focus", "in PACS"):
+        numeric = name in ("no.", "probability", "focus", "in PACS")
+        table.add_column(name, justify="right" if numeric else "left")
     for number, row in enumerate(rows, 1):
         first = (str(number), escape(row.name))
         seconds = f"{row.in_pacs_s:.2f} s" if row.in_pacs_s is not None else "-"
         if row.result is None or not row.result.findings:
-            table.add_row(*first, "-", f"[dim]not analysed: {escape(row.reason)}[/]", "-", "-", seconds)
+            table.add_row(*first, f"[dim]not analysed: {escape(row.reason)}[/]", *("-",) * 5, seconds)
             continue
+        answer = row.result.answer
+        unread = ", ".join((*row.result.unread_sites, *row.result.incomplete)) or "-"
+        described = (*first, f"[{COLOURS[answer]}]{answer.label}[/]", unread)
         for k, f in enumerate(row.result.findings):
-            answer = f"[{COLOURS[f.answer]}]{f.answer.label}[/]"
             numbers = (f.percent, f"{f.focus:.2f}", seconds if k == 0 else "")
-            table.add_row(*(first if k == 0 else ("", "")), f.site.label, answer, *numbers)
+            table.add_row(*(described if k == 0 else ("",) * 4), f.place, f.verdict.label, *numbers)
     return table

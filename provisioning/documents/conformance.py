@@ -65,7 +65,7 @@ CONTENTS = {
     "Secondary Capture": ("the radiograph with heat map, region and answer", "`sc`"),
     "Study summary": ("the study at a glance: every radiograph with its answer, eight to a page", "`summary`"),
     "Grayscale Softcopy Presentation State": (
-        "boxes and words in two layers, in the window and polarity of the analysis",
+        "areas read, marks of suspicions and words in three layers, in the window and polarity of the analysis",
         "`pr`",
     ),
     "Comprehensive 3D SR": ("the report on the study, TID 1500", "`sr`"),

@@ -14,7 +14,7 @@ from rich.progress import track
 from rich.table import Table
 
 from appliance.config import Analyse, Configuration
-from appliance.domain.result import SECOND_READER
+from appliance.domain.result import SECOND_READER, Result
 from appliance.errors import Rejected
 from appliance.picture.overlay import overlay
 from appliance.service.instance_reader import Reader, Reading
@@ -38,7 +38,7 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
     reader = Reader(pipeline_of(Configuration(analyse=Analyse(pack=pack))))
     files = pick_evenly(find_radiograph_files(paths), limit)
     table = Table(caption=SECOND_READER)
-    for name in ("file", "site", "answer", "probability", "focus", "ms"):
+    for name in ("file", "answer", "not read", "region", "verdict", "probability", "focus", "ms"):
         table.add_column(name, justify="right" if name in ("probability", "focus", "ms") else "left")
     records: list[dict[str, object]] = []
     pictures: list[tuple[str, Path]] = []
@@ -49,7 +49,7 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
             try:
                 reading = reader.read(reader.examine(partial(read_instance, file)))
             except Rejected as error:
-                table.add_row(escape(file.name), "-", f"[dim]{escape(error.reason)}[/]", "-", "-", "-")
+                table.add_row(escape(file.name), f"[dim]{escape(error.reason)}[/]", *("-",) * 6)
                 records.append({"file": file.name, "rejected": {"code": error.code, "reason": error.reason}})
                 continue
             _add_rows(table, file, reading)
@@ -59,22 +59,32 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
                 result, heats = reading.analysis.result, reading.analysis.heats
                 Image.fromarray(overlay(reading.grey, result, heats)).save(folder / picture)
                 pictures.append((file.stem, folder / picture))
-            records.append(
-                {"file": file.name, "picture": picture, "result": json.loads(reading.analysis.result.to_json())}
-            )
+            records.append({"file": file.name, "picture": picture, **_record(reading.analysis.result)})
     if folder:
         write_contact_sheet(pictures, folder / "contact_sheet.png")
         (folder / "results.json").write_text(json.dumps(records, indent=1))
     console.print(table)
 
 
+def _record(result: Result) -> dict[str, object]:
+    """Return the answer of a file in words that need no rules to derive, beside the whole result.
+
+    ``verdicts`` are in the order of the result's findings, which hold the mark of each.
+    """
+    return {
+        "answer": result.answer.value,
+        "verdicts": [f.verdict.value for f in result.findings],
+        "not_read": [*result.unread_sites, *result.incomplete],
+        "result": json.loads(result.to_json()),
+    }
+
+
 def _add_rows(table: Table, file: Path, reading: Reading) -> None:
     result = reading.analysis.result
     milliseconds = f"{sum(ms for _, ms in result.timings_ms):.0f}"
     if result.not_analysed:
-        table.add_row(
-            escape(file.name), "-", f"[dim]not analysed: {escape(result.not_analysed.reason)}[/]", "-", "-", "-"
-        )
+        table.add_row(escape(file.name), f"[dim]not analysed: {escape(result.not_analysed.reason)}[/]", *("-",) * 6)
+    unread = ", ".join((*result.unread_sites, *result.incomplete)) or "-"
     for k, f in enumerate(result.findings):
-        name, ms = (escape(file.name), milliseconds) if k == 0 else ("", "")
-        table.add_row(name, f.site.label, f.answer.label, f.percent, f"{f.focus:.2f}", ms)
+        first = (escape(file.name), result.answer.label, unread) if k == 0 else ("", "", "")
+        table.add_row(*first, f.place, f.verdict.label, f.percent, f"{f.focus:.2f}", milliseconds if k == 0 else "")

@@ -26,7 +26,7 @@ from rich.progress import track
 from appliance.analysis.geometry import iou
 from appliance.clock import now
 from appliance.config import Configuration
-from appliance.domain.finding import Answer, Box, Finding, percent
+from appliance.domain.finding import Box, Finding, Verdict, percent
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 from appliance.picture.overlay import overlay
@@ -77,9 +77,9 @@ class Case:
         return self.finding.probability if self.finding else 0.0
 
     @property
-    def answer(self) -> Answer:
-        """Answer of the finding; negative if the region was not found."""
-        return self.finding.answer if self.finding else Answer.NEGATIVE
+    def verdict(self) -> Verdict:
+        """Verdict of the finding; negative if the region was not found."""
+        return self.finding.verdict if self.finding else Verdict.NEGATIVE
 
 
 @dataclass(slots=True)
@@ -158,7 +158,7 @@ def evaluate(
                 finding=_match_finding(result.findings, site, corners),
             )
             made.cases.append(case)
-            if case.finding and case.is_fractured != (case.answer is not Answer.NEGATIVE):
+            if case.finding and case.is_fractured != (case.verdict.is_suspicious):
                 on_error(case, _thumbnail(reading))
     return made
 
@@ -209,15 +209,15 @@ def _figures(name: str, cases: Sequence[Case]) -> dict[str, Any]:
     """Return one row of the page's table: counts, AUROC, and sensitivity and specificity of both operating points."""
     label = np.array([c.is_fractured for c in cases])
     probability = np.array([c.probability for c in cases])
-    answers = [c.answer for c in cases]
+    answers = [c.verdict for c in cases]
 
-    def share_reaching(point: tuple[Answer, ...], fractured: bool) -> Estimate:
+    def share_reaching(point: tuple[Verdict, ...], fractured: bool) -> Estimate:
         reached = [
             answer in point for answer, is_fractured in zip(answers, label, strict=True) if is_fractured == fractured
         ]
         return share(sum(reached), len(reached))
 
-    doubt, positive = (Answer.DOUBT, Answer.POSITIVE), (Answer.POSITIVE,)
+    doubt, positive = (Verdict.DOUBT, Verdict.POSITIVE), (Verdict.POSITIVE,)
     return {
         "name": name,
         "n": len(cases),
@@ -292,7 +292,7 @@ def _worst_errors(errors: Sequence[tuple[Case, bytes]], *, fractured: bool) -> I
 
 
 def _error_entry(case: Case, picture: bytes) -> dict[str, object]:
-    error = f"no fracture, and the answer was {case.answer.label}"
+    error = f"no fracture, and the answer was {case.verdict.label}"
     if case.is_fractured:
         error = "fracture, and none was found"
     return {

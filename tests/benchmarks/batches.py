@@ -43,7 +43,7 @@ def print_batches(name: str, pipeline: Pipeline, rounds: int) -> None:
     radiographs = [large_radiograph(SITES[k % len(SITES)].value, k) for k in range(MOST)]
     sizes = [1 << k for k in range(MOST.bit_length())]
     results = [pipeline.analyse(radiograph).result for radiograph in radiographs]
-    regions = sum(len(r.findings) + len(r.unread_regions) for r in results)
+    regions = sum(len(r.findings) + len(r.not_read) for r in results)
     what = f"{MOST} radiographs of 10 megapixels with {regions} regions, stages 1 to 3"
     print(f"\n{what}: median ms (radiographs/s) by batch, n = {rounds}")
     spent: dict[int, list[float]] = {size: [] for size in sizes}

@@ -84,7 +84,7 @@ def _stages(pipelines: dict[str, Pipeline], radiograph: Radiograph, rounds: int)
             start = perf_counter()
             result = pipeline.analyse(stored).result
             total = (perf_counter() - start) * 1e3
-            count = len(result.findings) + len(result.unread_regions)
+            count = len(result.findings) + len(result.not_read)
             if number >= rounds:
                 for stage, ms in (*result.timings_ms, ("all", total)):
                     spent[stage].append(ms)

@@ -84,7 +84,7 @@ def same(on_cpu: Analysis, on_the_gpu: Analysis) -> None:
         assert np.abs(np.subtract(a.box.as_tuple(), e.box.as_tuple())).max() <= 2
         assert abs(a.probability - e.probability) <= PROBABILITY
         if min(abs(e.probability - t) for t in (e.doubt, e.positive)) > PROBABILITY:
-            assert a.answer == e.answer
+            assert a.verdict == e.verdict
     for heat_e, heat_a in zip(on_cpu.heats, on_the_gpu.heats, strict=True):
         np.testing.assert_allclose(heat_a.cells, heat_e.cells, atol=0.02)
     assert actual.caveats == expected.caveats

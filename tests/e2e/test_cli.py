@@ -105,6 +105,9 @@ def test_read_of_a_folder_records_an_answer_or_a_reason_for_each_file(tmp_path: 
     records = {r["file"]: r for r in json.loads((tmp_path / "out" / "results.json").read_text())}
     assert records["letter.dcm"]["rejected"]["code"] == "not_dicom"
     assert records["knee.dcm"]["result"]["findings"][0]["site"] == "knee"
+    assert len(records["knee.dcm"]["result"]["findings"][0]["mark"]) > 2
+    assert (records["knee.dcm"]["answer"], records["knee.dcm"]["verdicts"]) == ("positive", ["positive"])
+    assert records["knee.dcm"]["not_read"] == []
     assert (tmp_path / "out" / records["knee.dcm"]["picture"]).exists()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.domain.finding import Answer
+from appliance.domain.finding import Verdict
 from provisioning.phantoms import instance_from_phantom, phantom
 from provisioning.training.evaluation import Case, Evaluation, write_report
 from tests.support.results import finding
@@ -62,7 +62,7 @@ def case(site: str, fractured: bool, probability: float | None) -> Case:
 def test_evaluation_counts_a_region_that_was_not_located_as_missed(tmp_path: Path) -> None:
     """Sensitivity is 50 %, not 67 %: of four fractures two are found, one is negative and one is not located."""
     cases = [case("wrist", True, p) for p in (0.95, 0.9, 0.01, None)] + [case("wrist", False, p) for p in (0.1, 0.998)]
-    assert cases[3].answer is Answer.NEGATIVE
+    assert cases[3].verdict is Verdict.NEGATIVE
     made = Evaluation(cases=cases, radiographs=6)
     from appliance.preprocessing.recipe import DIGEST
     from appliance.service.pipeline_assembly import SHIPPED

@@ -48,7 +48,15 @@ PACK = Pack(
     localiser=LocaliserSpec(file=Path("l"), sites=("wrist",), score_threshold=0.5),
     classifiers={
         "wrist": ClassifierSpec(
-            site="wrist", file=Path("w"), scale=1, offset=0, doubt=0.2, positive=0.6, performance={}
+            site="wrist",
+            file=Path("w"),
+            scale=1,
+            offset=0,
+            doubt=0.2,
+            positive=0.6,
+            finds=True,
+            clears=True,
+            performance={},
         )
     },
     data={},

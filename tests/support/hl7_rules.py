@@ -135,5 +135,9 @@ def _observations(m: Message) -> Iterator[str]:
             yield "OBX-11"
         if not TIME.fullmatch(field(obx, 14)):
             yield "OBX-14"
+        if m.value("MSH", 12) < "2.4" and len(obx) > 18:
+            yield "OBX-18 before 2.4"
+        if field(obx, 19) and not TIME.fullmatch(field(obx, 19)):
+            yield "OBX-19"
         if len(obx) > 26:
             yield "OBX has too many fields"

@@ -47,7 +47,7 @@ def result(source: Dataset, *findings: Finding, caveats: tuple[str, ...] = ()) -
         created_at=datetime(2026, 1, 2, 10, 15, 30, tzinfo=UTC),
         provenance=PROVENANCE,
         findings=findings or (finding(),),
-        unread_regions=(UnreadRegion(site=Site.HAND, box=Box(x0=0, y0=0, x1=9, y1=9), region_score=0.8),),
+        not_read=(UnreadRegion(site=Site.HAND, box=Box(x0=0, y0=0, x1=9, y1=9), region_score=0.8),),
         caveats=caveats,
     )
 

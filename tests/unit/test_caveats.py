@@ -13,15 +13,18 @@ from appliance.analysis.classifier import Classifier
 from appliance.analysis.localiser import Localiser
 from appliance.analysis.pipeline import Pipeline
 from appliance.config import Analyse, Origins
-from appliance.domain.identifiers import Site
-from appliance.domain.radiograph import Header, Radiograph, StoredValues, Window
+from appliance.domain.identifiers import Laterality, Site
+from appliance.domain.radiograph import Header, Radiograph, StoredValues
 from appliance.preprocessing.reference import ReferencePreprocessor
 from engines.pack import ClassifierSpec, LocaliserSpec
 from engines.runner import Runner, Tensors
+from tests.support.pictures import limbs
 from tests.unit.test_result import PROVENANCE
 
 REAL = replace(PROVENANCE, pack_is_synthetic=False)
-SPEC = ClassifierSpec(site="wrist", file=Path("w"), scale=1.0, offset=0.0, doubt=0.2, positive=0.6)
+SPEC = ClassifierSpec(
+    site="wrist", file=Path("w"), scale=1.0, offset=0.0, doubt=0.2, positive=0.6, finds=True, clears=True
+)
 SITES = ("wrist", "shoulder", "spine")
 
 
@@ -49,9 +52,14 @@ class FixedClassifier(Runner):
         self._logit, self._diffuse = logit, diffuse
 
     def _run(self, tensors: Tensors) -> Tensors:
-        cells = np.full((1, 1, 16, 16), float(self._diffuse), np.float32)
-        cells[0, 0, 7, 7] = 1
-        return {"logit": np.array([self._logit], np.float32), "activations": cells, "gradients": np.ones_like(cells)}
+        regions = len(tensors["region"])
+        cells = np.full((regions, 1, 16, 16), float(self._diffuse), np.float32)
+        cells[:, 0, 7, 7] = 1
+        return {
+            "logit": np.full(regions, self._logit, np.float32),
+            "activations": cells,
+            "gradients": np.ones_like(cells),
+        }
 
 
 def caveats(
@@ -60,6 +68,7 @@ def caveats(
     logit: float = 3,
     diffuse: bool = False,
     rules: Analyse | None = None,
+    stored: StoredValues | None = None,
     **header: object,
 ) -> tuple[str, ...]:
     spec = LocaliserSpec(file=Path("l"), sites=SITES, score_threshold=0.5, flags=("hardware", "cast"))
@@ -72,8 +81,7 @@ def caveats(
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
     known = Header(sop_instance_uid="1.2", sop_class_uid="1.3", study_instance_uid="1.4", modality="DX", **header)  # type: ignore[arg-type]
-    stored = StoredValues(pixels=np.full((512, 512), 1000, np.uint16), window=Window(center=2048, width=4096))
-    result = pipeline.analyse(Radiograph(header=known, stored=stored)).result
+    result = pipeline.analyse(Radiograph(header=known, stored=stored or limbs())).result
     return (result.not_analysed.code,) if result.not_analysed else result.caveats
 
 
@@ -96,7 +104,34 @@ def test_mobile_radiograph_makes_a_caveat() -> None:
 
 def test_header_that_contradicts_itself_or_the_image_makes_a_caveat() -> None:
     assert "both sides" in caveats(sides_disagree=True)[0]
-    assert caveats(body_part_examined="KNEE") == ("the header says knee, the image shows wrist",)
+    assert caveats(body_part_examined="KNEE") == ("the header says knee, the image looks like wrist: site uncertain",)
+
+
+def test_contradiction_without_suspicion_is_not_analysed() -> None:
+    assert caveats(body_part_examined="KNEE", logit=-9) == ("site_uncertain",)
+
+
+@pytest.mark.parametrize(("age", "is_child"), [(6.4, True), (17.9, True), (18.0, False), (None, False)])
+def test_child_makes_a_caveat(age: float | None, is_child: bool) -> None:
+    assert any(c.startswith("child of ") for c in caveats(age_years=age)) is is_child
+
+
+def test_age_of_a_child_is_told_in_whole_years() -> None:
+    assert caveats(age_years=6.9)[0].startswith("child of 6 years: growth plates may be open")
+
+
+def test_two_regions_of_one_site_with_one_side_in_the_header_make_a_caveat() -> None:
+    assert caveats("wrist", "wrist", laterality=Laterality.LEFT) == (
+        "2 regions of the wrist in the image, the header names one side: side unknown",
+    )
+    assert caveats("wrist", "wrist") == ()
+
+
+def test_inverted_picture_makes_a_caveat() -> None:
+    upright = limbs(across=(72,))
+    inverted = replace(upright, invert=True)
+    assert caveats(stored=inverted) == ("black and white may be exchanged",)
+    assert caveats(stored=upright) == ()
 
 
 def test_diffuse_heat_of_a_suspicious_finding_makes_a_caveat() -> None:

@@ -24,11 +24,11 @@ from pydicom.uid import (
 )
 
 from appliance.dicom.objects.codes import BODY_PARTS
-from appliance.dicom.objects.contributing_equipment import EQUIPMENT
+from appliance.dicom.objects.contributing_equipment import EQUIPMENT, device_uid
 from appliance.dicom.objects.document import InstanceReference, reference
 from appliance.dicom.objects.key_objects import key_objects, rejection_note
 from appliance.dicom.objects.patient_study import TYPE_2, TYPE_3
-from appliance.dicom.objects.presentation_state import REGIONS, WORDS, is_presentable, presentation_state
+from appliance.dicom.objects.presentation_state import MARKS, REGIONS, WORDS, is_presentable, presentation_state
 from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.objects.series import anatomy, series_description
 from appliance.dicom.objects.structured_report import structured_report
@@ -36,10 +36,10 @@ from appliance.dicom.objects.tracking import tracked
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.reading.shutter import EDGES
 from appliance.domain.codes import OF_INTEREST, REJECTED_FOR_QUALITY
-from appliance.domain.finding import Box
+from appliance.domain.finding import Box, Withheld
 from appliance.domain.identifiers import Laterality, Site, derived_uid
 from appliance.domain.radiograph import Window
-from appliance.domain.result import Predecessor, Result
+from appliance.domain.result import SECOND_READER, Predecessor, Result
 from appliance.domain.study import StudyResult
 from tests.support.objects import answered
 from tests.support.peers import Peer
@@ -91,12 +91,12 @@ def test_structured_report_covers_every_view(
     said = dumped(peer, tmp_path, structured_report(three, sources))
     library = said.split("Image Library Group")[1].split("Imaging Measurements")[0]
     assert all(uid in library for uid in sources)
-    assert said.count('"Measurement Group"') == said.count("SCOORD:") == 3
+    assert said.count('"Measurement Group"') == said.count("SCOORD:") == 5  # three areas, and two marks
     regions = said.split("Imaging Measurements")[1].split("Qualitative Evaluations")[0]
-    assert (regions.count(pa), regions.count(lateral), regions.count(oblique)) == (2, 1, 0)
+    assert (regions.count(pa), regions.count(lateral), regions.count(oblique)) == (3, 2, 0)
     assert oblique in after(said, "Not analysed: this pack has no engine for ribs [no_engine]")
     assert lateral in after(said, "a cast was seen")
-    assert '"doubt >= 0.3, suspected >= 0.7"' in said
+    assert '"possible >= 0.3, suspected >= 0.7"' in said
 
 
 def test_structured_report_evidence_lists_every_view_in_its_series(
@@ -145,8 +145,8 @@ def test_tracking_uid_survives_revision_pack_and_corrected_side() -> None:
     other_pack = replace(PROVENANCE, pack_digest="f" * 64)
     turned = (finding(0.2, laterality=Laterality.RIGHT), finding(0.1, box=LOW, laterality=Laterality.RIGHT))
     again = replace(result(source, *turned), provenance=other_pack)
-    first, second = ({t.finding.box: t.uid for t in tracked(r)} for r in (given, again))
-    assert first == second and len(set(first.values())) == 2
+    first, second = ({t.finding.box: (t.uid, t.mark_uid) for t in tracked(r)} for r in (given, again))
+    assert first == second and len({uid for uids in first.values() for uid in uids}) == 4
     same_place = [t.uid for t in tracked(result(source, finding(), finding(0.1)))]
     assert len(set(same_place)) == 2
 
@@ -190,26 +190,45 @@ def test_series_description_with_all_marks_fits_its_vr(is_synthetic: bool, revis
         assert said.startswith("SYNTHETIC ") == is_synthetic
 
 
-def test_presentation_state_has_regions_and_text_in_two_layers() -> None:
+def test_presentation_state_has_regions_marks_and_text_in_layers() -> None:
     source = VARIANTS["dx"]
-    made = state(source, result(source, finding(), finding(0.4), finding(0.1)))
-    assert [layer.GraphicLayer for layer in made.GraphicLayerSequence] == [REGIONS, WORDS]
-    regions, words = made.GraphicAnnotationSequence
-    styles = [o.LineStyleSequence[0].LineDashingStyle for o in regions.GraphicObjectSequence]
-    assert styles == ["SOLID", "DASHED", "SOLID"]
-    assert [o.UnformattedTextValue for o in words.TextObjectSequence] == [
-        "1 left wrist: fracture suspected, 87%",
-        "2 left wrist: fracture in doubt, 40%",
-        "3 left wrist: no fracture found, probability of one 10%",
+    corners = ((12.0, 14.0), (20.0, 14.0), (16.0, 22.0))
+    made = state(source, result(source, finding(mark=corners), finding(0.4), finding(0.1), caveats=("a cast",)))
+    assert [layer.GraphicLayer for layer in made.GraphicLayerSequence] == [REGIONS, MARKS, WORDS]
+    regions, marks, words = made.GraphicAnnotationSequence
+    assert {o.LineStyleSequence[0].LineThickness for o in regions.GraphicObjectSequence} == {1.0}
+    assert [(o.GraphicType, o.LineStyleSequence[0].LineDashingStyle) for o in marks.GraphicObjectSequence] == [
+        ("POLYLINE", "SOLID"),
+        ("POINT", "SOLID"),
+        ("POLYLINE", "DASHED"),
+        ("POINT", "DASHED"),
     ]
-    assert "GraphicObjectSequence" not in words and "TextObjectSequence" not in regions
+    outline, peak = marks.GraphicObjectSequence[:2]
+    assert outline.GraphicData == [12, 14, 20, 14, 16, 22, 12, 14] and peak.GraphicData == [22, 30]
+    assert [o.UnformattedTextValue for o in words.TextObjectSequence] == [
+        "wrist L: fracture suspected (region 1)",
+        "wrist L: possible fracture (region 2)",
+        "wrist L: no fracture found (region 3)",
+        SECOND_READER,
+        "FRACTURE SUSPECTED",
+        "Not read: hand (recognised in the picture, read by no engine)",
+        "a cast",
+    ]
+
+
+def test_presentation_state_without_suspicion_has_no_marks() -> None:
+    source = VARIANTS["dx"]
+    made = state(source, result(source, finding(0.1, withheld=(Withheld.CUT,))))
+    assert [item.GraphicLayer for item in made.GraphicAnnotationSequence] == [REGIONS, WORDS]
+    said = [o.UnformattedTextValue for o in made.GraphicAnnotationSequence[1].TextObjectSequence]
+    assert "INCOMPLETE" in said and any(Withheld.CUT.sentence in line for line in said)
 
 
 def test_text_of_a_region_stays_inside_the_image_and_off_the_region() -> None:
     source = VARIANTS["dx"]
     for box in (Box(x0=0, y0=0, x1=50, y1=10), Box(x0=49, y0=59, x1=50, y1=60), Box(x0=10, y0=30, x1=20, y1=60)):
-        _, words = state(source, result(source, finding(box=box))).GraphicAnnotationSequence
-        (label,) = words.TextObjectSequence
+        *_, words = state(source, result(source, finding(box=box))).GraphicAnnotationSequence
+        label = words.TextObjectSequence[0]
         (x0, y0), (x1, y1) = label.BoundingBoxTopLeftHandCorner, label.BoundingBoxBottomRightHandCorner
         assert 0 <= x0 < x1 <= 50 and 0 <= y0 < y1 <= 60
         assert y1 <= box.y0 or y0 >= box.y1
@@ -284,16 +303,23 @@ def test_report_of_a_source_without_bytes_is_made() -> None:
 
 def test_contributing_equipment_names_modality_and_gateway() -> None:
     source = VARIANTS["identities"]
-    (equipment,) = state(source).ContributingEquipmentSequence
+    equipment, _ = state(source).ContributingEquipmentSequence
     assert equipment.PurposeOfReferenceCodeSequence[0].CodeValue == "109101"
     assert (equipment.Manufacturer, equipment.StationName, equipment.DeviceSerialNumber) == (
         "Testroom",
         "ROOM1",
         "4711",
     )
-    gateway, room = state(VARIANTS["gateway"]).ContributingEquipmentSequence
+    gateway, room, _ = state(VARIANTS["gateway"]).ContributingEquipmentSequence
     assert (gateway.Manufacturer, room.Manufacturer) == ("Gate", "Testroom")
-    assert "ContributingEquipmentSequence" not in state(VARIANTS["no manufacturer"])
+
+
+def test_contributing_equipment_names_the_algorithm() -> None:
+    (algorithm,) = state(VARIANTS["no manufacturer"]).ContributingEquipmentSequence
+    assert algorithm.PurposeOfReferenceCodeSequence[0].CodeMeaning == "Processing Algorithm"
+    assert (algorithm.Manufacturer, algorithm.ManufacturerModelName) == ("Osteon", "bones")
+    assert algorithm.SoftwareVersions == ["0.1.0", PROVENANCE.model]
+    assert algorithm.DeviceUID == device_uid(PROVENANCE)
 
 
 def test_patient_and_study_attributes_are_copied() -> None:
@@ -328,6 +354,12 @@ def test_body_part_and_side_come_from_the_findings(site: Site) -> None:
     made = anatomy(source, result(source, finding(site=site)))
     assert made.BodyPartExamined == BODY_PARTS[site]
     assert made.get("Laterality") == (None if site in (Site.PELVIS, Site.SPINE) else "L")
+
+
+def test_uncertain_site_leaves_body_part_absent_and_side_empty() -> None:
+    source = VARIANTS["dx"]
+    made = anatomy(source, result(source, finding(site_is_certain=False)))
+    assert "BodyPartExamined" not in made and made.Laterality == ""
 
 
 def test_laterality_of_regions_with_different_sides_is_empty() -> None:

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from appliance.analysis.eligibility import UNANSWERED, comes_from, named_sites, shows_a_trunk, why_not
+from appliance.analysis.eligibility import UNANSWERED, comes_from, parts_of_header, shows_a_trunk, why_not
 from appliance.config import Analyse, Origins
 from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import Header
@@ -37,6 +37,7 @@ def changed(**change: object) -> Header:
         {"anatomic_regions": ("HEAD OF HUMERUS",)},
         {"body_part_examined": "SHOULDER", "descriptions": ("XR CHEST AND SHOULDER",)},
         {"descriptions": ("XR HAND AND CHEST",)},
+        {"body_part_examined": "CHEST", "anatomic_regions": ("WRIST JOINT",)},
         {"rows": 373, "columns": 454},
         {"station_name": "DR1", "calling_ae_title": "PACS"},
     ],
@@ -61,7 +62,6 @@ def test_plain_radiograph_is_eligible(change: dict[str, object]) -> None:
         ({"rows": 16, "columns": 16}, "too_small"),
         ({"body_part_examined": "CHEST"}, "out_of_scope"),
         ({"anatomic_regions": ("CHEST",)}, "out_of_scope"),
-        ({"body_part_examined": "CHEST", "anatomic_regions": ("WRIST JOINT",)}, "out_of_scope"),
         ({"descriptions": ("XR CHEST AP PORTABLE",)}, "out_of_scope"),
         ({"body_part_examined": "EXTREMITY", "descriptions": ("TORAX",)}, "out_of_scope"),
     ],
@@ -117,10 +117,16 @@ def test_origin_matches_by_patterns(change: dict[str, object], fits: bool) -> No
 
 def test_body_part_in_any_spelling_names_its_site() -> None:
     for text in ("WRIST", "R WRIST", "WRIST_JOINT", "WRIST LEFT"):
-        assert named_sites(changed(body_part_examined=text)) == {Site.WRIST}
-    assert named_sites(changed(body_part_examined="L SPINE")) == {Site.SPINE}
-    assert named_sites(changed(anatomic_regions=("ANKLE JOINT",))) == {Site.ANKLE}
-    assert named_sites(changed(body_part_examined="EXTREMITY")) == frozenset()
+        assert parts_of_header(changed(body_part_examined=text)).sites == {Site.WRIST}
+    assert parts_of_header(changed(body_part_examined="L SPINE")).sites == {Site.SPINE}
+    assert parts_of_header(changed(anatomic_regions=("ANKLE JOINT",))).sites == {Site.ANKLE}
+    assert parts_of_header(changed(body_part_examined="EXTREMITY")).sites == frozenset()
+
+
+def test_site_in_a_description_counts_only_without_a_coded_one() -> None:
+    described = changed(descriptions=("HANDGELENK IN 2 EBENEN",))
+    assert parts_of_header(described).sites == {Site.WRIST}
+    assert parts_of_header(dataclasses.replace(described, body_part_examined="KNEE")).sites == {Site.KNEE}
 
 
 def test_chest_is_recognised_by_its_regions() -> None:

@@ -11,14 +11,17 @@ from appliance.analysis.localiser import Localiser
 from appliance.analysis.pipeline import Pipeline
 from appliance.config import Analyse
 from appliance.domain.identifiers import Site
-from appliance.domain.radiograph import Header, Radiograph, StoredValues, Window
+from appliance.domain.radiograph import Header, Radiograph
 from appliance.picture.overlay import overlay
 from appliance.preprocessing.reference import ReferencePreprocessor, displayed
 from engines.pack import ClassifierSpec, LocaliserSpec
 from engines.runner import Runner, Tensors
+from tests.support.pictures import limbs
 from tests.unit.test_result import PROVENANCE
 
-SPEC = ClassifierSpec(site="wrist", file=Path("w"), scale=1.0, offset=0.0, doubt=0.2, positive=0.6)
+SPEC = ClassifierSpec(
+    site="wrist", file=Path("w"), scale=1.0, offset=0.0, doubt=0.2, positive=0.6, finds=True, clears=True
+)
 
 
 class OneWrist(Runner):
@@ -61,8 +64,7 @@ def pipeline() -> Pipeline:
 @pytest.fixture
 def radiograph() -> Radiograph:
     header = Header(sop_instance_uid="1.2", sop_class_uid="1.3", study_instance_uid="1.4", modality="DX")
-    pixels = np.full((1024, 1024), 1000, np.uint16)
-    return Radiograph(header=header, stored=StoredValues(pixels=pixels, window=Window(center=2048, width=4096)))
+    return Radiograph(header=header, stored=limbs(1024, across=(264,)))
 
 
 def test_peak_and_focus_come_from_the_region(pipeline: Pipeline, radiograph: Radiograph) -> None:

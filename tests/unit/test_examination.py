@@ -24,6 +24,7 @@ from appliance.domain.order import (
     StudyTimes,
 )
 from appliance.reporting.fhir.bundle import transaction
+from appliance.reporting.fhir.systems import issuer_system
 from appliance.reporting.hl7.oru import oru_r01
 from tests.support import profiles
 from tests.support.hl7_rules import Message, violations
@@ -63,7 +64,7 @@ def test_issuer_with_several_qualifiers_is_the_first_oid_in_hl7_and_fhir(univers
 def test_issuer_without_an_oid_is_the_first_universal_id() -> None:
     source = with_issuers(DNS, ("other.example", "DNS"))
     assert pid_3(source) == "PID-4711^^^HOSP&hospital.example&DNS^MR"
-    assert fhir_patient(source)["identifier"] == [{"system": "urn:osteon:issuer:HOSP", "value": "PID-4711"}]
+    assert fhir_patient(source)["identifier"] == [{"system": issuer_system("HOSP"), "value": "PID-4711"}]
 
 
 def test_issuer_qualifier_without_a_universal_id_does_not_hide_another() -> None:

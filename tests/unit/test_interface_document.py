@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from appliance.config import FhirDestination, Hl7Destination, Hl7Listener, Observations, read_configuration
 from appliance.dicom.reading.order import read_examination
 from appliance.domain.codes import PRESENCES, SIDES, SITES
+from appliance.domain.finding import Verdict
 from appliance.domain.identifiers import Laterality
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Transient
@@ -48,7 +49,8 @@ def source_with_an_order() -> Dataset:
 
 
 SOURCE = source_with_an_order()
-STUDY = study(result(SOURCE, finding(), finding(0.1), caveats=("a cast was seen",)), unanalysed(SOURCE))
+MARKED = finding(mark=((12.0, 14.0), (20.0, 14.0), (20.0, 30.0)))
+STUDY = study(result(SOURCE, MARKED, finding(0.1), caveats=("a cast was seen",)), unanalysed(SOURCE))
 PROFILE = {"acknowledgement": "both", "link": "https://viewer.example/{study_instance_uid}"}
 
 
@@ -79,7 +81,8 @@ def test_table_of_observations_lists_each_with_its_default() -> None:
 
 def test_table_of_codes_lists_each_code() -> None:
     sides = {"left": SIDES[Laterality.LEFT], "right": SIDES[Laterality.RIGHT]}
-    codes = {a.value: c for a, c in PRESENCES.items()} | sides | {s.value: c for s, c in SITES.items()}
+    presences = {a.value: c for a, c in PRESENCES.items() if a is not Verdict.NOT_CLEARED}  # has a reason, no code
+    codes = presences | sides | {s.value: c for s, c in SITES.items()}
     listed = {row[0].strip("`"): row[1].strip("`") for row in rows_below("Its codes")}
     assert listed == {name: f"{c.code}^{c.meaning}^{c.scheme}" for name, c in codes.items()}
 

@@ -95,13 +95,14 @@ def test_update_without_an_order_is_refused() -> None:
 
 
 def test_flag_is_set_for_the_sites_answers_only() -> None:
-    said = {"positive": 0.87, "doubt": 0.4, "negative": 0.1}
+    said = {"positive": 0.87, "doubt": 0.4, "incomplete": 0.1}
     given = {name: study(result(SOURCE, finding(p))) for name, p in said.items()} | {"none": study(unanalysed(SOURCE))}
     flagged = {name for name, one in given.items() if is_flagged(one, hl7(flag="orm"))}
     assert flagged == {"positive"}
     assert {n for n, one in given.items() if is_flagged(one, hl7(flag="omi", flagged=["positive", "doubt"]))} == {
         "positive", "doubt",
     }  # fmt: skip
+    assert {n for n, one in given.items() if is_flagged(one, hl7(flag="omi", flagged=["incomplete"]))} == {"incomplete"}
     assert not any(is_flagged(one, hl7(flag=flag)) for one in given.values() for flag in ("oru", "none"))
 
 

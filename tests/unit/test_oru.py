@@ -14,6 +14,7 @@ from hl7apy.parser import parse_message
 from pydicom.dataset import Dataset
 
 from appliance.dicom.reading.order import read_examination
+from appliance.domain.finding import Box, UnreadRegion, Withheld
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
@@ -21,6 +22,7 @@ from appliance.errors import Rejected
 from appliance.reporting.hl7.message import CODECS, escape
 from appliance.reporting.hl7.oru import oru_r01, oru_withdrawal
 from appliance.reporting.hl7.segments import control_id
+from appliance.reporting.wording import POPULATION
 from tests.support.hl7_rules import Message, field, violations
 from tests.support.profiles import hl7 as profile
 from tests.support.results import finding, result, revised, study, unanalysed
@@ -79,8 +81,9 @@ def test_message_of_every_answer_is_read_by_a_second_parser(make: str) -> None:
     parsed = hl7.parse(text)
     assert str(parsed).rstrip("\r") == text.rstrip("\r")
     assert parsed["MSH.F9.R1.C3"] == "ORU_R01" and parsed.extract_field("PID", field_num=5, repeat_num=2) == "山田"
-    assert str(parsed.segments("OBX")[-1][3]) == "113014^DICOM Study^DCM"
-    assert parsed.unescape(parsed.extract_field("OBX", field_num=5)) == str(source.SOPInstanceUID)
+    assert str(parsed.segments("OBX")[0][3]) == "IMPRESSION^Impression^99OSTEON"
+    first = parsed.unescape(parsed.extract_field("OBX", field_num=5))
+    assert first.startswith(study(*MAKERS[make](source)).answer.label.upper())
 
 
 def test_region_of_each_radiograph_has_its_own_group() -> None:
@@ -95,12 +98,17 @@ def test_region_of_each_radiograph_has_its_own_group() -> None:
         ("FOCUS", "1.1"): "0.910",
         ("ANSWER", "1.2"): "121059^Presence Undetermined^DCM",
         ("ANSWER", "1.3"): "272519000^Absent^SCT",
-        ("NOT-ANALYSED", "1.4"): "region located but not analysed: hand",
+        ("NOT-ANALYSED", "1.4"): "not read: hand",
         ("RADIOGRAPH", "2"): f"{source.SOPInstanceUID}.1",
         ("NOT-ANALYSED", "2"): "this pack has no engine for ribs [no_engine]",
-        ("IMPRESSION", "0.1"): f"{SECOND_READER}; fracture suspected; radiographs are numbered in order of analysis",
-        ("IMPRESSION", "0.2"): "radiograph 1: left wrist: fracture suspected, probability 87%",
-        ("IMPRESSION", "0.7"): "a cast was seen",
+        ("IMPRESSION", "0.1"): "FRACTURE SUSPECTED - left wrist. NOT READ: hand. 1 of 2 radiographs NOT ANALYSED",
+        ("IMPRESSION", "0.2"): SECOND_READER,
+        ("IMPRESSION", "0.3"): "radiographs are numbered in order of analysis",
+        ("IMPRESSION", "0.4"): "radiograph 1: left wrist: fracture suspected, probability 87%",
+        ("IMPRESSION", "0.7"): "radiograph 1: not read: hand",
+        ("IMPRESSION", "0.8"): "radiograph 2: not analysed: this pack has no engine for ribs",
+        ("IMPRESSION", "0.9"): "a cast was seen",
+        ("IMPRESSION", "0.10"): POPULATION,
         ("MODEL", "0"): "bones (SYNTHETIC) 1.2.0 0123456789ab",
         ("REVISION", "0"): "1",
         ("121022", "0"): "ACC-77",
@@ -118,9 +126,10 @@ def test_region_without_a_side_has_no_side_observation() -> None:
 @pytest.mark.parametrize(
     ("settings", "flags"),
     [
-        ({}, ["A", "", "N"]),
-        ({"flagged": ["positive", "doubt"]}, ["A", "A", "N"]),
-        ({"flagged": []}, ["", "", "N"]),
+        ({}, ["A", "", ""]),
+        ({"flagged": ["positive", "doubt"]}, ["A", "A", ""]),
+        ({"flagged": []}, ["", "", ""]),
+        ({"normal_flag": True}, ["A", "", ""]),
         ({"flag": "none"}, ["", "", ""]),
         ({"flag": "orm"}, ["", "", ""]),
     ],
@@ -129,6 +138,101 @@ def test_abnormal_flag_follows_the_sites_settings(settings: dict[str, Any], flag
     made = message(VARIANTS["dx"], *several(VARIANTS["dx"]), **settings)
     assert [field(made.observation("ANSWER", f"1.{n}"), 8) for n in (1, 2, 3)] == flags
     assert {field(obx, 8) for obx in made.all("OBX") if not obx[3].startswith("ANSWER")} == {""}
+
+
+def first_sentence(*given: Result) -> str:
+    return message(VARIANTS["dx"], *given).observation("IMPRESSION", "0.1")[5]
+
+
+def negative(*unread: Site) -> Result:
+    """Make a radiograph with a cleared wrist and `unread` subjects."""
+    return replace(result(VARIANTS["dx"], finding(0.1)), not_read=tuple(UnreadRegion(site=site) for site in unread))
+
+
+def test_first_sentence_of_an_incomplete_study_says_what_was_not_read_once() -> None:
+    given = negative(Site.ELBOW, Site.FOREARM, Site.ELBOW)
+    made = message(VARIANTS["dx"], given)
+    expected = "INCOMPLETE - left wrist: no fracture found. NOT READ: elbow, forearm"
+    assert made.all("OBX")[0][5] == expected
+    assert [o[5] for o in made.all("OBX") if o[3].startswith("NOT-ANALYSED")] == [
+        "not read: elbow",
+        "not read: forearm",
+    ]
+    assert not [o for o in made.all("OBX")[1:] if o[3].startswith("IMPRESSION") and "elbow" in o[5]]
+
+
+def test_first_sentence_names_each_place_with_its_gravest_verdict() -> None:
+    assert first_sentence(negative()) == "NO FRACTURE FOUND - left wrist"
+    other = replace(negative(), findings=(finding(0.4), finding(0.1, site=Site.KNEE)))
+    assert first_sentence(negative(), other) == "POSSIBLE FRACTURE - left wrist. left knee: no fracture found"
+    assert first_sentence(unanalysed(VARIANTS["dx"])) == "NOT ANALYSED - this pack has no engine for ribs"
+    dark = replace(negative(), incomplete=("bone is visible outside",))
+    assert first_sentence(dark) == "INCOMPLETE - left wrist: no fracture found. bone is visible outside"
+
+
+def test_region_that_is_not_cleared_has_a_reason_and_no_code() -> None:
+    withheld = finding(0.1, withheld=(Withheld.CUT,))
+    made = message(VARIANTS["dx"], replace(negative(), findings=(withheld,)), normal_flag=True)
+    assert violations(made.text) == [] and "ANSWER^" not in made.text
+    assert made.observation("NOT-ANALYSED", "1.1")[5] == f"not cleared: {Withheld.CUT.sentence}"
+    assert made.all("OBX")[0][5] == "INCOMPLETE - NOT CLEARED: left wrist"
+    assert {field(obx, 8) for obx in made.all("OBX")} == {""}
+
+
+def test_normal_flag_is_for_negative_studies_on_request_only() -> None:
+    given = negative()
+    for settings, flag in (({}, ""), ({"normal_flag": True}, "N"), ({"normal_flag": True, "flag": "none"}, "")):
+        assert field(message(VARIANTS["dx"], given, **settings).observation("ANSWER", "1.1"), 8) == flag
+    incomplete = message(VARIANTS["dx"], negative(Site.ELBOW), normal_flag=True)
+    assert {field(obx, 8) for obx in incomplete.all("OBX")} == {""}
+
+
+def test_incomplete_study_is_flagged_on_request_only() -> None:
+    made = message(VARIANTS["dx"], negative(Site.ELBOW), flagged=["positive", "incomplete"])
+    assert field(made.observation("NOT-ANALYSED", "1.2"), 8) == "A"
+    assert field(made.observation("ANSWER", "1.1"), 8) == ""
+    assert field(message(VARIANTS["dx"], negative(Site.ELBOW)).observation("NOT-ANALYSED", "1.2"), 8) == ""
+
+
+def test_region_of_uncertain_site_names_neither_site_nor_side() -> None:
+    made = message(VARIANTS["dx"], replace(negative(), findings=(finding(site_is_certain=False),)))
+    assert made.all("OBX")[0][5] == "FRACTURE SUSPECTED - site uncertain"
+    assert "SITE^" not in made.text and "SIDE^" not in made.text and "wrist" not in made.text
+
+
+@pytest.mark.parametrize(("probability", "told"), [(0.0, "0.001"), (1.0, "0.999"), (0.87, "0.870")])
+def test_probability_is_never_certain(probability: float, told: str) -> None:
+    given = result(VARIANTS["dx"], finding(probability))
+    assert message(VARIANTS["dx"], given).observation("PROBABILITY", "1.1")[5] == told
+
+
+def test_mark_is_described_by_its_place_in_the_region() -> None:
+    given = finding(box=Box(x0=0, y0=0, x1=90, y1=90), mark=((61.0, 2.0), (80.0, 2.0), (80.0, 20.0)))
+    made = message(VARIANTS["dx"], result(VARIANTS["dx"], given))
+    expected = "mark in the upper third of the region at the right of the picture, at x 61 to 80 and y 2 to 20 px"
+    assert made.observation("MARK", "1.1")[5] == expected
+    assert expected in made.observation("IMPRESSION", "0.3")[5].replace("~", " ")
+    assert "MARK^" not in message(VARIANTS["dx"], result(VARIANTS["dx"], replace(given, probability=0.1))).text
+
+
+def test_radiograph_is_named_by_its_view() -> None:
+    frontal, lateral = copy.deepcopy(VARIANTS["dx"]), copy.deepcopy(VARIANTS["dx"])
+    lateral.SOPInstanceUID = f"{frontal.SOPInstanceUID}.1"
+    for source, view, number in ((frontal, "PA", 1), (lateral, "LL", 2)):
+        source.ViewPosition, source.InstanceNumber = view, number
+    given = study(result(frontal), replace(result(lateral), findings=(finding(0.1),)))
+    content = oru_r01(given, read_examination(lateral, (frontal, lateral)), profile())
+    text = content.decode()
+    assert "PA view, image 1: left wrist: fracture suspected" in text and "LL view, image 2: left wrist: no" in text
+    assert "radiograph 2" not in text and "order of analysis" not in text
+
+
+def test_each_observation_names_equipment_and_time_of_analysis_since_2_4() -> None:
+    for version in VERSIONS:
+        made = message(VARIANTS["dx"], result(VARIANTS["dx"]), version=version)
+        equipment = "Osteon 0.1.0^OSTEON~bones (SYNTHETIC) 1.2.0 0123456789ab^OSTEON"
+        told = {(field(obx, 18), field(obx, 19)) for obx in made.all("OBX")}
+        assert told == ({("", "")} if version == "2.3.1" else {(equipment, made.value("MSH", 7))})
 
 
 def test_report_names_the_order_and_has_its_own_filler_number() -> None:
@@ -269,7 +373,7 @@ def test_long_text_arrives_whole_in_lines() -> None:
     source = variants()["dx"]
     caveat = ("the film is hard to read | " * 20).strip()
     made = message(source, result(source, caveats=(caveat, "|" * 500)))
-    lines = made.observation("IMPRESSION", "0.4")[5].split("~")
+    lines = made.observation("IMPRESSION", "0.4")[5].split("~")  # after answer, notice and the one region
     assert len(lines) > 3 and " ".join(lines) == escape(caveat)
     assert made.observation("IMPRESSION", "0.5")[5].replace("~", "") == "\\F\\" * 500
     assert violations(made.text) == []

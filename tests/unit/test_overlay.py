@@ -1,4 +1,4 @@
-"""The overlay: heat inside its extent, boxes by answer, a band that covers no anatomy."""
+"""The overlay: heat inside its extent, marks and frames by verdict, a band that covers no anatomy."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 
 from appliance.config import Picture
-from appliance.domain.finding import Box, NotAnalysed
+from appliance.domain.finding import Box, Finding, NotAnalysed, UnreadRegion, Verdict, Withheld
+from appliance.domain.identifiers import Site
 from appliance.domain.reason import ReasonCode
-from appliance.domain.result import SECOND_READER
-from appliance.picture.band import band, text_px, width_for_text
+from appliance.domain.result import SECOND_READER, Result
+from appliance.picture.band import answers, band, text_px, width_for_text
+from appliance.picture.heat import FAINTEST, ORANGE, shown_heat
 from appliance.picture.overlay import overlay, thumbnail
-from appliance.picture.text import font
+from appliance.picture.palette import ANSWER_COLOURS, NEUTRAL
+from appliance.picture.regions import DIMMED
+from appliance.picture.scale import step_of
+from appliance.picture.text import Line, fitted, font
 from appliance.ports import Heat
 from kernels.reference import blend, colour_map, sample
 from tests.support.results import finding, result, unanalysed
@@ -27,10 +32,19 @@ def grey(height: int = 240, width: int = 200) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (height, width), np.uint8)
 
 
-def sampled(drawn: Heat, image: np.ndarray) -> np.ndarray:
-    """Return the heat at every pixel of `image`."""
+def sampled(given: Heat, image: np.ndarray, verdict: Verdict = Verdict.POSITIVE) -> np.ndarray:
+    """Return the heat that is drawn at every pixel of `image`."""
     height, width = image.shape
-    return sample(drawn.cells, height, width, drawn.extent)
+    return sample(shown_heat(given, verdict).cells, height, width, given.extent)
+
+
+def whole(*findings: Finding, **changes: object) -> Result:
+    """Make a result of a radiograph of which every subject was read."""
+    return replace(result(SOURCE, *findings), not_read=(), **changes)  # type: ignore[arg-type]  # names are fields'
+
+
+def texts(given: Result, *, with_probability: bool = False) -> list[str]:
+    return [line.text for line in answers(given, with_probability=with_probability)]
 
 
 def heat(box: Box = BOX) -> Heat:
@@ -50,7 +64,7 @@ def inner(box: Box, margin: int = 3) -> tuple[slice, slice]:
 
 def test_overlay_outside_the_region_keeps_every_pixel() -> None:
     image = grey()
-    shown = picture(image, overlay(image, result(SOURCE, finding(box=BOX)), [heat()]))
+    shown = picture(image, overlay(image, whole(finding(box=BOX)), [heat()]))
     outside = np.ones(image.shape, bool)
     outside[int(BOX.y0) - 3 : int(BOX.y1) + 4, int(BOX.x0) - 3 : int(BOX.x1) + 4] = False
     for channel in range(3):
@@ -109,6 +123,136 @@ def test_frames_are_solid_dashed_or_thin_by_answer() -> None:
     assert thickness[0.1] == 1
 
 
+MARK = ((300.0, 250.0), (420.0, 250.0), (420.0, 380.0), (300.0, 380.0))
+
+
+@pytest.mark.parametrize("probability", [0.9, 0.4])
+def test_mark_has_the_strong_colour_and_the_frame_is_thin_and_neutral(probability: float) -> None:
+    image = np.full((600, 1000), 60, np.uint8)
+    found = finding(probability, box=Box(x0=200, y0=200, x1=600, y1=500), mark=MARK)
+    shown = picture(image, overlay(image, whole(found)))
+    strong = (shown == ANSWER_COLOURS[found.verdict]).all(axis=2)
+    across = strong[250, 310:410]
+    assert across.any() and across.all() == (found.verdict is Verdict.POSITIVE), "solid, or dashed"
+    strong[245:386, 295:426] = False
+    assert not strong.any(), "the strong colour is elsewhere than at the mark"
+    assert (shown[199, 210:590] == NEUTRAL).all()
+    assert (shown[198, 210:590] == 60).all()
+
+
+def test_mark_scales_with_the_radiograph() -> None:
+    image = np.full((600, 1000), 60, np.uint8)
+    found = finding(0.9, box=Box(x0=200, y0=200, x1=600, y1=500), mark=MARK)
+    small = overlay(image, whole(found), (), Picture(longest_px=500))[-300:]
+    rows, columns = np.nonzero((small == ANSWER_COLOURS[Verdict.POSITIVE]).all(axis=2))
+    edges = (rows.min(), rows.max(), columns.min(), columns.max())
+    assert edges == pytest.approx((125, 190, 150, 210), abs=2)
+
+
+def test_region_not_read_is_dimmed_where_no_region_was_read() -> None:
+    image = np.full((600, 1000), 200, np.uint8)
+    read = finding(0.1, box=Box(x0=200, y0=200, x1=600, y1=500))
+    unread = UnreadRegion(site=Site.FOREARM, box=Box(x0=300, y0=400, x1=800, y1=590))
+    named = UnreadRegion(site=Site.ELBOW)
+    for look in (Picture(), Picture(layout="grey")):
+        shown = picture(image, overlay(image, replace(whole(read), not_read=(unread, named)), (), look))
+        assert (shown[510:580, 310:590] == int(200 * DIMMED)).all()
+        assert (shown[410:490, 620:790] == int(200 * DIMMED)).all()
+        assert (shown[410:490, 310:590] == 200).all()
+        assert (shown[10:100] == 200).all()
+
+
+def test_gravest_region_is_drawn_last() -> None:
+    image = np.full((600, 1000), 60, np.uint8)
+    box = Box(x0=200, y0=200, x1=600, y1=500)
+    found = [finding(p, box=box, mark=MARK) for p in (0.4, 0.9)]
+    shown = picture(image, overlay(image, whole(*found)))
+    assert (shown[250, 310:410] == ANSWER_COLOURS[Verdict.POSITIVE]).all()
+
+
+def test_tags_of_equal_regions_do_not_cover_each_other() -> None:
+    image = np.full((400, 300), 90, np.uint8)
+    found = [finding(p, box=Box(x0=0, y0=0, x1=300, y1=400), mark=()) for p in (0.9, 0.4, *(0.1,) * 8)]
+    shown = picture(image, overlay(image, whole(*found)))
+    tag = round(text_px(400, 300) * 1.3)
+    least = 0.5 * round(tag * 1.1) * round(tag * 1.2)
+    areas = {v: int((shown == ANSWER_COLOURS[v]).all(axis=2).sum()) for v in (Verdict.POSITIVE, Verdict.NEGATIVE)}
+    assert areas[Verdict.POSITIVE] > least
+    assert areas[Verdict.NEGATIVE] > 8 * least
+
+
+def test_heat_is_relative_to_its_own_maximum_and_transparent_below_a_quarter() -> None:
+    cells = np.zeros((16, 16), np.float32)
+    cells[4:8, 4:8] = 0.1
+    faint = replace(heat(), cells=cells)
+    shown = shown_heat(faint, Verdict.POSITIVE).cells
+    assert shown.shape == (64, 64) and shown.max() == pytest.approx(1, abs=1e-6)
+    cells[12, 12] = 0.1 * (FAINTEST - 0.02)
+    assert not shown_heat(faint, Verdict.POSITIVE).cells[44:56, 44:56].any()
+    assert not shown_heat(replace(heat(), cells=np.zeros((3, 3), np.float32)), Verdict.DOUBT).cells.any()
+
+
+def test_heat_of_a_possible_fracture_ends_at_orange() -> None:
+    assert shown_heat(heat(), Verdict.POSITIVE).cells.max() > 0.95
+    assert 0.95 * ORANGE < shown_heat(heat(), Verdict.DOUBT).cells.max() <= np.float32(ORANGE)
+    for kind in ("heat", "sunset"):
+        red, green, blue = colour_map(kind)[round(ORANGE * 255)].astype(int)
+        assert red > 240 and 100 < green < 150 and blue < 90
+
+
+def test_headlines_stand_in_the_order_of_gravity() -> None:
+    found = [finding(p, site=s) for p, s in ((0.5, Site.WRIST), (0.1, Site.HAND), (0.9, Site.KNEE))]
+    assert texts(replace(whole(*found), not_read=(UnreadRegion(site=Site.ELBOW),))) == [
+        "3 LEFT KNEE: FRACTURE SUSPECTED",
+        "1 LEFT WRIST: POSSIBLE FRACTURE",
+        "NOT READ: elbow",
+        "2 LEFT HAND: NO FRACTURE FOUND",
+    ]
+
+
+def test_incomplete_headline_names_what_was_read_and_what_was_not() -> None:
+    unread = (UnreadRegion(site=Site.ELBOW), UnreadRegion(site=Site.FOREARM, box=BOX))
+    given = replace(whole(finding(0.1)), not_read=unread)
+    assert texts(given) == ["INCOMPLETE - left wrist: no fracture found. NOT READ: elbow, forearm"]
+    (line,) = answers(given)
+    assert line.is_headline and line.step is None
+    held = finding(0.1, site=Site.KNEE, withheld=(Withheld.CUT,))
+    assert texts(whole(held)) == ["INCOMPLETE - NOT CLEARED: left knee"]
+    assert texts(whole(finding(0.1), held)) == [
+        "INCOMPLETE - 1 left wrist: no fracture found. NOT CLEARED: 2 left knee"
+    ]
+
+
+def test_headline_has_a_scale_or_the_probability_where_the_site_asks() -> None:
+    (scaled,), (written,) = (answers(whole(finding(0.1)), with_probability=w) for w in (False, True))
+    assert (scaled.text, scaled.step) == ("LEFT WRIST: NO FRACTURE FOUND", 1)
+    assert (written.text, written.step) == ("LEFT WRIST: NO FRACTURE FOUND (fracture probability 10%)", None)
+    image = grey()
+    without, with_it = (overlay(image, whole(finding(0.1)), (), Picture(probability=p)) for p in (False, True))
+    assert without.shape != with_it.shape or not np.array_equal(without, with_it)
+
+
+@pytest.mark.parametrize(
+    ("probability", "step"), [(0, 1), (0.14, 1), (0.16, 2), (0.3, 3), (0.69, 3), (0.7, 4), (0.86, 5), (1, 5)]
+)
+def test_step_lies_between_the_operating_points(probability: float, step: int) -> None:
+    assert step_of(finding(probability)) == step
+
+
+@pytest.mark.parametrize("width", [240, 363, 800])
+def test_headlines_have_one_size(width: int) -> None:
+    lines = [
+        Line(text="1 LEFT WRIST: FRACTURE SUSPECTED", scale=2.2, step=4, is_headline=True),
+        Line(text="NOT READ: elbow", scale=2.2, is_headline=True),
+        Line(text="a caveat"),
+    ]
+    *headlines, caveat = fitted(lines, 11, width)
+    assert len({piece.size_px for piece in headlines}) == 1
+    assert headlines[0].size_px > caveat.size_px == 11
+    assert all(piece.width_px <= width for piece in headlines)
+    assert [piece.step for piece in headlines if piece.step] == [4]
+
+
 def test_overlay_with_a_wrong_number_of_heat_maps_raises() -> None:
     with pytest.raises(ValueError, match="2 heat maps for 1 findings"):
         overlay(grey(), result(SOURCE), [heat(), heat()])
@@ -138,7 +282,7 @@ def test_radiograph_of_any_shape_is_whole_under_a_band_that_fits(
 
 @pytest.mark.parametrize("shape", [(454, 373), (2500, 2048)])
 def test_band_takes_a_small_part_of_the_picture(shape: tuple[int, int]) -> None:
-    plain = replace(result(SOURCE), unread_regions=())
+    plain = replace(result(SOURCE), not_read=())
     size = text_px(*shape)
     assert band(plain, width_for_text(shape[1], size), size, colour_map()).shape[0] <= 0.2 * shape[0]
 
@@ -191,8 +335,8 @@ def test_every_heat_over_every_grey_equals_the_reference() -> None:
     mapped = Heat(
         cells=np.tile(np.linspace(0, 1, 300, dtype=np.float32), (2, 1)), extent=box.as_tuple(), within=box.as_tuple()
     )
-    shown = picture(image, overlay(image, result(SOURCE, finding(box=box)), [mapped]))
-    difference = np.abs(shown.astype(int) - blend(image, sample(mapped.cells, 256, 300, mapped.extent)))
+    shown = picture(image, overlay(image, whole(finding(box=box)), [mapped]))
+    difference = np.abs(shown.astype(int) - blend(image, sampled(mapped, image)))
     assert difference[8:-8, 8:-8].max() <= 1
 
 

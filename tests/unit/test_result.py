@@ -5,17 +5,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from appliance.domain.finding import Answer, Box, Finding, NotAnalysed, UnreadRegion
+from appliance.domain.finding import Answer, Box, Finding, NotAnalysed, UnreadRegion, Verdict, Withheld
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Provenance, Result
+from appliance.domain.study import StudyResult
 
 PROVENANCE = Provenance(
     software_version="0", pack_name="p", pack_version="1", pack_digest="ab" * 32, pack_is_synthetic=True, compute="cpu"
 )
 
 
-def finding(probability: float) -> Finding:
+def finding(probability: float, *withheld: Withheld) -> Finding:
     return Finding(
         site=Site.LOWER_LEG,
         laterality=Laterality.LEFT,
@@ -26,6 +27,8 @@ def finding(probability: float) -> Finding:
         doubt=0.2,
         positive=0.6,
         focus=0.9,
+        mark=((3.0, 4.0), (5.0, 4.0), (5.0, 7.5)),
+        withheld=withheld,
     )
 
 
@@ -36,7 +39,8 @@ def result(*probabilities: float) -> Result:
         created_at=datetime(2026, 1, 1, 12, tzinfo=UTC),
         provenance=PROVENANCE,
         findings=tuple(map(finding, probabilities)),
-        unread_regions=(UnreadRegion(site=Site.HAND, box=Box(x0=0, y0=0, x1=1, y1=1), region_score=1.0),),
+        not_read=(UnreadRegion(site=Site.HAND, box=Box(x0=0, y0=0, x1=1, y1=1), region_score=1.0),),
+        not_assessed=(UnreadRegion(site=Site.FOOT),),
         not_analysed=None if probabilities else NotAnalysed(code=ReasonCode.NO_REGION, reason="nothing there"),
         caveats=("a caveat",),
         timings_ms=(("preprocess", 1.5),),
@@ -44,18 +48,25 @@ def result(*probabilities: float) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("probability", "answer"),
+    ("probability", "verdict"),
     [
-        (0.0, Answer.NEGATIVE),
-        (0.19999, Answer.NEGATIVE),
-        (0.2, Answer.DOUBT),
-        (0.59999, Answer.DOUBT),
-        (0.6, Answer.POSITIVE),
-        (1.0, Answer.POSITIVE),
+        (0.0, Verdict.NEGATIVE),
+        (0.19999, Verdict.NEGATIVE),
+        (0.2, Verdict.DOUBT),
+        (0.59999, Verdict.DOUBT),
+        (0.6, Verdict.POSITIVE),
+        (1.0, Verdict.POSITIVE),
     ],
 )
-def test_answer_of_a_finding_follows_the_operating_points(probability: float, answer: Answer) -> None:
-    assert finding(probability).answer is answer
+def test_verdict_of_a_finding_follows_the_operating_points(probability: float, verdict: Verdict) -> None:
+    assert finding(probability).verdict is verdict
+
+
+@pytest.mark.parametrize("reason", Withheld)
+def test_withheld_negative_is_not_cleared(reason: Withheld) -> None:
+    assert finding(0.1, reason).verdict is Verdict.NOT_CLEARED
+    assert finding(0.3, reason).verdict is Verdict.DOUBT
+    assert finding(0.9, reason).verdict is Verdict.POSITIVE
 
 
 def test_answer_of_a_radiograph_is_the_gravest_of_its_findings() -> None:
@@ -64,9 +75,61 @@ def test_answer_of_a_radiograph_is_the_gravest_of_its_findings() -> None:
     assert result().answer is Answer.NOT_ANALYSED
 
 
+def test_radiograph_is_negative_only_if_every_subject_was_read_and_cleared() -> None:
+    cleared = dataclasses.replace(result(0.1, 0.1), not_read=())
+    assert cleared.answer is Answer.NEGATIVE
+    for change in (
+        {"not_read": (UnreadRegion(site=Site.HAND),)},
+        {"incomplete": ("bone is visible outside the regions that were recognised",)},
+        {"findings": (finding(0.1), finding(0.1, Withheld.CUT))},
+    ):
+        assert dataclasses.replace(cleared, **change).answer is Answer.INCOMPLETE
+
+
+def test_neighbour_at_the_margin_leaves_the_answer_negative() -> None:
+    made = dataclasses.replace(result(0.1), not_read=())
+    assert made.not_assessed
+    assert made.answer is Answer.NEGATIVE
+
+
+def test_unread_sites_name_each_unread_or_uncleared_subject_once() -> None:
+    made = dataclasses.replace(
+        result(0.1),
+        findings=(finding(0.1, Withheld.WEAK), finding(0.1, Withheld.CUT), finding(0.9, Withheld.CUT)),
+        not_read=(UnreadRegion(site=Site.HAND), UnreadRegion(site=Site.HAND)),
+    )
+    assert made.unread_sites == ("hand", "left lower leg")
+
+
+def test_place_of_an_uncertain_site_names_neither_site_nor_side() -> None:
+    assert finding(0.9).place == "left lower leg"
+    assert dataclasses.replace(finding(0.9), site_is_certain=False).place == "site uncertain"
+
+
+def study_answer(*results: Result) -> Answer:
+    return StudyResult(study_instance_uid="1.2", created_at=results[0].created_at, results=results).answer
+
+
+def test_answer_of_a_study_is_the_gravest_of_its_radiographs() -> None:
+    cleared = dataclasses.replace(result(0.1), not_read=())
+    assert study_answer(cleared, cleared) is Answer.NEGATIVE
+    assert study_answer(cleared, result(0.1)) is Answer.INCOMPLETE
+    assert study_answer(result(0.1), result(0.3)) is Answer.DOUBT
+    assert study_answer(result(0.3), result(0.9)) is Answer.POSITIVE
+
+
+def test_study_with_a_radiograph_not_analysed_is_incomplete_at_best() -> None:
+    cleared = dataclasses.replace(result(0.1), not_read=())
+    assert study_answer(cleared, result()) is Answer.INCOMPLETE
+    assert study_answer(result(0.9), result()) is Answer.POSITIVE
+    assert study_answer(result(), result()) is Answer.NOT_ANALYSED
+
+
 @pytest.mark.parametrize("probabilities", [(), (0.1,), (0.9, 0.3)])
 def test_result_decoded_from_its_json_is_equal(probabilities: tuple[float, ...]) -> None:
-    made = result(*probabilities)
+    made = dataclasses.replace(result(*probabilities), incomplete=("bone is visible",))
+    if made.findings:
+        made = dataclasses.replace(made, findings=(*made.findings, finding(0.1, Withheld.WEAK, Withheld.CUT)))
     assert Result.from_json(made.to_json()) == made
 
 

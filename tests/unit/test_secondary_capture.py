@@ -91,7 +91,7 @@ def test_secondary_capture_read_by_dcmtk_shows_the_overlay(look: Picture, peer: 
 def test_uid_of_each_look_differs_and_default_look_has_the_plain_uid() -> None:
     ds = large(source())
     assert len({sc(ds, look).SOPInstanceUID for look in LOOKS.values()}) == len(LOOKS)
-    assert sc(ds, Picture(not_analysed=True)).SOPInstanceUID == result(ds).uid("sc")
+    assert sc(ds, Picture(not_analysed=False)).SOPInstanceUID == result(ds).uid("sc")
 
 
 def test_revised_secondary_capture_names_its_predecessor_in_the_same_look(look: Picture) -> None:
@@ -136,7 +136,7 @@ def test_secondary_capture_made_twice_gives_the_same_bytes(look: Picture) -> Non
 
 
 @pytest.mark.parametrize("grey", [radiograph(), None])
-def test_radiograph_not_analysed_is_sent_where_the_destination_asks(
+def test_radiograph_not_analysed_is_sent_unless_the_destination_refuses(
     grey: np.ndarray | None, peer: Peer, tmp_path: Path
 ) -> None:
     ds = large(source())
@@ -152,7 +152,7 @@ def test_radiograph_not_analysed_is_sent_where_the_destination_asks(
             kind="dicom", name=name, host="h", port=1, called_ae_title="P", objects=("sc",), picture=look
         )
 
-    destinations = [pacs("none"), pacs("some", not_analysed=True), pacs("grey", not_analysed=True, layout="grey")]
+    destinations = [pacs("none", not_analysed=False), pacs("some"), pacs("grey", layout="grey")]
     reading = Reading(source=ds, analysis=Analysis(result=unanalysed(ds)), grey=grey)
     made = renderer(destinations, put).render_radiograph(reading)
     assert [m.destination for m in made] == ["some", "grey"]
@@ -179,7 +179,7 @@ def test_destinations_with_the_same_look_share_one_rendering() -> None:
         DicomDestination(kind="dicom", name=name, host="h", port=1, called_ae_title="P", objects=("sc",), picture=look)
         for name, look in (
             ("a", Picture()),
-            ("b", Picture(not_analysed=True)),
+            ("b", Picture(not_analysed=False)),
             ("c", Picture(compression="jpeg")),
         )
     ]

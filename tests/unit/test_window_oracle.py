@@ -20,9 +20,10 @@ def radiographs(draw: st.DrawFn) -> Dataset:
     """Any bit depth, sign, rescale, window, function and polarity."""
     bits, signed = draw(st.integers(7, 16)), draw(st.booleans())
     low = -(1 << (bits - 1)) if signed else 0
-    rows, columns = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    rows, columns = draw(st.integers(1, 9)), draw(st.integers(2, 9))
     values = draw(st.lists(st.integers(low, low + (1 << bits) - 1), min_size=rows * columns, max_size=rows * columns))
     values[0] = low + (1 << bits) - 1 if not signed else low  # neither black altogether nor without its sign
+    values[-1] = low + (1 << (bits - 1))  # nor blank
     ds = source("oracle", rows, columns)
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, bits, bits - 1, int(signed)
     ds.PixelData = np.array(values, np.int64).astype(np.uint16).tobytes()
@@ -54,7 +55,12 @@ def test_displayed_values_equal_the_pseudocode_of_the_standard(ds: Dataset) -> N
     buffer = io.BytesIO()
     ds.save_as(buffer, enforce_file_format=True)
     read = read_dataset(buffer.getvalue())
-    shown = displayed(radiograph_from_dataset(read, header_from_dataset(read)).stored)
+    used = radiograph_from_dataset(read, header_from_dataset(read)).stored
+    shown = displayed(used)
     stored = np.frombuffer(ds.PixelData, np.int16 if ds.PixelRepresentation else np.uint16)
     expected = np.array([shown_by_the_standard(ds, int(v)) for v in stored]).reshape(shown.shape)
-    assert np.abs(shown - expected).max() <= 0.51  # half a grey level, and single precision
+    if used.caveats:  # the window of the header shows next to nothing, so another one took its place
+        dark, bright = np.percentile(expected, (0.5, 99.5))
+        assert bright < 65 or dark > 191 or bright - dark < 33
+    else:
+        assert np.abs(shown - expected).max() <= 0.51  # half a grey level, and single precision

@@ -21,7 +21,7 @@ from appliance.domain.result import Provenance
 from appliance.domain.study import StudyResult
 
 from .codes import coded_concept
-from .series import MANUFACTURER, MODEL_NAME
+from .contributing_equipment import MANUFACTURER, MODEL_NAME, device_uid
 
 ORDER = (
     "AccessionNumber", "IssuerOfAccessionNumberSequence", "PlacerOrderNumberImagingServiceRequest",
@@ -87,7 +87,7 @@ def observer(provenance: Provenance) -> ObserverContext:
     return ObserverContext(
         observer_type=coded_concept(DEVICE),
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
-            uid=derived_uid("device", provenance.pack_digest),
+            uid=device_uid(provenance),
             name=MODEL_NAME,
             manufacturer_name=MANUFACTURER,
             model_name=MODEL_NAME,

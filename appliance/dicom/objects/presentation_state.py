@@ -1,8 +1,8 @@
 """The grayscale softcopy presentation state: regions and text over the radiograph, in the window that was analysed.
 
-Regions and text are two layers, so that a radiologist can switch off either. A presentation state replaces the grey
-scale attributes of the image, so all of them are repeated here. This includes the polarity: over a MONOCHROME1 image
-the Presentation LUT Shape is INVERSE; IDENTITY would show the negative.
+Areas that were read, marks of suspicions and text are layers, so that a radiologist can switch off each. A
+presentation state replaces the grey scale attributes of the image, so all of them are repeated here. This includes
+the polarity: over a MONOCHROME1 image the Presentation LUT Shape is INVERSE; IDENTITY would show the negative.
 
 References
 ----------
@@ -16,30 +16,45 @@ from collections.abc import Iterator
 
 import numpy as np
 from highdicom.color import CIELabColor
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, GrayscaleSoftcopyPresentationStateStorage
 
 from appliance.dicom.part10 import with_file_meta
-from appliance.dicom.reading.attributes import as_list, copied, text
-from appliance.dicom.reading.shutter import EDGES
+from appliance.dicom.reading.attributes import copied, text
+from appliance.dicom.reading.lookup_table import LookupTable
+from appliance.dicom.reading.modality import modality_of
+from appliance.dicom.reading.shutter import EDGES, whole_shutters
 from appliance.dicom.reading.windows import is_negative, voi_lut_of
-from appliance.domain.finding import Answer, Box
+from appliance.domain.finding import Answer, Box, Verdict
 from appliance.domain.radiograph import Window
 from appliance.domain.result import SECOND_READER, Result
 from appliance.picture.palette import ANSWER_COLOURS
 
 from .document import reference, sop_reference
+from .mark import box_outline, mark_outline
 from .patient_study import patient_study
+from .report_sentences import unread_sentence, withheld_sentence
 from .series import anatomy, stamp
 from .spacing import spacing
 from .tracking import tracked
 
-REGIONS, WORDS = "OSTEON REGIONS", "OSTEON WORDS"
-LAYERS = {REGIONS: "Regions that the second reader analysed", WORDS: "Its answer for each region"}
+REGIONS, MARKS, WORDS = "OSTEON REGIONS", "OSTEON MARKS", "OSTEON WORDS"
+LAYERS = {
+    REGIONS: "Regions that the second reader read",
+    MARKS: "Its suspicions: outline and hottest point",
+    WORDS: "Its answers, and everything that it did not read",
+}
 """Graphic layers (VR CS, at most 16 characters), from back to front."""
+
+NEUTRAL = Verdict.NEGATIVE
+"""Verdict in whose thin line every region is drawn: only a mark has the colour of a suspicion."""
 
 DASHES = 0xFF00FF00
 """Line Pattern, a bit for each unit of length (DICOM PS3.3 C.10.5.1.3)."""
+
+LONGEST_TEXT = 1024
+"""Longest Unformatted Text Value (VR ST), in characters."""
 
 LINES_PER_HEIGHT = 40
 """Image height in heights of a text box; the viewer chooses the size of the letters in it."""
@@ -59,7 +74,7 @@ def presentation_state(source: Dataset, result: Result, window: Window) -> Datas
     Parameters
     ----------
     window
-        `StoredValues.window`, over the output of the Modality LUT; not used if the source has a VOI LUT.
+        `StoredValues.window`, over the output of the Modality LUT, or of the VOI LUT of the source.
     """
     image = reference(source)
     shown = sop_reference(image.sop_class_uid, image.sop_instance_uid)
@@ -82,7 +97,7 @@ def presentation_state(source: Dataset, result: Result, window: Window) -> Datas
     series.ReferencedImageSequence = [shown]
     ds.ReferencedSeriesSequence = [series]
     ds.DisplayedAreaSelectionSequence = [_displayed_area(source, rows, columns)]
-    ds.GraphicAnnotationSequence = list(_annotations(result, shown, rows, columns))
+    ds.GraphicAnnotationSequence = list(_annotations(result, source, shown, rows, columns))
     ds.GraphicLayerSequence = list(_layers(result.answer))
     ds.update(_shutter(source))
     ds.update(_modality_lut(source))
@@ -106,49 +121,77 @@ def _displayed_area(source: Dataset, rows: int, columns: int) -> Dataset:
     return area
 
 
-def _annotations(result: Result, shown: Dataset, rows: int, columns: int) -> Iterator[Dataset]:
-    """Return the items of both layers: an outline and a text for each finding."""
-    regions = Dataset()
-    words = Dataset()
-    for layer, item in ((REGIONS, regions), (WORDS, words)):
-        item.ReferencedImageSequence = [shown]
-        item.GraphicLayer = layer
-    regions.GraphicObjectSequence = []
-    words.TextObjectSequence = []
+def _annotations(result: Result, source: Dataset, shown: Dataset, rows: int, columns: int) -> Iterator[Dataset]:
+    """Yield the items of the layers: outlines of the regions and of the suspicions, and the text."""
+    regions, marks, texts = [], [], []
     for region in tracked(result):
-        box, answer = region.finding.box, region.finding.answer
-        outline = _outline(box, answer, rows, columns)
-        outline.TrackingID, outline.TrackingUID = region.identifier, region.uid
-        regions.GraphicObjectSequence.append(outline)
-        probability = region.finding.percent
-        if answer is Answer.NEGATIVE:  # a bare "3%" would read as the certainty of the negative
-            probability = f"probability of one {probability}"
-        line = f"{region.identifier}: {answer.label}, {probability}"
-        words.TextObjectSequence.append(_text_object(line, box, rows, columns))
-    return iter((regions, words))
+        finding, verdict = region.finding, region.finding.verdict
+        area = _polyline(box_outline(finding.box, source), NEUTRAL)
+        area.TrackingID, area.TrackingUID = region.area, region.uid
+        regions.append(area)
+        if verdict.is_suspicious:
+            mark = _polyline(mark_outline(finding, source), verdict)
+            mark.TrackingID, mark.TrackingUID = region.identifier, region.mark_uid
+            marks += [mark, _point(finding.peak, verdict, rows, columns)]
+        texts.append(_text_object(region.identifier, finding.box, rows, columns))
+    texts += [_line_object(line, number, rows, columns) for number, line in enumerate(_lines(result))]
+    for layer, keyword, items in (
+        (REGIONS, "GraphicObjectSequence", regions),
+        (MARKS, "GraphicObjectSequence", marks),
+        (WORDS, "TextObjectSequence", texts),
+    ):
+        if items:
+            item = Dataset()
+            item.ReferencedImageSequence = [shown]
+            item.GraphicLayer = layer
+            setattr(item, keyword, items)
+            yield item
 
 
-def _outline(box: Box, answer: Answer, rows: int, columns: int) -> Dataset:
-    """Return a closed polyline: dashed for doubt, else solid."""
-    x0, y0, x1, y1 = _clipped(box, rows, columns)
+def _lines(result: Result) -> Iterator[str]:
+    """Yield the sentences at the top of the picture: the second reader, the answer, what was not read, the caveats."""
+    yield SECOND_READER
+    yield result.answer.label.upper()
+    yield from dict.fromkeys(unread_sentence(region) for region in result.not_read)
+    yield from dict.fromkeys(withheld_sentence(f) for f in result.findings if f.verdict is Verdict.NOT_CLEARED)
+    yield from (f"Incomplete: {reason}" for reason in result.incomplete)
+    if neighbours := sorted({region.site.label for region in result.not_assessed}):
+        yield f"Not assessed, at the margin of the picture: {', '.join(neighbours)}"
+    yield from result.caveats
+
+
+def _polyline(outline: NDArray[np.float64], verdict: Verdict) -> Dataset:
+    """Return a closed polyline: dashed for a possible fracture, else solid."""
     item = Dataset()
     item.GraphicAnnotationUnits = "PIXEL"
     item.GraphicDimensions = 2
-    item.NumberOfGraphicPoints = 5
-    item.GraphicData = [x0, y0, x1, y0, x1, y1, x0, y1, x0, y0]
+    item.NumberOfGraphicPoints = len(outline)
+    item.GraphicData = [float(np.float32(v)) for v in outline.ravel()]
     item.GraphicType = "POLYLINE"
     item.GraphicFilled = "N"
-    item.LineStyleSequence = [_line_style(answer)]
+    item.LineStyleSequence = [_line_style(verdict)]
     return item
 
 
-def _line_style(answer: Answer) -> Dataset:
+def _point(at: tuple[float, float], verdict: Verdict, rows: int, columns: int) -> Dataset:
+    """Return the hottest point of the heat map."""
+    item = Dataset()
+    item.GraphicAnnotationUnits = "PIXEL"
+    item.GraphicDimensions = 2
+    item.NumberOfGraphicPoints = 1
+    item.GraphicData = [min(max(at[0], 0.0), float(columns)), min(max(at[1], 0.0), float(rows))]
+    item.GraphicType = "POINT"
+    item.LineStyleSequence = [_line_style(verdict)]
+    return item
+
+
+def _line_style(answer: Verdict) -> Dataset:
     style = Dataset()
     style.PatternOnColorCIELabValue = _cielab(answer)
     style.PatternOnOpacity = 1.0
-    style.LineThickness = 1.0 if answer is Answer.NEGATIVE else 2.0
+    style.LineThickness = 1.0 if not answer.is_suspicious else 2.0
     style.LineDashingStyle = "SOLID"
-    if answer is Answer.DOUBT:
+    if answer is Verdict.DOUBT:
         style.LineDashingStyle = "DASHED"
         style.LinePattern = DASHES
         style.PatternOffOpacity = 0.0
@@ -173,6 +216,19 @@ def _text_object(line: str, box: Box, rows: int, columns: int) -> Dataset:
     return item
 
 
+def _line_object(line: str, number: int, rows: int, columns: int) -> Dataset:
+    """Return a line of text across the image, the first at its top."""
+    height = max(1.0, rows / LINES_PER_HEIGHT)
+    top = min(number * height, rows - height)
+    item = Dataset()
+    item.BoundingBoxAnnotationUnits = "PIXEL"
+    item.UnformattedTextValue = line[:LONGEST_TEXT]
+    item.BoundingBoxTopLeftHandCorner = [0.0, top]
+    item.BoundingBoxBottomRightHandCorner = [float(columns), top + height]
+    item.BoundingBoxTextHorizontalJustification = "LEFT"
+    return item
+
+
 def _clipped(box: Box, rows: int, columns: int) -> tuple[float, float, float, float]:
     x0, y0, x1, y1 = box.as_tuple()
     return min(x0, columns), min(y0, rows), min(x1, columns), min(y1, rows)
@@ -189,19 +245,16 @@ def _layers(answer: Answer) -> Iterator[Dataset]:
         yield layer
 
 
-def _cielab(answer: Answer) -> list[int]:
+def _cielab(answer: Answer | Verdict) -> list[int]:
     return list(CIELabColor.from_rgb(*ANSWER_COLOURS[answer]).value)
 
 
 def _shutter(source: Dataset) -> Dataset:
     """Return the complete shutters of the source, in black (DICOM PS3.3 C.7.6.11, C.11.12)."""
     made = Dataset()
-    shapes = []
-    for shape in as_list(source.get("ShutterShape")):
-        edges = copied(source, EDGES.get(str(shape), ()))
-        if edges and len(edges) == len(EDGES[str(shape)]):
-            shapes.append(str(shape))
-            made.update(edges)
+    shapes = list(whole_shutters(source))
+    for shape in shapes:
+        made.update(copied(source, EDGES[shape]))
     if shapes:
         made.ShutterShape = shapes
         made.ShutterPresentationValue = 0
@@ -211,13 +264,14 @@ def _shutter(source: Dataset) -> Dataset:
 def _modality_lut(source: Dataset) -> Dataset:
     """Return the Modality LUT module of the source; empty if it has none (DICOM PS3.3 C.11.1)."""
     made = Dataset()
-    if source.get("ModalityLUTSequence"):
+    modality = modality_of(source, _is_little_endian(source))
+    if modality.table:
         table = _table(source, source.ModalityLUTSequence[0])
         table.ModalityLUTType = text(source.ModalityLUTSequence[0], "ModalityLUTType") or "US"
         made.ModalityLUTSequence = [table]
     elif "RescaleSlope" in source or "RescaleIntercept" in source:
-        made.RescaleSlope = text(source, "RescaleSlope") or "1"
-        made.RescaleIntercept = text(source, "RescaleIntercept") or "0"
+        made.RescaleSlope = f"{modality.slope:.10g}"
+        made.RescaleIntercept = f"{modality.intercept:.10g}"
         made.RescaleType = text(source, "RescaleType") or "US"
     return made
 
@@ -225,7 +279,7 @@ def _modality_lut(source: Dataset) -> Dataset:
 def _voi(source: Dataset, window: Window) -> Dataset:
     """Return the Softcopy VOI LUT item for the whole image: the VOI LUT of the source, or `window`."""
     item = Dataset()
-    if (lut := voi_lut_of(source)) is not None:
+    if window.over_voi_lut and (lut := voi_lut_of(source)) is not None:
         item.VOILUTSequence = [_table(source, lut, stretch=True)]
         return item
     item.WindowCenter, item.WindowWidth = f"{window.center:.10g}", f"{window.width:.10g}"
@@ -242,19 +296,12 @@ def _table(source: Dataset, lut: Dataset, *, stretch: bool = False) -> Dataset:
     stretch
         Scale the output to 16 bits: that of a VOI LUT is relative to its depth, that of a Modality LUT is a quantity.
     """
-    entries, first, bits = (int(v) for v in lut.LUTDescriptor)
-    data = lut.LUTData
-    if isinstance(data, bytes):
-        packed = bits <= 8 and len(data) <= (entries or 65536) + 1
-        word = "<u2" if _is_little_endian(source) else ">u2"
-        levels = np.frombuffer(data, np.uint8 if packed else word)
-    else:
-        levels = np.atleast_1d(np.asarray(data, np.uint16))
-    levels = levels[: entries or 65536].astype(np.uint32)
+    table = LookupTable.from_item(lut, _is_little_endian(source))
+    levels, first = table.levels.astype(np.uint32), table.first
     if stretch:
-        levels = np.minimum(levels * 0xFFFF // (2**bits - 1), 0xFFFF)
+        levels = np.minimum(levels * 0xFFFF // (table.depth - 1), 0xFFFF)
     made = Dataset()
-    made.add_new("LUTDescriptor", "SS" if first < 0 else "US", [entries, first, 16])
+    made.add_new("LUTDescriptor", "SS" if first < 0 else "US", [levels.size % 65536, first, 16])
     made.LUTExplanation = text(lut, "LUTExplanation")
     made.add_new("LUTData", "OW", levels.astype("<u2").tobytes())
     return made

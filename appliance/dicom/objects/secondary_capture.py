@@ -86,7 +86,7 @@ def _general_image(ds: Dataset, source: Dataset, result: Result, look: Picture) 
     reference.ReferencedSOPInstanceUID = result.sop_instance_uid
     reference.PurposeOfReferenceCodeSequence = [code_item(SOURCE_IMAGE)]
     ds.SourceImageSequence = [reference]
-    regions = {f.site: SITES[f.site] for f in result.findings}
+    regions = {f.site: SITES[f.site] for f in result.findings if f.site_is_certain}
     if len(regions) == 1:
         ds.AnatomicRegionSequence = [code_item(code) for code in regions.values()]
     ds.update(copied(source, LOSSY))
@@ -116,4 +116,7 @@ def _derivation(result: Result, look: Picture) -> str:
 def _summary(result: Result) -> str:
     if result.not_analysed is not None:
         return f"{Answer.NOT_ANALYSED.label}: {result.not_analysed.reason}"
-    return "; ".join(f"{f.place}: {f.answer.label}, {f.percent}" for f in result.findings)
+    said = [result.answer.label, *(f"{f.place}: {f.verdict.label}" for f in result.findings)]
+    if unread := sorted({region.site.label for region in result.not_read}):
+        said.append(f"NOT READ: {', '.join(unread)}")
+    return "; ".join(said)

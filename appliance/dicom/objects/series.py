@@ -19,10 +19,9 @@ from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
 
 from .codes import BODY_PARTS
+from .contributing_equipment import MANUFACTURER as MANUFACTURER
+from .contributing_equipment import MODEL_NAME as MODEL_NAME
 from .contributing_equipment import contributing_equipment
-
-MANUFACTURER = "Osteon"
-MODEL_NAME = "Osteon"
 
 FIRST_SERIES_NUMBER = {"summary": 9400, "sc": 9500, "pr": 9600, "sr": 9700, "ko": 9800}
 """First Series Number by kind; high, so that viewers that sort by number list our series after the radiographs."""
@@ -97,8 +96,7 @@ def stamp(ds: Dataset, source: Dataset, result: AnyResult, kind: str, title: str
         setattr(ds, f"{moment}Date", at.strftime("%Y%m%d"))
         setattr(ds, f"{moment}Time", at.strftime("%H%M%S"))
     ds.ContentQualification = "RESEARCH"
-    if equipment := contributing_equipment(source):
-        ds.ContributingEquipmentSequence = equipment
+    ds.ContributingEquipmentSequence = contributing_equipment(source, result.provenance)
     return ds
 
 
@@ -106,9 +104,12 @@ def anatomy(source: Dataset, result: Result) -> Dataset:
     """Return Body Part Examined and Laterality of the series, from the findings, since the header may be wrong.
 
     Laterality is empty if regions have different sides, and absent if all are unpaired. Without findings it is the side
-    that the source names.
+    that the source names. Where a site is uncertain, there is no body part, and Laterality is empty.
     """
     made = Dataset()
+    if not all(f.site_is_certain for f in result.findings):
+        made.Laterality = ""
+        return made
     sites = {f.site for f in result.findings}
     named = {f.laterality for f in result.findings} or set(sides(source))
     if len(sites) == 1:

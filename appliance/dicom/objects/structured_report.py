@@ -1,9 +1,10 @@
 """The result of a study as coded content: an SR of template TID 1500, preliminary and unverified.
 
-Each region is one planar ROI group. There are no image-level groups, because viewers then draw nothing of the report:
-answers for whole radiographs, and reasons why one was not analysed, are Qualitative Evaluations, inferred from the
-image. highdicom builds the content; the header comes from `patient_study`, because highdicom needs a source without
-gaps.
+The outlines are planar ROI groups: see `report_groups`. There are no image-level groups, because viewers then draw
+nothing of the report: answers for whole radiographs, and reasons why one was not read, are Qualitative Evaluations,
+inferred from the image. A fracture is coded as absent only where everything was read and cleared, and an answer has
+no code without the sites that it is about. highdicom builds the content; the header comes from `patient_study`,
+because highdicom needs a source without gaps.
 
 The same content is sent as Comprehensive 3D SR, or as Comprehensive SR to an archive that does not take the former.
 
@@ -16,46 +17,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
 from highdicom.sr import (
-    AlgorithmIdentification,
     CodeContentItem,
     ContainerContentItem,
     ContentItem,
     ContentSequence,
     FindingSite,
-    GraphicTypeValues,
-    ImageContentItem,
-    ImageRegion,
     LanguageOfContentItemAndDescendants,
-    Measurement,
-    PlanarROIMeasurementsAndQualitativeEvaluations,
-    QualitativeEvaluation,
     RelationshipTypeValues,
-    SourceImageForRegion,
     TextContentItem,
-    TrackingIdentifier,
 )
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, Comprehensive3DSRStorage
+from pydicom.uid import Comprehensive3DSRStorage
 
 from appliance.dicom.part10 import with_file_meta
-from appliance.dicom.reading.attributes import text
 from appliance.domain import codes
-from appliance.domain.codes import Concept
-from appliance.domain.finding import Answer, Box
-from appliance.domain.result import SECOND_READER, Result
+from appliance.domain.finding import Answer, Finding, Verdict
+from appliance.domain.result import SECOND_READER
 from appliance.domain.study import StudyResult
 
-from .codes import MODALITIES, coded_concept
+from .codes import coded_concept
 from .document import InstanceReference, evidence, observer, reference, requests
+from .image_library import CONTAINS, container, image_item, image_library
 from .patient_study import patient_study
 from .report_class import report_uid
-from .series import MANUFACTURER, document_series_uid, stamp
-from .tracking import Tracked, tracked
+from .report_groups import finding_sites, groups
+from .report_sentences import radiograph_sentences, study_sentences
+from .series import document_series_uid, stamp
 
-CONTAINS = RelationshipTypeValues.CONTAINS
+CODED: dict[Answer, tuple[Verdict, ...]] = {
+    Answer.POSITIVE: (Verdict.POSITIVE,),
+    Answer.DOUBT: (Verdict.DOUBT,),
+    Answer.NEGATIVE: (Verdict.NEGATIVE,),
+}
+"""Answers that are coded, each with the verdict of the findings whose sites it names."""
 
 
 def structured_report(
@@ -109,122 +104,42 @@ def _content(
     )
     language = LanguageOfContentItemAndDescendants(coded_concept(codes.ENGLISH))
     context = [*language, *observer(study.provenance), procedure]
-    root.ContentSequence = ContentSequence([*context, _library(images.values())])
-    groups = [
-        _group(sources[result.sop_instance_uid], images[result.sop_instance_uid], result, region)
-        for result in study.results
-        for region in tracked(result)
-    ]
-    if groups:
-        measured = (item for group in groups for item in group)
-        root.ContentSequence.append(_container(codes.IMAGING_MEASUREMENTS, measured))
-    root.ContentSequence.append(_container(codes.QUALITATIVE_EVALUATIONS, _evaluations(study, images)))
+    of_study = [sources[result.sop_instance_uid] for result in study.results]
+    root.ContentSequence = ContentSequence([*context, image_library(of_study)])
+    measured = [group for source, r in zip(of_study, study.results, strict=True) for group in groups(source, r)]
+    if measured:
+        items = (item for group in measured for item in group)
+        root.ContentSequence.append(container(codes.IMAGING_MEASUREMENTS, items))
+    root.ContentSequence.append(container(codes.QUALITATIVE_EVALUATIONS, _evaluations(study, images)))
     return root
-
-
-def _container(name: Concept, items: Iterable[ContentItem]) -> ContainerContentItem:
-    container = ContainerContentItem(name=coded_concept(name), relationship_type=CONTAINS)
-    container.ContentSequence = ContentSequence(items)
-    return container
-
-
-def _library(images: Iterable[InstanceReference]) -> ContainerContentItem:
-    """Return the Image Library (TID 1600) with every radiograph of the study, analysed or not."""
-    entries = []
-    for image in images:
-        entry = _image(image, CONTAINS)
-        if image.sop_class_uid in MODALITIES:
-            modality = CodeContentItem(
-                name=coded_concept(codes.MODALITY),
-                value=coded_concept(MODALITIES[image.sop_class_uid]),
-                relationship_type=RelationshipTypeValues.HAS_ACQ_CONTEXT,
-            )
-            entry.ContentSequence = ContentSequence([modality])
-        entries.append(entry)
-    return _container(codes.IMAGE_LIBRARY, [_container(codes.IMAGE_LIBRARY_GROUP, entries)])
-
-
-def _image(image: InstanceReference, relationship: RelationshipTypeValues) -> ImageContentItem:
-    return ImageContentItem(
-        name=coded_concept(codes.SOURCE_IMAGE),
-        referenced_sop_class_uid=image.sop_class_uid,
-        referenced_sop_instance_uid=image.sop_instance_uid,
-        relationship_type=relationship,
-    )
-
-
-def _group(
-    source: Dataset, image: InstanceReference, result: Result, region: Tracked
-) -> PlanarROIMeasurementsAndQualitativeEvaluations:
-    """Return the planar ROI group of one finding (TID 1410)."""
-    p = result.provenance
-    finding = region.finding
-    algorithm = AlgorithmIdentification(
-        name=p.pack_name + (" (SYNTHETIC)" if p.pack_is_synthetic else ""),
-        version=p.pack_version,
-        manufacturer=MANUFACTURER,
-        parameters=[
-            f"pack sha256 {p.pack_digest}",
-            f"software {p.software_version}",
-            f"computed on {p.compute}",
-            f"doubt >= {finding.doubt:g}, suspected >= {finding.positive:g}",
-            f"focus {finding.focus:.2f}",
-        ],
-    )
-    rows, columns = (int(text(source, keyword) or 0) for keyword in ("Rows", "Columns"))
-    side = coded_concept(codes.SIDES[finding.laterality]) if finding.laterality in codes.SIDES else None
-    certainty = Measurement(
-        name=coded_concept(codes.CERTAINTY),
-        value=round(100 * finding.probability, 1),
-        unit=coded_concept(codes.PERCENT),
-    )
-    presence = QualitativeEvaluation(
-        name=coded_concept(codes.PRESENCE), value=coded_concept(codes.PRESENCES[finding.answer])
-    )
-    return PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(uid=UID(region.uid), identifier=region.identifier),
-        referenced_region=ImageRegion(
-            graphic_type=GraphicTypeValues.POLYLINE,
-            graphic_data=_outline(finding.box, rows, columns),
-            source_image=SourceImageForRegion(image.sop_class_uid, image.sop_instance_uid),
-        ),
-        finding_type=coded_concept(codes.FRACTURE),
-        algorithm_id=algorithm,
-        finding_sites=[FindingSite(coded_concept(codes.SITES[finding.site]), laterality=side)],
-        measurements=[certainty],
-        qualitative_evaluations=[presence],
-    )
-
-
-def _outline(box: Box, rows: int, columns: int) -> NDArray[np.float64]:
-    """Return (5, 2) float64, column and row: closed, inside the image, from (0, 0) (DICOM PS3.3 C.18.6.1.2)."""
-    x0, y0, x1, y1 = box.as_tuple()
-    if rows and columns:
-        x0, x1 = min(x0, columns), min(x1, columns)
-        y0, y1 = min(y0, rows), min(y1, rows)
-    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]], np.float64)
 
 
 def _evaluations(study: StudyResult, images: Mapping[str, InstanceReference]) -> Iterator[ContentItem]:
     """Yield the answer for the study, the answer for each radiograph, then each sentence with its images."""
-    if study.answer is not Answer.NOT_ANALYSED:
-        yield _presence(study.answer)
+    yield from _presence(study.answer, [f for result in study.results for f in result.findings])
     for result in study.results:
-        if result.answer is not Answer.NOT_ANALYSED:
-            yield _inferred(_presence(result.answer), [images[result.sop_instance_uid]])
+        for item in _presence(result.answer, result.findings):
+            yield _inferred(item, [images[result.sop_instance_uid]])
     yield _comment(SECOND_READER)
+    yield from map(_comment, study_sentences(study))
     images_by_sentence: dict[str, list[InstanceReference]] = {}
     for result in study.results:
-        for sentence in _sentences(result):
+        for sentence in dict.fromkeys(radiograph_sentences(result)):
             images_by_sentence.setdefault(sentence, []).append(images[result.sop_instance_uid])
     for sentence, its_images in images_by_sentence.items():
         yield _inferred(_comment(sentence), its_images)
 
 
-def _presence(answer: Answer) -> CodeContentItem:
-    return CodeContentItem(
-        name=coded_concept(codes.FRACTURE), value=coded_concept(codes.PRESENCES[answer]), relationship_type=CONTAINS
-    )
+def _presence(answer: Answer, findings: Iterable[Finding]) -> Iterator[ContentItem]:
+    """Yield the coded `answer` with the sites of the findings that it rests on; nothing if one of these is missing."""
+    told = [f for f in findings if f.verdict in CODED.get(answer, ()) and f.site_is_certain]
+    sites: dict[str, FindingSite] = {site.to_json(): site for finding in told for site in finding_sites(finding)}
+    if sites:
+        item = CodeContentItem(
+            name=coded_concept(codes.FRACTURE), value=coded_concept(codes.PRESENCES[answer]), relationship_type=CONTAINS
+        )
+        item.ContentSequence = ContentSequence(sites.values())
+        yield item
 
 
 def _comment(sentence: str) -> TextContentItem:
@@ -232,14 +147,7 @@ def _comment(sentence: str) -> TextContentItem:
 
 
 def _inferred(item: ContentItem, images: Iterable[InstanceReference]) -> ContentItem:
-    item.ContentSequence = ContentSequence([_image(image, RelationshipTypeValues.INFERRED_FROM) for image in images])
+    """Return `item`, inferred from `images`."""
+    children = [image_item(image, RelationshipTypeValues.INFERRED_FROM) for image in images]
+    item.ContentSequence = ContentSequence([*getattr(item, "ContentSequence", ()), *children])
     return item
-
-
-def _sentences(result: Result) -> Iterator[str]:
-    """Yield the reason why the radiograph was not analysed, unread regions, caveats and the model."""
-    if result.not_analysed is not None:
-        yield f"Not analysed: {result.not_analysed.reason} [{result.not_analysed.code}]"
-    yield from dict.fromkeys(f"Region located but not analysed: {r.site.label}" for r in result.unread_regions)
-    yield from result.caveats
-    yield f"Model {result.provenance.model}, software {result.provenance.software_version}"

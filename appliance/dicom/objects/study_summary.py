@@ -99,7 +99,8 @@ def _page(study: StudyResult, sources: Mapping[str, Dataset], results: Sequence[
         ds.BurnedInAnnotation = "YES" if "YES" in marks else "NO"
     if "01" in {text(sources[r.sop_instance_uid], "LossyImageCompression") for r in results}:
         ds.LossyImageCompression = "01"
-    ds.ImageComments = f"{SECOND_READER}. {study.answer.label}, revision {study.revision}"
+    unread = f"; NOT READ OR NOT CLEARED: {', '.join(study.unread_sites)}" if study.unread_sites else ""
+    ds.ImageComments = f"{SECOND_READER}. {study.answer.label}{unread}, revision {study.revision}"
     ds.DerivationDescription = "Radiographs of the study with the answers of neural networks, made smaller"
     shown = (sources[r.sop_instance_uid] for r in results)
     ds.SourceImageSequence = [_source_image(s) for s in shown if text(s, "SOPClassUID")]
@@ -112,6 +113,9 @@ def _write_site_and_side(ds: Dataset, study: StudyResult) -> None:
     Laterality is absent only for one unpaired site, and empty if the side is unknown (DICOM PS3.3 C.7.3.1).
     """
     findings = [f for r in study.results for f in r.findings]
+    if not all(f.site_is_certain for f in findings):
+        ds.Laterality = ""
+        return
     sites = {f.site for f in findings}
     sides = {f.laterality for f in findings if f.site not in UNPAIRED}
     if len(sites) == 1:

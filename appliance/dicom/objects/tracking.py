@@ -1,7 +1,8 @@
-"""Tracking identifiers of regions: a viewer can follow a region from one object to the next.
+"""Tracking identifiers of regions and marks: a viewer can follow them from one object to the next.
 
-The UID is a function of the radiograph, the site and the place among the regions of that site, so that it stays the
-same in later revisions, with another pack, and after the side was corrected.
+The UIDs are functions of the radiograph, the site and the place among the regions of that site, so that they stay the
+same in later revisions, with another pack, and after the side was corrected. The identifiers are words that viewers
+show beside the outline, so they say the verdict.
 
 References
 ----------
@@ -20,12 +21,24 @@ from appliance.domain.result import Result
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracked:
-    """A finding, its number in the result, and the identifiers of its region."""
+    """A finding, its number in the result, and the identifiers of its region and of its mark.
+
+    Attributes
+    ----------
+    uid, mark_uid
+        Tracking Unique Identifiers of the region that was read, and of the mark of a suspicion inside it.
+    identifier
+        Tracking Identifier of the mark, for example ``wrist L: fracture suspected``.
+    area
+        Tracking Identifier of the region, for example ``wrist L: area read, no fracture found``.
+    """
 
     number: int
     finding: Finding
     identifier: str
+    area: str
     uid: str
+    mark_uid: str
 
 
 def tracked(result: Result) -> Iterator[Tracked]:
@@ -33,9 +46,17 @@ def tracked(result: Result) -> Iterator[Tracked]:
     for number, finding in enumerate(result.findings, 1):
         alike = sorted((f.box.as_tuple(), n) for n, f in enumerate(result.findings, 1) if f.site is finding.site)
         place = alike.index((finding.box.as_tuple(), number))
+        ordinal = f" (region {number})" if len(result.findings) > 1 else ""
+        verdict = "see its mark" if finding.verdict.is_suspicious else finding.verdict.label
         yield Tracked(
             number=number,
             finding=finding,
-            identifier=f"{number} {finding.place}",
+            identifier=f"{_where(finding)}: {finding.verdict.label}{ordinal}",
+            area=f"{_where(finding)}: area read, {verdict}{ordinal}",
             uid=derived_uid(result.sop_instance_uid, "region", finding.site, place),
+            mark_uid=derived_uid(result.sop_instance_uid, "mark", finding.site, place),
         )
+
+
+def _where(finding: Finding) -> str:
+    return f"{finding.site.label} {finding.laterality.value}".strip() if finding.site_is_certain else finding.place

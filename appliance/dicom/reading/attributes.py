@@ -5,6 +5,7 @@ Modalities send broken values. An attribute that cannot be read counts as absent
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -35,7 +36,36 @@ def as_list(value: object) -> list[object]:
     """Return the values of an element, however many it has (DICOM PS3.5 section 6.4, value multiplicity)."""
     if value is None:
         return []
-    return list(value) if isinstance(value, MultiValue) else [value]
+    return list(value) if isinstance(value, (MultiValue, list)) else [value]
+
+
+def words(ds: Dataset, keyword: str) -> list[str]:
+    """Return the values of a code string, stripped and in capitals; empty if the attribute is absent or unreadable."""
+    return [str(value).strip(" \0").upper() for value in as_list(_value(ds, keyword))]
+
+
+def word(ds: Dataset, keyword: str) -> str:
+    """Return the first value of a code string, stripped and in capitals; empty if it is absent or unreadable."""
+    return next(iter(words(ds, keyword)), "")
+
+
+def numbers(ds: Dataset, keyword: str) -> list[float]:
+    """Return the finite numbers of an attribute in their order, NaN for any other value.
+
+    A decimal comma, which DICOM PS3.5 6.2 does not allow, is read as a point.
+    """
+    return [_number(value) for value in as_list(_value(ds, keyword))]
+
+
+def number(ds: Dataset, keyword: str) -> float | None:
+    """Return the first number of an attribute; None if it is absent or empty, NaN if it is no finite number."""
+    return next(iter(numbers(ds, keyword)), None)
+
+
+def items(ds: Dataset, keyword: str) -> list[Dataset]:
+    """Return the items of a sequence; none if it is absent or unreadable."""
+    value = _value(ds, keyword)
+    return list(value) if isinstance(value, Sequence) else []
 
 
 def copied(source: Dataset, keywords: Iterable[str]) -> Dataset:
@@ -52,6 +82,23 @@ def text(source: Dataset, keyword: str) -> str:
     """Return the decoded value as text; empty if it is absent or unreadable."""
     element = _read_element(source, Tag(keyword)) if keyword in source else None
     return "" if element is None or element.value is None else str(element.value)
+
+
+def _value(ds: Dataset, keyword: str) -> object:
+    """Return the value of an attribute; None if it is absent, empty or unreadable."""
+    try:
+        value = ds.get(keyword)
+    except UNREADABLE:
+        return None
+    return None if value in ("", b"") else value
+
+
+def _number(value: object) -> float:
+    try:
+        number = float(str(value).strip(" \0").replace(",", "."))
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 def _tags(keywords: Iterable[str]) -> Iterator[BaseTag]:

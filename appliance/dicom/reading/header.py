@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from datetime import date
 
 from pydicom.dataset import Dataset
 from pydicom.uid import DigitalXRayImageStorageForProcessing
@@ -38,6 +40,10 @@ HUMAN = ("HUMAN", "HOMO SAPIENS")
 HUMAN_CODES = {"337915000", "L-85B00"}
 """Homo sapiens in SNOMED CT and its older SRT (DICOM PS3.16 CID 7454)."""
 
+DAYS_PER_YEAR = 365.25
+YEARS_PER_UNIT = {"D": 1 / DAYS_PER_YEAR, "W": 7 / DAYS_PER_YEAR, "M": 1 / 12, "Y": 1.0}
+"""Units of an Age String (DICOM PS3.5 table 6.2-1)."""
+
 DESCRIPTIONS = ("StudyDescription", "SeriesDescription", "ProtocolName", "PerformedProcedureStepDescription")
 """Free texts that may name the body part."""
 
@@ -61,6 +67,8 @@ def header(ds: Dataset, calling_ae_title: str = "") -> Header:
         or ds.get("SOPClassUID") == DigitalXRayImageStorageForProcessing,
         body_part_examined=_capitals(ds, "BodyPartExamined"),
         anatomic_regions=tuple(_meanings(ds, "AnatomicRegionSequence")),
+        anatomic_region_codes=tuple(_codes(ds, "AnatomicRegionSequence")),
+        age_years=age_years(ds),
         laterality=named_sides[0] if named_sides else Laterality.UNKNOWN,
         sides_disagree=len(set(named_sides)) > 1,
         view_position=_view_position(ds),
@@ -77,6 +85,19 @@ def header(ds: Dataset, calling_ae_title: str = "") -> Header:
     )
 
 
+def age_years(ds: Dataset) -> float | None:
+    """Return the age at the examination from Patient's Age (0010,1010), else from birth and study date, else None."""
+    text = _capitals(ds, "PatientAge")
+    if re.fullmatch(r"\d{1,3}[DWMY]", text):
+        return int(text[:-1]) * YEARS_PER_UNIT[text[-1]]
+    born, examined = (str(ds.get(keyword) or "")[:8] for keyword in ("PatientBirthDate", "StudyDate"))
+    try:
+        days = (date.fromisoformat(examined) - date.fromisoformat(born)).days
+    except ValueError:
+        return None
+    return days / DAYS_PER_YEAR if days >= 0 else None
+
+
 def _is_animal(ds: Dataset) -> bool:
     """Return whether the data set names a species other than human (DICOM PS3.3 C.7.1.1)."""
     description = _capitals(ds, "PatientSpeciesDescription")
@@ -90,6 +111,10 @@ def _capitals(ds: Dataset, keyword: str) -> str:
 
 def _meanings(ds: Dataset, keyword: str) -> Iterator[str]:
     return (_capitals(item, "CodeMeaning") for item in ds.get(keyword) or ())
+
+
+def _codes(ds: Dataset, keyword: str) -> Iterator[str]:
+    return (_capitals(item, "CodeValue") for item in ds.get(keyword) or ())
 
 
 def sides(ds: Dataset) -> Iterator[Laterality]:

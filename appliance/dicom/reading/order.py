@@ -8,6 +8,7 @@ IHE Radiology TF-2, transaction RAD-8.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, timedelta, timezone
 
 from pydicom.dataset import Dataset
@@ -31,9 +32,13 @@ QUALIFIERS = "IssuerOfPatientIDQualifiersSequence"
 REPRESENTATIONS = "AIP"
 """Alphabetic, ideographic, phonetic: the order of component groups (DICOM PS3.5 section 6.2.1.1)."""
 
+VIEWS = frozenset({"AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO"})
+"""Defined terms of View Position (0018,5101) in CR and DX; other values are free text, and not shown."""
 
-def read_examination(source: Dataset) -> Examination:
-    """Return patient, order, times and place of the study of `source`."""
+
+def read_examination(source: Dataset, radiographs: Iterable[Dataset] = ()) -> Examination:
+    """Return patient, order, times and place of the study of `source`, and the views of its `radiographs`."""
+    views = ((_trimmed(each, "SOPInstanceUID"), _read_view(each)) for each in radiographs)
     return Examination(
         patient=_read_patient(source),
         order=_read_order(source),
@@ -43,6 +48,7 @@ def read_examination(source: Dataset) -> Examination:
         modality=_trimmed(source, "Modality"),
         station_name=_trimmed(source, "StationName"),
         institution_name=_trimmed(source, "InstitutionName"),
+        views=tuple((uid, view) for uid, view in views if view),
     )
 
 
@@ -53,6 +59,12 @@ def read_times(source: Dataset) -> StudyTimes:
         study_time=_trimmed(source, "StudyTime"),
         zone=_parse_zone(_trimmed(source, "TimezoneOffsetFromUTC")),
     )
+
+
+def _read_view(source: Dataset) -> str:
+    """Return the name of a radiograph among those of its study: view and number of the image, without any free text."""
+    view, number = _trimmed(source, "ViewPosition").upper(), _trimmed(source, "InstanceNumber")
+    return ", ".join([f"{view} view"] * (view in VIEWS) + [f"image {number}"] * number.isdecimal())
 
 
 def _read_patient(source: Dataset) -> PatientIdentity:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -11,13 +13,17 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from appliance.config import PresetWindow
-from appliance.domain.radiograph import StoredValues, Window
+from appliance.domain.radiograph import StoredValues
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 
+from .attributes import number, numbers
 from .decoders import samples
+from .display import Possibilities
+from .modality import modality_of
 from .shutter import outside_shutter
-from .windows import is_negative, percentile_window, thinned, voi_lut_of, window_of
+from .stored_bits import with_sign
+from .windows import is_negative, photometric_of, thinned
 
 GREY = ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 """Photometric interpretations of images that can be grey; palette colour cannot (DICOM PS3.3 C.7.6.3.1.2)."""
@@ -26,37 +32,57 @@ GREY = ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_IC
 def stored_values(ds: Dataset, presets: Sequence[PresetWindow] = ()) -> StoredValues:
     """Decode the pixels of `ds` and resolve the attributes that say how to display them.
 
+    An attribute that is broken, or makes no picture, is passed over for the next possibility.
+
     Raises
     ------
     Rejected
-        ``colour`` if the image is not grey.
+        ``colour`` if the image is not grey, ``blank`` if all exposed pixels have one value.
     Exception
         Any exception that a codec or a broken attribute causes.
     """
-    raw = _signed(_grey(samples(ds)), ds)
-    padding = _padding(ds, raw) | outside_shutter(ds, raw.shape)
-    if padding.all():
-        padding = np.zeros(raw.shape, bool)  # padding without any image cannot be meant
-    slope, intercept = _number(ds, "RescaleSlope", 1.0), _number(ds, "RescaleIntercept", 0.0)
+    if photometric_of(ds) not in GREY:
+        raise ValueError(f"{photometric_of(ds)} is not grey")
+    ds = _with_plain_photometric(ds)
+    raw = with_sign(_grey(samples(ds)), ds)
+    padding = _unexposed(ds, raw)
+    exposed = raw[~padding]
+    if exposed.min() == exposed.max():
+        reason = "every exposed pixel has the same value: send the image again, and check the detector"
+        raise Rejected(ReasonCode.BLANK, reason)
     little_endian = UID(ds.file_meta.TransferSyntaxUID).is_little_endian
-    if ds.get("ModalityLUTSequence"):  # takes the place of the rescale (DICOM PS3.3 C.11.1)
-        raw, slope, intercept = _looked_up(raw, ds.ModalityLUTSequence[0], little_endian), 1.0, 0.0
-    if (table := voi_lut_of(ds)) is not None:
-        values = raw * slope + intercept if slope != 1 or intercept else raw
-        raw, slope, intercept = _looked_up(values, table, little_endian), 1.0, 0.0
-        window: Window | None = _range_of(table)
-    else:
-        window = window_of(ds, presets)
-    pixels, shift = _unsigned(raw)
-    intercept -= slope * shift
-    window = window or percentile_window(thinned(pixels)[~thinned(padding)], slope, intercept)
-    if ds.PhotometricInterpretation not in GREY:
-        raise ValueError(f"{ds.PhotometricInterpretation} is not grey")
-    invert = is_negative(ds)
+    modality, invert = modality_of(ds, little_endian), is_negative(ds)
+    sampled = ~thinned(padding)
+    display, caveats = Possibilities(
+        ds=ds,
+        stored=raw,
+        exposed=sampled if sampled.any() else np.ones_like(sampled),
+        modality=modality,
+        presets=presets,
+        little_endian=little_endian,
+        invert=invert,
+    ).choose()
+    pixels, shift = _unsigned(display.values)
     if padding.any():
         # the extreme value that every window shows black: equalisation does not count black
-        pixels = np.where(padding, np.uint16(65535 if invert == (slope > 0) else 0), pixels)
-    return StoredValues(pixels=pixels, slope=slope, intercept=intercept, window=window, invert=invert)
+        pixels = np.where(padding, np.uint16(65535 if invert == (display.slope > 0) else 0), pixels)
+    return StoredValues(
+        pixels=pixels,
+        slope=display.slope,
+        intercept=display.intercept - display.slope * shift,
+        window=display.window,
+        invert=invert,
+        caveats=modality.caveats + caveats,
+    )
+
+
+def _with_plain_photometric(ds: Dataset) -> Dataset:
+    """Return `ds` with its Photometric Interpretation as decoders expect it; the data set itself is not changed."""
+    if ds.get("PhotometricInterpretation") == photometric_of(ds):
+        return ds
+    plain = copy(ds)
+    plain.PhotometricInterpretation = photometric_of(ds)
+    return plain
 
 
 def _grey(raw: NDArray[Any]) -> NDArray[Any]:
@@ -76,29 +102,6 @@ def _grey(raw: NDArray[Any]) -> NDArray[Any]:
     return raw[..., 0]
 
 
-def _signed(raw: NDArray[Any], ds: Dataset) -> NDArray[Any]:
-    """Return the samples as numbers with their sign, shifted down to bit 0 (DICOM PS3.5 8.1.1).
-
-    Bits above Bits Stored are kept, since the window applies to them, too, unless they hold overlay planes.
-    """
-    allocated, bits = int(ds.get("BitsAllocated") or 16), int(ds.get("BitsStored") or 16)
-    if not 1 < bits <= 16:
-        raise ValueError(f"{bits} bits stored")
-    low_bit = max(int(ds.get("HighBit") or bits - 1) + 1 - bits, 0)
-    if low_bit and raw.dtype.itemsize * 8 == allocated:
-        raw = raw.view(f"u{raw.dtype.itemsize}") >> low_bit
-    if any(ds.get((0x6000 + group, 0x0102)) and ds[0x6000 + group, 0x0102].value for group in range(0, 32, 2)):
-        raw = raw & ((1 << bits) - 1)  # retired: overlays in the unused bits of the pixels
-    if ds.get("PixelRepresentation") != 1:
-        return raw.view(f"u{raw.dtype.itemsize}") if raw.dtype.kind == "i" else raw
-    values = raw.astype(np.int32)
-    if values.min() >= 0 and values.max() < 1 << bits:
-        return np.where(values >= 1 << (bits - 1), values - (1 << bits), values).astype(
-            np.int16
-        )  # the sign bit was not extended
-    return values.astype(np.int16)
-
-
 def _unsigned(raw: NDArray[Any]) -> tuple[NDArray[np.uint16], int]:
     """Return (pixels, shift) with pixels = raw + shift as uint16.
 
@@ -114,50 +117,30 @@ def _unsigned(raw: NDArray[Any]) -> tuple[NDArray[np.uint16], int]:
     return np.ascontiguousarray(raw, np.uint16), 0
 
 
+def _unexposed(ds: Dataset, raw: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the mask of padding and of the area that shutters cover; never all of the image, which nobody can mean."""
+    padding, outside = _padding(ds, raw), outside_shutter(ds, raw.shape)
+    choices = (padding | outside, padding, outside)
+    return next((choice for choice in choices if not choice.all()), np.zeros(raw.shape, bool))
+
+
 def _padding(ds: Dataset, raw: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return the mask of padding pixels, which must not enter window or histogram (DICOM PS3.3 C.7.5.1.1.2)."""
-    if ds.get("PixelPaddingValue") is None:
+    """Return the mask of padding pixels, which must not enter window or histogram (DICOM PS3.3 C.7.5.1.1.2).
+
+    Two values mean that each of them is padding, if there is no limit of a range.
+    """
+    signed = raw.dtype.kind == "i"
+    values = [_as_stored(int(v), signed=signed) for v in numbers(ds, "PixelPaddingValue") if not math.isnan(v)]
+    limit = number(ds, "PixelPaddingRangeLimit")
+    if not values:
         return np.zeros(raw.shape, bool)
-    limit = ds.get("PixelPaddingRangeLimit")
-    first, last = (
-        _as_stored(int(value), signed=raw.dtype.kind == "i")
-        for value in (ds.PixelPaddingValue, ds.PixelPaddingValue if limit is None else limit)
-    )
-    return np.asarray((raw >= min(first, last)) & (raw <= max(first, last)))
+    if limit is None or math.isnan(limit):
+        return np.asarray(np.isin(raw, values)) if len(values) > 1 else np.asarray(raw == values[0])
+    first, last = sorted((values[0], _as_stored(int(limit), signed=signed)))
+    return np.asarray((raw >= first) & (raw <= last))
 
 
 def _as_stored(value: int, *, signed: bool) -> int:
     """Return a 16-bit value with the sign of the samples: modalities write it as US or as SS."""
     value &= 0xFFFF
     return value - 65536 if signed and value > 32767 else value
-
-
-def _number(ds: Dataset, keyword: str, default: float) -> float:
-    """Return the value of a decimal string, or `default` if it is absent."""
-    value = ds.get(keyword)
-    return default if value in (None, "") else float(value)
-
-
-def _looked_up(values: NDArray[Any], table: Dataset, little_endian: bool) -> NDArray[np.uint16]:
-    """Apply a LUT to `values`; its first and last entries extend beyond its ends (DICOM PS3.3 C.11.1.1, C.11.2.1.1).
-
-    pydicom's own function wraps the indices at the depth of the output.
-    """
-    entries, first, bits = (int(v) for v in table.LUTDescriptor)
-    data = table.LUTData
-    if isinstance(data, bytes):
-        packed = bits <= 8 and len(data) <= (entries or 65536) + 1
-        word = "<u2" if little_endian else ">u2"
-        levels = np.frombuffer(data, np.uint8 if packed else word)
-    else:
-        levels = np.atleast_1d(np.asarray(data))
-    if first > 32767 and values.min() < 0:
-        first -= 65536  # a negative value that was written as US
-    index = np.clip(np.rint(values).astype(np.int64) - first, 0, min(entries or 65536, levels.size) - 1)
-    return np.ascontiguousarray(levels[index], np.uint16)
-
-
-def _range_of(table: Dataset) -> Window:
-    """Return the window over the whole output range of a LUT (third value of LUT Descriptor)."""
-    levels = 2.0 ** int(table.LUTDescriptor[2])
-    return Window(center=levels / 2, width=levels)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from pydicom.dataset import Dataset
 
-from .attributes import as_list
+from .attributes import numbers, words
 
 EDGES = {
     "RECTANGULAR": (
@@ -19,27 +21,46 @@ EDGES = {
 }  # fmt: skip
 """Required attributes of each shape."""
 
+FEWEST_VERTICES = 3
+
+
+def whole_shutters(ds: Dataset) -> dict[str, list[int]]:
+    """Return the numbers of each shutter of `ds` by its shape; a shutter with a missing or broken attribute is none."""
+    found = {}
+    for shape in dict.fromkeys(words(ds, "ShutterShape")):
+        each = [numbers(ds, keyword) for keyword in EDGES.get(shape, ())]
+        values = [value for of_one in each for value in of_one]
+        if not values or any(math.isnan(value) for value in values):
+            continue
+        if shape == "POLYGONAL":
+            is_whole = len(values) % 2 == 0 and len(values) >= 2 * FEWEST_VERTICES
+        else:
+            is_whole = [len(of_one) for of_one in each] == ([2, 1] if shape == "CIRCULAR" else [1, 1, 1, 1])
+        if is_whole:
+            found[shape] = [int(value) for value in values]
+    return found
+
 
 def outside_shutter(ds: Dataset, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return (H, W) bool: True where the shutters of `ds` cover the image.
 
     A shutter without all of its attributes covers nothing. Its coordinates count from 1.
     """
-    named = {str(v).upper() for v in as_list(ds.get("ShutterShape"))}
-    shapes = {shape for shape in named & EDGES.keys() if all(ds.get(k) is not None for k in EDGES[shape])}
+    shutters = whole_shutters(ds)
     outside = np.zeros(shape, bool)
     height, width = shape
-    if "RECTANGULAR" in shapes:
-        outside[: max(int(ds.ShutterUpperHorizontalEdge) - 1, 0)] = True
-        outside[max(int(ds.ShutterLowerHorizontalEdge), 0) :] = True
-        outside[:, : max(int(ds.ShutterLeftVerticalEdge) - 1, 0)] = True
-        outside[:, max(int(ds.ShutterRightVerticalEdge), 0) :] = True
-    if "CIRCULAR" in shapes:
-        row, column = (int(v) - 1 for v in ds.CenterOfCircularShutter)
+    if "RECTANGULAR" in shutters:
+        left, right, upper, lower = shutters["RECTANGULAR"]
+        outside[: max(upper - 1, 0)] = True
+        outside[max(lower, 0) :] = True
+        outside[:, : max(left - 1, 0)] = True
+        outside[:, max(right, 0) :] = True
+    if "CIRCULAR" in shutters:
+        row, column, radius = shutters["CIRCULAR"]
         y, x = np.ogrid[:height, :width]
-        outside |= (y - row) ** 2 + (x - column) ** 2 > int(ds.RadiusOfCircularShutter) ** 2
-    if "POLYGONAL" in shapes:
-        vertices = [int(v) - 1 for v in ds.VerticesOfThePolygonalShutter]
+        outside |= (y - (row - 1)) ** 2 + (x - (column - 1)) ** 2 > radius**2
+    if "POLYGONAL" in shutters:
+        vertices = [value - 1 for value in shutters["POLYGONAL"]]
         covered = Image.new("1", (width, height), 1)
         ImageDraw.Draw(covered).polygon(list(zip(vertices[1::2], vertices[::2], strict=True)), fill=0)
         outside |= np.asarray(covered)

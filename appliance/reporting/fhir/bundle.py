@@ -23,20 +23,28 @@ from pydantic import ValidationError
 
 from appliance.config import FhirDestination as Profile
 from appliance.domain.codes import FRACTURE, PRESENCES, SIDES, SITES
-from appliance.domain.finding import Answer, Finding
+from appliance.domain.finding import Finding, Verdict
 from appliance.domain.identifiers import derived_uid, derived_uuid
 from appliance.domain.order import Examination, Issuer, PatientIdentity, PersonName, Sex
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected
+from appliance.reporting.wording import (
+    finding_sentence,
+    headline,
+    limits,
+    mark_place,
+    radiograph_names,
+    radiograph_sentences,
+    reported_probability,
+    withheld_reasons,
+)
 
 from .datatypes import (
-    ACCESSION_TYPE,
-    HL7,
-    OSTEON,
-    SYSTEMS,
     Json,
+    accession_identifier,
+    body_site,
     codeable,
     coded,
     component,
@@ -44,13 +52,21 @@ from .datatypes import (
     quantity,
     uid_identifier,
 )
+from .systems import AI_ASSERTED, CODES, DEVICES, HL7, REVISIONS, SCHEMES, issuer_system
 
 IMAGING = (f"{HL7}/observation-category", "imaging", "Imaging")
 RADIOLOGY = (f"{HL7}/v2-0074", "RAD", "Radiology")
 NOT_PERFORMED = (f"{HL7}/data-absent-reason", "not-performed", "Not Performed")
+UNKNOWN = (f"{HL7}/data-absent-reason", "unknown", "Unknown")
 ERROR = (f"{HL7}/data-absent-reason", "error", "Error")
 ASSEMBLER = (f"{HL7}/provenance-participant-type", "assembler", "Assembler")
-INTERPRETATIONS = {Answer.POSITIVE: ("A", "Abnormal"), Answer.NEGATIVE: ("N", "Normal")}
+INTERPRETATIONS = {
+    Verdict.POSITIVE: ("POS", "Positive"),
+    Verdict.DOUBT: ("IND", "Indeterminate"),
+    Verdict.NEGATIVE: ("NEG", "Negative"),
+}
+"""Codes of v3-ObservationInterpretation. Regions that are not read or not cleared have none."""
+
 DIAGNOSTIC_IMAGING_STUDY = ("http://loinc.org", "18748-4", "Diagnostic imaging study")
 GENDERS = {Sex.MALE: "male", Sex.FEMALE: "female", Sex.OTHER: "other"}
 """Patient.gender (R4 valueset-administrative-gender.html); left out where the sex is unknown."""
@@ -69,6 +85,8 @@ class _Context:
     device: Json
     imaging_study: Json
     effective: str
+    names: tuple[str, ...]
+    order: Json | None
 
 
 def bundle_identifier(study: StudyResult, kind: str = "fhir") -> str:
@@ -87,16 +105,14 @@ def transaction(study: StudyResult, examination: Examination, profile: Profile) 
     """
     status = profile.revised_status if study.revision > 1 else "preliminary"
     entries, context = _context(study, examination, profile, status)
-    observations = [
-        each for number, result in enumerate(study.results, 1) for each in _of_radiograph(context, number, result)
-    ]
+    observations = list(_observations(context))
     report = _report(context, observations)
     notice = f"Revision {study.revision} says this no more"
     retracted = _retracted_observations(context, notice, observations)
     entries += [_updated(study, resource) for resource in (*observations, *retracted, report)]
     entries.append(_provenance(context, report))
     if _has_task(study, profile):
-        task = _task(context, examination, report)
+        task = _task(context, report)
         task["status"] = "requested" if study.answer in profile.flagged else "cancelled"
         entries.append(_updated(study, task) if study.revision > 1 else _created(study, task))
     return _bundle(study, "fhir", entries)
@@ -112,16 +128,12 @@ def withdrawal(study: StudyResult, examination: Examination, profile: Profile, r
     """
     entries, context = _context(study, examination, profile, WITHDRAWN)
     notice = f"Withdrawn: {reason}" if reason else "Withdrawn"
-    observations = [
-        _emptied(each, notice)
-        for number, result in enumerate(study.results, 1)
-        for each in _of_radiograph(context, number, result)
-    ]
+    observations = [_emptied(each, notice) for each in _observations(context)]
     report = _report(context, observations) | {"text": narrative([notice]), "conclusion": notice}
     retracted = _retracted_observations(context, notice, observations)
     entries += [_updated(study, resource) for resource in (*observations, *retracted, report)]
     if _has_task(study, profile):
-        entries.append(_updated(study, _task(context, examination, report) | {"status": WITHDRAWN}))
+        entries.append(_updated(study, _task(context, report) | {"status": WITHDRAWN}))
     return _bundle(study, "fhir withdrawal", entries)
 
 
@@ -192,6 +204,8 @@ def _context(
         device=_reference(study, device),
         imaging_study=images,
         effective=(examination.times.examined_at(study.created_at) or study.created_at).isoformat(),
+        names=tuple(radiograph_names(study, examination)) if len(study.results) > 1 else ("",),
+        order=_order(examination),
     )
     return entries, context
 
@@ -241,10 +255,10 @@ def _patient(patient: PatientIdentity, system: str | None) -> Json | None:
 
 
 def _issuer_system(issuer: Issuer) -> str:
-    """Return Identifier.system, a URI: the issuer's OID, else its name under our own root; empty without an issuer."""
+    """Return Identifier.system, a URI: the issuer's OID, else one from its name; empty without an issuer."""
     if issuer.oid:
         return f"urn:oid:{issuer.oid}"
-    return f"{OSTEON}:issuer:{quote(issuer.name, safe='')}" if issuer.name else ""
+    return issuer_system(issuer.name) if issuer.name else ""
 
 
 def _human_name(name: PersonName) -> Json:
@@ -262,7 +276,7 @@ def _device(study: StudyResult) -> Json:
     p = study.provenance
     return {
         "resourceType": "Device",
-        "identifier": [{"system": f"{OSTEON}:device", "value": f"{p.software_version}-{p.pack_digest[:32]}"}],
+        "identifier": [{"system": DEVICES, "value": f"{p.software_version}-{p.pack_digest[:32]}"}],
         "manufacturer": "Osteon",
         "deviceName": [{"name": "Osteon", "type": "user-friendly-name"}],
         "version": [
@@ -281,25 +295,47 @@ def _imaging_study(examination: Examination, study: StudyResult, subject: Json) 
         "subject": subject,
     }
     if accession := examination.order.accession_number:
-        resource["identifier"].append({"type": ACCESSION_TYPE, "value": accession})
+        resource["identifier"].append(accession_identifier(accession))
     if examination.modality in ("CR", "DX"):
-        resource["modality"] = [{"system": SYSTEMS["DCM"], "code": examination.modality}]
+        resource["modality"] = [{"system": SCHEMES["DCM"], "code": examination.modality}]
     return resource
 
 
-def _of_radiograph(context: _Context, number: int, result: Result) -> Iterator[Json]:
-    """Yield one observation for each region, or one with the reason why the radiograph was not analysed."""
+def _order(examination: Examination) -> Json | None:
+    """Return a reference to the order by the study's accession number, or None without one."""
+    accession = examination.order.accession_number
+    return {"type": "ServiceRequest", "identifier": accession_identifier(accession)} if accession else None
+
+
+def _based_on(context: _Context) -> Json:
+    return {"basedOn": [context.order]} if context.order else {}
+
+
+def _observations(context: _Context) -> Iterator[Json]:
+    """Yield the observations on every radiograph of the study."""
+    for name, result in zip(context.names, context.study.results, strict=True):
+        yield from _of_radiograph(context, f"{name}: " if name else "", result)
+
+
+def _of_radiograph(context: _Context, prefix: str, result: Result) -> Iterator[Json]:
+    """Yield one observation for each region, or one with the reason for no answer, and one for each unread subject.
+
+    `Result.statements` is their number: a later revision retracts those that it has not.
+    """
     uid, model = result.sop_instance_uid, result.provenance.model
-    view = f"Radiograph {number} in order of analysis: " if len(context.study.results) > 1 else ""
     if result.not_analysed is not None:
-        sentence = f"{view}not analysed: {result.not_analysed.reason} [{result.not_analysed.code}]"
+        sentence = f"{prefix}not analysed: {result.not_analysed.reason} [{result.not_analysed.code}]"
         absent = codeable(*NOT_PERFORMED) | {"text": result.not_analysed.reason}
         yield _observation(context, uid, 1, sentence, model) | {"dataAbsentReason": absent}
     for region, finding in enumerate(result.findings, 1):
-        sentence = f"{view}{finding.place}: {finding.answer.label}, probability {finding.percent}"
+        sentence = f"{prefix}{finding_sentence(finding)}"
         observation = _observation(context, uid, region, sentence, model) | _verdict(finding)
         observation["component"] += _components(finding)
         yield observation
+    for region, site in enumerate(result.unread_subjects, (len(result.findings) or 1) + 1):
+        absent = codeable(*NOT_PERFORMED) | {"text": f"not read: {site.label}"}
+        observation = _observation(context, uid, region, f"{prefix}not read: {site.label}", model)
+        yield observation | {"dataAbsentReason": absent, "bodySite": body_site(SITES[site], None, site.label)}
 
 
 def _observation(context: _Context, sop_instance_uid: str, region: int, sentence: str, model: str) -> Json:
@@ -307,6 +343,7 @@ def _observation(context: _Context, sop_instance_uid: str, region: int, sentence
     uid = derived_uid(sop_instance_uid, "fhir region", region)  # the same for every revision and every pack
     return {
         "resourceType": "Observation",
+        "meta": {"security": [AI_ASSERTED]},
         "text": narrative([sentence, SECOND_READER]),
         "identifier": [uid_identifier(uid)],
         "status": context.status,
@@ -319,28 +356,34 @@ def _observation(context: _Context, sop_instance_uid: str, region: int, sentence
         "device": context.device,
         "derivedFrom": [context.imaging_study],
         "component": [component("RADIOGRAPH", "SOP Instance UID", {"valueString": sop_instance_uid})],
-    }
+    } | _based_on(context)
 
 
 def _verdict(finding: Finding) -> Json:
-    """Return value, body site and interpretation of an observation."""
-    observation: Json = {
-        "valueCodeableConcept": coded(PRESENCES[finding.answer]),
-        "bodySite": coded(SITES[finding.site]),
-    }
-    if finding.answer in INTERPRETATIONS:
-        code, display = INTERPRETATIONS[finding.answer]
+    """Return value, interpretation and body site; a region that is not cleared has the reason for no value instead."""
+    observation: Json = {}
+    if finding.verdict in INTERPRETATIONS:
+        code, display = INTERPRETATIONS[finding.verdict]
+        observation["valueCodeableConcept"] = coded(PRESENCES[finding.verdict])
         observation["interpretation"] = [codeable(f"{HL7}/v3-ObservationInterpretation", code, display)]
+    else:
+        text = f"{finding.verdict.label}: {withheld_reasons(finding)}"
+        observation["dataAbsentReason"] = codeable(*UNKNOWN) | {"text": text}
+    if finding.site_is_certain:
+        side = SIDES.get(finding.laterality)
+        observation["bodySite"] = body_site(SITES[finding.site], side, finding.place)
     return observation
 
 
 def _components(finding: Finding) -> list[Json]:
-    """Return probability, focus and, where it is known, the side."""
+    """Return probability, focus and, where they are known, the place of the mark and the side."""
     components = [
-        component("PROBABILITY", "Probability of a fracture", quantity(finding.probability)),
+        component("PROBABILITY", "Probability of a fracture", quantity(reported_probability(finding))),
         component("FOCUS", "Focus of the heat map", quantity(finding.focus)),
     ]
-    if finding.laterality in SIDES:
+    if place := mark_place(finding):
+        components.append(component("MARK", "Place of the suspicion", {"valueString": place}))
+    if finding.site_is_certain and finding.laterality in SIDES:
         side = {"valueCodeableConcept": coded(SIDES[finding.laterality])}
         components.append(component("SIDE", "Laterality", side))
     return components
@@ -348,16 +391,14 @@ def _components(finding: Finding) -> list[Json]:
 
 def _report(context: _Context, observations: list[Json]) -> Json:
     study = context.study
-    sentences = [f"{SECOND_READER}."]
-    if study.answer is not Answer.NOT_ANALYSED:
-        sentences.append(f"{study.answer.label.capitalize()}.")
-    reasons = dict.fromkeys(r.not_analysed for r in study.results if r.not_analysed)
-    sentences += [f"Not analysed: {reason.reason} [{reason.code}]." for reason in reasons]
-    unread = dict.fromkeys(u.site.label for r in study.results for u in r.unread_regions)
-    sentences += [f"Region located but not analysed: {label}." for label in unread]
-    sentences += [f"Caveat: {caveat}." for caveat in study.caveats]
+    sentences = [headline(study), SECOND_READER]
+    for name, result in zip(context.names, study.results, strict=True):
+        prefix = f"{name}: " if name else ""
+        sentences += [f"{prefix}{each}" for each in radiograph_sentences(result, alone=not name)]
+    sentences = [f"{sentence}." for sentence in dict.fromkeys((*sentences, *limits(study)))]
     return {
         "resourceType": "DiagnosticReport",
+        "meta": {"security": [AI_ASSERTED]},
         "text": narrative(sentences),
         "identifier": [uid_identifier(derived_uid(study.study_instance_uid, "fhir report"))],
         "status": context.status,
@@ -369,13 +410,13 @@ def _report(context: _Context, observations: list[Json]) -> Json:
         "imagingStudy": [context.imaging_study],
         "conclusion": " ".join(sentences),
         "result": [_reference(study, observation) for observation in observations],
-    }
+    } | _based_on(context)
 
 
 def _provenance(context: _Context, report: Json) -> Json:
     """Return the entry that names device, images and replaced revision; a tag finds it, as it has no identifier."""
     study = context.study
-    tag = {"system": f"{OSTEON}:provenance", "code": derived_uuid(study.uid("fhir provenance"))}
+    tag = {"system": REVISIONS, "code": derived_uuid(study.uid("fhir provenance"))}
     provenance: Json = {
         "resourceType": "Provenance",
         "meta": {"tag": [tag]},
@@ -396,21 +437,20 @@ def _has_task(study: StudyResult, profile: Profile) -> bool:
     return profile.flag == "task" and (study.answer in profile.flagged or study.revision > 1)
 
 
-def _task(context: _Context, examination: Examination, report: Json) -> Json:
+def _task(context: _Context, report: Json) -> Json:
     """Return the request to read the study first, one for all revisions."""
     uid = derived_uid(context.study.study_instance_uid, "fhir task")
     task: Json = {
         "resourceType": "Task",
+        "meta": {"security": [AI_ASSERTED]},
         "identifier": [uid_identifier(uid)],
         "status": "requested",
         "intent": "proposal",
         "priority": "urgent",
-        "code": {"coding": [{"system": f"{OSTEON}:code", "code": "READ-FIRST"}], "text": "Read this study first"},
-        "description": f"{SECOND_READER}: {context.study.answer.label}",
+        "code": {"coding": [{"system": CODES, "code": "READ-FIRST"}], "text": "Read this study first"},
+        "description": f"{headline(context.study)}. {SECOND_READER}",
         "focus": _reference(context.study, report),
         "for": context.subject,
         "authoredOn": context.study.created_at.isoformat(),
     }
-    if accession := examination.order.accession_number:
-        task["basedOn"] = [{"type": "ServiceRequest", "identifier": {"type": ACCESSION_TYPE, "value": accession}}]
-    return task
+    return task | _based_on(context)

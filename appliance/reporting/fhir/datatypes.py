@@ -12,19 +12,15 @@ from typing import Any
 
 from appliance.domain.codes import Concept
 
+from .systems import CODES, DISPLAYS, HL7, SCHEMES, UCUM
+
 Json = dict[str, Any]
-
-SYSTEMS = {"SCT": "http://snomed.info/sct", "DCM": "http://dicom.nema.org/resources/ontology/DCM"}
-"""URI of a coding scheme (R4 terminologies-systems.html), by its DICOM designator."""
-
-HL7 = "http://terminology.hl7.org/CodeSystem"
-UCUM = "http://unitsofmeasure.org"
-
-OSTEON = "urn:osteon"
-"""Root of our own systems of codes and identifiers."""
 
 ACCESSION_TYPE: Json = {"coding": [{"system": f"{HL7}/v2-0203", "code": "ACSN", "display": "Accession ID"}]}
 """Identifier.type of an accession number (table 0203)."""
+
+LATERALITY = "272741003"
+"""Attribute Laterality of SNOMED CT."""
 
 
 def codeable(system: str, code: str, display: str) -> Json:
@@ -34,12 +30,29 @@ def codeable(system: str, code: str, display: str) -> Json:
 
 def coded(concept: Concept) -> Json:
     """Return a CodeableConcept for a concept of SNOMED CT or DICOM."""
-    return codeable(SYSTEMS[concept.scheme], concept.code, concept.meaning)
+    return codeable(SCHEMES[concept.scheme], concept.code, DISPLAYS.get(concept.code, concept.meaning))
+
+
+def body_site(site: Concept, side: Concept | None, place: str) -> Json:
+    """Return the CodeableConcept of a site; with a side, an expression of SNOMED CT that has it as laterality.
+
+    The first coding is the site alone, for readers that know no expressions (R4 snomedct.html, "Code").
+    """
+    concept = coded(site) | {"text": place}
+    if side is not None:
+        expression = f"{site.code}:{LATERALITY}={side.code}"
+        concept["coding"].append({"system": SCHEMES["SCT"], "code": expression})
+    return concept
+
+
+def accession_identifier(number: str) -> Json:
+    """Return the Identifier of an accession number."""
+    return {"type": ACCESSION_TYPE, "value": number}
 
 
 def component(code: str, display: str, value: Json) -> Json:
     """Return an Observation.component under one of Osteon's own codes; `value` is its ``value[x]``."""
-    return {"code": codeable(f"{OSTEON}:code", code, display)} | value
+    return {"code": codeable(CODES, code, display)} | value
 
 
 def quantity(value: float) -> Json:

@@ -17,12 +17,21 @@ from textwrap import wrap
 
 from appliance.config import Hl7Destination
 from appliance.domain.codes import PRESENCES, SIDES, SITES, Concept
-from appliance.domain.finding import Answer, Finding
+from appliance.domain.finding import Answer, Finding, Verdict
 from appliance.domain.identifiers import Laterality
 from appliance.domain.order import Examination
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 from appliance.field_map import fill_template
+from appliance.reporting.wording import (
+    headline,
+    limits,
+    mark_place,
+    radiograph_names,
+    radiograph_sentences,
+    reported_probability,
+    withheld_reasons,
+)
 
 from .message import LONGEST_ESCAPE, LONGEST_TEXT, TIMESTAMP, Segment, escape, identifier, message_of
 from .segments import fill_mapped_fields, header, patient_segment
@@ -36,6 +45,9 @@ WRONG = "W"
 
 STUDY = "0"
 """OBX-4 of the observations on the study as a whole."""
+
+EQUIPMENT_SINCE = "2.4"
+"""First version with OBX-18 and OBX-19."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +66,8 @@ class Observation:
         OBX-5, escaped.
     units, flag
         OBX-6 and OBX-8.
+    result
+        The radiograph's result, which gives OBX-18 and OBX-19; None for the study, and so for its newest result.
     """
 
     name: str
@@ -62,6 +76,7 @@ class Observation:
     value: str
     units: str = ""
     flag: str = ""
+    result: Result | None = None
 
 
 def oru_r01(study: StudyResult, examination: Examination, profile: Hl7Destination) -> bytes:
@@ -120,7 +135,10 @@ def _message(
     codes = profile.observations.model_dump()
     wanted = [each for each in observations if codes[each.name]]
     for number, each in enumerate(wanted, 1):
-        segments.append(_obx(number, codes[each.name], each, observation_status, reported))
+        obx = _obx(number, codes[each.name], each, observation_status, reported)
+        if profile.version >= EQUIPMENT_SINCE:
+            obx += ["", "", "", *_equipment(each.result or study.results[-1], examination)]
+        segments.append(obx)
     return message_of(fill_mapped_fields(segments, study, examination, profile), profile.character_set)
 
 
@@ -132,11 +150,16 @@ def _obx(number: int, code: str, observation: Observation, status: str, reported
     ]  # fmt: skip
 
 
+def _equipment(result: Result, examination: Examination) -> tuple[str, str]:
+    """Return OBX-18, software and model each as an EI, and OBX-19, the time of the analysis."""
+    p = result.provenance
+    equipment = "~".join(f"{escape(each)}^OSTEON" for each in (f"Osteon {p.software_version}", p.model))
+    return equipment, examination.times.localise(result.created_at).strftime(TIMESTAMP)
+
+
 def _observations(study: StudyResult, examination: Examination, profile: Hl7Destination) -> Iterator[Observation]:
-    """Yield the observations on each radiograph, then on the study."""
-    for number, result in enumerate(study.results, 1):
-        yield from _radiograph(str(number), result, profile)
-    for number, sentence in enumerate(_sentences(study), 1):
+    """Yield the observations on the study, its impression first, then on each radiograph."""
+    for number, sentence in enumerate(_sentences(study, examination), 1):
         yield _text("impression", f"{STUDY}.{number}", sentence, "TX")
     yield _text("model", STUDY, study.provenance.model)
     yield Observation(name="revision", group=STUDY, kind="NM", value=str(study.revision))
@@ -148,45 +171,66 @@ def _observations(study: StudyResult, examination: Examination, profile: Hl7Dest
     if accession := examination.order.accession_number:
         yield _text("accession_number", STUDY, accession)
     yield _text("study_instance_uid", STUDY, study.study_instance_uid)
+    for number, result in enumerate(study.results, 1):
+        for each in _radiograph(str(number), study.answer, result, profile):
+            yield replace(each, result=result)
 
 
-def _radiograph(group: str, result: Result, profile: Hl7Destination) -> Iterator[Observation]:
+def _radiograph(group: str, answer: Answer, result: Result, profile: Hl7Destination) -> Iterator[Observation]:
+    """Yield the observations on a radiograph of a study with `answer`: regions, then the reasons for no answer."""
+    is_flagged = profile.flag == "oru" and answer in profile.flagged and answer is Answer.INCOMPLETE
+    flag = "A" if is_flagged else ""
+
+    def unanswered(subgroup: str, reason: str) -> Observation:
+        return replace(_text("not_analysed", subgroup, reason, "TX"), flag=flag)
+
     yield _text("radiograph", group, result.sop_instance_uid)
     if result.not_analysed is not None:
-        reason = f"{result.not_analysed.reason} [{result.not_analysed.code}]"
-        yield _text("not_analysed", group, reason, "TX")
+        yield unanswered(group, f"{result.not_analysed.reason} [{result.not_analysed.code}]")
     for number, finding in enumerate(result.findings, 1):
-        yield from _finding(f"{group}.{number}", finding, profile)
-    for number, region in enumerate(result.unread_regions, len(result.findings) + 1):
-        reason = f"region located but not analysed: {region.site.label}"
-        yield _text("not_analysed", f"{group}.{number}", reason, "TX")
+        if finding.verdict is Verdict.NOT_CLEARED:  # no code of a presence: a region without an answer
+            yield unanswered(f"{group}.{number}", f"not cleared: {withheld_reasons(finding)}")
+        else:
+            yield _answer(f"{group}.{number}", answer, finding, profile)
+        yield from _measurements(f"{group}.{number}", finding, profile)
+    unread = [f"not read: {site.label}" for site in result.unread_subjects]
+    for number, reason in enumerate([*unread, *result.incomplete], len(result.findings) + 1):
+        yield unanswered(f"{group}.{number}", reason)
 
 
-def _finding(group: str, finding: Finding, profile: Hl7Destination) -> Iterator[Observation]:
-    coded = "CWE" if profile.version >= "2.5" else "CE"
-    answer, site, side = finding.answer, finding.site, finding.laterality
-    yield Observation(
-        name="answer",
-        group=group,
-        kind=coded,
-        value=_code(profile, answer.value, PRESENCES[answer]),
-        flag=_abnormal(answer, profile),
-    )
-    yield Observation(name="probability", group=group, kind="NM", value=f"{finding.probability:.3f}", units=NO_UNIT)
-    yield Observation(name="site", group=group, kind=coded, value=_code(profile, site.value, SITES[site]))
-    if side in SIDES:
+def _answer(group: str, answer: Answer, finding: Finding, profile: Hl7Destination) -> Observation:
+    """Return the coded verdict of a region, with OBX-8 of table 0078.
+
+    A flagged verdict is abnormal. Normal is told on the site's request alone, and only if all of the study is negative.
+    """
+    verdict, flag = finding.verdict, ""
+    if profile.flag == "oru" and verdict in profile.flagged:
+        flag = "A"
+    elif profile.flag == "oru" and profile.normal_flag and answer is Answer.NEGATIVE:
+        flag = "N"
+    code = _code(profile, verdict.value, PRESENCES[verdict])
+    return Observation(name="answer", group=group, kind=_coded(profile), value=code, flag=flag)
+
+
+def _measurements(group: str, finding: Finding, profile: Hl7Destination) -> Iterator[Observation]:
+    """Yield probability, site, side, place of the mark and focus; an uncertain site has neither site nor side."""
+    site, side = finding.site, finding.laterality
+    coded = _coded(profile)
+    probability = f"{reported_probability(finding):.3f}"
+    yield Observation(name="probability", group=group, kind="NM", value=probability, units=NO_UNIT)
+    if finding.site_is_certain:
+        yield Observation(name="site", group=group, kind=coded, value=_code(profile, site.value, SITES[site]))
+    if finding.site_is_certain and side in SIDES:
         name = "left" if side is Laterality.LEFT else "right"
         yield Observation(name="side", group=group, kind=coded, value=_code(profile, name, SIDES[side]))
+    if place := mark_place(finding):
+        yield _text("mark", group, place)
     yield Observation(name="focus", group=group, kind="NM", value=f"{finding.focus:.3f}", units=NO_UNIT)
 
 
-def _abnormal(answer: Answer, profile: Hl7Destination) -> str:
-    """Return OBX-8, table 0078: abnormal, normal or nothing; sites that flag their worklist otherwise get nothing."""
-    if profile.flag != "oru":
-        return ""
-    if answer in profile.flagged:
-        return "A"
-    return "N" if answer is Answer.NEGATIVE else ""
+def _coded(profile: Hl7Destination) -> str:
+    """Return OBX-2 of a coded value."""
+    return "CWE" if profile.version >= "2.5" else "CE"
 
 
 def _code(profile: Hl7Destination, name: str, concept: Concept) -> str:
@@ -203,16 +247,13 @@ def _text(name: str, group: str, value: str, kind: str = "ST") -> Observation:
     return Observation(name=name, group=group, kind=kind, value=escaped)
 
 
-def _sentences(study: StudyResult) -> list[str]:
-    """Return the text for people: the second reader's notice, every answer, and every caveat."""
-    sentences = [f"{SECOND_READER}; {study.answer.label}"]
-    several = len(study.results) > 1
-    if several:
-        sentences[0] += "; radiographs are numbered in order of analysis"
-    for number, result in enumerate(study.results, 1):
-        view = f"radiograph {number}: " if several else ""
-        sentences += [f"{view}{f.place}: {f.answer.label}, probability {f.percent}" for f in result.findings]
-        if result.not_analysed is not None:
-            sentences.append(f"{view}not analysed: {result.not_analysed.reason}")
-        sentences += [f"{view}region located but not analysed: {r.site.label}" for r in result.unread_regions]
-    return sentences + list(study.caveats)
+def _sentences(study: StudyResult, examination: Examination) -> list[str]:
+    """Return the text for people: the answer, the second reader's notice, every region, and every limit."""
+    sentences = [headline(study), SECOND_READER]
+    names = radiograph_names(study, examination) if len(study.results) > 1 else [""]
+    if any(name.startswith("radiograph ") for name in names):
+        sentences.append("radiographs are numbered in order of analysis")
+    for name, result in zip(names, study.results, strict=True):
+        prefix = f"{name}: " if name else ""
+        sentences += [f"{prefix}{sentence}" for sentence in radiograph_sentences(result, alone=not name)]
+    return list(dict.fromkeys((*sentences, *limits(study))))

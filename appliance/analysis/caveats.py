@@ -1,0 +1,76 @@
+"""The caveats of a radiograph: sentences that stand on every output beside its findings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from appliance.config import Analyse
+from appliance.domain.finding import Finding, Withheld
+from appliance.domain.identifiers import Site
+from appliance.domain.radiograph import Header
+
+from .eligibility import comes_from, parts_of_header
+from .reading_plan import ReadingPlan
+
+NON_SPECIFIC_FOCUS = 0.4
+"""Focus of a heat map below which a suspicious answer was right in 32 of 100 cases; above, in 51 (docs/models.md)."""
+
+ADULT_YEARS = 18
+"""Age below which growth plates may be open."""
+
+SYNTHETIC = "SYNTHETIC model, trained on phantoms: no meaning for patients"
+
+IN_CAVEATS = frozenset({Withheld.CUT, Withheld.POLARITY, Withheld.OTHER_LIMB, Withheld.UNFAMILIAR})
+"""Reasons for a withheld negative that are about the picture, and so concern a suspicion too."""
+
+
+def caveats(
+    header: Header,
+    rules: Analyse,
+    flags: Iterable[str],
+    turns: int,
+    findings: Sequence[Finding],
+    plan: ReadingPlan,
+) -> Iterator[str]:
+    """Yield the caveats of a radiograph that was read.
+
+    Parameters
+    ----------
+    flags
+        Flags of the localiser, such as ``cast``.
+    turns
+        Quarter turns by which the limb does not point down.
+    """
+    for flag in flags:
+        yield f"{flag} seen: the engines learned from few such radiographs"
+    if comes_from(header, rules.mobile):
+        yield "mobile radiograph: the engines were not measured on these"
+    if header.age_years is not None and header.age_years < ADULT_YEARS:
+        yield f"child of {int(header.age_years)} years: growth plates may be open, the engines were not measured by age"
+    if turns:
+        yield "unusual orientation: the regions were read as they are and upright"
+    if header.sides_disagree:
+        yield "the header names both sides: check the side marker"
+    yield from _paired(header, findings)
+    for reason in dict.fromkeys(w for f in findings for w in f.withheld if w in IN_CAVEATS):
+        yield reason.sentence
+    if plan.contradicts:
+        in_header = _labels(parts_of_header(header).sites)
+        in_image = _labels(f.site for f in findings)
+        yield f"the header says {in_header}, the image looks like {in_image}: site uncertain"
+    if any(f.verdict.is_suspicious and f.focus < NON_SPECIFIC_FOCUS for f in findings):
+        yield "non-specific attention: the heat map is diffuse"
+
+
+def _paired(header: Header, findings: Iterable[Finding]) -> Iterator[str]:
+    """Yield a caveat for each site of which two regions are shown while the header names one side."""
+    if not header.laterality.label:
+        return
+    for site, count in Counter(f.site for f in findings).items():
+        if count > 1:
+            yield f"{count} regions of the {site.label} in the image, the header names one side: side unknown"
+
+
+def _labels(sites: Iterable[Site]) -> str:
+    return ", ".join(sorted({site.label for site in sites}))

@@ -1,0 +1,67 @@
+"""The bits of a stored value: their sign, and those above Bits Stored (DICOM PS3.5 8.1.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
+OVERLAY_BIT_POSITION = 0x0102
+
+
+def bits_stored(ds: Dataset) -> int:
+    """Return Bits Stored, 16 if it is absent; raises ValueError if it is not plausible."""
+    bits = int(ds.get("BitsStored") or 16)
+    if not 1 < bits <= 16:
+        raise ValueError(f"{bits} bits stored")
+    return bits
+
+
+def with_sign(raw: NDArray[Any], ds: Dataset) -> NDArray[Any]:
+    """Return the samples as numbers with their sign, shifted down to bit 0.
+
+    Bits above Bits Stored are kept, since the window may apply to them, too, unless they hold overlay planes.
+    """
+    allocated, bits = int(ds.get("BitsAllocated") or 16), bits_stored(ds)
+    low_bit = max(int(ds.get("HighBit") or bits - 1) + 1 - bits, 0)
+    if low_bit and raw.dtype.itemsize * 8 == allocated:
+        raw = raw.view(f"u{raw.dtype.itemsize}") >> low_bit
+    if any((group, OVERLAY_BIT_POSITION) in ds and ds[group, OVERLAY_BIT_POSITION].value for group in OVERLAY_GROUPS):
+        raw = raw & ((1 << bits) - 1)  # retired: overlays in the unused bits of the pixels
+    if ds.get("PixelRepresentation") != 1:
+        return raw.view(f"u{raw.dtype.itemsize}") if raw.dtype.kind == "i" else raw
+    values = raw.astype(np.int32)
+    if values.min() >= 0 and values.max() < 1 << bits:
+        values = np.where(values >= 1 << (bits - 1), values - (1 << bits), values)  # the sign bit was not extended
+    return values.astype(np.int16)
+
+
+def above_bits_stored(values: NDArray[Any], bits: int) -> NDArray[np.bool_]:
+    """Return the mask of values that need more than `bits`."""
+    low, high = _limits(values, bits)
+    return np.asarray((values < low) | (values > high))
+
+
+def holds(values: NDArray[Any], bits: int, low: float, high: float) -> bool:
+    """Return whether the range `low` to `high` of a window lies within the values of `bits`."""
+    lowest, highest = _limits(values, bits)
+    return lowest <= low and high <= highest + 1
+
+
+def masked(values: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Return `values` without their bits above `bits`."""
+    low, _ = _limits(values, bits)
+    kept = values.astype(np.int32) & ((1 << bits) - 1)
+    if low < 0:
+        kept = np.where(kept >= -low, kept - (1 << bits), kept)
+    return kept.astype(values.dtype)
+
+
+def _limits(values: NDArray[Any], bits: int) -> tuple[int, int]:
+    """Return the smallest and the largest value of `bits`, which have a sign if `values` have."""
+    if values.dtype.kind == "i":
+        return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    return 0, (1 << bits) - 1
