@@ -45,11 +45,18 @@ class LocaliserSpec:
         Score from which a region counts.
     flags
         Flags of the whole radiograph (hardware, cast) in the order of its output ``flags``.
+    bone_outside
+        Share of exposed bone outside the regions above which a radiograph is incomplete, measured on radiographs like
+        those of the training; 1 if none is too much.
+    polarity_is_measured
+        Whether the check for exchanged black and white was measured on such radiographs.
     """
 
     file: Path
     sites: tuple[str, ...]
     score_threshold: float
+    bone_outside: float = 1.0
+    polarity_is_measured: bool = False
     flags: tuple[str, ...] = ()
     performance: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -227,6 +234,8 @@ def _pack_from_manifest(folder: Path, d: dict[str, Any], digest: str) -> Pack:
             file=_member(folder, localiser["file"]),
             sites=tuple(localiser["sites"]),
             score_threshold=float(localiser["score_threshold"]),
+            bone_outside=float(localiser["bone_outside"]),
+            polarity_is_measured=bool(localiser["polarity_is_measured"]),
             flags=tuple(localiser.get("flags", ())),
             performance=localiser.get("performance", {}),
         ),

@@ -35,10 +35,6 @@ STRIP_FILL = 0.75
 STRIP_WIDTH = 0.1
 """Share of the picture's side below which a patch that touches two borders is a strip."""
 
-UNRECOGNISED = 0.32
-"""Share of the mask outside the recognised regions above which a radiograph is incomplete: on one labelled radiograph
-of ten the mask lies that far outside the labelled regions (400 of the development set, drawn at random)."""
-
 
 def bone_mask(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return the mask of exposed bone in a windowed picture that is not equalised.

@@ -56,12 +56,15 @@ class Localiser:
 
     Attributes
     ----------
+    spec
+        Its description in the pack.
     threshold
         Score from which a region is recognised without the help of a header.
     """
 
     def __init__(self, runner: Runner, spec: LocaliserSpec) -> None:
         self._runner = runner
+        self.spec = spec
         self.threshold = spec.score_threshold
         self._lowest = WEAK * spec.score_threshold
         self._sites = tuple(Site(s) for s in spec.sites)

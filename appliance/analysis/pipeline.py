@@ -27,7 +27,6 @@ from .appearance import Appearance, look
 from .caveats import SYNTHETIC, caveats
 from .classifier import Classifier, RegionEvidence
 from .eligibility import parts_of_header, shows_a_trunk
-from .exposed_bone import UNRECOGNISED
 from .geometry import crop_box
 from .localiser import Localisation, Localiser, LocatedRegion
 from .mark import outline
@@ -232,17 +231,12 @@ class Pipeline:
         )
 
     def _looks_inverted(self, survey: Survey) -> bool:
-        """Whether black and white may be exchanged; the check is measured on real radiographs and not on phantoms."""
-        return not self.provenance.pack_is_synthetic and survey.appearance.polarity_is_doubtful
+        return self.localiser.spec.polarity_is_measured and survey.appearance.polarity_is_doubtful
 
     def _incomplete(self, survey: Survey) -> Iterator[str]:
-        """Yield the reasons beside unread subjects why the radiograph is incomplete.
-
-        The share of bone outside the regions is measured on real radiographs: phantoms show one region with long
-        shafts that no site of theirs covers.
-        """
+        """Yield the reasons beside unread subjects why the radiograph is incomplete."""
         boxes = [r.region.box for r in survey.plan.regions]
-        if not self.provenance.pack_is_synthetic and survey.appearance.bone_outside(boxes) > UNRECOGNISED:
+        if survey.appearance.bone_outside(boxes) > self.localiser.spec.bone_outside:
             yield "bone is visible outside the regions that were recognised"
 
     def _why_not_analysed(self, header: Header, survey: Survey, findings: Sequence[Finding]) -> NotAnalysed | None:

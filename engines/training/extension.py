@@ -11,7 +11,6 @@ radiographs.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tomllib
 from collections.abc import Sequence
@@ -26,15 +25,12 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from engines.pack import MANIFEST
-from engines.training.card import model_card
-from engines.training.claims import claims_of
 from engines.training.dataset import LEARN_ONLY, Dataset
 from engines.training.evaluate import classifier_performance
 from engines.training.evidence import Evidence, Predictions, SiteCalibration, calibrate_sites, cross_fit
 from engines.training.networks import grad_cam
-from engines.training.pack_writer import golden_outputs
+from engines.training.pack_writer import finish_pack
 from engines.training.session import open_session
-from engines.training.toml_writer import toml
 
 SHARED = "limb.onnx"
 """File of the engine that several sites share."""
@@ -56,6 +52,8 @@ class Extension:
         The fold that trunk and localiser have not seen.
     parts : (F,) int8
         Part of the blind fold that each radiograph belongs to, for cross-fitting; `LEARN_ONLY` outside of it.
+    bone_outside
+        As in `engines.pack.LocaliserSpec`; the check for exchanged black and white counts as measured.
     notes
         What only the maker of the pack can say of its data, for the card.
     """
@@ -65,6 +63,7 @@ class Extension:
     sites: Sequence[str]
     blind_fold: int
     parts: NDArray[np.int8]
+    bone_outside: float
     notes: str
 
 
@@ -78,17 +77,9 @@ def extend_pack(extension: Extension, dataset: Dataset, folder: Path) -> dict[st
         shutil.copy(extension.pack / name, work / name)
     write_shared_engine([work / c["file"] for c in manifest["classifiers"].values()], work / SHARED)
     manifest |= {"version": extension.version, "description": _description(manifest, extension.sites)}
+    manifest["localiser"] |= {"bone_outside": extension.bone_outside, "polarity_is_measured": True}
     manifest["classifiers"] |= _new_engines(extension, dataset, manifest, work)
-    for classifier in manifest["classifiers"].values():
-        classifier["claims"] = dict(claims_of(classifier["performance"]))
-    (work / "README.md").write_text(model_card(manifest, extension.notes), encoding="utf-8")
-    goldens: dict[str, Any] = {**golden_outputs(work)}
-    np.savez_compressed(work / "goldens.npz", **goldens)
-    files = sorted(f for f in work.iterdir() if f.is_file())
-    manifest["digests"] = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
-    (work / MANIFEST).write_text(toml(manifest), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    work.replace(folder)
+    finish_pack(work, folder, manifest, extension.notes)
     return manifest
 
 

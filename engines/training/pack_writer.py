@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from engines.pack import FORMAT, MANIFEST
 from engines.training.card import model_card
+from engines.training.claims import claims_of
 from engines.training.dataset import Dataset
 from engines.training.evaluate import (
     best_threshold,
@@ -50,6 +51,8 @@ class PackSpec:
         Facts of the data for the manifest, and notes on them for the card.
     classified
         Sites that get a classifier.
+    bone_outside, polarity_is_measured
+        As in `engines.pack.LocaliserSpec`.
     test_fold, threshold_fold
         Folds on which the localiser is tested, and its threshold chosen.
     """
@@ -62,6 +65,8 @@ class PackSpec:
     data: Mapping[str, Any]
     notes: str
     classified: Sequence[str]
+    bone_outside: float = 1.0
+    polarity_is_measured: bool = False
     test_fold: int = 0
     threshold_fold: int = 1
 
@@ -99,7 +104,18 @@ def write_pack(
             "all": _together(dataset, evidence, [str(s) for s in dataset.sites]),
         },
     }
-    (work / "README.md").write_text(model_card(manifest, spec.notes), encoding="utf-8")
+    finish_pack(work, folder, manifest, spec.notes)
+    return manifest
+
+
+def finish_pack(work: Path, folder: Path, manifest: dict[str, Any], notes: str) -> None:
+    """Write claims, card, goldens and manifest to `work`, which holds the networks, and move it to `folder`.
+
+    `manifest` gets the claims and the digests.
+    """
+    for classifier in manifest["classifiers"].values():
+        classifier["claims"] = dict(claims_of(classifier["performance"]))
+    (work / "README.md").write_text(model_card(manifest, notes), encoding="utf-8")
     goldens: dict[str, Any] = {**golden_outputs(work)}
     np.savez_compressed(work / "goldens.npz", **goldens)
     files = sorted(f for f in work.iterdir() if f.is_file())
@@ -107,7 +123,6 @@ def write_pack(
     (work / MANIFEST).write_text(toml(manifest), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     work.replace(folder)
-    return manifest
 
 
 def _localiser(dataset: Dataset, network: LocaliserNetwork, spec: PackSpec, folder: Path) -> dict[str, Any]:
@@ -123,6 +138,8 @@ def _localiser(dataset: Dataset, network: LocaliserNetwork, spec: PackSpec, fold
         "file": path.name,
         "sites": [str(s) for s in dataset.sites],
         "score_threshold": threshold,
+        "bone_outside": spec.bone_outside,
+        "polarity_is_measured": spec.polarity_is_measured,
         "flags": [] if network.flag is None else [str(f) for f in dataset.flags],
         "performance": localiser_performance(dataset, found, test),
         "flag_performance": flag_performance(dataset, path, test),

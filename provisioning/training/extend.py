@@ -14,6 +14,7 @@ from engines.training.performance import format_estimate
 from .manifest import from_fracatlas
 from .material import TEST, prepare_labelled
 from .notes import FRACATLAS_NOTES
+from .recipes import BONE_OUTSIDE
 
 VERSION = "0.4.0"
 PARTS = 5
@@ -55,6 +56,7 @@ def extend_fracatlas(pack: Path, data: Path, out: Path, cache: Path) -> None:
         sites=SITES,
         blind_fold=TEST,
         parts=parts_of_fold(dataset, groups.astype(np.int64), TEST, PARTS),
+        bone_outside=BONE_OUTSIDE,
         notes=FRACATLAS_NOTES + NOTES,
     )
     manifest = extend_pack(extension, dataset, out)

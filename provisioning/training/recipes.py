@@ -59,6 +59,13 @@ CACHE = Path("~/.cache/osteon/training")
 VERSION = "0.3.0"
 """Version of the packs; weights of another version are never taken from the cache."""
 
+BONE_OUTSIDE = 0.32
+"""Share of exposed bone outside the labelled regions that one labelled radiograph of ten exceeds (400 of the
+development set, drawn at random)."""
+
+PHANTOM_BONE_OUTSIDE = 0.6
+"""The same of phantoms, none of which exceeds it (72 of six sites); of a long bone they show more than its joint."""
+
 CLASSIFIED = ("ankle", "wrist", "knee", "pelvis")
 """Sites with a classifier: no radiograph shows a fractured spine, and 14 fractured shoulders taught nothing."""
 
@@ -172,6 +179,8 @@ def train_fracatlas(data: Path, out: Path, cache: Path = CACHE, *, threads: int 
         },
         notes=source.notes,
         classified=[site for site in CLASSIFIED if _has_both_labels(dataset, site)],
+        bone_outside=BONE_OUTSIDE,
+        polarity_is_measured=True,
         test_fold=TEST,
         threshold_fold=THRESHOLD,
     )
@@ -231,6 +240,7 @@ def train_phantom(out: Path, cache: Path = CACHE, *, threads: int = 2) -> None:
         },
         notes=PHANTOM_NOTES,
         classified=PHANTOM_SITES,
+        bone_outside=PHANTOM_BONE_OUTSIDE,
         test_fold=TEST,
         threshold_fold=THRESHOLD,
     )

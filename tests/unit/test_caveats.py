@@ -15,9 +15,10 @@ from appliance.analysis.pipeline import Pipeline
 from appliance.config import Analyse, Origins
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.radiograph import Header, Radiograph, StoredValues
+from appliance.preprocessing.recipe import IMAGE_PX, REGION_PX
 from appliance.preprocessing.reference import ReferencePreprocessor
 from engines.pack import ClassifierSpec, LocaliserSpec
-from engines.runner import Runner, Tensors
+from engines.runner import Runner, Tensors, TensorSpec
 from tests.support.pictures import limbs
 from tests.unit.test_result import PROVENANCE
 
@@ -31,7 +32,8 @@ SITES = ("wrist", "shoulder", "spine")
 class FixedLocaliser(Runner):
     """A localiser that finds the given sites side by side, with the given flags for hardware and cast."""
 
-    inputs = outputs = ()
+    inputs = (TensorSpec("image", (None, 1, IMAGE_PX, IMAGE_PX)),)
+    outputs = ()
 
     def __init__(self, *sites: str, flags: tuple[float, float] = (0, 0)) -> None:
         self._sites, self._flags = sites, flags
@@ -46,7 +48,8 @@ class FixedLocaliser(Runner):
 class FixedClassifier(Runner):
     """A classifier with one logit, and a heat map that is hot in one place or everywhere."""
 
-    inputs = outputs = ()
+    inputs = (TensorSpec("region", (None, 1, REGION_PX, REGION_PX)),)
+    outputs = ()
 
     def __init__(self, logit: float, *, diffuse: bool) -> None:
         self._logit, self._diffuse = logit, diffuse
@@ -71,7 +74,9 @@ def caveats(
     stored: StoredValues | None = None,
     **header: object,
 ) -> tuple[str, ...]:
-    spec = LocaliserSpec(file=Path("l"), sites=SITES, score_threshold=0.5, flags=("hardware", "cast"))
+    spec = LocaliserSpec(
+        file=Path("l"), sites=SITES, score_threshold=0.5, flags=("hardware", "cast"), polarity_is_measured=True
+    )
     pipeline = Pipeline(
         preprocessor=ReferencePreprocessor(),
         localiser=Localiser(FixedLocaliser(*(sites or ("wrist",)), flags=flags), spec),

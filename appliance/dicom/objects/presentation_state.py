@@ -133,7 +133,7 @@ def _annotations(result: Result, source: Dataset, shown: Dataset, rows: int, col
             mark = _polyline(mark_outline(finding, source), verdict)
             mark.TrackingID, mark.TrackingUID = region.identifier, region.mark_uid
             marks += [mark, _point(finding.peak, verdict, rows, columns)]
-        texts.append(_text_object(region.identifier, finding.box, rows, columns))
+        texts.append(_text_object(f"{finding.place}: {verdict.label}", finding.box, rows, columns))
     texts += [_line_object(line, number, rows, columns) for number, line in enumerate(_lines(result))]
     for layer, keyword, items in (
         (REGIONS, "GraphicObjectSequence", regions),

@@ -135,7 +135,7 @@ class Possibilities:
 
     def _fault(self, display: Display) -> str | None:
         """Return how a display fails to use its range of grey levels; None if it uses it."""
-        ends = np.percentile(thinned(display.values)[self.exposed], EXPOSED_PERCENTILES)
+        ends = np.percentile(thinned(display.values)[self.exposed], EXPOSED_PERCENTILES, method="nearest")
         stored = StoredValues(
             pixels=np.zeros((1, 1), np.uint16),
             slope=display.slope,
