@@ -42,10 +42,11 @@ class Appearance:
         return is_doubtful(self.grey)
 
     def is_flat(self, box: Box) -> bool:
-        """Whether a box, px of the received image, shows empty background."""
+        """Whether a box, px of the received image, shows empty background, or nothing at all."""
         x0, y0 = int(box.x0 * self.scale), int(box.y0 * self.scale)
         x1, y1 = int(np.ceil(box.x1 * self.scale)), int(np.ceil(box.y1 * self.scale))
-        return float(self.grey[y0:y1, x0:x1].std()) < FLAT
+        shown = self.grey[y0:y1, x0:x1]
+        return not shown.size or float(shown.std()) < FLAT
 
     def bone_outside(self, boxes: Iterable[Box]) -> float:
         """Return the share of exposed bone that lies in none of `boxes`, 0 to 1."""

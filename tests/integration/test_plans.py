@@ -70,7 +70,7 @@ def test_network_in_float16_gives_the_same_answers(pack: Pack, tmp_path: Path) -
         onnx.save(convert_to_half(onnx.load(spec.file)), tmp_path / "half.onnx")
         full, half = OnnxRuntimeRunner(spec.file), OnnxRuntimeRunner(tmp_path / "half.onnx")
         assert (half.inputs, half.outputs) == (full.inputs, full.outputs)
-        golden = pack.goldens()[f"{spec.site}/region"]
+        golden = pack.goldens()[f"{spec.file.stem}/region"]
         for regions in (golden, noise):
             before, after = full.run({"region": regions}), half.run({"region": regions})
             for a, b in zip(before["logit"], after["logit"], strict=True):

@@ -20,7 +20,7 @@ from appliance.preprocessing.reference import displayed
 
 from .lookup_table import LookupTable, whole_table
 from .modality import Modality
-from .stored_bits import above_bits_stored, bits_stored, holds, masked
+from .stored_bits import above_bits_stored, bits_stored, holds, masked, may_overshoot
 from .windows import EXPOSED_PERCENTILES, percentile_window, thinned, voi_lut_of, windows_of
 
 NEARLY_BLACK, NEARLY_WHITE = 64, 192
@@ -113,7 +113,7 @@ class Possibilities:
     def _without_high_bits(self, reach: tuple[float, float] | None) -> tuple[NDArray[Any], tuple[str, ...]]:
         """Return the stored values, without bits above Bits Stored if the window lies within Bits Stored."""
         bits = bits_stored(self.ds)
-        if reach is None or not holds(self.stored, bits, *reach) or not above_bits_stored(self.stored, bits).any():
+        if reach is None or may_overshoot(self.ds) or not holds(self.stored, bits, *reach) or not above_bits_stored(self.stored, bits).any():
             return self.stored, ()
         share = float(above_bits_stored(thinned(self.stored)[self.exposed], bits).mean())
         caveat = f"{share:.0%} of the values are above Bits Stored: shown without their upper bits"

@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 OVERLAY_BIT_POSITION = 0x0102
+
+LOSSY = {JPEG2000, HTJ2K, JPEGLSNearLossless, JPEGBaseline8Bit, JPEGExtended12Bit}
+"""Transfer syntaxes whose values may differ from those that were compressed."""
 
 
 def bits_stored(ds: Dataset) -> int:
@@ -37,6 +41,11 @@ def with_sign(raw: NDArray[Any], ds: Dataset) -> NDArray[Any]:
     if values.min() >= 0 and values.max() < 1 << bits:
         values = np.where(values >= 1 << (bits - 1), values - (1 << bits), values)  # the sign bit was not extended
     return values.astype(np.int16)
+
+
+def may_overshoot(ds: Dataset) -> bool:
+    """Return whether values may lie a little above Bits Stored as an error of lossy compression, now or earlier."""
+    return ds.get("LossyImageCompression") == "01" or ds.file_meta.TransferSyntaxUID in LOSSY
 
 
 def above_bits_stored(values: NDArray[Any], bits: int) -> NDArray[np.bool_]:
