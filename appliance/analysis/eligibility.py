@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from appliance.config import Analyse, Origins
+from appliance.config import Ages, Analyse, Origins
 from appliance.domain.finding import NotAnalysed
 from appliance.domain.identifiers import Site, is_valid_uid
 from appliance.domain.radiograph import Header
@@ -50,6 +50,7 @@ def why_not(header: Header, rules: Analyse) -> NotAnalysed | None:
     checks = (
         _check_storage_class(header),
         _check_origin(header, rules),
+        _check_age(header, rules.ages),
         _check_image(header),
         _check_anatomy(header),
     )
@@ -115,6 +116,17 @@ def _check_origin(header: Header, rules: Analyse) -> NotAnalysed | None:
         )
         return NotAnalysed(code=ReasonCode.FOR_PROCESSING, reason=reason)
     return None
+
+
+def _check_age(header: Header, ages: Ages) -> NotAnalysed | None:
+    """Decline an age outside the bounds that the site has set; an unknown age is not declined."""
+    if header.age_years is None or ages.include(header.age_years):
+        return None
+    limits = ((ages.youngest_years, "from"), (ages.oldest_years, "up to"))
+    analysed = " ".join(f"{word} {years}" for years, word in limits if years is not None)
+    patient = f"patient of {int(header.age_years)} years"
+    reason = f"{patient}: only radiographs of patients {analysed} years are analysed here, see analyse.ages"
+    return NotAnalysed(code=ReasonCode.AGE_NOT_ANALYSED, reason=reason)
 
 
 def _check_image(header: Header) -> NotAnalysed | None:

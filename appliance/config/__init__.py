@@ -3,7 +3,7 @@
 One module for each table of the file; `read_configuration` reads it.
 """
 
-from .analyse import Analyse, Origins, PresetWindow, Study
+from .analyse import Ages, Analyse, Origins, PresetWindow, Study
 from .configuration import Configuration
 from .destinations import Colours, Compression, DestinationConfig, DicomDestination, Encoding, FhirDestination, Picture
 from .file import ConfigurationError, read_configuration
@@ -15,6 +15,7 @@ from .tls import ClientTls
 
 __all__ = [
     "MEGABYTE",
+    "Ages",
     "Analyse",
     "ClientTls",
     "Codes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .section import Section
 
@@ -16,6 +16,27 @@ class Origins(Section):
     stations: tuple[str, ...] = Field((), description="Station Name (0008,1010)")
     ae_titles: tuple[str, ...] = Field((), description="AE title of the sender")
     descriptions: tuple[str, ...] = Field((), description="Study, Series or Protocol description")
+
+
+class Ages(Section):
+    """The ages that are analysed, both bounds included; a radiograph of unknown age always is."""
+
+    youngest_years: int | None = Field(None, ge=0, le=150, description="Years of the youngest; default: no bound")
+    oldest_years: int | None = Field(None, ge=0, le=150, description="Years of the oldest; default: no bound")
+
+    @model_validator(mode="after")
+    def _require_an_age_between_the_bounds(self) -> Ages:
+        youngest, oldest = self.youngest_years, self.oldest_years
+        if youngest is not None and oldest is not None and youngest > oldest:
+            raise ValueError(
+                f"youngest_years {youngest} is above oldest_years {oldest}: no radiograph would be analysed"
+            )
+        return self
+
+    def include(self, age_years: float) -> bool:
+        """Return whether an age, in years with fractions, lies within the bounds: at 80.9 years a patient is 80."""
+        youngest, oldest = self.youngest_years, self.oldest_years
+        return (youngest is None or age_years >= youngest) and (oldest is None or age_years < oldest + 1)
 
 
 class PresetWindow(Section):
@@ -54,6 +75,7 @@ class Analyse(Section):
     for_processing: bool = Field(
         False, description="Analyse FOR PROCESSING images as well; the same exposure usually comes FOR PRESENTATION"
     )
+    ages: Ages = Field(Ages(), description="Ages that are analysed; the others are answered as not analysed")
     mobile: Origins = Field(Origins(), description="Mobile units: their radiographs are analysed, with a caveat")
     ignore: Origins = Field(Origins(), description="Never analysed or answered: other software's results, test devices")
     windows: tuple[PresetWindow, ...] = Field(

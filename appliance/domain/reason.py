@@ -298,6 +298,11 @@ class ReasonCode(StrEnum):
         "The header names a species: the patient is an animal.",
         "Narrow the routing rule of the sender.",
     )
+    AGE_NOT_ANALYSED = (
+        "age_not_analysed",
+        "The age of the patient lies outside `analyse.ages`.",
+        "Nothing to do; change `analyse.ages` if such radiographs are to be analysed.",
+    )
     NO_PIXELS = ("no_pixels", "The data set has no pixel data.", "Send the radiograph again.")
     NOT_A_PROJECTION = (
         "not_a_projection",

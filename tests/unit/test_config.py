@@ -67,6 +67,19 @@ def test_bearer_token_is_not_in_the_repr(tmp_path: Path) -> None:
     assert "s3cret" not in repr(read_configuration(path))
 
 
+def test_ages_are_read_and_bounds_that_exclude_everybody_are_refused(tmp_path: Path) -> None:
+    path = write_configuration(tmp_path, "[analyse.ages]\nyoungest_years = 18\n")
+    assert read_configuration(path).analyse.ages.youngest_years == 18
+    path = write_configuration(tmp_path, "[analyse.ages]\nyoungest_years = 18\noldest_years = 16\n")
+    with pytest.raises(ConfigurationError, match="youngest_years 18 is above oldest_years 16"):
+        read_configuration(path)
+    path = write_configuration(tmp_path, "[analyse.ages]\nfrom = 18\noldest_years = -1\n")
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(path)
+    problems = "\n".join(caught.value.problems)
+    assert "analyse.ages.from: unknown key" in problems and "analyse.ages.oldest_years: is too small" in problems
+
+
 EXAMPLE = Path(__file__).parents[2] / "provisioning" / "osteon.example.toml"
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from appliance.analysis.eligibility import UNANSWERED, comes_from, parts_of_header, shows_a_trunk, why_not
-from appliance.config import Analyse, Origins
+from appliance.config import Ages, Analyse, Origins
 from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import Header
 
@@ -78,6 +78,31 @@ def test_free_text_in_modality_is_not_quoted() -> None:
     reason = why_not(changed(modality="SECRETNAMEANNA"), RULES)
     assert reason is not None
     assert "SECRET" not in reason.reason
+
+
+@pytest.mark.parametrize(
+    ("ages", "age_years", "analysed"),
+    [
+        (Ages(), 3.0, ""),
+        (Ages(youngest_years=18), 17.99, "from 18 years"),
+        (Ages(youngest_years=18), 18.0, ""),
+        (Ages(youngest_years=18), None, ""),
+        (Ages(oldest_years=0), 0.9, ""),
+        (Ages(oldest_years=80), 80.9, ""),
+        (Ages(oldest_years=80), 81.0, "up to 80 years"),
+        (Ages(youngest_years=18, oldest_years=80), 0.1, "from 18 up to 80 years"),
+    ],
+)
+def test_age_outside_the_bounds_is_refused_and_an_unknown_one_is_not(
+    ages: Ages, age_years: float | None, analysed: str
+) -> None:
+    refusal = why_not(changed(age_years=age_years), Analyse(ages=ages))
+    assert (refusal is None) == (not analysed)
+    if refusal:
+        assert refusal.code == "age_not_analysed"
+        assert f"patient of {int(age_years or 0)} years" in refusal.reason
+        assert analysed in refusal.reason
+        assert refusal.code not in UNANSWERED
 
 
 def test_for_processing_image_is_eligible_if_configured() -> None:
