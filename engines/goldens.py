@@ -15,7 +15,8 @@ TOLERANCE = 1e-3
 HALF_TOLERANCE = 2e-2
 """Largest relative difference of classifiers in float16.
 
-No output of a pack that ships was off by more than 1.1e-2, summed in float32 (docs/models.md); a GPU may sum in float16.
+No output of a pack that ships was off by more than 1.1e-2, summed in float32 (docs/models.md); a GPU may sum in
+float16.
 """
 
 

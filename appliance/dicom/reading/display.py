@@ -113,7 +113,12 @@ class Possibilities:
     def _without_high_bits(self, reach: tuple[float, float] | None) -> tuple[NDArray[Any], tuple[str, ...]]:
         """Return the stored values, without bits above Bits Stored if the window lies within Bits Stored."""
         bits = bits_stored(self.ds)
-        if reach is None or may_overshoot(self.ds) or not holds(self.stored, bits, *reach) or not above_bits_stored(self.stored, bits).any():
+        if (
+            reach is None
+            or may_overshoot(self.ds)
+            or not holds(self.stored, bits, *reach)
+            or not above_bits_stored(self.stored, bits).any()
+        ):
             return self.stored, ()
         share = float(above_bits_stored(thinned(self.stored)[self.exposed], bits).mean())
         caveat = f"{share:.0%} of the values are above Bits Stored: shown without their upper bits"
