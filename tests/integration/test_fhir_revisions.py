@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.dataset import Dataset
 from sqlalchemy import Engine, select, update
 
 from appliance.config import Configuration
 from appliance.domain.codes import REJECTED_FOR_QUALITY
+from appliance.domain.finding import Finding
 from appliance.domain.job import Event, Settling
 from appliance.domain.reason import ReasonCode
+from appliance.domain.result import Result
 from appliance.ports import Artefact
 from appliance.reporting.fhir.destination import FhirServer
 from appliance.service.reporter import Reporter
@@ -26,7 +30,8 @@ from tests.integration.test_studies import HeaderReader, answered, engine, recei
 from tests.support.peers import NodePeer
 from tests.support.profiles import fhir as profile
 from tests.support.profiles import renderer
-from tests.support.results import finding, result, unanalysed
+from tests.support.results import finding, unanalysed
+from tests.support.results import result as result_with_unread
 
 START = Callable[..., NodePeer]
 FHIR = profile()
@@ -54,6 +59,11 @@ def delivered(engine: Engine, spool: FileSpool, port: int) -> None:
 def withdrawn(engine: Engine, state_dir: Path) -> None:
     config = Configuration(state_dir=state_dir, destinations=(FHIR,))
     assert withdraw(config, engine, "1.2.3.9", "a cast", REJECTED_FOR_QUALITY).revoked_at == ("FHIR",)
+
+
+def result(source: Dataset, *findings: Finding) -> Result:
+    """Return a result of a radiograph on which everything was read."""
+    return replace(result_with_unread(source, *findings), not_read=())
 
 
 def told(port: int) -> dict[str, int]:
@@ -115,6 +125,23 @@ def test_radiograph_no_longer_analysed_replaces_its_findings(
     delivered(engine, spool, server.port)
     statuses = {o["dataAbsentReason"]["coding"][0]["code"]: o["status"] for o in held(server.port, "Observation")}
     assert statuses == {"not-performed": "preliminary", "error": "entered-in-error"}
+
+
+def test_unread_region_that_a_later_revision_reads_is_entered_in_error(
+    engine: Engine, spool: FileSpool, reporter: Reporter, node_peer: START
+) -> None:
+    server = node_peer("fhir_server.js")
+    received(engine, spool, view(1))
+    answered(engine, result_with_unread(view(1), finding(0.1)))
+    assert reporter.step()
+    delivered(engine, spool, server.port)
+    (unread,) = (o for o in held(server.port, "Observation") if "dataAbsentReason" in o)
+    assert (unread["status"], unread["dataAbsentReason"]["coding"][0]["code"]) == ("preliminary", "not-performed")
+    analysed_anew(engine)
+    answered(engine, result(view(1), finding(0.1)))
+    assert reporter.step()
+    delivered(engine, spool, server.port)
+    assert {o["id"]: o["status"] for o in held(server.port, "Observation")}[unread["id"]] == "entered-in-error"
 
 
 def test_radiograph_moved_to_another_study_is_reported_there(
