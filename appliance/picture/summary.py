@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,10 @@ LARGEST_PX = 480
 ONE_COLUMN = 3
 """Radiographs below each other; more of them stand in two columns."""
 
-LEAST_TEXT_PX = 14
+HEADLINE_SCALES = (2.3, 1.8, 1.3)
+"""Largest sizes of headlines beside a picture, relative to plain text, tried one after the other."""
+
+LEAST_TEXT_PX = 16
 """Least size of plain text beside a picture; a page with more text than fits at that size is higher."""
 
 
@@ -96,12 +100,13 @@ def _page(
 
 
 def _fit_cell(lines: Sequence[Line], width_px: int, tall_px: int) -> list[Piece]:
-    """Fit `lines` beside a picture: plain text shrinks down to `LEAST_TEXT_PX` until all of it is as high."""
-    for size_px in range(TEXT_PX, LEAST_TEXT_PX, -2):
-        pieces = fitted(lines, size_px, width_px)
-        if height_px(pieces) <= tall_px:
-            return pieces
-    return fitted(lines, LEAST_TEXT_PX, width_px)
+    """Fit `lines` beside a picture: plain text shrinks, and headlines beside it, until all of it is as high."""
+    for size_px in range(TEXT_PX, LEAST_TEXT_PX - 1, -2):
+        for most in HEADLINE_SCALES:
+            pieces = fitted([replace(line, scale=min(line.scale, most)) for line in lines], size_px, width_px)
+            if height_px(pieces) <= tall_px:
+                return pieces
+    return pieces
 
 
 def _shared_caveats(study: StudyResult) -> tuple[str, ...]:

@@ -157,7 +157,8 @@ def closing_table(rows: list[OutcomeRow], synthetic: bool) -> Table:
     """
     title = "SYNTHETIC: phantoms, read by networks trained on phantoms" if synthetic else None
     table = Table(title=title, caption=SECOND_READER)
-    for name in ("no.", "radiograph", "answer", "not read or cleared", "region", "verdict", "probability", "focus", "in PACS"):
+    columns = "no.,radiograph,answer,not read or cleared,region,verdict,probability,focus,in PACS"
+    for name in columns.split(","):
         numeric = name in ("no.", "probability", "focus", "in PACS")
         table.add_column(name, justify="right" if numeric else "left")
     for number, row in enumerate(rows, 1):
