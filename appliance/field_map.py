@@ -49,7 +49,7 @@ OURS = {
     **dict.fromkeys(("MSH-7", "MSH-9", "MSH-10", "MSH-11", "MSH-12"), "the acknowledgement is matched by the header"),
     **dict.fromkeys(("MSH-15", "MSH-16"), "set acknowledgement instead"),
     "MSH-18": "set character_set instead",
-    "OBR-3": "with the report's filler number the RIS would mark the examination as reported",
+    "OBR-3": "set order instead: own, placer or accession",
     "OBR-25": "reports of Osteon are preliminary; set revised_status for later revisions",
     **dict.fromkeys(("OBX-1", "OBX-2", "OBX-4", "OBX-5", "OBX-6"), "it belongs to the value of each observation"),
     "OBX-3": "set it in [destinations.observations]",

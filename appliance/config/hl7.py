@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
@@ -69,6 +70,20 @@ class Observations(Section):
     study_instance_uid: Observed = "113014^DICOM Study^DCM"
 
 
+LOINC: Final[Mapping[str, str]] = {
+    "site": "39111-0^Body site^LN",
+    "side": "20228-3^Anatomic part Laterality^LN",
+    "mark": "59776-5^Procedure findings Narrative^LN",
+    "not_analysed": "59776-5^Procedure findings Narrative^LN",
+    "impression": "19005-8^Radiology Imaging study [Impression] (narrative)^LN",
+}
+"""OBX-3 by LOINC. The pair of findings and impression is that of IHE Radiology, Interactive Multimedia Report.
+
+LOINC has no code for the presence or the probability of a fracture on a radiograph, and its codes of findings are for
+narrative text only. Coded answers keep Osteon's own codes, therefore.
+"""
+
+
 def _check_field_map(given: Any) -> Any:
     if not isinstance(given, dict) or not all(isinstance(template, str) for template in given.values()):
         raise ValueError('must be a table of fields and templates, such as "OBR-18" = "{accession_number}"')
@@ -98,6 +113,11 @@ class Hl7Destination(Section):
     receiving_application: str = Field("", description="MSH-5")
     receiving_facility: str = Field("", description="MSH-6")
     service: Coded = Field("OSTEON-FX^Fracture second reading by AI^99OSTEON", description="OBR-4")
+    order: Literal["own", "placer", "accession"] = Field(
+        "own",
+        description="Order that the report belongs to: our own, with the imaging order as its parent (OBR-29); our own "
+        "with the placer's number in OBR-2; or the imaging order itself (OBR-3 its filler or accession number)",
+    )
     acknowledgement: Literal["original", "accept", "both"] = Field(
         "original", description="Delivered by AA; by CA (enhanced mode); or by CA and then AA on the same connection"
     )
@@ -119,9 +139,20 @@ class Hl7Destination(Section):
         None, pattern=WEB_ADDRESS, max_length=110, description="Address of the study in the site's viewer"
     )
     codes: Codes = Field(Codes(), description="The site's own codes")
+    observation_codes: Literal["osteon", "loinc"] = Field(
+        "osteon", description="OBX-3 of the observations that `observations` does not set; LOINC where it has a code"
+    )
     observations: Observations = Field(Observations(), description="OBX-3 of each observation")
     map: FieldMap = Field((), description="Fields that the site sets itself: SEG-n and a template")
     timeout_s: float = Field(30.0, gt=0, le=60)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_loinc(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("observation_codes") == "loinc":
+            own = given.get("observations", {})
+            return given | {"observations": {**LOINC, **own}} if isinstance(own, dict) else given
+        return given
 
     @field_validator("link")
     @classmethod
@@ -134,4 +165,13 @@ class Hl7Destination(Section):
     def _require_a_version_that_has_the_flag(self) -> Hl7Destination:
         if self.flag == "omi" and self.version != "2.5.1":
             raise ValueError('flag "omi" needs version 2.5.1 (OMI^O23 came with 2.5): use "orm" with earlier ones')
+        return self
+
+    @model_validator(mode="after")
+    def _keep_the_imaging_order_preliminary(self) -> Hl7Destination:
+        if self.order == "accession" and self.revised_status == "C":
+            raise ValueError(
+                'revised_status "C" with order "accession" would mark the examination as reported: '
+                'keep "P", or set order = "own"'
+            )
         return self

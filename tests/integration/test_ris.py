@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import socket
 import ssl
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.dataset import Dataset
 
 from appliance.config import ClientTls
 from appliance.dicom.reading.order import read_examination
@@ -22,6 +24,7 @@ from appliance.reporting.hl7.mllp import MllpDestination
 from appliance.reporting.hl7.order_update import priority_update, priority_withdrawal
 from appliance.reporting.hl7.oru import oru_r01, oru_withdrawal
 from appliance.reporting.hl7.segments import control_id
+from appliance.reporting.hl7.values import filler_number
 from tests.support.certificates import Authority
 from tests.support.hl7_rules import violations
 from tests.support.peers import NodePeer
@@ -65,6 +68,26 @@ def test_message_is_read_by_the_ris(node_peer: START) -> None:
     assert got["type"] == "ORU^R01^ORU_R01" and got["id"] == oru().identifier and got["obr25"] == "P"
     assert got["family"] == "Łukasiewicz-Ångström"
     assert ["NM", "PROBABILITY^Probability of a fracture^99OSTEON", "0.870", "P"] in got["observations"]
+
+
+@pytest.mark.parametrize(
+    ("order", "numbers"), [("own", ("", "ours", "PL-1^FI-1")), ("accession", ("PL-1", "FI-1", ""))]
+)
+def test_order_and_loinc_codes_are_read_by_another_parser(
+    order: str, numbers: tuple[str, str, str], node_peer: START
+) -> None:
+    source = copy.deepcopy(SOURCE)
+    request = Dataset()
+    request.PlacerOrderNumberImagingServiceRequest, request.FillerOrderNumberImagingServiceRequest = "PL-1", "FI-1"
+    source.RequestAttributesSequence = [request]
+    content = oru_r01(STUDY, read_examination(source), hl7(order=order, observation_codes="loinc"))
+    receiver = node_peer("mllp_receiver.js")
+    ris(receiver.port).send([Artefact(kind=ArtefactKind.ORU, identifier="-", content=content)])
+    got = receiver.received()
+    assert got["unchanged"] and violations(got["text"]) == [] and got["obr25"] == "P"
+    ours = f"{filler_number(STUDY.study_instance_uid)}^OSTEON"
+    assert got["order"] == [ours if number == "ours" else number for number in numbers]
+    assert "19005-8^Radiology Imaging study [Impression] (narrative)^LN" in {each[1] for each in got["observations"]}
 
 
 @pytest.mark.parametrize("character_set", ["UNICODE UTF-8", "ASCII", "8859/1", "8859/2", "8859/15"])

@@ -143,6 +143,7 @@ function report(bytes, isFramed) {
     id: field(message, "MSH", 10),
     family: message.getSegment("PID").getField(5).getComponent(1),
     obr25: field(message, "OBR", 25),
+    order: [2, 3, 29].map((number) => field(message, "OBR", number)),
     segments: message.segments.map((segment) => segment.name),
     unchanged: message.toString().replace(/\r$/, "") === text.replace(/\r$/, ""),
     observations: message.getAllSegments("OBX").map((obx) => [2, 3, 5, 11].map((n) => obx.getField(n).toString())),

@@ -7,12 +7,13 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydicom.dataset import Dataset
 
 from appliance.config import FhirDestination, Hl7Destination, Hl7Listener, Observations, read_configuration
+from appliance.config.hl7 import LOINC
 from appliance.dicom.reading.order import read_examination
 from appliance.domain.codes import PRESENCES, SIDES, SITES
 from appliance.domain.finding import Verdict
@@ -61,9 +62,8 @@ def fields_with_values(*messages: bytes) -> set[str]:
 
 
 def test_table_of_the_report_lists_every_field() -> None:
-    assert fields_with_values(oru_r01(STUDY, read_examination(SOURCE), hl7(**PROFILE))) == {
-        row[0] for row in rows_below("The report: ORU^R01")
-    }
+    messages = [oru_r01(STUDY, read_examination(SOURCE), hl7(order=order, **PROFILE)) for order in ("own", "placer")]
+    assert fields_with_values(*messages) == {row[0] for row in rows_below("The report: ORU^R01")}
 
 
 def test_table_of_the_order_update_lists_every_field() -> None:
@@ -77,6 +77,20 @@ def test_table_of_observations_lists_each_with_its_default() -> None:
     assert listed == Observations().model_dump()
     sent = {obx[3] for obx in Message(oru_r01(STUDY, read_examination(SOURCE), hl7(**PROFILE)).decode()).all("OBX")}
     assert sent == set(listed.values())
+
+
+def test_table_of_loinc_codes_lists_each() -> None:
+    rows = rows_below("Its observations", 1)
+    assert {name: row[1].strip("`") for row in rows for name in re.findall(r"`([a-z_]+)`", row[0])} == LOINC
+    assert set(LOINC) < set(Observations.model_fields)
+
+
+def test_table_of_orders_lists_each_with_its_fields() -> None:
+    orders = get_args(Hl7Destination.model_fields["order"].annotation)
+    assert [row[0].split()[0].strip('`"') for row in rows_below("Its order")] == list(orders)
+    for row in rows_below("Its order"):
+        made = Message(oru_r01(STUDY, read_examination(SOURCE), hl7(order=row[0].split()[0].strip('`"'))).decode())
+        assert [bool(made.value("OBR", number)) for number in (2, 29)] == [row[i] != "empty" for i in (1, 3)]
 
 
 def test_table_of_codes_lists_each_code() -> None:

@@ -22,6 +22,7 @@ from appliance.errors import Rejected
 from appliance.reporting.hl7.message import CODECS, escape
 from appliance.reporting.hl7.oru import oru_r01, oru_withdrawal
 from appliance.reporting.hl7.segments import control_id
+from appliance.reporting.hl7.values import filler_number
 from appliance.reporting.wording import POPULATION
 from tests.support.hl7_rules import Message, field, violations
 from tests.support.profiles import hl7 as profile
@@ -239,12 +240,80 @@ def test_report_names_the_order_and_has_its_own_filler_number() -> None:
     made = message(VARIANTS["dx"], result(VARIANTS["dx"]))
     zone = made.value("MSH", 7)[14:]
     assert made.value("OBR", 18) == "ACC-77" and made.value("OBR", 7) == f"20260102101112{zone}" and len(zone) == 5
+
+
+def ordered(placer: str = "PL^1", filler: str = "FI-1") -> Dataset:
+    """Return a source with the numbers of its imaging order."""
     source = copy.deepcopy(VARIANTS["dx"])
-    source.RequestAttributesSequence[0].PlacerOrderNumberImagingServiceRequest = "PL^1"
-    source.RequestAttributesSequence[0].FillerOrderNumberImagingServiceRequest = "FI-1"
-    ordered = message(source, result(source))
-    assert ordered.value("ORC", 2) == ordered.value("OBR", 2) == "PL\\S\\1"
-    assert "FI-1" not in ordered.text and ordered.value("OBR", 3) == made.value("OBR", 3)
+    source.RequestAttributesSequence[0].PlacerOrderNumberImagingServiceRequest = placer
+    source.RequestAttributesSequence[0].FillerOrderNumberImagingServiceRequest = filler
+    return source
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("profile_order", "placer", "filler", "parent"),
+    [
+        ("own", "", "ours", "PL\\S\\1^FI-1"),
+        ("placer", "PL\\S\\1", "ours", ""),
+        ("accession", "PL\\S\\1", "FI-1", ""),
+    ],
+)
+def test_report_belongs_to_the_order_of_the_profile(
+    profile_order: str, placer: str, filler: str, parent: str, version: str
+) -> None:
+    source = ordered()
+    ours = f"{filler_number(source.StudyInstanceUID)}^OSTEON"
+    made = message(source, result(source), order=profile_order, version=version)
+    assert violations(made.text) == []
+    assert (made.value("OBR", 2), made.value("OBR", 3)) == (placer, ours if filler == "ours" else filler)
+    assert (made.value("ORC", 2), made.value("ORC", 3)) == (made.value("OBR", 2), made.value("OBR", 3))
+    assert made.value("OBR", 29) == made.value("ORC", 8) == parent and made.value("OBR", 25) == "P"
+    taken_back = oru_withdrawal(study(result(source)), read_examination(source), profile(order=profile_order))
+    numbers = [Message(taken_back.decode()).value("OBR", number) for number in (2, 3, 25, 29)]
+    assert numbers == [made.value("OBR", number) for number in (2, 3, 25, 29)], "a withdrawal names the same order"
+
+
+@pytest.mark.parametrize(
+    ("profile_order", "placer", "filler", "number", "parent"),
+    [
+        ("own", "", "", "ours", "^ACC-77"),
+        ("own", "PL-1", "", "ours", "PL-1^ACC-77"),
+        ("accession", "", "", "ACC-77", ""),
+    ],
+)
+def test_accession_number_stands_in_for_a_missing_filler_number(
+    profile_order: str, placer: str, filler: str, number: str, parent: str
+) -> None:
+    source = ordered(placer, filler)
+    made = message(source, result(source), order=profile_order)
+    ours = f"{filler_number(source.StudyInstanceUID)}^OSTEON"
+    assert made.value("OBR", 3) == (ours if number == "ours" else number) and made.value("OBR", 29) == parent
+
+
+@pytest.mark.parametrize("profile_order", ["own", "placer", "accession"])
+def test_report_on_a_study_without_an_order_has_our_own_number(profile_order: str) -> None:
+    source = ordered("", "")
+    source.AccessionNumber = ""
+    del source.RequestAttributesSequence
+    made = message(source, result(source), order=profile_order)
+    assert made.value("OBR", 3).endswith("^OSTEON") and made.value("OBR", 2) == made.value("OBR", 29) == ""
+    assert violations(made.text) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_loinc_codes_stand_where_the_site_sets_no_code(version: str) -> None:
+    source = VARIANTS["dx"]
+    settings: dict[str, Any] = {"observation_codes": "loinc", "observations": {"side": "L^Seite^99KH", "focus": ""}}
+    made = message(source, *several(source), version=version, **settings)
+    assert violations(made.text) == []
+    assert made.all("OBX")[0][3] == "19005-8^Radiology Imaging study [Impression] (narrative)^LN"
+    assert made.observation("39111-0", "1.1")[5] == "74670003^Wrist joint^SCT"
+    assert made.observation("59776-5", "1.4")[5] == "not read: hand"
+    assert made.observation("L", "1.1")[5] == "7771000^Left^SCT" and "FOCUS^" not in made.text
+    assert made.observation("ANSWER", "1.1")[5] == "415684004^Suspected^SCT", "LOINC has no code for it"
+    again = profile(**profile(**settings).model_dump())
+    assert again == profile(**settings), "a profile that is written and read again is the same"
 
 
 def test_revision_keeps_the_order_and_has_its_own_control_id() -> None:

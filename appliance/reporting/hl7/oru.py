@@ -1,11 +1,11 @@
-"""The report of a study as HL7 v2 ORU^R01 for the RIS: preliminary, with our own filler number and service code.
+"""The report of a study as HL7 v2 ORU^R01 for the RIS: preliminary, with our own service code.
 
-One order for the study, the same for every revision. Its observations are grouped by OBX-4: ``0`` for the study,
+One order for the study, the same for every revision: our own, or by profile the imaging order. Its observations are grouped by OBX-4: ``0`` for the study,
 ``2`` for its second radiograph, ``2.1`` for that radiograph's first region.
 
 References
 ----------
-HL7 v2.5.1 ch. 4.5.1 (ORC), 7.3.1 and 7.4 (ORU^R01, OBR, OBX); tables 0078, 0085, 0123.
+HL7 v2.5.1 ch. 2.A.29 (EIP), 4.5.1 (ORC), 7.3.1 and 7.4 (ORU^R01, OBR, OBX); tables 0078, 0085, 0123.
 IHE Radiology TF-2, transaction RAD-28, for the study's UID in an OBX.
 """
 
@@ -19,7 +19,7 @@ from appliance.config import Hl7Destination
 from appliance.domain.codes import PRESENCES, SIDES, SITES, Concept
 from appliance.domain.finding import Answer, Finding, Verdict
 from appliance.domain.identifiers import Laterality
-from appliance.domain.order import Examination
+from appliance.domain.order import Examination, Order
 from appliance.domain.result import SECOND_READER, Result
 from appliance.domain.study import StudyResult
 from appliance.field_map import fill_template
@@ -121,15 +121,14 @@ def _message(
     reported = times.localise(study.created_at).strftime(TIMESTAMP)
     examined_at = times.examined_at(study.created_at)
     examined = examined_at.strftime(TIMESTAMP) if examined_at else reported
-    placer = identifier(order.placer_order_number, profile.character_set)
-    filler = f"{filler_number(study.study_instance_uid)}^OSTEON"
+    placer, filler, parent = _order_numbers(study, order, profile)
     obr = ["OBR", "1", placer, filler, profile.service, "", "", examined]
     obr += [""] * 10 + [identifier(order.accession_number, profile.character_set)]  # OBR-18
-    obr += ["", "", "", reported, "", "RAD", order_status]  # OBR-22, OBR-24, OBR-25
+    obr += ["", "", "", reported, "", "RAD", order_status, "", "", "", parent]  # OBR-22, OBR-24, OBR-25, OBR-29
     segments: list[Segment] = [
         header(study, examination, profile, "ORU^R01^ORU_R01", kind),
         patient_segment(study, examination.patient, profile),
-        ["ORC", "RE", placer, filler],
+        ["ORC", "RE", placer, filler, "", "", "", "", parent],
         obr,
     ]
     codes = profile.observations.model_dump()
@@ -140,6 +139,21 @@ def _message(
             obx += ["", "", "", *_equipment(each.result or study.results[-1], examination)]
         segments.append(obx)
     return message_of(fill_mapped_fields(segments, study, examination, profile), profile.character_set)
+
+
+def _order_numbers(study: StudyResult, order: Order, profile: Hl7Destination) -> tuple[str, str, str]:
+    """Return OBR-2, OBR-3 and OBR-29 of the order that the report belongs to by `Hl7Destination.order`.
+
+    OBR-3 is ours where the study names no imaging order.
+    """
+    placer, filler, accession = (
+        identifier(number, profile.character_set)
+        for number in (order.placer_order_number, order.filler_order_number, order.accession_number)
+    )
+    ours = f"{filler_number(study.study_instance_uid)}^OSTEON"
+    if profile.order == "own":
+        return "", ours, f"{placer}^{filler or accession}".rstrip("^")
+    return placer, (filler or accession or ours) if profile.order == "accession" else ours, ""
 
 
 def _obx(number: int, code: str, observation: Observation, status: str, reported: str) -> Segment:
