@@ -1,7 +1,7 @@
 """The report of a study as HL7 v2 ORU^R01 for the RIS: preliminary, with our own service code.
 
-One order for the study, the same for every revision: our own, or by profile the imaging order. Its observations are grouped by OBX-4: ``0`` for the study,
-``2`` for its second radiograph, ``2.1`` for that radiograph's first region.
+One order for the study, the same for every revision: our own, or by profile the imaging order. Its observations are
+grouped by OBX-4: ``0`` for the study, ``2`` for its second radiograph, ``2.1`` for that radiograph's first region.
 
 References
 ----------
