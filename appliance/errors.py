@@ -7,6 +7,7 @@ holds a patient's data.
 from __future__ import annotations
 
 from appliance.domain.reason import ReasonCode
+from appliance.domain.sentence import Sentence
 
 
 class OsteonError(Exception):
@@ -17,16 +18,22 @@ class OsteonError(Exception):
     code
         Stable code, used in metrics and filters.
     reason
-        One sentence for a person, without patients' data.
+        One sentence for a person, without patients' data; a `Sentence` where it may reach an output.
+
+    Attributes
+    ----------
+    sentence
+        The reason as a sentence.
     """
 
-    def __init__(self, code: ReasonCode, reason: str) -> None:
+    def __init__(self, code: ReasonCode, reason: str | Sentence) -> None:
         super().__init__(f"{reason} [{code}]")
         self.code = code
-        self.reason = reason
+        self.sentence = Sentence(template=reason) if isinstance(reason, str) else reason
+        self.reason = str(reason)
 
-    def __reduce__(self) -> tuple[type[OsteonError], tuple[ReasonCode, str]]:
-        return type(self), (self.code, self.reason)  # errors are pickled on their way from a child process
+    def __reduce__(self) -> tuple[type[OsteonError], tuple[ReasonCode, Sentence]]:
+        return type(self), (self.code, self.sentence)  # errors are pickled on their way from a child process
 
 
 class Rejected(OsteonError):

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from appliance.config import Analyse
 from appliance.domain.finding import Finding, Withheld
-from appliance.domain.identifiers import Site
+from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.radiograph import Header
+from appliance.domain.sentence import Sentence
 
 from .eligibility import comes_from, parts_of_header
 from .reading_plan import ReadingPlan
@@ -19,7 +20,10 @@ NON_SPECIFIC_FOCUS = 0.4
 ADULT_YEARS = 18
 """Age below which growth plates may be open."""
 
-SYNTHETIC = "SYNTHETIC model, trained on phantoms: no meaning for patients"
+SYNTHETIC = Sentence.of("SYNTHETIC model, trained on phantoms: no meaning for patients")
+
+FLAGS = {"cast": Sentence.of("cast"), "hardware": Sentence.of("hardware")}
+"""Names of the flags that the localiser was trained to see."""
 
 IN_CAVEATS = frozenset({Withheld.CUT, Withheld.POLARITY, Withheld.OTHER_LIMB, Withheld.UNFAMILIAR})
 """Reasons for a withheld negative that are about the picture, and so concern a suspicion too."""
@@ -32,7 +36,7 @@ def caveats(
     turns: int,
     findings: Sequence[Finding],
     plan: ReadingPlan,
-) -> Iterator[str]:
+) -> Iterator[Sentence]:
     """Yield the caveats of a radiograph that was read.
 
     Parameters
@@ -43,34 +47,45 @@ def caveats(
         Quarter turns by which the limb does not point down.
     """
     for flag in flags:
-        yield f"{flag} seen: the engines learned from few such radiographs"
+        seen = FLAGS.get(flag, Sentence(template=flag))
+        yield Sentence.of("{flag} seen: the engines learned from few such radiographs", flag=seen)
     if comes_from(header, rules.mobile):
-        yield "mobile radiograph: the engines were not measured on these"
+        yield Sentence.of("mobile radiograph: the engines were not measured on these")
     if header.age_years is not None and header.age_years < ADULT_YEARS:
-        yield f"child of {int(header.age_years)} years: growth plates may be open, the engines were not measured by age"
+        yield Sentence.of(
+            "child of {years} years: growth plates may be open, the engines were not measured by age",
+            years=int(header.age_years),
+        )
     if turns:
-        yield "unusual orientation: the regions were read as they are and upright"
+        yield Sentence.of("unusual orientation: the regions were read as they are and upright")
     if header.sides_disagree:
-        yield "the header names both sides: check the side marker"
+        yield Sentence.of("the header names both sides: check the side marker")
     yield from _paired(header, findings)
     for reason in dict.fromkeys(w for f in findings for w in f.withheld if w in IN_CAVEATS):
         yield reason.sentence
     if plan.contradicts:
-        in_header = _labels(parts_of_header(header).sites)
-        in_image = _labels(f.site for f in findings)
-        yield f"the header says {in_header}, the image looks like {in_image}: site uncertain"
+        yield Sentence.of(
+            "the header says {in_header}, the image looks like {in_image}: site uncertain",
+            in_header=site_names(parts_of_header(header).sites),
+            in_image=site_names(f.site for f in findings),
+        )
     if any(f.verdict.is_suspicious and f.focus < NON_SPECIFIC_FOCUS for f in findings):
-        yield "non-specific attention: the heat map is diffuse"
+        yield Sentence.of("non-specific attention: the heat map is diffuse")
 
 
-def _paired(header: Header, findings: Iterable[Finding]) -> Iterator[str]:
+def site_names(sites: Iterable[Site]) -> tuple[Sentence, ...]:
+    """Return the names of sites in alphabetical order, each once."""
+    return tuple(sorted({site.label for site in sites}, key=str))
+
+
+def _paired(header: Header, findings: Iterable[Finding]) -> Iterator[Sentence]:
     """Yield a caveat for each site of which two regions are shown while the header names one side."""
-    if not header.laterality.label:
+    if header.laterality is Laterality.UNKNOWN:
         return
     for site, count in Counter(f.site for f in findings).items():
         if count > 1:
-            yield f"{count} regions of the {site.label} in the image, the header names one side: side unknown"
-
-
-def _labels(sites: Iterable[Site]) -> str:
-    return ", ".join(sorted({site.label for site in sites}))
+            yield Sentence.of(
+                "{count} regions of the {site} in the image, the header names one side: side unknown",
+                count=count,
+                site=site.label,
+            )

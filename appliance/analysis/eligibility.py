@@ -14,6 +14,7 @@ from appliance.domain.finding import NotAnalysed
 from appliance.domain.identifiers import Site, is_valid_uid
 from appliance.domain.radiograph import Header
 from appliance.domain.reason import ReasonCode
+from appliance.domain.sentence import Sentence
 
 from .header_sites import NamedParts, named_parts
 
@@ -91,12 +92,14 @@ def comes_from(header: Header, origins: Origins) -> bool:
 def _check_storage_class(header: Header) -> NotAnalysed | None:
     if header.sop_class_uid not in RADIOGRAPH_CLASSES or header.modality not in MODALITIES:
         # only valid values are quoted: a broken header may hold anything there, even a name
-        kind = (
-            f"modality {header.modality}" if header.modality in KNOWN_MODALITIES else "an object of an unknown modality"
-        )
+        kind = Sentence.of("an object of an unknown modality")
+        if header.modality in KNOWN_MODALITIES:
+            kind = Sentence.of("modality {modality}", modality=header.modality)
         if header.modality in MODALITIES and is_valid_uid(header.sop_class_uid):
-            kind = f"storage class {header.sop_class_uid}"
-        reason = f"{kind} is not a plain radiograph: only CR and DX images are analysed, narrow the routing rule"
+            kind = Sentence.of("storage class {uid}", uid=header.sop_class_uid)
+        reason = Sentence.of(
+            "{kind} is not a plain radiograph: only CR and DX images are analysed, narrow the routing rule", kind=kind
+        )
         return NotAnalysed(code=ReasonCode.NOT_A_RADIOGRAPH, reason=reason)
     return None
 
@@ -104,14 +107,16 @@ def _check_storage_class(header: Header) -> NotAnalysed | None:
 def _check_origin(header: Header, rules: Analyse) -> NotAnalysed | None:
     if comes_from(header, rules.ignore):
         return NotAnalysed(
-            code=ReasonCode.IGNORED, reason="it comes from where analyse.ignore says that nothing is for us"
+            code=ReasonCode.IGNORED,
+            reason=Sentence.of("it comes from where analyse.ignore says that nothing is for us"),
         )
     if header.is_animal:
         return NotAnalysed(
-            code=ReasonCode.NOT_HUMAN, reason="the patient is an animal: only human radiographs are analysed"
+            code=ReasonCode.NOT_HUMAN,
+            reason=Sentence.of("the patient is an animal: only human radiographs are analysed"),
         )
     if header.for_processing and not rules.for_processing:
-        reason = (
+        reason = Sentence.of(
             "the image is FOR PROCESSING: the same exposure is expected FOR PRESENTATION, see analyse.for_processing"
         )
         return NotAnalysed(code=ReasonCode.FOR_PROCESSING, reason=reason)
@@ -131,15 +136,23 @@ def _check_age(header: Header, ages: Ages) -> NotAnalysed | None:
 
 def _check_image(header: Header) -> NotAnalysed | None:
     if not header.has_pixels:
-        return NotAnalysed(code=ReasonCode.NO_PIXELS, reason="the data set has no pixel data: send the image again")
+        reason = Sentence.of("the data set has no pixel data: send the image again")
+        return NotAnalysed(code=ReasonCode.NO_PIXELS, reason=reason)
     if header.number_of_frames > 1:
-        reason = f"{header.number_of_frames} frames: only single projections are analysed"
+        reason = Sentence.of("{count} frames: only single projections are analysed", count=header.number_of_frames)
         return NotAnalysed(code=ReasonCode.NOT_A_PROJECTION, reason=reason)
     if header.is_tomogram or NOT_PROJECTIONS.intersection(header.image_type[2:]):
-        reason = "fluoroscopy, tomography and stitched images are not analysed: send the single projections"
+        reason = Sentence.of(
+            "fluoroscopy, tomography and stitched images are not analysed: send the single projections"
+        )
         return NotAnalysed(code=ReasonCode.NOT_A_PROJECTION, reason=reason)
     if min(header.rows, header.columns) < SMALLEST_SIDE_PX:
-        reason = f"{header.columns} x {header.rows} pixels: at least {SMALLEST_SIDE_PX} a side are needed"
+        reason = Sentence.of(
+            "{columns} x {rows} pixels: at least {least} a side are needed",
+            columns=header.columns,
+            rows=header.rows,
+            least=SMALLEST_SIDE_PX,
+        )
         return NotAnalysed(code=ReasonCode.TOO_SMALL, reason=reason)
     return None
 
@@ -149,5 +162,5 @@ def _check_anatomy(header: Header) -> NotAnalysed | None:
     parts = parts_of_header(header)
     if not parts.is_out_of_scope:
         return None
-    reason = f"body part {parts.elsewhere} is not one that the appliance reads"
+    reason = Sentence.of("body part {part} is not one that the appliance reads", part=parts.elsewhere)
     return NotAnalysed(code=ReasonCode.OUT_OF_SCOPE, reason=reason)

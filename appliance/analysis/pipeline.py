@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,13 +18,14 @@ from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.radiograph import Header, Radiograph
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Provenance, Result
+from appliance.domain.sentence import Sentence
 from appliance.ports import Heat, Preprocessor
 from appliance.preprocessing.recipe import REGION_PX, Cut, Prepared, fitted_size
 from kernels.device import OutOfMemory
 from kernels.reference import focus
 
 from .appearance import Appearance, look
-from .caveats import SYNTHETIC, caveats
+from .caveats import SYNTHETIC, caveats, site_names
 from .classifier import Classifier, RegionEvidence
 from .eligibility import parts_of_header, shows_a_trunk
 from .geometry import crop_box
@@ -35,7 +36,7 @@ from .reading_plan import PlannedRegion, ReadingPlan, Standing, plan_reading
 
 A_TRUNK = NotAnalysed(
     code=ReasonCode.OUT_OF_SCOPE,
-    reason="the image shows both shoulders and the spine, as a chest does: body part not read",
+    reason=Sentence.of("the image shows both shoulders and the spine, as a chest does: body part not read"),
 )
 
 
@@ -233,11 +234,11 @@ class Pipeline:
     def _looks_inverted(self, survey: Survey) -> bool:
         return self.localiser.spec.polarity_is_measured and survey.appearance.polarity_is_doubtful
 
-    def _incomplete(self, survey: Survey) -> Iterator[str]:
+    def _incomplete(self, survey: Survey) -> Iterator[Sentence]:
         """Yield the reasons beside unread subjects why the radiograph is incomplete."""
         boxes = [r.region.box for r in survey.plan.regions]
         if survey.appearance.bone_outside(boxes) > self.localiser.spec.bone_outside:
-            yield "bone is visible outside the regions that were recognised"
+            yield Sentence.of("bone is visible outside the regions that were recognised")
 
     def _why_not_analysed(self, header: Header, survey: Survey, findings: Sequence[Finding]) -> NotAnalysed | None:
         """Return the reason why nothing is said of the radiograph; a suspicion is always told."""
@@ -247,17 +248,16 @@ class Pipeline:
             return None
         named, regions = parts_of_header(header).sites, [r.region for r in survey.plan.regions]
         if survey.plan.contradicts and regions:
-            in_header, in_image = (
-                _labels(named),
-                _labels(r.site for r in regions if r.score >= self.localiser.threshold),
+            in_image = site_names(r.site for r in regions if r.score >= self.localiser.threshold)
+            reason = Sentence.of(
+                "the header says {in_header}, the image looks like {in_image}: correct the header, or read it yourself",
+                in_header=site_names(named),
+                in_image=in_image or Sentence.of("none of the known regions"),
             )
-            reason = f"the header says {in_header}, the image looks like {in_image or 'none of the known regions'}"
-            return NotAnalysed(
-                code=ReasonCode.SITE_UNCERTAIN, reason=f"{reason}: correct the header, or read it yourself"
-            )
+            return NotAnalysed(code=ReasonCode.SITE_UNCERTAIN, reason=reason)
         unread = named - {site for site, classifier in self.classifiers.items() if classifier.spec.finds}
         if named and unread == named:
-            reason = f"the header says {_labels(named)}, for which this pack has no engine"
+            reason = Sentence.of("the header says {sites}, for which this pack has no engine", sites=site_names(named))
             return NotAnalysed(code=ReasonCode.NO_ENGINE, reason=reason)
         return None if findings else _nothing_to_read(regions)
 
@@ -268,9 +268,9 @@ class Pipeline:
         findings: tuple[Finding, ...] = (),
         not_read: tuple[UnreadRegion, ...] = (),
         not_assessed: tuple[UnreadRegion, ...] = (),
-        incomplete: tuple[str, ...] = (),
+        incomplete: tuple[Sentence, ...] = (),
         not_analysed: NotAnalysed | None = None,
-        caveats: tuple[str, ...] = (),
+        caveats: tuple[Sentence, ...] = (),
         timings: Timings = (),
     ) -> Result:
         synthetic = (SYNTHETIC,) if self.provenance.pack_is_synthetic else ()
@@ -346,10 +346,6 @@ def _unread(planned: PlannedRegion) -> UnreadRegion:
     return UnreadRegion(site=region.site, box=region.box, region_score=region.score)
 
 
-def _labels(sites: Iterable[Site]) -> str:
-    return ", ".join(sorted({site.label for site in sites}))
-
-
 def _heat(evidence: RegionEvidence, crop: Box, fitted: tuple[int, int]) -> Heat:
     """Place the evidence of a crop on the received image."""
     rows, columns = evidence.heat.shape
@@ -370,6 +366,8 @@ def _peak(heat: Heat, box: Box) -> tuple[float, float]:
 
 def _nothing_to_read(regions: Sequence[LocatedRegion]) -> NotAnalysed:
     if not regions:
-        return NotAnalysed(code=ReasonCode.NO_REGION, reason="no anatomical region was recognised in the image")
-    reason = f"the image shows {_labels(r.site for r in regions)}, for which this pack has no engine"
+        reason = Sentence.of("no anatomical region was recognised in the image")
+        return NotAnalysed(code=ReasonCode.NO_REGION, reason=reason)
+    shown = site_names(r.site for r in regions)
+    reason = Sentence.of("the image shows {sites}, for which this pack has no engine", sites=shown)
     return NotAnalysed(code=ReasonCode.NO_ENGINE, reason=reason)

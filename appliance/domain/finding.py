@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .identifiers import Laterality, Site
+from .identifiers import Laterality, Site, place
 from .reason import ReasonCode
+from .sentence import Sentence
 
 
 class Verdict(StrEnum):
@@ -21,13 +22,13 @@ class Verdict(StrEnum):
     NEGATIVE = "negative"
 
     @property
-    def label(self) -> str:
+    def label(self) -> Sentence:
         """The words of the verdict on every output."""
         return {
-            "positive": "fracture suspected",
-            "doubt": "possible fracture",
-            "not_cleared": "not cleared",
-            "negative": "no fracture found",
+            "positive": Sentence.of("fracture suspected"),
+            "doubt": Sentence.of("possible fracture"),
+            "not_cleared": Sentence.of("not cleared"),
+            "negative": Sentence.of("no fracture found"),
         }[self.value]
 
     @property
@@ -51,14 +52,14 @@ class Answer(StrEnum):
     NOT_ANALYSED = "not_analysed"
 
     @property
-    def label(self) -> str:
+    def label(self) -> Sentence:
         """The words of the answer on every output."""
         return {
-            "positive": "fracture suspected",
-            "doubt": "possible fracture",
-            "incomplete": "incomplete",
-            "negative": "no fracture found",
-            "not_analysed": "not analysed",
+            "positive": Sentence.of("fracture suspected"),
+            "doubt": Sentence.of("possible fracture"),
+            "incomplete": Sentence.of("incomplete"),
+            "negative": Sentence.of("no fracture found"),
+            "not_analysed": Sentence.of("not analysed"),
         }[self.value]
 
     @property
@@ -81,18 +82,20 @@ class Withheld(StrEnum):
     UNFAMILIAR = "unfamiliar"
 
     @property
-    def sentence(self) -> str:
+    def sentence(self) -> Sentence:
         """The reason as a sentence for people."""
         return {
-            "not_measured": "the engine of this site may not clear a region: too few fractures were measured",
-            "weak": "the region is recognised only with the help of the header",
-            "contradiction": "the header names another part of the body than the image shows",
-            "named_site_unread": "the header names a part of the body that no engine reads",
-            "other_limb": "an arm and a leg are recognised on one radiograph",
-            "cut": "the border of the picture cuts the joint",
-            "polarity": "black and white may be exchanged",
-            "window": "the header does not say how to display the picture, or says it wrongly",
-            "unfamiliar": "the picture is unlike those that the engines were measured on",
+            "not_measured": Sentence.of(
+                "the engine of this site may not clear a region: too few fractures were measured"
+            ),
+            "weak": Sentence.of("the region is recognised only with the help of the header"),
+            "contradiction": Sentence.of("the header names another part of the body than the image shows"),
+            "named_site_unread": Sentence.of("the header names a part of the body that no engine reads"),
+            "other_limb": Sentence.of("an arm and a leg are recognised on one radiograph"),
+            "cut": Sentence.of("the border of the picture cuts the joint"),
+            "polarity": Sentence.of("black and white may be exchanged"),
+            "window": Sentence.of("the header does not say how to display the picture, or says it wrongly"),
+            "unfamiliar": Sentence.of("the picture is unlike those that the engines were measured on"),
         }[self.value]
 
 
@@ -126,7 +129,7 @@ class NotAnalysed:
     """The reason why a radiograph was not analysed: a stable code, and a sentence for the person who acts on it."""
 
     code: ReasonCode
-    reason: str
+    reason: Sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,11 +192,9 @@ class Finding:
         return Verdict.NOT_CLEARED if self.withheld else Verdict.NEGATIVE
 
     @property
-    def place(self) -> str:
-        """Side and site as people read them, for example ``left wrist``; the site alone where no side is known."""
-        if not self.site_is_certain:
-            return "site uncertain"
-        return f"{self.laterality.label} {self.site.label}".strip()
+    def place(self) -> Sentence:
+        """Side and site as people read them; neither where the site is uncertain."""
+        return place(self.site, self.laterality) if self.site_is_certain else Sentence.of("site uncertain")
 
     @property
     def percent(self) -> str:
@@ -206,12 +207,18 @@ class Finding:
         return min(max(round(self.probability, 3), 0.001), 0.999)
 
     @property
-    def calibration(self) -> str:
+    def calibration(self) -> Sentence:
         """The population on which the probability was calibrated, for people."""
-        share = "of unknown share of fractures"
-        if self.fracture_share is not None:
-            share = f"of which {self.fracture_share:.0%} show a fracture"
-        return f"calibrated on the training data of the model, {share}; the share among your patients differs"
+        if self.fracture_share is None:
+            return Sentence.of(
+                "calibrated on the training data of the model, of unknown share of fractures; "
+                "the share among your patients differs"
+            )
+        return Sentence.of(
+            "calibrated on the training data of the model, of which {share} show a fracture; "
+            "the share among your patients differs",
+            share=f"{self.fracture_share:.0%}",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

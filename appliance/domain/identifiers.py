@@ -9,6 +9,8 @@ import re
 import uuid
 from enum import StrEnum
 
+from .sentence import Sentence
+
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:osteon")
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 
@@ -34,11 +36,9 @@ class Site(StrEnum):
     FOOT = "foot"
 
     @property
-    def label(self) -> str:
-        """Name for people, for example ``lower leg``; a radiograph of the pelvis shows the hips, too."""
-        if self is Site.PELVIS:
-            return "pelvis and hip"
-        return self.value.replace("_", " ")
+    def label(self) -> Sentence:
+        """Name for people, for example ``lower leg``."""
+        return place(self, Laterality.UNKNOWN)
 
 
 class Laterality(StrEnum):
@@ -48,10 +48,16 @@ class Laterality(StrEnum):
     RIGHT = "R"
     UNKNOWN = ""
 
-    @property
-    def label(self) -> str:
-        """``left``, ``right`` or nothing."""
-        return {"L": "left", "R": "right", "": ""}[self.value]
+
+def place(site: Site, laterality: Laterality) -> Sentence:
+    """Return side and site as people read them, for example ``left wrist``; the site alone where no side is known.
+
+    A radiograph of the pelvis shows the hips, too. Each place is one template, since its words depend on each other in
+    other languages.
+    """
+    name = "pelvis and hip" if site is Site.PELVIS else site.value.replace("_", " ")
+    side = {Laterality.LEFT: "left ", Laterality.RIGHT: "right ", Laterality.UNKNOWN: ""}[laterality]
+    return Sentence(template=f"{side}{name}")
 
 
 def is_valid_uid(uid: str) -> bool:

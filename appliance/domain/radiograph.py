@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .identifiers import Laterality
+from .sentence import Sentence
 
 VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 
@@ -62,7 +63,7 @@ class StoredValues:
     intercept: float = 0.0
     window: Window
     invert: bool = False
-    caveats: tuple[str, ...] = ()
+    caveats: tuple[Sentence, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint16 or self.pixels.ndim != 2 or 0 in self.pixels.shape:

@@ -10,8 +10,10 @@ from typing import Any
 
 from .finding import Answer, Box, Finding, NotAnalysed, UnreadRegion, Verdict, Withheld
 from .identifiers import Laterality, Site, derived_uid
+from .reason import ReasonCode
+from .sentence import Sentence
 
-SECOND_READER = "AI second reader - not for diagnosis - the radiologist decides"
+SECOND_READER = Sentence.of("AI second reader - not for diagnosis - the radiologist decides")
 """The sentence that stands on every output."""
 
 
@@ -74,9 +76,9 @@ class Result:
     findings: tuple[Finding, ...] = ()
     not_read: tuple[UnreadRegion, ...] = ()
     not_assessed: tuple[UnreadRegion, ...] = ()
-    incomplete: tuple[str, ...] = ()
+    incomplete: tuple[Sentence, ...] = ()
     not_analysed: NotAnalysed | None = None
-    caveats: tuple[str, ...] = ()
+    caveats: tuple[Sentence, ...] = ()
     timings_ms: tuple[tuple[str, float], ...] = ()
     revision: int = 1
     predecessor: Predecessor | None = None
@@ -102,7 +104,7 @@ class Result:
         return Answer.NEGATIVE
 
     @property
-    def unread_sites(self) -> tuple[str, ...]:
+    def unread_sites(self) -> tuple[Sentence, ...]:
         """Names of the subjects that were not read or not cleared, each once, as people read them."""
         not_cleared = (f.place for f in self.findings if f.verdict is Verdict.NOT_CLEARED)
         return tuple(dict.fromkeys((*(r.site.label for r in self.not_read), *not_cleared)))
@@ -142,9 +144,9 @@ class Result:
             findings=tuple(_finding(f) for f in d["findings"]),
             not_read=tuple(_unread(r) for r in d["not_read"]),
             not_assessed=tuple(_unread(r) for r in d["not_assessed"]),
-            incomplete=tuple(d["incomplete"]),
-            not_analysed=NotAnalysed(**reason) if reason else None,
-            caveats=tuple(d["caveats"]),
+            incomplete=tuple(map(Sentence.from_record, d["incomplete"])),
+            not_analysed=_reason(reason) if reason else None,
+            caveats=tuple(map(Sentence.from_record, d["caveats"])),
             timings_ms=tuple((k, v) for k, v in d["timings_ms"]),
             predecessor=Predecessor(**d["predecessor"]) if d.get("predecessor") else None,
         )
@@ -159,6 +161,10 @@ def _finding(d: dict[str, Any]) -> Finding:
 def _unread(d: dict[str, Any]) -> UnreadRegion:
     box = Box(**d["box"]) if d["box"] else None
     return UnreadRegion(site=Site(d["site"]), box=box, region_score=d["region_score"])
+
+
+def _reason(d: dict[str, Any]) -> NotAnalysed:
+    return NotAnalysed(code=ReasonCode(d["code"]), reason=Sentence.from_record(d["reason"]))
 
 
 def _encode(value: object) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime
 from .finding import Answer
 from .identifiers import derived_uid
 from .result import Predecessor, Provenance, Result
+from .sentence import Sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class StudyResult:
     results: tuple[Result, ...]
     revision: int = 1
     predecessor: Predecessor | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Sentence, ...] = ()
     retracted: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
@@ -60,7 +61,7 @@ class StudyResult:
         return next(answer for answer in Answer if answer in answers)
 
     @property
-    def unread_sites(self) -> tuple[str, ...]:
+    def unread_sites(self) -> tuple[Sentence, ...]:
         """Names of the subjects that were not read or not cleared on any radiograph, each once."""
         return tuple(dict.fromkeys(site for r in self.results for site in r.unread_sites))
 
@@ -70,7 +71,7 @@ class StudyResult:
         return self.results[-1].provenance
 
     @property
-    def caveats(self) -> tuple[str, ...]:
+    def caveats(self) -> tuple[Sentence, ...]:
         """The notes on the study and the caveats of its radiographs, each sentence once."""
         return tuple(dict.fromkeys((*self.notes, *(c for r in self.results for c in r.caveats))))
 

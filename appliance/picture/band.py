@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from appliance.domain.finding import Answer, Finding, Verdict
 from appliance.domain.result import SECOND_READER, Provenance, Result
+from appliance.domain.sentence import Sentence
 
 from .palette import ANSWER_COLOURS, BACKGROUND, CAUTION, FAINT, PLAIN, WHITE, Colour
 from .scale import step_of
@@ -91,7 +92,7 @@ def _lines(result: Result, *, with_heat: bool, with_probability: bool) -> list[L
     lines = answers(result, with_probability=with_probability)
     if with_heat:
         lines.append(Line(text=HEAT_MAP))
-    lines.append(Line(text=SECOND_READER, colour=WHITE))
+    lines.append(Line(text=str(SECOND_READER), colour=WHITE))
     lines += cautions(result.caveats, result)
     return [*lines, made_by(result.provenance, result.created_at, result.revision)]
 
@@ -103,7 +104,7 @@ def answers(result: Result, *, with_probability: bool = False) -> list[Line]:
     """
     if result.not_analysed is not None:
         colour = ANSWER_COLOURS[Answer.NOT_ANALYSED]
-        return [_headline(result.answer.label.upper(), colour), Line(text=result.not_analysed.reason)]
+        return [_headline(str(result.answer.label).upper(), colour), Line(text=str(result.not_analysed.reason))]
     if result.answer is Answer.INCOMPLETE:
         return [_headline(_incomplete(result, with_probability=with_probability), ANSWER_COLOURS[Answer.INCOMPLETE])]
     names = _names(result)
@@ -133,10 +134,10 @@ def _incomplete(result: Result, *, with_probability: bool) -> str:
     if cleared := by_verdict.get(Verdict.NEGATIVE):
         parts.append(f"{', '.join(cleared)}: {Verdict.NEGATIVE.label}")
     if not_cleared := by_verdict.get(Verdict.NOT_CLEARED):
-        parts.append(f"{Verdict.NOT_CLEARED.label.upper()}: {', '.join(not_cleared)}")
+        parts.append(f"{str(Verdict.NOT_CLEARED.label).upper()}: {', '.join(not_cleared)}")
     if sites := _unread(result):
         parts.append(f"NOT READ: {sites}")
-    return f"{Answer.INCOMPLETE.label.upper()} - {'. '.join(parts)}"
+    return f"{str(Answer.INCOMPLETE.label).upper()} - {'. '.join(parts)}"
 
 
 def _headline(text: str, colour: Colour, step: int | None = None) -> Line:
@@ -148,23 +149,23 @@ def _probability(finding: Finding) -> str:
 
 
 def _unread(result: Result) -> str:
-    return ", ".join(dict.fromkeys(region.site.label for region in result.not_read))
+    return ", ".join(dict.fromkeys(str(region.site.label) for region in result.not_read))
 
 
 def _names(result: Result) -> list[str]:
     """Return the place of each finding, after its number if there are several."""
-    places = [finding.place for finding in result.findings]
+    places = [str(finding.place) for finding in result.findings]
     return places if len(places) < 2 else [f"{number} {place}" for number, place in enumerate(places, 1)]
 
 
-def cautions(caveats: Iterable[str], result: Result) -> list[Line]:
+def cautions(caveats: Iterable[Sentence], result: Result) -> list[Line]:
     """Return a line for each of `caveats`, for other reasons why `result` is incomplete, and for its neighbours."""
-    margin = sorted({r.site.label for r in result.not_assessed})
+    margin = sorted({str(r.site.label) for r in result.not_assessed})
     neighbours = [f"at the margin, not assessed: {', '.join(margin)}"] if margin else []
     withheld = dict.fromkeys(
-        reason.sentence for f in result.findings if f.verdict is Verdict.NOT_CLEARED for reason in f.withheld
+        str(reason.sentence) for f in result.findings if f.verdict is Verdict.NOT_CLEARED for reason in f.withheld
     )
-    lines = dict.fromkeys((*caveats, *result.incomplete, *withheld, *neighbours))
+    lines = dict.fromkeys((*map(str, caveats), *map(str, result.incomplete), *withheld, *neighbours))
     return [Line(text=f"! {line}", colour=CAUTION) for line in lines]
 
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from appliance.domain.finding import Answer
 from appliance.domain.result import SECOND_READER, Result
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
 
 from .band import answers, cautions, made_by
@@ -109,12 +110,12 @@ def _fit_cell(lines: Sequence[Line], width_px: int, tall_px: int) -> list[Piece]
     return pieces
 
 
-def _shared_caveats(study: StudyResult) -> tuple[str, ...]:
+def _shared_caveats(study: StudyResult) -> tuple[Sentence, ...]:
     """Return the caveats that all radiographs share: they are written once, at the head."""
     return tuple(c for c in study.caveats if all(c in r.caveats for r in study.results))
 
 
-def _head(study: StudyResult, page: tuple[int, int], shared: Sequence[str]) -> list[Line]:
+def _head(study: StudyResult, page: tuple[int, int], shared: Sequence[Sentence]) -> list[Line]:
     counts = Counter(r.answer for r in study.results)
     order = [answer for answer in Answer if answer in counts]
     number = len(study.results)
@@ -123,19 +124,19 @@ def _head(study: StudyResult, page: tuple[int, int], shared: Sequence[str]) -> l
     if page[1] > 1:
         overview += f"; page {page[0]} of {page[1]}"
     lines = [
-        Line(text=f"STUDY: {study.answer.label.upper()}", colour=ANSWER_COLOURS[study.answer], scale=2.3),
+        Line(text=f"STUDY: {str(study.answer.label).upper()}", colour=ANSWER_COLOURS[study.answer], scale=2.3),
         Line(text=overview, scale=1.3),
-        Line(text=SECOND_READER, colour=WHITE, scale=1.3),
+        Line(text=str(SECOND_READER), colour=WHITE, scale=1.3),
     ]
     if study.unread_sites:
-        unread = f"NOT READ OR NOT CLEARED: {', '.join(study.unread_sites)}"
+        unread = f"NOT READ OR NOT CLEARED: {', '.join(map(str, study.unread_sites))}"
         lines.insert(1, Line(text=unread, colour=ANSWER_COLOURS[Answer.INCOMPLETE], scale=1.8))
     if study.revision > 1:
         lines.append(Line(text=f"revision {study.revision}: takes the place of earlier summaries", colour=CAUTION))
     return lines + [Line(text=f"! {caveat}", colour=CAUTION) for caveat in shared]
 
 
-def _row(result: Result, view: str, shared: Sequence[str]) -> list[Line]:
+def _row(result: Result, view: str, shared: Sequence[Sentence]) -> list[Line]:
     """Return the lines beside a picture: its headlines, its caveats and the name of the radiograph in its study."""
     lines = [*answers(result), *cautions((c for c in result.caveats if c not in shared), result)]
     return [*lines, Line(text=view, colour=FAINT)] if view else lines

@@ -37,16 +37,16 @@ def headline(study: StudyResult) -> str:
     """Return the first sentence of a report, for example ``INCOMPLETE - wrist: no fracture found. NOT READ: elbow``."""
     answer = study.answer
     sentences = [", ".join(_places(study, answer)), *_other_verdicts(study, answer)]
-    if unread := dict.fromkeys(site.label for r in study.results for site in r.unread_subjects):
+    if unread := dict.fromkeys(str(site.label) for r in study.results for site in r.unread_subjects):
         sentences.append(f"NOT READ: {', '.join(unread)}")
-    sentences += dict.fromkeys(reason for r in study.results for reason in r.incomplete)
+    sentences += dict.fromkeys(str(reason) for r in study.results for reason in r.incomplete)
     sentences += _not_analysed(study)
-    return f"{answer.label.upper()} - {'. '.join(filter(None, sentences))}"
+    return f"{str(answer.label).upper()} - {'. '.join(filter(None, sentences))}"
 
 
 def finding_sentence(finding: Finding) -> str:
     """Return place, verdict, probability and, of a suspicion, the place of its mark."""
-    parts = [finding.verdict.label, f"probability {finding.percent}"]
+    parts = [str(finding.verdict.label), f"probability {finding.percent}"]
     if finding.verdict is Verdict.NOT_CLEARED:
         parts.append(withheld_reasons(finding))
     if mark := mark_place(finding):
@@ -56,7 +56,7 @@ def finding_sentence(finding: Finding) -> str:
 
 def withheld_reasons(finding: Finding) -> str:
     """Return the reasons why the region is not cleared, each once."""
-    return "; ".join(dict.fromkeys(reason.sentence for reason in finding.withheld))
+    return "; ".join(dict.fromkeys(str(reason.sentence) for reason in finding.withheld))
 
 
 def mark_place(finding: Finding) -> str:
@@ -91,15 +91,15 @@ def radiograph_sentences(result: Result, *, alone: bool) -> Iterator[str]:
         return
     if result.not_analysed is not None:
         yield f"not analysed: {result.not_analysed.reason}"
-    if unread := ", ".join(site.label for site in result.unread_subjects):
+    if unread := ", ".join(str(site.label) for site in result.unread_subjects):
         yield f"not read: {unread}"
-    yield from result.incomplete
+    yield from map(str, result.incomplete)
 
 
 def limits(study: StudyResult) -> Iterator[str]:
     """Yield the caveats, the neighbours that were not assessed, and the population of the probabilities."""
-    yield from study.caveats
-    neighbours = dict.fromkeys(region.site.label for result in study.results for region in result.not_assessed)
+    yield from map(str, study.caveats)
+    neighbours = dict.fromkeys(str(region.site.label) for result in study.results for region in result.not_assessed)
     if neighbours:
         yield f"at the margin, not assessed: {', '.join(neighbours)}"
     if any(result.findings for result in study.results):
@@ -115,7 +115,7 @@ def _verdicts(study: StudyResult) -> dict[str, Verdict]:
     """Return the gravest verdict of each place of the study."""
     gravest: dict[str, Verdict] = {}
     for finding in (f for result in study.results for f in result.findings):
-        place, verdict = finding.place, finding.verdict
+        place, verdict = str(finding.place), finding.verdict
         gravest[place] = max(gravest.get(place, verdict), verdict, key=lambda each: each.severity)
     return gravest
 
@@ -138,7 +138,7 @@ def _other_verdicts(study: StudyResult, answer: Answer) -> Iterator[str]:
 
 def _not_analysed(study: StudyResult) -> list[str]:
     """Return the reasons if no radiograph was analysed, else the count of radiographs that were not, if any."""
-    reasons = [result.not_analysed.reason for result in study.results if result.not_analysed]
+    reasons = [str(result.not_analysed.reason) for result in study.results if result.not_analysed]
     if study.answer is Answer.NOT_ANALYSED:
         return list(dict.fromkeys(reasons))
     return [f"{len(reasons)} of {len(study.results)} radiographs NOT ANALYSED"] if reasons else []

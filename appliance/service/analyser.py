@@ -171,7 +171,7 @@ class Analyser:
         outgoing = self._renderer.render_radiograph(reading)
         thumbnail_digest = self._renderer.keep_thumbnail(reading)
         if reason := result.not_analysed:
-            ending = self._queue.ending(lease, Event.DECLINE, reason.code, reason.reason)
+            ending = self._queue.ending(lease, Event.DECLINE, reason.code, str(reason.reason))
         else:
             ending = self._queue.ending(lease, Event.FINISH)
         with ending as connection:

@@ -19,12 +19,13 @@ from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_
 from appliance.domain.finding import NotAnalysed
 from appliance.domain.radiograph import Header, Radiograph, StoredValues
 from appliance.domain.reason import ReasonCode
+from appliance.domain.sentence import Sentence
 from appliance.errors import Rejected
 
 Load = Callable[[], bytes]
 """Returns the bytes of an instance; has to be picklable, since the child process calls it."""
 
-HEADER_ALONE = NotAnalysed(code=ReasonCode.HEADER_ALONE, reason="its pixels are not asked for")
+HEADER_ALONE = NotAnalysed(code=ReasonCode.HEADER_ALONE, reason=Sentence.of("its pixels are not asked for"))
 """Reason for which `examine` decodes no pixels when only the header is wanted."""
 
 
@@ -75,7 +76,7 @@ def examine(load: Load, calling_ae_title: str, rules: Analyse, known: NotAnalyse
         try:
             radiograph = radiograph_from_dataset(ds, header, rules.windows)
         except Rejected as error:
-            reason = NotAnalysed(code=error.code, reason=error.reason)
+            reason = NotAnalysed(code=error.code, reason=error.sentence)
     return Examined(
         source=source,
         header=header,

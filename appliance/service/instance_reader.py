@@ -100,7 +100,7 @@ class Reader:
         except Rejected as error:
             if error.code != ReasonCode.DECODER_DIED:
                 raise
-            reason = NotAnalysed(code=error.code, reason=error.reason)
+            reason = NotAnalysed(code=error.code, reason=error.sentence)
             examined = self._examine(load, calling_ae_title, rules, reason)
         if examined.reason and examined.reason.code in UNANSWERED:
             raise Rejected(examined.reason.code, examined.reason.reason)

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.domain.reason import ReasonCode
+from appliance.domain.sentence import Sentence
 from appliance.errors import OsteonError, Rejected, Transient
 
 from .log import hush_libraries, set_up_logging
@@ -135,9 +136,11 @@ class Isolated(Generic[T]):
             )
         if code == -signal.SIGALRM:
             raise Rejected(
-                ReasonCode.DECODER_DIED, f"reading the instance took longer than {limit_s} s: try its job again"
+                ReasonCode.DECODER_DIED,
+                Sentence.of("reading the instance took longer than {limit_s} s: try its job again", limit_s=limit_s),
             )
-        raise Rejected(ReasonCode.DECODER_DIED, f"reading the instance ended its process ({cause}): export it again")
+        reason = Sentence.of("reading the instance ended its process ({cause}): export it again", cause=cause)
+        raise Rejected(ReasonCode.DECODER_DIED, reason)
 
 
 class _SharedMemory:

@@ -18,6 +18,7 @@ from appliance.clock import now
 from appliance.domain.job import Event, Lease
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected
 from appliance.storage.database import readers
@@ -70,7 +71,7 @@ class Reporter:
         with self._queue.ending(lease, Event.FINISH) as connection:
             record_study_result(connection, lease.job_id, study, [part.result_id for part in parts], outgoing)
 
-    def _study_result(self, study_id: int, parts: list[StudyPart], notes: tuple[str, ...]) -> StudyResult:
+    def _study_result(self, study_id: int, parts: list[StudyPart], notes: tuple[Sentence, ...]) -> StudyResult:
         """Make the next revision of the study's result from those of its radiographs."""
         study_instance_uid = parts[-1].result.study_instance_uid
         with readers(self._engine).connect() as connection:
@@ -125,7 +126,7 @@ class Reporter:
             return None
 
 
-def _of_one_patient(parts: list[StudyPart]) -> tuple[list[StudyPart], tuple[str, ...]]:
+def _of_one_patient(parts: list[StudyPart]) -> tuple[list[StudyPart], tuple[Sentence, ...]]:
     """Select the radiographs of the newest one's patient, with a note if there are others.
 
     A report never covers two patients. Two patients under one Study Instance UID are a mistake, most often a
@@ -143,4 +144,9 @@ def _of_one_patient(parts: list[StudyPart]) -> tuple[list[StudyPart], tuple[str,
     kept = [part for part in parts if not known or part.patient_digest in ("", known[-1])]
     if len(kept) == len(parts):
         return kept, ()
-    return kept, (f"{len(parts) - len(kept)} of {len(parts)} radiographs name another patient: not part of this",)
+    note = Sentence.of(
+        "{other} of {all} radiographs name another patient: not part of this",
+        other=len(parts) - len(kept),
+        all=len(parts),
+    )
+    return kept, (note,)

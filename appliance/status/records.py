@@ -187,7 +187,7 @@ def _listed_radiograph(
         code=instance.code,
         answer=result.answer if result else declined,
         regions=tuple(
-            ListedRegion(place=f.place, verdict=f.verdict, probability=f.probability, focus=f.focus)
+            ListedRegion(place=str(f.place), verdict=f.verdict, probability=f.probability, focus=f.focus)
             for f in (result.findings if result else ())
         ),
         sent=tuple(

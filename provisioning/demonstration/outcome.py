@@ -156,7 +156,7 @@ def closing_table(rows: list[OutcomeRow], synthetic: bool) -> Table:
     The first line of a radiograph has its answer and the names of what was not read or not cleared.
     """
     title = "SYNTHETIC: phantoms, read by networks trained on phantoms" if synthetic else None
-    table = Table(title=title, caption=SECOND_READER)
+    table = Table(title=title, caption=str(SECOND_READER))
     columns = "no.,radiograph,answer,not read or cleared,region,verdict,probability,focus,in PACS"
     for name in columns.split(","):
         numeric = name in ("no.", "probability", "focus", "in PACS")
@@ -168,9 +168,9 @@ def closing_table(rows: list[OutcomeRow], synthetic: bool) -> Table:
             table.add_row(*first, f"[dim]not analysed: {escape(row.reason)}[/]", *("-",) * 5, seconds)
             continue
         answer = row.result.answer
-        unread = ", ".join((*row.result.unread_sites, *row.result.incomplete)) or "-"
+        unread = ", ".join(map(str, (*row.result.unread_sites, *row.result.incomplete))) or "-"
         described = (*first, f"[{COLOURS[answer]}]{answer.label}[/]", unread)
         for k, f in enumerate(row.result.findings):
             numbers = (f.percent, f"{f.focus:.2f}", seconds if k == 0 else "")
-            table.add_row(*(described if k == 0 else ("",) * 4), f.place, f.verdict.label, *numbers)
+            table.add_row(*(described if k == 0 else ("",) * 4), str(f.place), str(f.verdict.label), *numbers)
     return table

@@ -22,6 +22,7 @@ from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.radiograph import StoredValues
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Provenance, Result
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
 from appliance.picture.overlay import overlay, thumbnail
 from appliance.picture.summary import summary_pages
@@ -79,10 +80,10 @@ def _cases() -> Iterator[tuple[str, Drawn]]:
     yield "no fracture found", _case("knee", 7, 0.04)
     yield "several regions", _several()
     grey, result, _ = _case("pelvis", 8, 0.1)
-    reason = NotAnalysed(code=ReasonCode.NO_ENGINE, reason="this pack has no engine for the pelvis")
+    reason = NotAnalysed(code=ReasonCode.NO_ENGINE, reason=Sentence.of("this pack has no engine for the pelvis"))
     yield "not analysed", (grey, replace(result, findings=(), not_analysed=reason), ())
     grey, result, heats = _case("shoulder", 9, 0.88)
-    caveat = "the header says wrist, the image looks like shoulder: site uncertain"
+    caveat = Sentence.of("the header says wrist, the image looks like shoulder: site uncertain")
     uncertain = replace(result.findings[0], site_is_certain=False, laterality=Laterality.UNKNOWN)
     yield "site uncertain", (grey, replace(result, findings=(uncertain,), caveats=(caveat,)), heats)
 

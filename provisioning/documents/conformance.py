@@ -53,6 +53,7 @@ from appliance.domain.finding import Box, Finding
 from appliance.domain.identifiers import Laterality, Site, derived_uid
 from appliance.domain.radiograph import Window
 from appliance.domain.result import Predecessor, Provenance, Result
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
 from appliance.network import CIPHERS
 
@@ -269,7 +270,7 @@ def _result(name: str, source: Dataset) -> Result:
             compute=name,
         ),
         findings=(finding,),
-        caveats=() if is_first else ("a caveat",),
+        caveats=() if is_first else (Sentence.of("a caveat"),),
     )
 
 

@@ -37,7 +37,7 @@ def read_files(paths: list[Path], pack: str, folder: Path | None, limit: int | N
     """
     reader = Reader(pipeline_of(Configuration(analyse=Analyse(pack=pack))))
     files = pick_evenly(find_radiograph_files(paths), limit)
-    table = Table(caption=SECOND_READER)
+    table = Table(caption=str(SECOND_READER))
     for name in ("file", "answer", "not read", "region", "verdict", "probability", "focus", "ms"):
         table.add_column(name, justify="right" if name in ("probability", "focus", "ms") else "left")
     records: list[dict[str, object]] = []
@@ -74,7 +74,7 @@ def _record(result: Result) -> dict[str, object]:
     return {
         "answer": result.answer.value,
         "verdicts": [f.verdict.value for f in result.findings],
-        "not_read": [*result.unread_sites, *result.incomplete],
+        "not_read": [str(each) for each in (*result.unread_sites, *result.incomplete)],
         "result": json.loads(result.to_json()),
     }
 
@@ -83,8 +83,12 @@ def _add_rows(table: Table, file: Path, reading: Reading) -> None:
     result = reading.analysis.result
     milliseconds = f"{sum(ms for _, ms in result.timings_ms):.0f}"
     if result.not_analysed:
-        table.add_row(escape(file.name), f"[dim]not analysed: {escape(result.not_analysed.reason)}[/]", *("-",) * 6)
-    unread = ", ".join((*result.unread_sites, *result.incomplete)) or "-"
+        table.add_row(
+            escape(file.name), f"[dim]not analysed: {escape(str(result.not_analysed.reason))}[/]", *("-",) * 6
+        )
+    unread = ", ".join(map(str, (*result.unread_sites, *result.incomplete))) or "-"
     for k, f in enumerate(result.findings):
-        first = (escape(file.name), result.answer.label, unread) if k == 0 else ("", "", "")
-        table.add_row(*first, f.place, f.verdict.label, f.percent, f"{f.focus:.2f}", milliseconds if k == 0 else "")
+        first = (escape(file.name), str(result.answer.label), unread) if k == 0 else ("", "", "")
+        table.add_row(
+            *first, str(f.place), str(f.verdict.label), f.percent, f"{f.focus:.2f}", milliseconds if k == 0 else ""
+        )

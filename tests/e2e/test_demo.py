@@ -88,7 +88,7 @@ def test_demo_of_two_views_makes_one_report(demo: tuple[Path, list[OutcomeRow]])
 def test_plaster_is_said_where_it_is(demo: tuple[Path, list[OutcomeRow]]) -> None:
     for row in demo[1]:
         assert row.result is not None
-        assert _truth(row).cast == any(c.startswith("cast seen") for c in row.result.caveats), row.name
+        assert _truth(row).cast == any(str(c).startswith("cast seen") for c in row.result.caveats), row.name
 
 
 def _site(row: OutcomeRow) -> Site:

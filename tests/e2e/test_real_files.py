@@ -80,7 +80,7 @@ def outcome(reader: Reader, path: Path) -> str:
         assert len(error.reason) > 20
         return error.code
     if examined.reason:
-        assert len(examined.reason.reason) > 20
+        assert len(str(examined.reason.reason)) > 20
         return examined.reason.code
     return DECODED
 

@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from appliance.config import ClientTls
 from appliance.dicom.reading.order import read_examination
 from appliance.domain.artefact_kind import ArtefactKind
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
 from appliance.errors import Away, OsteonError, Rejected, Transient
 from appliance.network import client_context
@@ -29,7 +30,7 @@ from tests.support.results import finding, result, revised, study, unanalysed
 from tests.support.sources import variants
 
 SOURCE = variants()["utf8"]
-STUDY = study(result(SOURCE, finding(), finding(0.4), finding(0.1), caveats=("a cast was seen",)))
+STUDY = study(result(SOURCE, finding(), finding(0.4), finding(0.1), caveats=(Sentence.of("a cast was seen"),)))
 START = Callable[..., NodePeer]
 
 

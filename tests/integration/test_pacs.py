@@ -35,6 +35,7 @@ from appliance.dicom.scu.pacs import Pacs
 from appliance.dicom.scu.sender import send_files
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.codes import INCORRECT_WORKLIST_ENTRY
+from appliance.domain.sentence import Sentence
 from appliance.errors import Away, Fault, Transient
 from appliance.ports import Artefact, Fate, Sent
 from tests.support.certificates import Authority
@@ -45,7 +46,7 @@ from tests.support.results import finding, result, study, unanalysed
 from tests.support.sources import source, variants
 
 SOURCE = variants()["utf8"]
-RESULT = result(SOURCE, finding(), finding(0.4), finding(0.1), caveats=("a cast was seen",))
+RESULT = result(SOURCE, finding(), finding(0.4), finding(0.1), caveats=(Sentence.of("a cast was seen"),))
 PRIVATE = ("Łukasiewicz", "Žofie", "4711", "1970", "ACC-77")
 VERIFICATION = "1.2.840.10008.1.1"
 

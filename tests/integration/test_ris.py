@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from appliance.config import ClientTls
 from appliance.dicom.reading.order import read_examination
 from appliance.domain.artefact_kind import ArtefactKind
+from appliance.domain.sentence import Sentence
 from appliance.errors import Away, OsteonError, Rejected, Transient
 from appliance.network import client_context
 from appliance.ports import Artefact
@@ -33,7 +34,9 @@ from tests.support.results import finding, result, study, unanalysed
 from tests.support.sources import variants
 
 SOURCE = variants()["utf8"]
-STUDY = study(result(SOURCE, finding(), finding(0.4), finding(0.1), caveats=("a cast was seen",)), unanalysed(SOURCE))
+STUDY = study(
+    result(SOURCE, finding(), finding(0.4), finding(0.1), caveats=(Sentence.of("a cast was seen"),)), unanalysed(SOURCE)
+)
 START = Callable[..., NodePeer]
 
 

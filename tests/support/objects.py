@@ -26,6 +26,7 @@ from appliance.domain.finding import Box
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.radiograph import Window
 from appliance.domain.result import Predecessor, Result
+from appliance.domain.sentence import Sentence
 from tests.support.peers import Peer
 from tests.support.results import PROVENANCE, finding, result, study, unanalysed
 
@@ -56,7 +57,7 @@ def answered(source: Dataset) -> Result:
     }
     low = Box(x0=1, y0=1, x1=20, y1=20)
     others = [finding(0.4, box=low, **where), finding(0.1, box=Box(x0=25, y0=2, x1=49, y1=30), **where)]
-    return result(source, finding(**where), *others, caveats=("a cast was seen",))
+    return result(source, finding(**where), *others, caveats=(Sentence.of("a cast was seen"),))
 
 
 def objects(source: Dataset, window: Window | None = None) -> dict[str, Dataset]:

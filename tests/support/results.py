@@ -11,6 +11,7 @@ from appliance.domain.finding import Box, Finding, NotAnalysed, UnreadRegion
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor, Provenance, Result
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
 
 PROVENANCE = Provenance(
@@ -39,7 +40,7 @@ def finding(probability: float = 0.87, **changes: object) -> Finding:
     return replace(made, **changes)  # type: ignore[arg-type]  # the caller's names are the fields'
 
 
-def result(source: Dataset, *findings: Finding, caveats: tuple[str, ...] = ()) -> Result:
+def result(source: Dataset, *findings: Finding, caveats: tuple[Sentence, ...] = ()) -> Result:
     """Make the result of `source` with `findings`; with one positive wrist if none are given."""
     return Result(
         sop_instance_uid=str(source.SOPInstanceUID),
@@ -72,5 +73,5 @@ def unanalysed(source: Dataset) -> Result:
         study_instance_uid=str(source.StudyInstanceUID),
         created_at=datetime(2026, 1, 2, 10, 15, 30, tzinfo=UTC),
         provenance=PROVENANCE,
-        not_analysed=NotAnalysed(code=ReasonCode.NO_ENGINE, reason="this pack has no engine for ribs"),
+        not_analysed=NotAnalysed(code=ReasonCode.NO_ENGINE, reason=Sentence.of("this pack has no engine for ribs")),
     )

@@ -20,6 +20,7 @@ from appliance.domain.codes import PRESENCES, SITES
 from appliance.domain.finding import Answer, Finding, UnreadRegion, Verdict, Withheld
 from appliance.domain.identifiers import Laterality, Site, is_valid_uid
 from appliance.domain.result import SECOND_READER, Result
+from appliance.domain.sentence import Sentence
 from tests.support.peers import Peer
 from tests.support.results import finding, result, study, unanalysed
 from tests.support.sources import changed, variants
@@ -27,7 +28,7 @@ from tests.support.sources import changed, variants
 VARIANTS = variants()
 RESULTS: dict[str, Callable[[Dataset], Result]] = {
     "positive": result,
-    "several": lambda ds: result(ds, finding(), finding(0.4), finding(0.1), caveats=("a cast was seen",)),
+    "several": lambda ds: result(ds, finding(), finding(0.4), finding(0.1), caveats=(Sentence.of("a cast was seen"),)),
     "no side": lambda ds: result(ds, finding(site=Site.PELVIS, laterality=Laterality.UNKNOWN)),
     "not analysed": unanalysed,
 }
@@ -202,7 +203,7 @@ def test_capture_holds_the_pixels_and_refers_to_its_source() -> None:
     np.testing.assert_array_equal(made.pixel_array, RGB)
     assert made.Laterality == "L"
     assert made.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
-    assert SECOND_READER in made.ImageComments
+    assert str(SECOND_READER) in made.ImageComments
 
 
 @pytest.mark.parametrize("rgb", [RGB[0, 0], RGB.astype(np.uint16), RGB[..., :2]])
@@ -337,7 +338,7 @@ def test_complete_negative_is_coded_absent_with_its_site() -> None:
 INCOMPLETE: dict[str, Callable[[Dataset], Result]] = {
     "subject not read": lambda ds: result(ds, finding(0.1)),
     "named by the header": lambda ds: only(ds, finding(0.1), not_read=(UnreadRegion(site=Site.ELBOW),)),
-    "bone outside": lambda ds: only(ds, finding(0.1), incomplete=("bone is visible outside the regions",)),
+    "bone outside": lambda ds: only(ds, finding(0.1), incomplete=(Sentence.of("bone is visible outside the regions"),)),
     "not cleared": lambda ds: only(ds, finding(0.1, withheld=(Withheld.CUT,))),
     "not analysed": unanalysed,
 }
@@ -366,7 +367,7 @@ def test_report_names_everything_that_was_not_read_and_the_reason() -> None:
         finding(0.1, withheld=(Withheld.CUT, Withheld.POLARITY)),
         not_read=(UnreadRegion(site=Site.ELBOW), UnreadRegion(site=Site.FOREARM, box=finding().box)),
         not_assessed=(UnreadRegion(site=Site.HAND, box=finding().box),),
-        incomplete=("bone is visible outside the regions that were recognised",),
+        incomplete=(Sentence.of("bone is visible outside the regions that were recognised"),),
     )
     said = comments(sr(source, given))
     assert "Radiograph: incomplete; NOT READ OR NOT CLEARED: elbow, forearm, left wrist" in said
@@ -375,12 +376,12 @@ def test_report_names_everything_that_was_not_read_and_the_reason() -> None:
     assert "Incomplete: bone is visible outside the regions that were recognised" in said
     assert "Not assessed, at the margin of the picture: hand" in said
     (line,) = (line for line in said if line.startswith("left wrist: not cleared"))
-    assert Withheld.CUT.sentence in line and Withheld.POLARITY.sentence in line
+    assert str(Withheld.CUT.sentence) in line and str(Withheld.POLARITY.sentence) in line
 
 
 def test_notes_on_a_study_are_comments() -> None:
     source = VARIANTS["dx"]
-    given = study(result(source), notes=("two radiographs came late",))
+    given = study(result(source), notes=(Sentence.of("two radiographs came late"),))
     assert "two radiographs came late" in comments(structured_report(given, {source.SOPInstanceUID: source}))
 
 
@@ -402,7 +403,7 @@ def test_pelvis_is_coded_as_pelvis_and_hip() -> None:
     assert [sites for _, sites, _ in answers_of(made)] == [{"Pelvis", "Hip joint"}] * 2
     (area,) = measured(made)
     assert {coded(site) for site in named(area, "Finding Site")} == {"Pelvis", "Hip joint"}
-    assert Site.PELVIS.label == "pelvis and hip"
+    assert str(Site.PELVIS.label) == "pelvis and hip"
 
 
 def test_image_library_names_body_part_side_and_view() -> None:

@@ -87,7 +87,7 @@ def caveats(
     )
     known = Header(sop_instance_uid="1.2", sop_class_uid="1.3", study_instance_uid="1.4", modality="DX", **header)  # type: ignore[arg-type]
     result = pipeline.analyse(Radiograph(header=known, stored=stored or limbs())).result
-    return (result.not_analysed.code,) if result.not_analysed else result.caveats
+    return (result.not_analysed.code,) if result.not_analysed else tuple(map(str, result.caveats))
 
 
 def test_ordinary_radiograph_has_no_caveat() -> None:

@@ -40,6 +40,7 @@ from appliance.domain.finding import Box, Withheld
 from appliance.domain.identifiers import Laterality, Site, derived_uid
 from appliance.domain.radiograph import Window
 from appliance.domain.result import SECOND_READER, Predecessor, Result
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
 from tests.support.objects import answered
 from tests.support.peers import Peer
@@ -68,7 +69,7 @@ def sources() -> dict[str, Dataset]:
 def three(sources: dict[str, Dataset]) -> StudyResult:
     """A positive view, one in doubt with a caveat, and one that was not analysed."""
     pa, lateral, oblique = sources.values()
-    doubt = result(lateral, finding(0.4), caveats=("a cast was seen",))
+    doubt = result(lateral, finding(0.4), caveats=(Sentence.of("a cast was seen"),))
     return study(result(pa, finding(), finding(0.1, box=LOW)), doubt, unanalysed(oblique))
 
 
@@ -193,7 +194,9 @@ def test_series_description_with_all_marks_fits_its_vr(is_synthetic: bool, revis
 def test_presentation_state_has_regions_marks_and_text_in_layers() -> None:
     source = VARIANTS["dx"]
     corners = ((12.0, 14.0), (20.0, 14.0), (16.0, 22.0))
-    made = state(source, result(source, finding(mark=corners), finding(0.4), finding(0.1), caveats=("a cast",)))
+    made = state(
+        source, result(source, finding(mark=corners), finding(0.4), finding(0.1), caveats=(Sentence.of("a cast"),))
+    )
     assert [layer.GraphicLayer for layer in made.GraphicLayerSequence] == [REGIONS, MARKS, WORDS]
     regions, marks, words = made.GraphicAnnotationSequence
     assert {o.LineStyleSequence[0].LineThickness for o in regions.GraphicObjectSequence} == {1.0}
@@ -209,7 +212,7 @@ def test_presentation_state_has_regions_marks_and_text_in_layers() -> None:
         "left wrist: fracture suspected",
         "left wrist: possible fracture",
         "left wrist: no fracture found",
-        SECOND_READER,
+        str(SECOND_READER),
         "FRACTURE SUSPECTED",
         "Not read: hand (recognised in the picture, read by no engine)",
         "a cast",
@@ -221,7 +224,7 @@ def test_presentation_state_without_suspicion_has_no_marks() -> None:
     made = state(source, result(source, finding(0.1, withheld=(Withheld.CUT,))))
     assert [item.GraphicLayer for item in made.GraphicAnnotationSequence] == [REGIONS, WORDS]
     said = [o.UnformattedTextValue for o in made.GraphicAnnotationSequence[1].TextObjectSequence]
-    assert "INCOMPLETE" in said and any(Withheld.CUT.sentence in line for line in said)
+    assert "INCOMPLETE" in said and any(str(Withheld.CUT.sentence) in line for line in said)
 
 
 def test_text_of_a_region_stays_inside_the_image_and_off_the_region() -> None:

@@ -19,6 +19,7 @@ from appliance.domain.codes import PRESENCES, SIDES, SITES
 from appliance.domain.finding import Verdict
 from appliance.domain.identifiers import Laterality
 from appliance.domain.reason import ReasonCode
+from appliance.domain.sentence import Sentence
 from appliance.errors import Transient
 from appliance.field_map import LINK_VALUES, OURS, VALUES
 from appliance.reporting.fhir.bundle import transaction, withdrawal
@@ -51,7 +52,7 @@ def source_with_an_order() -> Dataset:
 
 SOURCE = source_with_an_order()
 MARKED = finding(mark=((12.0, 14.0), (20.0, 14.0), (20.0, 30.0)))
-STUDY = study(result(SOURCE, MARKED, finding(0.1), caveats=("a cast was seen",)), unanalysed(SOURCE))
+STUDY = study(result(SOURCE, MARKED, finding(0.1), caveats=(Sentence.of("a cast was seen"),)), unanalysed(SOURCE))
 PROFILE = {"acknowledgement": "both", "link": "https://viewer.example/{study_instance_uid}"}
 
 
@@ -128,7 +129,7 @@ def test_tables_of_the_bundle_list_each_entry_and_element() -> None:
     found: set[str] = set()
     requests: dict[str, str] = {}
     for source in variants().values():
-        for each in (study(result(source, finding(), caveats=("x",))), revised(study(unanalysed(source)))):
+        for each in (study(result(source, finding(), caveats=(Sentence.of("x"),))), revised(study(unanalysed(source)))):
             for made in (
                 transaction(each, read_examination(source), fhir(flag="task")),
                 withdrawal(each, read_examination(source), fhir(flag="task")),

@@ -17,6 +17,7 @@ from appliance.dicom.reading.order import read_examination
 from appliance.domain.finding import Box, UnreadRegion, Withheld
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.result import SECOND_READER, Result
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected
 from appliance.reporting.hl7.message import CODECS, escape
@@ -45,7 +46,7 @@ def said(given: StudyResult, source: Dataset, **settings: Any) -> Message:
 def several(source: Dataset) -> list[Result]:
     """Two radiographs of the study: one with three regions, one that was not analysed."""
     other = replace(unanalysed(source), sop_instance_uid=f"{source.SOPInstanceUID}.1")
-    return [result(source, finding(), finding(0.4), finding(0.1), caveats=("a cast was seen",)), other]
+    return [result(source, finding(), finding(0.4), finding(0.1), caveats=(Sentence.of("a cast was seen"),)), other]
 
 
 MAKERS: dict[str, Callable[[Dataset], list[Result]]] = {
@@ -84,7 +85,7 @@ def test_message_of_every_answer_is_read_by_a_second_parser(make: str) -> None:
     assert parsed["MSH.F9.R1.C3"] == "ORU_R01" and parsed.extract_field("PID", field_num=5, repeat_num=2) == "山田"
     assert str(parsed.segments("OBX")[0][3]) == "IMPRESSION^Impression^99OSTEON"
     first = parsed.unescape(parsed.extract_field("OBX", field_num=5))
-    assert first.startswith(study(*MAKERS[make](source)).answer.label.upper())
+    assert first.startswith(str(study(*MAKERS[make](source)).answer.label).upper())
 
 
 def test_region_of_each_radiograph_has_its_own_group() -> None:
@@ -103,7 +104,7 @@ def test_region_of_each_radiograph_has_its_own_group() -> None:
         ("RADIOGRAPH", "2"): f"{source.SOPInstanceUID}.1",
         ("NOT-ANALYSED", "2"): "this pack has no engine for ribs [no_engine]",
         ("IMPRESSION", "0.1"): "FRACTURE SUSPECTED - left wrist. NOT READ: hand. 1 of 2 radiographs NOT ANALYSED",
-        ("IMPRESSION", "0.2"): SECOND_READER,
+        ("IMPRESSION", "0.2"): str(SECOND_READER),
         ("IMPRESSION", "0.3"): "radiographs are numbered in order of analysis",
         ("IMPRESSION", "0.4"): "radiograph 1: left wrist: fracture suspected, probability 87%",
         ("IMPRESSION", "0.7"): "radiograph 1: not read: hand",
@@ -167,7 +168,7 @@ def test_first_sentence_names_each_place_with_its_gravest_verdict() -> None:
     other = replace(negative(), findings=(finding(0.4), finding(0.1, site=Site.KNEE)))
     assert first_sentence(negative(), other) == "POSSIBLE FRACTURE - left wrist. left knee: no fracture found"
     assert first_sentence(unanalysed(VARIANTS["dx"])) == "NOT ANALYSED - this pack has no engine for ribs"
-    dark = replace(negative(), incomplete=("bone is visible outside",))
+    dark = replace(negative(), incomplete=(Sentence.of("bone is visible outside"),))
     assert first_sentence(dark) == "INCOMPLETE - left wrist: no fracture found. bone is visible outside"
 
 
@@ -441,7 +442,7 @@ def test_identifier_longer_than_its_field_is_refused() -> None:
 def test_long_text_arrives_whole_in_lines() -> None:
     source = variants()["dx"]
     caveat = ("the film is hard to read | " * 20).strip()
-    made = message(source, result(source, caveats=(caveat, "|" * 500)))
+    made = message(source, result(source, caveats=(Sentence(template=caveat), Sentence(template="|" * 500))))
     lines = made.observation("IMPRESSION", "0.4")[5].split("~")  # after answer, notice and the one region
     assert len(lines) > 3 and " ".join(lines) == escape(caveat)
     assert made.observation("IMPRESSION", "0.5")[5].replace("~", "") == "\\F\\" * 500

@@ -12,6 +12,7 @@ from appliance.domain.finding import Box, Finding, NotAnalysed, UnreadRegion, Ve
 from appliance.domain.identifiers import Site
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import SECOND_READER, Result
+from appliance.domain.sentence import Sentence
 from appliance.picture.band import answers, band, text_px, width_for_text
 from appliance.picture.heat import FAINTEST, ORANGE, shown_heat
 from appliance.picture.overlay import overlay, thumbnail
@@ -267,7 +268,7 @@ def test_radiograph_of_any_shape_is_whole_under_a_band_that_fits(
     box = Box(x0=0, y0=0, x1=shape[1], y1=shape[0])
     given = {
         "positive": result(SOURCE, finding(box=box)),
-        "several": result(SOURCE, *(finding(p, box=box) for p in (0.87, 0.4, 0.1)), caveats=("a " * 60, "x" * 70)),
+        "several": result(SOURCE, *(finding(p, box=box) for p in (0.87, 0.4, 0.1)), caveats=(Sentence(template="a " * 60), Sentence(template="x" * 70))),
         "unanalysed": unanalysed(SOURCE),
     }[kind]
     image = np.full(shape, 77, np.uint8)
@@ -358,21 +359,24 @@ def test_thumbnail_is_the_overlay_without_text() -> None:
 def test_radiograph_without_pixels_gives_a_card_with_the_reason() -> None:
     one = overlay(None, unanalysed(SOURCE))
     other = overlay(
-        None, replace(unanalysed(SOURCE), not_analysed=NotAnalysed(code=ReasonCode.UNREADABLE, reason="broken"))
+        None,
+        replace(unanalysed(SOURCE), not_analysed=NotAnalysed(code=ReasonCode.UNREADABLE, reason=Sentence.of("broken"))),
     )
     assert one.shape[2] == 3 and not np.array_equal(one, other)
     assert overlay(None, unanalysed(SOURCE), (), Picture(layout="grey")).ndim == 2
 
 
 def test_band_of_a_narrow_radiograph_fits_each_sentence_in_one_line() -> None:
-    assert font(11).getlength(SECOND_READER) < 373 - 10
+    assert font(11).getlength(str(SECOND_READER)) < 373 - 10
 
 
 def test_radiograph_not_analysed_is_shown_unchanged_under_the_reason() -> None:
     image = grey()
     made = overlay(image, unanalysed(SOURCE))
     assert (picture(image, made) == image[..., None]).all()
-    other = replace(unanalysed(SOURCE), not_analysed=NotAnalysed(code=ReasonCode.UNREADABLE, reason="broken"))
+    other = replace(
+        unanalysed(SOURCE), not_analysed=NotAnalysed(code=ReasonCode.UNREADABLE, reason=Sentence.of("broken"))
+    )
     assert not np.array_equal(made, overlay(image, other))
 
 

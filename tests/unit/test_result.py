@@ -9,6 +9,7 @@ from appliance.domain.finding import Answer, Box, Finding, NotAnalysed, UnreadRe
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Provenance, Result
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
 
 PROVENANCE = Provenance(
@@ -41,8 +42,10 @@ def result(*probabilities: float) -> Result:
         findings=tuple(map(finding, probabilities)),
         not_read=(UnreadRegion(site=Site.HAND, box=Box(x0=0, y0=0, x1=1, y1=1), region_score=1.0),),
         not_assessed=(UnreadRegion(site=Site.FOOT),),
-        not_analysed=None if probabilities else NotAnalysed(code=ReasonCode.NO_REGION, reason="nothing there"),
-        caveats=("a caveat",),
+        not_analysed=None
+        if probabilities
+        else NotAnalysed(code=ReasonCode.NO_REGION, reason=Sentence.of("nothing there")),
+        caveats=(Sentence.of("a caveat"),),
         timings_ms=(("preprocess", 1.5),),
     )
 
@@ -98,12 +101,12 @@ def test_unread_sites_name_each_unread_or_uncleared_subject_once() -> None:
         findings=(finding(0.1, Withheld.WEAK), finding(0.1, Withheld.CUT), finding(0.9, Withheld.CUT)),
         not_read=(UnreadRegion(site=Site.HAND), UnreadRegion(site=Site.HAND)),
     )
-    assert made.unread_sites == ("hand", "left lower leg")
+    assert [str(each) for each in made.unread_sites] == ["hand", "left lower leg"]
 
 
 def test_place_of_an_uncertain_site_names_neither_site_nor_side() -> None:
-    assert finding(0.9).place == "left lower leg"
-    assert dataclasses.replace(finding(0.9), site_is_certain=False).place == "site uncertain"
+    assert str(finding(0.9).place) == "left lower leg"
+    assert str(dataclasses.replace(finding(0.9), site_is_certain=False).place) == "site uncertain"
 
 
 def study_answer(*results: Result) -> Answer:
@@ -127,7 +130,7 @@ def test_study_with_a_radiograph_not_analysed_is_incomplete_at_best() -> None:
 
 @pytest.mark.parametrize("probabilities", [(), (0.1,), (0.9, 0.3)])
 def test_result_decoded_from_its_json_is_equal(probabilities: tuple[float, ...]) -> None:
-    made = dataclasses.replace(result(*probabilities), incomplete=("bone is visible",))
+    made = dataclasses.replace(result(*probabilities), incomplete=(Sentence.of("bone is visible"),))
     if made.findings:
         made = dataclasses.replace(made, findings=(*made.findings, finding(0.1, Withheld.WEAK, Withheld.CUT)))
     assert Result.from_json(made.to_json()) == made

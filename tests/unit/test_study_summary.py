@@ -17,6 +17,7 @@ from appliance.dicom.objects.study_summary import page_count, study_summary
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.domain.identifiers import Laterality, Site, derived_uid
 from appliance.domain.result import Predecessor, Result
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
 from appliance.picture.summary import HEIGHT_PX, PER_PAGE, WIDTH_PX, summary_pages
 from tests.support.objects import dciodvfy
@@ -70,7 +71,10 @@ def test_summary_shows_every_radiograph_once(number: int, pages: int) -> None:
 def test_summary_of_eight_radiographs_is_one_page_of_at_most_1600_px() -> None:
     sources = views(PER_PAGE, source())
     regions = [finding(p, site=s) for p, s in ((0.9, Site.HAND), (0.4, Site.WRIST), (0.1, Site.ELBOW))]
-    results = tuple(result(ds, *regions, caveats=("cast seen", "hardware seen")) for ds in sources.values())
+    results = tuple(
+        result(ds, *regions, caveats=(Sentence.of("cast seen"), Sentence.of("hardware seen")))
+        for ds in sources.values()
+    )
     (page,) = summary_pages(study_of(sources, results=results), dict.fromkeys(sources, "series 1, view PA"), {})
     assert page.shape[0] <= HEIGHT_PX == 1600
 
@@ -86,7 +90,9 @@ def test_summary_of_a_different_study_differs() -> None:
         summary_pages(study, {}, {}),
         summary_pages(replace(study, results=study.results[::-1]), {}, pictures),
         summary_pages(
-            replace(study, results=(*study.results[:2], replace(study.results[2], caveats=("cast seen",)))),
+            replace(
+                study, results=(*study.results[:2], replace(study.results[2], caveats=(Sentence.of("cast seen"),)))
+            ),
             {},
             pictures,
         ),
@@ -98,8 +104,10 @@ def test_summary_of_a_different_study_differs() -> None:
 def test_caveat_shared_by_all_radiographs_is_written_once() -> None:
     sources = views(4, source())
     study = study_of(sources)
-    common = replace(study, results=tuple(replace(r, caveats=("x",)) for r in study.results))
-    own = replace(study, results=tuple(replace(r, caveats=(f"x{k}",)) for k, r in enumerate(study.results)))
+    common = replace(study, results=tuple(replace(r, caveats=(Sentence.of("x"),)) for r in study.results))
+    own = replace(
+        study, results=tuple(replace(r, caveats=(Sentence.of(f"x{k}"),)) for k, r in enumerate(study.results))
+    )
 
     def cautions(made: StudyResult) -> int:
         (page,) = summary_pages(made, {}, {})

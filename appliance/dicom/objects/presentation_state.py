@@ -87,7 +87,7 @@ def presentation_state(source: Dataset, result: Result, window: Window) -> Datas
     ds.Modality = "PR"
     ds.update(anatomy(source, result))
     ds.ContentLabel = f"OSTEON REV {result.revision}" if result.revision > 1 else "OSTEON"
-    ds.ContentDescription = SECOND_READER
+    ds.ContentDescription = str(SECOND_READER)
     ds.ContentCreatorName = "Osteon^Second reader"
     ds.PresentationCreationDate = ds.ContentDate
     ds.PresentationCreationTime = ds.ContentTime
@@ -150,14 +150,14 @@ def _annotations(result: Result, source: Dataset, shown: Dataset, rows: int, col
 
 def _lines(result: Result) -> Iterator[str]:
     """Yield the sentences at the top of the picture: the second reader, the answer, what was not read, the caveats."""
-    yield SECOND_READER
-    yield result.answer.label.upper()
+    yield str(SECOND_READER)
+    yield str(result.answer.label).upper()
     yield from dict.fromkeys(unread_sentence(region) for region in result.not_read)
     yield from dict.fromkeys(withheld_sentence(f) for f in result.findings if f.verdict is Verdict.NOT_CLEARED)
     yield from (f"Incomplete: {reason}" for reason in result.incomplete)
-    if neighbours := sorted({region.site.label for region in result.not_assessed}):
+    if neighbours := sorted({str(region.site.label) for region in result.not_assessed}):
         yield f"Not assessed, at the margin of the picture: {', '.join(neighbours)}"
-    yield from result.caveats
+    yield from map(str, result.caveats)
 
 
 def _polyline(outline: NDArray[np.float64], verdict: Verdict) -> Dataset:

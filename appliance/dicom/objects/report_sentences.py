@@ -9,13 +9,14 @@ from collections.abc import Iterator
 
 from appliance.domain.finding import Answer, Finding, UnreadRegion, Verdict
 from appliance.domain.result import Result
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
 
 
 def study_sentences(study: StudyResult) -> Iterator[str]:
     """Yield the answer for the study, then its notes."""
     yield _answer("Study", study.answer, study.unread_sites)
-    yield from study.notes
+    yield from map(str, study.notes)
 
 
 def radiograph_sentences(result: Result) -> Iterator[str]:
@@ -27,9 +28,9 @@ def radiograph_sentences(result: Result) -> Iterator[str]:
     yield from (_of_finding(finding) for finding in result.findings)
     yield from (unread_sentence(region) for region in result.not_read)
     yield from (f"Incomplete: {reason}" for reason in result.incomplete)
-    if neighbours := sorted({region.site.label for region in result.not_assessed}):
+    if neighbours := sorted({str(region.site.label) for region in result.not_assessed}):
         yield f"Not assessed, at the margin of the picture: {', '.join(neighbours)}"
-    yield from result.caveats
+    yield from map(str, result.caveats)
     yield f"Model {result.provenance.model}, software {result.provenance.software_version}"
 
 
@@ -42,11 +43,11 @@ def unread_sentence(region: UnreadRegion) -> str:
 
 def withheld_sentence(finding: Finding) -> str:
     """Return the place and the reasons why a region is not cleared."""
-    return f"{finding.place}: not cleared, because {'; '.join(reason.sentence for reason in finding.withheld)}"
+    return f"{finding.place}: not cleared, because {'; '.join(str(reason.sentence) for reason in finding.withheld)}"
 
 
-def _answer(subject: str, answer: Answer, unread_sites: tuple[str, ...]) -> str:
-    rest = f"; NOT READ OR NOT CLEARED: {', '.join(unread_sites)}" if unread_sites else ""
+def _answer(subject: str, answer: Answer, unread_sites: tuple[Sentence, ...]) -> str:
+    rest = f"; NOT READ OR NOT CLEARED: {', '.join(map(str, unread_sites))}" if unread_sites else ""
     return f"{subject}: {answer.label}{rest}"
 
 

@@ -116,7 +116,7 @@ def _derivation(result: Result, look: Picture) -> str:
 def _summary(result: Result) -> str:
     if result.not_analysed is not None:
         return f"{Answer.NOT_ANALYSED.label}: {result.not_analysed.reason}"
-    said = [result.answer.label, *(f"{f.place}: {f.verdict.label}" for f in result.findings)]
-    if unread := sorted({region.site.label for region in result.not_read}):
+    said = [str(result.answer.label), *(f"{f.place}: {f.verdict.label}" for f in result.findings)]
+    if unread := sorted({str(region.site.label) for region in result.not_read}):
         said.append(f"NOT READ: {', '.join(unread)}")
     return "; ".join(said)

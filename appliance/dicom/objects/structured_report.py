@@ -120,7 +120,7 @@ def _evaluations(study: StudyResult, images: Mapping[str, InstanceReference]) ->
     for result in study.results:
         for item in _presence(result.answer, result.findings):
             yield _inferred(item, [images[result.sop_instance_uid]])
-    yield _comment(SECOND_READER)
+    yield _comment(str(SECOND_READER))
     yield from map(_comment, study_sentences(study))
     images_by_sentence: dict[str, list[InstanceReference]] = {}
     for result in study.results:

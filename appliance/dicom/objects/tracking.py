@@ -59,4 +59,4 @@ def tracked(result: Result) -> Iterator[Tracked]:
 
 
 def _where(finding: Finding) -> str:
-    return f"{finding.site.label} {finding.laterality.value}".strip() if finding.site_is_certain else finding.place
+    return f"{finding.site.label} {finding.laterality.value}".strip() if finding.site_is_certain else str(finding.place)

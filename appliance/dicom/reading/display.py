@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 
 from appliance.config import PresetWindow
 from appliance.domain.radiograph import StoredValues, Window
+from appliance.domain.sentence import Sentence
 from appliance.preprocessing.reference import displayed
 
 from .lookup_table import LookupTable, whole_table
@@ -45,7 +46,7 @@ class Display:
         Signed or unsigned numbers, to which slope, intercept and window apply in this order.
     """
 
-    name: str
+    name: Sentence
     values: NDArray[Any] = field(repr=False)
     slope: float
     intercept: float
@@ -72,28 +73,31 @@ class Possibilities:
     little_endian: bool
     invert: bool
 
-    def choose(self) -> tuple[Display, tuple[str, ...]]:
+    def choose(self) -> tuple[Display, tuple[Sentence, ...]]:
         """Return the first display in which the picture uses its range, and caveats about those before it."""
         voi, windows = self._voi_lut(), tuple(windows_of(self.ds, self.presets))
         stored, caveats = self._without_high_bits(self._reach(voi, windows))
         values = self.modality.applied(stored)
-        unused: list[str] = []
+        unused: list[Sentence] = []
         first: Display | None = None
         for display in self._displays(values, voi, windows):
             first = first or display
             if (fault := self._fault(display)) is None:
-                because = ", ".join(unused)
-                replaced = (f"window replaced by the {display.name}: {because}",) if unused else ()
-                return display, caveats + replaced
-            unused.append(f"the {display.name} leaves the picture {fault}")
+                if not unused:
+                    return display, caveats
+                replaced = Sentence.of(
+                    "window replaced by the {display}: {because}", display=display.name, because=tuple(unused)
+                )
+                return display, (*caveats, replaced)
+            unused.append(Sentence.of("the {display} leaves the picture {fault}", display=display.name, fault=fault))
         assert first is not None, "the percentiles always make a display"
-        return first, (*caveats, "the picture is nearly blank in every window")
+        return first, (*caveats, Sentence.of("the picture is nearly blank in every window"))
 
     def _voi_lut(self) -> LookupTable | None:
         item = voi_lut_of(self.ds)
         return None if item is None else whole_table(item, self.little_endian)
 
-    def _reach(self, voi: LookupTable | None, windows: Sequence[tuple[str, Window]]) -> tuple[float, float] | None:
+    def _reach(self, voi: LookupTable | None, windows: Sequence[tuple[Sentence, Window]]) -> tuple[float, float] | None:
         """Return the smallest and the largest stored value that the first LUT or window tells apart, if any does."""
         is_signed = self.stored.dtype.kind == "i"
         if self.modality.table:
@@ -110,7 +114,7 @@ class Possibilities:
         low, high = sorted((end - intercept) / slope for end in ends)
         return low, high
 
-    def _without_high_bits(self, reach: tuple[float, float] | None) -> tuple[NDArray[Any], tuple[str, ...]]:
+    def _without_high_bits(self, reach: tuple[float, float] | None) -> tuple[NDArray[Any], tuple[Sentence, ...]]:
         """Return the stored values, without bits above Bits Stored if the window lies within Bits Stored."""
         bits = bits_stored(self.ds)
         if (
@@ -121,24 +125,27 @@ class Possibilities:
         ):
             return self.stored, ()
         share = float(above_bits_stored(thinned(self.stored)[self.exposed], bits).mean())
-        caveat = f"{share:.0%} of the values are above Bits Stored: shown without their upper bits"
+        caveat = Sentence.of(
+            "{share} of the values are above Bits Stored: shown without their upper bits", share=f"{share:.0%}"
+        )
         return masked(self.stored, bits), (caveat,) if share > MOST_ABOVE else ()
 
     def _displays(
-        self, values: NDArray[Any], voi: LookupTable | None, windows: Sequence[tuple[str, Window]]
+        self, values: NDArray[Any], voi: LookupTable | None, windows: Sequence[tuple[Sentence, Window]]
     ) -> Iterator[Display]:
         """Yield the VOI LUT, the windows and the percentiles; `values` is the output of the Modality LUT's table."""
         slope, intercept = self.modality.slope, self.modality.intercept
         if voi:
             looked_up = voi.applied(values * slope + intercept if slope != 1 or intercept else values)
             window = Window(center=voi.depth / 2, width=voi.depth, over_voi_lut=True)
-            yield Display(name="VOI LUT", values=looked_up, slope=1.0, intercept=0.0, window=window)
+            yield Display(name=Sentence.of("VOI LUT"), values=looked_up, slope=1.0, intercept=0.0, window=window)
         for name, window in windows:
             yield Display(name=name, values=values, slope=slope, intercept=intercept, window=window)
         window = percentile_window(thinned(values)[self.exposed], slope, intercept)
-        yield Display(name="percentiles of the image", values=values, slope=slope, intercept=intercept, window=window)
+        name = Sentence.of("percentiles of the image")
+        yield Display(name=name, values=values, slope=slope, intercept=intercept, window=window)
 
-    def _fault(self, display: Display) -> str | None:
+    def _fault(self, display: Display) -> Sentence | None:
         """Return how a display fails to use its range of grey levels; None if it uses it."""
         ends = np.percentile(thinned(display.values)[self.exposed], EXPOSED_PERCENTILES, method="nearest")
         stored = StoredValues(
@@ -150,7 +157,7 @@ class Possibilities:
         )
         dark, bright = sorted(int(level) for level in displayed(stored, ends[None].astype(np.float32))[0])
         if bright < NEARLY_BLACK:
-            return "nearly black"
+            return Sentence.of("nearly black")
         if dark > NEARLY_WHITE:
-            return "nearly white"
-        return "blank" if bright - dark < SMALLEST_RANGE else None
+            return Sentence.of("nearly white")
+        return Sentence.of("blank") if bright - dark < SMALLEST_RANGE else None

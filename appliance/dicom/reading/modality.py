@@ -8,6 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from appliance.domain.sentence import Sentence
+
 from .attributes import items, number
 from .lookup_table import LookupTable, whole_table
 
@@ -32,7 +34,7 @@ class Modality:
     slope: float = 1.0
     intercept: float = 0.0
     table: LookupTable | None = None
-    caveats: tuple[str, ...] = ()
+    caveats: tuple[Sentence, ...] = ()
 
     def applied(self, values: NDArray[Any]) -> NDArray[Any]:
         """Look up (H, W) `values`; slope and intercept stay to be applied."""
@@ -45,9 +47,10 @@ def modality_of(ds: Dataset, little_endian: bool) -> Modality:
     tables = [table for item in sequence[:1] if (table := whole_table(item, little_endian))]
     if tables:
         return Modality(table=tables[0])
-    caveats = ("the Modality LUT is broken: shown without it",) if sequence else ()
+    caveats = (Sentence.of("the Modality LUT is broken: shown without it"),) if sequence else ()
     slope, intercept = number(ds, "RescaleSlope"), number(ds, "RescaleIntercept")
     slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
     if not (SLOPES[0] < abs(slope) < SLOPES[1] and abs(intercept) < LARGEST_INTERCEPT):  # NaN is not, either
-        return Modality(caveats=(*caveats, "the rescale of the header cannot be used: shown without it"))
+        unusable = Sentence.of("the rescale of the header cannot be used: shown without it")
+        return Modality(caveats=(*caveats, unusable))
     return Modality(slope=slope, intercept=intercept, caveats=caveats)

@@ -15,6 +15,7 @@ from pydicom.uid import UID
 from appliance.config import PresetWindow
 from appliance.domain.radiograph import StoredValues
 from appliance.domain.reason import ReasonCode
+from appliance.domain.sentence import Sentence
 from appliance.errors import Rejected
 
 from .attributes import number, numbers
@@ -48,7 +49,7 @@ def stored_values(ds: Dataset, presets: Sequence[PresetWindow] = ()) -> StoredVa
     padding = _unexposed(ds, raw)
     exposed = raw[~padding]
     if exposed.min() == exposed.max():
-        reason = "every exposed pixel has the same value: send the image again, and check the detector"
+        reason = Sentence.of("every exposed pixel has the same value: send the image again, and check the detector")
         raise Rejected(ReasonCode.BLANK, reason)
     little_endian = UID(ds.file_meta.TransferSyntaxUID).is_little_endian
     modality, invert = modality_of(ds, little_endian), is_negative(ds)
@@ -97,7 +98,8 @@ def _grey(raw: NDArray[Any]) -> NDArray[Any]:
         return raw
     if not (np.array_equal(raw[..., 0], raw[..., 1]) and np.array_equal(raw[..., 0], raw[..., 2])):
         raise Rejected(
-            ReasonCode.COLOUR, "the image has colours, so it is not a plain radiograph: narrow the routing rule"
+            ReasonCode.COLOUR,
+            Sentence.of("the image has colours, so it is not a plain radiograph: narrow the routing rule"),
         )
     return raw[..., 0]
 

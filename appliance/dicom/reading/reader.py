@@ -15,6 +15,7 @@ from appliance.dicom.transfer_syntaxes import UNCOMPRESSED
 from appliance.domain.identifiers import is_valid_uid
 from appliance.domain.radiograph import Header, Radiograph, StoredValues
 from appliance.domain.reason import ReasonCode
+from appliance.domain.sentence import Sentence
 from appliance.errors import Rejected
 
 from . import character_sets  # noqa: F401  mends pydicom's tables
@@ -24,7 +25,7 @@ from .pixels import stored_values
 LARGEST_PX = 120_000_000
 """Most pixels of a radiograph; the largest detector sold (43 x 129 cm at 0.1 mm) has less than half as many."""
 
-NOT_A_DICOM_FILE = "this is not a DICOM file"
+NOT_A_DICOM_FILE = Sentence.of("this is not a DICOM file")
 
 T = TypeVar("T")
 
@@ -39,11 +40,11 @@ def read_dataset(content: bytes) -> Dataset:
     """
     has_preamble = content[128:132] == b"DICM"
     code = ReasonCode.UNREADABLE if has_preamble else ReasonCode.NOT_DICOM
-    defect = "the data set cannot be parsed" if has_preamble else NOT_A_DICOM_FILE
+    defect = Sentence.of("the data set cannot be parsed") if has_preamble else NOT_A_DICOM_FILE
     ds = _parse(lambda: pydicom.dcmread(io.BytesIO(content), force=not has_preamble), code, defect)
     if "SOPClassUID" not in ds or "SOPInstanceUID" not in ds:
-        defect = "the data set has no SOP Class or Instance UID" if has_preamble else NOT_A_DICOM_FILE
-        raise Rejected(code, f"{defect}: export it from the archive again")
+        defect = Sentence.of("the data set has no SOP Class or Instance UID") if has_preamble else NOT_A_DICOM_FILE
+        raise Rejected(code, Sentence.of("{defect}: export it from the archive again", defect=defect))
     if not has_preamble and "TransferSyntaxUID" not in ds.file_meta:
         is_implicit, _ = ds.original_encoding
         ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
@@ -58,10 +59,12 @@ def header_from_dataset(ds: Dataset, calling_ae_title: str = "") -> Header:
     Rejected
         ``unreadable`` if an attribute that the analysis needs has an invalid value, or a UID is malformed.
     """
-    parsed = _parse(lambda: header(ds, calling_ae_title), ReasonCode.UNREADABLE, "an attribute has an invalid value")
+    defect = Sentence.of("an attribute has an invalid value")
+    parsed = _parse(lambda: header(ds, calling_ae_title), ReasonCode.UNREADABLE, defect)
     for uid in (parsed.sop_instance_uid, parsed.study_instance_uid):
         if not is_valid_uid(uid):
-            raise Rejected(ReasonCode.UNREADABLE, "the SOP Instance UID or Study Instance UID is missing or malformed")
+            reason = Sentence.of("the SOP Instance UID or Study Instance UID is missing or malformed")
+            raise Rejected(ReasonCode.UNREADABLE, reason)
     return parsed
 
 
@@ -75,21 +78,29 @@ def radiograph_from_dataset(ds: Dataset, header: Header, presets: Sequence[Prese
     """
     if not 0 < header.rows * header.columns <= LARGEST_PX:
         raise Rejected(
-            ReasonCode.BROKEN_PIXELS, f"the header claims {header.columns} x {header.rows} pixels: not plausible"
+            ReasonCode.BROKEN_PIXELS,
+            Sentence.of(
+                "the header claims {columns} x {rows} pixels: not plausible", columns=header.columns, rows=header.rows
+            ),
         )
 
     def decode() -> StoredValues:
         if ds.file_meta.get("TransferSyntaxUID") in UNCOMPRESSED:
             claimed = header.rows * header.columns * header.samples_per_pixel * int(ds.BitsAllocated) // 8
             if len(ds.PixelData) < claimed:
-                reason = f"pixel data are cut: {len(ds.PixelData)} of {claimed} bytes; send the image again"
+                reason = Sentence.of(
+                    "pixel data are cut: {present} of {claimed} bytes; send the image again",
+                    present=len(ds.PixelData),
+                    claimed=claimed,
+                )
                 raise Rejected(ReasonCode.BROKEN_PIXELS, reason)
         return stored_values(ds, presets)
 
-    return Radiograph(header=header, stored=_parse(decode, ReasonCode.BROKEN_PIXELS, "the pixels cannot be decoded"))
+    defect = Sentence.of("the pixels cannot be decoded")
+    return Radiograph(header=header, stored=_parse(decode, ReasonCode.BROKEN_PIXELS, defect))
 
 
-def _parse(parse: Callable[[], T], code: ReasonCode, defect: str) -> T:
+def _parse(parse: Callable[[], T], code: ReasonCode, defect: Sentence) -> T:
     """Call `parse`; turn any exception into `Rejected` with `code` and the sentence `defect`."""
     try:
         return parse()
@@ -97,7 +108,9 @@ def _parse(parse: Callable[[], T], code: ReasonCode, defect: str) -> T:
         raise
     except MemoryError as error:
         raise Rejected(
-            ReasonCode.TOO_LARGE, "reading it takes more memory than a radiograph may need: send it again"
+            ReasonCode.TOO_LARGE,
+            Sentence.of("reading it takes more memory than a radiograph may need: send it again"),
         ) from error
     except Exception as error:
-        raise Rejected(code, f"{defect} ({type(error).__name__}): export or send it again") from error
+        reason = Sentence.of("{defect} ({error}): export or send it again", defect=defect, error=type(error).__name__)
+        raise Rejected(code, reason) from error

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 
 from appliance.config import PresetWindow
 from appliance.domain.radiograph import VoiFunction, Window
+from appliance.domain.sentence import Sentence
 
 from .attributes import items, numbers, word, words
 from .lookup_table import whole_table
@@ -27,16 +28,16 @@ FUNCTIONS: dict[str, VoiFunction] = {"LINEAR": "LINEAR", "LINEAR_EXACT": "LINEAR
 """VOI LUT Function (0028,1056), DICOM PS3.3 C.11.2.1.3."""
 
 
-def windows_of(ds: Dataset, presets: Sequence[PresetWindow]) -> Iterator[tuple[str, Window]]:
+def windows_of(ds: Dataset, presets: Sequence[PresetWindow]) -> Iterator[tuple[Sentence, Window]]:
     """Yield the usable windows with their names: those of the data set, one for bone first, then the site's preset."""
     named = zip_longest(words(ds, "WindowCenterWidthExplanation"), _windows(ds), fillvalue=None)
     usable = [(explanation or "", window) for explanation, window in named if window]
     for number, (_, window) in enumerate(sorted(usable, key=lambda pair: "BONE" not in pair[0])):
-        yield "window of the header" if not number else "next window of the header", window
+        yield Sentence.of("next window of the header") if number else Sentence.of("window of the header"), window
     station = word(ds, "StationName")
     for preset in presets:
         if fnmatchcase(station, preset.station.upper()):
-            yield "preset window of the site", Window(center=preset.center, width=preset.width)
+            yield Sentence.of("preset window of the site"), Window(center=preset.center, width=preset.width)
             return
 
 

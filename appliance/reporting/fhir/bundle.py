@@ -283,7 +283,7 @@ def _device(study: StudyResult) -> Json:
             {"type": {"text": "software"}, "value": p.software_version},
             {"type": {"text": "model"}, "value": p.model},
         ],
-        "note": [{"text": SECOND_READER}],
+        "note": [{"text": str(SECOND_READER)}],
     }
 
 
@@ -325,7 +325,7 @@ def _of_radiograph(context: _Context, prefix: str, result: Result) -> Iterator[J
     uid, model = result.sop_instance_uid, result.provenance.model
     if result.not_analysed is not None:
         sentence = f"{prefix}not analysed: {result.not_analysed.reason} [{result.not_analysed.code}]"
-        absent = codeable(*NOT_PERFORMED) | {"text": result.not_analysed.reason}
+        absent = codeable(*NOT_PERFORMED) | {"text": str(result.not_analysed.reason)}
         yield _observation(context, uid, 1, sentence, model) | {"dataAbsentReason": absent}
     for region, finding in enumerate(result.findings, 1):
         sentence = f"{prefix}{finding_sentence(finding)}"
@@ -335,7 +335,7 @@ def _of_radiograph(context: _Context, prefix: str, result: Result) -> Iterator[J
     for region, site in enumerate(result.unread_subjects, (len(result.findings) or 1) + 1):
         absent = codeable(*NOT_PERFORMED) | {"text": f"not read: {site.label}"}
         observation = _observation(context, uid, region, f"{prefix}not read: {site.label}", model)
-        yield observation | {"dataAbsentReason": absent, "bodySite": body_site(SITES[site], None, site.label)}
+        yield observation | {"dataAbsentReason": absent, "bodySite": body_site(SITES[site], None, str(site.label))}
 
 
 def _observation(context: _Context, sop_instance_uid: str, region: int, sentence: str, model: str) -> Json:
@@ -344,14 +344,14 @@ def _observation(context: _Context, sop_instance_uid: str, region: int, sentence
     return {
         "resourceType": "Observation",
         "meta": {"security": [AI_ASSERTED]},
-        "text": narrative([sentence, SECOND_READER]),
+        "text": narrative([sentence, str(SECOND_READER)]),
         "identifier": [uid_identifier(uid)],
         "status": context.status,
         "category": [codeable(*IMAGING)],
         "code": coded(FRACTURE),
         "subject": context.subject,
         "effectiveDateTime": context.effective,
-        "note": [{"text": SECOND_READER}],
+        "note": [{"text": str(SECOND_READER)}],
         "method": {"text": f"neural network {model}"},
         "device": context.device,
         "derivedFrom": [context.imaging_study],
@@ -371,7 +371,7 @@ def _verdict(finding: Finding) -> Json:
         observation["dataAbsentReason"] = codeable(*UNKNOWN) | {"text": text}
     if finding.site_is_certain:
         side = SIDES.get(finding.laterality)
-        observation["bodySite"] = body_site(SITES[finding.site], side, finding.place)
+        observation["bodySite"] = body_site(SITES[finding.site], side, str(finding.place))
     return observation
 
 
@@ -391,7 +391,7 @@ def _components(finding: Finding) -> list[Json]:
 
 def _report(context: _Context, observations: list[Json]) -> Json:
     study = context.study
-    sentences = [headline(study), SECOND_READER]
+    sentences = [headline(study), str(SECOND_READER)]
     for name, result in zip(context.names, study.results, strict=True):
         prefix = f"{name}: " if name else ""
         sentences += [f"{prefix}{each}" for each in radiograph_sentences(result, alone=not name)]

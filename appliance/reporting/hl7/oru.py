@@ -208,7 +208,7 @@ def _radiograph(group: str, answer: Answer, result: Result, profile: Hl7Destinat
             yield _answer(f"{group}.{number}", answer, finding, profile)
         yield from _measurements(f"{group}.{number}", finding, profile)
     unread = [f"not read: {site.label}" for site in result.unread_subjects]
-    for number, reason in enumerate([*unread, *result.incomplete], len(result.findings) + 1):
+    for number, reason in enumerate([*unread, *map(str, result.incomplete)], len(result.findings) + 1):
         yield unanswered(f"{group}.{number}", reason)
 
 
@@ -263,7 +263,7 @@ def _text(name: str, group: str, value: str, kind: str = "ST") -> Observation:
 
 def _sentences(study: StudyResult, examination: Examination) -> list[str]:
     """Return the text for people: the answer, the second reader's notice, every region, and every limit."""
-    sentences = [headline(study), SECOND_READER]
+    sentences = [headline(study), str(SECOND_READER)]
     names = radiograph_names(study, examination) if len(study.results) > 1 else [""]
     if any(name.startswith("radiograph ") for name in names):
         sentences.append("radiographs are numbered in order of analysis")

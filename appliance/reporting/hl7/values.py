@@ -45,7 +45,7 @@ def values_of(study: StudyResult, examination: Examination, profile: Hl7Destinat
         "modality": examination.modality,
         "station_name": examination.station_name,
         "institution_name": examination.institution_name,
-        "answer": study.answer.label,
+        "answer": str(study.answer.label),
         "model": study.provenance.model,
         "software_version": study.provenance.software_version,
     }
