@@ -127,10 +127,17 @@ def _check_age(header: Header, ages: Ages) -> NotAnalysed | None:
     """Decline an age outside the bounds that the site has set; an unknown age is not declined."""
     if header.age_years is None or ages.include(header.age_years):
         return None
-    limits = ((ages.youngest_years, "from"), (ages.oldest_years, "up to"))
-    analysed = " ".join(f"{word} {years}" for years, word in limits if years is not None)
-    patient = f"patient of {int(header.age_years)} years"
-    reason = f"{patient}: only radiographs of patients {analysed} years are analysed here, see analyse.ages"
+    youngest, oldest = ages.youngest_years, ages.oldest_years
+    bounds = Sentence.of("from {youngest} up to {oldest}", youngest=youngest or 0, oldest=oldest or 0)
+    if oldest is None:
+        bounds = Sentence.of("from {youngest}", youngest=youngest or 0)
+    elif youngest is None:
+        bounds = Sentence.of("up to {oldest}", oldest=oldest)
+    reason = Sentence.of(
+        "patient of {years} years: only radiographs of patients {bounds} years are analysed here, see analyse.ages",
+        years=int(header.age_years),
+        bounds=bounds,
+    )
     return NotAnalysed(code=ReasonCode.AGE_NOT_ANALYSED, reason=reason)
 
 

@@ -92,7 +92,7 @@ def test_plaster_is_said_where_it_is(demo: tuple[Path, list[OutcomeRow]]) -> Non
 
 
 def _site(row: OutcomeRow) -> Site:
-    return next(site for site in Site if site.label == row.name.split(",")[0])
+    return next(site for site in Site if str(site.label) == row.name.split(",")[0])
 
 
 def _truth(row: OutcomeRow) -> Phantom:
@@ -131,7 +131,7 @@ def test_demo_writes_every_artefact_marked_as_synthetic(demo: tuple[Path, list[O
     assert cells[~whole].min() > 2 * cells[whole].max(), "heat and red words belong to the fractures"
     reports = [p.read_text() for p in (folder / "reports").glob("*.txt")]
     assert len(reports) == 16
-    assert all(SECOND_READER in text and "Probability of a fracture" in text for text in reports)
+    assert all(str(SECOND_READER) in text and "Probability of a fracture" in text for text in reports)
     messages = [p.read_bytes().decode() for p in (folder / "ris").glob("*.hl7")]
     assert len(messages) == 12
     assert all("not for diagnosis" in m for m in messages)

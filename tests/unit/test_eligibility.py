@@ -100,8 +100,8 @@ def test_age_outside_the_bounds_is_refused_and_an_unknown_one_is_not(
     assert (refusal is None) == (not analysed)
     if refusal:
         assert refusal.code == "age_not_analysed"
-        assert f"patient of {int(age_years or 0)} years" in refusal.reason
-        assert analysed in refusal.reason
+        assert f"patient of {int(age_years or 0)} years" in str(refusal.reason)
+        assert analysed in str(refusal.reason)
         assert refusal.code not in UNANSWERED
 
 

@@ -268,7 +268,11 @@ def test_radiograph_of_any_shape_is_whole_under_a_band_that_fits(
     box = Box(x0=0, y0=0, x1=shape[1], y1=shape[0])
     given = {
         "positive": result(SOURCE, finding(box=box)),
-        "several": result(SOURCE, *(finding(p, box=box) for p in (0.87, 0.4, 0.1)), caveats=(Sentence(template="a " * 60), Sentence(template="x" * 70))),
+        "several": result(
+            SOURCE,
+            *(finding(p, box=box) for p in (0.87, 0.4, 0.1)),
+            caveats=(Sentence(template="a " * 60), Sentence(template="x" * 70)),
+        ),
         "unanalysed": unanalysed(SOURCE),
     }[kind]
     image = np.full(shape, 77, np.uint8)
