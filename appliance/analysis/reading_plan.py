@@ -27,6 +27,10 @@ SHAFT_ASPECT = 1.5
 """Long side of a shaft's box over its short side from which at least half of the shaft shows: a whole shaft's is about
 3 (upper quartiles of 2,115 labelled boxes: humerus 2.9, femur 3.1, lower leg 3.3, forearm 3.6)."""
 
+SPINE_SHARE = 0.21
+"""Share of the picture that the spine's box covers from which the spine is a subject: 99 of 100 spines beside a limb,
+a pelvis or a shoulder cover less (226 labelled boxes)."""
+
 BORDER = 0.01
 """Share of the longer side within which a box touches the border of the picture."""
 
@@ -163,12 +167,13 @@ def one_name_each(regions: Iterable[LocatedRegion], named: Collection[Site]) -> 
 
 
 def is_subject(region: LocatedRegion, shape: tuple[int, int]) -> bool:
-    """Whether a region is a subject by the picture alone: a joint that lies whole in it, or half of a shaft.
+    """Whether a region is a subject by the picture alone: a joint that lies whole in it, half of a shaft, a large spine.
 
-    The spine is at the margin of radiographs of limbs and never their subject.
+    A smaller spine lies at the margin of a radiograph of the pelvis or of a shoulder.
     """
     if region.site is Site.SPINE:
-        return False
+        area = (region.box.x1 - region.box.x0) * (region.box.y1 - region.box.y0)
+        return area >= SPINE_SHARE * shape[0] * shape[1]
     if region.site in SHAFTS:
         sides = region.box.x1 - region.box.x0, region.box.y1 - region.box.y0
         return max(sides) / min(sides) >= SHAFT_ASPECT

@@ -54,6 +54,8 @@ def test_regions_in_different_places_keep_their_names() -> None:
         (Site.FOREARM, (300, 0, 400, 300), True),
         (Site.FOREARM, (300, 0, 400, 120), False),
         (Site.SPINE, WHOLE, False),
+        (Site.SPINE, (250, 0, 450, 1000), True),
+        (Site.SPINE, (250, 0, 400, 1000), False),
     ],
 )
 def test_a_subject_is_a_whole_joint_or_half_of_a_shaft(
