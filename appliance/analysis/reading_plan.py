@@ -167,7 +167,7 @@ def one_name_each(regions: Iterable[LocatedRegion], named: Collection[Site]) -> 
 
 
 def is_subject(region: LocatedRegion, shape: tuple[int, int]) -> bool:
-    """Whether a region is a subject by the picture alone: a joint that lies whole in it, half of a shaft, a large spine.
+    """Whether a region is a subject by the picture alone: a whole joint, half of a shaft, or a large spine.
 
     A smaller spine lies at the margin of a radiograph of the pelvis or of a shoulder.
     """
