@@ -88,6 +88,11 @@ class DicomDestination(Section):
     proof: Literal["none", "find", "commitment"] = Field(
         "none", description="Delivered only when C-FIND shows the object, or storage commitment confirms it"
     )
+    superseded: Literal["keep", "reject"] = Field(
+        "keep",
+        description="Earlier objects that a revision replaces: keep them; or, for archives that implement IOCM, send a "
+        "rejection note (113001) once the new objects are delivered",
+    )
     recheck_identity: bool = Field(
         False, description="Ask by C-FIND for the study's patient before sending; park deliveries if it has changed"
     )

@@ -34,6 +34,9 @@ NEVER_SENT: Final = frozenset(
 REFUSED: Final = frozenset({ReasonCode.STORE_REJECTED, ReasonCode.MLLP_REFUSED, ReasonCode.NOT_DICOM})
 """Codes of an attempt that ended with a refusal: by the peer, or by us before sending."""
 
+TAKEN_BACK: Final = frozenset({ReasonCode.WITHDRAWN, ReasonCode.REJECTED_AS_OLD})
+"""Codes of a delivery that a later artefact revokes at its peer."""
+
 REPLACED: Final = frozenset({ReasonCode.NOT_TAKEN, ReasonCode.REROUTED})
 """Codes of a dropped delivery with a substitute: another artefact, or another destination."""
 

@@ -463,6 +463,11 @@ class ReasonCode(StrEnum):
         "Report it; after an upgrade retry the analysis or the study.",
     )
     WITHDRAWN = ("withdrawn", "The artefact was taken back.", "Nothing to do.")
+    REJECTED_AS_OLD = (
+        "rejected_as_old",
+        "A later revision took its place in the archive, and a rejection note names it (`superseded`).",
+        "Nothing to do.",
+    )
     REROUTED = (
         "rerouted",
         "The delivery was moved to another destination; the former one may have the artefact.",

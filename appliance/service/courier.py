@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from appliance.clock import now
+from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.identifiers import derived_uid
 from appliance.domain.job import Event
 from appliance.domain.reason import ReasonCode
@@ -192,7 +193,8 @@ class Courier:
         match outcome.fate:
             case Fate.LATER:
                 log.warning("%s waits: %s", subject, outcome.reason)
-                batch.blocked_studies.add(leased.delivery.study_instance_uid)
+                if leased.delivery.kind is not ArtefactKind.REJECTION:
+                    batch.blocked_studies.add(leased.delivery.study_instance_uid)
                 error = Transient(outcome.code, outcome.reason)
                 if _is_lost(leased.delivery, outcome):
                     self._outbox.send_again(leased, error)

@@ -8,18 +8,13 @@ any other, with its order, its back-off and its proof.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from pydicom.dataset import Dataset
 from sqlalchemy import Engine
 
-from appliance.clock import now
 from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
-from appliance.dicom.objects.document import InstanceReference
-from appliance.dicom.objects.key_objects import rejection_note
-from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.reading.order import read_examination
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.codes import Concept
@@ -33,10 +28,10 @@ from appliance.reporting.hl7.order_update import is_lowered, priority_withdrawal
 from appliance.reporting.hl7.segments import control_id
 from appliance.storage.deliveries import Delivery, Outgoing
 from appliance.storage.spool import FileSpool, SpoolDamaged
-from appliance.storage.studies import StudyPart, parts_of_study, study_results_by_id
 from appliance.storage.withdrawals import deliveries_to_revoke, find_study, flagging_reports, record_withdrawal
 
 from .instance_reader import HeaderReader
+from .sent_artefacts import SentArtefacts, group_by_patient, rejection
 
 log = logging.getLogger(__name__)
 
@@ -58,18 +53,6 @@ class Withdrawal:
     dropped: int
     revoked_at: tuple[str, ...]
     left_at: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
-    """The artefacts about one patient: the newest report, its radiographs, and the deliveries."""
-
-    study: StudyResult
-    parts: tuple[StudyPart, ...]
-    deliveries: tuple[Delivery, ...]
-
-    def sent_to(self, destination: str) -> list[Delivery]:
-        return [delivery for delivery in self.deliveries if delivery.destination == destination]
 
 
 def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title: Concept) -> Withdrawal:
@@ -98,7 +81,7 @@ def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title
     revocations: list[Outgoing] = []
     headers = HeaderReader(config.analyse)
     try:
-        by_patient = _group_by_patient(engine, study_id, to_revoke)
+        by_patient = group_by_patient(engine, study_id, to_revoke)
         flagged = flagging_reports(engine, study_instance_uid)
         for destination in config.destinations:
             sent = [(told, found) for told in by_patient if (found := told.sent_to(destination.name))]
@@ -123,40 +106,9 @@ def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title
     return Withdrawal(dropped=dropped, revoked_at=revoked_at, left_at=left_at)
 
 
-def _group_by_patient(engine: Engine, study_id: int, to_revoke: Sequence[Delivery]) -> list[_Told]:
-    """Group deliveries by the patient that their artefacts name; the patient named last comes last.
-
-    Two revisions name two patients if a correction came between them.
-    """
-    parts = {part.result_id: part for part in parts_of_study(engine, study_id, standing=False)}
-    report_ids = {d.study_result_id for d in to_revoke if d.study_result_id is not None}
-    reports = study_results_by_id(engine, report_ids)
-    by_patient: dict[str, list[Delivery]] = {}
-    for delivery in to_revoke:
-        if delivery.study_result_id is not None:
-            newest = parts[reports[delivery.study_result_id][1][-1]]
-        else:
-            assert delivery.result_id is not None  # a revocation, which has neither, is not revoked
-            newest = parts[delivery.result_id]
-        before = by_patient.pop(newest.patient_digest, [])
-        by_patient[newest.patient_digest] = [*before, delivery]
-    groups = []
-    for deliveries in by_patient.values():
-        if report_id := max((d.study_result_id or 0 for d in deliveries), default=0):
-            study, result_ids = reports[report_id]
-            shown = tuple(parts[i] for i in result_ids)
-        else:  # pictures that left before the study was reported on
-            of_pictures = [parts[d.result_id] for d in deliveries if d.result_id is not None]
-            shown = tuple({part.result.sop_instance_uid: part for part in of_pictures}.values())
-            results = tuple(part.result for part in shown)
-            study = StudyResult(study_instance_uid=results[-1].study_instance_uid, created_at=now(), results=results)
-        groups.append(_Told(study=study, parts=shown, deliveries=tuple(deliveries)))
-    return groups
-
-
 def _revocations(
     destination: DestinationConfig,
-    told: _Told,
+    told: SentArtefacts,
     sent: list[Delivery],
     is_raised: bool,
     headers: HeaderReader,
@@ -166,17 +118,11 @@ def _revocations(
 ) -> Iterator[Outgoing]:
     """Yield the revocation of `sent` for one destination, and the usual priority of an order that was raised there."""
     study = told.study
-    sources = {
-        part.result.sop_instance_uid: headers.source(partial(spool.get, part.digest), part.calling_ae_title)
-        for part in told.parts
-    }
+    sources = told.sources(headers, spool)
     examination = read_examination(sources[study.results[-1].sop_instance_uid], sources.values())
     if isinstance(destination, DicomDestination):
-        rejected = [_reference(delivery, dataset_from_bytes(spool.get(delivery.digest))) for delivery in sent]
-        note = rejection_note(study, sources, rejected, title, at=now(), words=reason)
         kind = ArtefactKind.REJECTION
-        identifier = str(note.SOPInstanceUID)
-        content = part10_bytes(note)
+        identifier, content = rejection(told, sent, sources, spool, title, reason)
     elif isinstance(destination, Hl7Destination):
         kind = ArtefactKind.ORU_WITHDRAWAL
         identifier = control_id(study, "oru withdrawal")
@@ -200,12 +146,3 @@ def _priority_withdrawal(
         return made(digest=spool.put(priority_withdrawal(study, examination, destination)))
     except Rejected as error:
         return made(digest="", refused=error)
-
-
-def _reference(delivery: Delivery, ds: Dataset) -> InstanceReference:
-    """Return the object as the PACS has it, which may have another form than the file in the spool."""
-    return InstanceReference(
-        sop_class_uid=delivery.sent_class_uid or str(ds.SOPClassUID),
-        series_instance_uid=str(ds.SeriesInstanceUID),
-        sop_instance_uid=delivery.sent_uid or delivery.identifier,
-    )

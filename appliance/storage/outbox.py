@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, 
 from sqlalchemy.exc import IntegrityError
 
 from appliance.clock import now
+from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.code_sets import NEVER_SENT, REFUSED
 from appliance.domain.job import Backoff, Event, Lease, State
 from appliance.domain.reason import ReasonCode
@@ -211,13 +212,14 @@ def _stored_columns(sent_as: tuple[str, str] | None) -> dict[str, Any]:
 def _is_in_order() -> ColumnElement[bool]:
     """Return the condition that no earlier delivery of the same study and destination is on the wire or backs off.
 
-    A parked delivery holds up nothing, and neither does a stored one that waits for its proof.
+    A parked delivery holds up nothing, and neither does a stored one that waits for its proof, nor a rejection note.
     """
     d, earlier = deliveries.c, deliveries.alias()
     e = earlier.c
     waits = or_(e.state == State.LEASED, and_(e.state == State.QUEUED, e.not_before > now()))
     same = and_(e.study_instance_uid == d.study_instance_uid, e.destination == d.destination, e.id < d.id)
-    return ~exists().where(same, waits, e.stored_at.is_(None)).correlate(deliveries)
+    blocks = and_(e.stored_at.is_(None), e.kind != ArtefactKind.REJECTION)
+    return ~exists().where(same, waits, blocks).correlate(deliveries)
 
 
 def _delivery(c: Connection, delivery_id: int) -> Delivery:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import Connection, Engine, and_, or_, select
 
 from appliance.domain.artefact_kind import REVOCATIONS, ArtefactKind
+from appliance.domain.code_sets import TAKEN_BACK
 from appliance.domain.job import ENDED, State
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
@@ -41,14 +42,14 @@ def find_study(engine: Engine, uid: str) -> tuple[int, str]:
 
 
 def deliveries_to_revoke(engine: Engine, study_instance_uid: str) -> list[Delivery]:
-    """Return the deliveries of a study that their peers have, or may have, and that were not withdrawn."""
+    """Return the deliveries of a study that their peers have, or may have, and that were not taken back."""
     with readers(engine).connect() as c:
         return _deliveries_to_revoke(c, study_instance_uid)
 
 
 def _deliveries_to_revoke(c: Connection, study_instance_uid: str) -> list[Delivery]:
     d = deliveries.c
-    stands = and_(d.code != ReasonCode.WITHDRAWN, d.kind.not_in(REVOCATIONS))
+    stands = and_(d.code.not_in(TAKEN_BACK), d.kind.not_in(REVOCATIONS))
     of_study = and_(d.study_instance_uid == study_instance_uid, stands)
     return [delivery_of(row) for row in c.execute(select(deliveries).where(of_study, may_be_at_peer()).order_by(d.id))]
 

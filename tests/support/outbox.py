@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,12 +12,14 @@ from pydicom.dataset import Dataset
 from sqlalchemy import select
 
 from appliance.config import DestinationConfig, Hl7Destination
+from appliance.dicom.objects.patient_study import patient_digest
 from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.reading.order import read_examination
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import Backoff, Event
 from appliance.domain.received import Received
+from appliance.domain.result import Result
 from appliance.ports import Artefact
 from appliance.reporting.hl7.oru import oru_r01
 from appliance.reporting.hl7.segments import control_id
@@ -50,9 +51,9 @@ def radiograph(number: int = 0, study_number: int | None = None) -> Dataset:
     return ds
 
 
-def picture(ds: Dataset) -> Artefact:
-    """Return the Secondary Capture of a radiograph."""
-    made = secondary_capture(ds, result(ds, finding()), np.zeros((32, 24, 3), np.uint8))
+def picture(ds: Dataset, given: Result | None = None) -> Artefact:
+    """Return the Secondary Capture of a radiograph, of its first result or of `given`."""
+    made = secondary_capture(ds, given or result(ds, finding()), np.zeros((32, 24, 3), np.uint8))
     return Artefact(
         kind=ArtefactKind.SECONDARY_CAPTURE, identifier=str(made.SOPInstanceUID), content=part10_bytes(made)
     )
@@ -88,7 +89,7 @@ class Outbox:
     def __exit__(self, *_: object) -> None:
         self.engine.dispose()
 
-    def answer(self, ds: Dataset, *made: tuple[str, Artefact]) -> None:
+    def answer(self, ds: Dataset, *made: tuple[str, Artefact], given: Result | None = None) -> None:
         """A radiograph is received, analysed and answered: each destination gets its artefact."""
         content = part10_bytes(ds)
         keep_instance(
@@ -110,7 +111,8 @@ class Outbox:
             for to, a in made
         ]
         with AnalysisQueue(self.engine, "analyse").ending(lease, Event.FINISH) as c:
-            record_result(c, lease.job_id, replace(result(ds, finding())), outgoing)
+            made_result = given or result(ds, finding())
+            record_result(c, lease.job_id, made_result, outgoing, patient_digest=patient_digest(ds))
 
     def carry(self, name: str = "pacs") -> bool:
         """One step of a courier."""

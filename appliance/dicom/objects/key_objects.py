@@ -11,7 +11,7 @@ Management, RAD-66).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -85,8 +85,13 @@ def rejection_note(
     """
     if reason not in codes.REJECTIONS or not rejected:
         raise ValueError("a rejection note has a title of codes.REJECTIONS and at least one instance")
-    uid = derived_uid("rejection", reason.code, *sorted(r.sop_instance_uid for r in rejected))
+    uid = rejection_uid(reason, (r.sop_instance_uid for r in rejected))
     return _selection(replace(study, created_at=at), sources, uid, reason, words, rejected)
+
+
+def rejection_uid(reason: Concept, rejected: Iterable[str]) -> str:
+    """Return the SOP Instance UID of the note that rejects the instances of these UIDs."""
+    return derived_uid("rejection", reason.code, *sorted(rejected))
 
 
 def _selection(

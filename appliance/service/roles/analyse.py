@@ -15,6 +15,7 @@ from appliance.service.pipeline_assembly import assemble_workbench
 from appliance.service.rejection_notes import RejectionNotes
 from appliance.service.reporter import Reporter
 from appliance.service.spool_reader import SpoolReader
+from appliance.service.superseding import Superseding
 from appliance.service.systemd_notify import start_notifier
 from appliance.service.worker import POLL_S, owner
 from appliance.storage.instances import AnalysisQueue
@@ -54,11 +55,12 @@ class AnalyseRole:
             batch_size=config.analyse.batch or BATCH_SIZE[self._workbench.compute.device],
         )
         self._reporter = Reporter(engine, study_queue, spool, self._headers, renderer)
+        self._superseding = Superseding(engine, spool, self._headers, config.destinations)
 
     def step(self) -> bool:
-        """Report on one settled study and analyse one batch; return False if there was neither."""
+        """Report on one settled study, analyse one batch, and reject replaced objects; return False without work."""
         reported = self._reporter.step()
-        return self._analyser.step() or reported
+        return any((self._analyser.step(), self._superseding.step(), reported))
 
     def detail(self) -> str:
         """Return pack, hardware with the reason for its choice, and the count of analyses."""
