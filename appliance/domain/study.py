@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from .finding import Answer
-from .identifiers import derived_uid
+from .finding import Answer, Finding
+from .identifiers import Laterality, Site, derived_uid
 from .result import Predecessor, Provenance, Result
 from .sentence import Sentence
 
@@ -66,6 +66,26 @@ class StudyResult:
         return tuple(dict.fromkeys(site for r in self.results for site in r.unread_sites))
 
     @property
+    def seen_in_some_views(self) -> tuple[Sentence, ...]:
+        """Sentences about each suspicion that some views of its joint show and others do not.
+
+        The views of a joint are the radiographs of one site and side on which an engine read it. The sentence informs
+        the radiologist; it never changes the answer.
+        """
+        suspicions = {f.place: f for r in self.results for f in r.findings if f.verdict.is_suspicious}
+        sentences = []
+        for place, suspicion in suspicions.items():
+            shown = ([f for f in r.findings if _is_of_the_joint(f, suspicion)] for r in self.results)
+            seen = [any(f.verdict.is_suspicious for f in findings) for findings in shown if findings]
+            if any(seen) and not all(seen):
+                sentences.append(
+                    Sentence.of(
+                        "{place}: seen in {seen} of {count} views", place=place, seen=sum(seen), count=len(seen)
+                    )
+                )
+        return tuple(sentences)
+
+    @property
     def provenance(self) -> Provenance:
         """The provenance of the newest result."""
         return self.results[-1].provenance
@@ -83,6 +103,14 @@ class StudyResult:
         """Derive the UID of the object of that `kind` that this revision replaces; None for the first revision."""
         p = self.predecessor
         return _uid(self.study_instance_uid, p.pack_digest, kind, p.revision) if p else None
+
+
+def _is_of_the_joint(finding: Finding, suspicion: Finding) -> bool:
+    """Whether a finding is about the joint of a suspicion; a pelvis without a side shows both hips."""
+    if not (finding.site_is_certain and suspicion.site_is_certain and finding.site is suspicion.site):
+        return False
+    shows_both = finding.site is Site.PELVIS and finding.laterality is Laterality.UNKNOWN
+    return shows_both or finding.laterality is suspicion.laterality
 
 
 def _uid(study_instance_uid: str, pack_digest: str, kind: str, revision: int) -> str:

@@ -128,6 +128,7 @@ def _head(study: StudyResult, page: tuple[int, int], shared: Sequence[Sentence])
         Line(text=overview, scale=1.3),
         Line(text=str(SECOND_READER), colour=WHITE, scale=1.3),
     ]
+    lines[1:1] = [Line(text=str(sentence), colour=WHITE, scale=1.8) for sentence in study.seen_in_some_views]
     if study.unread_sites:
         unread = f"NOT READ OR NOT CLEARED: {', '.join(map(str, study.unread_sites))}"
         lines.insert(1, Line(text=unread, colour=ANSWER_COLOURS[Answer.INCOMPLETE], scale=1.8))

@@ -37,6 +37,7 @@ def headline(study: StudyResult) -> str:
     """Return the first sentence of a report, for example ``INCOMPLETE - wrist: no fracture found. NOT READ: elbow``."""
     answer = study.answer
     sentences = [", ".join(_places(study, answer)), *_other_verdicts(study, answer)]
+    sentences += map(str, study.seen_in_some_views)
     if unread := dict.fromkeys(str(site.label) for r in study.results for site in r.unread_subjects):
         sentences.append(f"NOT READ: {', '.join(unread)}")
     sentences += dict.fromkeys(str(reason) for r in study.results for reason in r.incomplete)

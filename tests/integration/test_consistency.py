@@ -83,6 +83,8 @@ RADIOGRAPHS: dict[str, Callable[[Dataset], Result]] = {
     "negative beside margin": radiograph(
         finding(0.1, site=Site.WRIST, laterality=RIGHT), not_assessed=(UnreadRegion(site=Site.HUMERUS),)
     ),
+    "negative view": radiograph(finding(0.1, site=Site.WRIST, laterality=LEFT)),
+    "other side": radiograph(finding(0.1, site=Site.WRIST, laterality=RIGHT)),
     "not analysed": unanalysed,
     "uncertain": radiograph(
         finding(
@@ -97,7 +99,15 @@ RADIOGRAPHS: dict[str, Callable[[Dataset], Result]] = {
 }
 """One radiograph of every answer, and of every reason for it."""
 
+SEEN_IN_SOME_VIEWS = {
+    ("positive", "negative view"): "left wrist: seen in 1 of 2 views",
+    ("positive", "negative view", "positive beside unread", "other side"): "left wrist: seen in 2 of 3 views",
+}
+"""Studies of which some views show a suspicion and others do not, with the sentence that every output states."""
+
 MIXED = (
+    *SEEN_IN_SOME_VIEWS,
+    ("positive", "other side"),
     ("negative", "negative beside margin"),
     ("negative", "not analysed"),
     ("negative", "unread by header"),
@@ -114,6 +124,7 @@ MIXED = (
 class Case:
     """A study with the data sets of its radiographs, by SOP Instance UID."""
 
+    names: tuple[str, ...]
     study: StudyResult
     sources: dict[str, Dataset]
 
@@ -136,7 +147,7 @@ def case_of(names: Sequence[str]) -> Case:
         source.InstanceNumber = number
         results.append(RADIOGRAPHS[name](source))
         sources[str(source.SOPInstanceUID)] = source
-    return Case(study=study(*results), sources=sources)
+    return Case(names=tuple(names), study=study(*results), sources=sources)
 
 
 @pytest.fixture(params=[*((name,) for name in RADIOGRAPHS), *MIXED], ids=" + ".join, scope="module")
@@ -184,6 +195,12 @@ def assert_same_words(text: str, answer: Answer, results: Sequence[Result]) -> N
     assert (UNCERTAIN in text) == any(not f.site_is_certain for f in findings)
 
 
+def assert_same_views(text: str, case: Case) -> None:
+    """Assert that a text names the suspicion that some views show and others do not, and no other."""
+    sentence = SEEN_IN_SOME_VIEWS.get(case.names, "")
+    assert sentence in text and text.count("seen in") == bool(sentence)
+
+
 def assert_no_anatomy(ds: Dataset) -> None:
     assert not ds.get("BodyPartExamined") and not ds.get("AnatomicRegionSequence")
     assert not ds.get("Laterality") and not ds.get("ImageLaterality")
@@ -215,7 +232,10 @@ def test_summary_states_the_study(case: Case, drawn: list[str]) -> None:
     pages = [read_back(page) for page in study_summary(case.study, case.sources, {})]
     assert_same_words(words(drawn), case.study.answer, case.study.results)
     assert f"study: {case.study.answer.label}" in words(drawn)
-    assert all(str(case.study.answer.label) in page.ImageComments for page in pages)
+    assert_same_views(words(drawn), case)
+    for page in pages:
+        assert str(case.study.answer.label) in page.ImageComments
+        assert_same_views(page.ImageComments, case)
     if case.findings and not any(f.site_is_certain for f in case.findings):
         for page in pages:
             assert_no_anatomy(page)
@@ -267,9 +287,9 @@ def expected_side(given: Finding) -> str:
 def test_structured_report_states_the_study(case: Case) -> None:
     made = read_back(structured_report(case.study, case.sources))
     everything = list(items(made))
-    assert_same_words(
-        words([str(i.TextValue) for i in everything if "TextValue" in i]), case.study.answer, case.study.results
-    )
+    text = words([str(i.TextValue) for i in everything if "TextValue" in i])
+    assert_same_words(text, case.study.answer, case.study.results)
+    assert_same_views(text, case)
     answers = {r.sop_instance_uid: r.answer for r in case.study.results}
     absent = [i for i in everything if value_of(i) == ABSENT]
     for item in absent:
@@ -298,6 +318,7 @@ def test_oru_states_the_study(case: Case) -> None:
     impression = [text for name, _, text, *_ in rows if name == "IMPRESSION"]
     assert_same_words(words(impression), case.study.answer, case.study.results)
     assert str(case.study.answer.label) in impression[0].lower()
+    assert_same_views(words(impression), case)
     values = {(name, group): text.split("^")[0] for name, group, text, *_ in rows}
     for number, given in enumerate(case.study.results, 1):
         for place, each in enumerate(given.findings, 1):
@@ -340,6 +361,7 @@ def test_fhir_states_the_study(case: Case) -> None:
     content = transaction(case.study, case.examination, profiles.fhir())
     (report,) = resources(content, "DiagnosticReport")
     assert_same_words(words([report.conclusion]), case.study.answer, case.study.results)
+    assert_same_views(words([report.conclusion]), case)
     remaining = resources(content, "Observation")
     for given in case.study.results:
         mine = [o for o in remaining if component_of(o, "RADIOGRAPH").valueString == given.sop_instance_uid]

@@ -166,7 +166,10 @@ def test_first_sentence_of_an_incomplete_study_says_what_was_not_read_once() -> 
 def test_first_sentence_names_each_place_with_its_gravest_verdict() -> None:
     assert first_sentence(negative()) == "NO FRACTURE FOUND - left wrist"
     other = replace(negative(), findings=(finding(0.4), finding(0.1, site=Site.KNEE)))
-    assert first_sentence(negative(), other) == "POSSIBLE FRACTURE - left wrist. left knee: no fracture found"
+    assert (
+        first_sentence(negative(), other)
+        == "POSSIBLE FRACTURE - left wrist. left knee: no fracture found. left wrist: seen in 1 of 2 views"
+    )
     assert first_sentence(unanalysed(VARIANTS["dx"])) == "NOT ANALYSED - this pack has no engine for ribs"
     dark = replace(negative(), incomplete=(Sentence.of("bone is visible outside"),))
     assert first_sentence(dark) == "INCOMPLETE - left wrist: no fracture found. bone is visible outside"

@@ -128,6 +128,56 @@ def test_study_with_a_radiograph_not_analysed_is_incomplete_at_best() -> None:
     assert study_answer(result(), result()) is Answer.NOT_ANALYSED
 
 
+def of_site(probability: float, site: Site, side: Laterality, *withheld: Withheld) -> Finding:
+    return dataclasses.replace(finding(probability, *withheld), site=site, laterality=side)
+
+
+LEFT, RIGHT, NO_SIDE = Laterality.LEFT, Laterality.RIGHT, Laterality.UNKNOWN
+LEFT_WRIST, RIGHT_WRIST, WRIST = ((Site.WRIST, side) for side in (LEFT, RIGHT, NO_SIDE))
+LEFT_HIP, RIGHT_HIP, PELVIS = ((Site.PELVIS, side) for side in (LEFT, RIGHT, NO_SIDE))
+
+
+@pytest.mark.parametrize(
+    ("views", "sentences"),
+    [
+        ([[(0.9, *LEFT_WRIST)], [(0.1, *LEFT_WRIST)]], ("left wrist: seen in 1 of 2 views",)),
+        ([[(0.3, *WRIST)], [(0.1, *WRIST)], [(0.9, *WRIST)]], ("wrist: seen in 2 of 3 views",)),
+        ([[(0.9, *LEFT_WRIST)], [(0.1, *LEFT_WRIST, Withheld.CUT)]], ("left wrist: seen in 1 of 2 views",)),
+        ([[(0.9, *LEFT_WRIST)], [(0.3, *LEFT_WRIST)]], ()),
+        ([[(0.1, *LEFT_WRIST)], [(0.1, *LEFT_WRIST)]], ()),
+        ([[(0.9, *LEFT_WRIST)], [(0.1, *RIGHT_WRIST)]], ()),
+        ([[(0.9, *LEFT_WRIST)], [(0.1, *WRIST)]], ()),
+        ([[(0.9, *LEFT_WRIST)], [(0.1, Site.HAND, LEFT)], []], ()),
+        ([[(0.9, *WRIST), (0.1, *WRIST)]], ()),
+        ([[(0.9, *LEFT_HIP)], [(0.1, *PELVIS)]], ("left pelvis and hip: seen in 1 of 2 views",)),
+        ([[(0.9, *LEFT_HIP)], [(0.1, *RIGHT_HIP)]], ()),
+        (
+            [[(0.9, *LEFT_WRIST)], [(0.1, *LEFT_WRIST), (0.9, *RIGHT_WRIST)], [(0.1, *RIGHT_WRIST)]],
+            ("left wrist: seen in 1 of 2 views", "right wrist: seen in 1 of 2 views"),
+        ),
+    ],
+)
+def test_suspicion_is_paired_with_the_other_views_of_its_joint(
+    views: list[list[tuple[float, Site, Laterality]]], sentences: tuple[str, ...]
+) -> None:
+    results = [
+        dataclasses.replace(result(0.1), findings=tuple(of_site(*f) for f in v)) if v else result() for v in views
+    ]
+    made = StudyResult(study_instance_uid="1.2", created_at=results[0].created_at, results=tuple(results))
+    assert tuple(map(str, made.seen_in_some_views)) == sentences
+    gravest = [r.answer for r in results if r.answer.is_suspicious]
+    assert made.answer is (Answer.POSITIVE if Answer.POSITIVE in gravest else made.answer)
+
+
+def test_view_of_an_uncertain_site_is_paired_with_none() -> None:
+    uncertain = dataclasses.replace(finding(0.9), site_is_certain=False)
+    results = tuple(dataclasses.replace(result(0.1), findings=(f,)) for f in (uncertain, finding(0.1)))
+    assert (
+        StudyResult(study_instance_uid="1.2", created_at=results[0].created_at, results=results).seen_in_some_views
+        == ()
+    )
+
+
 @pytest.mark.parametrize("probabilities", [(), (0.1,), (0.9, 0.3)])
 def test_result_decoded_from_its_json_is_equal(probabilities: tuple[float, ...]) -> None:
     made = dataclasses.replace(result(*probabilities), incomplete=(Sentence.of("bone is visible"),))

@@ -14,8 +14,9 @@ from appliance.domain.study import StudyResult
 
 
 def study_sentences(study: StudyResult) -> Iterator[str]:
-    """Yield the answer for the study, then its notes."""
+    """Yield the answer for the study, the suspicions that not all views show, then its notes."""
     yield _answer("Study", study.answer, study.unread_sites)
+    yield from map(str, study.seen_in_some_views)
     yield from map(str, study.notes)
 
 

@@ -99,8 +99,9 @@ def _page(study: StudyResult, sources: Mapping[str, Dataset], results: Sequence[
         ds.BurnedInAnnotation = "YES" if "YES" in marks else "NO"
     if "01" in {text(sources[r.sop_instance_uid], "LossyImageCompression") for r in results}:
         ds.LossyImageCompression = "01"
+    some = "".join(f"; {sentence}" for sentence in study.seen_in_some_views)
     unread = f"; NOT READ OR NOT CLEARED: {', '.join(map(str, study.unread_sites))}" if study.unread_sites else ""
-    ds.ImageComments = f"{SECOND_READER}. {study.answer.label}{unread}, revision {study.revision}"
+    ds.ImageComments = f"{SECOND_READER}. {study.answer.label}{some}{unread}, revision {study.revision}"
     ds.DerivationDescription = "Radiographs of the study with the answers of neural networks, made smaller"
     shown = (sources[r.sop_instance_uid] for r in results)
     ds.SourceImageSequence = [_source_image(s) for s in shown if text(s, "SOPClassUID")]
