@@ -29,6 +29,7 @@ from .caveats import SYNTHETIC, caveats, site_names
 from .classifier import Classifier, RegionEvidence
 from .eligibility import parts_of_header, shows_a_trunk
 from .geometry import crop_box
+from .hip_side import side_of_mark
 from .localiser import Localisation, Localiser, LocatedRegion
 from .mark import outline
 from .orientation import limb_direction_deg, quarter_turns
@@ -188,6 +189,8 @@ class Pipeline:
         sides = _sides(header, classified)
         replaced = bool(radiograph.stored.caveats)
         pairs = [(self._finding(survey, c, side, replaced), c.heat) for c, side in zip(classified, sides, strict=True)]
+        if sum(finding.site is Site.PELVIS for finding, _ in pairs) == 1 and not survey.turns:
+            pairs = [(_on_its_side_of_the_pelvis(finding, radiograph), heat) for finding, heat in pairs]
         pairs.sort(key=lambda pair: (-pair[0].verdict.severity, -pair[0].probability))
         findings = tuple(finding for finding, _ in pairs)
         if reason := self._why_not_analysed(header, survey, findings):
@@ -328,9 +331,21 @@ def read_upright(
 
 
 def _sides(header: Header, classified: Sequence[ClassifiedRegion]) -> list[Laterality]:
-    """Return the side of each region: the header's, unless two regions of one paired site are on the radiograph."""
-    counts = Counter(c.region.region.site for c in classified)
-    return [Laterality.UNKNOWN if counts[c.region.region.site] > 1 else header.laterality for c in classified]
+    """Return the side of each region: the header's, unless two regions of one paired site are on the radiograph.
+
+    A pelvis has no side: it shows both hips, whatever side the header names.
+    """
+    sites = [c.region.region.site for c in classified]
+    counts = Counter(sites)
+    return [Laterality.UNKNOWN if counts[s] > 1 or s is Site.PELVIS else header.laterality for s in sites]
+
+
+def _on_its_side_of_the_pelvis(finding: Finding, radiograph: Radiograph) -> Finding:
+    """Return a suspicion about a pelvis with the side of its mark, where picture and header tell it."""
+    if finding.site is not Site.PELVIS or not (finding.site_is_certain and finding.verdict.is_suspicious):
+        return finding
+    side = side_of_mark(finding.mark, finding.box, radiograph.header, radiograph.shape)
+    return replace(finding, laterality=side)
 
 
 def _not_read(plan: ReadingPlan) -> Iterator[UnreadRegion]:

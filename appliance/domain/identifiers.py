@@ -52,10 +52,13 @@ class Laterality(StrEnum):
 def place(site: Site, laterality: Laterality) -> Sentence:
     """Return side and site as people read them, for example ``left wrist``; the site alone where no side is known.
 
-    A radiograph of the pelvis shows the hips, too. Each place is one template, since its words depend on each other in
-    other languages.
+    A radiograph of the pelvis shows the hips of both sides, too. Each place is one template, since its words depend on
+    each other in other languages.
     """
     name = "pelvis and hip" if site is Site.PELVIS else site.value.replace("_", " ")
+    if site is Site.PELVIS and laterality is not Laterality.UNKNOWN:
+        side = "left" if laterality is Laterality.LEFT else "right"
+        return Sentence(template=f"{side} side of the {name}")
     side = {Laterality.LEFT: "left ", Laterality.RIGHT: "right ", Laterality.UNKNOWN: ""}[laterality]
     return Sentence(template=f"{side}{name}")
 

@@ -91,6 +91,8 @@ class Header:
         Age at the examination, from Patient's Age or the birth date; None where the header has neither.
     laterality, sides_disagree
         The side, from the first of three attributes that has one; whether two of them contradict each other.
+    patient_orientation
+        Directions of the rows and of the columns, such as ``("L", "F")``; None where the header has not both.
     descriptions
         Free text of study, series and protocol, in capitals: it may hold a patient's name and is never shown.
     calling_ae_title
@@ -110,6 +112,7 @@ class Header:
     laterality: Laterality = Laterality.UNKNOWN
     sides_disagree: bool = False
     view_position: str = ""
+    patient_orientation: tuple[str, str] | None = None
     rows: int = 0
     columns: int = 0
     samples_per_pixel: int = 1

@@ -68,6 +68,7 @@ RADIOGRAPHS: dict[str, Callable[[Dataset], Result]] = {
         finding(0.87, site=Site.KNEE, laterality=RIGHT, mark=MARK),
         finding(0.1, site=Site.LOWER_LEG, laterality=RIGHT, box=Box(x0=5, y0=5, x1=20, y1=50)),
     ),
+    "hip": radiograph(finding(0.87, site=Site.PELVIS, laterality=RIGHT, mark=MARK)),
     "doubt": radiograph(finding(0.4, site=Site.ANKLE, laterality=RIGHT, mark=MARK)),
     "unread by header": radiograph(finding(0.1, site=Site.WRIST, laterality=RIGHT), not_read=(ELBOW_BY_HEADER,)),
     "unread in image": radiograph(

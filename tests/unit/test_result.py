@@ -149,7 +149,7 @@ LEFT_HIP, RIGHT_HIP, PELVIS = ((Site.PELVIS, side) for side in (LEFT, RIGHT, NO_
         ([[(0.9, *LEFT_WRIST)], [(0.1, *WRIST)]], ()),
         ([[(0.9, *LEFT_WRIST)], [(0.1, Site.HAND, LEFT)], []], ()),
         ([[(0.9, *WRIST), (0.1, *WRIST)]], ()),
-        ([[(0.9, *LEFT_HIP)], [(0.1, *PELVIS)]], ("left pelvis and hip: seen in 1 of 2 views",)),
+        ([[(0.9, *LEFT_HIP)], [(0.1, *PELVIS)]], ("left side of the pelvis and hip: seen in 1 of 2 views",)),
         ([[(0.9, *LEFT_HIP)], [(0.1, *RIGHT_HIP)]], ()),
         (
             [[(0.9, *LEFT_WRIST)], [(0.1, *LEFT_WRIST), (0.9, *RIGHT_WRIST)], [(0.1, *RIGHT_WRIST)]],

@@ -118,7 +118,7 @@ def _write_site_and_side(ds: Dataset, study: StudyResult) -> None:
         ds.Laterality = ""
         return
     sites = {f.site for f in findings}
-    sides = {f.laterality for f in findings if f.site not in UNPAIRED}
+    sides = {f.laterality for f in findings if f.site not in UNPAIRED or f.laterality is not Laterality.UNKNOWN}
     if len(sites) == 1:
         ds.BodyPartExamined = BODY_PARTS[next(iter(sites))]
     if sides >= {Laterality.LEFT, Laterality.RIGHT}:

@@ -72,6 +72,7 @@ def header(ds: Dataset, calling_ae_title: str = "") -> Header:
         laterality=named_sides[0] if named_sides else Laterality.UNKNOWN,
         sides_disagree=len(set(named_sides)) > 1,
         view_position=_view_position(ds),
+        patient_orientation=_patient_orientation(ds),
         rows=int(ds.get("Rows") or 0),
         columns=int(ds.get("Columns") or 0),
         samples_per_pixel=int(ds.get("SamplesPerPixel") or 1),
@@ -136,3 +137,9 @@ def sides(ds: Dataset) -> Iterator[Laterality]:
 def _view_position(ds: Dataset) -> str:
     coded = (VIEW_POSITIONS.get(meaning, "") for meaning in _meanings(ds, "ViewCodeSequence"))
     return _capitals(ds, "ViewPosition") or next(coded, "")
+
+
+def _patient_orientation(ds: Dataset) -> tuple[str, str] | None:
+    """Return the directions of rows and columns (DICOM PS3.3 C.7.6.1.1.1); None unless there are both."""
+    directions = [str(value).strip().upper() for value in as_list(ds.get("PatientOrientation"))]
+    return (directions[0], directions[1]) if len(directions) == 2 and all(directions) else None
