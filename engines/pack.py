@@ -19,6 +19,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.familiarity import Familiarity
+
 MANIFEST = "pack.toml"
 """File name of the manifest."""
 
@@ -66,6 +68,11 @@ class ClassifierSpec:
     """The classifier of one site, with its calibration and its two operating points.
 
     The calibrated probability is sigmoid(scale * logit + offset) (Platt 1999; offset 0 is temperature scaling).
+
+    Attributes
+    ----------
+    familiarity
+        Tells regions unlike those that it was measured on; None if the pack says that this was not measured.
     """
 
     site: str
@@ -76,6 +83,7 @@ class ClassifierSpec:
     positive: float
     finds: bool
     clears: bool
+    familiarity: Familiarity | None = None
     performance: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def probability(self, logit: float) -> float:
@@ -199,12 +207,27 @@ def _member(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def _familiarity(folder: Path, d: dict[str, Any]) -> dict[str, Familiarity]:
+    """Read how to tell unfamiliar regions of each site; empty if the manifest says that it was not measured."""
+    table = d["familiarity"]
+    if not table["is_measured"]:
+        return {}
+    if table["file"] not in d["digests"]:
+        raise ValueError(f"no digest for {table['file']}")
+    with np.load(_member(folder, table["file"]), allow_pickle=False) as stored:
+        return {
+            site: Familiarity(centre=stored[site], whitening=stored["whitening"], limit=float(table["limit"]))
+            for site in d["classifiers"]
+        }
+
+
 def _pack_from_manifest(folder: Path, d: dict[str, Any], digest: str) -> Pack:
     if d["kind"] not in ("synthetic", "radiographs"):
         raise ValueError(f"kind {d['kind']!r}")
     if not (NAME.fullmatch(d["name"]) and NAME.fullmatch(d["version"])):
         raise ValueError(f"name {d['name']!r}, version {d['version']!r}: small letters, digits, dots and dashes")
     localiser = d["localiser"]
+    familiarity = _familiarity(folder, d)
     classifiers = {
         site: ClassifierSpec(
             site=site,
@@ -215,6 +238,7 @@ def _pack_from_manifest(folder: Path, d: dict[str, Any], digest: str) -> Pack:
             positive=float(c["positive"]),
             finds=bool(c["claims"]["finds"]),
             clears=bool(c["claims"]["clears"]),
+            familiarity=familiarity[site] if familiarity else None,
             performance=c.get("performance", {}),
         )
         for site, c in d["classifiers"].items()

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.preprocessing.recipe import REGION_PX
+from engines.familiarity import mean_activations
 from engines.pack import ClassifierSpec
-from engines.runner import Runner, host_tensor
+from engines.runner import Runner, Tensor, host_tensor
 from kernels import reference
 
 
@@ -25,11 +26,14 @@ class RegionEvidence:
         (h, w) float32 in [0, 1]: the cells on the region, without those on its padding.
     cell_px
         Side of a cell in px of the network's input.
+    is_familiar
+        Whether the region is like those that the engine was measured on; True if the pack cannot tell.
     """
 
     probability: float
     heat: NDArray[np.float32] = field(repr=False)
     cell_px: float
+    is_familiar: bool = True
 
 
 class EvidenceKernel(Protocol):
@@ -60,16 +64,26 @@ class Classifier:
         for out in self._runner.infer({"region": regions[:, None].astype(np.float32)}):
             maps = host_tensor("evidence", self._kernels.evidence(out["activations"], out["gradients"]))
             cell_px = REGION_PX / maps.shape[1]
-            sizes = fitted[len(found) : len(found) + len(maps)]
+            part = slice(len(found), len(found) + len(maps))
+            familiar = self._are_familiar(out["activations"], regions[part])
             found += [
                 RegionEvidence(
                     probability=self.spec.probability(float(logit)),
                     heat=_crop_to_region(cells, size, cell_px),
                     cell_px=cell_px,
+                    is_familiar=is_familiar,
                 )
-                for logit, cells, size in zip(host_tensor("logit", out["logit"]), maps, sizes, strict=True)
+                for logit, cells, size, is_familiar in zip(
+                    host_tensor("logit", out["logit"]), maps, fitted[part], familiar, strict=True
+                )
             ]
         return found
+
+    def _are_familiar(self, activations: Tensor, regions: NDArray[np.uint8]) -> list[bool]:
+        if self.spec.familiarity is None:
+            return [True] * len(regions)
+        means = mean_activations(host_tensor("activations", activations), regions)
+        return [bool(each) for each in self.spec.familiarity.are_familiar(means)]
 
 
 def _crop_to_region(cells: NDArray[np.float32], fitted: tuple[int, int], cell_px: float) -> NDArray[np.float32]:

@@ -218,6 +218,7 @@ class Pipeline:
         withheld += [Withheld.NOT_MEASURED] if not spec.clears else []
         withheld += [Withheld.POLARITY] if self._looks_inverted(survey) else []
         withheld += [Withheld.WINDOW] if window_is_replaced else []
+        withheld += [Withheld.UNFAMILIAR] if not evidence.is_familiar else []
         return Finding(
             site=region.site,
             laterality=Laterality.UNKNOWN if survey.plan.contradicts else side,
@@ -304,6 +305,8 @@ def read_upright(
 ) -> list[RegionEvidence]:
     """Classify regions as they are and, where `turns` is not 0, upright too; return the more suspicious evidence.
 
+    A region that is familiar in one of the two positions is familiar.
+
     Parameters
     ----------
     images : (R, 256, 256) uint8
@@ -325,8 +328,10 @@ def read_upright(
         upright[place, : region.shape[0], : region.shape[1]] = region
         sizes.append((region.shape[0], region.shape[1]))
     for m, turned in zip(tilted, classifier.evidence(upright, sizes), strict=True):
+        is_familiar = turned.is_familiar or as_is[m].is_familiar
         if turned.probability > as_is[m].probability:
             as_is[m] = replace(turned, heat=np.ascontiguousarray(np.rot90(turned.heat, -turns[m])))
+        as_is[m] = replace(as_is[m], is_familiar=is_familiar)
     return as_is
 
 

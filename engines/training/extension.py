@@ -28,6 +28,7 @@ from engines.pack import MANIFEST
 from engines.training.dataset import LEARN_ONLY, Dataset
 from engines.training.evaluate import classifier_performance
 from engines.training.evidence import Evidence, Predictions, SiteCalibration, calibrate_sites, cross_fit
+from engines.training.familiarity import write_familiarity
 from engines.training.networks import grad_cam
 from engines.training.pack_writer import finish_pack
 from engines.training.session import open_session
@@ -79,6 +80,7 @@ def extend_pack(extension: Extension, dataset: Dataset, folder: Path) -> dict[st
     manifest |= {"version": extension.version, "description": _description(manifest, extension.sites)}
     manifest["localiser"] |= {"bone_outside": extension.bone_outside, "polarity_is_measured": True}
     manifest["classifiers"] |= _new_engines(extension, dataset, manifest, work)
+    manifest["familiarity"] = write_familiarity(work, manifest["classifiers"], dataset, extension.blind_fold)
     finish_pack(work, folder, manifest, extension.notes)
     return manifest
 

@@ -28,6 +28,7 @@ from engines.training.evaluate import (
 )
 from engines.training.evidence import Evidence, calibrate_sites, cross_fit
 from engines.training.export import draw_pattern, export_classifier, export_localiser, fold_and_round
+from engines.training.familiarity import write_familiarity
 from engines.training.networks import IMAGE_PX, REGION_PX, FractureNetwork, LocaliserNetwork
 from engines.training.session import open_session
 from engines.training.toml_writer import toml
@@ -104,6 +105,7 @@ def write_pack(
             "all": _together(dataset, evidence, [str(s) for s in dataset.sites]),
         },
     }
+    manifest["familiarity"] = write_familiarity(work, manifest["classifiers"], dataset, spec.test_fold)
     finish_pack(work, folder, manifest, spec.notes)
     return manifest
 

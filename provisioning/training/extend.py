@@ -16,7 +16,7 @@ from .material import TEST, prepare_labelled
 from .notes import FRACATLAS_NOTES
 from .recipes import BONE_OUTSIDE
 
-VERSION = "0.4.0"
+VERSION = "0.4.1"
 PARTS = 5
 """Parts of the blind fold for cross-fitting."""
 

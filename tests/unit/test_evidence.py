@@ -1,5 +1,6 @@
 """Heat over a crop's padding is no evidence: it counts for nothing and is drawn nowhere."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from appliance.analysis.classifier import Classifier
 from appliance.analysis.localiser import Localiser
 from appliance.analysis.pipeline import Pipeline
 from appliance.config import Analyse
+from appliance.domain.finding import Verdict, Withheld
 from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import Header, Radiograph
 from appliance.picture.overlay import overlay
 from appliance.preprocessing.reference import ReferencePreprocessor, displayed
+from engines.familiarity import Familiarity
 from engines.pack import ClassifierSpec, LocaliserSpec
 from engines.runner import Runner, Tensors
 from tests.support.pictures import limbs
@@ -76,6 +79,22 @@ def test_peak_and_focus_come_from_the_region(pipeline: Pipeline, radiograph: Rad
     assert finding.peak == pytest.approx((x0 + 2.5 * cell, y0 + 4.5 * cell), abs=1.0)
     assert heat.cells.max() == 1.0
     assert heat.cells[4, 2] == 1.0
+
+
+@pytest.mark.parametrize(("offset", "verdict"), [(-9.0, Verdict.NOT_CLEARED), (0.0, Verdict.POSITIVE)])
+def test_unfamiliar_region_withholds_a_negative_and_never_a_suspicion(
+    pipeline: Pipeline, radiograph: Radiograph, offset: float, verdict: Verdict
+) -> None:
+    one = np.ones(1, np.float32)
+    for limit, is_familiar in ((1e3, True), (1e-3, False)):
+        familiarity = Familiarity(centre=one, whitening=one[None], limit=limit)
+        spec = replace(SPEC, offset=offset, familiarity=familiarity)
+        pipeline.classifiers = {Site.WRIST: Classifier(HotOnThePadding(), spec)}
+        result = pipeline.analyse(radiograph).result
+        (finding,) = result.findings
+        assert (Withheld.UNFAMILIAR in finding.withheld) != is_familiar
+        assert (Withheld.UNFAMILIAR.sentence in result.caveats) != is_familiar
+        assert finding.verdict is (Verdict.NEGATIVE if is_familiar and offset < 0 else verdict)
 
 
 def test_heat_beyond_the_crop_is_not_drawn(pipeline: Pipeline, radiograph: Radiograph) -> None:
