@@ -123,7 +123,8 @@ def _holds(box: Box, point: tuple[float, float]) -> bool:
 
 def _touches(mark: Sequence[tuple[float, float]], box: tuple[float, float, float, float]) -> bool:
     """Whether the area inside an outline and a box have a pixel in common."""
-    size = tuple(int(max(box[k + 2], *(point[k] for point in mark))) + 2 for k in (0, 1))
+    xs, ys = zip(*mark, strict=True)
+    size = int(max(box[2], *xs)) + 2, int(max(box[3], *ys)) + 2
     area, boxed = Image.new("1", size), Image.new("1", size)
     ImageDraw.Draw(area).polygon(list(mark), fill=1)
     ImageDraw.Draw(boxed).rectangle(box, fill=1)
