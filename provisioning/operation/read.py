@@ -74,6 +74,7 @@ def _record(result: Result) -> dict[str, object]:
     return {
         "answer": result.answer.value,
         "verdicts": [f.verdict.value for f in result.findings],
+        "not_analysed": str(result.not_analysed.reason) if result.not_analysed else None,
         "not_read": [str(each) for each in (*result.unread_sites, *result.incomplete)],
         "result": json.loads(result.to_json()),
     }
