@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from appliance.words import LanguageCode
+
 from .hl7 import Hl7Destination
 from .section import WEB_ADDRESS, AeTitle, Port, Section
 from .tls import ClientTls
@@ -79,6 +81,7 @@ class DicomDestination(Section):
         "ISO_IR 148",
     ] = Field("ISO_IR 192", description="Specific Character Set of our objects; letters outside it become ?")
     max_pdu_bytes: int = Field(131072, ge=4096, le=1 << 20, description="Largest PDU that we send or accept")
+    language: LanguageCode = Field("en", description="Language of every text for people; codes keep their meanings")
     objects_at_a_time: int = Field(20, ge=1, le=200, description="Objects on one association")
     tls: ClientTls | None = Field(None, description="Connect with TLS")
     existing: Literal["accept", "verify", "hold"] = Field(
@@ -108,6 +111,7 @@ class FhirDestination(Section):
     tls: ClientTls | None = Field(
         None, description="Authorities of the server's certificate, and our certificate if the server asks for one"
     )
+    language: LanguageCode = Field("en", description="Language of every text for people; codes keep their meanings")
     patient_system: str | None = Field(
         None, description="URI of your patient numbers; default: made from the source's issuer"
     )

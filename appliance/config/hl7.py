@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from appliance import field_map
+from appliance.words import LanguageCode
 
 from .section import WEB_ADDRESS, Port, Section
 from .tls import ClientTls
@@ -108,6 +109,7 @@ class Hl7Destination(Section):
     character_set: Literal["UNICODE UTF-8", "ASCII", "8859/1", "8859/2", "8859/5", "8859/7", "8859/9", "8859/15"] = (
         Field("UNICODE UTF-8", description="MSH-18, and the bytes of the message")
     )
+    language: LanguageCode = Field("en", description="Language of every text for people; codes keep their meanings")
     sending_application: str = Field("OSTEON", description="MSH-3")
     sending_facility: str = Field("", description="MSH-4")
     receiving_application: str = Field("", description="MSH-5")

@@ -116,7 +116,6 @@ VIEW_CODES: dict[str, Concept] = {
 DEVICE = Concept("121007", "DCM", "Device")
 SOURCE = Concept("260753009", "SCT", "Source")
 PROCEDURE_REPORTED = Concept("121058", "DCM", "Procedure reported")
-ENGLISH = Concept("en", "RFC5646", "English")
 
 IMAGING_MEASUREMENT_REPORT = Concept("126000", "DCM", "Imaging Measurement Report")
 IMAGE_LIBRARY = Concept("111028", "DCM", "Image Library")

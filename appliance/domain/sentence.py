@@ -5,8 +5,9 @@ The template is English, and the key of its translations (`appliance.words`). A 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Self
 
 
@@ -50,6 +51,11 @@ class Sentence:
 
 Value = int | str | Sentence | tuple[Sentence, ...]
 """Value of a name in a template."""
+
+
+def joined(sentences: Iterable[Sentence]) -> Sentence:
+    """Return sentences as one, with semicolons between them, each once."""
+    return reduce(lambda first, more: Sentence.of("{first}; {more}", first=first, more=more), dict.fromkeys(sentences))
 
 
 def _text(value: Value, translate: Callable[[str], str]) -> str:

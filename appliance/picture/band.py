@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import accumulate
 
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from appliance.domain.finding import Answer, Finding, Verdict
-from appliance.domain.result import SECOND_READER, Provenance, Result
+from appliance.domain.result import Provenance, Result
 from appliance.domain.sentence import Sentence
+from appliance.words import ENGLISH, Language
 
 from .palette import ANSWER_COLOURS, BACKGROUND, CAUTION, FAINT, PLAIN, WHITE, Colour
 from .scale import step_of
@@ -30,7 +31,7 @@ HEADLINE = 2.2
 NARROWEST = 33
 """Least width of the band in sizes of plain text; a narrower radiograph gets black columns on its right."""
 
-HEAT_MAP = "heat map, relative to its own maximum:"
+HEAT_MAP = Sentence.of("heat map, relative to its own maximum:")
 
 CARD_PX = 1024
 """Width of the picture for a radiograph without usable pixels."""
@@ -51,13 +52,19 @@ def without_colour(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.maximum(np.maximum(rgb[..., 0], rgb[..., 1]), rgb[..., 2])
 
 
-def card(result: Result) -> NDArray[np.uint8]:
+def card(result: Result, language: Language = ENGLISH) -> NDArray[np.uint8]:
     """Draw (H, W, 3) uint8: the text alone, for a radiograph without usable pixels."""
-    return band(result, CARD_PX, CARD_PX // NARROWEST, None)
+    return band(result, CARD_PX, CARD_PX // NARROWEST, None, language=language)
 
 
 def band(
-    result: Result, width: int, size_px: int, legend: NDArray[np.uint8] | None, *, with_probability: bool = False
+    result: Result,
+    width: int,
+    size_px: int,
+    legend: NDArray[np.uint8] | None,
+    *,
+    with_probability: bool = False,
+    language: Language = ENGLISH,
 ) -> NDArray[np.uint8]:
     """Draw (rows, width, 3) uint8 with plain text of `size_px`.
 
@@ -69,12 +76,12 @@ def band(
         Write the probability of each region instead of the scale of five steps.
     """
     margin = max(3, size_px // 2)
-    lines = _lines(result, with_heat=legend is not None, with_probability=with_probability)
+    lines = _lines(result, language, with_heat=legend is not None, with_probability=with_probability)
     pieces = fitted(lines, size_px, width - 2 * margin)
     tops = list(accumulate((piece.height_px for piece in pieces), initial=margin))
-    bar = _legend(size_px, legend) if legend is not None else None
+    bar = _legend(size_px, legend, language) if legend is not None else None
     if bar is not None:
-        row = next((i for i, piece in enumerate(pieces) if piece.text.startswith(HEAT_MAP)), 0)
+        row = next((i for i, piece in enumerate(pieces) if piece.text.startswith(language.say(HEAT_MAP))), 0)
         at = (2 * margin + round(pieces[row].width_px), tops[row])
         if at[0] + bar.width + margin > width:  # no room beside the text, so below all of it
             at = (margin, tops[-1])
@@ -88,99 +95,98 @@ def band(
     return np.asarray(picture)
 
 
-def _lines(result: Result, *, with_heat: bool, with_probability: bool) -> list[Line]:
-    lines = answers(result, with_probability=with_probability)
+def _lines(result: Result, language: Language, *, with_heat: bool, with_probability: bool) -> list[Line]:
+    lines = answers(result, language, with_probability=with_probability)
     if with_heat:
-        lines.append(Line(text=HEAT_MAP))
-    lines.append(Line(text=str(SECOND_READER), colour=WHITE))
-    lines += cautions(result.caveats, result)
-    return [*lines, made_by(result.provenance, result.created_at, result.revision)]
+        lines.append(Line(text=language.say(HEAT_MAP)))
+    lines.append(Line(text=language.notice, colour=WHITE))
+    lines += cautions(result.caveats, result, language)
+    return [*lines, made_by(result.provenance, result.created_at, result.revision, language)]
 
 
-def answers(result: Result, *, with_probability: bool = False) -> list[Line]:
+def answers(result: Result, language: Language = ENGLISH, *, with_probability: bool = False) -> list[Line]:
     """Return the headlines in the order of gravity, or the reason why the radiograph was not analysed.
 
     Regions are numbered in the order of `result.findings`, as in every other output.
     """
     if result.not_analysed is not None:
-        colour = ANSWER_COLOURS[Answer.NOT_ANALYSED]
-        return [_headline(str(result.answer.label).upper(), colour), Line(text=str(result.not_analysed.reason))]
+        headline = _headline(language.say(result.answer.label).upper(), ANSWER_COLOURS[Answer.NOT_ANALYSED])
+        return [headline, Line(text=language.say(result.not_analysed.reason))]
+    names = _names(result, with_probability=with_probability)
     if result.answer is Answer.INCOMPLETE:
-        return [_headline(_incomplete(result, with_probability=with_probability), ANSWER_COLOURS[Answer.INCOMPLETE])]
-    names = _names(result)
+        return [_headline(_incomplete(result, names, language), ANSWER_COLOURS[Answer.INCOMPLETE])]
     ranked = sorted(zip(result.findings, names, strict=True), key=lambda pair: -pair[0].verdict.severity)
-    lines = [_region(finding, name, with_probability=with_probability) for finding, name in ranked]
-    if sites := _unread(result):
+    lines = [_region(finding, name, language, with_probability=with_probability) for finding, name in ranked]
+    if unread := _unread(result):
         negatives = sum(finding.verdict is Verdict.NEGATIVE for finding in result.findings)
-        unread = _headline(f"NOT READ: {sites}", ANSWER_COLOURS[Answer.INCOMPLETE])
-        lines.insert(len(lines) - negatives, unread)
+        lines.insert(len(lines) - negatives, _headline(language.say(unread), ANSWER_COLOURS[Answer.INCOMPLETE]))
     return lines
 
 
-def _region(finding: Finding, name: str, *, with_probability: bool) -> Line:
-    text, colour = f"{name}: {finding.verdict.label}".upper(), ANSWER_COLOURS[finding.verdict]
-    if with_probability:
-        return _headline(f"{text} ({_probability(finding)})", colour)
-    return _headline(text, colour, step_of(finding))
+def _region(finding: Finding, name: Sentence, language: Language, *, with_probability: bool) -> Line:
+    text = language.say(Sentence.of("{place}: {verdict}", place=name, verdict=finding.verdict.label)).upper()
+    return _headline(text, ANSWER_COLOURS[finding.verdict], None if with_probability else step_of(finding))
 
 
-def _incomplete(result: Result, *, with_probability: bool) -> str:
+def _incomplete(result: Result, names: Sequence[Sentence], language: Language) -> str:
     """Return the headline of an incomplete radiograph: the regions that were cleared, and the ones that were not."""
-    by_verdict: dict[Verdict, list[str]] = {}
-    for finding, name in zip(result.findings, _names(result), strict=True):
-        text = f"{name} ({_probability(finding)})" if with_probability else name
-        by_verdict.setdefault(finding.verdict, []).append(text)
+    by_verdict: dict[Verdict, list[Sentence]] = {}
+    for finding, name in zip(result.findings, names, strict=True):
+        by_verdict.setdefault(finding.verdict, []).append(name)
     parts = []
     if cleared := by_verdict.get(Verdict.NEGATIVE):
-        parts.append(f"{', '.join(cleared)}: {Verdict.NEGATIVE.label}")
+        parts.append(Sentence.of("{place}: {verdict}", place=tuple(cleared), verdict=Verdict.NEGATIVE.label))
     if not_cleared := by_verdict.get(Verdict.NOT_CLEARED):
-        parts.append(f"{str(Verdict.NOT_CLEARED.label).upper()}: {', '.join(not_cleared)}")
-    if sites := _unread(result):
-        parts.append(f"NOT READ: {sites}")
-    return f"{str(Answer.INCOMPLETE.label).upper()} - {'. '.join(parts)}"
+        parts.append(Sentence.of("NOT CLEARED: {places}", places=tuple(not_cleared)))
+    if unread := _unread(result):
+        parts.append(unread)
+    return f"{language.say(Answer.INCOMPLETE.label).upper()} - {'. '.join(map(language.say, parts))}"
 
 
 def _headline(text: str, colour: Colour, step: int | None = None) -> Line:
     return Line(text=text, colour=colour, scale=HEADLINE, step=step, is_headline=True)
 
 
-def _probability(finding: Finding) -> str:
-    return f"fracture probability {finding.percent}"  # a bare "3%" would read as the certainty of a negative
+def _unread(result: Result) -> Sentence | None:
+    sites = tuple(dict.fromkeys(region.site.label for region in result.not_read))
+    return Sentence.of("NOT READ: {sites}", sites=sites) if sites else None
 
 
-def _unread(result: Result) -> str:
-    return ", ".join(dict.fromkeys(str(region.site.label) for region in result.not_read))
+def _names(result: Result, *, with_probability: bool) -> list[Sentence]:
+    """Return the place of each finding, after its number if there are several, and before its probability if asked."""
+    names = [finding.place for finding in result.findings]
+    if len(names) > 1:
+        names = [Sentence.of("{number} {place}", number=number, place=name) for number, name in enumerate(names, 1)]
+    if not with_probability:
+        return names
+    return [  # a bare "3%" would read as the certainty of a negative
+        Sentence.of("{place} (fracture probability {probability})", place=name, probability=finding.percent)
+        for finding, name in zip(result.findings, names, strict=True)
+    ]
 
 
-def _names(result: Result) -> list[str]:
-    """Return the place of each finding, after its number if there are several."""
-    places = [str(finding.place) for finding in result.findings]
-    return places if len(places) < 2 else [f"{number} {place}" for number, place in enumerate(places, 1)]
-
-
-def cautions(caveats: Iterable[Sentence], result: Result) -> list[Line]:
+def cautions(caveats: Iterable[Sentence], result: Result, language: Language = ENGLISH) -> list[Line]:
     """Return a line for each of `caveats`, for other reasons why `result` is incomplete, and for its neighbours."""
-    margin = sorted({str(r.site.label) for r in result.not_assessed})
-    neighbours = [f"at the margin, not assessed: {', '.join(margin)}"] if margin else []
-    withheld = dict.fromkeys(
-        str(reason.sentence) for f in result.findings if f.verdict is Verdict.NOT_CLEARED for reason in f.withheld
-    )
-    lines = dict.fromkeys((*map(str, caveats), *map(str, result.incomplete), *withheld, *neighbours))
-    return [Line(text=f"! {line}", colour=CAUTION) for line in lines]
+    margin = tuple(sorted({r.site.label for r in result.not_assessed}, key=str))
+    neighbours = [Sentence.of("at the margin, not assessed: {sites}", sites=margin)] if margin else []
+    withheld = (reason.sentence for f in result.findings if f.verdict is Verdict.NOT_CLEARED for reason in f.withheld)
+    lines = dict.fromkeys((*caveats, *result.incomplete, *withheld, *neighbours))
+    return [Line(text=f"! {language.say(line)}", colour=CAUTION) for line in lines]
 
 
-def made_by(provenance: Provenance, at: datetime, revision: int) -> Line:
+def made_by(provenance: Provenance, at: datetime, revision: int, language: Language = ENGLISH) -> Line:
     """Return the line with software, pack and time, and the revision if it is not the first."""
     text = f"Osteon {provenance.software_version}, {provenance.model}, {at:%Y-%m-%d %H:%M %Z}"
     if revision > 1:
-        text += f", revision {revision}, takes the place of earlier ones"
+        later = Sentence.of("revision {revision}, takes the place of earlier ones", revision=revision)
+        text += f", {language.say(later)}"
     return Line(text=text, colour=FAINT, scale=0.9)
 
 
-def _legend(size: int, colours: NDArray[np.uint8]) -> Image.Image:
+def _legend(size: int, colours: NDArray[np.uint8], language: Language) -> Image.Image:
     """Draw the legend of the heat map, from low to high."""
     face = font(round(size * 0.9))
-    before, after = "low ", " high"
+    before, after = f"{language.say(Sentence.of('low'))} ", f" {language.say(Sentence.of('high'))}"
     bar = Image.fromarray(colours[None]).resize((size * 6, max(4, round(size * 0.7))))
     left = round(face.getlength(before))
     width = left + bar.width + round(face.getlength(after)) + 1

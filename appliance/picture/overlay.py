@@ -18,6 +18,7 @@ from appliance.domain.finding import Box
 from appliance.domain.result import Result
 from appliance.ports import Heat
 from appliance.preprocessing.recipe import fitted_size
+from appliance.words import ENGLISH, Language
 
 from .band import band, card, text_px, width_for_text, without_colour
 from .heat import Draw, colours_up_to, draw_heats, shown_heat
@@ -33,6 +34,7 @@ def overlay(
     heats: Sequence[Heat] = (),
     look: Picture = AS_RECEIVED,
     draw: Draw = draw_heats,
+    language: Language = ENGLISH,
 ) -> NDArray[np.uint8]:
     """Draw (band + h, w, 3) uint8 from the radiograph `grey` (H, W) uint8; (band + h, w) if `look` is grey.
 
@@ -53,7 +55,7 @@ def overlay(
     """
     in_colour = look.layout != "grey"
     if grey is None:
-        picture = card(result)
+        picture = card(result, language)
         return picture if in_colour else without_colour(picture)
     drawing = _fit(grey, result, heats, look.longest_px)
     height, width = drawing.grey.shape
@@ -61,7 +63,7 @@ def overlay(
     size = text_px(height, left + width)
     legend = colours_up_to(look.colours, result.answer) if drawing.heats and in_colour else None
     text_width = width_for_text(left + width, size)
-    above = band(result, text_width, size, legend, with_probability=look.probability)
+    above = band(result, text_width, size, legend, with_probability=look.probability, language=language)
     rows = above.shape[0]
     picture = np.zeros((rows + height, *above.shape[1 : 3 if in_colour else 2]), np.uint8)
     picture[:rows] = above if in_colour else without_colour(above)

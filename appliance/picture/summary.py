@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from appliance.domain.finding import Answer
-from appliance.domain.result import SECOND_READER, Result
-from appliance.domain.sentence import Sentence
+from appliance.domain.result import Result
+from appliance.domain.sentence import Sentence, joined
 from appliance.domain.study import StudyResult
+from appliance.words import ENGLISH, Language
 
 from .band import answers, cautions, made_by
 from .palette import ANSWER_COLOURS, BACKGROUND, CAUTION, FAINT, RULE, WHITE
@@ -50,7 +51,10 @@ LEAST_TEXT_PX = 16
 
 
 def summary_pages(
-    study: StudyResult, views: Mapping[str, str], pictures: Mapping[str, NDArray[np.uint8]]
+    study: StudyResult,
+    views: Mapping[str, str],
+    pictures: Mapping[str, NDArray[np.uint8]],
+    language: Language = ENGLISH,
 ) -> list[NDArray[np.uint8]]:
     """Draw the pages, (H, 1500, 3) uint8 each.
 
@@ -61,7 +65,7 @@ def summary_pages(
     """
     results = study.results
     parts = [results[k : k + PER_PAGE] for k in range(0, len(results), PER_PAGE)]
-    return [_page(study, part, (number, len(parts)), views, pictures) for number, part in enumerate(parts, 1)]
+    return [_page(study, part, (number, len(parts)), views, pictures, language) for number, part in enumerate(parts, 1)]
 
 
 def _page(
@@ -70,16 +74,19 @@ def _page(
     page: tuple[int, int],
     views: Mapping[str, str],
     pictures: Mapping[str, NDArray[np.uint8]],
+    language: Language,
 ) -> NDArray[np.uint8]:
     shared = _shared_caveats(study)
-    head = fitted(_head(study, page, shared), TEXT_PX, WIDTH_PX - 2 * MARGIN_PX)
-    foot = fitted([made_by(study.provenance, study.created_at, study.revision)], TEXT_PX, WIDTH_PX - 2 * MARGIN_PX)
+    head = fitted(_head(study, page, shared, language), TEXT_PX, WIDTH_PX - 2 * MARGIN_PX)
+    foot = fitted(
+        [made_by(study.provenance, study.created_at, study.revision, language)], TEXT_PX, WIDTH_PX - 2 * MARGIN_PX
+    )
     fixed_px = height_px((*head, *foot)) + 3 * MARGIN_PX
     columns = 1 if len(results) <= ONE_COLUMN else 2
     count = -(-len(results) // columns)
     wide = (WIDTH_PX - MARGIN_PX) // columns
     side = min((HEIGHT_PX - fixed_px) // count - MARGIN_PX, LARGEST_PX, wide // 2)
-    texts = [_row(r, views.get(r.sop_instance_uid, ""), shared) for r in results]
+    texts = [_row(r, views.get(r.sop_instance_uid, ""), shared, language) for r in results]
     cells = [_fit_cell(lines, wide - side - 2 * MARGIN_PX, side) for lines in texts]
     grid = [range(k, min(k + columns, len(results))) for k in range(0, len(results), columns)]
     heights = [max(side, *(height_px(cells[k]) for k in row)) + MARGIN_PX for row in grid]
@@ -92,7 +99,7 @@ def _page(
     for row, tall in zip(grid, heights, strict=True):
         for column, k in enumerate(row):
             left = MARGIN_PX + column * wide
-            _draw_picture(image, pictures.get(results[k].sop_instance_uid), (left, top), side)
+            _draw_picture(image, pictures.get(results[k].sop_instance_uid), (left, top), side, language)
             write(draw, cells[k], left + side + MARGIN_PX, top)
         top += tall
         draw.line((MARGIN_PX, top - MARGIN_PX // 2, WIDTH_PX - MARGIN_PX, top - MARGIN_PX // 2), RULE)
@@ -115,41 +122,47 @@ def _shared_caveats(study: StudyResult) -> tuple[Sentence, ...]:
     return tuple(c for c in study.caveats if all(c in r.caveats for r in study.results))
 
 
-def _head(study: StudyResult, page: tuple[int, int], shared: Sequence[Sentence]) -> list[Line]:
+def _head(study: StudyResult, page: tuple[int, int], shared: Sequence[Sentence], language: Language) -> list[Line]:
     counts = Counter(r.answer for r in study.results)
     order = [answer for answer in Answer if answer in counts]
     number = len(study.results)
-    noun = "radiograph" if number == 1 else "radiographs"
-    overview = f"{number} {noun}: " + ", ".join(f"{counts[answer]} {answer.label}" for answer in order)
+    kinds = tuple(Sentence.of("{count} {answer}", count=counts[each], answer=each.label) for each in order)
+    overview = Sentence.of("{count} radiographs: {answers}", count=number, answers=kinds)
+    if number == 1:
+        overview = Sentence.of("1 radiograph: {answers}", answers=kinds)
     if page[1] > 1:
-        overview += f"; page {page[0]} of {page[1]}"
+        overview = joined([overview, Sentence.of("page {page} of {pages}", page=page[0], pages=page[1])])
+    answer = Sentence.of("{subject}: {answer}", subject=Sentence.of("Study"), answer=study.answer.label)
     lines = [
-        Line(text=f"STUDY: {str(study.answer.label).upper()}", colour=ANSWER_COLOURS[study.answer], scale=2.3),
-        Line(text=overview, scale=1.3),
-        Line(text=str(SECOND_READER), colour=WHITE, scale=1.3),
+        Line(text=language.say(answer).upper(), colour=ANSWER_COLOURS[study.answer], scale=2.3),
+        Line(text=language.say(overview), scale=1.3),
+        Line(text=language.notice, colour=WHITE, scale=1.3),
     ]
-    lines[1:1] = [Line(text=str(sentence), colour=WHITE, scale=1.8) for sentence in study.seen_in_some_views]
+    lines[1:1] = [Line(text=language.say(sentence), colour=WHITE, scale=1.8) for sentence in study.seen_in_some_views]
     if study.unread_sites:
-        unread = f"NOT READ OR NOT CLEARED: {', '.join(map(str, study.unread_sites))}"
-        lines.insert(1, Line(text=unread, colour=ANSWER_COLOURS[Answer.INCOMPLETE], scale=1.8))
+        unread = Sentence.of("NOT READ OR NOT CLEARED: {sites}", sites=study.unread_sites)
+        lines.insert(1, Line(text=language.say(unread), colour=ANSWER_COLOURS[Answer.INCOMPLETE], scale=1.8))
     if study.revision > 1:
-        lines.append(Line(text=f"revision {study.revision}: takes the place of earlier summaries", colour=CAUTION))
-    return lines + [Line(text=f"! {caveat}", colour=CAUTION) for caveat in shared]
+        later = Sentence.of("revision {revision}, takes the place of earlier ones", revision=study.revision)
+        lines.append(Line(text=language.say(later), colour=CAUTION))
+    return lines + [Line(text=f"! {language.say(caveat)}", colour=CAUTION) for caveat in shared]
 
 
-def _row(result: Result, view: str, shared: Sequence[Sentence]) -> list[Line]:
+def _row(result: Result, view: str, shared: Sequence[Sentence], language: Language) -> list[Line]:
     """Return the lines beside a picture: its headlines, its caveats and the name of the radiograph in its study."""
-    lines = [*answers(result), *cautions((c for c in result.caveats if c not in shared), result)]
+    lines = [*answers(result, language), *cautions((c for c in result.caveats if c not in shared), result, language)]
     return [*lines, Line(text=view, colour=FAINT)] if view else lines
 
 
-def _draw_picture(image: Image.Image, picture: NDArray[np.uint8] | None, at: tuple[int, int], side: int) -> None:
+def _draw_picture(
+    image: Image.Image, picture: NDArray[np.uint8] | None, at: tuple[int, int], side: int, language: Language
+) -> None:
     """Draw the picture of a radiograph, or the words "no picture", into a square of `side` px."""
     draw = ImageDraw.Draw(image)
     x, y = at
     draw.rectangle((x, y, x + side, y + side), (0, 0, 0))
     if picture is None:
-        pieces = fitted([Line(text="no picture", colour=FAINT)], TEXT_PX, side)
+        pieces = fitted([Line(text=language.say(Sentence.of("no picture")), colour=FAINT)], TEXT_PX, side)
         write(draw, pieces, x + TEXT_PX, y + side // 2 - TEXT_PX)
         return
     small = Image.fromarray(picture)

@@ -45,6 +45,7 @@ from appliance.reporting.hl7.order_update import (
 )
 from appliance.reporting.hl7.segments import control_id
 from appliance.storage.deliveries import Outgoing
+from appliance.words import Language, language
 from kernels.operations import KernelError
 
 from .instance_reader import Reading
@@ -172,20 +173,21 @@ def _radiograph_renderings(reading: Reading, draw: Draw, destination: Destinatio
     if not isinstance(destination, DicomDestination):
         return
     source, analysis, look = reading.source, reading.analysis, destination.picture
-    result, window = analysis.result, reading.window
+    result, window, words = analysis.result, reading.window, language(destination.language)
     is_analysed = result.answer is not Answer.NOT_ANALYSED
     if "sc" in destination.objects and (is_analysed or look.not_analysed):
 
         def render_capture() -> bytes:
             dated = replace(result, created_at=local_time(source, result))  # as in the object's header
-            pixels = overlay(reading.grey, dated, analysis.heats, look, draw)
-            return part10_bytes(secondary_capture(source, result, pixels, look))
+            pixels = overlay(reading.grey, dated, analysis.heats, look, draw, words)
+            return part10_bytes(secondary_capture(source, result, pixels, look, words))
 
-        yield Rendering(ArtefactKind.SECONDARY_CAPTURE, sc_uid(result, look), render_capture)
+        yield Rendering(ArtefactKind.SECONDARY_CAPTURE, sc_uid(result, look, words), render_capture)
     # a presentation state windows grey values: it has no use for a radiograph that was sent as RGB
     if "pr" in destination.objects and is_analysed and window is not None and is_presentable(source):
         kind = ArtefactKind.PRESENTATION_STATE
-        yield Rendering(kind, result.uid(kind), lambda: part10_bytes(presentation_state(source, result, window)))
+        uid = result.uid(words.kind(kind))
+        yield Rendering(kind, uid, lambda: part10_bytes(presentation_state(source, result, window, words)))
 
 
 class _StudyRenderings:
@@ -204,8 +206,8 @@ class _StudyRenderings:
         self._flagged_by = {name: read_examination(radiograph) for name, radiograph in flagged_by.items()}
 
         @cache
-        def summary_pages(compression: Compression) -> tuple[Dataset, ...]:
-            return study_summary(study, sources, thumbnails, compression)
+        def summary_pages(compression: Compression, words: Language) -> tuple[Dataset, ...]:
+            return study_summary(study, sources, thumbnails, compression, words)
 
         self._summary_pages = summary_pages
 
@@ -234,20 +236,21 @@ class _StudyRenderings:
             yield Rendering(ORDER, control_id(study, ORDER), lambda: priority_update(study, examination, destination))
 
     def _objects(self, destination: DicomDestination) -> Iterator[Rendering]:
-        study, sources = self._study, self._sources
+        study, sources, words = self._study, self._sources, language(destination.language)
         if "summary" in destination.objects:
             compression = destination.picture.compression
             for page in range(1, page_count(study) + 1):
-                identifier = page_uid(study, page, compression)
-                yield Rendering(ArtefactKind.SUMMARY, identifier, partial(self._summary_page, compression, page), page)
+                render_page = partial(self._summary_page, compression, words, page)
+                yield Rendering(ArtefactKind.SUMMARY, page_uid(study, page, compression, words), render_page, page)
         if "sr" in destination.objects:
             sop_class = REPORT_CLASSES[destination.sr]
             kind = ArtefactKind.STRUCTURED_REPORT
-            uid = report_uid(study.uid(kind), sop_class)
-            yield Rendering(kind, uid, lambda: part10_bytes(structured_report(study, sources, sop_class)))
+            uid = report_uid(study.uid(words.kind(kind)), sop_class)
+            yield Rendering(kind, uid, lambda: part10_bytes(structured_report(study, sources, sop_class, words)))
         if "ko" in destination.objects and study.answer is Answer.POSITIVE:
             kind = ArtefactKind.KEY_OBJECTS
-            yield Rendering(kind, study.uid(kind), lambda: part10_bytes(key_objects(study, sources)))
+            uid = study.uid(words.kind(kind))
+            yield Rendering(kind, uid, lambda: part10_bytes(key_objects(study, sources, words)))
 
-    def _summary_page(self, compression: Compression, page: int) -> bytes:
-        return part10_bytes(self._summary_pages(compression)[page - 1])
+    def _summary_page(self, compression: Compression, words: Language, page: int) -> bytes:
+        return part10_bytes(self._summary_pages(compression, words)[page - 1])

@@ -18,6 +18,7 @@ from appliance.domain.study import StudyResult
 from appliance.storage.deliveries import Delivery
 from appliance.storage.spool import FileSpool
 from appliance.storage.studies import StudyPart, parts_of_study, study_results_by_id
+from appliance.words import Language
 
 from .instance_reader import HeaderReader
 
@@ -86,6 +87,7 @@ def rejection(
     spool: FileSpool,
     title: Concept,
     words: str,
+    language: Language,
 ) -> tuple[str, bytes]:
     """Make the rejection note of the objects `sent`, as the PACS has them; return its UID and its file.
 
@@ -95,7 +97,7 @@ def rejection(
         If retention has removed one of the objects.
     """
     rejected = {each.sop_instance_uid: each for each in (_reference(delivery, spool) for delivery in sent)}
-    note = rejection_note(told.study, sources, list(rejected.values()), title, at=now(), words=words)
+    note = rejection_note(told.study, sources, list(rejected.values()), title, at=now(), words=words, language=language)
     return str(note.SOPInstanceUID), part10_bytes(note)
 
 

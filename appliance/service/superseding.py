@@ -22,11 +22,13 @@ from appliance.dicom.objects.key_objects import rejection_uid
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.codes import REJECTED_FOR_QUALITY
 from appliance.domain.job import State
+from appliance.domain.sentence import Sentence
 from appliance.errors import Fault, OsteonError, Rejected, Transient
 from appliance.storage.deliveries import Delivery, Outgoing
 from appliance.storage.spool import FileSpool
 from appliance.storage.superseded import queue_rejection, replaced_objects
 from appliance.storage.withdrawals import find_study
+from appliance.words import language
 
 from .instance_reader import HeaderReader
 from .sent_artefacts import SentArtefacts, group_by_patient, rejection
@@ -35,7 +37,7 @@ from .unexpected_error import log_unexpected
 INTERVAL_S = 5.0
 """Time between two looks: a note is not urgent, and each look reads the deliveries of its archives."""
 
-WORDS = "A later revision takes the place of these objects"
+WORDS = Sentence.of("A later revision takes the place of these objects")
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +57,11 @@ class Superseding:
         self._engine = engine
         self._spool = spool
         self._headers = headers
-        self._names = [d.name for d in destinations if isinstance(d, DicomDestination) and d.superseded == "reject"]
+        self._languages = {
+            d.name: language(d.language)
+            for d in destinations
+            if isinstance(d, DicomDestination) and d.superseded == "reject"
+        }
         self._interval_s = interval_s
         self._next_look = 0.0
 
@@ -67,11 +73,11 @@ class Superseding:
         Fault
             As `HeaderReader`.
         """
-        if not self._names or time.monotonic() < self._next_look:
+        if not self._languages or time.monotonic() < self._next_look:
             return False
         self._next_look = time.monotonic() + self._interval_s
         by_place: dict[tuple[str, str], list[Delivery]] = {}
-        for delivery in replaced_objects(self._engine, self._names):
+        for delivery in replaced_objects(self._engine, list(self._languages)):
             by_place.setdefault((delivery.study_instance_uid, delivery.destination), []).append(delivery)
         queued = [self._reject(*place, replaced) for place, replaced in by_place.items()]
         return any(queued)
@@ -104,7 +110,9 @@ class Superseding:
         error: OsteonError
         try:
             sources = told.sources(self._headers, self._spool)
-            uid, content = rejection(told, replaced, sources, self._spool, REJECTED_FOR_QUALITY, WORDS)
+            spoken = self._languages[destination]
+            words = spoken.say(WORDS)
+            uid, content = rejection(told, replaced, sources, self._spool, REJECTED_FOR_QUALITY, words, spoken)
             kind = ArtefactKind.REJECTION
             return Outgoing(destination=destination, kind=kind, identifier=uid, digest=self._spool.put(content))
         except (Transient, Fault, SQLAlchemyError):

@@ -29,6 +29,7 @@ from appliance.reporting.hl7.segments import control_id
 from appliance.storage.deliveries import Delivery, Outgoing
 from appliance.storage.spool import FileSpool, SpoolDamaged
 from appliance.storage.withdrawals import deliveries_to_revoke, find_study, flagging_reports, record_withdrawal
+from appliance.words import language
 
 from .instance_reader import HeaderReader
 from .sent_artefacts import SentArtefacts, group_by_patient, rejection
@@ -122,7 +123,7 @@ def _revocations(
     examination = read_examination(sources[study.results[-1].sop_instance_uid], sources.values())
     if isinstance(destination, DicomDestination):
         kind = ArtefactKind.REJECTION
-        identifier, content = rejection(told, sent, sources, spool, title, reason)
+        identifier, content = rejection(told, sent, sources, spool, title, reason, language(destination.language))
     elif isinstance(destination, Hl7Destination):
         kind = ArtefactKind.ORU_WITHDRAWAL
         identifier = control_id(study, "oru withdrawal")

@@ -20,6 +20,7 @@ from highdicom.sr import (
     ContainerContentItem,
     ContentSequence,
     ImageContentItem,
+    LanguageOfContentItemAndDescendants,
     RelationshipTypeValues,
     TextContentItem,
 )
@@ -31,8 +32,9 @@ from appliance.domain import codes
 from appliance.domain.codes import Concept
 from appliance.domain.finding import Answer
 from appliance.domain.identifiers import derived_uid
-from appliance.domain.result import SECOND_READER
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
+from appliance.words import ENGLISH, Language
 
 from .codes import MODALITIES, coded_concept
 from .document import InstanceReference, evidence, observer, reference, requests
@@ -43,7 +45,7 @@ IMAGES = {*MODALITIES, SecondaryCaptureImageStorage}
 """SOP classes that a document refers to by an IMAGE item; it refers to all others by a COMPOSITE item."""
 
 
-def key_objects(study: StudyResult, sources: Mapping[str, Dataset]) -> Dataset:
+def key_objects(study: StudyResult, sources: Mapping[str, Dataset], language: Language = ENGLISH) -> Dataset:
     """Make the KO that selects the positive radiographs of `study`; `part10_bytes` writes it.
 
     Raises
@@ -54,8 +56,10 @@ def key_objects(study: StudyResult, sources: Mapping[str, Dataset]) -> Dataset:
     positive = [reference(sources[r.sop_instance_uid]) for r in study.results if r.answer is Answer.POSITIVE]
     if not positive:
         raise ValueError("no radiograph of the study is positive")
-    words = f"{Answer.POSITIVE.label}. {SECOND_READER}. Model {study.provenance.model}"
-    return _selection(study, sources, study.uid("ko"), codes.OF_INTEREST, words, positive)
+    model = Sentence.of("Model {model}", model=study.provenance.model)
+    words = f"{language.say(Answer.POSITIVE.label)}. {language.notice}. {language.say(model)}"
+    uid = study.uid(language.kind("ko"))
+    return _selection(study, sources, uid, codes.OF_INTEREST, words, positive, language)
 
 
 def rejection_note(
@@ -66,6 +70,7 @@ def rejection_note(
     *,
     at: datetime,
     words: str,
+    language: Language = ENGLISH,
 ) -> Dataset:
     """Make the KO that withdraws the instances `rejected` of `study`; `part10_bytes` writes it.
 
@@ -86,7 +91,7 @@ def rejection_note(
     if reason not in codes.REJECTIONS or not rejected:
         raise ValueError("a rejection note has a title of codes.REJECTIONS and at least one instance")
     uid = rejection_uid(reason, (r.sop_instance_uid for r in rejected))
-    return _selection(replace(study, created_at=at), sources, uid, reason, words, rejected)
+    return _selection(replace(study, created_at=at), sources, uid, reason, words, rejected, language)
 
 
 def rejection_uid(reason: Concept, rejected: Iterable[str]) -> str:
@@ -101,10 +106,11 @@ def _selection(
     title: Concept,
     words: str,
     selected: Sequence[InstanceReference],
+    language: Language,
 ) -> Dataset:
     newest = sources[study.results[-1].sop_instance_uid]
     ds = patient_study(newest)
-    stamp(ds, newest, study, "ko", "rejection" if title in codes.REJECTIONS else "key views")
+    stamp(ds, newest, study, "ko", "rejection" if title in codes.REJECTIONS else "key views", language)
     ds.SOPClassUID = KeyObjectSelectionDocumentStorage
     ds.SOPInstanceUID = sop_instance_uid
     ds.SeriesInstanceUID = document_series_uid(sop_instance_uid)
@@ -119,7 +125,8 @@ def _selection(
         name=coded_concept(codes.KEY_OBJECT_DESCRIPTION), value=words, relationship_type=RelationshipTypeValues.CONTAINS
     )
     items = [_reference_item(each) for each in selected]
-    root.ContentSequence = ContentSequence([*observer(study.provenance), description, *items])
+    spoken = LanguageOfContentItemAndDescendants(coded_concept(language.concept))
+    root.ContentSequence = ContentSequence([*spoken, *observer(study.provenance), description, *items])
     ds.update(root)
     return with_file_meta(ds)
 

@@ -29,21 +29,23 @@ from appliance.dicom.reading.windows import is_negative, voi_lut_of
 from appliance.domain.finding import Answer, Box, Verdict
 from appliance.domain.radiograph import Window
 from appliance.domain.result import SECOND_READER, Result
+from appliance.domain.sentence import Sentence
 from appliance.picture.palette import ANSWER_COLOURS
+from appliance.words import ENGLISH, Language
 
 from .document import reference, sop_reference
 from .mark import box_outline, mark_outline
 from .patient_study import patient_study
-from .report_sentences import unread_sentence, withheld_sentence
+from .report_sentences import limits, unread_sentence, verdict_sentence, withheld_sentence
 from .series import anatomy, stamp
 from .spacing import spacing
 from .tracking import tracked
 
 REGIONS, MARKS, WORDS = "OSTEON REGIONS", "OSTEON MARKS", "OSTEON WORDS"
 LAYERS = {
-    REGIONS: "Regions that the second reader read",
-    MARKS: "Its suspicions: outline and hottest point",
-    WORDS: "Its answers, and everything that it did not read",
+    REGIONS: Sentence.of("Regions that the second reader read"),
+    MARKS: Sentence.of("Its suspicions: outline and hottest point"),
+    WORDS: Sentence.of("Its answers, and everything that it did not read"),
 }
 """Graphic layers (VR CS, at most 16 characters), from back to front."""
 
@@ -68,7 +70,7 @@ def is_presentable(source: Dataset) -> bool:
     return text(source, "PhotometricInterpretation") in GREYSCALE
 
 
-def presentation_state(source: Dataset, result: Result, window: Window) -> Dataset:
+def presentation_state(source: Dataset, result: Result, window: Window, language: Language = ENGLISH) -> Dataset:
     """Make the presentation state for `result`, which must have findings; `part10_bytes` writes it.
 
     Parameters
@@ -80,14 +82,14 @@ def presentation_state(source: Dataset, result: Result, window: Window) -> Datas
     shown = sop_reference(image.sop_class_uid, image.sop_instance_uid)
     rows, columns = (int(text(source, keyword)) for keyword in ("Rows", "Columns"))
     ds = patient_study(source)
-    stamp(ds, source, result, "pr", "regions")
+    stamp(ds, source, result, "pr", "regions", language)
     ds.SOPClassUID = GrayscaleSoftcopyPresentationStateStorage
-    ds.SOPInstanceUID = result.uid("pr")
+    ds.SOPInstanceUID = result.uid(language.kind("pr"))
     ds.StudyInstanceUID = result.study_instance_uid
     ds.Modality = "PR"
     ds.update(anatomy(source, result))
     ds.ContentLabel = f"OSTEON REV {result.revision}" if result.revision > 1 else "OSTEON"
-    ds.ContentDescription = str(SECOND_READER)
+    ds.ContentDescription = language.say(SECOND_READER)
     ds.ContentCreatorName = "Osteon^Second reader"
     ds.PresentationCreationDate = ds.ContentDate
     ds.PresentationCreationTime = ds.ContentTime
@@ -97,8 +99,8 @@ def presentation_state(source: Dataset, result: Result, window: Window) -> Datas
     series.ReferencedImageSequence = [shown]
     ds.ReferencedSeriesSequence = [series]
     ds.DisplayedAreaSelectionSequence = [_displayed_area(source, rows, columns)]
-    ds.GraphicAnnotationSequence = list(_annotations(result, source, shown, rows, columns))
-    ds.GraphicLayerSequence = list(_layers(result.answer))
+    ds.GraphicAnnotationSequence = list(_annotations(result, source, shown, rows, columns, language))
+    ds.GraphicLayerSequence = list(_layers(result.answer, language))
     ds.update(_shutter(source))
     ds.update(_modality_lut(source))
     ds.SoftcopyVOILUTSequence = [_voi(source, window)]
@@ -121,10 +123,12 @@ def _displayed_area(source: Dataset, rows: int, columns: int) -> Dataset:
     return area
 
 
-def _annotations(result: Result, source: Dataset, shown: Dataset, rows: int, columns: int) -> Iterator[Dataset]:
+def _annotations(
+    result: Result, source: Dataset, shown: Dataset, rows: int, columns: int, language: Language
+) -> Iterator[Dataset]:
     """Yield the items of the layers: outlines of the regions and of the suspicions, and the text."""
     regions, marks, texts = [], [], []
-    for region in tracked(result):
+    for region in tracked(result, language):
         finding, verdict = region.finding, region.finding.verdict
         area = _polyline(box_outline(finding.box, source), NEUTRAL)
         area.TrackingID, area.TrackingUID = region.area, region.uid
@@ -133,8 +137,8 @@ def _annotations(result: Result, source: Dataset, shown: Dataset, rows: int, col
             mark = _polyline(mark_outline(finding, source), verdict)
             mark.TrackingID, mark.TrackingUID = region.identifier, region.mark_uid
             marks += [mark, _point(finding.peak, verdict, rows, columns)]
-        texts.append(_text_object(f"{finding.place}: {verdict.label}", finding.box, rows, columns))
-    texts += [_line_object(line, number, rows, columns) for number, line in enumerate(_lines(result))]
+        texts.append(_text_object(language.say(verdict_sentence(finding)), finding.box, rows, columns))
+    texts += [_line_object(line, number, rows, columns) for number, line in enumerate(_lines(result, language))]
     for layer, keyword, items in (
         (REGIONS, "GraphicObjectSequence", regions),
         (MARKS, "GraphicObjectSequence", marks),
@@ -148,16 +152,13 @@ def _annotations(result: Result, source: Dataset, shown: Dataset, rows: int, col
             yield item
 
 
-def _lines(result: Result) -> Iterator[str]:
+def _lines(result: Result, language: Language) -> Iterator[str]:
     """Yield the sentences at the top of the picture: the second reader, the answer, what was not read, the caveats."""
-    yield str(SECOND_READER)
-    yield str(result.answer.label).upper()
-    yield from dict.fromkeys(unread_sentence(region) for region in result.not_read)
-    yield from dict.fromkeys(withheld_sentence(f) for f in result.findings if f.verdict is Verdict.NOT_CLEARED)
-    yield from (f"Incomplete: {reason}" for reason in result.incomplete)
-    if neighbours := sorted({str(region.site.label) for region in result.not_assessed}):
-        yield f"Not assessed, at the margin of the picture: {', '.join(neighbours)}"
-    yield from map(str, result.caveats)
+    yield language.notice
+    yield language.say(result.answer.label).upper()
+    unread = (unread_sentence(region) for region in result.not_read)
+    withheld = (withheld_sentence(f) for f in result.findings if f.verdict is Verdict.NOT_CLEARED)
+    yield from dict.fromkeys(map(language.say, (*unread, *withheld, *limits(result))))
 
 
 def _polyline(outline: NDArray[np.float64], verdict: Verdict) -> Dataset:
@@ -234,14 +235,14 @@ def _clipped(box: Box, rows: int, columns: int) -> tuple[float, float, float, fl
     return min(x0, columns), min(y0, rows), min(x1, columns), min(y1, rows)
 
 
-def _layers(answer: Answer) -> Iterator[Dataset]:
+def _layers(answer: Answer, language: Language) -> Iterator[Dataset]:
     for order, (name, description) in enumerate(LAYERS.items(), 1):
         layer = Dataset()
         layer.GraphicLayer = name
         layer.GraphicLayerOrder = order
         layer.GraphicLayerRecommendedDisplayGrayscaleValue = 0xFFFF
         layer.GraphicLayerRecommendedDisplayCIELabValue = _cielab(answer)
-        layer.GraphicLayerDescription = description
+        layer.GraphicLayerDescription = language.say(description)
         yield layer
 
 

@@ -31,6 +31,8 @@ from pydicom.uid import UID
 from appliance.domain import codes
 from appliance.domain.finding import Finding
 from appliance.domain.result import Result
+from appliance.domain.sentence import Sentence
+from appliance.words import ENGLISH, Language
 
 from .codes import coded_concept
 from .document import reference
@@ -39,9 +41,11 @@ from .series import MANUFACTURER
 from .tracking import tracked
 
 
-def groups(source: Dataset, result: Result) -> Iterator[PlanarROIMeasurementsAndQualitativeEvaluations]:
+def groups(
+    source: Dataset, result: Result, language: Language = ENGLISH
+) -> Iterator[PlanarROIMeasurementsAndQualitativeEvaluations]:
     """Yield the groups of a radiograph: for each finding its mark if it is suspicious, then the area that was read."""
-    for region in tracked(result):
+    for region in tracked(result, language):
         finding = region.finding
         probability = Measurement(
             name=coded_concept(codes.PROBABILITY),
@@ -56,7 +60,7 @@ def groups(source: Dataset, result: Result) -> Iterator[PlanarROIMeasurementsAnd
                 tracking_identifier=TrackingIdentifier(uid=UID(region.mark_uid), identifier=region.identifier),
                 referenced_region=_image_region(mark_outline(finding, source), source),
                 finding_type=coded_concept(codes.FRACTURE),
-                algorithm_id=_algorithm(result, finding),
+                algorithm_id=_algorithm(result, finding, language),
                 finding_sites=finding_sites(finding) or None,
                 measurements=[probability],
                 qualitative_evaluations=[presence],
@@ -66,7 +70,7 @@ def groups(source: Dataset, result: Result) -> Iterator[PlanarROIMeasurementsAnd
             tracking_identifier=TrackingIdentifier(uid=UID(region.uid), identifier=region.area),
             referenced_region=_image_region(box_outline(finding.box, source), source),
             finding_type=coded_concept(examined),
-            algorithm_id=_algorithm(result, finding),
+            algorithm_id=_algorithm(result, finding, language),
             finding_sites=finding_sites(finding) or None,
             measurements=None if finding.verdict.is_suspicious else [probability],
         )
@@ -89,17 +93,22 @@ def _image_region(outline: NDArray[np.float64], source: Dataset) -> ImageRegion:
     )
 
 
-def _algorithm(result: Result, finding: Finding) -> AlgorithmIdentification:
+def _algorithm(result: Result, finding: Finding, language: Language) -> AlgorithmIdentification:
     p = result.provenance
+    parameters = (
+        Sentence.of("pack sha256 {digest}", digest=p.pack_digest),
+        Sentence.of("software {version}", version=p.software_version),
+        Sentence.of("computed on {compute}", compute=p.compute),
+        Sentence.of(
+            "possible >= {doubt}, suspected >= {positive}",
+            doubt=f"{finding.doubt:g}",
+            positive=f"{finding.positive:g}",
+        ),
+        Sentence.of("focus {focus}", focus=f"{finding.focus:.2f}"),
+    )
     return AlgorithmIdentification(
         name=p.pack_name + (" (SYNTHETIC)" if p.pack_is_synthetic else ""),
         version=p.pack_version,
         manufacturer=MANUFACTURER,
-        parameters=[
-            f"pack sha256 {p.pack_digest}",
-            f"software {p.software_version}",
-            f"computed on {p.compute}",
-            f"possible >= {finding.doubt:g}, suspected >= {finding.positive:g}",
-            f"focus {finding.focus:.2f}",
-        ],
+        parameters=list(map(language.say, parameters)),
     )

@@ -9,6 +9,8 @@ DICOM PS3.3 A.8.1 (Secondary Capture Image IOD), C.7.6.1 (General Image), C.8.6 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -17,13 +19,15 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from appliance.config import Picture
 from appliance.dicom.reading.attributes import copied, text
 from appliance.domain.codes import SITES, SOURCE_IMAGE
-from appliance.domain.finding import Answer
-from appliance.domain.result import SECOND_READER, Result
+from appliance.domain.result import Result
+from appliance.domain.sentence import Sentence
 from appliance.picture.overlay import AS_RECEIVED, shown_shape
+from appliance.words import ENGLISH, Language
 
 from .codes import code_item
 from .image_pixel import JPEG_QUALITY, with_pixels
 from .patient_study import patient_study
+from .report_sentences import verdict_sentence
 from .series import anatomy, stamp
 from .spacing import spacing
 
@@ -32,7 +36,11 @@ LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompr
 
 
 def secondary_capture(
-    source: Dataset, result: Result, pixels: NDArray[np.uint8], look: Picture = AS_RECEIVED
+    source: Dataset,
+    result: Result,
+    pixels: NDArray[np.uint8],
+    look: Picture = AS_RECEIVED,
+    language: Language = ENGLISH,
 ) -> Dataset:
     """Make the SC of the picture that `overlay` drew in that `look`; `part10_bytes` writes it.
 
@@ -45,22 +53,22 @@ def secondary_capture(
     """
     ds = patient_study(source)
     ds.update(copied(source, ("RequestAttributesSequence", "PatientOrientation")))
-    stamp(ds, source, result, "sc", "heat map")
+    stamp(ds, source, result, "sc", "heat map", language)
     ds.SOPClassUID = SecondaryCaptureImageStorage
-    ds.SOPInstanceUID = sc_uid(result, look)
+    ds.SOPInstanceUID = sc_uid(result, look, language)
     ds.StudyInstanceUID = result.study_instance_uid
     ds.Modality = "OT"
     ds.update(anatomy(source, result))
     ds.ConversionType = "WSD"
     ds.DateOfSecondaryCapture = ds.ContentDate
     ds.TimeOfSecondaryCapture = ds.ContentTime
-    _general_image(ds, source, result, look)
+    _general_image(ds, source, result, look, language)
     return with_pixels(ds, pixels, look.compression)
 
 
-def sc_uid(result: Result, look: Picture = AS_RECEIVED) -> str:
-    """Return the SOP Instance UID: each look is an object of its own, so that archives cannot confuse them."""
-    return result.uid(_kind_in_look(look))
+def sc_uid(result: Result, look: Picture = AS_RECEIVED, language: Language = ENGLISH) -> str:
+    """Return the SOP Instance UID: each look and language has an object, so that archives cannot confuse them."""
+    return result.uid(language.kind(_kind_in_look(look)))
 
 
 def _kind_in_look(look: Picture) -> str:
@@ -68,7 +76,7 @@ def _kind_in_look(look: Picture) -> str:
     return "sc" if rendered == AS_RECEIVED else f"sc {rendered.model_dump_json()}"
 
 
-def _general_image(ds: Dataset, source: Dataset, result: Result, look: Picture) -> None:
+def _general_image(ds: Dataset, source: Dataset, result: Result, look: Picture, language: Language) -> None:
     """Write the General Image module (DICOM PS3.3 C.7.6.1) and the pixel spacing into `ds`."""
     ds.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     # the picture adds no patient data of its own, but it shows the pixels of the source (DICOM PS3.3 C.7.6.1)
@@ -77,10 +85,12 @@ def _general_image(ds: Dataset, source: Dataset, result: Result, look: Picture) 
             setattr(ds, keyword, text(source, keyword))
     if "PatientOrientation" not in ds:
         ds.PatientOrientation = None
-    ds.ImageComments = f"{SECOND_READER}. {_summary(result)}. Model {result.provenance.model}"
-    if before := result.predecessor_uid(_kind_in_look(look)):
-        ds.ImageComments += f". Revision {result.revision}, takes the place of {before}"
-    ds.DerivationDescription = _derivation(result, look)
+    comments = [language.notice, _summary(result, language)]
+    comments.append(language.say(Sentence.of("Model {model}", model=result.provenance.model)))
+    if before := result.predecessor_uid(language.kind(_kind_in_look(look))):
+        comments.append(language.say(replacement(result.revision, before)))
+    ds.ImageComments = ". ".join(comments)
+    ds.DerivationDescription = "; ".join(map(language.say, _derivation(result, look)))
     reference = Dataset()
     reference.ReferencedSOPClassUID = text(source, "SOPClassUID")
     reference.ReferencedSOPInstanceUID = result.sop_instance_uid
@@ -96,27 +106,35 @@ def _general_image(ds: Dataset, source: Dataset, result: Result, look: Picture) 
         ds.update(spacing(source, (height / h, width / w)))
 
 
-def _derivation(result: Result, look: Picture) -> str:
-    """Return Derivation Description, at most 1024 characters (VR ST)."""
-    shown = {
-        "overlay": "Heat map, region",
-        "beside": "The radiograph, and beside it heat map, region",
-        "grey": "Region",
-    }
-    parts = [f"{shown[look.layout]} and answer of a neural network over the windowed radiograph"]
+def replacement(revision: int, before: str) -> Sentence:
+    """Return the sentence that names the object of which a revision takes the place."""
+    return Sentence.of("Revision {revision}, takes the place of {uid}", revision=revision, uid=before)
+
+
+def _derivation(result: Result, look: Picture) -> Iterator[Sentence]:
+    """Yield the parts of Derivation Description, together at most 1024 characters (VR ST)."""
     if result.not_analysed is not None:
-        parts = ["Why a neural network gave no answer for the radiograph"]
+        yield Sentence.of("Why a neural network gave no answer for the radiograph")
+    else:
+        yield {
+            "overlay": Sentence.of("Heat map, region and answer of a neural network over the windowed radiograph"),
+            "beside": Sentence.of(
+                "The radiograph, and beside it heat map, region and answer of a neural network "
+                "over the windowed radiograph"
+            ),
+            "grey": Sentence.of("Region and answer of a neural network over the windowed radiograph"),
+        }[look.layout]
     if look.longest_px is not None:
-        parts.append(f"resampled to at most {look.longest_px} pixels")
+        yield Sentence.of("resampled to at most {longest} pixels", longest=look.longest_px)
     if look.compression == "jpeg":
-        parts.append(f"JPEG baseline, quality {JPEG_QUALITY} of 100")
-    return "; ".join(parts)
+        yield Sentence.of("JPEG baseline, quality {quality} of 100", quality=JPEG_QUALITY)
 
 
-def _summary(result: Result) -> str:
+def _summary(result: Result, language: Language) -> str:
     if result.not_analysed is not None:
-        return f"{Answer.NOT_ANALYSED.label}: {result.not_analysed.reason}"
-    said = [str(result.answer.label), *(f"{f.place}: {f.verdict.label}" for f in result.findings)]
-    if unread := sorted({str(region.site.label) for region in result.not_read}):
-        said.append(f"NOT READ: {', '.join(unread)}")
-    return "; ".join(said)
+        reason = Sentence.of("not analysed: {reason}", reason=result.not_analysed.reason)
+        return language.say(reason)
+    said = [result.answer.label, *map(verdict_sentence, result.findings)]
+    if unread := tuple(sorted({region.site.label for region in result.not_read}, key=str)):
+        said.append(Sentence.of("NOT READ: {sites}", sites=unread))
+    return "; ".join(map(language.say, said))

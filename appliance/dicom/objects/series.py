@@ -16,7 +16,9 @@ from appliance.dicom.reading.header import sides
 from appliance.dicom.reading.order import read_times
 from appliance.domain.identifiers import Laterality, Site, derived_uid
 from appliance.domain.result import Result
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
+from appliance.words import ENGLISH, Language
 
 from .codes import BODY_PARTS
 from .contributing_equipment import MANUFACTURER as MANUFACTURER
@@ -35,6 +37,8 @@ AnyResult = Result | StudyResult
 
 def series_instance_uid(source: Dataset, result: AnyResult, kind: str) -> str:
     """Return the UID of our series: one for each kind, source series, site, side, software, pack and revision.
+
+    `kind` names the language, if it is not English (`Language.kind`).
 
     Each object of a whole study has a series of its own.
     """
@@ -62,12 +66,25 @@ def series_number(source: Dataset, kind: str) -> int:
     return number + 100 if number == source_number else number
 
 
-def series_description(result: AnyResult, title: str) -> str:
+TITLES = {
+    "heat map": Sentence.of("heat map"),
+    "summary": Sentence.of("summary"),
+    "regions": Sentence.of("regions"),
+    "report": Sentence.of("report"),
+    "key views": Sentence.of("key views"),
+    "rejection": Sentence.of("rejection"),
+}
+"""Names of our objects in a Series Description."""
+
+
+def series_description(result: AnyResult, title: str, language: Language = ENGLISH) -> str:
     """Return Series Description, at most 64 characters (VR LO): the object, its revision, and a mark if synthetic."""
     mark = "SYNTHETIC " if result.provenance.pack_is_synthetic else ""
     revision = f" rev {result.revision}" if result.revision > 1 else ""
-    reader = "" if mark and revision else "AI second reader, "  # no room for all three
-    return f"{mark}Osteon {title}{revision} - {reader}not for diagnosis"
+    reader = Sentence.of("AI second reader, not for diagnosis")
+    if mark and revision:  # no room for all three
+        reader = Sentence.of("not for diagnosis")
+    return f"{mark}Osteon {language.say(TITLES[title])}{revision} - {language.say(reader)}"
 
 
 def instance_number(source: Dataset) -> int:
@@ -81,12 +98,14 @@ def local_time(source: Dataset, result: AnyResult) -> datetime:
     return read_times(source).localise(result.created_at)
 
 
-def stamp(ds: Dataset, source: Dataset, result: AnyResult, kind: str, title: str) -> Dataset:
+def stamp(
+    ds: Dataset, source: Dataset, result: AnyResult, kind: str, title: str, language: Language = ENGLISH
+) -> Dataset:
     """Write series, equipment, times and Content Qualification of an object into `ds`, and return it."""
     at = local_time(source, result)
-    ds.SeriesInstanceUID = series_instance_uid(source, result, kind)
+    ds.SeriesInstanceUID = series_instance_uid(source, result, language.kind(kind))
     ds.SeriesNumber = series_number(source, kind)
-    ds.SeriesDescription = series_description(result, title)
+    ds.SeriesDescription = series_description(result, title, language)
     ds.InstanceNumber = result.revision if isinstance(result, StudyResult) else instance_number(source)
     ds.Manufacturer = MANUFACTURER
     ds.ManufacturerModelName = MODEL_NAME

@@ -33,8 +33,8 @@ from pydicom.uid import Comprehensive3DSRStorage
 from appliance.dicom.part10 import with_file_meta
 from appliance.domain import codes
 from appliance.domain.finding import Answer, Finding, Verdict
-from appliance.domain.result import SECOND_READER
 from appliance.domain.study import StudyResult
+from appliance.words import ENGLISH, Language
 
 from .codes import coded_concept
 from .document import InstanceReference, evidence, observer, reference, requests
@@ -54,7 +54,10 @@ CODED: dict[Answer, tuple[Verdict, ...]] = {
 
 
 def structured_report(
-    study: StudyResult, sources: Mapping[str, Dataset], sop_class: str = Comprehensive3DSRStorage
+    study: StudyResult,
+    sources: Mapping[str, Dataset],
+    sop_class: str = Comprehensive3DSRStorage,
+    language: Language = ENGLISH,
 ) -> Dataset:
     """Make the SR for `study`, with the patient, study and order of `sources`; `part10_bytes` writes it.
 
@@ -68,9 +71,9 @@ def structured_report(
     images = {r.sop_instance_uid: reference(sources[r.sop_instance_uid]) for r in study.results}
     newest = sources[study.results[-1].sop_instance_uid]
     ds = patient_study(newest)
-    stamp(ds, newest, study, "sr", "report")
+    stamp(ds, newest, study, "sr", "report", language)
     ds.SOPClassUID = sop_class
-    ds.SOPInstanceUID = report_uid(study.uid("sr"), sop_class)
+    ds.SOPInstanceUID = report_uid(study.uid(language.kind("sr")), sop_class)
     ds.StudyInstanceUID = study.study_instance_uid
     ds.Modality = "SR"
     ds.CompletionFlag = "COMPLETE"
@@ -81,19 +84,22 @@ def structured_report(
     ds.CurrentRequestedProcedureEvidenceSequence = evidence(study.study_instance_uid, images.values())
     if referenced := requests(study, sources):
         ds.ReferencedRequestSequence = referenced
-    if before := study.predecessor_uid("sr"):
+    if before := study.predecessor_uid(language.kind("sr")):
         earlier = InstanceReference(
             sop_class_uid=sop_class,
             series_instance_uid=document_series_uid(before),
             sop_instance_uid=report_uid(before, sop_class),
         )
         ds.PredecessorDocumentsSequence = evidence(study.study_instance_uid, [earlier])
-    ds.update(_content(study, sources, images))
+    ds.update(_content(study, sources, images, language))
     return with_file_meta(ds)
 
 
 def _content(
-    study: StudyResult, sources: Mapping[str, Dataset], images: Mapping[str, InstanceReference]
+    study: StudyResult,
+    sources: Mapping[str, Dataset],
+    images: Mapping[str, InstanceReference],
+    language: Language,
 ) -> ContainerContentItem:
     """Return the root container (TID 1500)."""
     root = ContainerContentItem(name=coded_concept(codes.IMAGING_MEASUREMENT_REPORT), template_id="1500")
@@ -102,29 +108,36 @@ def _content(
         value=coded_concept(codes.PLAIN_RADIOGRAPHY),
         relationship_type=RelationshipTypeValues.HAS_CONCEPT_MOD,
     )
-    language = LanguageOfContentItemAndDescendants(coded_concept(codes.ENGLISH))
-    context = [*language, *observer(study.provenance), procedure]
+    context = [
+        *LanguageOfContentItemAndDescendants(coded_concept(language.concept)),
+        *observer(study.provenance),
+        procedure,
+    ]
     of_study = [sources[result.sop_instance_uid] for result in study.results]
     root.ContentSequence = ContentSequence([*context, image_library(of_study)])
-    measured = [group for source, r in zip(of_study, study.results, strict=True) for group in groups(source, r)]
+    measured = [
+        group for source, r in zip(of_study, study.results, strict=True) for group in groups(source, r, language)
+    ]
     if measured:
         items = (item for group in measured for item in group)
         root.ContentSequence.append(container(codes.IMAGING_MEASUREMENTS, items))
-    root.ContentSequence.append(container(codes.QUALITATIVE_EVALUATIONS, _evaluations(study, images)))
+    root.ContentSequence.append(container(codes.QUALITATIVE_EVALUATIONS, _evaluations(study, images, language)))
     return root
 
 
-def _evaluations(study: StudyResult, images: Mapping[str, InstanceReference]) -> Iterator[ContentItem]:
+def _evaluations(
+    study: StudyResult, images: Mapping[str, InstanceReference], language: Language
+) -> Iterator[ContentItem]:
     """Yield the answer for the study, the answer for each radiograph, then each sentence with its images."""
     yield from _presence(study.answer, [f for result in study.results for f in result.findings])
     for result in study.results:
         for item in _presence(result.answer, result.findings):
             yield _inferred(item, [images[result.sop_instance_uid]])
-    yield _comment(str(SECOND_READER))
-    yield from map(_comment, study_sentences(study))
+    yield _comment(language.notice)
+    yield from map(_comment, map(language.say, study_sentences(study)))
     images_by_sentence: dict[str, list[InstanceReference]] = {}
     for result in study.results:
-        for sentence in dict.fromkeys(radiograph_sentences(result)):
+        for sentence in dict.fromkeys(map(language.say, radiograph_sentences(result))):
             images_by_sentence.setdefault(sentence, []).append(images[result.sop_instance_uid])
     for sentence, its_images in images_by_sentence.items():
         yield _inferred(_comment(sentence), its_images)

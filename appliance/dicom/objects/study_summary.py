@@ -20,19 +20,20 @@ from appliance.dicom.reading.attributes import copied, text
 from appliance.domain.artefact_kind import ArtefactKind, kind_and_page
 from appliance.domain.codes import SOURCE_IMAGE
 from appliance.domain.identifiers import Laterality
-from appliance.domain.result import SECOND_READER, Result
+from appliance.domain.result import Result
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
 from appliance.picture.summary import PER_PAGE, summary_pages
+from appliance.words import ENGLISH, Language
 
 from .codes import BODY_PARTS, code_item
 from .image_pixel import with_pixels
 from .patient_study import patient_study
+from .report_sentences import study_answer
+from .secondary_capture import replacement
 from .series import UNPAIRED, local_time, stamp
 
 KIND = ArtefactKind.SUMMARY
-
-NUMBERS = {"series": "SeriesNumber", "image": "InstanceNumber"}
-"""Numbers that identify a radiograph in the list of its study."""
 
 VIEWS = frozenset({"AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO"})
 """Defined terms of View Position (0018,5101) in CR and DX; other values are free text, and not shown."""
@@ -43,6 +44,7 @@ def study_summary(
     sources: Mapping[str, Dataset],
     pictures: Mapping[str, NDArray[np.uint8]],
     compression: Compression = "none",
+    language: Language = ENGLISH,
 ) -> tuple[Dataset, ...]:
     """Make one SC for each page, with the patient and study of the newest radiograph; `part10_bytes` writes them.
 
@@ -52,14 +54,15 @@ def study_summary(
         By SOP Instance UID: the radiographs' data sets without pixels, and their pictures (h, w, 3) uint8, if any.
     """
     dated = replace(study, created_at=local_time(sources[study.results[-1].sop_instance_uid], study))
-    pages = summary_pages(dated, {uid: _view(source) for uid, source in sources.items()}, pictures)
+    views = {uid: language.say(_view(source)) for uid, source in sources.items()}
+    pages = summary_pages(dated, views, pictures, language)
     objects = []
     for number, pixels in enumerate(pages):
         part = study.results[number * PER_PAGE : (number + 1) * PER_PAGE]
-        ds = _page(study, sources, part)
-        ds.SOPInstanceUID = page_uid(study, number + 1, compression)
-        if before := study.predecessor_uid(_kind_with_compression(KIND, compression)):
-            ds.ImageComments += f", takes the place of {before}"
+        ds = _page(study, sources, part, language)
+        ds.SOPInstanceUID = page_uid(study, number + 1, compression, language)
+        if before := study.predecessor_uid(language.kind(_kind_with_compression(KIND, compression))):
+            ds.ImageComments += f". {language.say(replacement(study.revision, before))}"
         ds.InstanceNumber = 100 * (study.revision - 1) + number + 1
         objects.append(with_pixels(ds, pixels, compression))
     return tuple(objects)
@@ -70,21 +73,21 @@ def page_count(study: StudyResult) -> int:
     return -(-len(study.results) // PER_PAGE)
 
 
-def page_uid(study: StudyResult, page: int, compression: Compression = "none") -> str:
-    """Return the SOP Instance UID of a page, counted from 1; the JPEG version of a page is another object."""
-    return study.uid(_kind_with_compression(kind_and_page(KIND, page), compression))
+def page_uid(study: StudyResult, page: int, compression: Compression = "none", language: Language = ENGLISH) -> str:
+    """Return the SOP Instance UID of a page, counted from 1; in JPEG or another language it is another object."""
+    return study.uid(language.kind(_kind_with_compression(kind_and_page(KIND, page), compression)))
 
 
 def _kind_with_compression(kind: str, compression: Compression) -> str:
     return kind if compression == "none" else f"{kind} {compression}"
 
 
-def _page(study: StudyResult, sources: Mapping[str, Dataset], results: Sequence[Result]) -> Dataset:
+def _page(study: StudyResult, sources: Mapping[str, Dataset], results: Sequence[Result], language: Language) -> Dataset:
     """Make the object of the page that shows `results`, without its pixels."""
     source = sources[study.results[-1].sop_instance_uid]
     ds = patient_study(source)
     ds.update(copied(source, ("RequestAttributesSequence",)))
-    stamp(ds, source, study, KIND, "summary")
+    stamp(ds, source, study, KIND, "summary", language)
     ds.SOPClassUID = SecondaryCaptureImageStorage
     ds.StudyInstanceUID = study.study_instance_uid
     ds.Modality = "OT"
@@ -99,10 +102,10 @@ def _page(study: StudyResult, sources: Mapping[str, Dataset], results: Sequence[
         ds.BurnedInAnnotation = "YES" if "YES" in marks else "NO"
     if "01" in {text(sources[r.sop_instance_uid], "LossyImageCompression") for r in results}:
         ds.LossyImageCompression = "01"
-    some = "".join(f"; {sentence}" for sentence in study.seen_in_some_views)
-    unread = f"; NOT READ OR NOT CLEARED: {', '.join(map(str, study.unread_sites))}" if study.unread_sites else ""
-    ds.ImageComments = f"{SECOND_READER}. {study.answer.label}{some}{unread}, revision {study.revision}"
-    ds.DerivationDescription = "Radiographs of the study with the answers of neural networks, made smaller"
+    said = map(language.say, (study_answer(study), *study.seen_in_some_views))
+    ds.ImageComments = ". ".join((language.notice, *said))
+    derivation = Sentence.of("Radiographs of the study with the answers of neural networks, made smaller")
+    ds.DerivationDescription = language.say(derivation)
     shown = (sources[r.sop_instance_uid] for r in results)
     ds.SourceImageSequence = [_source_image(s) for s in shown if text(s, "SOPClassUID")]
     return ds
@@ -135,11 +138,13 @@ def _source_image(source: Dataset) -> Dataset:
     return item
 
 
-def _view(source: Dataset) -> str:
+def _view(source: Dataset) -> Sentence:
     """Return the name of a radiograph in the list of its study: numbers and view, without any free text."""
-    numbers = [(word, text(source, keyword)) for word, keyword in NUMBERS.items()]
-    parts = [f"{word} {value}" for word, value in numbers if value.isdecimal()]
-    view = text(source, "ViewPosition").strip().upper()
-    if view in VIEWS:
-        parts.append(f"view {view}")
-    return ", ".join(parts)
+    parts = []
+    if (series := text(source, "SeriesNumber")).isdecimal():
+        parts.append(Sentence.of("series {number}", number=series))
+    if (image := text(source, "InstanceNumber")).isdecimal():
+        parts.append(Sentence.of("image {number}", number=image))
+    if (view := text(source, "ViewPosition").strip().upper()) in VIEWS:
+        parts.append(Sentence.of("view {view}", view=view))
+    return Sentence(template="{parts}", values=(("parts", tuple(parts)),))

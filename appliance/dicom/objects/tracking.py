@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from appliance.domain.finding import Finding
 from appliance.domain.identifiers import derived_uid
 from appliance.domain.result import Result
+from appliance.domain.sentence import Sentence
+from appliance.words import ENGLISH, Language
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,22 +43,34 @@ class Tracked:
     mark_uid: str
 
 
-def tracked(result: Result) -> Iterator[Tracked]:
+def tracked(result: Result, language: Language = ENGLISH) -> Iterator[Tracked]:
     """Yield the findings of `result` in their order, with their identifiers."""
     for number, finding in enumerate(result.findings, 1):
         alike = sorted((f.box.as_tuple(), n) for n, f in enumerate(result.findings, 1) if f.site is finding.site)
         place = alike.index((finding.box.as_tuple(), number))
-        ordinal = f" (region {number})" if len(result.findings) > 1 else ""
-        verdict = "see its mark" if finding.verdict.is_suspicious else finding.verdict.label
+        is_suspicious = finding.verdict.is_suspicious
+        suspicion = Sentence.of("{place}: {verdict}", place=_where(finding), verdict=finding.verdict.label)
+        area = Sentence.of(
+            "{place}: area read, {verdict}",
+            place=_where(finding),
+            verdict=Sentence.of("see its mark") if is_suspicious else finding.verdict.label,
+        )
+        if len(result.findings) > 1:
+            suspicion, area = (
+                Sentence.of("{statement} (region {number})", statement=each, number=number)
+                for each in (suspicion, area)
+            )
         yield Tracked(
             number=number,
             finding=finding,
-            identifier=f"{_where(finding)}: {finding.verdict.label}{ordinal}",
-            area=f"{_where(finding)}: area read, {verdict}{ordinal}",
+            identifier=language.say(suspicion),
+            area=language.say(area),
             uid=derived_uid(result.sop_instance_uid, "region", finding.site, place),
             mark_uid=derived_uid(result.sop_instance_uid, "mark", finding.site, place),
         )
 
 
-def _where(finding: Finding) -> str:
-    return f"{finding.site.label} {finding.laterality.value}".strip() if finding.site_is_certain else str(finding.place)
+def _where(finding: Finding) -> Sentence:
+    if finding.site_is_certain and finding.laterality.value:
+        return Sentence.of("{site} {side}", site=finding.site.label, side=finding.laterality.value)
+    return finding.place

@@ -27,7 +27,8 @@ from appliance.domain.finding import Finding, Verdict
 from appliance.domain.identifiers import derived_uid, derived_uuid
 from appliance.domain.order import Examination, Issuer, PatientIdentity, PersonName, Sex
 from appliance.domain.reason import ReasonCode
-from appliance.domain.result import SECOND_READER, Result
+from appliance.domain.result import Result
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
 from appliance.errors import Rejected
 from appliance.reporting.wording import (
@@ -35,11 +36,15 @@ from appliance.reporting.wording import (
     headline,
     limits,
     mark_place,
+    not_cleared,
+    not_read,
+    of_radiograph,
     radiograph_names,
     radiograph_sentences,
     reported_probability,
-    withheld_reasons,
+    withdrawal_notice,
 )
+from appliance.words import Language, language
 
 from .datatypes import (
     Json,
@@ -85,8 +90,17 @@ class _Context:
     device: Json
     imaging_study: Json
     effective: str
-    names: tuple[str, ...]
+    names: tuple[Sentence | None, ...]
     order: Json | None
+    words: Language
+
+    def written(self, *sentences: Sentence) -> Json:
+        """Return the language of a resource, and its text: the sentences, then the second reader's notice."""
+        return self.told(*map(self.words.say, sentences), self.words.notice)
+
+    def told(self, *sentences: str) -> Json:
+        """Return the language of a resource, and its text."""
+        return {"language": self.words.code, "text": narrative(sentences, self.words.code)}
 
 
 def bundle_identifier(study: StudyResult, kind: str = "fhir") -> str:
@@ -107,7 +121,7 @@ def transaction(study: StudyResult, examination: Examination, profile: Profile) 
     entries, context = _context(study, examination, profile, status)
     observations = list(_observations(context))
     report = _report(context, observations)
-    notice = f"Revision {study.revision} says this no more"
+    notice = context.words.say(Sentence.of("Revision {revision} says this no more", revision=study.revision))
     retracted = _retracted_observations(context, notice, observations)
     entries += [_updated(study, resource) for resource in (*observations, *retracted, report)]
     entries.append(_provenance(context, report))
@@ -127,9 +141,9 @@ def withdrawal(study: StudyResult, examination: Examination, profile: Profile, r
         As `transaction`.
     """
     entries, context = _context(study, examination, profile, WITHDRAWN)
-    notice = f"Withdrawn: {reason}" if reason else "Withdrawn"
-    observations = [_emptied(each, notice) for each in _observations(context)]
-    report = _report(context, observations) | {"text": narrative([notice]), "conclusion": notice}
+    notice = withdrawal_notice(reason, context.words)
+    observations = [_emptied(context, each, notice) for each in _observations(context)]
+    report = _report(context, observations) | context.told(notice) | {"conclusion": notice}
     retracted = _retracted_observations(context, notice, observations)
     entries += [_updated(study, resource) for resource in (*observations, *retracted, report)]
     if _has_task(study, profile):
@@ -145,16 +159,16 @@ def _retracted_observations(context: _Context, notice: str, observations: list[J
     """
     current = [observation["identifier"] for observation in observations]
     for sop_instance_uid, region in context.study.retracted:
-        observation = _observation(context, sop_instance_uid, region, notice, context.study.provenance.model)
+        observation = _observation(context, sop_instance_uid, region, context.study.provenance.model)
         if observation["identifier"] not in current:
-            yield _emptied(observation, notice) | {"status": WITHDRAWN}
+            yield _emptied(context, observation, notice) | {"status": WITHDRAWN}
 
 
-def _emptied(observation: Json, notice: str) -> Json:
+def _emptied(context: _Context, observation: Json, notice: str) -> Json:
     """Return the observation without its statements, for a reader who overlooks its status."""
     statements = ("valueCodeableConcept", "interpretation", "component", "dataAbsentReason")
     remaining = {key: value for key, value in observation.items() if key not in statements}
-    return remaining | {"text": narrative([notice]), "dataAbsentReason": codeable(*ERROR)}
+    return remaining | context.told(notice) | {"dataAbsentReason": codeable(*ERROR)}
 
 
 def _bundle(study: StudyResult, kind: str, entries: list[Json]) -> bytes:
@@ -182,7 +196,8 @@ def _context(
     """Return the entries of patient, device and study, and the context with references to them."""
     entries = []
     patient = _patient(examination.patient, profile.patient_system)
-    subject: Json = {"display": "unidentified"}
+    words = language(profile.language)
+    subject: Json = {"display": words.say(Sentence.of("unidentified"))}
     if patient is not None and profile.patient == "reference":
         subject = {"reference": f"Patient?{_search(patient)}"}
     elif patient is not None:
@@ -190,7 +205,7 @@ def _context(
         subject = _reference(study, patient)
     elif profile.patient == "reference":
         raise Rejected(ReasonCode.NO_PATIENT, "the radiograph has no patient number to search the FHIR server by")
-    device, imaging_study = _device(study), _imaging_study(examination, study, subject)
+    device, imaging_study = _device(study, words), _imaging_study(examination, study, subject)
     entries.append(_created(study, device))
     if profile.imaging_study == "create":
         entries.append(_created(study, imaging_study))
@@ -204,8 +219,9 @@ def _context(
         device=_reference(study, device),
         imaging_study=images,
         effective=(examination.times.examined_at(study.created_at) or study.created_at).isoformat(),
-        names=tuple(radiograph_names(study, examination)) if len(study.results) > 1 else ("",),
+        names=tuple(radiograph_names(study, examination)),
         order=_order(examination),
+        words=words,
     )
     return entries, context
 
@@ -272,7 +288,7 @@ def _human_name(name: PersonName) -> Json:
     return human | {key: values for key, values in parts.items() if values}
 
 
-def _device(study: StudyResult) -> Json:
+def _device(study: StudyResult, words: Language) -> Json:
     p = study.provenance
     return {
         "resourceType": "Device",
@@ -283,7 +299,7 @@ def _device(study: StudyResult) -> Json:
             {"type": {"text": "software"}, "value": p.software_version},
             {"type": {"text": "model"}, "value": p.model},
         ],
-        "note": [{"text": str(SECOND_READER)}],
+        "note": [{"text": words.notice}],
     }
 
 
@@ -314,52 +330,58 @@ def _based_on(context: _Context) -> Json:
 def _observations(context: _Context) -> Iterator[Json]:
     """Yield the observations on every radiograph of the study."""
     for name, result in zip(context.names, context.study.results, strict=True):
-        yield from _of_radiograph(context, f"{name}: " if name else "", result)
+        yield from _of_radiograph(context, name, result)
 
 
-def _of_radiograph(context: _Context, prefix: str, result: Result) -> Iterator[Json]:
+def _of_radiograph(context: _Context, name: Sentence | None, result: Result) -> Iterator[Json]:
     """Yield one observation for each region, or one with the reason for no answer, and one for each unread subject.
 
     `Result.statements` is their number: a later revision retracts those that it has not.
     """
-    uid, model = result.sop_instance_uid, result.provenance.model
+    uid, model, words = result.sop_instance_uid, result.provenance.model, context.words
+
+    def written(statement: Sentence) -> Json:
+        return context.written(of_radiograph(name, statement))
+
     if result.not_analysed is not None:
-        sentence = f"{prefix}not analysed: {result.not_analysed.reason} [{result.not_analysed.code}]"
-        absent = codeable(*NOT_PERFORMED) | {"text": str(result.not_analysed.reason)}
-        yield _observation(context, uid, 1, sentence, model) | {"dataAbsentReason": absent}
+        reason, code = result.not_analysed.reason, result.not_analysed.code.value
+        sentence = Sentence.of("not analysed: {reason} [{code}]", reason=reason, code=code)
+        absent = codeable(*NOT_PERFORMED) | {"text": words.say(reason)}
+        yield _observation(context, uid, 1, model) | written(sentence) | {"dataAbsentReason": absent}
     for region, finding in enumerate(result.findings, 1):
-        sentence = f"{prefix}{finding_sentence(finding)}"
-        observation = _observation(context, uid, region, sentence, model) | _verdict(finding)
-        observation["component"] += _components(finding)
+        observation = _observation(context, uid, region, model) | written(finding_sentence(finding))
+        observation |= _verdict(finding, words)
+        observation["component"] += _components(finding, words)
         yield observation
     for region, site in enumerate(result.unread_subjects, (len(result.findings) or 1) + 1):
-        absent = codeable(*NOT_PERFORMED) | {"text": f"not read: {site.label}"}
-        observation = _observation(context, uid, region, f"{prefix}not read: {site.label}", model)
-        yield observation | {"dataAbsentReason": absent, "bodySite": body_site(SITES[site], None, str(site.label))}
+        sentence = not_read((site,))
+        observation = _observation(context, uid, region, model) | written(sentence)
+        observation["dataAbsentReason"] = codeable(*NOT_PERFORMED) | {"text": words.say(sentence)}
+        yield observation | {"bodySite": body_site(SITES[site], None, words.say(site.label))}
 
 
-def _observation(context: _Context, sop_instance_uid: str, region: int, sentence: str, model: str) -> Json:
-    """Return the observation on a region, without its verdict."""
+def _observation(context: _Context, sop_instance_uid: str, region: int, model: str) -> Json:
+    """Return the observation on a region, without its verdict and its text."""
+    words = context.words
     uid = derived_uid(sop_instance_uid, "fhir region", region)  # the same for every revision and every pack
     return {
         "resourceType": "Observation",
         "meta": {"security": [AI_ASSERTED]},
-        "text": narrative([sentence, str(SECOND_READER)]),
         "identifier": [uid_identifier(uid)],
         "status": context.status,
         "category": [codeable(*IMAGING)],
         "code": coded(FRACTURE),
         "subject": context.subject,
         "effectiveDateTime": context.effective,
-        "note": [{"text": str(SECOND_READER)}],
-        "method": {"text": f"neural network {model}"},
+        "note": [{"text": words.notice}],
+        "method": {"text": words.say(Sentence.of("neural network {model}", model=model))},
         "device": context.device,
         "derivedFrom": [context.imaging_study],
         "component": [component("RADIOGRAPH", "SOP Instance UID", {"valueString": sop_instance_uid})],
     } | _based_on(context)
 
 
-def _verdict(finding: Finding) -> Json:
+def _verdict(finding: Finding, words: Language) -> Json:
     """Return value, interpretation and body site; a region that is not cleared has the reason for no value instead."""
     observation: Json = {}
     if finding.verdict in INTERPRETATIONS:
@@ -367,22 +389,21 @@ def _verdict(finding: Finding) -> Json:
         observation["valueCodeableConcept"] = coded(PRESENCES[finding.verdict])
         observation["interpretation"] = [codeable(f"{HL7}/v3-ObservationInterpretation", code, display)]
     else:
-        text = f"{finding.verdict.label}: {withheld_reasons(finding)}"
-        observation["dataAbsentReason"] = codeable(*UNKNOWN) | {"text": text}
+        observation["dataAbsentReason"] = codeable(*UNKNOWN) | {"text": words.say(not_cleared(finding))}
     if finding.site_is_certain:
         side = SIDES.get(finding.laterality)
-        observation["bodySite"] = body_site(SITES[finding.site], side, str(finding.place))
+        observation["bodySite"] = body_site(SITES[finding.site], side, words.say(finding.place))
     return observation
 
 
-def _components(finding: Finding) -> list[Json]:
+def _components(finding: Finding, words: Language) -> list[Json]:
     """Return probability, focus and, where they are known, the place of the mark and the side."""
     components = [
         component("PROBABILITY", "Probability of a fracture", quantity(reported_probability(finding))),
         component("FOCUS", "Focus of the heat map", quantity(finding.focus)),
     ]
     if place := mark_place(finding):
-        components.append(component("MARK", "Place of the suspicion", {"valueString": place}))
+        components.append(component("MARK", "Place of the suspicion", {"valueString": words.say(place)}))
     if finding.site_is_certain and finding.laterality in SIDES:
         side = {"valueCodeableConcept": coded(SIDES[finding.laterality])}
         components.append(component("SIDE", "Laterality", side))
@@ -390,27 +411,30 @@ def _components(finding: Finding) -> list[Json]:
 
 
 def _report(context: _Context, observations: list[Json]) -> Json:
-    study = context.study
-    sentences = [headline(study), str(SECOND_READER)]
-    for name, result in zip(context.names, study.results, strict=True):
-        prefix = f"{name}: " if name else ""
-        sentences += [f"{prefix}{each}" for each in radiograph_sentences(result, alone=not name)]
-    sentences = [f"{sentence}." for sentence in dict.fromkeys((*sentences, *limits(study)))]
-    return {
+    study, words = context.study, context.words
+    statements = [
+        of_radiograph(name, each)
+        for name, result in zip(context.names, study.results, strict=True)
+        for each in radiograph_sentences(result, alone=name is None)
+    ]
+    spoken = map(words.say, (*statements, *limits(study)))
+    sentences = [f"{sentence}." for sentence in dict.fromkeys((headline(study, words), words.notice, *spoken))]
+    title = words.say(Sentence.of("Fracture second reading by AI"))
+    report: Json = {
         "resourceType": "DiagnosticReport",
         "meta": {"security": [AI_ASSERTED]},
-        "text": narrative(sentences),
         "identifier": [uid_identifier(derived_uid(study.study_instance_uid, "fhir report"))],
         "status": context.status,
         "category": [codeable(*RADIOLOGY)],
-        "code": codeable(*DIAGNOSTIC_IMAGING_STUDY) | {"text": "Fracture second reading by AI"},
+        "code": codeable(*DIAGNOSTIC_IMAGING_STUDY) | {"text": title},
         "subject": context.subject,
         "effectiveDateTime": context.effective,
         "issued": study.created_at.isoformat(),
         "imagingStudy": [context.imaging_study],
         "conclusion": " ".join(sentences),
         "result": [_reference(study, observation) for observation in observations],
-    } | _based_on(context)
+    }
+    return report | context.told(*sentences) | _based_on(context)
 
 
 def _provenance(context: _Context, report: Json) -> Json:
@@ -426,7 +450,8 @@ def _provenance(context: _Context, report: Json) -> Json:
         "entity": [{"role": "source", "what": context.imaging_study}],
     }
     if predecessor := study.predecessor_uid("fhir"):
-        what = {"identifier": uid_identifier(predecessor), "display": f"revision {study.revision - 1}"}
+        revision = context.words.say(Sentence.of("revision {revision}", revision=study.revision - 1))
+        what = {"identifier": uid_identifier(predecessor), "display": revision}
         provenance["entity"].append({"role": "revision", "what": what})
     request = {"method": "POST", "url": "Provenance", "ifNoneExist": f"_tag={tag['system']}|{tag['code']}"}
     return {"fullUrl": f"urn:uuid:{tag['code']}", "resource": provenance, "request": request}
@@ -439,16 +464,18 @@ def _has_task(study: StudyResult, profile: Profile) -> bool:
 
 def _task(context: _Context, report: Json) -> Json:
     """Return the request to read the study first, one for all revisions."""
-    uid = derived_uid(context.study.study_instance_uid, "fhir task")
+    uid, words = derived_uid(context.study.study_instance_uid, "fhir task"), context.words
+    title = words.say(Sentence.of("Read this study first"))
     task: Json = {
         "resourceType": "Task",
+        "language": words.code,
         "meta": {"security": [AI_ASSERTED]},
         "identifier": [uid_identifier(uid)],
         "status": "requested",
         "intent": "proposal",
         "priority": "urgent",
-        "code": {"coding": [{"system": CODES, "code": "READ-FIRST"}], "text": "Read this study first"},
-        "description": f"{headline(context.study)}. {SECOND_READER}",
+        "code": {"coding": [{"system": CODES, "code": "READ-FIRST"}], "text": title},
+        "description": f"{headline(context.study, words)}. {words.notice}",
         "focus": _reference(context.study, report),
         "for": context.subject,
         "authoredOn": context.study.created_at.isoformat(),

@@ -7,6 +7,7 @@ HL7 FHIR R4 (4.0.1): datatypes.html, narrative.html, terminologies-systems.html;
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 from typing import Any
 
@@ -65,7 +66,10 @@ def uid_identifier(uid: str) -> dict[str, str]:
     return {"system": "urn:dicom:uid", "value": f"urn:oid:{uid}"}
 
 
-def narrative(sentences: list[str]) -> dict[str, str]:
-    """Return a generated Narrative with one paragraph for each sentence."""
+def narrative(sentences: Iterable[str], language: str) -> dict[str, str]:
+    """Return a generated Narrative with one paragraph for each sentence (R4 narrative.html#lang)."""
     paragraphs = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
-    return {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{paragraphs}</div>'}
+    return {
+        "status": "generated",
+        "div": f'<div xmlns="http://www.w3.org/1999/xhtml" lang="{language}" xml:lang="{language}">{paragraphs}</div>',
+    }

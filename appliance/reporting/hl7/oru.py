@@ -20,18 +20,24 @@ from appliance.domain.codes import PRESENCES, SIDES, SITES, Concept
 from appliance.domain.finding import Answer, Finding, Verdict
 from appliance.domain.identifiers import Laterality
 from appliance.domain.order import Examination, Order
-from appliance.domain.result import SECOND_READER, Result
+from appliance.domain.result import Result
+from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
 from appliance.field_map import fill_template
 from appliance.reporting.wording import (
     headline,
+    is_numbered,
     limits,
     mark_place,
+    not_cleared,
+    not_read,
+    of_radiograph,
     radiograph_names,
     radiograph_sentences,
     reported_probability,
-    withheld_reasons,
+    withdrawal_notice,
 )
+from appliance.words import Language, language
 
 from .message import LONGEST_ESCAPE, LONGEST_TEXT, TIMESTAMP, Segment, escape, identifier, message_of
 from .segments import fill_mapped_fields, header, patient_segment
@@ -101,8 +107,7 @@ def oru_withdrawal(study: StudyResult, examination: Examination, profile: Hl7Des
     Rejected
         As `oru_r01`.
     """
-    notice = f"WITHDRAWN: {reason}" if reason else "WITHDRAWN"
-    withdrawn = [_text("impression", "0.0", notice, "TX")]
+    withdrawn = [_text("impression", "0.0", withdrawal_notice(reason, language(profile.language)), "TX")]
     withdrawn += [replace(each, flag="") for each in _observations(study, examination, profile)]
     # OBR-25 stays preliminary: a corrected or cancelled order would be a statement about the examination
     return _message(study, examination, profile, "oru withdrawal", "P", WRONG, withdrawn)
@@ -173,7 +178,8 @@ def _equipment(result: Result, examination: Examination) -> tuple[str, str]:
 
 def _observations(study: StudyResult, examination: Examination, profile: Hl7Destination) -> Iterator[Observation]:
     """Yield the observations on the study, its impression first, then on each radiograph."""
-    for number, sentence in enumerate(_sentences(study, examination), 1):
+    words = language(profile.language)
+    for number, sentence in enumerate(_sentences(study, examination, words), 1):
         yield _text("impression", f"{STUDY}.{number}", sentence, "TX")
     yield _text("model", STUDY, study.provenance.model)
     yield Observation(name="revision", group=STUDY, kind="NM", value=str(study.revision))
@@ -186,29 +192,32 @@ def _observations(study: StudyResult, examination: Examination, profile: Hl7Dest
         yield _text("accession_number", STUDY, accession)
     yield _text("study_instance_uid", STUDY, study.study_instance_uid)
     for number, result in enumerate(study.results, 1):
-        for each in _radiograph(str(number), study.answer, result, profile):
+        for each in _radiograph(str(number), study.answer, result, profile, words):
             yield replace(each, result=result)
 
 
-def _radiograph(group: str, answer: Answer, result: Result, profile: Hl7Destination) -> Iterator[Observation]:
+def _radiograph(
+    group: str, answer: Answer, result: Result, profile: Hl7Destination, words: Language
+) -> Iterator[Observation]:
     """Yield the observations on a radiograph of a study with `answer`: regions, then the reasons for no answer."""
     is_flagged = profile.flag == "oru" and answer in profile.flagged and answer is Answer.INCOMPLETE
     flag = "A" if is_flagged else ""
 
-    def unanswered(subgroup: str, reason: str) -> Observation:
-        return replace(_text("not_analysed", subgroup, reason, "TX"), flag=flag)
+    def unanswered(subgroup: str, reason: Sentence) -> Observation:
+        return replace(_text("not_analysed", subgroup, words.say(reason), "TX"), flag=flag)
 
     yield _text("radiograph", group, result.sop_instance_uid)
     if result.not_analysed is not None:
-        yield unanswered(group, f"{result.not_analysed.reason} [{result.not_analysed.code}]")
+        reason, code = result.not_analysed.reason, result.not_analysed.code.value
+        yield unanswered(group, Sentence.of("{reason} [{code}]", reason=reason, code=code))
     for number, finding in enumerate(result.findings, 1):
         if finding.verdict is Verdict.NOT_CLEARED:  # no code of a presence: a region without an answer
-            yield unanswered(f"{group}.{number}", f"not cleared: {withheld_reasons(finding)}")
+            yield unanswered(f"{group}.{number}", not_cleared(finding))
         else:
             yield _answer(f"{group}.{number}", answer, finding, profile)
-        yield from _measurements(f"{group}.{number}", finding, profile)
-    unread = [f"not read: {site.label}" for site in result.unread_subjects]
-    for number, reason in enumerate([*unread, *map(str, result.incomplete)], len(result.findings) + 1):
+        yield from _measurements(f"{group}.{number}", finding, profile, words)
+    unread = [not_read((site,)) for site in result.unread_subjects]
+    for number, reason in enumerate([*unread, *result.incomplete], len(result.findings) + 1):
         yield unanswered(f"{group}.{number}", reason)
 
 
@@ -226,7 +235,7 @@ def _answer(group: str, answer: Answer, finding: Finding, profile: Hl7Destinatio
     return Observation(name="answer", group=group, kind=_coded(profile), value=code, flag=flag)
 
 
-def _measurements(group: str, finding: Finding, profile: Hl7Destination) -> Iterator[Observation]:
+def _measurements(group: str, finding: Finding, profile: Hl7Destination, words: Language) -> Iterator[Observation]:
     """Yield probability, site, side, place of the mark and focus; an uncertain site has neither site nor side."""
     site, side = finding.site, finding.laterality
     coded = _coded(profile)
@@ -238,7 +247,7 @@ def _measurements(group: str, finding: Finding, profile: Hl7Destination) -> Iter
         name = "left" if side is Laterality.LEFT else "right"
         yield Observation(name="side", group=group, kind=coded, value=_code(profile, name, SIDES[side]))
     if place := mark_place(finding):
-        yield _text("mark", group, place)
+        yield _text("mark", group, words.say(place))
     yield Observation(name="focus", group=group, kind="NM", value=f"{finding.focus:.3f}", units=NO_UNIT)
 
 
@@ -261,13 +270,13 @@ def _text(name: str, group: str, value: str, kind: str = "ST") -> Observation:
     return Observation(name=name, group=group, kind=kind, value=escaped)
 
 
-def _sentences(study: StudyResult, examination: Examination) -> list[str]:
+def _sentences(study: StudyResult, examination: Examination, words: Language) -> list[str]:
     """Return the text for people: the answer, the second reader's notice, every region, and every limit."""
-    sentences = [headline(study), str(SECOND_READER)]
-    names = radiograph_names(study, examination) if len(study.results) > 1 else [""]
-    if any(name.startswith("radiograph ") for name in names):
-        sentences.append("radiographs are numbered in order of analysis")
+    names = radiograph_names(study, examination)
+    sentences: list[Sentence] = []
+    if any(name is not None and is_numbered(name) for name in names):
+        sentences.append(Sentence.of("radiographs are numbered in order of analysis"))
     for name, result in zip(names, study.results, strict=True):
-        prefix = f"{name}: " if name else ""
-        sentences += [f"{prefix}{sentence}" for sentence in radiograph_sentences(result, alone=not name)]
-    return list(dict.fromkeys((*sentences, *limits(study))))
+        sentences += [of_radiograph(name, each) for each in radiograph_sentences(result, alone=name is None)]
+    spoken = map(words.say, (*sentences, *limits(study)))
+    return list(dict.fromkeys((headline(study, words), words.notice, *spoken)))

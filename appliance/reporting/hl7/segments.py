@@ -44,10 +44,11 @@ def header(
     if profile.version == "2.3.1":  # IHE uses two components of MSH-9 there
         message_type = message_type.rsplit("^", 1)[0]
     mode = "T" if study.provenance.pack_is_synthetic else "P"  # MSH-11: training, production
+    language = "" if profile.language == "en" else profile.language  # MSH-19, ISO 639; English where it is empty
     sent_at = examination.times.localise(study.created_at).strftime(TIMESTAMP)
     return [
         "MSH", "^~\\&", *map(escape, names), sent_at, "", message_type, control_id(study, kind), mode, profile.version,
-        "", "", *ACKNOWLEDGEMENTS[profile.acknowledgement], "", profile.character_set,
+        "", "", *ACKNOWLEDGEMENTS[profile.acknowledgement], "", profile.character_set, language,
     ]  # fmt: skip
 
 

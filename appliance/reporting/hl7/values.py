@@ -6,6 +6,7 @@ from appliance.config import Hl7Destination
 from appliance.domain.identifiers import derived_uuid
 from appliance.domain.order import Examination
 from appliance.domain.study import StudyResult
+from appliance.words import language
 
 from .message import TIMESTAMP, escape, identifier
 
@@ -45,7 +46,7 @@ def values_of(study: StudyResult, examination: Examination, profile: Hl7Destinat
         "modality": examination.modality,
         "station_name": examination.station_name,
         "institution_name": examination.institution_name,
-        "answer": str(study.answer.label),
+        "answer": language(profile.language).say(study.answer.label),
         "model": study.provenance.model,
         "software_version": study.provenance.software_version,
     }
