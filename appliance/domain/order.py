@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, fields
 from datetime import date, datetime, timedelta, timezone
 from enum import StrEnum
 
+from .sentence import Sentence
+
 EARLIEST_ZONE, LATEST_ZONE = timedelta(hours=-12), timedelta(hours=14)
 """Range of Timezone Offset From UTC (DICOM PS3.3 C.12.1.1.8)."""
 
@@ -242,7 +244,7 @@ class Examination:
     modality: str = ""
     station_name: str = ""
     institution_name: str = ""
-    views: tuple[tuple[str, str], ...] = ()
+    views: tuple[tuple[str, Sentence], ...] = ()
 
     def __post_init__(self) -> None:
         _check_trimmed(self)

@@ -58,6 +58,11 @@ def joined(sentences: Iterable[Sentence]) -> Sentence:
     return reduce(lambda first, more: Sentence.of("{first}; {more}", first=first, more=more), dict.fromkeys(sentences))
 
 
+def listed(sentences: Iterable[Sentence]) -> Sentence:
+    """Return sentences or words as one, with commas between them."""
+    return Sentence(template="{parts}", values=(("parts", tuple(sentences)),))
+
+
 def _text(value: Value, translate: Callable[[str], str]) -> str:
     if isinstance(value, tuple):
         return ", ".join(each.translated(translate) for each in value)

@@ -111,14 +111,14 @@ def radiograph_names(study: StudyResult, examination: Examination) -> list[Sente
     if len(study.results) == 1:
         return [None]
     views = dict(examination.views)
-    found = [views.get(result.sop_instance_uid, "") for result in study.results]
+    found = [views.get(result.sop_instance_uid) for result in study.results]
     shared = Counter(found)
     return [_name(number, view, is_own=shared[view] == 1) for number, view in enumerate(found, 1)]
 
 
 def is_numbered(name: Sentence) -> bool:
     """Return whether the name of a radiograph has its number."""
-    return bool(name.values)
+    return "number" in dict(name.values)
 
 
 def of_radiograph(name: Sentence | None, statement: Sentence) -> Sentence:
@@ -148,10 +148,10 @@ def limits(study: StudyResult) -> Iterator[Sentence]:
         yield POPULATION
 
 
-def _name(number: int, view: str, *, is_own: bool) -> Sentence:
-    if not view:
+def _name(number: int, view: Sentence | None, *, is_own: bool) -> Sentence:
+    if view is None:
         return Sentence.of("radiograph {number}", number=number)
-    return Sentence(template=view) if is_own else Sentence.of("radiograph {number} ({view})", number=number, view=view)
+    return view if is_own else Sentence.of("radiograph {number} ({view})", number=number, view=view)
 
 
 def _third(value: float, low: float, high: float) -> int:

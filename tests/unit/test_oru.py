@@ -110,7 +110,7 @@ def test_region_of_each_radiograph_has_its_own_group() -> None:
         ("IMPRESSION", "0.7"): "radiograph 1: not read: hand",
         ("IMPRESSION", "0.8"): "radiograph 2: not analysed: this pack has no engine for ribs",
         ("IMPRESSION", "0.9"): "a cast was seen",
-        ("IMPRESSION", "0.10"): POPULATION,
+        ("IMPRESSION", "0.10"): str(POPULATION),
         ("MODEL", "0"): "bones (SYNTHETIC) 1.2.0 0123456789ab",
         ("REVISION", "0"): "1",
         ("121022", "0"): "ACC-77",

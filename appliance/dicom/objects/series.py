@@ -80,7 +80,8 @@ TITLES = {
 def series_description(result: AnyResult, title: str, language: Language = ENGLISH) -> str:
     """Return Series Description, at most 64 characters (VR LO): the object, its revision, and a mark if synthetic."""
     mark = "SYNTHETIC " if result.provenance.pack_is_synthetic else ""
-    revision = f" rev {result.revision}" if result.revision > 1 else ""
+    numbered = language.say(Sentence.of("rev {revision}", revision=result.revision))
+    revision = f" {numbered}" if result.revision > 1 else ""
     reader = Sentence.of("AI second reader, not for diagnosis")
     if mark and revision:  # no room for all three
         reader = Sentence.of("not for diagnosis")

@@ -21,7 +21,7 @@ from appliance.domain.artefact_kind import ArtefactKind, kind_and_page
 from appliance.domain.codes import SOURCE_IMAGE
 from appliance.domain.identifiers import Laterality
 from appliance.domain.result import Result
-from appliance.domain.sentence import Sentence
+from appliance.domain.sentence import Sentence, listed
 from appliance.domain.study import StudyResult
 from appliance.picture.summary import PER_PAGE, summary_pages
 from appliance.words import ENGLISH, Language
@@ -147,4 +147,4 @@ def _view(source: Dataset) -> Sentence:
         parts.append(Sentence.of("image {number}", number=image))
     if (view := text(source, "ViewPosition").strip().upper()) in VIEWS:
         parts.append(Sentence.of("view {view}", view=view))
-    return Sentence(template="{parts}", values=(("parts", tuple(parts)),))
+    return listed(parts)

@@ -25,6 +25,7 @@ from appliance.domain.order import (
     Sex,
     StudyTimes,
 )
+from appliance.domain.sentence import Sentence, listed
 
 from .attributes import copied, text
 
@@ -61,10 +62,12 @@ def read_times(source: Dataset) -> StudyTimes:
     )
 
 
-def _read_view(source: Dataset) -> str:
+def _read_view(source: Dataset) -> Sentence | None:
     """Return the name of a radiograph among those of its study: view and number of the image, without any free text."""
     view, number = _trimmed(source, "ViewPosition").upper(), _trimmed(source, "InstanceNumber")
-    return ", ".join([f"{view} view"] * (view in VIEWS) + [f"image {number}"] * number.isdecimal())
+    parts = [Sentence.of("{view} view", view=view)] if view in VIEWS else []
+    parts += [Sentence.of("image {number}", number=number)] if number.isdecimal() else []
+    return listed(parts) if parts else None
 
 
 def _read_patient(source: Dataset) -> PatientIdentity:
