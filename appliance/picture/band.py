@@ -112,8 +112,10 @@ def answers(result: Result, language: Language = ENGLISH, *, with_probability: b
     if result.not_analysed is not None:
         headline = _headline(language.say(result.answer.label).upper(), ANSWER_COLOURS[Answer.NOT_ANALYSED])
         return [headline, Line(text=language.say(result.not_analysed.reason))]
-    names = _names(result, with_probability=with_probability)
+    names = _names(result)
     if result.answer is Answer.INCOMPLETE:
+        if with_probability:
+            names = [_with_probability(name, finding) for name, finding in zip(names, result.findings, strict=True)]
         return [_headline(_incomplete(result, names, language), ANSWER_COLOURS[Answer.INCOMPLETE])]
     ranked = sorted(zip(result.findings, names, strict=True), key=lambda pair: -pair[0].verdict.severity)
     lines = [_region(finding, name, language, with_probability=with_probability) for finding, name in ranked]
@@ -125,7 +127,10 @@ def answers(result: Result, language: Language = ENGLISH, *, with_probability: b
 
 def _region(finding: Finding, name: Sentence, language: Language, *, with_probability: bool) -> Line:
     text = language.say(Sentence.of("{place}: {verdict}", place=name, verdict=finding.verdict.label)).upper()
-    return _headline(text, ANSWER_COLOURS[finding.verdict], None if with_probability else step_of(finding))
+    colour = ANSWER_COLOURS[finding.verdict]
+    if with_probability:
+        return _headline(language.say(_with_probability(Sentence(template=text), finding)), colour)
+    return _headline(text, colour, step_of(finding))
 
 
 def _incomplete(result: Result, names: Sequence[Sentence], language: Language) -> str:
@@ -152,17 +157,19 @@ def _unread(result: Result) -> Sentence | None:
     return Sentence.of("NOT READ: {sites}", sites=sites) if sites else None
 
 
-def _names(result: Result, *, with_probability: bool) -> list[Sentence]:
-    """Return the place of each finding, after its number if there are several, and before its probability if asked."""
+def _with_probability(statement: Sentence, finding: Finding) -> Sentence:
+    """Return the statement with the probability: a bare "3%" would read as the certainty of a negative."""
+    return Sentence.of(
+        "{statement} (fracture probability {probability})", statement=statement, probability=finding.percent
+    )
+
+
+def _names(result: Result) -> list[Sentence]:
+    """Return the place of each finding, after its number if there are several."""
     names = [finding.place for finding in result.findings]
-    if len(names) > 1:
-        names = [Sentence.of("{number} {place}", number=number, place=name) for number, name in enumerate(names, 1)]
-    if not with_probability:
+    if len(names) < 2:
         return names
-    return [  # a bare "3%" would read as the certainty of a negative
-        Sentence.of("{place} (fracture probability {probability})", place=name, probability=finding.percent)
-        for finding, name in zip(result.findings, names, strict=True)
-    ]
+    return [Sentence.of("{number} {place}", number=number, place=name) for number, name in enumerate(names, 1)]
 
 
 def cautions(caveats: Iterable[Sentence], result: Result, language: Language = ENGLISH) -> list[Line]:

@@ -19,6 +19,7 @@ from appliance.dicom.objects.presentation_state import LAYERS
 from appliance.dicom.objects.series import TITLES, series_description
 from appliance.domain.result import SECOND_READER
 from appliance.domain.sentence import Sentence, joined
+from appliance.picture.text import font
 from appliance.words import ENGLISH, LANGUAGES, Language, LanguageCode, language, read_catalogue
 from tests.support.results import result, revised, study
 from tests.support.sentences import placeholders, templates
@@ -106,6 +107,13 @@ def test_short_texts_fit_into_their_attributes(code: LanguageCode) -> None:
 def test_catalogues_keep_to_the_letters_of_iso_8859_1(spoken: Language) -> None:
     assert spoken.catalogue is not None
     " ".join(spoken.catalogue.texts.values()).encode("iso8859-1")
+
+
+def test_font_of_the_pictures_has_every_letter(spoken: Language) -> None:
+    assert spoken.catalogue is not None
+    letters = {c for text in spoken.catalogue.texts.values() for c in (*text, *text.upper())} - {" "}
+    missing = bytes(font(20).getmask("\uffff"))
+    assert {c for c in letters if bytes(font(20).getmask(c)) == missing} == set()
 
 
 @pytest.mark.parametrize(
