@@ -64,6 +64,7 @@ def fields_with_values(*messages: bytes) -> set[str]:
 
 def test_table_of_the_report_lists_every_field() -> None:
     messages = [oru_r01(STUDY, read_examination(SOURCE), hl7(order=order, **PROFILE)) for order in ("own", "placer")]
+    messages.append(oru_r01(STUDY, read_examination(SOURCE), hl7(language="de")))
     assert fields_with_values(*messages) == {row[0] for row in rows_below("The report: ORU^R01")}
 
 
