@@ -384,7 +384,7 @@ def test_fhir_states_the_study(case: Case) -> None:
 def test_withdrawn_fhir_states_nothing(case: Case) -> None:
     content = withdrawal(case.study, case.examination, profiles.fhir(), "wrong patient")
     (report,) = resources(content, "DiagnosticReport")
-    assert report.status == "entered-in-error" and report.conclusion.startswith("Withdrawn")
+    assert report.status == "entered-in-error" and report.conclusion.startswith("WITHDRAWN")
     for observation in resources(content, "Observation"):
         assert observation.status == "entered-in-error"
         assert not observation.valueCodeableConcept and not observation.interpretation

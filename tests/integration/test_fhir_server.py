@@ -118,7 +118,7 @@ def test_withdrawal_enters_report_observations_and_task_in_error(node_peer: STAR
     observations = held(server.port, "Observation")
     assert not any("valueCodeableConcept" in o or "interpretation" in o or "component" in o for o in observations)
     (report,) = held(server.port, "DiagnosticReport")
-    assert report["conclusion"] == "Withdrawn: wrong patient" and "suspected" not in json.dumps(report)
+    assert report["conclusion"] == "WITHDRAWN: wrong patient" and "suspected" not in json.dumps(report)
     assert held(server.port, "Patient") and held(server.port, "ImagingStudy")  # a withdrawal leaves those
 
 
