@@ -21,13 +21,15 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from appliance.config import DestinationConfig, DicomDestination, Picture
-from appliance.dicom.objects.key_objects import key_objects
+from appliance.dicom.objects.document import reference
+from appliance.dicom.objects.key_objects import key_objects, rejection_note
 from appliance.dicom.objects.presentation_state import presentation_state
 from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.objects.structured_report import structured_report
 from appliance.dicom.objects.study_summary import study_summary
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.reading.order import read_examination
+from appliance.domain.codes import REJECTED_FOR_QUALITY
 from appliance.domain.finding import Answer, Box, NotAnalysed, UnreadRegion, Withheld
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.radiograph import Window
@@ -38,6 +40,7 @@ from appliance.picture.overlay import overlay
 from appliance.ports import Heat
 from appliance.reporting.fhir.bundle import transaction, withdrawal
 from appliance.reporting.hl7.oru import oru_r01, oru_withdrawal
+from appliance.service.superseding import WORDS
 from appliance.words import Catalogue, Language, LanguageCode, language
 from tests.support import profiles
 from tests.support.results import PROVENANCE, finding, result, revised, study, unanalysed
@@ -133,6 +136,11 @@ def objects(spoken: Language) -> dict[str, Dataset]:
         "ko": key_objects(STUDY, SOURCES, spoken),
     }
     made |= {f"summary {n}": page for n, page in enumerate(study_summary(STUDY, SOURCES, {}, language=spoken))}
+    old = [reference(made["sc"])]
+    said = spoken.say(WORDS)
+    made["rejection"] = rejection_note(
+        STUDY, SOURCES, old, REJECTED_FOR_QUALITY, at=STUDY.created_at, words=said, language=spoken
+    )
     for number, given in enumerate(STUDY.results[:3]):
         made[f"pr {number}"] = presentation_state(SOURCES[given.sop_instance_uid], given, WINDOW, spoken)
     return {name: dataset_from_bytes(part10_bytes(each)) for name, each in made.items()}
@@ -217,6 +225,7 @@ def test_outputs_say_answer_and_notice_in_the_language_of_the_site(code: Languag
     found |= {name: " ".join(texts_of(made)) for name, made in objects(spoken).items()}
     found |= {name: " ".join(texts) for name, texts in reports(code).items()}
     withdrawn = spoken.say(Sentence.of("WITHDRAWN"))
+    assert spoken.say(WORDS) in found.pop("rejection")
     for name, text in found.items():
         assert spoken.notice in text, name
         labels = {spoken.say(answer.label).lower() for answer in Answer}
