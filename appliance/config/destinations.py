@@ -58,7 +58,10 @@ class DicomDestination(Section):
     calling_ae_title: AeTitle = "OSTEON"
     objects: tuple[Literal["sc", "pr", "summary", "sr", "ko"], ...] = Field(
         ("sc", "summary", "sr"),
-        description="Overlay, presentation state, study at a glance, report, key objects (positive radiographs)",
+        description="Overlay, presentation state, study at a glance, report, key objects",
+    )
+    key_objects_of: Literal["positive", "suspicious"] = Field(
+        "positive", description="Radiographs that are key objects: suspected fractures; or possible ones, too"
     )
     picture: Picture = Picture()
     sr: Literal["comprehensive_3d", "comprehensive"] = Field(

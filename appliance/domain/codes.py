@@ -94,7 +94,7 @@ PLAIN_RADIOGRAPHY = Concept("168537006", "SCT", "Plain radiography")
 SOURCE_IMAGE = Concept("121322", "DCM", "Source image for image processing operation")
 ACQUISITION_EQUIPMENT = Concept("109101", "DCM", "Acquisition Equipment")
 PROCESSING_ALGORITHM = Concept("Newcode1", "99IHE", "Processing Algorithm")
-"""Purpose of the equipment that holds an algorithm, until DICOM has a code of its own (IHE AI Results 6.5.3)."""
+"""Purpose of equipment that holds an algorithm (IHE AI Results 6.5.3); CID 7005 of 2024-03-24 has no code for it."""
 
 MODALITY = Concept("121139", "DCM", "Modality")
 TARGET_REGION = Concept("123014", "DCM", "Target Region")
@@ -125,6 +125,10 @@ QUALITATIVE_EVALUATIONS = Concept("C0034375", "UMLS", "Qualitative Evaluations")
 """Headings of the report (DICOM PS3.16 TID 1500, 1600, 1601)."""
 
 OF_INTEREST = Concept("113000", "DCM", "Of Interest")
+KEY_IMAGES = Concept("121180", "DCM", "Key Images")
+ILLUSTRATION = Concept("121200", "DCM", "Illustration of ROI")
+"""Purpose of a reference from the report to a picture with the findings (DICOM PS3.16 CID 7003)."""
+
 KEY_OBJECT_DESCRIPTION = Concept("113012", "DCM", "Key Object Description")
 REJECTED_FOR_QUALITY = Concept("113001", "DCM", "Rejected for Quality Reasons")
 REJECTED_FOR_PATIENT_SAFETY = Concept("113037", "DCM", "Rejected for Patient Safety Reasons")

@@ -7,7 +7,7 @@ leave at once, those of its study after the study has settled.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from types import MappingProxyType
@@ -18,12 +18,14 @@ from PIL import Image
 from pydicom.dataset import Dataset
 
 from appliance.config import Compression, DestinationConfig, DicomDestination, Hl7Destination
-from appliance.dicom.objects.key_objects import key_objects
+from appliance.dicom.objects.document import InstanceReference
+from appliance.dicom.objects.illustrations import illustrations
+from appliance.dicom.objects.key_objects import KEY_ANSWERS, key_objects, key_objects_uid
 from appliance.dicom.objects.presentation_state import is_presentable, presentation_state
-from appliance.dicom.objects.report_class import REPORT_CLASSES, report_uid
+from appliance.dicom.objects.report_class import REPORT_CLASSES
 from appliance.dicom.objects.secondary_capture import sc_uid, secondary_capture
 from appliance.dicom.objects.series import local_time
-from appliance.dicom.objects.structured_report import structured_report
+from appliance.dicom.objects.structured_report import predecessor_report, structured_report, structured_report_uid
 from appliance.dicom.objects.study_summary import page_count, page_uid, study_summary
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.reading.order import read_examination
@@ -44,7 +46,7 @@ from appliance.reporting.hl7.order_update import (
     priority_withdrawal,
 )
 from appliance.reporting.hl7.segments import control_id
-from appliance.storage.deliveries import Outgoing
+from appliance.storage.deliveries import Delivery, Outgoing
 from appliance.words import Language, language
 from kernels.operations import KernelError
 
@@ -103,6 +105,7 @@ class Renderer:
         sources: Mapping[str, Dataset],
         thumbnails: Mapping[str, NDArray[np.uint8]],
         flagged_by: Mapping[str, Dataset] = MappingProxyType({}),
+        earlier: Collection[Delivery] = (),
     ) -> list[Outgoing]:
         """Render the artefacts of one study.
 
@@ -113,13 +116,15 @@ class Renderer:
             analysed.
         flagged_by
             By name of a destination at which an earlier revision has flagged the order: the radiograph that names it.
+        earlier
+            The deliveries that the report refers to, see `earlier_deliveries`.
 
         Raises
         ------
         Transient
             If the spool cannot keep anything now.
         """
-        return list(self._render_all(_StudyRenderings(study, sources, thumbnails, flagged_by).for_destination))
+        return list(self._render_all(_StudyRenderings(study, sources, thumbnails, flagged_by, earlier).for_destination))
 
     def render_thumbnail(self, reading: Reading) -> bytes | None:
         """Render the radiograph with heat and regions as a small PNG for the summary; None if it has no pixels."""
@@ -199,8 +204,10 @@ class _StudyRenderings:
         sources: Mapping[str, Dataset],
         thumbnails: Mapping[str, NDArray[np.uint8]],
         flagged_by: Mapping[str, Dataset],
+        earlier: Collection[Delivery],
     ) -> None:
         self._study = study
+        self._earlier = earlier
         self._sources = sources
         self._examination = read_examination(sources[study.results[-1].sop_instance_uid], sources.values())
         self._flagged_by = {name: read_examination(radiograph) for name, radiograph in flagged_by.items()}
@@ -245,12 +252,22 @@ class _StudyRenderings:
         if "sr" in destination.objects:
             sop_class = REPORT_CLASSES[destination.sr]
             kind = ArtefactKind.STRUCTURED_REPORT
-            uid = report_uid(study.uid(words.kind(kind)), sop_class)
-            yield Rendering(kind, uid, lambda: part10_bytes(structured_report(study, sources, sop_class, words)))
-        if "ko" in destination.objects and study.answer is Answer.POSITIVE:
+            earlier = [delivery for delivery in self._earlier if delivery.destination == destination.name]
+            sent = {each.identifier for each in earlier}
+            shown = tuple(illustrations(study, sources, destination.picture, sent, words))
+            before = next((self._report(each, sop_class, words) for each in earlier if each.kind is kind), None)
+            uid = structured_report_uid(study, sop_class, shown, before, words)
+            make_report = partial(structured_report, study, sources, sop_class, shown, before, words)
+            yield Rendering(kind, uid, lambda: part10_bytes(make_report()))
+        answers = KEY_ANSWERS[destination.key_objects_of]
+        if "ko" in destination.objects and (uid := key_objects_uid(study, answers, words)):
             kind = ArtefactKind.KEY_OBJECTS
-            uid = study.uid(words.kind(kind))
-            yield Rendering(kind, uid, lambda: part10_bytes(key_objects(study, sources, words)))
+            yield Rendering(kind, uid, lambda: part10_bytes(key_objects(study, sources, answers, words)))
+
+    def _report(self, delivery: Delivery, sop_class: str, words: Language) -> InstanceReference | None:
+        """Return the report of the revision before in the form that the archive has, or is to get."""
+        sent_as = delivery.sent_uid or delivery.identifier
+        return predecessor_report(self._study, delivery.sent_class_uid or sop_class, sent_as, words)
 
     def _summary_page(self, compression: Compression, words: Language, page: int) -> bytes:
         return part10_bytes(self._summary_pages(compression, words)[page - 1])

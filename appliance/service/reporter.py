@@ -26,6 +26,7 @@ from appliance.storage.spool import FileSpool, SpoolDamaged
 from appliance.storage.studies import (
     StudyPart,
     StudyQueue,
+    earlier_deliveries,
     latest_study_result,
     parts_of_study,
     record_study_result,
@@ -67,7 +68,8 @@ class Reporter:
         thumbnails = {part.result.sop_instance_uid: p for part in parts if (p := self._thumbnail(part)) is not None}
         lease = self._queue.renew(lease)
         flagged_by = self._flagged_by(lease.job_id, study.study_instance_uid)
-        outgoing = self._renderer.render_study(study, sources, thumbnails, flagged_by)
+        earlier = earlier_deliveries(self._engine, lease.job_id, study.revision, [part.result_id for part in parts])
+        outgoing = self._renderer.render_study(study, sources, thumbnails, flagged_by, earlier)
         with self._queue.ending(lease, Event.FINISH) as connection:
             record_study_result(connection, lease.job_id, study, [part.result_id for part in parts], outgoing)
 

@@ -7,16 +7,18 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, exists, insert, or_, select, update
 
 from appliance.clock import now
+from appliance.domain.artefact_kind import ArtefactKind
+from appliance.domain.code_sets import TAKEN_BACK
 from appliance.domain.job import Backoff, Event, Lease, Settling, State
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor, Result
 from appliance.domain.study import StudyResult
 
 from .database import readers
-from .deliveries import Outgoing, queue_deliveries, supersede
+from .deliveries import Delivery, Outgoing, delivery_of, queue_deliveries, supersede
 from .queue import Queue
 from .tables import analyses, deliveries, instances, results, studies, study_results
 from .transitions import add_job, drop_jobs, move_job
@@ -43,6 +45,9 @@ class StudyPart:
     calling_ae_title: str
     picture_digest: str
 
+
+ILLUSTRATIONS = (ArtefactKind.SECONDARY_CAPTURE, ArtefactKind.PRESENTATION_STATE)
+"""Kinds that a structured report refers to."""
 
 _PARTS = (
     select(results, instances.c.digest, instances.c.calling_ae_title)
@@ -142,6 +147,21 @@ def study_results_by_id(engine: Engine, ids: Collection[int]) -> dict[int, tuple
     with readers(engine).connect() as c:
         rows = c.execute(query.where(study_results.c.id.in_(ids))).all()
         return {row.id: (_study_result(c, row.study_instance_uid, row), json.loads(row.result_ids)) for row in rows}
+
+
+def earlier_deliveries(engine: Engine, study_id: int, revision: int, result_ids: Collection[int]) -> list[Delivery]:
+    """Return the deliveries that the structured report of `revision` refers to.
+
+    These are the pictures and presentation states of its radiographs that destinations have or get, and the reports of
+    the revision before.
+    """
+    d, s = deliveries.c, study_results.c
+    stands = and_(d.digest != "", d.state.not_in([State.PARKED, State.DROPPED]), d.code.not_in(TAKEN_BACK))
+    shown = and_(d.result_id.in_(result_ids), d.kind.in_(ILLUSTRATIONS), stands)
+    before = select(s.id).where(s.study_id == study_id, s.revision == revision - 1)
+    report = and_(d.study_result_id.in_(before), d.kind == ArtefactKind.STRUCTURED_REPORT, d.digest != "")
+    with readers(engine).connect() as c:
+        return [delivery_of(row) for row in c.execute(select(deliveries).where(or_(shown, report)).order_by(d.id))]
 
 
 def retracted_statements(c: Connection, study_id: int, revision: int) -> tuple[tuple[str, int], ...]:

@@ -33,12 +33,13 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from appliance.config import Configuration
+from appliance.config import Configuration, Picture
 from appliance.dicom.objects.codes import MODALITIES
+from appliance.dicom.objects.illustrations import illustrations
 from appliance.dicom.objects.key_objects import key_objects
 from appliance.dicom.objects.patient_study import TYPE_2, TYPE_3
 from appliance.dicom.objects.presentation_state import presentation_state
-from appliance.dicom.objects.secondary_capture import secondary_capture
+from appliance.dicom.objects.secondary_capture import sc_uid, secondary_capture
 from appliance.dicom.objects.structured_report import structured_report
 from appliance.dicom.objects.study_summary import study_summary
 from appliance.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -71,7 +72,10 @@ CONTENTS = {
     ),
     "Comprehensive 3D SR": ("the report on the study, TID 1500", "`sr`"),
     "Comprehensive SR": ("the same, for an archive that accepts no Comprehensive 3D SR", '`sr = "comprehensive"`'),
-    "Key Object Selection": ("the positive radiographs of the study, or withdrawn objects (IOCM)", "`ko`"),
+    "Key Object Selection": (
+        "the suspicious radiographs of the study, or withdrawn or replaced objects (IOCM)",
+        "`ko`",
+    ),
 }
 """Content of each kind of object, and the key of the configuration that asks for it."""
 
@@ -204,8 +208,9 @@ def _objects(name: str) -> Iterator[tuple[str, Dataset, Dataset]]:
     (page,) = study_summary(study, sources, {} if is_first else {result.sop_instance_uid: rgb})
     yield "Study summary", page, source
     yield "Grayscale Softcopy Presentation State", presentation_state(source, result, window), source
-    yield "Comprehensive 3D SR", structured_report(study, sources), source
-    yield "Comprehensive SR", structured_report(study, sources, ComprehensiveSRStorage), source
+    shown = tuple(illustrations(study, sources, Picture(), {sc_uid(result, Picture()), result.uid("pr")}))
+    yield "Comprehensive 3D SR", structured_report(study, sources, illustrations=shown), source
+    yield "Comprehensive SR", structured_report(study, sources, ComprehensiveSRStorage, shown), source
     yield "Key Object Selection", key_objects(study, sources), source
 
 

@@ -133,7 +133,7 @@ def objects(spoken: Language) -> dict[str, Dataset]:
         "sc grey": secondary_capture(SOURCES[first.sop_instance_uid], first, pixels[..., 0], grey, spoken),
         "sc not analysed": secondary_capture(SOURCES[last.sop_instance_uid], last, pixels, language=spoken),
         "sr": structured_report(STUDY, SOURCES, language=spoken),
-        "ko": key_objects(STUDY, SOURCES, spoken),
+        "ko": key_objects(STUDY, SOURCES, language=spoken),
     }
     made |= {f"summary {n}": page for n, page in enumerate(study_summary(STUDY, SOURCES, {}, language=spoken))}
     old = [reference(made["sc"])]

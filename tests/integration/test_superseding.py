@@ -108,6 +108,8 @@ def test_replaced_objects_are_rejected_once_the_new_ones_are_proven(peer: Peer, 
             headers.close()
             found = there.instances
             revoked = {d.identifier for d in deliveries_to_revoke(outbox.engine, str(ds.StudyInstanceUID))}
+            report = next(row for row in reversed(outbox.rows) if row.kind is ArtefactKind.STRUCTURED_REPORT)
+            second_report = pydicom.dcmread(io.BytesIO(outbox.spool.get(report.digest)))
             current = {row.identifier for row in outbox.rows if row.kind is not ArtefactKind.REJECTION} - set(
                 old.values()
             )
@@ -118,6 +120,11 @@ def test_replaced_objects_are_rejected_once_the_new_ones_are_proven(peer: Peer, 
     assert rejected_uids(of_reports) == {old["summary"], old["sr"], old["ko"]}, "the positive key objects, too"
     assert {codes[uid] for uid in old.values()} == {"rejected_as_old"}
     assert revoked == current and len(current) == 3, "a withdrawal takes back the newest objects alone"
+    (named,) = second_report.CurrentRequestedProcedureEvidenceSequence
+    evidence = {i.ReferencedSOPInstanceUID for s in named.ReferencedSeriesSequence for i in s.ReferencedSOPSequence}
+    assert evidence == {ds.SOPInstanceUID, new}, "the report refers to the picture of its own revision"
+    (before,) = second_report.PredecessorDocumentsSequence
+    assert before.ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == old["sr"]
     note = pydicom.dcmread(io.BytesIO(content))
     assert note.ConceptNameCodeSequence[0].CodeValue == "113001" and note.PatientID == ds.PatientID
     assert note.StudyInstanceUID == ds.StudyInstanceUID

@@ -14,6 +14,7 @@ from pydicom.uid import ComprehensiveSRStorage
 
 from appliance.config import Picture
 from appliance.dicom.objects.document import reference
+from appliance.dicom.objects.illustrations import illustrations
 from appliance.dicom.objects.key_objects import key_objects, rejection_note
 from appliance.dicom.objects.presentation_state import is_presentable, presentation_state
 from appliance.dicom.objects.secondary_capture import secondary_capture
@@ -90,6 +91,9 @@ def objects(source: Dataset, window: Window | None = None) -> dict[str, Dataset]
     }
     if is_presentable(source):
         made["pr"] = presentation_state(source, given, window or Window(center=2048, width=4096))
+    sent = {str(made[kind].SOPInstanceUID) for kind in ("sc", "pr") if kind in made}
+    shown = tuple(illustrations(first, sources, Picture(), sent))
+    made["sr illustrated"] = structured_report(first, sources, illustrations=shown)
     made["rejection"] = rejection_note(
         first,
         sources,

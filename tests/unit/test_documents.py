@@ -26,7 +26,7 @@ from pydicom.uid import (
 from appliance.dicom.objects.codes import BODY_PARTS
 from appliance.dicom.objects.contributing_equipment import EQUIPMENT, device_uid
 from appliance.dicom.objects.document import InstanceReference, reference
-from appliance.dicom.objects.key_objects import key_objects, rejection_note
+from appliance.dicom.objects.key_objects import KEY_ANSWERS, key_objects, key_objects_uid, rejection_note
 from appliance.dicom.objects.patient_study import TYPE_2, TYPE_3
 from appliance.dicom.objects.presentation_state import MARKS, REGIONS, WORDS, is_presentable, presentation_state
 from appliance.dicom.objects.secondary_capture import secondary_capture
@@ -272,9 +272,24 @@ def test_key_objects_select_the_positive_views(three: StudyResult, sources: dict
     assert made.SOPInstanceUID == three.uid("ko")
 
 
+def test_key_objects_of_suspicious_views_include_possible_fractures(sources: dict[str, Dataset]) -> None:
+    first, second, *_ = sources.values()
+    given = study(result(first, finding(0.4)), result(second))
+    suspicious = KEY_ANSWERS["suspicious"]
+    made = key_objects(given, sources, suspicious)
+    images = [i.ReferencedSOPSequence[0] for i in made.ContentSequence if i.ValueType == "IMAGE"]
+    assert [i.ReferencedSOPInstanceUID for i in images] == [first.SOPInstanceUID, second.SOPInstanceUID]
+    (words,) = [i.TextValue for i in made.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "113012"]
+    assert words.startswith("fracture suspected, possible fracture. ")
+    assert made.SOPInstanceUID == key_objects_uid(given, suspicious) != key_objects(given, sources).SOPInstanceUID
+    certain = study(result(first, finding(0.1)), result(second))
+    assert key_objects(certain, sources, suspicious) == key_objects(certain, sources), "the same content is one object"
+    assert key_objects_uid(study(result(first, finding(0.1))), suspicious) == ""
+
+
 def test_key_objects_without_a_positive_view_raise(sources: dict[str, Dataset]) -> None:
     first = next(iter(sources.values()))
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match="no radiograph"):
         key_objects(study(result(first, finding(0.4))), sources)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from datetime import timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -14,13 +14,16 @@ from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 from appliance.analysis.pipeline import Analysis
 from appliance.config import DicomDestination
 from appliance.dicom.part10 import dataset_from_bytes
+from appliance.domain.codes import KEY_IMAGES
+from appliance.domain.job import State
 from appliance.domain.radiograph import Window
+from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Result
 from appliance.picture.overlay import overlay
 from appliance.service.instance_reader import Reading
-from appliance.storage.deliveries import Outgoing
+from appliance.storage.deliveries import Delivery, Outgoing
 from tests.support.profiles import renderer
-from tests.support.results import finding, result, study, unanalysed
+from tests.support.results import finding, result, revised, study, unanalysed
 from tests.support.sources import variants
 
 SOURCE = variants()["dx"]
@@ -37,8 +40,8 @@ class Spool:
             self.kept.append(content)
         return str(self.kept.index(content))
 
-    def object(self, outgoing: Outgoing) -> Dataset:
-        assert outgoing.refused is None
+    def object(self, outgoing: Outgoing | Delivery) -> Dataset:
+        assert outgoing.digest
         return dataset_from_bytes(self.kept[int(outgoing.digest)])
 
 
@@ -80,6 +83,109 @@ def test_each_object_is_known_by_the_uid_that_it_has(spool: Spool) -> None:
 @pytest.mark.parametrize("given", [result(SOURCE, finding(0.4)), result(SOURCE, finding(0.1)), unanalysed(SOURCE)])
 def test_only_positive_radiographs_are_key_objects(spool: Spool, given: Result) -> None:
     assert [o.kind for o in report(spool, given)] == ["sr"]
+
+
+def test_possible_fractures_are_key_objects_where_the_profile_says_so(spool: Spool) -> None:
+    given = result(SOURCE, finding(0.4))
+    made = report(spool, given, archive("strict"), archive("wide", key_objects_of="suspicious"))
+    assert [(o.destination, o.kind) for o in made] == [("strict", "sr"), ("wide", "sr"), ("wide", "ko")]
+    assert spool.object(made[2]).SOPInstanceUID == made[2].identifier
+
+
+def test_report_refers_to_the_illustrations_of_its_own_destination(spool: Spool) -> None:
+    places = [
+        archive("both"),
+        archive("alike"),
+        archive("picture", objects=["sc", "sr"]),
+        archive("bare", objects=["sr"]),
+    ]
+    given = result(SOURCE)
+    sent = [delivered(o, number) for number, o in enumerate(radiograph(spool, given, *places))]
+    sources = {given.sop_instance_uid: SOURCE}
+    renders = renderer(places, spool.put)
+    made = renders.render_study(study(given), sources, {}, earlier=sent)
+    reports = {o.destination: o for o in made if o.kind == "sr"}
+    assert len({o.identifier for o in reports.values()}) == 3 and reports["both"].digest == reports["alike"].digest
+    assert reports["bare"].identifier == study(given).uid("sr")
+    for name, outgoing in reports.items():
+        ds = spool.object(outgoing)
+        expected = {d.identifier for d in sent if d.destination == name}
+        assert illustrated(ds) == expected and ds.SOPInstanceUID == outgoing.identifier
+        assert evidence(ds) == expected | {given.sop_instance_uid}
+        own_series = {spool.object(o).SeriesInstanceUID for o in sent if o.destination == name}
+        (named,) = ds.CurrentRequestedProcedureEvidenceSequence
+        assert own_series <= {series.SeriesInstanceUID for series in named.ReferencedSeriesSequence}
+
+
+def test_revision_names_the_report_that_its_own_destination_has(spool: Spool) -> None:
+    places = [archive("illustrated"), archive("bare", objects=["sr"]), archive("fallback", objects=["sr"])]
+    given = result(SOURCE)
+    sources = {given.sop_instance_uid: SOURCE}
+    pictures = [delivered(o, number) for number, o in enumerate(radiograph(spool, given, *places))]
+    renders = renderer(places, spool.put)
+    first = [o for o in renders.render_study(study(given), sources, {}, earlier=pictures) if o.kind == "sr"]
+    before = [delivered(o, 100 + number) for number, o in enumerate(first)]
+    before[2] = replace(before[2], sent_uid="1.2.3", sent_class_uid=ComprehensiveSRStorage)
+    made = renders.render_study(revised(study(given)), sources, {}, earlier=[*pictures, *before])
+    reports = {o.destination: spool.object(o) for o in made if o.kind == "sr"}
+    assert len({ds.SOPInstanceUID for ds in reports.values()}) == 3
+    for name, (sop_class_uid, uid) in {
+        "illustrated": (Comprehensive3DSRStorage, first[0].identifier),
+        "bare": (Comprehensive3DSRStorage, first[1].identifier),
+        "fallback": (ComprehensiveSRStorage, "1.2.3"),
+    }.items():
+        (of_study,) = reports[name].PredecessorDocumentsSequence
+        (series,) = of_study.ReferencedSeriesSequence
+        (item,) = series.ReferencedSOPSequence
+        assert (item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID) == (sop_class_uid, uid)
+        assert series.SeriesInstanceUID == spool.object(first[0]).SeriesInstanceUID
+    assert reports["bare"].SOPInstanceUID == revised(study(given)).uid("sr")
+
+
+def delivered(outgoing: Outgoing, number: int) -> Delivery:
+    """Return the delivery of an artefact of one radiograph or study, as the database has it."""
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    return Delivery(
+        delivery_id=number,
+        result_id=1,
+        study_result_id=None,
+        study_instance_uid=str(SOURCE.StudyInstanceUID),
+        destination=outgoing.destination,
+        kind=outgoing.kind,
+        page=outgoing.page,
+        identifier=outgoing.identifier,
+        digest=outgoing.digest,
+        state=State.DONE,
+        attempts=1,
+        code=ReasonCode.DELIVERED,
+        reason="",
+        created_at=moment,
+        finished_at=moment,
+        sent_class_uid="",
+        sent_uid="",
+        stored_at=None,
+        unanswered_at=None,
+        proven_at=None,
+        refuted=0,
+    )
+
+
+def illustrated(ds: Dataset) -> set[str]:
+    """Return the pictures and presentation states that a report refers to among its key images."""
+    containers = [i for i in ds.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == KEY_IMAGES.code]
+    images = [image.ReferencedSOPSequence[0] for each in containers for image in each.ContentSequence]
+    states = [i.ReferencedSOPSequence[0] for i in images if "ReferencedSOPSequence" in i]
+    pictures = [i for i in images if "ReferencedSOPSequence" not in i]
+    return {str(i.ReferencedSOPInstanceUID) for i in (*states, *pictures)}
+
+
+def evidence(ds: Dataset) -> set[str]:
+    (named,) = ds.CurrentRequestedProcedureEvidenceSequence
+    return {
+        str(i.ReferencedSOPInstanceUID)
+        for series in named.ReferencedSeriesSequence
+        for i in series.ReferencedSOPSequence
+    }
 
 
 def test_a_radiograph_sent_as_rgb_gets_no_presentation_state(spool: Spool) -> None:

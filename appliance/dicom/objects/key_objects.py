@@ -1,4 +1,4 @@
-"""Key object selections: the positive radiographs of a study, and rejection notes that withdraw our own objects.
+"""Key object selections: the suspicious radiographs of a study, and rejection notes that withdraw our own objects.
 
 Both are the same document with different titles. IHE's Imaging Object Change Management recognises a rejection note
 by its title alone.
@@ -11,9 +11,10 @@ Management, RAD-66).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from highdicom.sr import (
     CompositeContentItem,
@@ -41,25 +42,47 @@ from .document import InstanceReference, evidence, observer, reference, requests
 from .patient_study import patient_study
 from .series import document_series_uid, stamp
 
+KEY_ANSWERS: Final = {"positive": (Answer.POSITIVE,), "suspicious": (Answer.POSITIVE, Answer.DOUBT)}
+"""Answers of the radiographs that are key objects, by the `key_objects_of` setting of a destination."""
+
 IMAGES = {*MODALITIES, SecondaryCaptureImageStorage}
 """SOP classes that a document refers to by an IMAGE item; it refers to all others by a COMPOSITE item."""
 
 
-def key_objects(study: StudyResult, sources: Mapping[str, Dataset], language: Language = ENGLISH) -> Dataset:
-    """Make the KO that selects the positive radiographs of `study`; `part10_bytes` writes it.
+def key_objects(
+    study: StudyResult,
+    sources: Mapping[str, Dataset],
+    answers: Collection[Answer] = KEY_ANSWERS["positive"],
+    language: Language = ENGLISH,
+) -> Dataset:
+    """Make the KO that selects the radiographs of `study` with one of `answers`; `part10_bytes` writes it.
 
     Raises
     ------
     ValueError
-        If no radiograph of `study` is positive.
+        If no radiograph of `study` has such an answer.
     """
-    positive = [reference(sources[r.sop_instance_uid]) for r in study.results if r.answer is Answer.POSITIVE]
-    if not positive:
-        raise ValueError("no radiograph of the study is positive")
+    selected = [result for result in study.results if result.answer in answers]
+    if not selected:
+        raise ValueError("no radiograph of the study has one of the answers of its key objects")
+    told = ", ".join(language.say(a.label) for a in Answer if a in {result.answer for result in selected})
     model = Sentence.of("Model {model}", model=study.provenance.model)
-    words = f"{language.say(Answer.POSITIVE.label)}. {language.notice}. {language.say(model)}"
+    words = f"{told}. {language.notice}. {language.say(model)}"
+    references = [reference(sources[result.sop_instance_uid]) for result in selected]
+    uid = key_objects_uid(study, answers, language)
+    return _selection(study, sources, uid, codes.OF_INTEREST, words, references, language)
+
+
+def key_objects_uid(study: StudyResult, answers: Collection[Answer], language: Language = ENGLISH) -> str:
+    """Return the SOP Instance UID of the KO for `answers`; empty if no radiograph of `study` has one of them.
+
+    A KO with possible fractures is another object than one of the suspected fractures alone.
+    """
+    selected = {result.answer for result in study.results} & set(answers)
+    if not selected:
+        return ""
     uid = study.uid(language.kind("ko"))
-    return _selection(study, sources, uid, codes.OF_INTEREST, words, positive, language)
+    return derived_uid(uid, "suspicious") if Answer.DOUBT in selected else uid
 
 
 def rejection_note(

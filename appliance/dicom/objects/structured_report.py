@@ -6,6 +6,9 @@ inferred from the image. A fracture is coded as absent only where everything was
 no code without the sites that it is about. highdicom builds the content; the header comes from `patient_study`,
 because highdicom needs a source without gaps.
 
+Pictures and presentation states that go to the same destination stand in a container of key images, since the report
+is the result of the analysis (IHE AI Results), and they illustrate it.
+
 The same content is sent as Comprehensive 3D SR, or as Comprehensive SR to an archive that does not take the former.
 
 References
@@ -15,7 +18,7 @@ DICOM PS3.16 TID 1500, TID 1600, TID 1410, TID 4019, TID 1004; PS3.3 A.35.3, A.3
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from highdicom.sr import (
     CodeContentItem,
@@ -38,9 +41,10 @@ from appliance.words import ENGLISH, Language
 
 from .codes import coded_concept
 from .document import InstanceReference, evidence, observer, reference, requests
+from .illustrations import Illustration, illustration_item
 from .image_library import CONTAINS, container, image_item, image_library
 from .patient_study import patient_study
-from .report_class import report_uid
+from .report_class import illustrated_uid, report_uid
 from .report_groups import finding_sites, groups
 from .report_sentences import radiograph_sentences, study_sentences
 from .series import document_series_uid, stamp
@@ -57,6 +61,8 @@ def structured_report(
     study: StudyResult,
     sources: Mapping[str, Dataset],
     sop_class: str = Comprehensive3DSRStorage,
+    illustrations: Sequence[Illustration] = (),
+    before: InstanceReference | None = None,
     language: Language = ENGLISH,
 ) -> Dataset:
     """Make the SR for `study`, with the patient, study and order of `sources`; `part10_bytes` writes it.
@@ -67,13 +73,17 @@ def structured_report(
         The radiographs of `study.results`, by SOP Instance UID.
     sop_class
         One of `REPORT_CLASSES`; the report is another instance of the same series in each class.
+    illustrations
+        Pictures and presentation states of the same revision that the destination gets, too.
+    before
+        The report of the revision before at the destination, if it is not the one without illustrations.
     """
     images = {r.sop_instance_uid: reference(sources[r.sop_instance_uid]) for r in study.results}
     newest = sources[study.results[-1].sop_instance_uid]
     ds = patient_study(newest)
     stamp(ds, newest, study, "sr", "report", language)
     ds.SOPClassUID = sop_class
-    ds.SOPInstanceUID = report_uid(study.uid(language.kind("sr")), sop_class)
+    ds.SOPInstanceUID = structured_report_uid(study, sop_class, illustrations, before, language)
     ds.StudyInstanceUID = study.study_instance_uid
     ds.Modality = "SR"
     ds.CompletionFlag = "COMPLETE"
@@ -81,18 +91,46 @@ def structured_report(
     ds.PreliminaryFlag = "PRELIMINARY"
     ds.PerformedProcedureCodeSequence = []
     ds.ReferencedPerformedProcedureStepSequence = []
-    ds.CurrentRequestedProcedureEvidenceSequence = evidence(study.study_instance_uid, images.values())
+    ds.CurrentRequestedProcedureEvidenceSequence = evidence(
+        study.study_instance_uid, [*images.values(), *(each.instance for each in illustrations)]
+    )
     if referenced := requests(study, sources):
         ds.ReferencedRequestSequence = referenced
-    if before := study.predecessor_uid(language.kind("sr")):
-        earlier = InstanceReference(
-            sop_class_uid=sop_class,
-            series_instance_uid=document_series_uid(before),
-            sop_instance_uid=report_uid(before, sop_class),
-        )
+    if earlier := before or predecessor_report(study, sop_class, language=language):
         ds.PredecessorDocumentsSequence = evidence(study.study_instance_uid, [earlier])
-    ds.update(_content(study, sources, images, language))
+    root = _content(study, sources, images, language)
+    if illustrations:
+        root.ContentSequence.append(container(codes.KEY_IMAGES, [illustration_item(images, i) for i in illustrations]))
+    ds.update(root)
     return with_file_meta(ds)
+
+
+def structured_report_uid(
+    study: StudyResult,
+    sop_class: str,
+    illustrations: Sequence[Illustration] = (),
+    before: InstanceReference | None = None,
+    language: Language = ENGLISH,
+) -> str:
+    """Return the SOP Instance UID of the report with these references, see `structured_report`."""
+    referenced = [each.instance.sop_instance_uid for each in illustrations]
+    if before is not None and before != predecessor_report(study, sop_class, language=language):
+        referenced.append(before.sop_instance_uid)
+    return report_uid(illustrated_uid(study.uid(language.kind("sr")), referenced), sop_class)
+
+
+def predecessor_report(
+    study: StudyResult, sop_class: str, sent_as: str = "", language: Language = ENGLISH
+) -> InstanceReference | None:
+    """Return the report of the revision before, known as `sent_as` or without illustrations; None for the first."""
+    before = study.predecessor_uid(language.kind("sr"))
+    if before is None:
+        return None
+    return InstanceReference(
+        sop_class_uid=sop_class,
+        series_instance_uid=document_series_uid(before),
+        sop_instance_uid=sent_as or report_uid(before, sop_class),
+    )
 
 
 def _content(
