@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from appliance.dicom.reading.attributes import text
 from appliance.dicom.reading.header import sides
 from appliance.dicom.reading.order import read_times
-from appliance.domain.identifiers import Laterality, Site, derived_uid
+from appliance.domain.identifiers import Site, derived_uid
 from appliance.domain.result import Result
 from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
@@ -123,9 +123,9 @@ def stamp(
 def anatomy(source: Dataset, result: Result) -> Dataset:
     """Return Body Part Examined and Laterality of the series, from the findings, since the header may be wrong.
 
-    Laterality is empty if regions have different sides, and absent if all are unpaired and none has a side. Without
-    findings it is the side that the source names. Where a site is uncertain, there is no body part, and Laterality is
-    empty.
+    Laterality is empty if regions have different sides, and absent if all are unpaired: a picture shows both sides of a
+    pelvis, even if the suspicion has one. Without findings it is the side that the source names. Where a site is
+    uncertain, there is no body part, and Laterality is empty.
     """
     made = Dataset()
     if not all(f.site_is_certain for f in result.findings):
@@ -135,6 +135,6 @@ def anatomy(source: Dataset, result: Result) -> Dataset:
     named = {f.laterality for f in result.findings} or set(sides(source))
     if len(sites) == 1:
         made.BodyPartExamined = BODY_PARTS[next(iter(sites))]
-    if not sites or sites - UNPAIRED or named - {Laterality.UNKNOWN}:
+    if not sites or sites - UNPAIRED:
         made.Laterality = next(iter(named)).value if len(named) == 1 else ""
     return made
