@@ -67,7 +67,7 @@ def caveats(
         yield Sentence.of(
             "the header says {in_header}, the image looks like {in_image}: site uncertain",
             in_header=site_names(parts_of_header(header).sites),
-            in_image=site_names(f.site for f in findings),
+            in_image=site_names(plan.recognised),
         )
     if any(f.verdict.is_suspicious and f.focus < NON_SPECIFIC_FOCUS for f in findings):
         yield Sentence.of("non-specific attention: the heat map is diffuse")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -30,7 +30,7 @@ from .classifier import Classifier, RegionEvidence
 from .eligibility import parts_of_header, shows_a_trunk
 from .geometry import crop_box
 from .hip_side import side_of_mark
-from .localiser import Localisation, Localiser, LocatedRegion
+from .localiser import Localisation, Localiser
 from .mark import outline
 from .orientation import limb_direction_deg, quarter_turns
 from .reading_plan import PlannedRegion, ReadingPlan, Standing, plan_reading
@@ -250,20 +250,19 @@ class Pipeline:
             return A_TRUNK
         if any(finding.verdict.is_suspicious for finding in findings):
             return None
-        named, regions = parts_of_header(header).sites, [r.region for r in survey.plan.regions]
-        if survey.plan.contradicts and regions:
-            in_image = site_names(r.site for r in regions if r.score >= self.localiser.threshold)
+        named = parts_of_header(header).sites
+        if survey.plan.contradicts:
             reason = Sentence.of(
                 "the header says {in_header}, the image looks like {in_image}: correct the header, or read it yourself",
                 in_header=site_names(named),
-                in_image=in_image or Sentence.of("none of the known regions"),
+                in_image=site_names(survey.plan.recognised),
             )
             return NotAnalysed(code=ReasonCode.SITE_UNCERTAIN, reason=reason)
-        unread = named - {site for site, classifier in self.classifiers.items() if classifier.spec.finds}
-        if named and unread == named:
+        engines = {site for site, classifier in self.classifiers.items() if classifier.spec.finds}
+        if named and not named & engines:
             reason = Sentence.of("the header says {sites}, for which this pack has no engine", sites=site_names(named))
             return NotAnalysed(code=ReasonCode.NO_ENGINE, reason=reason)
-        return None if findings else _nothing_to_read(regions)
+        return None if findings else _nothing_to_read(survey.plan.recognised - engines)
 
     def _result(
         self,
@@ -384,10 +383,11 @@ def _peak(heat: Heat, box: Box) -> tuple[float, float]:
     return float(np.clip(x, box.x0, box.x1)), float(np.clip(y, box.y0, box.y1))
 
 
-def _nothing_to_read(regions: Sequence[LocatedRegion]) -> NotAnalysed:
-    if not regions:
+def _nothing_to_read(recognised: Iterable[Site]) -> NotAnalysed:
+    """Return the reason for a radiograph on which these sites are recognised, and none can be read."""
+    sites = site_names(recognised)
+    if not sites:
         reason = Sentence.of("no anatomical region was recognised in the image")
         return NotAnalysed(code=ReasonCode.NO_REGION, reason=reason)
-    shown = site_names(r.site for r in regions)
-    reason = Sentence.of("the image shows {sites}, for which this pack has no engine", sites=shown)
+    reason = Sentence.of("the image shows {sites}, for which this pack has no engine", sites=sites)
     return NotAnalysed(code=ReasonCode.NO_ENGINE, reason=reason)

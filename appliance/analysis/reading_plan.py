@@ -84,12 +84,16 @@ class ReadingPlan:
     ----------
     missing
         Sites that the header names and that are not located, or have no engine.
+    recognised
+        Sites that are recognised without the help of the header.
     contradicts
-        Whether no located region is of a site that the header names, nor a neighbour of one.
+        Whether sites are recognised, and none of them is one that the header names, nor a neighbour of one. The spine
+        alone counts for neither arm nor leg.
     """
 
     regions: tuple[PlannedRegion, ...] = ()
     missing: frozenset[Site] = frozenset()
+    recognised: frozenset[Site] = frozenset()
     contradicts: bool = False
 
     @property
@@ -123,7 +127,9 @@ def plan_reading(
     """
     regions = one_name_each(located, named)
     strong = [r for r in regions if r.score >= threshold]
-    contradicts = bool(named) and not any(_near(r.site, named) for r in strong)
+    recognised = frozenset(r.site for r in strong)
+    evidence = recognised - {Site.SPINE} or recognised
+    contradicts = bool(named and evidence) and not any(_near(site, named) for site in evidence)
     dominant, both = _limbs(strong, named)
     readable = [
         r
@@ -151,7 +157,7 @@ def plan_reading(
         else:
             subject = region.site in named or (is_subject(region, shape) and covered_share(region.box, boxes) < COVERED)
             planned.append(PlannedRegion(region=region, standing=Standing.NOT_READ if subject else Standing.MARGIN))
-    return ReadingPlan(regions=tuple(planned), missing=missing, contradicts=contradicts)
+    return ReadingPlan(regions=tuple(planned), missing=missing, recognised=recognised, contradicts=contradicts)
 
 
 def one_name_each(regions: Iterable[LocatedRegion], named: Collection[Site]) -> list[LocatedRegion]:

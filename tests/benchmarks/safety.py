@@ -106,7 +106,7 @@ class Tally:
         pairs = itertools.combinations(result.findings, 2)
         if any(a.site is not b.site and iou(a.box, b.box) > SAME_PLACE for a, b in pairs):
             self.two_names.append(name)
-        sites = {f.site for f in result.findings}
+        sites = {f.site for f in result.findings if f.site_is_certain}  # else outputs name no site, and say why
         if sites & ARM and sites & LEG and Withheld.OTHER_LIMB.sentence not in result.caveats:
             self.two_limbs.append(name)
         if fractured and result.answer.is_suspicious:

@@ -95,7 +95,7 @@ def test_a_weak_region_is_read_only_if_the_header_names_it() -> None:
     unnamed = plan_reading([weak], SHAPE, (), ENGINES, 0.3)
     named = plan_reading([weak], SHAPE, {Site.WRIST}, ENGINES, 0.3)
     assert not unnamed.read and unnamed.regions[0].standing is Standing.NOT_READ
-    assert [r.withheld for r in named.read] == [(Withheld.CONTRADICTION, Withheld.WEAK)]
+    assert [r.withheld for r in named.read] == [(Withheld.WEAK,)]
     strong_hand = region(Site.HAND, (300, 550, 500, 750), 0.8)
     beside = plan_reading([weak, strong_hand], SHAPE, {Site.WRIST}, ENGINES, 0.3)
     assert [r.withheld for r in beside.read] == [(Withheld.WEAK,)]
@@ -105,6 +105,19 @@ def test_a_header_of_another_limb_contradicts_and_withholds_negatives() -> None:
     plan = plan_reading([region(Site.ANKLE)], SHAPE, {Site.WRIST}, ENGINES, 0.3)
     assert plan.contradicts and plan.missing == {Site.WRIST}
     assert [r.withheld for r in plan.read] == [(Withheld.CONTRADICTION,)]
+
+
+def test_a_spine_beside_an_arm_does_not_confirm_a_header_of_the_pelvis() -> None:
+    arm = region(Site.ELBOW)
+    spine = region(Site.SPINE, (0, 0, 60, 900))
+    assert plan_reading([arm, spine], SHAPE, {Site.PELVIS}, ENGINES, 0.3).contradicts
+    assert not plan_reading([spine], SHAPE, {Site.PELVIS}, ENGINES, 0.3).contradicts
+
+
+def test_a_weak_region_of_the_site_in_the_header_does_not_contradict() -> None:
+    plan = plan_reading([region(Site.WRIST, score=0.2)], SHAPE, {Site.WRIST}, ENGINES, 0.3)
+    assert not plan.contradicts and not plan.recognised
+    assert [r.withheld for r in plan.read] == [(Withheld.WEAK,)]
 
 
 def test_a_header_of_a_neighbour_does_not_contradict() -> None:
