@@ -1,4 +1,4 @@
-"""docs/answers.png, a contact sheet with each answer: ``python -m provisioning.documents.answers_sheet``.
+"""docs/answers.png and docs/summary.png, each answer in pictures: ``python -m provisioning.documents.answers_sheet``.
 
 The radiographs are phantoms, and the answers are made up: the sheet shows how each is drawn, and measures nothing.
 """
@@ -31,7 +31,8 @@ from appliance.preprocessing.reference import displayed
 from provisioning.contact_sheet import write_contact_sheet
 from provisioning.phantoms import phantom
 
-SHEET = Path(__file__).parents[2] / "docs" / "answers.png"
+DOCS = Path(__file__).parents[2] / "docs"
+SUMMARY = "study of eight radiographs"
 
 CELLS = 16
 """Cells of a heat map along each axis: a region of 256 px at a stride of 16."""
@@ -56,19 +57,21 @@ def answer_pictures() -> dict[str, NDArray[np.uint8]]:
     pictures["possible fracture, grey"] = overlay(
         *cases["possible fracture"], LOOK.model_copy(update={"layout": "grey"})
     )
-    pictures["study of eight radiographs"] = _summary(cases)
+    pictures[SUMMARY] = _summary(cases)
     return pictures
 
 
 def main() -> None:
-    """Write the sheet."""
+    """Write the sheet and the summary."""
+    pictures = answer_pictures()
+    Image.fromarray(pictures[SUMMARY]).quantize(256).save(DOCS / "summary.png", optimize=True)
     with tempfile.TemporaryDirectory() as folder:
         files = []
-        for number, (name, picture) in enumerate(answer_pictures().items()):
+        for number, (name, picture) in enumerate(pictures.items()):
             file = Path(folder) / f"{number}.png"
             Image.fromarray(picture).save(file)
             files.append((name, file))
-        write_contact_sheet(files, SHEET)
+        write_contact_sheet(files, DOCS / "answers.png")
 
 
 def _cases() -> Iterator[tuple[str, Drawn]]:
