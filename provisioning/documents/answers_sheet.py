@@ -64,7 +64,7 @@ def answer_pictures() -> dict[str, NDArray[np.uint8]]:
 def main() -> None:
     """Write the sheet and the summary."""
     pictures = answer_pictures()
-    Image.fromarray(pictures[SUMMARY]).quantize(256).save(DOCS / "summary.png", optimize=True)
+    Image.fromarray(pictures[SUMMARY]).save(DOCS / "summary.png", optimize=True)
     with tempfile.TemporaryDirectory() as folder:
         files = []
         for number, (name, picture) in enumerate(pictures.items()):
