@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -122,6 +122,7 @@ def write_pictures(folder: Path, rows: list[OutcomeRow], console: Console) -> No
     (folder / "summaries").mkdir()
     (folder / "reports").mkdir()
     named: list[tuple[str, Path]] = []
+    reports = _reports(folder / "pacs")
     with progress_bars(console) as progress:
         for number, row in enumerate(progress.track(rows, description="pictures"), 1):
             if row.result is None:
@@ -134,10 +135,16 @@ def write_pictures(folder: Path, rows: list[OutcomeRow], console: Console) -> No
             summary = folder / "pacs" / f"{row.study.uid('summary')}.dcm" if row.study else None
             if summary and summary.exists():
                 png_from_secondary_capture(dcmread(summary), folder / "summaries" / f"{number:02}.png")
-            report = folder / "pacs" / f"{row.study.uid('sr')}.dcm" if row.study else None
-            if report and report.exists():
-                (folder / "reports" / f"{number:02}.txt").write_text(text_from_structured_report(dcmread(report)))
+            if row.study and (report := reports.get(row.study.study_instance_uid)):
+                (folder / "reports" / f"{number:02}.txt").write_text(text_from_structured_report(report))
     write_contact_sheet(named, folder / "contact_sheet.png")
+
+
+def _reports(pacs: Path) -> dict[str, Dataset]:
+    """Return the last structured report on each study that the archive holds, by Study Instance UID."""
+    reports = [ds for ds in map(dcmread, pacs.glob("*.dcm")) if ds.Modality == "SR"]
+    reports.sort(key=lambda ds: (ds.ContentDate, ds.ContentTime))
+    return {str(ds.StudyInstanceUID): ds for ds in reports}
 
 
 COLOURS = {
