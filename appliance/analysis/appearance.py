@@ -16,9 +16,9 @@ from appliance.preprocessing.reference import displayed
 from .exposed_bone import SIDE_PX, bone_mask, share_outside
 from .polarity import is_doubtful
 
-FLAT = 8.0
-"""Standard deviation of the grey levels of a box below which it shows empty background: of 870 labelled regions none
-was below 9."""
+FLAT = 8.0 / 255
+"""Standard deviation of a box, as a share of the range of the whole picture, below which it shows empty background: of
+870 labelled regions on pictures that use all of 255 grey levels none was below 9."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,8 @@ class Appearance:
         x0, y0 = int(box.x0 * self.scale), int(box.y0 * self.scale)
         x1, y1 = int(np.ceil(box.x1 * self.scale)), int(np.ceil(box.y1 * self.scale))
         shown = self.grey[y0:y1, x0:x1]
-        return not shown.size or float(shown.std()) < FLAT
+        dark, bright = np.percentile(self.grey, (0.5, 99.5))
+        return not shown.size or float(shown.std()) < FLAT * (bright - dark)
 
     def bone_outside(self, boxes: Iterable[Box]) -> float:
         """Return the share of exposed bone that lies in none of `boxes`, 0 to 1."""

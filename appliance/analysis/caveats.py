@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from appliance.config import Analyse
@@ -25,7 +24,7 @@ SYNTHETIC = Sentence.of("SYNTHETIC model, trained on phantoms: no meaning for pa
 FLAGS = {"cast": Sentence.of("cast"), "hardware": Sentence.of("hardware")}
 """Names of the flags that the localiser was trained to see."""
 
-IN_CAVEATS = frozenset({Withheld.CUT, Withheld.POLARITY, Withheld.OTHER_LIMB, Withheld.UNFAMILIAR})
+IN_CAVEATS = frozenset({Withheld.CUT, Withheld.POLARITY, Withheld.OTHER_LIMB, Withheld.AMBIGUOUS, Withheld.UNFAMILIAR})
 """Reasons for a withheld negative that are about the picture, and so concern a suspicion too."""
 
 
@@ -60,7 +59,7 @@ def caveats(
         yield Sentence.of("unusual orientation: the regions were read as they are and upright")
     if header.sides_disagree:
         yield Sentence.of("the header names both sides: check the side marker")
-    yield from _paired(header, findings)
+    yield from _paired(header, plan)
     for reason in dict.fromkeys(w for f in findings for w in f.withheld if w in IN_CAVEATS):
         yield reason.sentence
     if plan.contradicts:
@@ -78,11 +77,11 @@ def site_names(sites: Iterable[Site]) -> tuple[Sentence, ...]:
     return tuple(sorted({site.label for site in sites}, key=str))
 
 
-def _paired(header: Header, findings: Iterable[Finding]) -> Iterator[Sentence]:
+def _paired(header: Header, plan: ReadingPlan) -> Iterator[Sentence]:
     """Yield a caveat for each site of which two regions are shown while the header names one side."""
     if header.laterality is Laterality.UNKNOWN:
         return
-    for site, count in Counter(f.site for f in findings).items():
+    for site, count in plan.shown.items():
         if count > 1:
             yield Sentence.of(
                 "{count} regions of the {site} in the image, the header names one side: side unknown",

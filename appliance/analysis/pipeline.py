@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -186,7 +185,7 @@ class Pipeline:
         self, radiograph: Radiograph, survey: Survey, classified: list[ClassifiedRegion], timings: Timings
     ) -> Analysis:
         header, plan = radiograph.header, survey.plan
-        sides = _sides(header, classified)
+        sides = _sides(header, plan, classified)
         replaced = bool(radiograph.stored.caveats)
         pairs = [(self._finding(survey, c, side, replaced), c.heat) for c, side in zip(classified, sides, strict=True)]
         if sum(finding.site is Site.PELVIS for finding, _ in pairs) == 1 and not survey.turns:
@@ -200,7 +199,7 @@ class Pipeline:
             findings=findings,
             not_read=tuple(_not_read(plan)),
             not_assessed=tuple(_unread(r) for r in plan.regions if r.standing is Standing.MARGIN),
-            incomplete=tuple(self._incomplete(survey)),
+            incomplete=tuple(self._incomplete(header, survey)),
             caveats=(
                 *radiograph.stored.caveats,
                 *caveats(header, self.rules, survey.flags, survey.turns, findings, plan),
@@ -214,6 +213,7 @@ class Pipeline:
     ) -> Finding:
         region, evidence = classified.region.region, classified.evidence
         spec = self.classifiers[region.site].spec
+        is_certain = classified.region.site_is_certain and not survey.plan.contradicts
         withheld = [*classified.region.withheld]
         withheld += [Withheld.NOT_MEASURED] if not spec.clears else []
         withheld += [Withheld.POLARITY] if self._looks_inverted(survey) else []
@@ -221,7 +221,7 @@ class Pipeline:
         withheld += [Withheld.UNFAMILIAR] if not evidence.is_familiar else []
         return Finding(
             site=region.site,
-            laterality=Laterality.UNKNOWN if survey.plan.contradicts else side,
+            laterality=side if is_certain else Laterality.UNKNOWN,
             box=region.box,
             region_score=region.score,
             peak=_peak(classified.heat, region.box),
@@ -231,18 +231,20 @@ class Pipeline:
             positive=spec.positive,
             focus=focus(evidence.heat),
             withheld=tuple(withheld),
-            site_is_certain=not survey.plan.contradicts,
+            site_is_certain=is_certain,
             fracture_share=spec.fracture_share,
         )
 
     def _looks_inverted(self, survey: Survey) -> bool:
         return self.localiser.spec.polarity_is_measured and survey.appearance.polarity_is_doubtful
 
-    def _incomplete(self, survey: Survey) -> Iterator[Sentence]:
+    def _incomplete(self, header: Header, survey: Survey) -> Iterator[Sentence]:
         """Yield the reasons beside unread subjects why the radiograph is incomplete."""
         boxes = [r.region.box for r in survey.plan.regions]
         if survey.appearance.bone_outside(boxes) > self.localiser.spec.bone_outside:
             yield Sentence.of("bone is visible outside the regions that were recognised")
+        if part := parts_of_header(header).elsewhere:
+            yield Sentence.of("the header also names {part}, which no engine reads", part=part)
 
     def _why_not_analysed(self, header: Header, survey: Survey, findings: Sequence[Finding]) -> NotAnalysed | None:
         """Return the reason why nothing is said of the radiograph; a suspicion is always told."""
@@ -334,14 +336,13 @@ def read_upright(
     return as_is
 
 
-def _sides(header: Header, classified: Sequence[ClassifiedRegion]) -> list[Laterality]:
+def _sides(header: Header, plan: ReadingPlan, classified: Sequence[ClassifiedRegion]) -> list[Laterality]:
     """Return the side of each region: the header's, unless two regions of one paired site are on the radiograph.
 
     A pelvis has no side: it shows both hips, whatever side the header names.
     """
     sites = [c.region.region.site for c in classified]
-    counts = Counter(sites)
-    return [Laterality.UNKNOWN if counts[s] > 1 or s is Site.PELVIS else header.laterality for s in sites]
+    return [Laterality.UNKNOWN if plan.shown[s] > 1 or s is Site.PELVIS else header.laterality for s in sites]
 
 
 def _on_its_side_of_the_pelvis(finding: Finding, radiograph: Radiograph) -> Finding:

@@ -7,6 +7,7 @@ radiograph incomplete; a header that contradicts the image withholds every negat
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +23,9 @@ from .localiser import LocatedRegion
 
 SAME_PLACE = 0.5
 """Intersection over union from which two regions are one, whatever their names."""
+
+TIE = 0.1
+"""Difference of two scores below which either name may be right."""
 
 SHAFT_ASPECT = 1.5
 """Long side of a shaft's box over its short side from which at least half of the shaft shows: a whole shaft's is about
@@ -69,11 +73,18 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRegion:
-    """A region with its standing, and the reasons why it may not be called negative."""
+    """A region with its standing, and the reasons why it may not be called negative.
+
+    Attributes
+    ----------
+    site_is_certain
+        False where a site of the other limb is recognised in the same place about as well.
+    """
 
     region: LocatedRegion
     standing: Standing
     withheld: tuple[Withheld, ...] = ()
+    site_is_certain: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +106,11 @@ class ReadingPlan:
     missing: frozenset[Site] = frozenset()
     recognised: frozenset[Site] = frozenset()
     contradicts: bool = False
+
+    @property
+    def shown(self) -> Counter[Site]:
+        """The number of regions of each site, without those that only may be there."""
+        return Counter(r.region.site for r in self.regions if r.region.site in self.recognised or r in self.read)
 
     @property
     def read(self) -> tuple[PlannedRegion, ...]:
@@ -147,11 +163,14 @@ def plan_reading(
     planned = []
     for region in regions:
         if region in readable:
+            rivals = _rivals(region, located, threshold)
+            conditions_here = [*holding, *([Withheld.AMBIGUOUS] if rivals else [])]
             planned.append(
                 PlannedRegion(
                     region=region,
                     standing=Standing.READ,
-                    withheld=_withheld(region, shape, named, threshold, holding),
+                    withheld=_withheld(region, shape, named, threshold, conditions_here),
+                    site_is_certain=not any(_is_of_the_other_limb(site, region.site) for site in rivals),
                 )
             )
         else:
@@ -163,10 +182,10 @@ def plan_reading(
 def one_name_each(regions: Iterable[LocatedRegion], named: Collection[Site]) -> list[LocatedRegion]:
     """Keep one region of those that lie in the same place: the best score; a site that the header names wins ties.
 
-    Scores count as tied when they differ by less than a tenth.
+    Scores count as tied when they differ by less than `TIE`.
     """
     kept: list[LocatedRegion] = []
-    for region in sorted(regions, key=lambda r: -(r.score + 0.1 * (r.site in named))):
+    for region in sorted(regions, key=lambda r: -(r.score + TIE * (r.site in named))):
         if all(iou(region.box, other.box) <= SAME_PLACE for other in kept):
             kept.append(region)
     return sorted(kept, key=lambda r: -r.score)
@@ -230,6 +249,21 @@ def _limbs(regions: Iterable[LocatedRegion], named: Collection[Site]) -> tuple[f
     return (ARM if arm >= leg else LEG), True
 
 
+def _rivals(region: LocatedRegion, located: Iterable[LocatedRegion], threshold: float) -> list[Site]:
+    """Return the other sites that are recognised in the place of `region` about as well, or better."""
+    return [
+        other.site
+        for other in located
+        if other.site is not region.site
+        and other.score >= max(threshold, region.score - TIE)
+        and iou(other.box, region.box) > SAME_PLACE
+    ]
+
+
+def _is_of_the_other_limb(site: Site, other: Site) -> bool:
+    return any(site in a and other in b for a, b in ((ARM, LEG), (LEG, ARM)))
+
+
 def _other(limb: frozenset[Site]) -> frozenset[Site]:
     """The sites of the other limb; none if no limb was decided on."""
     return frozenset() if not limb else LEG if limb is ARM else ARM
@@ -246,6 +280,7 @@ def _withheld(
     reasons = {
         Withheld.CONTRADICTION: Withheld.CONTRADICTION in conditions,
         Withheld.OTHER_LIMB: Withheld.OTHER_LIMB in conditions,
+        Withheld.AMBIGUOUS: Withheld.AMBIGUOUS in conditions,
         Withheld.NAMED_SITE_UNREAD: Withheld.NAMED_SITE_UNREAD in conditions and region.site not in named,
         Withheld.WEAK: region.score < threshold,
         Withheld.CUT: region.site in CUT_JOINTS and touches_border(region.box, shape),

@@ -76,6 +76,7 @@ class Withheld(StrEnum):
     CONTRADICTION = "contradiction"
     NAMED_SITE_UNREAD = "named_site_unread"
     OTHER_LIMB = "other_limb"
+    AMBIGUOUS = "ambiguous"
     CUT = "cut"
     POLARITY = "polarity"
     WINDOW = "window"
@@ -92,6 +93,7 @@ class Withheld(StrEnum):
             "contradiction": Sentence.of("the header names another part of the body than the image shows"),
             "named_site_unread": Sentence.of("the header names a part of the body that no engine reads"),
             "other_limb": Sentence.of("an arm and a leg are recognised on one radiograph"),
+            "ambiguous": Sentence.of("the region looks like more than one part of the body"),
             "cut": Sentence.of("the border of the picture cuts the joint"),
             "polarity": Sentence.of("black and white may be exchanged"),
             "window": Sentence.of("the header does not say how to display the picture, or says it wrongly"),

@@ -28,6 +28,8 @@ class StudyResult:
         The revision that this one replaces; None for the first.
     notes
         Sentences about the study that stand on every output beside the caveats of its radiographs.
+    left_out
+        Number of radiographs that are not part of the result; with one of them the study is incomplete at best.
     retracted
         Statements of earlier revisions that no current result supports: SOP Instance UID and number of the region.
     """
@@ -38,6 +40,7 @@ class StudyResult:
     revision: int = 1
     predecessor: Predecessor | None = None
     notes: tuple[Sentence, ...] = ()
+    left_out: int = 0
     retracted: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
@@ -52,11 +55,11 @@ class StudyResult:
 
     @property
     def answer(self) -> Answer:
-        """The gravest answer of its radiographs; incomplete at best if one of several was not analysed."""
+        """The gravest answer of its radiographs; incomplete at best if one was left out or not analysed."""
         answers = {r.answer for r in self.results}
         if answers == {Answer.NOT_ANALYSED}:
             return Answer.NOT_ANALYSED
-        if Answer.NOT_ANALYSED in answers:
+        if Answer.NOT_ANALYSED in answers or self.left_out:
             answers = (answers - {Answer.NOT_ANALYSED}) | {Answer.INCOMPLETE}
         return next(answer for answer in Answer if answer in answers)
 

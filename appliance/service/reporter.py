@@ -62,8 +62,8 @@ class Reporter:
 
     def _report(self, lease: Lease) -> None:
         """Write the result of the study and its deliveries in one transaction, which also ends the job."""
-        parts, notes = _of_one_patient(parts_of_study(self._engine, lease.job_id))
-        study = self._study_result(lease.job_id, parts, notes)
+        parts, left_out = _of_one_patient(parts_of_study(self._engine, lease.job_id))
+        study = self._study_result(lease.job_id, parts, left_out)
         sources = {part.result.sop_instance_uid: self._source(part) for part in parts}
         thumbnails = {part.result.sop_instance_uid: p for part in parts if (p := self._thumbnail(part)) is not None}
         lease = self._queue.renew(lease)
@@ -73,7 +73,7 @@ class Reporter:
         with self._queue.ending(lease, Event.FINISH) as connection:
             record_study_result(connection, lease.job_id, study, [part.result_id for part in parts], outgoing)
 
-    def _study_result(self, study_id: int, parts: list[StudyPart], notes: tuple[Sentence, ...]) -> StudyResult:
+    def _study_result(self, study_id: int, parts: list[StudyPart], left_out: int) -> StudyResult:
         """Make the next revision of the study's result from those of its radiographs."""
         study_instance_uid = parts[-1].result.study_instance_uid
         with readers(self._engine).connect() as connection:
@@ -91,7 +91,8 @@ class Reporter:
                 if previous
                 else None
             ),
-            notes=notes,
+            notes=(_note_on_other_patients(left_out, len(parts) + left_out),) if left_out else (),
+            left_out=left_out,
             retracted=retracted,
         )
 
@@ -128,8 +129,8 @@ class Reporter:
             return None
 
 
-def _of_one_patient(parts: list[StudyPart]) -> tuple[list[StudyPart], tuple[Sentence, ...]]:
-    """Select the radiographs of the newest one's patient, with a note if there are others.
+def _of_one_patient(parts: list[StudyPart]) -> tuple[list[StudyPart], int]:
+    """Select the radiographs of the newest one's patient; return the number of the others, too.
 
     A report never covers two patients. Two patients under one Study Instance UID are a mistake, most often a
     correction that has arrived for one of several radiographs and not yet for the others. A radiograph without a
@@ -144,11 +145,12 @@ def _of_one_patient(parts: list[StudyPart]) -> tuple[list[StudyPart], tuple[Sent
         raise Rejected(ReasonCode.NO_RADIOGRAPHS, "no radiograph of the study has a result that stands")
     known = [part.patient_digest for part in parts if part.patient_digest]
     kept = [part for part in parts if not known or part.patient_digest in ("", known[-1])]
-    if len(kept) == len(parts):
-        return kept, ()
-    note = Sentence.of(
+    return kept, len(parts) - len(kept)
+
+
+def _note_on_other_patients(others: int, count: int) -> Sentence:
+    return Sentence.of(
         "{other} of {all} radiographs name another patient: not part of this",
-        other=len(parts) - len(kept),
-        all=len(parts),
+        other=others,
+        all=count,
     )
-    return kept, (note,)

@@ -206,6 +206,7 @@ def _study_result(c: Connection, study_instance_uid: str, row: Row[Any]) -> Stud
         results=tuple(Result.from_json(records[i]) for i in ids),
         revision=row.revision,
         predecessor=predecessor,
+        left_out=row.left_out,
         retracted=retracted_statements(c, row.study_id, row.revision),
     )
 
@@ -220,6 +221,7 @@ def record_study_result(
         "study_id": study_id,
         "revision": study.revision,
         "result_ids": json.dumps(result_ids),
+        "left_out": study.left_out,
         "created_at": study.created_at,
     }
     key = c.execute(insert(study_results).values(**values)).inserted_primary_key

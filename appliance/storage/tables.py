@@ -140,6 +140,7 @@ study_results = Table(
     Column("study_id", ForeignKey("studies.id"), nullable=False),
     Column("revision", Integer, nullable=False),
     Column("result_ids", Text, nullable=False),
+    Column("left_out", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
     UniqueConstraint("study_id", "revision"),
 )

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -205,10 +206,11 @@ def test_report_of_a_study_with_two_patients_covers_the_newest_patient(
     for number, patient in enumerate(("P-1", "", "P-2"), 1):
         ds = view(number, patient)
         received(engine, spool, ds)
-        answered(engine, result(ds), patient=patient)
+        answered(engine, replace(result(ds, finding(0.1)), not_read=()), patient=patient)
     assert reporter.step()
     made = report(engine)
-    assert made and [r.sop_instance_uid for r in made.results] == ["1.2.3.9.2", "1.2.3.9.3"], (
+    assert made and made.answer is Answer.INCOMPLETE, "every radiograph of it is negative, and one was left out"
+    assert [r.sop_instance_uid for r in made.results] == ["1.2.3.9.2", "1.2.3.9.3"], (
         "a radiograph without a patient is kept"
     )
     (note,) = queued_messages(engine, spool)

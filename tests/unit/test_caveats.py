@@ -13,6 +13,7 @@ from appliance.analysis.classifier import Classifier
 from appliance.analysis.localiser import Localiser
 from appliance.analysis.pipeline import Pipeline
 from appliance.config import Analyse, Origins
+from appliance.domain.finding import Answer
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.radiograph import Header, Radiograph, StoredValues
 from appliance.preprocessing.recipe import IMAGE_PX, REGION_PX
@@ -130,6 +131,23 @@ def test_two_regions_of_one_site_with_one_side_in_the_header_make_a_caveat() -> 
         "2 regions of the wrist in the image, the header names one side: side unknown",
     )
     assert caveats("wrist", "wrist") == ()
+
+
+def test_part_beside_our_sites_in_the_header_makes_the_radiograph_incomplete() -> None:
+    spec = LocaliserSpec(file=Path("l"), sites=SITES, score_threshold=0.5)
+    pipeline = Pipeline(
+        preprocessor=ReferencePreprocessor(),
+        localiser=Localiser(FixedLocaliser("wrist"), spec),
+        classifiers={Site.WRIST: Classifier(FixedClassifier(-9, diffuse=False), SPEC)},
+        provenance=REAL,
+        rules=Analyse(),
+        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    known = {"sop_instance_uid": "1.2", "sop_class_uid": "1.3", "study_instance_uid": "1.4", "modality": "DX"}
+    header = Header(**known, body_part_examined="WRIST AND RIBS")  # type: ignore[arg-type]
+    made = pipeline.analyse(Radiograph(header=header, stored=limbs())).result
+    assert made.answer is Answer.INCOMPLETE
+    assert [str(s) for s in made.incomplete] == ["the header also names RIBS, which no engine reads"]
 
 
 def test_inverted_picture_makes_a_caveat() -> None:

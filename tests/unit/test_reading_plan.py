@@ -120,6 +120,23 @@ def test_a_weak_region_of_the_site_in_the_header_does_not_contradict() -> None:
     assert [r.withheld for r in plan.read] == [(Withheld.WEAK,)]
 
 
+def test_a_place_with_two_names_about_as_good_may_not_be_called_negative() -> None:
+    plan = plan_reading([region(Site.WRIST, score=0.62), region(Site.ANKLE, score=0.6)], SHAPE, (), ENGINES, 0.3)
+    assert [(r.region.site, r.withheld, r.site_is_certain) for r in plan.read] == [
+        (Site.WRIST, (Withheld.AMBIGUOUS,), False)
+    ]
+    clear = plan_reading([region(Site.WRIST, score=0.62), region(Site.ANKLE, score=0.4)], SHAPE, (), ENGINES, 0.3)
+    assert [(r.withheld, r.site_is_certain) for r in clear.read] == [((), True)]
+
+
+def test_a_name_that_the_header_chose_may_not_be_called_negative() -> None:
+    regions = [region(Site.ELBOW, score=0.58), region(Site.WRIST, score=0.5)]
+    plan = plan_reading(regions, SHAPE, {Site.WRIST}, ENGINES, 0.3)
+    assert [(r.region.site, r.withheld, r.site_is_certain) for r in plan.read] == [
+        (Site.WRIST, (Withheld.AMBIGUOUS,), True)
+    ]
+
+
 def test_a_header_of_a_neighbour_does_not_contradict() -> None:
     plan = plan_reading([region(Site.WRIST)], SHAPE, {Site.HAND}, ENGINES, 0.3)
     assert not plan.contradicts and plan.missing == {Site.HAND}

@@ -69,7 +69,7 @@ def header(ds: Dataset, calling_ae_title: str = "") -> Header:
         anatomic_regions=tuple(_meanings(ds, "AnatomicRegionSequence")),
         anatomic_region_codes=tuple(_codes(ds, "AnatomicRegionSequence")),
         age_years=age_years(ds),
-        laterality=named_sides[0] if named_sides else Laterality.UNKNOWN,
+        laterality=named_sides[0] if len(set(named_sides)) == 1 else Laterality.UNKNOWN,
         sides_disagree=len(set(named_sides)) > 1,
         view_position=_view_position(ds),
         patient_orientation=_patient_orientation(ds),
@@ -121,10 +121,14 @@ def _codes(ds: Dataset, keyword: str) -> Iterator[str]:
 def sides(ds: Dataset) -> Iterator[Laterality]:
     """Yield the side of the image, of the series and of each coded region, as far as they are given.
 
+    An image of both sides has none, whatever its series says.
+
     References
     ----------
     DICOM PS3.3 C.8.11.1 (Image Laterality), C.7.3.1 (Laterality), table 8-5a (Anatomic Region Modifier).
     """
+    if _capitals(ds, "ImageLaterality") == "B":
+        return
     for keyword in ("ImageLaterality", "Laterality"):
         if (side := _capitals(ds, keyword)) in ("L", "R"):
             yield Laterality(side)

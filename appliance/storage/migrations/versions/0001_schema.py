@@ -138,6 +138,7 @@ def upgrade() -> None:
         sa.Column("study_id", sa.Integer(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("result_ids", sa.Text(), nullable=False),
+        sa.Column("left_out", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.Float(53), nullable=False),
         sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_study_results_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_study_results")),
