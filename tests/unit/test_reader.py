@@ -18,6 +18,7 @@ from appliance.domain.radiograph import Radiograph
 from appliance.errors import Rejected
 from appliance.preprocessing.reference import displayed
 from provisioning.phantoms import instance_from_phantom, phantom
+from tests.support.sources import source
 
 Floats = NDArray[np.float64]
 RAMP = np.arange(0, 4096, dtype=np.uint16).reshape(64, 64)
@@ -234,3 +235,22 @@ def test_deeply_nested_sequences_are_rejected() -> None:
     whole = content(ds)
     with pytest.raises(Rejected):
         header_from_dataset(read_dataset(whole[: whole.index(b"\xe0\x7f\x10\x00")] + nested * 3000))
+
+
+@pytest.mark.parametrize(
+    ("image", "series", "side", "disagree"),
+    [
+        ("L", "L", Laterality.LEFT, False),
+        ("", "R", Laterality.RIGHT, False),
+        ("L", "R", Laterality.UNKNOWN, True),
+        ("B", "R", Laterality.UNKNOWN, False),
+        ("U", "R", Laterality.RIGHT, False),
+    ],
+)
+def test_side_of_an_image_is_known_only_if_nothing_contradicts_it(
+    image: str, series: str, side: Laterality, disagree: bool
+) -> None:
+    ds = source()
+    ds.ImageLaterality, ds.Laterality = image, series
+    header = header_from_dataset(ds)
+    assert (header.laterality, header.sides_disagree) == (side, disagree)
