@@ -197,3 +197,11 @@ def test_record_with_an_impossible_value_is_refused(make: Callable[[], object], 
 def test_identity_keeps_name_and_birth_date_out_of_its_repr() -> None:
     shown = repr(read_examination(variants()["dx"]))
     assert "Weiß" not in shown and "1970" not in shown
+
+
+def test_patient_number_with_a_backslash_stays_one_number() -> None:
+    """DICOM takes the backslash for a separator of values; HL7 escapes it (2.5.1, chapter 2.7)."""
+    ds = changed("backslash", PatientID=["HOSP", "4711"])
+    assert read_examination(ds).patient.patient_id == "HOSP\\4711"
+    assert pid_3(ds).startswith("HOSP\\E\\4711")
+    assert fhir_patient(ds)["identifier"][0]["value"] == "HOSP\\4711"

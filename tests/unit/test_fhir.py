@@ -157,7 +157,8 @@ def test_patient_number_with_query_characters_is_quoted() -> None:
     source = variants()["dx"]
     source.PatientID = "1&_id=2|,$ü"
     entry = bundle(source, result(source))["entry"][0]
-    assert entry["request"]["ifNoneExist"] == f"identifier={systems.issuer_system('HOSP')}|1%26_id%3D2%7C%2C%24%C3%BC"
+    number = "1%26_id%3D2%5C%7C%5C%2C%5C%24%C3%BC"
+    assert entry["request"]["ifNoneExist"] == f"identifier={systems.issuer_system('HOSP')}|{number}"
 
 
 def test_birth_date_with_an_impossible_month_is_left_out() -> None:

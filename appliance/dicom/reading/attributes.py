@@ -79,9 +79,11 @@ def copied(source: Dataset, keywords: Iterable[str]) -> Dataset:
 
 
 def text(source: Dataset, keyword: str) -> str:
-    """Return the decoded value as text; empty if it is absent or unreadable."""
+    """Return the decoded value as text, several values as they were sent; empty if it is absent or unreadable."""
     element = _read_element(source, Tag(keyword)) if keyword in source else None
-    return "" if element is None or element.value is None else str(element.value)
+    if element is None or element.value is None:
+        return ""
+    return "\\".join(map(str, element.value)) if isinstance(element.value, MultiValue) else str(element.value)
 
 
 def _value(ds: Dataset, keyword: str) -> object:

@@ -14,6 +14,7 @@ observation.html, imagingstudy.html, device.html, provenance.html, task.html. R4
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -241,9 +242,14 @@ def _updated(study: StudyResult, resource: Json) -> Json:
 def _search(resource: Json) -> str:
     """Return the search that finds the resource by its first identifier."""
     identifier = resource["identifier"][0]
-    system = quote(identifier.get("system", ""), safe=":/")
+    system = quote(_escaped(identifier.get("system", "")), safe=":/")
     # without the bar a value would match under any system: another hospital's patient (R4 search.html#token)
-    return f"identifier={system}|{quote(identifier['value'], safe=':')}"
+    return f"identifier={system}|{quote(_escaped(identifier['value']), safe=':')}"
+
+
+def _escaped(value: str) -> str:
+    """Escape the signs that separate values of a search: `1,2` would find patient 1 or 2 (R4 search.html#escaping)."""
+    return re.sub(r"([\\,$|])", r"\\\1", value)
 
 
 def _reference(study: StudyResult, resource: Json) -> Json:
