@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import engines.packs
 from appliance.analysis.classifier import Classifier
-from appliance.analysis.pipeline import read_upright
+from appliance.analysis.upright import read_upright
 from appliance.preprocessing.recipe import DIGEST
 from engines.familiarity import Familiarity, distances, mean_activations
 from engines.onnxruntime_runner import OnnxRuntimeRunner
