@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import ImageDraw
 
 from tests.support.peers import free_port, node_peer, peer
 
@@ -54,3 +56,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("not run")
         for report in skipped:
             terminalreporter.line(f"{report.nodeid}: {report.longrepr[2]}")
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every text that Pillow is asked to draw."""
+    texts: list[str] = []
+    draw = ImageDraw.ImageDraw.text
+
+    def recording(self: ImageDraw.ImageDraw, xy: Any, text: str, *more: Any, **options: Any) -> None:
+        texts.append(text)
+        draw(self, xy, text, *more, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", recording)
+    return texts

@@ -17,7 +17,7 @@ from scipy import ndimage
 from appliance.domain.finding import Box
 
 SIDE_PX = 256
-"""Longer side of the grey picture that the mask is made from."""
+"""Longer side of the grey picture that mask and polarity are made from."""
 
 SMOOTHING_PX = 1.5
 TOP_HAT_PX = 31

@@ -88,8 +88,9 @@ def _in_text(text: str) -> NamedParts:
 
 
 def _part_of(word: str) -> Site | str | None:
-    if word in _exact():
-        return _exact()[word]
+    for form in (word, word.removesuffix("S")):  # ANKLES; longer words are found by their stem
+        if form in _exact():
+            return _exact()[form]
     return next((part for stem, part in _stems() if word.startswith(stem)), None)
 
 

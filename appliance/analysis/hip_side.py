@@ -1,8 +1,8 @@
 """Find the side of a suspicion on a radiograph of the whole pelvis, from Patient Orientation and the place of its mark.
 
-A wrong side is as bad as a wrong answer: wherever one of the conditions is not met, the side is unknown. On 68 labelled
-radiographs whose pelvis meets them, the middle of the located region lay at most 5 % of its width from the middle of
-the labelled one.
+A wrong side is as bad as a wrong answer: the side is unknown wherever a condition is not met. On 68 labelled
+radiographs that meet the conditions, the middle of the located pelvis lay at most 5 % of its width from the labelled
+middle.
 """
 
 from __future__ import annotations

@@ -10,11 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-SIDE_PX = 256
-"""Longer side of the grey picture that the check is made on."""
+from .exposed_bone import SMOOTHING_PX, TOP_HAT_PX
 
-SMOOTHING_PX = 1.5
-TOP_HAT_PX = 31
 BRIGHT_SHARE = 0.45
 """Share of thin bright structures among thin bright and dark ones below which the polarity is doubtful."""
 
@@ -29,7 +26,7 @@ def is_doubtful(grey: NDArray[np.uint8]) -> bool:
     Parameters
     ----------
     grey
-        (h, w) uint8 as a viewer shows it, longer side `SIDE_PX`; a blank picture is not doubtful.
+        (h, w) uint8 as a viewer shows it, longer side `exposed_bone.SIDE_PX`; a blank picture is not doubtful.
     """
     smooth = ndimage.gaussian_filter(grey, SMOOTHING_PX).astype(np.float32)
     bright = float(ndimage.white_tophat(smooth, size=TOP_HAT_PX).mean())

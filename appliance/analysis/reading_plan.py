@@ -31,6 +31,10 @@ SHAFT_ASPECT = 1.5
 """Long side of a shaft's box over its short side from which at least half of the shaft shows: a whole shaft's is about
 3 (upper quartiles of 2,115 labelled boxes: humerus 2.9, femur 3.1, lower leg 3.3, forearm 3.6)."""
 
+SHAFT_LENGTH = 0.5
+"""Long side of a shaft's box, as a share of the picture's, from which half of it shows in any direction: the box of an
+oblique shaft is nearly a square."""
+
 SPINE_SHARE = 0.21
 """Share of the picture that the spine's box covers from which the spine is a subject: 99 of 100 spines beside a limb,
 a pelvis or a shoulder cover less (226 labelled boxes)."""
@@ -201,7 +205,7 @@ def is_subject(region: LocatedRegion, shape: tuple[int, int]) -> bool:
         return area >= SPINE_SHARE * shape[0] * shape[1]
     if region.site in SHAFTS:
         sides = region.box.x1 - region.box.x0, region.box.y1 - region.box.y0
-        return max(sides) / min(sides) >= SHAFT_ASPECT
+        return max(sides) / min(sides) >= SHAFT_ASPECT or max(sides) >= SHAFT_LENGTH * max(shape)
     return not touches_border(region.box, shape)
 
 

@@ -116,8 +116,8 @@ class Result:
 
     @property
     def statements(self) -> int:
-        """Number of statements in reports: each finding, or the reason why there is none, and each unread subject."""
-        return (len(self.findings) or 1) + len(self.unread_subjects)
+        """Number of statements in reports: findings, or the reason why there is none, and parts that were not read."""
+        return (len(self.findings) or 1) + len(self.unread_subjects) + len(self.incomplete)
 
     def uid(self, kind: str) -> str:
         """Derive the UID of the object of that `kind` from source, pack, kind and revision."""

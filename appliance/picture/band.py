@@ -134,7 +134,7 @@ def _region(finding: Finding, name: Sentence, language: Language, *, with_probab
 
 
 def _incomplete(result: Result, names: Sequence[Sentence], language: Language) -> str:
-    """Return the headline of an incomplete radiograph: the regions that were cleared, and the ones that were not."""
+    """Return the headline of an incomplete radiograph: what was cleared, what was not, and every reason."""
     by_verdict: dict[Verdict, list[Sentence]] = {}
     for finding, name in zip(result.findings, names, strict=True):
         by_verdict.setdefault(finding.verdict, []).append(name)
@@ -145,6 +145,7 @@ def _incomplete(result: Result, names: Sequence[Sentence], language: Language) -
         parts.append(Sentence.of("NOT CLEARED: {places}", places=tuple(not_cleared)))
     if unread := _unread(result):
         parts.append(unread)
+    parts += result.incomplete
     return f"{language.say(Answer.INCOMPLETE.label).upper()} - {'. '.join(map(language.say, parts))}"
 
 
@@ -173,11 +174,12 @@ def _names(result: Result) -> list[Sentence]:
 
 
 def cautions(caveats: Iterable[Sentence], result: Result, language: Language = ENGLISH) -> list[Line]:
-    """Return a line for each of `caveats`, for other reasons why `result` is incomplete, and for its neighbours."""
+    """Return a line for each of `caveats`, for reasons that the headline does not name, and for neighbours."""
     margin = tuple(sorted({r.site.label for r in result.not_assessed}, key=str))
     neighbours = [Sentence.of("at the margin, not assessed: {sites}", sites=margin)] if margin else []
     withheld = (reason.sentence for f in result.findings if f.verdict is Verdict.NOT_CLEARED for reason in f.withheld)
-    lines = dict.fromkeys((*caveats, *result.incomplete, *withheld, *neighbours))
+    incomplete = () if result.answer is Answer.INCOMPLETE else result.incomplete
+    lines = dict.fromkeys((*caveats, *incomplete, *withheld, *neighbours))
     return [Line(text=f"! {language.say(line)}", colour=CAUTION) for line in lines]
 
 

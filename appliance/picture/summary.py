@@ -139,6 +139,9 @@ def _head(study: StudyResult, page: tuple[int, int], shared: Sequence[Sentence],
         Line(text=language.notice, colour=WHITE, scale=1.3),
     ]
     lines[1:1] = [Line(text=language.say(sentence), colour=WHITE, scale=1.8) for sentence in study.seen_in_some_views]
+    lines[1:1] = [
+        Line(text=language.say(note), colour=ANSWER_COLOURS[Answer.INCOMPLETE], scale=1.8) for note in study.notes
+    ]
     if study.unread_sites:
         unread = Sentence.of("NOT READ OR NOT CLEARED: {sites}", sites=study.unread_sites)
         lines.insert(1, Line(text=language.say(unread), colour=ANSWER_COLOURS[Answer.INCOMPLETE], scale=1.8))

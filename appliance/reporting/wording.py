@@ -47,7 +47,7 @@ def headline(study: StudyResult, language: Language = ENGLISH) -> str:
     if unread := tuple(dict.fromkeys(site.label for r in study.results for site in r.unread_subjects)):
         sentences.append(Sentence.of("NOT READ: {sites}", sites=unread))
     sentences += dict.fromkeys(reason for r in study.results for reason in r.incomplete)
-    sentences += _not_analysed(study)
+    sentences += [*_not_analysed(study), *study.notes]
     parts = (", ".join(map(language.say, _places(study, answer))), *map(language.say, sentences))
     return f"{language.say(answer.label).upper()} - {'. '.join(filter(None, parts))}"
 
@@ -139,8 +139,11 @@ def radiograph_sentences(result: Result, *, alone: bool) -> Iterator[Sentence]:
 
 
 def limits(study: StudyResult) -> Iterator[Sentence]:
-    """Yield the caveats, the neighbours that were not assessed, and the population of the probabilities."""
-    yield from study.caveats
+    """Yield the caveats, the neighbours that were not assessed, and the population of the probabilities.
+
+    The notes on the study stand in its headline.
+    """
+    yield from (caveat for caveat in study.caveats if caveat not in study.notes)
     neighbours = tuple(dict.fromkeys(region.site.label for result in study.results for region in result.not_assessed))
     if neighbours:
         yield Sentence.of("at the margin, not assessed: {sites}", sites=neighbours)

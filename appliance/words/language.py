@@ -30,7 +30,7 @@ NOT_REVIEWED = Sentence.of("This translation was not reviewed by a clinician")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
-    """A language with its translations; English has none, since every template is English."""
+    """A language with its translations; English needs no catalogue, since every template is English."""
 
     code: LanguageCode
     catalogue: Catalogue | None = field(default=None, repr=False, compare=False)
@@ -53,7 +53,7 @@ class Language:
         return sentence.translated(self._translate)
 
     def kind(self, kind: str) -> str:
-        """Return the kind of an artefact in this language, from which its UID is derived: another object in each."""
+        """Return the kind of an artefact in this language; its UID follows, so that objects in two languages differ."""
         return kind if self.code == "en" else f"{kind} {self.code}"
 
     def _translate(self, template: str) -> str:

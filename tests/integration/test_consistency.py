@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from fhir.resources.R4B.bundle import Bundle
 from hl7apy.parser import parse_message
-from PIL import ImageDraw
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
@@ -154,20 +153,6 @@ def case_of(names: Sequence[str]) -> Case:
 @pytest.fixture(params=[*((name,) for name in RADIOGRAPHS), *MIXED], ids=" + ".join, scope="module")
 def case(request: pytest.FixtureRequest) -> Case:
     return case_of(request.param)
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every text that Pillow is asked to draw."""
-    texts: list[str] = []
-    draw = ImageDraw.ImageDraw.text
-
-    def recording(self: ImageDraw.ImageDraw, xy: Any, text: str, *more: Any, **options: Any) -> None:
-        texts.append(text)
-        draw(self, xy, text, *more, **options)
-
-    monkeypatch.setattr(ImageDraw.ImageDraw, "text", recording)
-    return texts
 
 
 def words(texts: Sequence[str]) -> str:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 from hl7apy.parser import parse_message
-from PIL import ImageDraw
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
@@ -90,20 +89,6 @@ def example() -> tuple[StudyResult, dict[str, Dataset]]:
 
 
 STUDY, SOURCES = example()
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every text that Pillow is asked to draw."""
-    texts: list[str] = []
-    draw = ImageDraw.ImageDraw.text
-
-    def recording(self: ImageDraw.ImageDraw, xy: Any, text: str, *more: Any, **options: Any) -> None:
-        texts.append(text)
-        draw(self, xy, text, *more, **options)
-
-    monkeypatch.setattr(ImageDraw.ImageDraw, "text", recording)
-    return texts
 
 
 def heats(count: int) -> tuple[Heat, ...]:

@@ -121,4 +121,4 @@ def test_study_in_ohif_shows_heat_map_summary_and_region(peer: Peer, tmp_path: P
     for name in ("sc", "summary"):
         assert reddish(tmp_path / f"{name}.png") > reddish(tmp_path / "radiograph.png") + 0.002
     assert set(seen["sr"]["drawn"]) & {"path", "polyline", "polygon", "line"}
-    assert re.search(r"Certainty of Finding: \d+\.\d+ %", seen["sr"]["text"])
+    assert re.search(r"Area: \d+ mm", seen["sr"]["text"]), "OHIF shows no measurement with a private name"

@@ -43,7 +43,13 @@ def assert_shows(stored: StoredValues, expected: NDArray[np.uint8], *caveats: st
 
 
 @pytest.mark.parametrize(
-    ("center", "width", "fault"), [(9000, 3000, "nearly black"), (-5000, 3000, "nearly white"), (2000, 60000, "blank")]
+    ("center", "width", "fault"),
+    [
+        (9000, 3000, "nearly black"),
+        (-5000, 3000, "nearly white"),
+        (2000, 60000, "blank"),
+        (1500, 3, "without grey levels"),
+    ],
 )
 def test_window_that_makes_no_picture_is_replaced_by_percentiles(center: int, width: int, fault: str) -> None:
     assert_shows(read(instance(WindowCenter=center, WindowWidth=width)), picture("percentiles"), PERCENTILES + fault)

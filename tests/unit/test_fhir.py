@@ -16,6 +16,7 @@ from appliance.dicom.reading.order import read_examination
 from appliance.domain.finding import Withheld
 from appliance.domain.identifiers import derived_uid
 from appliance.domain.result import Result
+from appliance.domain.sentence import Sentence
 from appliance.errors import Rejected
 from appliance.reporting.fhir import systems
 from appliance.reporting.fhir.bundle import transaction, withdrawal
@@ -87,6 +88,16 @@ def test_unread_subject_has_an_observation_with_the_reason_for_no_value() -> Non
     assert not {"valueCodeableConcept", "interpretation"} & set(unread)
     (report,) = resources(made, "DiagnosticReport")
     assert report["conclusion"].startswith("INCOMPLETE - left wrist: no fracture found. NOT READ: hand.")
+
+
+def test_bone_outside_the_regions_has_an_observation_without_a_body_site() -> None:
+    given = replace(
+        result(VARIANTS["dx"], finding(0.1)), not_read=(), incomplete=(Sentence.of("bone is visible outside"),)
+    )
+    read, outside = resources(bundle(VARIANTS["dx"], given), "Observation")
+    assert "bodySite" in read and given.statements == 2
+    assert outside["dataAbsentReason"]["text"] == "bone is visible outside"
+    assert not {"valueCodeableConcept", "interpretation", "bodySite"} & set(outside)
 
 
 def test_region_that_is_not_cleared_has_the_reason_for_no_value() -> None:

@@ -41,6 +41,8 @@ def _sites(text: str) -> set[Site]:
         ("FEMORAL NECK", Site.PELVIS),
         ("XR Femur, neck of femur", Site.FEMUR),
         ("TIB/FIB AP", Site.LOWER_LEG),
+        ("BOTH ANKLES", Site.ANKLE),
+        ("Femurs", Site.FEMUR),
         ("C SPINE LATERAL", Site.SPINE),
     ],
 )

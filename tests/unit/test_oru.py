@@ -24,7 +24,7 @@ from appliance.reporting.hl7.message import CODECS, escape
 from appliance.reporting.hl7.oru import oru_r01, oru_withdrawal
 from appliance.reporting.hl7.segments import control_id
 from appliance.reporting.hl7.values import filler_number
-from appliance.reporting.wording import POPULATION
+from appliance.reporting.wording import POPULATION, headline, limits
 from tests.support.hl7_rules import Message, field, violations
 from tests.support.profiles import hl7 as profile
 from tests.support.results import finding, result, revised, study, unanalysed
@@ -173,6 +173,13 @@ def test_first_sentence_names_each_place_with_its_gravest_verdict() -> None:
     assert first_sentence(unanalysed(VARIANTS["dx"])) == "NOT ANALYSED - this pack has no engine for ribs"
     dark = replace(negative(), incomplete=(Sentence.of("bone is visible outside"),))
     assert first_sentence(dark) == "INCOMPLETE - left wrist: no fracture found. bone is visible outside"
+
+
+def test_first_sentence_of_a_study_with_a_radiograph_left_out_says_so_once() -> None:
+    note = Sentence.of("1 of 2 radiographs name another patient")
+    given = replace(study(negative()), notes=(note,), left_out=1)
+    assert headline(given) == "INCOMPLETE - left wrist: no fracture found. 1 of 2 radiographs name another patient"
+    assert note not in limits(given)
 
 
 def test_region_that_is_not_cleared_has_a_reason_and_no_code() -> None:

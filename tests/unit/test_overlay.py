@@ -217,6 +217,8 @@ def test_incomplete_headline_names_what_was_read_and_what_was_not() -> None:
     assert texts(given) == ["INCOMPLETE - left wrist: no fracture found. NOT READ: elbow, forearm"]
     (line,) = answers(given)
     assert line.is_headline and line.step is None
+    dark = replace(whole(finding(0.1)), incomplete=(Sentence.of("bone is visible outside"),))
+    assert texts(dark) == ["INCOMPLETE - left wrist: no fracture found. bone is visible outside"]
     held = finding(0.1, site=Site.KNEE, withheld=(Withheld.CUT,))
     assert texts(whole(held)) == ["INCOMPLETE - NOT CLEARED: left knee"]
     assert texts(whole(finding(0.1), held)) == [

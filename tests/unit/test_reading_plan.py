@@ -54,6 +54,8 @@ def test_regions_in_different_places_keep_their_names() -> None:
         (Site.FOREARM, (300, 0, 400, 300), True),
         (Site.FOREARM, (300, 0, 400, 120), False),
         (Site.SPINE, WHOLE, False),
+        (Site.LOWER_LEG, (200, 160, 700, 760), True),
+        (Site.LOWER_LEG, (300, 300, 600, 650), False),
         (Site.SPINE, (250, 0, 450, 1000), True),
         (Site.SPINE, (250, 0, 400, 1000), False),
     ],

@@ -101,6 +101,14 @@ def test_summary_of_a_different_study_differs() -> None:
         assert other.shape != plain.shape or not np.array_equal(other, plain)
 
 
+def test_radiograph_that_was_left_out_is_named_at_the_head(drawn: list[str]) -> None:
+    sources = views(2, source())
+    whole = study_of(sources)
+    notes = (Sentence.of("1 of 3 radiographs name another patient: not part of this"),)
+    summary_pages(replace(whole, notes=notes, left_out=1), {}, {})
+    assert str(notes[0]) in " ".join(drawn[:4])
+
+
 def test_caveat_shared_by_all_radiographs_is_written_once() -> None:
     sources = views(4, source())
     study = study_of(sources)

@@ -50,7 +50,7 @@ def illustrations(
 ) -> Iterator[Illustration]:
     """Yield the pictures in `look` and the presentation states of the radiographs whose SOP Instance UID is in `sent`.
 
-    A radiograph without its header, removed by retention, has none: the series of its objects is not known.
+    A radiograph that retention has removed is left out: the series of its objects is not known.
     """
     for result in study.results:
         source = sources[result.sop_instance_uid]

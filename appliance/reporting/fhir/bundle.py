@@ -340,8 +340,9 @@ def _observations(context: _Context) -> Iterator[Json]:
 
 
 def _of_radiograph(context: _Context, name: Sentence | None, result: Result) -> Iterator[Json]:
-    """Yield one observation for each region, or one with the reason for no answer, and one for each unread subject.
+    """Yield one observation for each region, or one with the reason for no answer, and one for each part unread.
 
+    The parts are the unread subjects with their site, then the other reasons why the radiograph is incomplete.
     `Result.statements` is their number: a later revision retracts those that it has not.
     """
     uid, model, words = result.sop_instance_uid, result.provenance.model, context.words
@@ -359,11 +360,12 @@ def _of_radiograph(context: _Context, name: Sentence | None, result: Result) -> 
         observation |= _verdict(finding, words)
         observation["component"] += _components(finding, words)
         yield observation
-    for region, site in enumerate(result.unread_subjects, (len(result.findings) or 1) + 1):
-        sentence = not_read((site,))
-        observation = _observation(context, uid, region, model) | written(sentence)
-        observation["dataAbsentReason"] = codeable(*NOT_PERFORMED) | {"text": words.say(sentence)}
-        yield observation | {"bodySite": body_site(SITES[site], None, words.say(site.label))}
+    places = [{"bodySite": body_site(SITES[site], None, words.say(site.label))} for site in result.unread_subjects]
+    parts = [(not_read((site,)), place) for site, place in zip(result.unread_subjects, places, strict=True)]
+    parts += [(reason, {}) for reason in result.incomplete]
+    for region, (sentence, place) in enumerate(parts, (len(result.findings) or 1) + 1):
+        absent = codeable(*NOT_PERFORMED) | {"text": words.say(sentence)}
+        yield _observation(context, uid, region, model) | written(sentence) | {"dataAbsentReason": absent} | place
 
 
 def _observation(context: _Context, sop_instance_uid: str, region: int, model: str) -> Json:
