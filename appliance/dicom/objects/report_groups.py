@@ -1,7 +1,8 @@
 """The measurement groups of the structured report: the area that was read, and the mark of each suspicion.
 
 A viewer labels an outline with the finding of its group. Only a mark is called a fracture, therefore; the area that was
-read is a group whose finding is the body structure, whatever the verdict.
+read is a group whose finding is the body structure, whatever the verdict. Both have the probability: OHIF takes a group
+without a measurement for an annotation of its own, and then draws no other.
 
 References
 ----------
@@ -72,7 +73,7 @@ def groups(
             finding_type=coded_concept(examined),
             algorithm_id=_algorithm(result, finding, language),
             finding_sites=finding_sites(finding) or None,
-            measurements=None if finding.verdict.is_suspicious else [probability],
+            measurements=[probability],
         )
 
 
