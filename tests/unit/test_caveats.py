@@ -3,91 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from appliance.analysis.classifier import Classifier
-from appliance.analysis.localiser import Localiser
-from appliance.analysis.pipeline import Pipeline
 from appliance.config import Analyse, Origins
-from appliance.domain.finding import Answer
-from appliance.domain.identifiers import Laterality, Site
-from appliance.domain.radiograph import Header, Radiograph, StoredValues
-from appliance.preprocessing.recipe import IMAGE_PX, REGION_PX
-from appliance.preprocessing.reference import ReferencePreprocessor
-from engines.pack import ClassifierSpec, LocaliserSpec
-from engines.runner import Runner, Tensors, TensorSpec
+from appliance.domain.identifiers import Laterality
+from tests.support.fixed_networks import analysed
 from tests.support.pictures import limbs
-from tests.unit.test_result import PROVENANCE
-
-REAL = replace(PROVENANCE, pack_is_synthetic=False)
-SPEC = ClassifierSpec(
-    site="wrist", file=Path("w"), scale=1.0, offset=0.0, doubt=0.2, positive=0.6, finds=True, clears=True
-)
-SITES = ("wrist", "shoulder", "spine")
 
 
-class FixedLocaliser(Runner):
-    """A localiser that finds the given sites side by side, with the given flags for hardware and cast."""
-
-    inputs = (TensorSpec("image", (None, 1, IMAGE_PX, IMAGE_PX)),)
-    outputs = ()
-
-    def __init__(self, *sites: str, flags: tuple[float, float] = (0, 0)) -> None:
-        self._sites, self._flags = sites, flags
-
-    def _run(self, tensors: Tensors) -> Tensors:
-        heat, box = np.zeros((1, len(SITES), 32, 32), np.float32), np.full((1, 4, 32, 32), 40, np.float32)
-        for k, site in enumerate(self._sites):
-            heat[0, SITES.index(site), 16, 4 + 8 * k] = 0.9
-        return {"heat": heat, "box": box, "flags": np.array([self._flags], np.float32)}
-
-
-class FixedClassifier(Runner):
-    """A classifier with one logit, and a heat map that is hot in one place or everywhere."""
-
-    inputs = (TensorSpec("region", (None, 1, REGION_PX, REGION_PX)),)
-    outputs = ()
-
-    def __init__(self, logit: float, *, diffuse: bool) -> None:
-        self._logit, self._diffuse = logit, diffuse
-
-    def _run(self, tensors: Tensors) -> Tensors:
-        regions = len(tensors["region"])
-        cells = np.full((regions, 1, 16, 16), float(self._diffuse), np.float32)
-        cells[:, 0, 7, 7] = 1
-        return {
-            "logit": np.full(regions, self._logit, np.float32),
-            "activations": cells,
-            "gradients": np.ones_like(cells),
-        }
-
-
-def caveats(
-    *sites: str,
-    flags: tuple[float, float] = (0, 0),
-    logit: float = 3,
-    diffuse: bool = False,
-    rules: Analyse | None = None,
-    stored: StoredValues | None = None,
-    **header: object,
-) -> tuple[str, ...]:
-    spec = LocaliserSpec(
-        file=Path("l"), sites=SITES, score_threshold=0.5, flags=("hardware", "cast"), polarity_is_measured=True
-    )
-    pipeline = Pipeline(
-        preprocessor=ReferencePreprocessor(),
-        localiser=Localiser(FixedLocaliser(*(sites or ("wrist",)), flags=flags), spec),
-        classifiers={Site.WRIST: Classifier(FixedClassifier(logit, diffuse=diffuse), SPEC)},
-        provenance=REAL,
-        rules=rules or Analyse(),
-        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-    )
-    known = Header(sop_instance_uid="1.2", sop_class_uid="1.3", study_instance_uid="1.4", modality="DX", **header)  # type: ignore[arg-type]
-    result = pipeline.analyse(Radiograph(header=known, stored=stored or limbs())).result
+def caveats(*sites: str, **settings: object) -> tuple[str, ...]:
+    """Return the caveats of a radiograph that is analysed with `settings`, or the code of the reason for no answer."""
+    result = analysed(*sites, **settings)  # type: ignore[arg-type]
     return (result.not_analysed.code,) if result.not_analysed else tuple(map(str, result.caveats))
 
 
@@ -131,23 +58,6 @@ def test_two_regions_of_one_site_with_one_side_in_the_header_make_a_caveat() -> 
         "2 regions of the wrist in the image, the header names one side: side unknown",
     )
     assert caveats("wrist", "wrist") == ()
-
-
-def test_part_beside_our_sites_in_the_header_makes_the_radiograph_incomplete() -> None:
-    spec = LocaliserSpec(file=Path("l"), sites=SITES, score_threshold=0.5)
-    pipeline = Pipeline(
-        preprocessor=ReferencePreprocessor(),
-        localiser=Localiser(FixedLocaliser("wrist"), spec),
-        classifiers={Site.WRIST: Classifier(FixedClassifier(-9, diffuse=False), SPEC)},
-        provenance=REAL,
-        rules=Analyse(),
-        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-    )
-    known = {"sop_instance_uid": "1.2", "sop_class_uid": "1.3", "study_instance_uid": "1.4", "modality": "DX"}
-    header = Header(**known, body_part_examined="WRIST AND RIBS")  # type: ignore[arg-type]
-    made = pipeline.analyse(Radiograph(header=header, stored=limbs())).result
-    assert made.answer is Answer.INCOMPLETE
-    assert [str(s) for s in made.incomplete] == ["the header also names RIBS, which no engine reads"]
 
 
 def test_inverted_picture_makes_a_caveat() -> None:
