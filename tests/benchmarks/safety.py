@@ -11,12 +11,13 @@ these radiographs: the figures measure the rules of the answers, and not the net
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -145,6 +146,15 @@ def _radiograph(ds: Dataset, body_part: str = "") -> Radiograph:
     return radiograph_from_dataset(ds, header_from_dataset(ds))
 
 
+def _transformed(ds: Dataset, transform: Callable[[Pixels], Pixels]) -> Dataset:
+    """Return a copy with other pixels, so that the display is chosen anew."""
+    changed = copy.deepcopy(ds)
+    pixels = transform(ds.pixel_array).astype(ds.pixel_array.dtype)
+    changed.Rows, changed.Columns = pixels.shape
+    changed.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
+    return changed
+
+
 @click.command()
 @click.option(
     "--data", type=click.Path(exists=True, path_type=Path), default=os.environ.get("OSTEON_DATA"), required=True
@@ -176,9 +186,8 @@ def main(data: Path, pack: str, limit: int | None, report: Path | None) -> None:
             tallies[kind].add(row, result, subject, clears)
         if row.fracture_boxes() and results["right"].answer is Answer.POSITIVE:
             positives += 1
-            original = _radiograph(ds, parts["right"])
             for name, transform in TRANSFORMS.items():
-                changed = replace(original, stored=replace(original.stored, pixels=transform(original.stored.pixels)))
+                changed = _radiograph(_transformed(ds, transform), parts["right"])
                 lost[name] += pipeline.analyse(changed).result.answer is Answer.NEGATIVE
     flips = {name: Rate(count=lost[name], n=positives) for name in TRANSFORMS}
     drawn = min(limit or DRAWN_PICTURES, DRAWN_PICTURES)
