@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from onnx import load_model_from_string
+from onnx.checker import ValidationError
+
+from .half import convert_to_half
+from .network_file import read_network
 from .pack import Pack
 from .plan import PlanError, build_plan, plan_key
 
@@ -44,9 +49,12 @@ def build_plans(pack: Pack, target: str, folder: Path, *, half: bool = False) ->
     """
     folder.mkdir(parents=True, exist_ok=True)
     for network, onnx in networks(pack).items():
-        model = onnx.read_bytes()
-        if half and network != LOCALISER:
-            model = _convert_to_half(model)
+        try:
+            model = read_network(onnx)
+            if half and network != LOCALISER:
+                model = convert_to_half(load_model_from_string(model)).SerializeToString()
+        except (TypeError, ValueError, ValidationError) as error:
+            raise PlanError(f"{network}: {error}") from error
         plan = folder / f"{plan_key(model, target)}.plan"
         was_there = plan.exists()
         if not was_there:
@@ -60,11 +68,3 @@ def build_plans(pack: Pack, target: str, folder: Path, *, half: bool = False) ->
                 os.fsync(file.fileno())
             unfinished.replace(plan)
         yield Built(network, onnx, plan, was_there)
-
-
-def _convert_to_half(model: bytes) -> bytes:
-    import onnx  # installed for building only
-
-    from .half import convert_to_half
-
-    return convert_to_half(onnx.load_model_from_string(model)).SerializeToString()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from .network_file import read_network
 from .plan import LARGEST_BATCH
 from .runner import Runner, RunnerError, Tensors, TensorSpec
 
@@ -36,8 +37,9 @@ class OnnxRuntimeRunner(Runner):
         # spinning threads would take the cores from DALI, which runs between two inferences
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            content = file.read_bytes()  # not the path: data outside the file would have no digest
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                read_network(file), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:
             raise RunnerError(f"{file.name} cannot be loaded by ONNX Runtime: {error}") from error
         self.inputs = tuple(_tensor_spec(t) for t in self._session.get_inputs())

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.familiarity import Familiarity
+from engines.network_file import read_network
 
 MANIFEST = "pack.toml"
 """File name of the manifest."""
@@ -126,9 +127,8 @@ class Pack:
         return self.kind == "synthetic"
 
     def goldens(self) -> dict[str, NDArray[np.float32]]:
-        """Read the golden inputs and outputs: ``{network}/{tensor}`` -> array."""
-        with np.load(self.folder / "goldens.npz") as stored:
-            return {name: stored[name] for name in stored.files}
+        """Read the golden inputs and outputs: ``{network}/{tensor}`` -> array; raises as `read_pack`."""
+        return _arrays(self.folder / "goldens.npz")
 
 
 def join_packs(packs: Sequence[Pack]) -> Pack:
@@ -163,26 +163,32 @@ def read_pack(folder: Path, preprocessing: str) -> Pack:
     Raises
     ------
     PackError
-        If a file is missing or altered, a value is out of range, or format or preprocessing differ.
+        If a file is missing, altered or of another kind, a value is out of range, or format or preprocessing differ.
     """
     manifest = folder / MANIFEST
     try:
         content = manifest.read_bytes()
         d = tomllib.loads(content.decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PackError(f"{manifest} cannot be read ({error}): name a folder that holds a model pack") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        why = "its tables are nested too deep" if isinstance(error, RecursionError) else error
+        raise PackError(f"{manifest} cannot be read ({why}): name a folder that holds a model pack") from error
     if (found := d.get("format")) != FORMAT:
         advice = "upgrade Osteon" if isinstance(found, int) and found > FORMAT else "build the pack again"
         raise PackError(f"{manifest} has format {found}, this appliance reads {FORMAT}: {advice}")
-    for name, expected in d.get("digests", {}).items():
-        _check_digest(folder / name, expected)
     try:
+        for name, expected in d["digests"].items():
+            _check_digest(_member(folder, name), expected)
         pack = _pack_from_manifest(folder, d, hashlib.sha256(content).hexdigest())
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise PackError(f"{manifest} is not a pack's manifest: {type(error).__name__} {error}") from error
     named = {pack.localiser.file.name, "goldens.npz"} | {c.file.name for c in pack.classifiers.values()}
     if unchecked := named - d["digests"].keys():
         raise PackError(f"{manifest} gives no digest for {', '.join(sorted(unchecked))}: build the pack again")
+    for file in (pack.localiser.file, *(c.file for c in pack.classifiers.values())):
+        try:
+            read_network(file)
+        except ValueError as error:
+            raise PackError(f"the pack in {folder} cannot be used: {error}") from error
     if pack.preprocessing != preprocessing:
         raise PackError(
             f"pack {pack.name} was trained on preprocessing {pack.preprocessing}, this appliance has {preprocessing}: "
@@ -207,18 +213,61 @@ def _member(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def _arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an npz file; pickled objects are refused."""
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        if texts := [name for name, array in arrays.items() if array.dtype.kind not in "fiu"]:
+            raise ValueError(texts)
+        return arrays
+    except Exception as error:  # NumPy and zipfile raise a dozen types for bytes that are no arrays
+        raise PackError(
+            f"{file} does not hold arrays of numbers ({type(error).__name__}): install the pack again"
+        ) from error
+
+
+def _number(value: object, least: float = -math.inf, most: float = math.inf) -> float:
+    """Return a number of the manifest; refuse other types, NaN and infinity, and numbers out of range."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not a finite number")
+    if not least <= value <= most:
+        raise ValueError(f"{value!r} is not between {least:g} and {most:g}")
+    return float(value)
+
+
+def _flag(value: object) -> bool:
+    """Return a truth value of the manifest; a text such as "false" is refused, since Python takes it for true."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is not true or false")  # noqa: TRY004  the manifest is wrong, not the code
+    return value
+
+
+def _names(value: object) -> tuple[str, ...]:
+    """Return a list of texts of the manifest; one text is refused, since Python takes it for a list of letters."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"{value!r} is not a list of texts")
+    return tuple(value)
+
+
+def _performance(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the measured performance; the counts of radiographs that outputs show are checked."""
+    if (counted := value.get("n")) is not None:
+        _number(value.get("positives", 0), 0, _number(counted, 0))
+    return value
+
+
 def _familiarity(folder: Path, d: dict[str, Any]) -> dict[str, Familiarity]:
     """Read how to tell unfamiliar regions of each site; empty if the manifest says that it was not measured."""
     table = d["familiarity"]
-    if not table["is_measured"]:
+    if not _flag(table["is_measured"]):
         return {}
     if table["file"] not in d["digests"]:
         raise ValueError(f"no digest for {table['file']}")
-    with np.load(_member(folder, table["file"]), allow_pickle=False) as stored:
-        return {
-            site: Familiarity(centre=stored[site], whitening=stored["whitening"], limit=float(table["limit"]))
-            for site in d["classifiers"]
-        }
+    stored, limit = _arrays(_member(folder, table["file"])), _number(table["limit"])
+    return {
+        site: Familiarity(centre=stored[site], whitening=stored["whitening"], limit=limit) for site in d["classifiers"]
+    }
 
 
 def _pack_from_manifest(folder: Path, d: dict[str, Any], digest: str) -> Pack:
@@ -232,20 +281,20 @@ def _pack_from_manifest(folder: Path, d: dict[str, Any], digest: str) -> Pack:
         site: ClassifierSpec(
             site=site,
             file=_member(folder, c["file"]),
-            scale=float(c["scale"]),
-            offset=float(c["offset"]),
-            doubt=float(c["doubt"]),
-            positive=float(c["positive"]),
-            finds=bool(c["claims"]["finds"]),
-            clears=bool(c["claims"]["clears"]),
+            scale=_number(c["scale"], 0),
+            offset=_number(c["offset"]),
+            doubt=_number(c["doubt"], 0, 1),
+            positive=_number(c["positive"], 0, 1),
+            finds=_flag(c["claims"]["finds"]),
+            clears=_flag(c["claims"]["clears"]),
             familiarity=familiarity[site] if familiarity else None,
-            performance=c.get("performance", {}),
+            performance=_performance(c.get("performance", {})),
         )
         for site, c in d["classifiers"].items()
     }
     for c in classifiers.values():
-        if not (0 <= c.doubt <= c.positive <= 1 and math.isfinite(c.scale) and math.isfinite(c.offset)):
-            raise ValueError(f"{c.site}: doubt {c.doubt}, positive {c.positive}, scale {c.scale}, offset {c.offset}")
+        if c.doubt > c.positive:
+            raise ValueError(f"{c.site}: doubt {c.doubt} is above positive {c.positive}")
     return Pack(
         folder=folder,
         name=d["name"],
@@ -256,11 +305,11 @@ def _pack_from_manifest(folder: Path, d: dict[str, Any], digest: str) -> Pack:
         digest=digest,
         localiser=LocaliserSpec(
             file=_member(folder, localiser["file"]),
-            sites=tuple(localiser["sites"]),
-            score_threshold=float(localiser["score_threshold"]),
-            bone_outside=float(localiser["bone_outside"]),
-            polarity_is_measured=bool(localiser["polarity_is_measured"]),
-            flags=tuple(localiser.get("flags", ())),
+            sites=_names(localiser["sites"]),
+            score_threshold=_number(localiser["score_threshold"], 0, 1),
+            bone_outside=_number(localiser["bone_outside"], 0, 1),
+            polarity_is_measured=_flag(localiser["polarity_is_measured"]),
+            flags=_names(localiser.get("flags", [])),
             performance=localiser.get("performance", {}),
         ),
         classifiers=classifiers,

@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from engines.network_file import read_network
 from engines.pack import MANIFEST
 from engines.training.dataset import LEARN_ONLY, Dataset
 from engines.training.evaluate import classifier_performance
@@ -91,9 +92,9 @@ def write_shared_engine(engines: Sequence[Path], out: Path) -> None:
     Raises
     ------
     ValueError
-        If the engines differ in more than their last weights.
+        If the engines differ in more than their last weights, or have weights outside their files.
     """
-    models = [onnx.load(path) for path in engines]
+    models = [onnx.load_model_from_string(read_network(path)) for path in engines]
     weights, bias = _last_weights(models[0])
     for tensors in zip(*(model.graph.initializer for model in models), strict=True):
         arrays = [numpy_helper.to_array(tensor) for tensor in tensors]

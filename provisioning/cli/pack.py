@@ -51,9 +51,9 @@ def pack_show(name: str, config_path: Path | None) -> None:
     """
     from rich.markdown import Markdown
 
-    from provisioning.operation.packs import find_pack
+    from provisioning.operation.packs import model_card
 
-    out.print(Markdown((find_pack(name, configuration(config_path)) / "README.md").read_text()))
+    out.print(Markdown(model_card(name, configuration(config_path))))
 
 
 @pack.command("verify")

@@ -49,6 +49,15 @@ def find_pack(name: str, config: Configuration) -> Path:
     raise Rejected(ReasonCode.NO_SUCH_PACK, f"there is no pack {name!r}: see `osteon pack list`, or name a folder")
 
 
+def model_card(name: str, config: Configuration) -> str:
+    """Return the model card of a pack, Markdown; raises as `find_pack`, and ``pack`` if there is no readable card."""
+    card = find_pack(name, config) / "README.md"
+    try:
+        return card.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Rejected(ReasonCode.PACK, f"{card} cannot be read: the pack has no model card") from error
+
+
 def verify(folder: Path, config: Configuration) -> tuple[Pack, dict[str, float], Path | None]:
     """Check digests, preprocessing, golden outputs, and the signature where the configuration names trusted keys.
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 import re
 import shutil
 import subprocess
@@ -15,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from appliance.config import Analyse, Configuration
 from appliance.dicom.part10 import part10_bytes
@@ -23,12 +23,10 @@ from appliance.errors import Fault, Rejected
 from appliance.preprocessing.recipe import DIGEST
 from appliance.service.instance_reader import Reader
 from appliance.service.pipeline_assembly import SHIPPED, pack_of, pipeline_of
-from engines.onnxruntime_runner import OnnxRuntimeRunner
 from engines.pack import FORMAT
-from engines.runner import RunnerError
 from engines.signature import sign
 from engines.training.toml_writer import toml
-from provisioning.operation.packs import find_pack, install, list_packs, verify
+from provisioning.operation.packs import find_pack, install, list_packs, model_card, verify
 from provisioning.phantoms import instance_from_phantom, phantom
 
 
@@ -128,8 +126,39 @@ def of_unknown_site(folder: Path) -> None:
     edit(folder, lambda text: text.replace("classifiers.knee", "classifiers.rib").replace('"knee"', '"rib"'))
 
 
-def not_a_number(folder: Path) -> None:
-    edit(folder, lambda text: re.sub(r"offset = .*", "offset = nan", text, count=1))
+def nested_too_deep(folder: Path) -> None:
+    edit(folder, lambda text: f"deep = {'[' * 2000}{']' * 2000}\n{text}")
+
+
+def with_external_weights(folder: Path) -> None:
+    """Leave the weights in the working directory, where ONNX Runtime would look for them."""
+    model = onnx.load(folder / "knee.onnx")
+    onnx.save(model, folder / "knee.onnx", save_as_external_data=True, location="knee.bin", size_threshold=0)
+    (folder / "knee.bin").rename(Path.cwd() / "knee.bin")
+    repack(folder, "knee.onnx")
+
+
+def set_value(name: str, value: str) -> Callable[[Path], None]:
+    """Return a damage that sets the first value of that name."""
+    return lambda folder: edit(folder, lambda text: re.sub(rf"\b{name} = .*", f"{name} = {value}", text, count=1))
+
+
+def set_performance(name: str, value: str) -> Callable[[Path], None]:
+    """Return a damage that sets a value of the measured performance of the first classifier."""
+    table = r"(\[classifiers\.\w+\.performance\]\n(?:\w+ = .*\n)*?)"
+    return lambda folder: edit(
+        folder, lambda text: re.sub(rf"{table}{name} = .*", rf"\1{name} = {value}", text, count=1)
+    )
+
+
+def goldens_of(content: Callable[[Path], object]) -> Callable[[Path], None]:
+    """Return a damage that replaces the goldens by the file that `content` writes."""
+
+    def replace(folder: Path) -> None:
+        content(folder / "goldens.npz")
+        repack(folder, "goldens.npz")
+
+    return replace
 
 
 def no_pack(folder: Path) -> None:
@@ -149,13 +178,39 @@ def no_pack(folder: Path) -> None:
         (escaping, "outside the pack"),
         (escaping_by_name, "small letters"),
         (of_unknown_site, "unknown sites .rib"),
-        (not_a_number, "offset nan"),
         (no_pack, "cannot be read"),
+        (nested_too_deep, "nested too deep"),
+        (with_external_weights, "knee.onnx has weights in another file"),
+        (lambda folder: (folder / "pack.toml").write_bytes(b"\xff\xfe"), "cannot be read"),
+        (set_value("offset", "nan"), "nan is not a finite number"),
+        (set_value("scale", "inf"), "inf is not a finite number"),
+        (set_value("scale", "-0.5"), "-0.5 is not between 0 and inf"),
+        (set_value("positive", "nan"), "nan is not a finite number"),
+        (set_value("doubt", "2.0"), "2.0 is not between 0 and 1"),
+        (set_value("doubt", "1.0"), "is above positive"),
+        (set_value("score_threshold", "nan"), "nan is not a finite number"),
+        (set_value("bone_outside", '"0.5"'), "'0.5' is not a finite number"),
+        (set_value("clears", '"false"'), "'false' is not true or false"),
+        (set_value("polarity_is_measured", "1"), "1 is not true or false"),
+        (set_value("sites", '"knee"'), "'knee' is not a list of texts"),
+        (set_performance("n", "nan"), "nan is not a finite number"),
+        (set_performance("positives", '"many"'), "'many' is not a finite number"),
+        (goldens_of(lambda file: np.savez(file, a=np.array([{"a": 1}], object))), "does not hold arrays of numbers"),
+        (goldens_of(lambda file: np.savez(file, a=np.array(["text"]))), "does not hold arrays of numbers"),
+        (goldens_of(lambda file: file.write_bytes(pickle.dumps([1]))), "does not hold arrays of numbers"),
+        (goldens_of(lambda file: file.write_bytes(file.read_bytes()[:999])), "does not hold arrays of numbers"),
+        (goldens_of(lambda file: np.savez(file, a=np.zeros(1))), "lacks the golden"),
     ],
 )
 def test_bad_pack_is_refused_and_leaves_no_file(
-    damage: Callable[[Path], None], says: str, copy: Path, config: Configuration
+    damage: Callable[[Path], object],
+    says: str,
+    copy: Path,
+    config: Configuration,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     damage(copy)
     with pytest.raises(Rejected, match=says):
         install(copy, config)
@@ -191,16 +246,11 @@ def test_unreadable_archive_is_refused(config: Configuration, tmp_path: Path) ->
         install(Path(__file__), config)
 
 
-def test_network_with_data_outside_its_file_is_refused(tmp_path: Path) -> None:
-    """Data outside the file would have no digest."""
-    weights = numpy_helper.from_array(np.ones((3, 3), np.float32), "w")
-    tensors = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", 3]) for n in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", tensors[:1], tensors[1:], [weights])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    onnx.save(model, tmp_path / "n.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
-    assert (tmp_path / "w.bin").exists()
-    with pytest.raises(RunnerError, match="cannot be loaded"):
-        OnnxRuntimeRunner(tmp_path / "n.onnx")
+def test_pack_without_a_model_card_is_said_to_have_none(copy: Path, config: Configuration) -> None:
+    assert model_card(str(copy), config).startswith("# ")
+    (copy / "README.md").unlink()
+    with pytest.raises(Rejected, match="has no model card"):
+        model_card(str(copy), config)
 
 
 def test_pack_altered_after_installation_is_not_used(copy: Path, config: Configuration) -> None:
