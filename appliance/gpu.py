@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from appliance.clock import Reading
+
 FIGURES = "gpu.json"
 """Name of the file in the state folder."""
 
@@ -119,21 +121,23 @@ def figures() -> GpuFigures:
         return GpuFigures()
 
 
-def write_figures(folder: Path, figures: GpuFigures, at: datetime) -> None:
+def write_figures(folder: Path, figures: GpuFigures, clocks: Reading) -> None:
     """Write the figures atomically for `read_figures`; an error of the disk is ignored, only the page uses them."""
     file = folder / FIGURES
     unfinished = file.with_suffix(f".{os.getpid()}")
     with contextlib.suppress(OSError):
-        unfinished.write_text(json.dumps({"at": at.isoformat(), "figures": asdict(figures)}))
+        unfinished.write_text(json.dumps(asdict(clocks) | {"at": clocks.at.isoformat(), "figures": asdict(figures)}))
         unfinished.replace(file)
 
 
-def read_figures(folder: Path, at: datetime, within_s: float) -> GpuFigures | None:
+def read_figures(folder: Path, clocks: Reading, within_s: float) -> GpuFigures | None:
     """Return the figures in `folder`, or None if they are missing or older than `within_s` seconds."""
     try:
         written = json.loads((folder / FIGURES).read_text())
-        age_s = (at - datetime.fromisoformat(written["at"])).total_seconds()
-        return GpuFigures(**written["figures"]) if age_s <= within_s else None
+        age_s = Reading(
+            at=datetime.fromisoformat(written["at"]), boot_id=written["boot_id"], uptime_s=written["uptime_s"]
+        ).age_s(clocks)
+        return GpuFigures(**written["figures"]) if age_s is not None and age_s <= within_s else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -214,7 +214,7 @@ def _check_is_new(job: AnalysisJob, examined: Examined, latest: LatestResult | N
         raise Rejected(ReasonCode.UID_DIFFERS, reason)
     if latest is None:
         return
-    if latest.received_at > job.received_at:
+    if latest.receipt > job.receipt:
         reason = f"a version received later is answered already: revision {latest.revision}"
         raise Rejected(ReasonCode.SUPERSEDED, reason)
     if latest.source_digest == examined.digest and latest.analysis_id != job.analysis_id:

@@ -275,8 +275,10 @@ def _is_lost(delivery: Delivery, outcome: Outcome) -> bool:
     """Return whether a PACS lacks an object that it stored, so that the object is sent again."""
     if outcome.code is ReasonCode.NOT_COMMITTED:
         return True
-    is_overdue = delivery.stored_at is not None and now() - delivery.stored_at > SEND_AGAIN_AFTER
-    return outcome.code is ReasonCode.NOT_FOUND and is_overdue
+    if outcome.code is not ReasonCode.NOT_FOUND or delivery.stored_at is None:
+        return False
+    # a time of storage that is still to come was written before the clock was set back
+    return not delivery.stored_at <= now() <= delivery.stored_at + SEND_AGAIN_AFTER
 
 
 def _next_question_at(stored_at: datetime) -> datetime:

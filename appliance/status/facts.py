@@ -12,11 +12,13 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from appliance.clock import Reading, read_clocks
 from appliance.config import MEGABYTE, Configuration
 from appliance.domain.job import State
 from appliance.domain.roles import ROLES
 from appliance.gpu import GpuFigures, read_figures
 from appliance.network import not_after
+from appliance.storage.clock_steps import ClockStep, recent_step
 from appliance.storage.gate import Gate, Hold
 from appliance.storage.heartbeats import Heartbeat, heartbeats
 from appliance.storage.overview import StateCount, count_analyses, count_deliveries, count_studies
@@ -100,6 +102,8 @@ class Facts:
         Free bytes on the disk of the spool; None if unknown.
     gpu
         Figures of the GPU; None if the analyse role uses none.
+    clock_step
+        Newest step of the wall clock in the last day; None if there was none.
     """
 
     at: datetime
@@ -113,21 +117,24 @@ class Facts:
     disk_reserve_bytes: int = 0
     certificates: tuple[Certificate, ...] = ()
     gpu: GpuFigures | None = None
+    clock_step: ClockStep | None = None
 
 
 def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
     """Read the facts from database and disk; a failure of either is a fact, and raises nothing."""
+    clocks = read_clocks()
     seen = Facts(
         at=at,
-        roles=tuple(_role(name, None, at) for name in ROLES),
+        roles=tuple(_role(name, None, clocks) for name in ROLES),
         disk_free_bytes=_disk_free_bytes(config.state_dir),
         disk_reserve_bytes=config.receive.reserve_mb * MEGABYTE,
         certificates=_certificates(config),
-        gpu=read_figures(config.state_dir, at, BEAT_WITHIN_S),
+        gpu=read_figures(config.state_dir, clocks, BEAT_WITHIN_S),
     )
     try:
         with engine.connect() as c:
             beats = heartbeats(c)
+            clock_step = recent_step(c, clocks)
             analyses = count_analyses(c)
             studies = count_studies(c)
             deliveries = count_deliveries(c)
@@ -138,7 +145,8 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
     names = dict.fromkeys(configured + sorted({count.destination for count in deliveries}))
     return replace(
         seen,
-        roles=tuple(_role(name, beats.get(name), at) for name in ROLES),
+        roles=tuple(_role(name, beats.get(name), clocks) for name in ROLES),
+        clock_step=clock_step,
         analyses=_backlog("analyses", analyses),
         studies=_backlog("studies", studies),
         holds=holds,
@@ -162,14 +170,16 @@ def _backlog(name: str, counts: Iterable[StateCount], is_known: bool = True) -> 
     )
 
 
-def _role(name: str, beat: Heartbeat | None, at: datetime) -> RoleStatus:
-    if beat is None:
+def _role(name: str, newest: Heartbeat | None, clocks: Reading) -> RoleStatus:
+    """Return the state of a role: alive if its heartbeat is of this boot, and new by the clock that never steps."""
+    if newest is None:
         return RoleStatus(role=name, state=RoleState.MISSING, since=None, detail="")
-    if beat.has_stopped:
-        return RoleStatus(role=name, state=RoleState.STOPPED, since=beat.beat_at, detail="stopped in order")
-    if (at - beat.beat_at).total_seconds() > BEAT_WITHIN_S:
-        return RoleStatus(role=name, state=RoleState.MISSING, since=beat.beat_at, detail=f"last: {beat.detail}")
-    return RoleStatus(role=name, state=RoleState.ALIVE, since=beat.started_at, detail=beat.detail)
+    if newest.has_stopped:
+        return RoleStatus(role=name, state=RoleState.STOPPED, since=newest.beat.at, detail="stopped in order")
+    age_s = newest.beat.age_s(clocks)
+    if age_s is None or age_s > BEAT_WITHIN_S:
+        return RoleStatus(role=name, state=RoleState.MISSING, since=newest.beat.at, detail=f"last: {newest.detail}")
+    return RoleStatus(role=name, state=RoleState.ALIVE, since=newest.started_at, detail=newest.detail)
 
 
 def _disk_free_bytes(folder: Path) -> int | None:

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from appliance.config import MEGABYTE
 from appliance.gpu import GpuFigures
+from appliance.storage.clock_steps import ClockStep
 from appliance.storage.gate import EVERY, Hold
 
 from .facts import Backlog, Certificate, Facts, RoleState, RoleStatus
@@ -69,6 +70,7 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
             else f"The database cannot be read ({facts.database_error}): see the disk and `journalctl -u osteon-*`",
         ),
         _disk(facts),
+        _clock(facts.clock_step),
     ]
     found += [_role_condition(r, readable) for r in facts.roles]
     analyse = ("role.analyse",)
@@ -175,6 +177,18 @@ def _disk(facts: Facts) -> Condition:
         ok = True
         sentence = f"The disk has {free // MEGABYTE} MB free; the reserve is {reserve // MEGABYTE} MB"
     return Condition(name="disk", ok=ok, severity=Severity.ERROR, sentence=sentence)
+
+
+def _clock(step: ClockStep | None) -> Condition:
+    """Return the condition of the wall clock: no step in the last day."""
+    sentence = "The clock has made no step in the last day"
+    if step is not None:
+        way = "on" if step.step_s > 0 else "back"
+        sentence = (
+            f"The clock of this machine was set {way} by {duration(abs(step.step_s))}, to {step.at:%Y-%m-%d %H:%M} "
+            "UTC: the times in answers before it may be wrong; check its time service with `timedatectl`"
+        )
+    return Condition(name="clock", ok=step is None, severity=Severity.WARNING, sentence=sentence)
 
 
 def _hold(hold: Hold) -> Condition:

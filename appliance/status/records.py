@@ -194,8 +194,13 @@ def _listed_radiograph(
             _progress(name, [d for d in of_radiograph if d.destination == name])
             for name in dict.fromkeys(d.destination for d in of_radiograph)
         ),
-        delivered_s=(delivered_at - instance.received_at).total_seconds() if delivered_at else None,
+        delivered_s=_seconds_between(instance.received_at, delivered_at),
     )
+
+
+def _seconds_between(begin: datetime, end: datetime | None) -> float | None:
+    """Return the seconds from `begin` to `end`; None without an end, or if the clock was set back between them."""
+    return (end - begin).total_seconds() if end and end >= begin else None
 
 
 def _current_deliveries(in_study: Sequence[Delivery], result_id: int) -> list[Delivery]:

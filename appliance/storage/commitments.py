@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, func, insert, or_, select
 
 from appliance.clock import now
 from appliance.domain.job import Event, State
@@ -45,6 +45,11 @@ def keep_request(c: Connection, transaction_uid: str, destination: str) -> None:
     c.execute(insert(commitments).values(**row))
 
 
+def newest_request() -> ColumnElement[int]:
+    """Return the id of the newest request, 0 without one: an object that is stored now is part of later ones only."""
+    return func.coalesce(select(func.max(commitments.c.id)).scalar_subquery(), 0)
+
+
 def record_commitment(
     engine: Engine, transaction_uid: str, committed: Collection[str], failed: Mapping[str, CommitmentFailure]
 ) -> int:
@@ -67,7 +72,7 @@ def record_commitment(
         .join(commitments, asked.destination == d.destination)
         .where(
             asked.transaction_uid == transaction_uid,
-            d.stored_at <= asked.asked_at,
+            d.stored_after < asked.id,
             d.state.in_([State.QUEUED, State.LEASED]),
             or_(d.sent_uid.in_(list(committed)), and_(is_newest, d.sent_uid.in_(list(failed)))),
         )

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, select, update
 
-from appliance.clock import now
+from appliance.clock import Reading, read_clocks
 
+from .clock_steps import notice_step
 from .database import upsert
 from .tables import roles
 
@@ -23,6 +24,8 @@ class Heartbeat:
 
     Attributes
     ----------
+    beat
+        Both clocks at the heartbeat.
     detail
         The state of the role in a sentence.
     has_stopped
@@ -31,7 +34,7 @@ class Heartbeat:
 
     role: str
     started_at: datetime
-    beat_at: datetime
+    beat: Reading
     detail: str
 
     @property
@@ -40,9 +43,19 @@ class Heartbeat:
 
 
 def record_heartbeat(engine: Engine, role: str, started_at: datetime, detail: str) -> None:
-    """Record that `role` is alive, with its state in a sentence."""
-    row = {"role": role, "pid": os.getpid(), "started_at": started_at, "beat_at": now(), "detail": detail}
+    """Record that `role` is alive, with its state in a sentence; notice a step of the clock since the last record."""
     with engine.begin() as c:
+        clocks = read_clocks()
+        notice_step(c, clocks)
+        row = {
+            "role": role,
+            "pid": os.getpid(),
+            "started_at": started_at,
+            "beat_at": clocks.at,
+            "boot_id": clocks.boot_id,
+            "uptime_s": clocks.uptime_s,
+            "detail": detail,
+        }
         upsert(c, roles, row, key=("role",), on_conflict=row)
 
 
@@ -55,6 +68,11 @@ def record_stop(engine: Engine, role: str) -> None:
 def heartbeats(c: Connection) -> dict[str, Heartbeat]:
     """Return the newest heartbeat of each role."""
     return {
-        row.role: Heartbeat(role=row.role, started_at=row.started_at, beat_at=row.beat_at, detail=row.detail)
+        row.role: Heartbeat(
+            role=row.role,
+            started_at=row.started_at,
+            beat=Reading(at=row.beat_at, boot_id=row.boot_id, uptime_s=row.uptime_s),
+            detail=row.detail,
+        )
         for row in c.execute(select(roles))
     }

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, exists, insert, select, update
+from sqlalchemy import Connection, Engine, Row, exists, func, insert, select, update
 
 from appliance.clock import now
 from appliance.domain.code_sets import SPOOL_LOST
@@ -26,13 +25,15 @@ class AnalysisJob:
 
     Attributes
     ----------
+    receipt
+        Number of the receipt under its SOP Instance UID: a higher one came later.
     code
         Code of the newest failure; empty if no attempt failed.
     """
 
     analysis_id: int
     instance: Received
-    received_at: datetime
+    receipt: int
     code: ReasonCode
 
 
@@ -52,26 +53,32 @@ def keep_instance(engine: Engine, received: Received) -> bool:
     correction, and are analysed again; so are bytes that the spool had lost.
     """
     with engine.begin() as c:
-        moment = now()
+        moment, receipt = now(), _next_receipt(c, received.sop_instance_uid)
         if known := _known_instance(c, received):
             c.execute(update(instances).where(instances.c.id == known.id).values(pruned_at=None))
             is_lost = known.state is State.PARKED and known.code in SPOOL_LOST
             if known.is_latest and not is_lost:
                 return False
-            c.execute(update(instances).where(instances.c.id == known.id).values(received_at=moment))
+            c.execute(update(instances).where(instances.c.id == known.id).values(received_at=moment, receipt=receipt))
             fresh = {"attempts": 0, "not_before": moment, "code": ReasonCode.NONE, "reason": ""}
             move_jobs(c, analyses, analyses.c.id == known.analysis_id, Event.RETRY, **fresh)
             return True
-        key = c.execute(insert(instances).values(**asdict(received), received_at=moment)).inserted_primary_key
+        row = asdict(received) | {"received_at": moment, "receipt": receipt}
+        key = c.execute(insert(instances).values(**row)).inserted_primary_key
         add_job(c, analyses, instance_id=key[0] if key else None)
     return True
+
+
+def _next_receipt(c: Connection, sop_instance_uid: str) -> int:
+    newest = select(func.max(instances.c.receipt)).where(instances.c.sop_instance_uid == sop_instance_uid)
+    return (c.execute(newest).scalar() or 0) + 1
 
 
 def _known_instance(c: Connection, received: Received) -> Row[Any] | None:
     """Return the instance of the same UID and bytes with its analysis, and whether no other bytes came since."""
     later = instances.alias()
     is_latest = ~exists().where(
-        later.c.sop_instance_uid == instances.c.sop_instance_uid, later.c.received_at > instances.c.received_at
+        later.c.sop_instance_uid == instances.c.sop_instance_uid, later.c.receipt > instances.c.receipt
     )
     query = (
         select(
@@ -103,7 +110,7 @@ def analysis_jobs(engine: Engine, analysis_ids: Collection[int]) -> list[Analysi
                 size_bytes=row.size_bytes,
                 calling_ae_title=row.calling_ae_title,
             ),
-            received_at=row.received_at,
+            receipt=row.receipt,
             code=row.code,
         )
         for row in rows

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, delete, select
+from sqlalchemy import Connection, Engine, Row, Select, delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
@@ -75,7 +75,7 @@ def all_notices(c: Connection) -> list[CountedNotice]:
 def newest_notices(c: Connection, subject: Subject, most: int) -> list[CountedNotice]:
     """Return up to `most` notices of one subject, newest first."""
     query = select(notices).where(notices.c.subject == subject)
-    return _counted(c, query.order_by(notices.c.last_at.desc(), notices.c.id.desc()).limit(most))
+    return _counted(c, query.order_by(notices.c.turn.desc()).limit(most))
 
 
 def _counted(c: Connection, query: Select[Any]) -> list[CountedNotice]:
@@ -96,13 +96,14 @@ def _counted_notice(row: Row[Any]) -> CountedNotice:
 
 def _commit(engine: Engine, noted: dict[Notice, tuple[int, datetime]]) -> None:
     with engine.begin() as c:
-        for notice, (times, at) in noted.items():
-            row = asdict(notice) | {"times": times, "first_at": at, "last_at": at}
+        newest_turn = c.execute(select(func.max(notices.c.turn))).scalar() or 0
+        for turn, (notice, (times, at)) in enumerate(noted.items(), newest_turn + 1):
+            row = asdict(notice) | {"times": times, "turn": turn, "first_at": at, "last_at": at}
             key = ("code", "reason", "calling_ae_title", "called_ae_title", "address")
             # the subject too: a stranger may be listed by now
-            repeated = {"times": notices.c.times + times, "last_at": at, "subject": notice.subject}
+            repeated = {"times": notices.c.times + times, "turn": turn, "last_at": at, "subject": notice.subject}
             upsert(c, notices, row, key=key, on_conflict=repeated)
         for subject in Subject:
             of_it = notices.c.subject == subject
-            newest = select(notices.c.id).where(of_it).order_by(notices.c.last_at.desc(), notices.c.id.desc())
+            newest = select(notices.c.id).where(of_it).order_by(notices.c.turn.desc())
             c.execute(delete(notices).where(of_it, notices.c.id.not_in(newest.limit(MOST))))

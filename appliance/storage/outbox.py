@@ -17,7 +17,7 @@ from appliance.domain.job import Backoff, Event, Lease, State
 from appliance.domain.reason import ReasonCode
 from appliance.errors import OsteonError, Rejected, Transient
 
-from .commitments import keep_request
+from .commitments import keep_request, newest_request
 from .database import readers
 from .deliveries import Delivery, deliveries_by_id, delivery_of
 from .proofs import MOST_REFUTED, UNSENT, proven_outcome, refuted_columns
@@ -206,7 +206,12 @@ def _stored_columns(sent_as: tuple[str, str] | None) -> dict[str, Any]:
     if sent_as is None:
         return {}
     sop_class_uid, sop_instance_uid = sent_as
-    return {"stored_at": now(), "sent_class_uid": sop_class_uid, "sent_uid": sop_instance_uid}
+    return {
+        "stored_at": now(),
+        "stored_after": newest_request(),
+        "sent_class_uid": sop_class_uid,
+        "sent_uid": sop_instance_uid,
+    }
 
 
 def _is_in_order() -> ColumnElement[bool]:

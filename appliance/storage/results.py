@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import Connection, Engine, insert, select
 
@@ -25,14 +24,14 @@ class LatestResult:
     ----------
     source_digest
         Digest of identity and pixels: the same for the same radiograph in every transfer syntax.
-    received_at
-        Time at which those bytes were received.
+    receipt
+        Number of the receipt of those bytes under the SOP Instance UID.
     """
 
     predecessor: Predecessor
     analysis_id: int
     source_digest: str
-    received_at: datetime
+    receipt: int
 
     @property
     def revision(self) -> int:
@@ -43,7 +42,7 @@ class LatestResult:
 def latest_result(engine: Engine, sop_instance_uid: str) -> LatestResult | None:
     """Return the newest result of an instance, from any of the bytes received under its UID."""
     query = (
-        select(results.c.analysis_id, results.c.source_digest, results.c.record, instances.c.received_at)
+        select(results.c.analysis_id, results.c.source_digest, results.c.record, instances.c.receipt)
         .join(analyses, results.c.analysis_id == analyses.c.id)
         .join(instances, analyses.c.instance_id == instances.c.id)
         .where(instances.c.sop_instance_uid == sop_instance_uid)
@@ -59,7 +58,7 @@ def latest_result(engine: Engine, sop_instance_uid: str) -> LatestResult | None:
         predecessor=Predecessor(revision=result.revision, pack_digest=result.provenance.pack_digest),
         analysis_id=row.analysis_id,
         source_digest=row.source_digest,
-        received_at=row.received_at,
+        receipt=row.receipt,
     )
 
 

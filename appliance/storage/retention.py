@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import CompoundSelect, Engine, func, or_, select, union, update
+from sqlalchemy import CompoundSelect, Connection, Engine, func, or_, select, union, update
 
-from appliance.clock import now
+from appliance.clock import now, read_clocks
 from appliance.domain.job import ENDED
 
+from .clock_steps import recent_step
 from .database import readers
 from .spool import FileSpool
 from .tables import analyses, deliveries, instances, radiologist_reports, results, studies
@@ -33,9 +34,9 @@ def prune_instances(engine: Engine, spool: FileSpool, *, days: float, prune_belo
     """Remove the files of instances with all work ended `days` ago, oldest first, in portions; return their number.
 
     When less than `prune_below_bytes` is free, files go however young they are. The rows stay, so that the same bytes
-    sent again are known.
+    sent again are known. For a day after the clock was set on, no file goes because of its age.
     """
-    limit = now() - timedelta(days=days)
+    limit = _age_limit(engine, days)
     if spool.free_bytes() < prune_below_bytes:
         limit = now()
     needed = (
@@ -86,7 +87,7 @@ def prune_radiologist_reports(engine: Engine, spool: FileSpool, *, days: float) 
     old = (
         select(radiologist_reports.c.id, radiologist_reports.c.digest)
         .where(radiologist_reports.c.pruned_at.is_(None))
-        .where(radiologist_reports.c.received_at < now() - timedelta(days=days))
+        .where(radiologist_reports.c.received_at < _age_limit(engine, days))
         .limit(AT_A_TIME)
     )
     with readers(engine).connect() as c:
@@ -110,7 +111,7 @@ def prune_unclaimed(engine: Engine, spool: FileSpool, folder: int, *, days: floa
     least_s = max(timedelta(days=days), UNCLAIMED).total_seconds()
     with readers(engine).connect() as c:
         first = c.execute(select(func.min(instances.c.received_at))).scalar()
-        if first is None:
+        if first is None or _may_be_ahead(c):
             return 0
         old = list(spool.written(folder, least_s, (now() - first).total_seconds()))
         unclaimed = set(old)
@@ -121,6 +122,18 @@ def prune_unclaimed(engine: Engine, spool: FileSpool, folder: int, *, days: floa
     if unclaimed:
         log.info("removed %d files without a row from the spool", len(unclaimed))
     return len(unclaimed)
+
+
+def _age_limit(engine: Engine, days: float) -> datetime:
+    """Return the time before which ended work may go; for a day after the clock was set on, no work is that old."""
+    with readers(engine).connect() as c:
+        return datetime.min.replace(tzinfo=UTC) if _may_be_ahead(c) else now() - timedelta(days=days)
+
+
+def _may_be_ahead(c: Connection) -> bool:
+    """Return whether the clock was set on lately: if that was a mistake, every age is too high."""
+    step = recent_step(c, read_clocks())
+    return step is not None and step.step_s > 0
 
 
 def _claimed(digests: Collection[str]) -> CompoundSelect[tuple[str]]:

@@ -94,10 +94,13 @@ instances = Table(
     Column("digest", String(64), nullable=False, index=True),
     Column("size_bytes", Integer, nullable=False),
     Column("calling_ae_title", String(16), nullable=False),
+    Column("receipt", Integer, nullable=False),
     Column("received_at", Instant, nullable=False, index=True),
     Column("pruned_at", Instant),
     UniqueConstraint("sop_instance_uid", "digest"),
+    UniqueConstraint("sop_instance_uid", "receipt"),
 )
+"""`receipt` counts what came under one SOP Instance UID, from 1: the highest was received last, whatever the clock."""
 
 analyses = Table(
     "analyses",
@@ -163,6 +166,7 @@ deliveries = Table(
     Column("transaction_uid", String(64), nullable=False, default="", index=True),
     Column("refuted", Integer, nullable=False, default=0),
     Column("stored_at", Instant),
+    Column("stored_after", Integer, nullable=False, default=0),
     Column("unanswered_at", Instant),
     Column("proven_at", Instant),
     UniqueConstraint("result_id", "destination", "kind", "page"),
@@ -172,17 +176,20 @@ deliveries = Table(
 """One artefact to one destination, of a radiograph's result or of a study's; a withdrawal belongs to neither.
 
 `page` counts from 1 the artefacts of one kind that one result has. A PACS has the artefact as `sent_uid` of
-`sent_class_uid` since `stored_at`. `transaction_uid` is the newest request for storage commitment, `unanswered_at` the
-time of the newest question for proof that no result came to, `proven_at` the time at which the PACS vouched for the
-artefact. `refuted` counts how often the PACS lacked an artefact that it had stored.
+`sent_class_uid` since `stored_at`, later than the request for storage commitment `stored_after`. `transaction_uid` is
+the newest such request, `unanswered_at` the time of the newest question for proof that no result came to, `proven_at`
+the time at which the PACS vouched for the artefact. `refuted` counts how often the PACS lacked an artefact that it had
+stored.
 """
 
 commitments = Table(
     "commitments",
     metadata,
-    Column("transaction_uid", String(64), primary_key=True),
+    Column("id", Integer, primary_key=True),
+    Column("transaction_uid", String(64), nullable=False, unique=True),
     Column("destination", String(64), nullable=False),
     Column("asked_at", Instant, nullable=False),
+    sqlite_autoincrement=True,  # an id is never used again: deliveries are compared with it
 )
 """Requests for storage commitment: the result of one may come after the next request."""
 
@@ -223,8 +230,22 @@ roles = Table(
     Column("pid", Integer, nullable=False),
     Column("started_at", Instant, nullable=False),
     Column("beat_at", Instant, nullable=False),
+    Column("boot_id", String(36), nullable=False),
+    Column("uptime_s", Float(53), nullable=False),
     Column("detail", Text, nullable=False, default=""),
 )
+"""`boot_id` and `uptime_s` give the newest heartbeat by the clock that never steps; see `appliance.clock`."""
+
+clock_steps = Table(
+    "clock_steps",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("step_s", Float(53), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("boot_id", String(36), nullable=False, index=True),
+    Column("uptime_s", Float(53), nullable=False),
+)
+"""Steps of the wall clock; see `appliance.storage.clock_steps`."""
 
 notices = Table(
     "notices",
@@ -237,7 +258,9 @@ notices = Table(
     Column("called_ae_title", String(16), nullable=False),
     Column("address", String(45), nullable=False),
     Column("times", Integer, nullable=False),
+    Column("turn", Integer, nullable=False),
     Column("first_at", Instant, nullable=False),
     Column("last_at", Instant, nullable=False),
     UniqueConstraint("code", "reason", "calling_ae_title", "called_ae_title", "address"),
 )
+"""`turn` counts the notices that were written: the highest came last, whatever the clock."""

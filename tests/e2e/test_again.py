@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 from pydicom import dcmread
 from pynetdicom.dsutils import encode as encode_dataset
+from sqlalchemy import update
 
+from appliance.clock import now
 from appliance.domain.result import Result
 from appliance.storage.database import readers
-from appliance.storage.tables import results
+from appliance.storage.tables import instances, results
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.encodings import encode
 from tests.support.pdus import Wire
@@ -104,6 +107,23 @@ def test_correction_taken_back_stays_superseded_when_it_is_retried(tmp_path: Pat
         study = [*command, "find", str(ds.StudyInstanceUID), "--json", *config]
         assert subprocess.run(study, check=True, capture_output=True, text=True).stdout == found.stdout
         assert len(records(site)) == 3
+
+
+def test_correction_received_after_the_clock_was_set_back_is_answered(tmp_path: Path, peer: Peer) -> None:
+    ds = instance_from_phantom(phantom("wrist", 4, True))
+    ds.PatientID = "WRONG"
+    ds.save_as(tmp_path / "wrong.dcm", enforce_file_format=True)
+    ds.PatientID = "RIGHT"
+    ds.save_as(tmp_path / "right.dcm", enforce_file_format=True)
+    with Site(tmp_path) as site:
+        site.start("receive", "analyse")
+        storescu(peer, site.port, tmp_path / "wrong.dcm")
+        site.wait_for("analyses", done=1)
+        with site.engine.begin() as c:  # the clock was an hour ahead until now
+            c.execute(update(instances).values(received_at=now() + timedelta(hours=1)))
+        storescu(peer, site.port, tmp_path / "right.dcm")
+        site.wait_for("analyses", done=2)
+        assert [made.revision for made in records(site)] == [1, 2]
 
 
 def test_instance_sent_under_another_uid_is_not_analysed(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appliance.clock import Reading
 from appliance.compute import choose_compute
 from appliance.errors import Fault
 from appliance.gpu import GpuFigures, figures, read_figures, write_figures
@@ -126,10 +128,12 @@ def test_figure_that_a_card_lacks_is_none(nvml: dict[str, str], function: str, u
 
 
 def test_written_figures_are_read_until_they_are_old(tmp_path: Path) -> None:
-    at, seen = datetime(2026, 11, 25, 9, tzinfo=UTC), GpuFigures(temperature_c=61, utilisation=0.5)
-    assert read_figures(tmp_path, at, 15) is None
-    write_figures(tmp_path, seen, at)
-    assert read_figures(tmp_path, at + timedelta(seconds=15), 15) == seen
-    assert read_figures(tmp_path, at + timedelta(seconds=16), 15) is None
+    then = Reading(at=datetime(2026, 11, 25, 9, tzinfo=UTC), boot_id="a", uptime_s=100)
+    seen = GpuFigures(temperature_c=61, utilisation=0.5)
+    assert read_figures(tmp_path, then, 15) is None
+    write_figures(tmp_path, seen, then)
+    assert read_figures(tmp_path, replace(then, uptime_s=115), 15) == seen
+    assert read_figures(tmp_path, replace(then, uptime_s=116), 15) is None
+    assert read_figures(tmp_path, replace(then, boot_id="b"), 15) is None, "the machine was started since"
     (tmp_path / "gpu.json").write_text("{")
-    assert read_figures(tmp_path, at, 15) is None
+    assert read_figures(tmp_path, then, 15) is None

@@ -184,7 +184,7 @@ def test_reader_takes_no_write_lock(engine: Engine) -> None:
 
 def _row(number: int) -> dict[str, object]:
     values = received(number)
-    return {name: getattr(values, name) for name in Received.__slots__} | {"received_at": now()}
+    return {name: getattr(values, name) for name in Received.__slots__} | {"received_at": now(), "receipt": 1}
 
 
 def test_transient_error_never_parks(engine: Engine, queue: Queue) -> None:

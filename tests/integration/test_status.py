@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, delete, update
 
-from appliance.clock import now
+from appliance.clock import now, read_clocks
 from appliance.config import Configuration, DicomDestination
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.finding import Finding
@@ -126,8 +126,7 @@ def test_ready_endpoint_needs_the_heartbeat_of_every_role(client: FlaskClient, e
     answer = client.get("/health/ready")
     assert answer.status_code == 200, answer.json
     with engine.begin() as c:
-        late = now() - timedelta(seconds=60)
-        c.execute(update(roles).where(roles.c.role == "analyse").values(beat_at=late))
+        c.execute(update(roles).where(roles.c.role == "analyse").values(uptime_s=roles.c.uptime_s - 60))
     answer = client.get("/health/ready")
     assert answer.status_code == 503
     assert answer.json is not None
@@ -306,13 +305,14 @@ def test_page_shows_a_hold(client: FlaskClient, engine: Engine) -> None:
 
 
 def test_gpu_figures_are_shown_while_they_are_fresh(client: FlaskClient, config: Configuration) -> None:
+    clocks = read_clocks()
     assert "osteon_gpu" not in client.get("/metrics").text
-    write_figures(config.state_dir, GpuFigures(temperature_c=92, utilisation=0.12, throttled="heat"), now())
+    write_figures(config.state_dir, GpuFigures(temperature_c=92, utilisation=0.12, throttled="heat"), read_clocks())
     metrics = client.get("/metrics").text
     assert "osteon_gpu_temperature_celsius 92.0" in metrics
     assert "osteon_gpu_utilisation_ratio 0.12" in metrics
     assert "osteon_gpu_throttled 1.0" in metrics
     assert "osteon_gpu_ecc_errors" not in metrics  # a figure that the card does not report is not shown as zero
     assert "The GPU is slowed down by heat (92 °C)" in client.get("/").text
-    write_figures(config.state_dir, GpuFigures(temperature_c=92), now() - timedelta(minutes=1))
+    write_figures(config.state_dir, GpuFigures(temperature_c=92), replace(clocks, uptime_s=clocks.uptime_s - 60))
     assert "osteon_gpu" not in client.get("/metrics").text

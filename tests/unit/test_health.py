@@ -21,6 +21,7 @@ from appliance.status.health import (
     problems,
     without_identity,
 )
+from appliance.storage.clock_steps import ClockStep
 from appliance.storage.gate import Hold
 
 AT = datetime(2026, 1, 2, 10, 15, tzinfo=UTC)
@@ -70,6 +71,15 @@ def test_role_that_does_not_run_is_an_error_that_names_its_unit(role: str, state
 def test_missing_status_role_leaves_the_appliance_ready() -> None:
     found = conditions(with_role(FINE, "status", RoleState.MISSING))
     assert names(problems(found)) == ["role.status"]
+    assert is_ready(found)
+
+
+@pytest.mark.parametrize(("step_s", "words"), [(3600, "set on by 60 min"), (-90, "set back by 2 min")])
+def test_step_of_the_clock_is_a_warning(step_s: float, words: str) -> None:
+    found = conditions(replace(FINE, clock_step=ClockStep(step_s=step_s, at=AT)))
+    (problem,) = problems(found)
+    assert (problem.name, problem.severity) == ("clock", Severity.WARNING)
+    assert words in problem.sentence and "2026-01-02 10:15 UTC" in problem.sentence
     assert is_ready(found)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from appliance.clock import now
+from appliance.clock import read_clocks
 from appliance.config import Configuration
 from appliance.domain.job import Settling
 from appliance.gpu import GpuFigures, figures, write_figures
@@ -82,5 +82,5 @@ class AnalyseRole:
         if self._workbench.compute.device == "cpu":
             return GpuFigures()
         measured = figures()
-        write_figures(self._state_dir, measured, now())
+        write_figures(self._state_dir, measured, read_clocks())
         return measured

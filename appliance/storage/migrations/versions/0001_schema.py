@@ -9,11 +9,24 @@ down_revision = None
 
 def upgrade() -> None:
     op.create_table(
+        "clock_steps",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("step_s", sa.Float(53), nullable=False),
+        sa.Column("at", sa.Float(53), nullable=False),
+        sa.Column("boot_id", sa.String(length=36), nullable=False),
+        sa.Column("uptime_s", sa.Float(53), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_clock_steps")),
+    )
+    op.create_index(op.f("ix_clock_steps_boot_id"), "clock_steps", ["boot_id"], unique=False)
+    op.create_table(
         "commitments",
+        sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("transaction_uid", sa.String(length=64), nullable=False),
         sa.Column("destination", sa.String(length=64), nullable=False),
         sa.Column("asked_at", sa.Float(53), nullable=False),
-        sa.PrimaryKeyConstraint("transaction_uid", name=op.f("pk_commitments")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_commitments")),
+        sa.UniqueConstraint("transaction_uid", name=op.f("uq_commitments_transaction_uid")),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "holds",
@@ -31,10 +44,12 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("size_bytes", sa.Integer(), nullable=False),
         sa.Column("calling_ae_title", sa.String(length=16), nullable=False),
+        sa.Column("receipt", sa.Integer(), nullable=False),
         sa.Column("received_at", sa.Float(53), nullable=False),
         sa.Column("pruned_at", sa.Float(53), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_instances")),
         sa.UniqueConstraint("sop_instance_uid", "digest", name=op.f("uq_instances_sop_instance_uid_digest")),
+        sa.UniqueConstraint("sop_instance_uid", "receipt", name=op.f("uq_instances_sop_instance_uid_receipt")),
     )
     op.create_index(op.f("ix_instances_digest"), "instances", ["digest"], unique=False)
     op.create_index(op.f("ix_instances_received_at"), "instances", ["received_at"], unique=False)
@@ -48,6 +63,7 @@ def upgrade() -> None:
         sa.Column("called_ae_title", sa.String(length=16), nullable=False),
         sa.Column("address", sa.String(length=45), nullable=False),
         sa.Column("times", sa.Integer(), nullable=False),
+        sa.Column("turn", sa.Integer(), nullable=False),
         sa.Column("first_at", sa.Float(53), nullable=False),
         sa.Column("last_at", sa.Float(53), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notices")),
@@ -94,6 +110,8 @@ def upgrade() -> None:
         sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column("started_at", sa.Float(53), nullable=False),
         sa.Column("beat_at", sa.Float(53), nullable=False),
+        sa.Column("boot_id", sa.String(length=36), nullable=False),
+        sa.Column("uptime_s", sa.Float(53), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("role", name=op.f("pk_roles")),
     )
@@ -188,6 +206,7 @@ def upgrade() -> None:
         sa.Column("transaction_uid", sa.String(length=64), nullable=False),
         sa.Column("refuted", sa.Integer(), nullable=False),
         sa.Column("stored_at", sa.Float(53), nullable=True),
+        sa.Column("stored_after", sa.Integer(), nullable=False),
         sa.Column("unanswered_at", sa.Float(53), nullable=True),
         sa.Column("proven_at", sa.Float(53), nullable=True),
         sa.ForeignKeyConstraint(["result_id"], ["results.id"], name=op.f("fk_deliveries_result_id")),
