@@ -10,8 +10,9 @@ DICOM PS3.3 C.7.1.1 (Patient), C.7.2.1 (General Study), C.7.2.2 (Patient Study),
 
 from __future__ import annotations
 
+from calendar import monthrange
 from dataclasses import dataclass, field, fields
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from enum import StrEnum
 
 from .sentence import Sentence
@@ -97,6 +98,42 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartialDate:
+    """A day of the calendar of which the day, or month and day, may be unknown.
+
+    Attributes
+    ----------
+    month, day
+        0 where unknown.
+
+    Raises
+    ------
+    ValueError
+        If there is no such year, month or day.
+    """
+
+    year: int
+    month: int = 0
+    day: int = 0
+
+    def __post_init__(self) -> None:
+        date(self.year, self.month or 1, self.day or 1)
+        if self.day and not self.month:
+            raise ValueError("a day without its month")
+
+    def __str__(self) -> str:
+        """Return the date in ISO 8601 as far as it is known: ``1970-01-31``, ``1970-01`` or ``1970``."""
+        known = [f"{self.year:04}", *(f"{part:02}" for part in (self.month, self.day) if part)]
+        return "-".join(known)
+
+    @property
+    def latest(self) -> date:
+        """Latest day that it may be: the patient is at least as old as one born then."""
+        month = self.month or 12
+        return date(self.year, month, self.day or monthrange(self.year, month)[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PatientIdentity:
     """The patient.
 
@@ -108,13 +145,13 @@ class PatientIdentity:
         By representation, PS3.5 section 6.2.1.1: ``A`` alphabetic, ``I`` ideographic, ``P`` phonetic; absent ones are
         left out.
     birth_date
-        A day of the calendar, else None.
+        As far as it is known, else None.
     """
 
     patient_id: str = ""
     issuer: Issuer = Issuer()
     names: tuple[tuple[str, PersonName], ...] = field(default=(), repr=False)
-    birth_date: date | None = field(default=None, repr=False)
+    birth_date: PartialDate | None = field(default=None, repr=False)
     sex: Sex = Sex.UNKNOWN
 
     def __post_init__(self) -> None:
@@ -180,12 +217,12 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyTimes:
-    """Date and time of the study, and the zone of every time in its objects.
+    """Day and time of the examination, and the zone of every time in its objects.
 
     Attributes
     ----------
-    study_date, study_time
-        Study Date (0008,0020) and Study Time (0008,0030) as sent, VR DA and TM.
+    day, clock
+        None where the radiograph does not state them; a time without minutes is none.
     zone
         Timezone Offset From UTC (0008,0201), None where the radiograph states none.
 
@@ -195,12 +232,11 @@ class StudyTimes:
         If the zone is outside `EARLIEST_ZONE` to `LATEST_ZONE`.
     """
 
-    study_date: str = ""
-    study_time: str = ""
+    day: date | None = None
+    clock: time | None = None
     zone: timezone | None = None
 
     def __post_init__(self) -> None:
-        _check_trimmed(self)
         if self.zone is not None and not EARLIEST_ZONE <= self.zone.utcoffset(None) <= LATEST_ZONE:
             raise ValueError(f"no zone of DICOM: {self.zone}")
 
@@ -211,19 +247,11 @@ class StudyTimes:
         """
         return moment.astimezone(self.zone)
 
-    def examined_at(self, moment: datetime) -> datetime | None:
-        """Return study date and time in the zone of ``localise(moment)``; None if either is missing.
-
-        A TM may end after hours or minutes (DICOM PS3.5 section 6.2): "1011" is 10:11:00.
-        """
-        clock = self.study_time.partition(".")[0]
-        if len(clock) not in (2, 4, 6):
-            return None
-        zone = self.localise(moment).tzinfo
-        try:
-            return datetime.strptime(self.study_date + clock.ljust(6, "0"), "%Y%m%d%H%M%S").replace(tzinfo=zone)
-        except ValueError:
-            return None
+    def examined_at(self, moment: datetime) -> datetime | date | None:
+        """Return the time of the examination in the zone of ``localise(moment)``, the day alone, or None."""
+        if self.day is None or self.clock is None:
+            return self.day
+        return datetime.combine(self.day, self.clock, tzinfo=self.localise(moment).tzinfo)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,14 @@ LIBRARY_LEVELS = {
 """Lowest level at which records of a library are logged, by the first part of the logger's name."""
 
 
-class _JournalFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """Formats a message in one line without control characters: a name that a peer chose forges no line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # the name is logging's
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in super().formatMessage(record))
+
+
+class _JournalFormatter(_Formatter):
     """Formats for journald: a line that begins with ``<N>`` has that priority (sd-daemon(3))."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -44,7 +51,7 @@ def set_up_logging() -> None:
     if "JOURNAL_STREAM" in os.environ:
         handler.setFormatter(_JournalFormatter("%(name)s: %(message)s"))
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 

@@ -1,6 +1,7 @@
 """Messages of libraries about data sets reach no log, in any order of imports."""
 
 import logging
+import os
 import subprocess
 import sys
 
@@ -56,3 +57,17 @@ def test_libraries_warn_where_they_are_not_hushed() -> None:
     """Without this, the tests above would pass for a library that never warns."""
     done = subprocess.run([sys.executable, "-W", "always", "-c", SAY], capture_output=True, text=True, check=True)
     assert done.stderr.count(SECRET) > 2
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_name_that_a_peer_chose_forges_no_line(journal: bool) -> None:
+    say = 'import logging; logging.getLogger("appliance").error("peer %s", "A\\n<0>root: all well\\x1b[2J\\r\\u2028")'
+    environment = os.environ | ({"JOURNAL_STREAM": "1:2"} if journal else {})
+    done = subprocess.run(
+        [sys.executable, "-c", START + "import logging\nset_up_logging()\n" + say],
+        capture_output=True,
+        env=environment,
+        check=True,
+    )
+    (line,) = done.stderr.decode().splitlines()
+    assert line.endswith("appliance: peer A\\n<0>root: all well\\x1b[2J\\r\\u2028")

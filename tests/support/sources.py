@@ -99,6 +99,7 @@ def _gaps() -> Dataset:
     ds = source("gaps")
     for keyword in (
         "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+        "ContentDate", "ContentTime",
         "AccessionNumber", "ReferringPhysicianName", "SpecificCharacterSet", "PatientOrientation",
         "SeriesNumber", "ImageLaterality", "InstanceNumber", "IssuerOfPatientID", "RequestAttributesSequence",
         "IssuerOfAccessionNumberSequence",
@@ -155,6 +156,7 @@ def item(**values: object) -> Dataset:
 
 EMPTY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+        "ContentDate", "ContentTime",
     "AccessionNumber", "ReferringPhysicianName", "ImageLaterality", "Manufacturer", "SeriesNumber",
 )  # fmt: skip
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
 
 from appliance.dicom.objects.series import local_time
+from appliance.dicom.reading.attributes import copied
 from appliance.dicom.reading.order import read_examination, read_times
+from appliance.dicom.reading.reader import header_from_dataset
 from appliance.domain.codes import Concept
 from appliance.domain.order import (
     Examination,
     Issuer,
     Order,
+    PartialDate,
     PatientIdentity,
     PersonName,
     Procedure,
@@ -75,19 +78,43 @@ def test_issuer_qualifier_without_a_universal_id_does_not_hide_another() -> None
     )
 
 
-@pytest.mark.parametrize("value", ["19700231", "19701399", "1970", "", "00000101"])
-def test_birth_date_that_is_no_day_is_left_out_of_hl7_and_fhir(value: str) -> None:
-    source = variants()["dx"]
-    source.PatientBirthDate = value
+@pytest.mark.parametrize("value", ["19700231", "19701399", "19700031", "1970", "", "00000101", "31.01.1970", "today"])
+def test_birth_date_that_is_no_date_is_left_out_of_hl7_and_fhir(value: str) -> None:
+    source = changed("birth date", PatientBirthDate=value)
     made = Message(oru_r01(study(result(source)), read_examination(source), profiles.hl7()).decode())
     assert made.value("PID", 7) == "" and "birthDate" not in fhir_patient(source)
 
 
-def test_birth_date_of_the_calendar_is_the_same_day_in_hl7_and_fhir() -> None:
-    source = variants()["dx"]
+@pytest.mark.parametrize(
+    ("value", "hl7", "fhir"),
+    [
+        ("19700131", "19700131", "1970-01-31"),
+        ("19700100", "197001", "1970-01"),  # German insurance cards: the day is unknown
+        ("19700000", "1970", "1970"),
+        ("1970.01.31", "19700131", "1970-01-31"),  # ACR-NEMA
+        (" 19700131 ", "19700131", "1970-01-31"),
+    ],
+)
+def test_birth_date_is_told_as_far_as_it_is_known(value: str, hl7: str, fhir: str) -> None:
+    source = changed("birth date", PatientBirthDate=value)
     made = Message(oru_r01(study(result(source)), read_examination(source), profiles.hl7()).decode())
-    assert made.value("PID", 7) == "19700131" and fhir_patient(source)["birthDate"] == "1970-01-31"
-    assert read_examination(source).patient.birth_date == date(1970, 1, 31)
+    assert violations(made.text) == []
+    assert made.value("PID", 7) == hl7 and fhir_patient(source)["birthDate"] == fhir
+
+
+@pytest.mark.parametrize(
+    ("born", "examined", "years"),
+    [
+        ("20200100", "20300129", 9),
+        ("20200100", "20300202", 10),
+        ("20200000", "20301229", 9),
+        ("20200000", "20310102", 10),
+        ("2020.01.31", "20300202", 10),
+    ],
+)
+def test_age_by_a_partial_birth_date_is_the_least_possible(born: str, examined: str, years: int) -> None:
+    header = header_from_dataset(changed("age", PatientBirthDate=born, StudyDate=examined))
+    assert header.age_years is not None and int(header.age_years) == years
 
 
 @pytest.mark.parametrize("name", variants())
@@ -152,23 +179,58 @@ def test_zone_outside_the_range_of_dicom_is_none(offset: str) -> None:
     assert local_time(source, result(source)).utcoffset() is not None
 
 
+DAY = date(2026, 1, 2)
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
 def test_times_state_the_examination_in_the_zone_of_the_source() -> None:
-    moment = datetime(2026, 1, 2, 10, 15, tzinfo=UTC)
-    times = StudyTimes(study_date="20260102", study_time="101112.5", zone=timezone(timedelta(hours=2)))
-    assert times.localise(moment).isoformat() == "2026-01-02T12:15:00+02:00"
-    examined = times.examined_at(moment)
+    times = StudyTimes(day=DAY, clock=time(10, 11, 12), zone=timezone(timedelta(hours=2)))
+    assert times.localise(NOON).isoformat() == "2026-01-02T14:00:00+02:00"
+    examined = times.examined_at(NOON)
     assert examined is not None and examined.isoformat() == "2026-01-02T10:11:12+02:00"
-    for gap in (StudyTimes(study_date="20260102"), StudyTimes(study_time="101112"), StudyTimes()):
-        assert gap.examined_at(moment) is None
+    assert StudyTimes(day=DAY).examined_at(NOON) == DAY
+    assert StudyTimes(clock=time(10)).examined_at(NOON) is None and StudyTimes().examined_at(NOON) is None
 
 
 @pytest.mark.parametrize(
-    ("study_time", "clock"),
-    [("10", "10:00:00"), ("1011", "10:11:00"), ("101112", "10:11:12"), ("101112.999999", "10:11:12"), ("1", None)],
+    ("day", "clock", "hl7", "fhir"),
+    [
+        ("20260102", "101112", "20260102101112+0200", "2026-01-02T10:11:12+02:00"),
+        ("20260102", "101112.999999", "20260102101112+0200", "2026-01-02T10:11:12+02:00"),
+        ("20260102", "1011", "20260102101100+0200", "2026-01-02T10:11:00+02:00"),
+        ("20260102", "0915", "20260102091500+0200", "2026-01-02T09:15:00+02:00"),
+        ("20260102", "235960", "20260102235959+0200", "2026-01-02T23:59:59+02:00"),
+        ("2026.01.02", "10:11:12", "20260102101112+0200", "2026-01-02T10:11:12+02:00"),  # ACR-NEMA
+        ("20260102", "10:11", "20260102101100+0200", "2026-01-02T10:11:00+02:00"),
+        ("20260102", "10", "20260102", "2026-01-02"),  # minutes are not invented
+        ("20260102", "1", "20260102", "2026-01-02"),
+        ("20260102", "2511", "20260102", "2026-01-02"),
+        ("20260102", None, "20260102", "2026-01-02"),
+        ("20260231", "101112", "", None),
+        (None, "101112", "", None),
+    ],
 )
-def test_study_time_may_end_after_hours_or_minutes(study_time: str, clock: str | None) -> None:
-    examined = StudyTimes(study_date="20260102", study_time=study_time).examined_at(datetime(2026, 1, 2, tzinfo=UTC))
-    assert (examined and examined.time().isoformat()) == clock
+def test_examination_is_dated_as_exactly_as_the_radiograph_is(
+    day: str | None, clock: str | None, hl7: str, fhir: str | None
+) -> None:
+    """The time of the answer, perhaps months later, stands for no part that is missing."""
+    source = changed("times", "ContentDate", StudyDate=day, StudyTime=clock, TimezoneOffsetFromUTC="+0200")
+    examination, given = read_examination(source), study(result(source))
+    made = Message(oru_r01(given, examination, profiles.hl7()).decode())
+    assert violations(made.text) == [] and made.value("OBR", 7) == hl7
+    entries = json.loads(transaction(given, examination, profiles.fhir()))["entry"]
+    dated = [e["resource"] for e in entries if e["resource"]["resourceType"] in ("DiagnosticReport", "Observation")]
+    assert len(dated) > 1 and {each.get("effectiveDateTime") for each in dated} == {fhir}
+
+
+def test_examination_without_a_study_date_has_that_of_its_acquisition() -> None:
+    source = changed("acquired", StudyDate=None, AcquisitionDate="20260103", AcquisitionTime="0708")
+    assert read_times(source) == StudyTimes(day=date(2026, 1, 3), clock=time(7, 8))
+
+
+def test_our_objects_state_old_dates_in_the_form_of_dicom() -> None:
+    made = copied(changed("old", StudyDate="2026.01.02", StudyTime="10:11:12"), ("StudyDate", "StudyTime"))
+    assert (made.StudyDate, made.StudyTime) == ("20260102", "101112")
 
 
 @pytest.mark.parametrize(
@@ -183,6 +245,8 @@ def test_study_time_may_end_after_hours_or_minutes(study_time: str, clock: str |
         (lambda: PatientIdentity(names=(("X", NAME),)), "A, I and P"),
         (lambda: Procedure(meaning=""), "has a meaning"),
         (lambda: Order(accession_number="\tA"), "accession_number has space"),
+        (lambda: PartialDate(year=1970, day=1), "without its month"),
+        (lambda: PartialDate(year=1970, month=2, day=30), "day is out of range"),
         (lambda: StudyTimes(zone=timezone(timedelta(hours=15))), "no zone of DICOM"),
         (lambda: Examination(study_id=" "), "study_id has space"),
         (lambda: Concept("", "SCT", "Wrist"), "not a coded concept"),

@@ -519,9 +519,10 @@ def test_mapped_fields_are_filled(version: str) -> None:
     assert made.value("ZDS", 1) == f"{source.StudyInstanceUID}^Osteon^Application^DICOM"
 
 
-def test_map_that_breaks_the_standard_is_refused() -> None:
+@pytest.mark.parametrize(("field", "value"), [("PID-8", "^^^^^^^^^x"), ("PID-7", "19700100"), ("OBR-36", "at noon")])
+def test_map_that_breaks_the_standard_is_refused(field: str, value: str) -> None:
     with pytest.raises(Rejected) as caught:
-        message(VARIANTS["dx"], result(VARIANTS["dx"]), map={"PID-8": "^^^^^^^^^x"})
+        message(VARIANTS["dx"], result(VARIANTS["dx"]), map={field: value})
     assert caught.value.code == "oru_invalid" and "map" in caught.value.reason
 
 

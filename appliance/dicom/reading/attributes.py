@@ -20,6 +20,8 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import PersonName, validate_value
 
+from .dates import modern
+
 UNREADABLE = (
     ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError, RecursionError, TypeError,
     ValueError, struct.error, BytesLengthException,
@@ -115,6 +117,8 @@ def _read_element(source: Dataset, tag: BaseTag) -> DataElement | None:
         return None
     try:
         element = source[tag]
+        if element.VR in ("DA", "TM") and isinstance(element.value, str):
+            element = DataElement(tag, element.VR, modern(element.VR, element.value.strip()))
         if element.VR in FORMAL and element.value:  # "31.01.70" would make our object invalid
             for value in as_list(element.value):
                 validate_value(element.VR, value, config.RAISE)

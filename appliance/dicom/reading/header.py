@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import date
 
 from pydicom.dataset import Dataset
 from pydicom.uid import DigitalXRayImageStorageForProcessing
@@ -12,7 +11,9 @@ from pydicom.uid import DigitalXRayImageStorageForProcessing
 from appliance.domain.identifiers import Laterality
 from appliance.domain.radiograph import Header
 
-from .attributes import as_list
+from .attributes import as_list, word
+from .dates import parse_partial_day
+from .order import read_times
 
 SIDE_CODES = {
     "7771000": Laterality.LEFT,
@@ -87,15 +88,17 @@ def header(ds: Dataset, calling_ae_title: str = "") -> Header:
 
 
 def age_years(ds: Dataset) -> float | None:
-    """Return the age at the examination from Patient's Age (0010,1010), else from birth and study date, else None."""
+    """Return the age at the examination from Patient's Age (0010,1010), else from birth and study date, else None.
+
+    A patient of whom only the year or the month of birth is known has the least age that he can have.
+    """
     text = _capitals(ds, "PatientAge")
     if re.fullmatch(r"\d{1,3}[DWMY]", text):
         return int(text[:-1]) * YEARS_PER_UNIT[text[-1]]
-    born, examined = (str(ds.get(keyword) or "")[:8] for keyword in ("PatientBirthDate", "StudyDate"))
-    try:
-        days = (date.fromisoformat(examined) - date.fromisoformat(born)).days
-    except ValueError:
+    born, examined = parse_partial_day(word(ds, "PatientBirthDate")), read_times(ds).day
+    if born is None or examined is None:
         return None
+    days = (examined - born.latest).days
     return days / DAYS_PER_YEAR if days >= 0 else None
 
 

@@ -9,7 +9,7 @@ IHE Radiology TF-2, transaction RAD-8.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, timedelta, timezone
+from datetime import timedelta, timezone
 
 from pydicom.dataset import Dataset
 
@@ -27,7 +27,8 @@ from appliance.domain.order import (
 )
 from appliance.domain.sentence import Sentence, listed
 
-from .attributes import copied, text
+from .attributes import copied, text, word
+from .dates import parse_day, parse_partial_day, parse_time
 
 QUALIFIERS = "IssuerOfPatientIDQualifiersSequence"
 REPRESENTATIONS = "AIP"
@@ -54,12 +55,12 @@ def read_examination(source: Dataset, radiographs: Iterable[Dataset] = ()) -> Ex
 
 
 def read_times(source: Dataset) -> StudyTimes:
-    """Return date, time and zone of the study."""
-    return StudyTimes(
-        study_date=_trimmed(source, "StudyDate"),
-        study_time=_trimmed(source, "StudyTime"),
-        zone=_parse_zone(_trimmed(source, "TimezoneOffsetFromUTC")),
-    )
+    """Return day, time and zone of the study, else of its acquisition, series or content."""
+    zone = _parse_zone(_trimmed(source, "TimezoneOffsetFromUTC"))
+    for event in ("Study", "Acquisition", "Series", "Content"):
+        if day := parse_day(word(source, f"{event}Date")):
+            return StudyTimes(day=day, clock=parse_time(word(source, f"{event}Time")), zone=zone)
+    return StudyTimes(zone=zone)
 
 
 def _read_view(source: Dataset) -> Sentence | None:
@@ -76,7 +77,7 @@ def _read_patient(source: Dataset) -> PatientIdentity:
         patient_id=_trimmed(source, "PatientID"),
         issuer=_read_issuer(source),
         names=tuple(_parse_names(text(source, "PatientName"))),
-        birth_date=_parse_date(_trimmed(source, "PatientBirthDate")),
+        birth_date=parse_partial_day(word(source, "PatientBirthDate")),
         sex=Sex(sex) if sex in set(Sex) else Sex.UNKNOWN,
     )
 
@@ -131,7 +132,9 @@ def _first_requested(source: Dataset, keyword: str) -> str:
 
 
 def _trimmed(source: Dataset, keyword: str) -> str:
-    return text(source, keyword).strip()
+    """Return the text; empty if no character of it can be seen."""
+    value = text(source, keyword).strip()
+    return value if any(map(str.isprintable, value)) else ""
 
 
 def _parse_names(value: str) -> list[tuple[str, PersonName]]:
@@ -144,16 +147,6 @@ def _parse_names(value: str) -> list[tuple[str, PersonName]]:
             name = PersonName(family=family, given=given, middle=middle, prefix=prefix, suffix=suffix)
             names.append((representation, name))
     return names
-
-
-def _parse_date(value: str) -> date | None:
-    """Return the day that a DA names; None for a value such as 19700231, which is no day (DICOM PS3.5 section 6.2)."""
-    if len(value) != 8 or not (value.isascii() and value.isdecimal()):
-        return None
-    try:
-        return date.fromisoformat(value)
-    except ValueError:
-        return None
 
 
 def _parse_zone(value: str) -> timezone | None:

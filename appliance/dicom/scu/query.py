@@ -16,6 +16,7 @@ from pynetdicom import build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
+from appliance.dicom.reading.attributes import text
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Transient
 
@@ -38,7 +39,7 @@ class Identity:
     @classmethod
     def of(cls, ds: Dataset) -> Identity:
         """Read the identity from a data set."""
-        return cls(_text(ds, "PatientID"), _text(ds, "AccessionNumber"))
+        return cls(*(text(ds, k).strip() if k in ds else None for k in ("PatientID", "AccessionNumber")))
 
     def difference(self, other: Identity) -> str:
         """Return the name of the attribute that differs from `other`, without any value; empty if none does.
@@ -114,7 +115,3 @@ def _matches(association: Association, query: Dataset) -> list[Dataset]:
             response = "no response" if code is None else f"status 0x{code:04X}"
             raise Transient(ReasonCode.FIND_FAILED, f"C-FIND failed: {response}")
     return found
-
-
-def _text(ds: Dataset, keyword: str) -> str | None:
-    return None if keyword not in ds else str(ds[keyword].value or "").strip()

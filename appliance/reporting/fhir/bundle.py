@@ -90,7 +90,7 @@ class _Context:
     subject: Json
     device: Json
     imaging_study: Json
-    effective: str
+    effective: Json
     names: tuple[Sentence | None, ...]
     order: Json | None
     words: Language
@@ -213,13 +213,14 @@ def _context(
         images = _reference(study, imaging_study)
     else:
         images = {"reference": f"ImagingStudy?{_search(imaging_study)}"}
+    examined_at = examination.times.examined_at(study.created_at)
     context = _Context(
         study=study,
         status=status,
         subject=subject,
         device=_reference(study, device),
         imaging_study=images,
-        effective=(examination.times.examined_at(study.created_at) or study.created_at).isoformat(),
+        effective={"effectiveDateTime": examined_at.isoformat()} if examined_at else {},
         names=tuple(radiograph_names(study, examination)),
         order=_order(examination),
         words=words,
@@ -242,9 +243,15 @@ def _updated(study: StudyResult, resource: Json) -> Json:
 def _search(resource: Json) -> str:
     """Return the search that finds the resource by its first identifier."""
     identifier = resource["identifier"][0]
-    system = quote(_escaped(identifier.get("system", "")), safe=":/")
-    # without the bar a value would match under any system: another hospital's patient (R4 search.html#token)
-    return f"identifier={system}|{quote(_escaped(identifier['value']), safe=':')}"
+    return f"identifier={_token(identifier.get('system', ''), identifier['value'])}"
+
+
+def _token(system: str, value: str) -> str:
+    """Return a token of a search (R4 search.html#token).
+
+    Without the bar a value would match under any system: another hospital's patient.
+    """
+    return f"{quote(_escaped(system), safe=':/')}|{quote(_escaped(value), safe=':')}"
 
 
 def _escaped(value: str) -> str:
@@ -272,7 +279,7 @@ def _patient(patient: PatientIdentity, system: str | None) -> Json | None:
     if patient.sex in GENDERS:
         resource["gender"] = GENDERS[patient.sex]
     if patient.birth_date is not None:
-        resource["birthDate"] = patient.birth_date.isoformat()
+        resource["birthDate"] = str(patient.birth_date)
     return resource
 
 
@@ -372,21 +379,24 @@ def _observation(context: _Context, sop_instance_uid: str, region: int, model: s
     """Return the observation on a region, without its verdict and its text."""
     words = context.words
     uid = derived_uid(sop_instance_uid, "fhir region", region)  # the same for every revision and every pack
-    return {
-        "resourceType": "Observation",
-        "meta": {"security": [AI_ASSERTED]},
-        "identifier": [uid_identifier(uid)],
-        "status": context.status,
-        "category": [codeable(*IMAGING)],
-        "code": coded(FRACTURE),
-        "subject": context.subject,
-        "effectiveDateTime": context.effective,
-        "note": [{"text": words.notice}],
-        "method": {"text": words.say(Sentence.of("neural network {model}", model=model))},
-        "device": context.device,
-        "derivedFrom": [context.imaging_study],
-        "component": [component("RADIOGRAPH", "SOP Instance UID", {"valueString": sop_instance_uid})],
-    } | _based_on(context)
+    return (
+        {
+            "resourceType": "Observation",
+            "meta": {"security": [AI_ASSERTED]},
+            "identifier": [uid_identifier(uid)],
+            "status": context.status,
+            "category": [codeable(*IMAGING)],
+            "code": coded(FRACTURE),
+            "subject": context.subject,
+            "note": [{"text": words.notice}],
+            "method": {"text": words.say(Sentence.of("neural network {model}", model=model))},
+            "device": context.device,
+            "derivedFrom": [context.imaging_study],
+            "component": [component("RADIOGRAPH", "SOP Instance UID", {"valueString": sop_instance_uid})],
+        }
+        | context.effective
+        | _based_on(context)
+    )
 
 
 def _verdict(finding: Finding, words: Language) -> Json:
@@ -436,13 +446,12 @@ def _report(context: _Context, observations: list[Json]) -> Json:
         "category": [codeable(*RADIOLOGY)],
         "code": codeable(*DIAGNOSTIC_IMAGING_STUDY) | {"text": title},
         "subject": context.subject,
-        "effectiveDateTime": context.effective,
         "issued": study.created_at.isoformat(),
         "imagingStudy": [context.imaging_study],
         "conclusion": " ".join(sentences),
         "result": [_reference(study, observation) for observation in observations],
     }
-    return report | context.told(*sentences) | _based_on(context)
+    return report | context.effective | context.told(*sentences) | _based_on(context)
 
 
 def _provenance(context: _Context, report: Json) -> Json:
@@ -461,7 +470,7 @@ def _provenance(context: _Context, report: Json) -> Json:
         revision = context.words.say(Sentence.of("revision {revision}", revision=study.revision - 1))
         what = {"identifier": uid_identifier(predecessor), "display": revision}
         provenance["entity"].append({"role": "revision", "what": what})
-    request = {"method": "POST", "url": "Provenance", "ifNoneExist": f"_tag={tag['system']}|{tag['code']}"}
+    request = {"method": "POST", "url": "Provenance", "ifNoneExist": f"_tag={_token(tag['system'], tag['code'])}"}
     return {"fullUrl": f"urn:uuid:{tag['code']}", "resource": provenance, "request": request}
 
 

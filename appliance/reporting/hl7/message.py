@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import date, datetime
 
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.exceptions import HL7apyException
@@ -49,6 +50,13 @@ LONGEST_ESCAPE = 3
 
 LONGEST_TEXT = 199
 """Characters of ST (HL7 v2.5.1 section 2.A.74). TX may be longer, but receivers and hl7apy limit its lines so too."""
+
+
+def timestamp(moment: datetime | date | None) -> str:
+    """Return a TS as exact as `moment`: to the second, to the day, or empty."""
+    if moment is None:
+        return ""
+    return moment.strftime(TIMESTAMP if isinstance(moment, datetime) else "%Y%m%d")
 
 
 def escape(value: str) -> str:
@@ -118,7 +126,7 @@ def message_of(segments: list[Segment], character_set: str) -> bytes:
     content = encoded(text, character_set)
     try:
         _validate(content.decode(CODECS[character_set]).rstrip("\r"))
-    except HL7apyException as error:
+    except (HL7apyException, ValueError) as error:  # hl7apy raises a bare ValueError for a time that does not exist
         raise Rejected(
             ReasonCode.ORU_INVALID,
             f"the HL7 message would break the standard ({type(error).__name__}): look for an over-long identifier "

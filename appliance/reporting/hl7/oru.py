@@ -39,7 +39,7 @@ from appliance.reporting.wording import (
 )
 from appliance.words import Language, language
 
-from .message import LONGEST_ESCAPE, LONGEST_TEXT, TIMESTAMP, Segment, escape, identifier, message_of
+from .message import LONGEST_ESCAPE, LONGEST_TEXT, TIMESTAMP, Segment, escape, identifier, message_of, timestamp
 from .segments import fill_mapped_fields, header, patient_segment
 from .values import filler_number
 
@@ -124,8 +124,7 @@ def _message(
 ) -> bytes:
     order, times = examination.order, examination.times
     reported = times.localise(study.created_at).strftime(TIMESTAMP)
-    examined_at = times.examined_at(study.created_at)
-    examined = examined_at.strftime(TIMESTAMP) if examined_at else reported
+    examined = timestamp(times.examined_at(study.created_at))
     placer, filler, parent = _order_numbers(study, order, profile)
     obr = ["OBR", "1", placer, filler, profile.service, "", "", examined]
     obr += [""] * 10 + [identifier(order.accession_number, profile.character_set)]  # OBR-18

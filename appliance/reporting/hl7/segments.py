@@ -19,6 +19,12 @@ from .values import values_of
 LONGEST_NAME_COMPONENT = 64
 """Characters of a component of a valid DICOM name (PS3.5 section 6.2, PN); a longer one is cut, never the message."""
 
+LONGEST_NAMESPACE = 20
+"""Characters of HD.1 (HL7 v2.5.1 section 2.A.33)."""
+
+LOCAL = "L"
+"""HD.3 of a universal id that the site has defined itself (table 0301)."""
+
 UNSPECIFIED_NAME = "^^^^^^U"
 """PID-5 for a patient without a legible name: XPN with the name type ``U``, unspecified (table 0200)."""
 
@@ -57,7 +63,7 @@ def patient_segment(study: StudyResult, patient: PatientIdentity, profile: Hl7De
     return [
         "PID", "1", "", _patient_identifier(study, patient, profile.character_set), "",
         _patient_names(patient, profile.character_set) or UNSPECIFIED_NAME, "",
-        patient.birth_date.isoformat().replace("-", "") if patient.birth_date else "",
+        str(patient.birth_date or "").replace("-", ""),
         patient.sex or "U",
     ]  # fmt: skip
 
@@ -72,6 +78,9 @@ def _patient_identifier(study: StudyResult, patient: PatientIdentity, character_
     issuer = patient.issuer
     authority = (issuer.name, issuer.universal_id, issuer.universal_id_type)  # HD, section 2.A.33
     number, *parts = (identifier(value, character_set) for value in (patient.patient_id, *authority))
+    name, universal_id, _ = parts
+    if len(name) > LONGEST_NAMESPACE:
+        parts = ["", *parts[1:]] if universal_id else ["", name, LOCAL]
     return f"{number}^^^{'&'.join(parts).rstrip('&')}^MR"
 
 

@@ -41,8 +41,8 @@ def values_of(study: StudyResult, examination: Examination, profile: Hl7Destinat
     }
     texts = {
         "study_description": examination.study_description,
-        "study_date": times.study_date,
-        "study_time": times.study_time,
+        "study_date": times.day.strftime("%Y%m%d") if times.day else "",
+        "study_time": times.clock.strftime("%H%M%S") if times.clock else "",
         "modality": examination.modality,
         "station_name": examination.station_name,
         "institution_name": examination.institution_name,
