@@ -43,6 +43,7 @@ class Hl7Listener(Section):
     )
     tls: bool = Field(False, description="MLLP over TLS, with certificate, key and client_ca of [receive.tls]")
     connections: int = Field(10, ge=1, le=100, description="Connections at a time")
+    connections_per_peer: int = Field(5, ge=1, le=100, description="Connections at a time from one address")
     idle_s: float = Field(600.0, gt=0, le=86400, description="A connection without a message for this long is closed")
     message_s: float = Field(30.0, gt=0, le=600, description="Time from the first byte of a message to its last")
     message_mb: int = Field(10, ge=1, le=100, description="Largest message that is accepted")

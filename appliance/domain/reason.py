@@ -195,8 +195,8 @@ class ReasonCode(StrEnum):
     )
     HL7_TOO_MANY_CONNECTIONS = (
         "hl7_too_many_connections",
-        "More connections at a time than allowed. This one was closed.",
-        "Let the RIS keep one connection, or raise `receive.hl7.connections`.",
+        "More connections at a time than allowed, of all or of one address. This one was closed.",
+        "Let the RIS keep one connection, or raise `receive.hl7.connections` or `connections_per_peer`.",
     )
     HL7_TLS_FAILED = (
         "hl7_tls_failed",
@@ -241,7 +241,7 @@ class ReasonCode(StrEnum):
     HL7_CHARACTER_SET = (
         "hl7_character_set",
         "MSH-18 names a character set that is not supported. The sender sees AE.",
-        "Send UNICODE UTF-8, or one of ISO 8859.",
+        "Send UNICODE UTF-8, one of ISO 8859, or a Windows code page.",
     )
     HL7_MESSAGE_TYPE = ("hl7_message_type", "The message is no ORU. The sender sees AR.", "Send ORU^R01 only.")
     HL7_EVENT = ("hl7_event", "The message is an ORU, but no ORU^R01. The sender sees AR.", "Send ORU^R01 only.")
@@ -497,6 +497,11 @@ class ReasonCode(StrEnum):
         "mllp_garbage",
         "The RIS sent something that is no acknowledgement; the message is sent again.",
         "Check port and interface of the RIS.",
+    )
+    MLLP_NO_FRAME = (
+        "mllp_no_frame",
+        "The RIS sent its acknowledgement without MLLP's start or end bytes; the message is sent again.",
+        "Set the RIS, or its interface engine, to MLLP framing of acknowledgements.",
     )
     MLLP_MISMATCH = (
         "mllp_mismatch",

@@ -26,9 +26,10 @@ from sqlalchemy import Row, insert, select, update
 
 from appliance.clock import now
 from appliance.config import Configuration, Receive
+from appliance.domain.radiologist_report import RadiologistReport
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, Rejected, Transient
-from appliance.reporting.hl7.radiologist_report import REFUSALS, report_of
+from appliance.reporting.hl7.radiologist_report import REFUSALS, ReportReader
 from appliance.reporting.hl7.radiologist_report import acknowledgement as acknowledged
 from appliance.service.report_inbox import ReportInbox
 from appliance.service.roles.receive import ReceiveRole
@@ -36,11 +37,12 @@ from appliance.status.app import create_app
 from appliance.storage.database import open_database, readers
 from appliance.storage.notices import Notebook
 from appliance.storage.retention import prune_radiologist_reports
-from appliance.storage.spool import FileSpool
+from appliance.storage.spool import INCOMING, FileSpool, Incoming
 from appliance.storage.tables import metadata, notices, radiologist_reports, studies
 from provisioning.operation.check import find_problems
 from tests.integration.test_status import PACK
 from tests.support.certificates import Authority
+from tests.support.waiting import wait_until
 
 STUDY = "1.2.840.113619.2.5.1762583153"
 START, END = b"\x0b", b"\x1c\r"
@@ -74,6 +76,7 @@ class Inbox:
         self, folder: Path, secure: dict[str, Any] | None = None, reserve_mb: int = 0, **settings: Any
     ) -> None:
         self.engine = open_database(f"sqlite:///{folder / 'osteon.db'}")
+        self.folder = folder
         self.spool = FileSpool(folder / "spool")
         self.notebook = Notebook()
         listen = {"port": 0} | settings
@@ -120,7 +123,7 @@ def inbox(tmp_path: Path) -> Iterator[Callable[..., Inbox]]:
 def acknowledgement(frame: bytes) -> hl7.Message:
     """Return the acknowledgement as another parser reads it, after a third has validated it."""
     assert frame.startswith(START) and frame.endswith(END)
-    text = frame[1:-2].decode()
+    text = frame[1:-2].decode("utf-8", "replace")
     named = re.sub(r"\r(MSA\|..\|)(?=\|)", r"\r\1-", text.rstrip("\r"))  # of nothing, MSA-2 is empty
     parse_message(named, validation_level=VALIDATION_LEVEL.STRICT).validate()
     for private in PRIVATE:
@@ -276,6 +279,141 @@ def test_message_of_each_kind_gets_its_acknowledgement(
             assert not any(private in noted for private in PRIVATE)
 
 
+@pytest.mark.parametrize(
+    ("declared", "codec"),
+    [
+        ("", "utf-8"),
+        ("", "cp1252"),
+        ("ASCII", "cp1252"),
+        ("UNICODE UTF-8", "utf-8"),
+        ("UNICODE UTF8", "utf-8"),
+        ("UTF-8", "utf-8"),
+        ("utf8", "utf-8"),
+        ("UNICODE", "utf-8"),
+        ("ISO_IR 192", "utf-8"),
+        ("8859/1", "latin-1"),
+        ("8859-1", "latin-1"),
+        ("ISO 8859-1", "latin-1"),
+        ("ISO8859-1", "latin-1"),
+        ("ISO-8859-1", "latin-1"),
+        ("ISO8859/1", "latin-1"),
+        ("ISO_8859-1:1987", "latin-1"),
+        ("ISO_IR 100", "latin-1"),
+        ("Latin1", "latin-1"),
+        ("8859/2", "iso8859-2"),
+        ("8859/15", "iso8859-15"),
+        ("ISO8859-15", "iso8859-15"),
+        ("ISO 8859/15", "iso8859-15"),
+        ("WINDOWS-1252", "cp1252"),
+        ("CP1252", "cp1252"),
+        ("ANSI", "cp1252"),
+        ("windows-1250", "cp1250"),
+        ("8859/1~UNICODE UTF-8", "latin-1"),
+        ("~UNICODE UTF-8", "utf-8"),
+        ("UNICODE UTF-8~", "utf-8"),
+    ],
+)
+def test_character_set_in_the_spelling_of_a_sender_is_read(
+    declared: str, codec: str, inbox: Callable[..., Inbox]
+) -> None:
+    box = inbox()
+    header = f"MSH|^~\\&|Münster|HÖHE|OSTEON|BOX|20260301101500||ORU^R01|R-1|P|2.5.1||||||{declared}\r"
+    message = header + "OBR|1||FIL-1|XR|" + "|" * 13 + "ÄÜ-77" + "|" * 7 + "F\r"
+    assert verdict(box.send(message.encode(codec)))[0] == "AA"
+    (row,) = box.rows
+    assert (row.sending_application, row.sending_facility) == ("Münster", "HÖHE")
+    assert (row.accession_number, row.result_status) == ("ÄÜ-77", "F")
+    assert box.spool.get(row.digest) == message.encode(codec)
+
+
+@pytest.mark.parametrize("declared", ["ISO IR87", "UNICODE UTF-16", "GB 18030-2000", "nonsense", "8859/12"])
+def test_character_set_that_is_not_read_is_refused(declared: str, inbox: Callable[..., Inbox]) -> None:
+    assert verdict(inbox().send(report(header=f"P|2.5.1||||||{declared}"))) == ("AE", "R-1", "103")
+
+
+@pytest.mark.parametrize("before", ["\r", "\n", "\r\n\r\n", "\ufeff", "\ufeff\r\n", " ", "\0"])
+def test_message_with_bytes_before_its_header_is_kept_as_received(before: str, inbox: Callable[..., Inbox]) -> None:
+    box = inbox()
+    assert verdict(box.send(before + report())) == ("AA", "R-1", "")
+    (row,) = box.rows
+    assert (row.control_id, row.accession_number) == ("R-1", "ACC-77")
+    assert box.spool.get(row.digest) == (before + report()).encode()
+
+
+@pytest.mark.parametrize("before", [b"", b"\r\n", b"\xef\xbb\xbf", b"\0\r"])
+@pytest.mark.parametrize("end", [b"\x1c", b"\x1c\n"])
+def test_frames_without_a_carriage_return_are_answered_one_by_one(
+    before: bytes, end: bytes, inbox: Callable[..., Inbox]
+) -> None:
+    box = inbox()
+    with box.connect() as connection:
+        for control_id in ("A", "B"):
+            connection.sendall(before + START + report(control_id).encode() + end)
+            assert verdict(acknowledgement(frame_of(connection))) == ("AA", control_id, "")
+    assert [row.control_id for row in box.rows] == ["A", "B"] and box.turned_away == {}
+
+
+@pytest.mark.parametrize("segment", ["\r", "a\r", "OBX|\r", "OBX|1|RP|113014|\r", "|", "OBR|" + "|" * 60])
+def test_message_is_read_the_same_however_it_is_cut_and_filled(segment: str) -> None:
+    text = report().replace("OBR|1", (segment * 5).rstrip("|") + "\rOBR|1", 1) + segment * 2000
+    wanted = read(text.encode())
+    for size in (1, 7, 65536):
+        reader = ReportReader()
+        for at in range(0, len(text.encode()), size):
+            reader.feed(text.encode()[at : at + size])
+        assert reader.report() == wanted
+
+
+def read(message: bytes) -> RadiologistReport:
+    reader = ReportReader()
+    reader.feed(message)
+    return reader.report()
+
+
+def test_connections_of_one_address_leave_places_for_others(inbox: Callable[..., Inbox]) -> None:
+    box = inbox(connections=3, connections_per_peer=2, peers=["127.0.0.0/8"])
+
+    def connect(address: str) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", box.port), 10, source_address=(address, 0))
+
+    with connect("127.0.0.2"), connect("127.0.0.2"), connect("127.0.0.2") as third, connect("127.0.0.3") as other:
+        assert third.recv(1) == b""
+        other.sendall(START + report().encode() + END)
+        assert verdict(acknowledgement(frame_of(other)))[0] == "AA"
+    assert box.turned_away == {("hl7", "hl7_too_many_connections"): 1}
+
+
+def test_blanks_between_messages_do_not_keep_a_place(inbox: Callable[..., Inbox]) -> None:
+    box = inbox(idle_s=0.3)
+    with box.connect() as dripping:
+        dripping.settimeout(0.05)
+        for _ in range(200):
+            try:
+                dripping.sendall(b"\r")
+                if dripping.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+        else:
+            raise AssertionError("blanks keep a place for ever")
+
+
+def test_message_that_is_given_up_leaves_no_file(inbox: Callable[..., Inbox]) -> None:
+    box = inbox(message_mb=1)
+    half = START + report("HALF").encode()
+    with box.connect() as connection:
+        connection.sendall(half + half + b"x" * 10_000)
+        connection.sendall(START + report("WHOLE").encode() + END)
+        assert verdict(acknowledgement(frame_of(connection)))[:2] == ("AA", "WHOLE")
+        connection.sendall(half)
+    assert verdict(box.send(report(kind="ADT^A04^ADT_A01")))[0] == "AR"
+    wait_until(lambda: ("hl7", "hl7_cut") in box.turned_away, "the end of the cut connection")
+    assert [row.control_id for row in box.rows] == ["WHOLE"]
+    wait_until(lambda: not list((box.folder / "spool" / INCOMING).iterdir()), "no file of a message that was given up")
+
+
 def test_full_or_low_disk_asks_the_sender_to_try_again(
     inbox: Callable[..., Inbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,11 +421,11 @@ def test_full_or_low_disk_asks_the_sender_to_try_again(
     assert verdict(low.send(report())) == ("AE", "R-1", "207")
     box = inbox()
 
-    def full(_: bytes) -> str:
+    def full(_: object) -> str:
         raise Transient(ReasonCode.DISK_FULL, "the spool cannot keep it: No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(box.spool, "put", full)
+        patched.setattr(Incoming, "keep", full)
         assert verdict(box.send(report())) == ("AE", "R-1", "207")
     assert box.rows == []
     assert box.turned_away == {("hl7", "disk_full"): 1}
@@ -414,12 +552,14 @@ def test_pruned_report_loses_its_message_and_keeps_its_row(inbox: Callable[..., 
 )
 def test_message_of_any_bytes_is_read_or_refused_within_one_frame(message: bytes) -> None:
     refusal = None
+    reader = ReportReader()
     try:
-        report_of(message)
+        reader.feed(message)
+        reader.report()
     except Rejected as error:
         refusal = error
         assert error.code in REFUSALS
-    answer = acknowledged(message, refusal)
+    answer = acknowledged(reader.header, refusal)
     lines = answer.split(b"\r")
     assert [line[:3] for line in lines] in ([b"MSH", b"MSA", b""], [b"MSH", b"MSA", b"ERR", b""])
     assert not any(c < 0x20 for line in lines for c in line)

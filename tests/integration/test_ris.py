@@ -121,7 +121,23 @@ def test_message_of_every_profile_is_read_by_another_parser(version: str, charac
 
 @pytest.mark.parametrize(
     "behaviour",
-    ["AA", "CA", "split", "split:7:2", "late", "delay:100", "noise", "lf", "crlf", "bigack", "latin1", "early", "dup"],
+    [
+        "AA",
+        "CA",
+        "split",
+        "split:7:2",
+        "late",
+        "delay:100",
+        "noise",
+        "lf",
+        "crlf",
+        "bigack",
+        "latin1",
+        "early",
+        "dup",
+        "nocr",
+        "bom",
+    ],
 )
 def test_acknowledgement_in_any_form_counts(behaviour: str, node_peer: START) -> None:
     notes = ris(node_peer("mllp_receiver.js", behaviour).port).send([oru(), update()])
@@ -145,7 +161,9 @@ def test_acknowledgement_in_any_form_counts(behaviour: str, node_peer: START) ->
         ("split:50+wrongid", Transient, "mllp_mismatch"),
         ("nomsa", Transient, "mllp_garbage"),
         ("badcode", Transient, "mllp_garbage"),
-        ("nostart", Transient, "mllp_garbage"),
+        ("nostart", Transient, "mllp_no_frame"),
+        ("noframe+closeafter", Transient, "mllp_no_frame"),
+        ("http", Transient, "mllp_garbage"),
         ("garbage", Transient, "mllp_garbage"),
         ("utf16", Transient, "mllp_garbage"),
         ("endless", Transient, "mllp_garbage"),
@@ -159,10 +177,34 @@ def test_reply_without_acceptance_is_an_error(
     assert code is None or error.code == code
 
 
-@pytest.mark.parametrize("behaviour", ["silent", "noframe", "noend", "delay:2000"])
+@pytest.mark.parametrize("behaviour", ["silent", "delay:2000"])
 def test_silent_peer_ends_with_the_timeout(behaviour: str, node_peer: START) -> None:
     error = raised(ris(node_peer("mllp_receiver.js", behaviour).port, timeout_s=0.5), [oru()])
     assert isinstance(error, Transient) and error.code == "mllp_timeout"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"), [("noframe", "without MLLP's start byte"), ("noend", "without MLLP's end bytes")]
+)
+def test_acknowledgement_without_a_frame_is_reported_as_that(behaviour: str, words: str, node_peer: START) -> None:
+    error = raised(ris(node_peer("mllp_receiver.js", behaviour).port, timeout_s=0.5), [oru()])
+    assert isinstance(error, Transient) and error.code == "mllp_no_frame" and words in error.reason
+
+
+def test_peer_that_does_not_accept_connections_is_away() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        port = server.getsockname()[1]
+        waiting = []
+        try:
+            for _ in range(2):  # they fill the backlog: the system drops the next connection requests
+                waiting.append(socket.socket())
+                waiting[-1].setblocking(False)
+                waiting[-1].connect_ex(("127.0.0.1", port))
+            error = raised(ris(port, timeout_s=0.5), [oru()])
+        finally:
+            for one in waiting:
+                one.close()
+    assert isinstance(error, Away) and error.code == "mllp_unreachable" and "timed out" in error.reason
 
 
 def test_peer_that_closes_after_each_message_gets_the_next_on_a_new_connection(node_peer: START) -> None:

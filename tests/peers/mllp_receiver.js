@@ -15,7 +15,10 @@
 //   wrongid             MSA-2 of another message; noid: MSA-2 empty
 //   nomsa               no MSA at all; badcode: MSA-1 is ZZ
 //   noframe noend nostart   without MLLP's bytes: any, the last, the first
+//   nocr                without the carriage return after the file separator
+//   bom                 with a byte order mark and a blank line before MSH
 //   garbage             a frame that is no HL7
+//   http                no frame, and the reply of a web server, then close
 //   noise               bytes before the frame
 //   dup                 twice
 //   early               after the first bytes of the message have come
@@ -92,11 +95,13 @@ function acknowledgement(message, entry, codeAndError) {
 function framed(body, entry) {
   const encoding = entry.has("utf16") ? "utf16le" : entry.has("latin1") ? "latin1" : "utf8";
   const bare = entry.has("noframe");
+  const end = entry.has("nocr") ? FRAME_END.subarray(0, 1) : FRAME_END;
   return Buffer.concat([
     entry.has("noise") ? Buffer.from("\r\n\0") : Buffer.alloc(0),
     bare || entry.has("nostart") ? Buffer.alloc(0) : FRAME_START,
+    entry.has("bom") ? Buffer.from("\ufeff\r\n") : Buffer.alloc(0),
     Buffer.from(body, encoding),
-    bare || entry.has("noend") || entry.has("endless") ? Buffer.alloc(0) : FRAME_END,
+    bare || entry.has("noend") || entry.has("endless") ? Buffer.alloc(0) : end,
   ]);
 }
 
@@ -104,6 +109,7 @@ async function answer(socket, message, entry) {
   if (entry.has("drop")) return socket.destroy();
   if (entry.has("rst")) return socket.resetAndDestroy ? socket.resetAndDestroy() : socket.destroy();
   if (entry.has("silent")) return undefined;
+  if (entry.has("http")) return socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
   if (entry.has("late")) await pause(400);
   if (entry.value("delay")) await pause(Number(entry.value("delay")[0]));
   let frame = framed(entry.has("garbage") ? "good morning" : acknowledgement(message, entry, entry.code()), entry);

@@ -66,6 +66,10 @@ class Site:
 
         wait_until(beats, lambda: f"the first heartbeat of {name}: {self.log(name)}")
 
+    def pid(self, name: str) -> int:
+        """Return the process id of a role."""
+        return self._processes[name].pid
+
     def kill(self, name: str) -> None:
         """End a role with SIGKILL."""
         process = self._processes.pop(name)

@@ -10,18 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.reporting.hl7.frames import END, PIECE_BYTES, START, FrameBuffer, content_of, framed, receive_before
+from appliance.reporting.hl7.frames import END, START, Frames, Part, framed, receive_before
 
-MESSAGE = st.binary(max_size=40).filter(lambda content: START not in content and END not in content + b"\r")
+MESSAGE = st.binary(max_size=40).filter(lambda content: START not in content and b"\x1c" not in content)
+"""MLLP allows neither byte within a message."""
 
 
 def frames(*pieces: bytes) -> list[bytes]:
-    """Frames of a buffer that gets the pieces one after the other."""
-    buffer, found = FrameBuffer(), []
+    """Messages of the frames that end in the pieces."""
+    cut, found, message = Frames(), [], bytearray()
     for piece in pieces:
-        buffer.append(piece)
-        while (frame := buffer.take_frame()) is not None:
-            found.append(frame)
+        for part, content in cut.parts(piece):
+            if part is Part.START:
+                message.clear()
+            message += content
+            if part is Part.END:
+                found.append(bytes(message))
+                message.clear()
     return found
 
 
@@ -30,40 +35,33 @@ def test_frames_are_the_same_however_their_bytes_are_cut(messages: list[bytes], 
     sent = b"".join(map(framed, messages))
     edges = [0, *sorted(min(cut, len(sent)) for cut in cuts), len(sent)]
     pieces = [sent[start:end] for start, end in itertools.pairwise(edges)]
-    assert [content_of(frame) for frame in frames(*pieces)] == messages
+    assert frames(*pieces) == messages
 
 
 def test_end_bytes_in_two_pieces_end_the_frame() -> None:
-    assert frames(START + b"MSH" + END[:1], END[1:] + START) == [START + b"MSH"]
+    assert frames(START + b"MSH" + END[:1], END[1:] + START) == [b"MSH"]
+
+
+@pytest.mark.parametrize("end", [b"\x1c", b"\x1c\r", b"\x1c\n", b"\x1c\r\n"])
+def test_frame_without_a_carriage_return_ends_at_its_separator(end: bytes) -> None:
+    assert frames(START + b"one" + end, START + b"two" + end) == [b"one", b"two"]
+    assert frames(START + b"one" + end + START + b"two" + end) == [b"one", b"two"]
+
+
+def test_separator_within_a_message_stays_in_it() -> None:
+    assert frames(START + b"a\x1cb" + END) == [b"a\x1cb"]
 
 
 def test_message_that_its_sender_began_again_is_the_last_one() -> None:
-    assert content_of(START + b"half" + START + b"whole") == b"whole"
+    assert frames(START + b"half" + START + b"whole" + END) == [b"whole"]
 
 
-def test_frame_without_a_start_has_no_content() -> None:
-    assert content_of(b"HTTP/1.1 200 OK") is None and content_of(START) == b""
-
-
-def test_line_ends_between_frames_are_skipped_and_those_within_are_kept() -> None:
-    buffer = FrameBuffer()
-    buffer.append(b"\r\n\n" + START + b"MSH\r\n")
-    buffer.skip_line_ends()
-    buffer.append(END)
-    assert buffer.take_frame() == START + b"MSH\r\n" and len(buffer) == 0
-    buffer.skip_line_ends()
-    assert len(buffer) == 0 and buffer.take_frame() is None
-
-
-def test_buffer_shows_where_a_message_starts() -> None:
-    buffer = FrameBuffer()
-    buffer.append(b"x" * PIECE_BYTES)
-    assert not buffer.has_start() and buffer.beginning() == b""
-    buffer.append(START)
-    assert not buffer.has_start()  # beyond the first piece
-    buffer = FrameBuffer()
-    buffer.append(b"junk" + START + b"MSH|^~\\&")
-    assert buffer.has_start() and buffer.beginning() == b"MSH|^~\\&"
+def test_bytes_outside_of_frames_are_stray_unless_blank() -> None:
+    cut = Frames()
+    assert list(cut.parts(b"\r\n\xef\xbb\xbf\0")) == []
+    assert list(cut.parts(b"HTTP/1.1 200 OK\r\n")) == [(Part.STRAY, b"HTTP/1.1 200 OK")]
+    assert list(cut.parts(b"\r\n" + START + b"MSH\r\n")) == [(Part.START, b""), (Part.CONTENT, b"MSH\r\n")]
+    assert list(cut.parts(END + b"\r\n")) == [(Part.END, b"")]
 
 
 def test_bytes_that_do_not_come_before_the_deadline_are_a_time_out() -> None:

@@ -7,31 +7,41 @@ HL7 v2 Transport Specification: MLLP, Release 1, section 2.
 
 from __future__ import annotations
 
+import re
 import socket
 import time
+from collections.abc import Iterator
+from enum import StrEnum
 
 START, END = b"\x0b", b"\x1c\r"
 """Vertical tab; file separator and carriage return."""
 
 PIECE_BYTES = 65536
-"""Bytes read from a socket at a time, and bytes within which a start byte has to come."""
+"""Bytes read from a socket at a time."""
 
 SHORTEST_WAIT_S = 0.001
 """Time-out of a socket after its deadline: zero would make it non-blocking."""
+
+BLANK = b"\r\n\t \0\xef\xbb\xbf"
+"""Bytes that some senders add between frames and before MSH: line ends, blanks, and UTF-8's byte order mark."""
+
+_MARK = re.compile(rb"\x0b|\x1c(?=[\r\n\x0b]|\Z)")
+"""A start, or an end. Some senders leave the carriage return out: a file separator also ends a frame before another
+start, before a line feed, and as the last byte that has come. MLLP allows none within a message."""
+
+
+class Part(StrEnum):
+    """Kind of a part of the received bytes: a start, a piece of a message, an end, or bytes outside of any frame."""
+
+    START = "start"
+    CONTENT = "content"
+    END = "end"
+    STRAY = "stray"
 
 
 def framed(content: bytes) -> bytes:
     """Return the message with its framing."""
     return START + content + END
-
-
-def content_of(frame: bytes) -> bytes | None:
-    """Return the message in a frame without end bytes, or None if no message starts in it.
-
-    The message follows the last start byte: a sender that starts again has given up the message before.
-    """
-    _, start, content = frame.rpartition(START)
-    return content if start else None
 
 
 def receive_before(connection: socket.socket, deadline: float) -> bytes:
@@ -46,40 +56,27 @@ def receive_before(connection: socket.socket, deadline: float) -> bytes:
     return connection.recv(PIECE_BYTES)
 
 
-class FrameBuffer:
-    """Bytes received on one connection, cut into frames; bytes after one frame begin the next."""
+class Frames:
+    """Bytes received on one connection, cut into the parts of frames; it keeps no bytes.
+
+    A start within a frame begins a new message: its sender has given up the message before.
+    """
 
     def __init__(self) -> None:
-        self._received = bytearray()
-        self._searched = 0
+        self._is_inside = False
 
-    def __len__(self) -> int:
-        return len(self._received)
+    def parts(self, piece: bytes) -> Iterator[tuple[Part, bytes]]:
+        """Yield the parts of the next bytes from the socket; `BLANK` bytes outside of frames are dropped."""
+        at = 0
+        for mark in _MARK.finditer(piece):
+            yield from self._between_marks(piece[at : mark.start()])
+            at = mark.end()
+            self._is_inside = mark[0] == START
+            yield (Part.START if self._is_inside else Part.END), b""
+        yield from self._between_marks(piece[at:])
 
-    def append(self, piece: bytes) -> None:
-        """Add bytes from the socket."""
-        self._received += piece
-
-    def skip_line_ends(self) -> None:
-        """Drop line ends before the next frame, which some senders add."""
-        while self._received.startswith((b"\r", b"\n")):
-            del self._received[0]
-
-    def has_start(self) -> bool:
-        """Return whether a start byte is among the first `PIECE_BYTES` bytes."""
-        return START in self._received[:PIECE_BYTES]
-
-    def beginning(self) -> bytes:
-        """Return the first bytes of a message that has not ended yet."""
-        return bytes(self._received[:PIECE_BYTES]).partition(START)[2]
-
-    def take_frame(self) -> bytes | None:
-        """Remove and return the bytes up to the next end of a frame; None if none has come yet."""
-        end = self._received.find(END, max(0, self._searched - 1))
-        if end < 0:
-            self._searched = len(self._received)
-            return None
-        frame = bytes(self._received[:end])
-        del self._received[: end + len(END)]
-        self._searched = 0
-        return frame
+    def _between_marks(self, content: bytes) -> Iterator[tuple[Part, bytes]]:
+        if not self._is_inside:
+            content = content.strip(BLANK)
+        if content:
+            yield (Part.CONTENT if self._is_inside else Part.STRAY), content

@@ -10,9 +10,11 @@ HL7 v2.5.1 ch. 2.9.2 and 2.9.3 (acknowledgements), tables 0008, 0155 and 0357; T
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn, Self
 
@@ -21,7 +23,7 @@ from appliance.errors import Away, Rejected, Transient
 from appliance.network import tls_reason
 from appliance.ports import Artefact
 
-from .frames import SHORTEST_WAIT_S, FrameBuffer, content_of, framed, receive_before
+from .frames import BLANK, SHORTEST_WAIT_S, Frames, Part, framed, receive_before
 
 LONGEST_ACK_BYTES = 4 * 1024 * 1024
 """Bytes without an end of frame that show a peer which speaks no MLLP; acknowledgements have a few hundred."""
@@ -81,15 +83,13 @@ class MllpDestination:
         try:
             with self._connect() as connection:
                 return [self._exchange(connection, artefact.content) for artefact in artefacts]
-        except TimeoutError:
-            self._transient(ReasonCode.MLLP_TIMEOUT, f"no acknowledgement within {self._timeout_s:g} s")
         except ssl.SSLError as error:
             why = tls_reason(error)
             raise Away(
                 ReasonCode.MLLP_TLS, f"{self._where}: no secure connection ({why}); check the certificates"
             ) from None
         except OSError as error:
-            why = error.strerror or type(error).__name__
+            why = "timed out" if isinstance(error, TimeoutError) else error.strerror or type(error).__name__
             raise Away(ReasonCode.MLLP_UNREACHABLE, f"{self._where}: the connection failed ({why})") from None
 
     def _connect(self) -> _Connection:
@@ -105,7 +105,10 @@ class MllpDestination:
 
     def _exchange(self, connection: _Connection, message: bytes) -> str:
         deadline = time.monotonic() + self._timeout_s
-        connection.send(message, deadline)
+        try:
+            connection.send(message, deadline)
+        except TimeoutError:
+            self._transient(ReasonCode.MLLP_TIMEOUT, f"it did not read the message within {self._timeout_s:g} s")
         fields = message.split(b"\r", 1)[0].split(b"|")
         control_id = fields[9].decode()  # MSH-10: MSH-1 is the separator itself
         wants_application = len(fields) > 15 and fields[14] != b"" and fields[15] == b"AL"  # MSH-15, MSH-16
@@ -123,15 +126,33 @@ class MllpDestination:
 
     def _receive(self, connection: _Connection, deadline: float) -> Acknowledgement:
         try:
-            frame = connection.frame(deadline)
+            content = connection.message(deadline)
+        except TimeoutError:
+            self._check_unframed(connection)
+            if connection.has_open_acknowledgement:
+                self._no_frame(f"without MLLP's end bytes within {self._timeout_s:g} s")
+            self._transient(ReasonCode.MLLP_TIMEOUT, f"no acknowledgement within {self._timeout_s:g} s")
         except EOFError:
+            self._check_unframed(connection)
             self._transient(ReasonCode.MLLP_CLOSED, "the peer closed before its acknowledgement ended")
         except OverflowError:
             self._transient(ReasonCode.MLLP_GARBAGE, "the acknowledgement does not end")
-        received = acknowledgement_of(frame)
+        if content is None:
+            self._check_unframed(connection)
+        received = acknowledgement_of(content or b"")
         if received is None:
             self._transient(ReasonCode.MLLP_GARBAGE, "the peer's reply is no acknowledgement")
         return received
+
+    def _check_unframed(self, connection: _Connection) -> None:
+        """Raise the error that bytes outside of any frame stand for, if there are any."""
+        if connection.unframed.startswith(b"MSH|"):
+            self._no_frame("without MLLP's start byte")
+        if connection.unframed:
+            self._transient(ReasonCode.MLLP_GARBAGE, "the peer's reply is no MLLP; check host and port")
+
+    def _no_frame(self, how: str) -> NoReturn:
+        self._transient(ReasonCode.MLLP_NO_FRAME, f"the acknowledgement came {how}; correct its framing")
 
     def _check_accepted(self, received: Acknowledgement) -> None:
         """Raise the error that the code of the acknowledgement stands for."""
@@ -159,7 +180,10 @@ class _Connection:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
-        self._buffer = FrameBuffer()
+        self._frames = Frames()
+        self._parts: Iterator[tuple[Part, bytes]] = iter(())
+        self._content: bytearray | None = None
+        self.unframed = bytearray()
         self.acknowledged: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -169,37 +193,73 @@ class _Connection:
         self._socket.close()
 
     def send(self, message: bytes, deadline: float) -> None:
-        self._socket.settimeout(max(deadline - time.monotonic(), SHORTEST_WAIT_S))
-        self._socket.sendall(framed(message))
+        """Send the message.
 
-    def frame(self, deadline: float) -> bytes:
-        """Return the bytes up to the next end of a frame.
+        Raises
+        ------
+        TimeoutError
+            The peer did not read it in time.
+        """
+        rest = memoryview(framed(message))
+        while rest:  # sendall over TLS would begin its time-out anew for each record
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            self._socket.settimeout(max(deadline - time.monotonic(), SHORTEST_WAIT_S))
+            rest = rest[self._socket.send(rest) :]
+
+    def message(self, deadline: float) -> bytes | None:
+        """Return the content of the next frame; None for a frame that ends and has no start.
 
         Raises
         ------
         TimeoutError, EOFError, OverflowError
             No frame ended: in time, before the peer closed, or within `LONGEST_ACK_BYTES`.
         """
-        while (frame := self._buffer.take_frame()) is None:
+        while True:
+            for part, content in self._parts:
+                match part:
+                    case Part.START:
+                        self._content = bytearray()
+                    case Part.CONTENT if self._content is not None:
+                        self._content += content
+                    case Part.END if self._content is not None:
+                        whole, self._content = bytes(self._content), None
+                        return whole
+                    case Part.END if self.unframed:
+                        return None
+                    case _:
+                        self.unframed += content
+            if len(self._content or b"") + len(self.unframed) > LONGEST_ACK_BYTES:
+                raise OverflowError
+            if time.monotonic() > deadline:
+                raise TimeoutError
             piece = receive_before(self._socket, deadline)
             if not piece:
                 raise EOFError
-            self._buffer.append(piece)
-            if len(self._buffer) > LONGEST_ACK_BYTES:
-                raise OverflowError
-        return frame
+            self._parts = self._frames.parts(piece)
+
+    @property
+    def has_open_acknowledgement(self) -> bool:
+        """Return whether an acknowledgement came in a frame that has not ended."""
+        return b"MSA|" in (self._content or b"")
 
 
-def acknowledgement_of(frame: bytes) -> Acknowledgement | None:
-    """Read the acknowledgement in a frame, with any line ends; None if there is none."""
-    text = content_of(frame) or b""
-    segments = [s.split(b"|") for s in text.replace(b"\n", b"\r").split(b"\r") if s]
-    msa = next((s for s in segments if s[0] == b"MSA"), None)
+def acknowledgement_of(content: bytes) -> Acknowledgement | None:
+    """Read the acknowledgement in a message, with any line ends; None if there is none."""
+    text = content.lstrip(BLANK)
+    msa = next((_fields(found) for found in _MSA.finditer(text)), None)
     if not text.startswith(b"MSH|") or msa is None:
         return None
-    errors = (_field(s, 3).split("^")[0] for s in segments if s[0] == b"ERR")
+    errors = (_field(_fields(found), 3).split("^")[0] for found in _ERR.finditer(text))
     error = next((e for e in errors if e.isdecimal()), "")
     return Acknowledgement(code=_field(msa, 1), control_id=_field(msa, 2), error=error)
+
+
+_MSA, _ERR = (re.compile(rb"(?<=[\r\n])%b\|[^\r\n]*" % name) for name in (b"MSA", b"ERR"))
+
+
+def _fields(segment: re.Match[bytes]) -> list[bytes]:
+    return segment[0].split(b"|", 4)
 
 
 def _field(fields: list[bytes], number: int) -> str:

@@ -1,6 +1,7 @@
 """A TCP port that takes HL7 messages over MLLP: one thread for each connection, up to a limit.
 
-A peer that is silent, sends half a message, one that is too large, or no HL7 at all loses its own connection.
+A peer that is silent, sends half a message, one that is too large, or no HL7 at all loses its own connection. A message
+is handed on piece by piece, so that a connection needs the memory of a piece, whatever the length of its message.
 
 References
 ----------
@@ -17,14 +18,16 @@ import ssl
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from typing import Protocol
 
 from appliance.config import MEGABYTE, Hl7Listener
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 from appliance.network import plain_address, tls_reason
 
-from .frames import PIECE_BYTES, FrameBuffer, content_of, framed, receive_before
+from .frames import PIECE_BYTES, Frames, Part, framed, receive_before
 from .radiologist_report import acknowledgement
 
 CLOSING_S = 2.0
@@ -33,8 +36,25 @@ CLOSING_S = 2.0
 POLL_S = 0.05
 """Longest time until the listener notices that it has to stop."""
 
-Acknowledge = Callable[[bytes, str], bytes]
-"""Takes a message and the address of its sender, and returns the acknowledgement."""
+
+class IncomingMessage(Protocol):
+    """A message that arrives piece by piece."""
+
+    def write(self, content: bytes) -> None:
+        """Take the next bytes; a failure is answered at the end."""
+        ...
+
+    def finish(self, refusal: Rejected | None = None) -> bytes:
+        """Keep the message, unless there is a `refusal`; return its acknowledgement."""
+        ...
+
+    def discard(self) -> None:
+        """Forget the message, unless it is kept."""
+        ...
+
+
+BeginMessage = Callable[[str], IncomingMessage]
+"""Begins a message from the given address."""
 
 NoteRefusal = Callable[[ReasonCode, str, str, bool], None]
 """Records a refused connection: code, reason, address, and whether ``receive.hl7.peers`` lists the address."""
@@ -43,7 +63,7 @@ log = logging.getLogger(__name__)
 
 
 class MllpListener(socketserver.ThreadingTCPServer):
-    """The port of ``[receive.hl7]``, open once made; connections call `acknowledge` and `note_refusal` in threads."""
+    """The port of ``[receive.hl7]``, open once made; connections call `begin` and `note_refusal` in threads."""
 
     daemon_threads = True
     block_on_close = False
@@ -53,15 +73,16 @@ class MllpListener(socketserver.ThreadingTCPServer):
     def __init__(
         self,
         config: Hl7Listener,
-        acknowledge: Acknowledge,
+        begin: BeginMessage,
         note_refusal: NoteRefusal,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._config = config
-        self._acknowledge = acknowledge
+        self._begin = begin
         self._note_refusal = note_refusal
         self._tls = tls
-        self._slots = threading.BoundedSemaphore(config.connections)
+        self._places = Counter[str]()
+        self._lock = threading.Lock()
         if ":" in config.host:
             self.address_family = socket.AF_INET6
         super().__init__((config.host, config.port), socketserver.BaseRequestHandler)
@@ -82,11 +103,24 @@ class MllpListener(socketserver.ThreadingTCPServer):
             reason = "it is not listed: add it to receive.hl7.peers"
             self._refuse(ReasonCode.HL7_ADDRESS_NOT_LISTED, reason, str(address), is_listed=False)
             return False
-        if not self._slots.acquire(blocking=False):
-            reason = "more at a time than receive.hl7.connections"
-            self._refuse(ReasonCode.HL7_TOO_MANY_CONNECTIONS, reason, str(address))
+        if full := self._take_place(str(address)):
+            self._refuse(ReasonCode.HL7_TOO_MANY_CONNECTIONS, f"more at a time than {full}", str(address))
             return False
         return True
+
+    def _take_place(self, address: str) -> str:
+        """Take a place for a connection; return the setting that forbids it, or nothing."""
+        with self._lock:
+            if self._places.total() >= self._config.connections:
+                return "receive.hl7.connections"
+            if self._places[address] >= self._config.connections_per_peer:
+                return "receive.hl7.connections_per_peer, from one address"
+            self._places[address] += 1
+            return ""
+
+    def _leave_place(self, client_address: tuple[str, int]) -> None:
+        with self._lock:
+            self._places -= Counter({str(plain_address(client_address[0])): 1})
 
     def process_request(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: tuple[str, int]
@@ -97,7 +131,7 @@ class MllpListener(socketserver.ThreadingTCPServer):
         except RuntimeError:
             log.error("no thread can be started for a connection: see TasksMax of the unit")
             self.shutdown_request(request)
-            self._slots.release()
+            self._leave_place(client_address)
 
     def process_request_thread(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: tuple[str, int]
@@ -106,7 +140,7 @@ class MllpListener(socketserver.ThreadingTCPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._slots.release()
+            self._leave_place(client_address)
 
     def finish_request(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: tuple[str, int]
@@ -117,15 +151,12 @@ class MllpListener(socketserver.ThreadingTCPServer):
         connection = request
         try:
             connection = self._prepare(request)
-            reader = _MessageReader(connection, self._config)
-            while (message := reader.read()) is not None:
-                _send(connection, self._acknowledge(message, address))
-        except _TooLarge as error:
-            self._refuse(ReasonCode.HL7_TOO_LARGE, error.reason, address)
-            _send_last(connection, acknowledgement(error.beginning, error))
+            _Conversation(connection, self._config, lambda: self._begin(address)).run()
         except Rejected as error:
             self._refuse(error.code, error.reason, address)
-            _send_last(connection, acknowledgement(b"", error))
+            _send_last(
+                connection, error.acknowledgement if isinstance(error, _Refused) else acknowledgement(b"", error)
+            )
         except ssl.SSLError as error:
             self._refuse(ReasonCode.HL7_TLS_FAILED, f"no secure connection: {tls_reason(error)}", address)
         except TimeoutError:
@@ -153,58 +184,93 @@ class MllpListener(socketserver.ThreadingTCPServer):
         self._note_refusal(code, reason, address, is_listed)
 
 
-class _TooLarge(Rejected):
-    """A message beyond the limit; its beginning names it, for the acknowledgement."""
+class _Refused(Rejected):
+    """A message at which the connection ends, with its acknowledgement."""
 
-    def __init__(self, beginning: bytes, message_mb: int) -> None:
-        super().__init__(ReasonCode.HL7_TOO_LARGE, f"it is larger than receive.hl7.message_mb ({message_mb})")
-        self.beginning = beginning
+    def __init__(self, refusal: Rejected, acknowledgement: bytes) -> None:
+        super().__init__(refusal.code, refusal.reason)
+        self.acknowledgement = acknowledgement
 
 
-class _MessageReader:
-    """Messages over a socket, one after the other."""
+class _Conversation:
+    """Messages over a connection, one after the other, each with its acknowledgement."""
 
-    def __init__(self, connection: socket.socket, config: Hl7Listener) -> None:
+    def __init__(self, connection: socket.socket, config: Hl7Listener, begin: Callable[[], IncomingMessage]) -> None:
         self._connection = connection
         self._config = config
-        self._buffer = FrameBuffer()
+        self._begin = begin
+        self._frames = Frames()
+        self._message: IncomingMessage | None = None
+        self._message_bytes = 0
 
-    def read(self) -> bytes | None:
-        """Return the next message without framing; None if the peer closed, or was silent, between messages.
+    def run(self) -> None:
+        """Answer messages until the peer closes, or is silent, between two of them.
 
         Raises
         ------
         TimeoutError, EOFError, OSError
-            The message did not end: in time, before the peer closed, or at all.
+            A message did not end: in time, before the peer closed, or at all.
         Rejected
-            The message is too large (`_TooLarge`), or no MLLP.
+            A message is too large, or no MLLP.
         """
-        longest_bytes = self._config.message_mb * MEGABYTE
-        deadline = time.monotonic() + self._config.message_s
-        while True:
-            self._buffer.skip_line_ends()
-            if self._buffer and not self._buffer.has_start():
-                raise Rejected(
-                    ReasonCode.HL7_NO_MLLP, "its bytes are not framed as MLLP: check that it is an HL7 system"
-                )
-            if (frame := self._buffer.take_frame()) is not None:
-                content = content_of(frame)
-                return frame if content is None else content  # an end without a start is answered as garbled
-            if len(self._buffer) > longest_bytes:
-                raise _TooLarge(self._buffer.beginning(), self._config.message_mb)
-            if self._buffer:
-                piece = receive_before(self._connection, deadline)
-                if not piece:
-                    raise EOFError
-            else:
-                try:
-                    piece = receive_before(self._connection, time.monotonic() + self._config.idle_s)
-                except (TimeoutError, ConnectionResetError):
-                    return None
-                if not piece:
-                    return None
-                deadline = time.monotonic() + self._config.message_s
-            self._buffer.append(piece)
+        deadline = time.monotonic() + self._config.idle_s
+        try:
+            while piece := self._receive(deadline):
+                was_inside = self._message is not None
+                has_ended = self._take(piece)
+                is_inside = self._message is not None
+                if has_ended or is_inside is not was_inside:
+                    deadline = time.monotonic() + (self._config.message_s if is_inside else self._config.idle_s)
+        finally:
+            self._discard()
+
+    def _receive(self, deadline: float) -> bytes:
+        """Return the next bytes; none if the peer closed, or sent no message in time, between messages."""
+        try:
+            if time.monotonic() > deadline:  # the peer drips
+                raise TimeoutError
+            piece = receive_before(self._connection, deadline)
+        except (TimeoutError, ConnectionResetError):
+            if self._message is not None:
+                raise
+            return b""
+        if not piece and self._message is not None:
+            raise EOFError
+        return piece
+
+    def _take(self, piece: bytes) -> bool:
+        """Take the next bytes; return whether a message has ended in them."""
+        has_stray = has_ended = False
+        for part, content in self._frames.parts(piece):
+            match part:
+                case Part.START:
+                    self._discard()
+                    self._message, self._message_bytes = self._begin(), 0
+                    has_stray = False  # bytes before a start are noise
+                case Part.CONTENT if self._message:
+                    self._write(self._message, content)
+                case Part.END if self._message:
+                    _send(self._connection, self._message.finish())
+                    self._message = None
+                    has_ended = True
+                case Part.STRAY:
+                    has_stray = True
+        if has_stray:
+            raise Rejected(ReasonCode.HL7_NO_MLLP, "its bytes are not framed as MLLP: check that it is an HL7 system")
+        return has_ended
+
+    def _write(self, message: IncomingMessage, content: bytes) -> None:
+        self._message_bytes += len(content)
+        if self._message_bytes > self._config.message_mb * MEGABYTE:
+            reason = f"it is larger than receive.hl7.message_mb ({self._config.message_mb})"
+            refusal = Rejected(ReasonCode.HL7_TOO_LARGE, reason)
+            raise _Refused(refusal, message.finish(refusal))
+        message.write(content)
+
+    def _discard(self) -> None:
+        message, self._message = self._message, None
+        if message:
+            message.discard()
 
 
 def _send(connection: socket.socket, content: bytes) -> None:
