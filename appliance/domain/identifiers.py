@@ -12,7 +12,7 @@ from enum import StrEnum
 from .sentence import Sentence
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:osteon")
-_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
+_UID = re.compile(r"(?=.*[0-9])[0-9.]{1,64}")
 
 
 class Site(StrEnum):
@@ -64,8 +64,11 @@ def place(site: Site, laterality: Laterality) -> Sentence:
 
 
 def is_valid_uid(uid: str) -> bool:
-    """Return whether `uid` is a UID (DICOM PS3.5 9.1): digits and dots, no leading zeros, at most 64 characters."""
-    return len(uid) <= 64 and _UID.fullmatch(uid) is not None
+    """Return whether `uid` can be kept as the UID of another device: digits and dots, at most 64 characters.
+
+    DICOM PS3.5 9.1 also forbids leading zeros and empty components. Devices write them, and nothing here depends on it.
+    """
+    return _UID.fullmatch(uid) is not None
 
 
 def derived_uid(*parts: str | int) -> str:

@@ -12,11 +12,11 @@ class Subject(StrEnum):
     """The kind of event that a notice describes."""
 
     ASSOCIATION = "association"
-    """An association, or an attempt at one, from a listed address."""
+    """An association, or an attempt at one, from a listed address; or a message in one that was refused."""
     STRANGER = "stranger"
     """An attempt from an address that is not listed. It is stored without AE titles, which a stranger may invent."""
     INSTANCE = "instance"
-    """An instance that was not kept."""
+    """An instance that was accepted and not kept."""
     HL7 = "hl7"
     """An HL7 message that was refused, or an HL7 connection from a listed address that was closed."""
 

@@ -146,6 +146,11 @@ class ReasonCode(StrEnum):
         "The instance is larger than `receive.instance_mb` and was refused (C000).",
         "Raise `receive.instance_mb` if such instances are radiographs.",
     )
+    INSTANCE_REFUSED = (
+        "instance_refused",
+        "The SOP Instance UID is no UID (C000), or the SOP class is not that of the context (0122). It was refused.",
+        "Report it to the sender's vendor; until it is mended, take the instance out of the sender's queue.",
+    )
     OWN_ANSWER = (
         "own_answer",
         "An artefact of Osteon, of this box or another, was routed back. It was accepted and not kept.",
@@ -183,7 +188,7 @@ class ReasonCode(StrEnum):
     )
     NOT_KEPT = (
         "not_kept",
-        "Disk or database cannot keep a message, or retention has removed the radiographs of a study.",
+        "Disk or database cannot keep an instance or a message, or retention has removed the radiographs of a study.",
         "Check disk and database; correct a study that is gone where its answers went.",
     )
 

@@ -76,6 +76,25 @@ def test_commitment_result_without_transaction_is_refused_and_the_next_accepted(
         assert send_result(association, unidentified) == 0x0115
         assert send_result(association, identified) == 0x0000
     assert [result.transaction_uid for result in receiving.commitment_results] == ["1.2.3.4"]
+    (notice,) = receiving.notices
+    assert notice.code == "malformed_message" and "(0115)" in notice.reason
+
+
+def test_commitment_result_that_cannot_be_recorded_is_refused_and_noted(
+    receiving: Receiving, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: CommitmentResult) -> int:
+        raise OSError("disk")
+
+    monkeypatch.setattr(receiving.receiver, "_record_commitment", fail)
+    identified = Dataset()
+    identified.TransactionUID = "1.2.3.4"
+    identified.ReferencedSOPSequence = [item("1.2.3.5")]
+    with association_of_pacs(receiving.port) as association:
+        assert send_result(association, identified) == 0x0110
+    (notice,) = receiving.notices
+    assert notice.code == "not_kept" and "OSError" in notice.reason and "(0110)" in notice.reason
+    assert notice.reason in caplog.text
 
 
 def test_too_long_commitment_result_aborts_the_association(receiving: Receiving) -> None:

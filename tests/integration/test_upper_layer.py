@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import logging
 import os
 import ssl
 import struct
@@ -19,6 +20,8 @@ from sqlalchemy.exc import OperationalError
 from appliance.dicom.scp import dimse, incoming_instance, upper_layer
 from appliance.dicom.scp.admission import SPARE
 from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS
+from appliance.domain.notice import Subject
+from appliance.domain.reason import ReasonCode
 from appliance.network import CIPHERS
 from appliance.storage.tables import instances
 from tests.support.pdus import (
@@ -425,7 +428,7 @@ def test_too_large_instance_is_refused_and_the_next_is_stored(start: Start) -> N
         assert receiving.files == []
         assert wire.store("1.2.4", ELEMENT) == 0
     (notice,) = receiving.notices
-    assert (notice.subject, notice.code) == ("instance", "instance_too_large")
+    assert (notice.subject, notice.code) == ("association", "instance_too_large")
     assert receiving.recorded == ["1.2.4"]
 
 
@@ -465,17 +468,61 @@ def test_messages_sent_without_waiting_are_stored_one_by_one(start: Start) -> No
 
 @pytest.mark.parametrize(
     ("uid", "storage_class", "status"),
-    [("../../etc/evil", DX, 0xC000), ("1.2.03", DX, 0xC000), ("1.2.3", SR, 0x0122)],
-)
-def test_invalid_sop_uid_is_refused_and_nothing_is_stored(
-    start: Start, uid: str, storage_class: str, status: int
+    [
+        ("../../etc/evil", DX, 0xC000), ("SECRETNAME^ANNA", DX, 0xC000), ("1." + "2" * 63, DX, 0xC000), ("..", DX, 0xC000),
+        ("1.2.3", SR, 0x0122),
+    ],
+)  # fmt: skip
+def test_refused_instance_is_logged_noted_and_not_stored(
+    start: Start, caplog: pytest.LogCaptureFixture, uid: str, storage_class: str, status: int
 ) -> None:
     receiving = start()
     with Wire(receiving.port) as wire:
         wire.associate()
         wire.send(p_data((3, 3, c_store_rq(uid, storage_class))) + p_data((3, 2, ELEMENT)))
         assert status_of(wire.read_pdu()[1]) == status
-    assert receiving.files == []
+        assert wire.store("1.2.3", ELEMENT) == 0, "the association goes on"
+    assert receiving.recorded == ["1.2.3"]
+    (notice,) = receiving.notices
+    assert (notice.subject, notice.code, notice.calling_ae_title) == (
+        Subject.ASSOCIATION, ReasonCode.INSTANCE_REFUSED, "ROOM1",
+    )  # fmt: skip
+    assert f"({status:04X})" in notice.reason
+    (line,) = [record for record in caplog.records if notice.reason in record.getMessage()]
+    assert line.levelno == logging.WARNING
+    assert uid not in notice.reason + line.getMessage(), "a broken UID may hold a name"
+
+
+@pytest.mark.parametrize("uid", ["1.2.03", "1.2.3.", ".1.2.3", "1..2", "7", "1." + "0" * 62])
+def test_instance_with_an_odd_uid_of_digits_and_dots_is_stored(start: Start, uid: str) -> None:
+    """fo-dicom #859, pynetdicom #88: leading zeros are in use."""
+    receiving = start()
+    store_a_radiograph(receiving, uid)
+    assert receiving.notices == []
+
+
+UNKNOWN = item(0x5F, b"made in 2031")
+
+
+@pytest.mark.parametrize(
+    "request_pdu",
+    [
+        associate_rq(user_information=UNKNOWN),
+        associate_rq(user_information=item(0x55, b"VERSION NAME OF MORE THAN 16 CHARACTERS")),
+        associate_rq(user_information=item(0x53, b"\0")),
+        associate_rq(user_information=item(0x58, b"\x09\1" + b"\0\4USER" + b"\0\0")),
+        pdu(1, associate_rq()[6:] + UNKNOWN),
+        pdu(1, associate_rq()[6:74] + UNKNOWN + associate_rq()[74:]),
+    ],
+)
+def test_unknown_or_unused_item_of_a_request_is_ignored(start: Start, request_pdu: bytes) -> None:
+    """DICOM PS3.8 9.3.1: unrecognized items are skipped."""
+    receiving = start()
+    with Wire(receiving.port) as wire:
+        wire.send(request_pdu)
+        assert wire.read_pdu()[0] == ACCEPT
+        assert wire.store("1.2.3", ELEMENT) == 0
+    assert receiving.notices == []
 
 
 def test_disk_full_within_an_instance_is_answered_out_of_resources(
@@ -541,7 +588,8 @@ def test_own_failure_before_the_first_byte_is_answered_out_of_resources(
         assert wire.store("2.25.3", ELEMENT) == 0xA700
         broken.undo()
         assert wire.store("2.25.3", ELEMENT) == 0, "the association goes on"
-    assert codes(receiving) == []
+    assert codes(receiving) == ["not_kept"]
+    assert f"an instance cannot be kept ({name})" in receiving.notices[0].reason
     assert f"an instance cannot be kept ({name})" in caplog.text
 
 

@@ -38,6 +38,7 @@ def associate_rq(
     application_context: str = APPLICATION_CONTEXT,
     version: int = 1,
     maximum_length: int | None = 16384,
+    user_information: bytes = b"",
 ) -> bytes:
     """Return an A-ASSOCIATE-RQ PDU (PS3.8 9.3.2).
 
@@ -51,7 +52,7 @@ def associate_rq(
         names = item(0x30, abstract.encode()) + b"".join(item(0x40, s.encode()) for s in syntaxes)
         body += item(0x20, struct.pack(">Bxxx", number) + names)
     length = b"" if maximum_length is None else item(0x51, struct.pack(">I", maximum_length))
-    body += item(0x50, length + item(0x52, b"1.2.3.4"))
+    body += item(0x50, length + item(0x52, b"1.2.3.4") + user_information)
     return pdu(1, body)
 
 

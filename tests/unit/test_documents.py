@@ -34,6 +34,7 @@ from appliance.dicom.objects.series import anatomy, series_description
 from appliance.dicom.objects.structured_report import structured_report
 from appliance.dicom.objects.tracking import tracked
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
+from appliance.dicom.reading.order import read_examination
 from appliance.dicom.reading.shutter import EDGES
 from appliance.domain.codes import OF_INTEREST, REJECTED_FOR_QUALITY
 from appliance.domain.finding import Box, Withheld
@@ -42,7 +43,10 @@ from appliance.domain.radiograph import Window
 from appliance.domain.result import SECOND_READER, Predecessor, Result
 from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
-from tests.support.objects import answered
+from appliance.reporting.fhir.bundle import transaction
+from appliance.reporting.hl7.oru import oru_r01
+from tests.support import profiles
+from tests.support.objects import answered, objects
 from tests.support.peers import Peer
 from tests.support.results import PROVENANCE, finding, result, study, unanalysed
 from tests.support.sources import changed, item, received, variants
@@ -440,3 +444,21 @@ def test_module_attributes_are_copied_or_listed_as_not_copied(module: str) -> No
     tables = Path(highdicom.__file__).parent / "_standard" / "module_attribute_map.json"
     attributes = {a["keyword"] for a in json.loads(tables.read_text())[module] if not a["path"]}
     assert attributes and attributes <= {*TYPE_2, *TYPE_3} | NOT_COPIED
+
+
+def test_odd_uids_of_another_device_are_kept_in_every_output() -> None:
+    """fo-dicom #859 and #1160: leading zeros and empty components name the study in the archive as they are."""
+    study_uid, series_uid, instance_uid = "1.02.3", "1.2..05", "1.2.03.4."
+    source = received(
+        changed("dx", StudyInstanceUID=study_uid, SeriesInstanceUID=series_uid, SOPInstanceUID=instance_uid)
+    )
+    made = {kind: dataset_from_bytes(part10_bytes(ds)) for kind, ds in objects(source).items() if kind != "rejection"}
+    for kind, ds in made.items():
+        assert ds.StudyInstanceUID == study_uid, kind
+        assert instance_uid in str(ds), kind
+        assert ds.SOPInstanceUID != instance_uid and ds.SeriesInstanceUID != series_uid, kind
+    assert all(series_uid in str(made[kind]) for kind in ("sr", "ko", "pr"))
+    given = study(answered(source))
+    examination = read_examination(source)
+    assert study_uid in oru_r01(given, examination, profiles.hl7()).decode()
+    assert f"urn:oid:{study_uid}" in transaction(given, examination, profiles.fhir()).decode()

@@ -5,13 +5,13 @@ import pytest
 from appliance.domain.identifiers import derived_uid, is_valid_uid
 
 
-@pytest.mark.parametrize("uid", ["1.2.840.10008.1.1", "2.25.0", "0.0", "1." + "2" * 62])
-def test_valid_uid_is_accepted(uid: str) -> None:
+@pytest.mark.parametrize("uid", ["1.2.840.10008.1.1", "2.25.0", "0.0", "1." + "2" * 62, "1.02", "1.2.", ".1.2", "1..2", "1"])
+def test_uid_of_digits_and_dots_is_accepted(uid: str) -> None:
     assert is_valid_uid(uid)
 
 
 @pytest.mark.parametrize(
-    "uid", ["", "1", "/tmp/evil", "1.2.", ".1.2", "1..2", "1.02", "1.2\n", "1.2 ", "1.2/../3", "1." + "2" * 63, "१.२"]
+    "uid", ["", ".", "..", "/tmp/evil", "1.2\n", "1.2 ", "1.2/../3", "1.2\\1.3", "1." + "2" * 63, "१.२", "1.2.x"]
 )
 def test_invalid_uid_is_refused(uid: str) -> None:
     assert not is_valid_uid(uid)

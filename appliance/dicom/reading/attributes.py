@@ -20,6 +20,8 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import PersonName, validate_value
 
+from appliance.domain.identifiers import is_valid_uid
+
 from .dates import modern
 
 UNREADABLE = (
@@ -30,7 +32,7 @@ UNREADABLE = (
 
 SPECIFIC_CHARACTER_SET = 0x00080005
 
-FORMAL = ("DA", "TM", "DT", "AS", "CS", "UI")
+FORMAL = ("DA", "TM", "DT", "AS", "CS")
 """Value representations with a strict format: a value that breaks it counts as unreadable (DICOM PS3.5 6.2)."""
 
 
@@ -122,6 +124,8 @@ def _read_element(source: Dataset, tag: BaseTag) -> DataElement | None:
         if element.VR in FORMAL and element.value:  # "31.01.70" would make our object invalid
             for value in as_list(element.value):
                 validate_value(element.VR, value, config.RAISE)
+        if element.VR == "UI" and not all(is_valid_uid(str(value)) for value in as_list(element.value) if value):
+            return None
         if element.VR == "SQ":
             items = [made for item in element.value if _is_whole(element.keyword, made := _copy_item(item))]
             return DataElement(tag, "SQ", Sequence(items)) if items else None

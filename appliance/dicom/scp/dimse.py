@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from pynetdicom import _config
 from pynetdicom.dimse_messages import C_ECHO_RSP, C_STORE_RSP, N_EVENT_REPORT_RSP, DIMSEMessage
 from pynetdicom.dimse_primitives import C_ECHO, C_STORE, N_EVENT_REPORT
 from pynetdicom.pdu import P_DATA_TF
@@ -33,6 +34,9 @@ LEAST_BYTES_S = 4096
 
 The rate is that of one PDU of `upper_layer.PDU_BYTES` in `upper_layer.PDU_S`.
 """
+
+_config.VALIDATORS["UI"] = lambda _: (True, "")
+"""A UID that is too long is refused with its instance, by `receiver`, and not with the whole association."""
 
 COMMAND, LAST = 1, 2
 """Bits of a message control header, DICOM PS3.8 annex E.2."""

@@ -12,6 +12,7 @@ from pynetdicom.dsutils import decode
 from appliance.dicom.scu.commitment import CommitmentResult
 from appliance.domain.reason import ReasonCode
 
+from .admission import Refusal
 from .service import INVALID_ARGUMENT, PROCESSING_FAILURE, SUCCESS, Requestor, ResponseStatus
 from .violation import Violation, hostile_bytes
 
@@ -28,10 +29,19 @@ class IncomingCommitmentResult:
     ----------
     record
         Records the result; returns the number of our deliveries that it concerns.
+    note_refused
+        Records a result that was refused.
     """
 
-    def __init__(self, requestor: Requestor, transfer_syntax: UID, record: Callable[[CommitmentResult], int]) -> None:
-        self._peer = requestor.calling_ae_title
+    def __init__(
+        self,
+        requestor: Requestor,
+        transfer_syntax: UID,
+        record: Callable[[CommitmentResult], int],
+        note_refused: Callable[[Requestor, Refusal], None],
+    ) -> None:
+        self._requestor = requestor
+        self._note_refused = note_refused
         self._transfer_syntax = transfer_syntax
         self._record = record
         self._content = bytearray()
@@ -48,14 +58,16 @@ class IncomingCommitmentResult:
         try:
             result = self._decode()
         except Violation as violation:
-            log.warning("%s sent a commitment result that cannot be read: %s", self._peer, violation.reason)
+            reason = f"a commitment result cannot be read: {violation.reason}: refused (0115)"
+            self._note_refused(self._requestor, Refusal(code=violation.code, reason=reason))
             return ResponseStatus(code=INVALID_ARGUMENT)
         try:
             count = self._record(result)
         except Exception as error:  # noqa: BLE001  an internal failure: the PACS repeats its result, or is asked again
-            log.error("a commitment result of %s cannot be recorded (%s)", self._peer, type(error).__name__)
+            reason = f"a commitment result cannot be recorded ({type(error).__name__}): refused (0110)"
+            self._note_refused(self._requestor, Refusal(code=ReasonCode.NOT_KEPT, reason=reason))
             return ResponseStatus(code=PROCESSING_FAILURE)
-        log.info("commitment result of %s: it concerns %d of our deliveries", self._peer, count)
+        log.info("commitment result of %s: it concerns %d of our deliveries", self._requestor.calling_ae_title, count)
         return ResponseStatus(code=SUCCESS)
 
     def discard(self) -> None:

@@ -43,7 +43,7 @@ class IntakeNotices:
         self._note = note
 
     def note_refused(self, requestor: Requestor, refusal: Refusal) -> None:
-        """Record a connection or association that was rejected, aborted or closed."""
+        """Record a connection or association that was rejected, aborted or closed, or a message that was refused."""
         peer = requestor.calling_ae_title or "unknown AE title"
         log.warning("%s at %s: %s (%s)", peer, requestor.address, refusal.reason, refusal.code)
         is_listed = self._is_listed(requestor.address)

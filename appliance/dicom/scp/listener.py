@@ -22,6 +22,7 @@ from appliance.domain.reason import ReasonCode
 from appliance.network import plain_address, tls_reason
 
 from .admission import Admission, Refusal, Slots, check_application_context, decode_ae_title, find_defect
+from .request_items import used_items
 from .service import Requestor, Service
 from .upper_layer import INVALID_PARAMETER_VALUE, Association, PduType, abort_pdu, read_into, send_last
 from .violation import Violation, hostile_bytes
@@ -242,7 +243,7 @@ class _IncomingConnection:
             padded[offset : offset + TITLE_BYTES] = title.ljust(TITLE_BYTES).encode()
         with hostile_bytes(ReasonCode.MALFORMED_REQUEST, "its association request"):
             pdu = A_ASSOCIATE_RQ()
-            pdu.decode(bytes(padded + body))
+            pdu.decode(bytes(padded) + used_items(bytes(body)))
             if not pdu.protocol_version & 1:  # PS3.8 table 9-11: only that bit is tested
                 reason = "its association request names another version of the upper layer protocol"
                 raise Violation(ReasonCode.MALFORMED_REQUEST, reason)

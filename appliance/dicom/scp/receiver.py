@@ -13,6 +13,7 @@ import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
@@ -49,6 +50,26 @@ from .violation import Violation, hostile_bytes
 
 DERIVED_UID_ROOT = "2.25."
 """The root under which `appliance.domain.identifiers.derived_uid` makes the UIDs of our own objects."""
+
+NOT_A_UID: Final = ResponseStatus(code=CANNOT_UNDERSTAND, comment="SOP Instance UID is not a UID")
+ANOTHER_CLASS: Final = ResponseStatus(
+    code=SOP_CLASS_NOT_SUPPORTED, comment="SOP Class is not that of its context"
+)
+
+REFUSALS: Final = {
+    NOT_A_UID: Refusal(
+        code=ReasonCode.INSTANCE_REFUSED,
+        reason="the SOP Instance UID of an instance is not of digits and dots, at most 64: refused (C000)",
+    ),
+    ANOTHER_CLASS: Refusal(
+        code=ReasonCode.INSTANCE_REFUSED,
+        reason="the SOP class of an instance is not that of its presentation context: refused (0122)",
+    ),
+    TOO_LARGE: Refusal(
+        code=ReasonCode.INSTANCE_TOO_LARGE, reason="an instance is larger than receive.instance_mb: refused (C000)"
+    ),
+}
+"""The refusal that is noted for each status by which an instance is refused for good."""
 
 _MANUFACTURER_TAG = 0x00080070
 
@@ -135,7 +156,9 @@ class Receiver:
 
     def begin_event_report(self, requestor: Requestor, context: PresentationContext) -> IncomingCommitmentResult:
         """Open the Event Information of a commitment result."""
-        return IncomingCommitmentResult(requestor, UID(context.transfer_syntax[0]), self._record_commitment)
+        return IncomingCommitmentResult(
+            requestor, UID(context.transfer_syntax[0]), self._record_commitment, self.note_refused
+        )
 
     def note_accepted(
         self, requestor: Requestor, proposed: Mapping[str, Sequence[str]], accepted: AbstractSet[str]
@@ -144,7 +167,7 @@ class Receiver:
         self._notices.note_accepted(requestor, proposed, accepted)
 
     def note_refused(self, requestor: Requestor, refusal: Refusal) -> None:
-        """Record a connection that was rejected or aborted."""
+        """Record a connection or message that was refused."""
         self._notices.note_refused(requestor, refusal)
 
     def _listen(self, key: str, port: int) -> int:
@@ -174,9 +197,9 @@ class Receiver:
     ) -> ResponseStatus | None:
         """Return the status of an instance that is not stored; None if it is."""
         if not is_valid_uid(instance.sop_instance_uid):
-            return ResponseStatus(code=CANNOT_UNDERSTAND, comment="SOP Instance UID is not a UID")
+            return NOT_A_UID
         if instance.sop_class_uid != context.abstract_syntax:
-            return ResponseStatus(code=SOP_CLASS_NOT_SUPPORTED, comment="SOP Class is not that of its context")
+            return ANOTHER_CLASS
         if instance.sop_class_uid not in KEPT or self._is_known_own_object(instance):
             return ResponseStatus(code=SUCCESS)
         return None
@@ -211,8 +234,10 @@ class Receiver:
                 return instance.status
             self._keep(instance)
         except Exception as error:  # noqa: BLE001  an internal failure: the sender keeps the instance and repeats it
-            problem = error.code if isinstance(error, Transient) else type(error).__name__
-            log.error("an instance cannot be kept (%s): its sender is asked to repeat it (A700)", problem)
+            code = error.code if isinstance(error, Transient) else ReasonCode.NOT_KEPT
+            problem = code if isinstance(error, Transient) else type(error).__name__
+            reason = f"an instance cannot be kept ({problem}): its sender is asked to repeat it (A700)"
+            self.note_refused(instance.requestor, Refusal(code=code, reason=reason))
             return ResponseStatus(code=OUT_OF_RESOURCES, comment="cannot store now")
         return ResponseStatus(code=SUCCESS)
 
@@ -233,11 +258,8 @@ class Receiver:
         self.received += is_new
 
     def _note_not_stored(self, instance: IncomingInstance, status: ResponseStatus) -> None:
-        if status is TOO_LARGE:
-            reason = "larger than receive.instance_mb: refused (C000)"
-            self._notices.note_not_stored(instance.requestor, ReasonCode.INSTANCE_TOO_LARGE, reason)
-        elif status.code != SUCCESS:
-            return  # the sender reads the reason in its response
+        if refusal := REFUSALS.get(status):
+            self.note_refused(instance.requestor, refusal)
         elif _is_own_object_of_another_box(instance) or self._is_known_own_object(instance):
             reason = "an object made by Osteon came back: accepted and not stored, no action is needed"
             self._notices.note_not_stored(instance.requestor, ReasonCode.OWN_ANSWER, reason)
