@@ -469,8 +469,8 @@ def test_messages_sent_without_waiting_are_stored_one_by_one(start: Start) -> No
 @pytest.mark.parametrize(
     ("uid", "storage_class", "status"),
     [
-        ("../../etc/evil", DX, 0xC000), ("SECRETNAME^ANNA", DX, 0xC000), ("1." + "2" * 63, DX, 0xC000), ("..", DX, 0xC000),
-        ("1.2.3", SR, 0x0122),
+        ("../../etc/evil", DX, 0xC000), ("SECRETNAME^ANNA", DX, 0xC000), ("1." + "2" * 63, DX, 0xC000),
+        ("..", DX, 0xC000), ("1.2.3", SR, 0x0122),
     ],
 )  # fmt: skip
 def test_refused_instance_is_logged_noted_and_not_stored(

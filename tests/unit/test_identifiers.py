@@ -5,7 +5,9 @@ import pytest
 from appliance.domain.identifiers import derived_uid, is_valid_uid
 
 
-@pytest.mark.parametrize("uid", ["1.2.840.10008.1.1", "2.25.0", "0.0", "1." + "2" * 62, "1.02", "1.2.", ".1.2", "1..2", "1"])
+@pytest.mark.parametrize(
+    "uid", ["1.2.840.10008.1.1", "2.25.0", "0.0", "1." + "2" * 62, "1.02", "1.2.", ".1.2", "1..2", "1"]
+)
 def test_uid_of_digits_and_dots_is_accepted(uid: str) -> None:
     assert is_valid_uid(uid)
 

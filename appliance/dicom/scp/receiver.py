@@ -52,9 +52,7 @@ DERIVED_UID_ROOT = "2.25."
 """The root under which `appliance.domain.identifiers.derived_uid` makes the UIDs of our own objects."""
 
 NOT_A_UID: Final = ResponseStatus(code=CANNOT_UNDERSTAND, comment="SOP Instance UID is not a UID")
-ANOTHER_CLASS: Final = ResponseStatus(
-    code=SOP_CLASS_NOT_SUPPORTED, comment="SOP Class is not that of its context"
-)
+ANOTHER_CLASS: Final = ResponseStatus(code=SOP_CLASS_NOT_SUPPORTED, comment="SOP Class is not that of its context")
 
 REFUSALS: Final = {
     NOT_A_UID: Refusal(
