@@ -1,7 +1,8 @@
 """`osteon pack evaluate`: measure a pack on labelled radiographs; write a page with figures and the worst errors.
 
-The whole pipeline is measured, from file to answer. A region that the localiser does not find counts as one without a
-fracture, and the page shows how many there are.
+The whole pipeline is measured, from file to answer: whole radiographs by one label each, and regions where the manifest
+has their boxes. A region that the localiser does not find counts as one without a fracture, and the page shows how many
+there are.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from engines.training.performance import Estimate, auroc, format_estimate, share
 from provisioning.radiograph_files import pick_evenly, read_instance
 
 from .manifest import Corners, ManifestRow, read_manifest
+from .whole_radiographs import WholeRadiograph, answers_of, figures_of, groups_of, holds_centre, whole_radiograph
 
 SAME_REGION = 0.3
 """Intersection over union from which a finding is matched to a labelled region, as in the packs' own figures."""
@@ -89,13 +91,13 @@ class Evaluation:
     Attributes
     ----------
     radiographs
-        Number of labelled radiographs.
+        The labelled radiographs.
     refused
         Reason code -> number of radiographs that were not analysed or could not be read.
     """
 
     cases: list[Case] = field(default_factory=list)
-    radiographs: int = 0
+    radiographs: list[WholeRadiograph] = field(default_factory=list)
     refused: dict[str, int] = field(default_factory=dict)
 
 
@@ -120,13 +122,13 @@ def evaluate_manifest(manifest: Path, config: Configuration, report: Path, limit
     finally:
         reader.close()
     write_report(made, pack, manifest.name, errors, report)
-    console.print(f"{made.radiographs} labelled radiographs, {len(made.cases)} regions: {report}")
+    console.print(f"{len(made.radiographs)} labelled radiographs, {len(made.cases)} regions: {report}")
 
 
 def evaluate(
     rows: Iterable[ManifestRow], folder: Path, reader: Reader, pack: Pack, on_error: Callable[[Case, bytes], None]
 ) -> Evaluation:
-    """Run the pipeline over the labelled radiographs of a manifest.
+    """Run the pipeline over the radiographs of a manifest that are labelled as fractured or not.
 
     Parameters
     ----------
@@ -137,18 +139,19 @@ def evaluate(
     """
     made = Evaluation()
     for number, row in enumerate(rows):
-        labelled = [(site, box) for site, box in row.region_boxes() if site in pack.classifiers]
-        if not row.fractured or not labelled:
+        if not row.fractured:
             continue
-        made.radiographs += 1
         try:
             reading = reader.read(reader.examine(partial(read_instance, folder / row.file)))
         except Rejected as error:
             made.refused[error.code] = made.refused.get(error.code, 0) + 1
+            made.radiographs.append(whole_radiograph(row, None))
             continue
         result = reading.analysis.result
+        made.radiographs.append(whole_radiograph(row, result))
         if result.not_analysed:
             made.refused[result.not_analysed.code] = made.refused.get(result.not_analysed.code, 0) + 1
+        labelled = [(site, box) for site, box in row.region_boxes() if site in pack.classifiers]
         for site, corners in labelled:
             case = Case(
                 row=number,
@@ -175,7 +178,9 @@ def write_report(
         pack=pack,
         source=source,
         day=now().date().isoformat(),
-        radiographs=evaluation.radiographs,
+        radiographs=len(evaluation.radiographs),
+        whole=[figures_of(name, group) for name, group in groups_of(evaluation.radiographs).items()],
+        answers=answers_of(evaluation.radiographs),
         refused=evaluation.refused,
         rows=[_figures(name, cases) for name, cases in (groups | unflagged).items() if cases],
         roc=_as_uri(_roc_diagram(groups), "png"),
@@ -190,9 +195,7 @@ def _is_fractured(row: ManifestRow, corners: Corners | None) -> bool:
     """Return whether the region holds the centre of a fracture; for the whole radiograph, whether it is fractured."""
     if corners is None or row.fractured != "1":
         return row.fractured == "1"
-    x0, y0, x1, y1 = corners
-    centres = [((a + c) / 2, (b + d) / 2) for a, b, c, d in row.fracture_boxes()]
-    return any(x0 <= x <= x1 and y0 <= y <= y1 for x, y in centres)
+    return any(holds_centre(_box(corners), fracture) for fracture in row.fracture_boxes())
 
 
 def _match_finding(findings: Sequence[Finding], site: str, corners: Corners | None) -> Finding | None:
@@ -200,9 +203,14 @@ def _match_finding(findings: Sequence[Finding], site: str, corners: Corners | No
     of_site = [f for f in findings if f.site == site]
     if corners is None:
         return max(of_site, key=lambda f: f.probability, default=None)
-    box = Box(**dict(zip(("x0", "y0", "x1", "y1"), (max(v, 0) for v in corners), strict=True)))
+    box = _box(corners)
     best = max(of_site, key=lambda f: iou(f.box, box), default=None)
     return best if best and iou(best.box, box) >= SAME_REGION else None
+
+
+def _box(corners: Corners) -> Box:
+    x0, y0, x1, y1 = (max(corner, 0.0) for corner in corners)
+    return Box(x0=x0, y0=y0, x1=x1, y1=y1)
 
 
 def _figures(name: str, cases: Sequence[Case]) -> dict[str, Any]:

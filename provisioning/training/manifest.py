@@ -6,9 +6,10 @@ column     content
 file       picture or DICOM file, relative to the manifest's folder or absolute
 group      radiographs of one group (a patient; look-alikes) never stand on both sides of a test
 regions    ``site x0 y0 x1 y1`` in pixels of the stored file, ``;`` between them; ``site`` alone: the whole radiograph;
-           ``?``: not labelled; the localiser finds the regions of such an unfractured radiograph, to be learned from
+           ``?``: not labelled; a training finds the regions of an unfractured one with the localiser, and skips others
 fractured  1, 0, or empty if unknown
 fractures  ``x0 y0 x1 y1`` of each fracture, ``;`` between them; a fracture without a box cannot be learned from
+part       part of the body, by which an evaluation of whole radiographs is divided
 flags      words about the whole radiograph, spaces between them: ``hardware cast``
 split      a fold's number; ``train``: learned from, never tested on; empty: folds are made from the groups
 ========== ============================================================================================================
@@ -55,6 +56,7 @@ class ManifestRow:
     regions: str
     fractured: str = ""
     fractures: str = ""
+    part: str = ""
     flags: str = ""
     split: str = ""
 
@@ -84,7 +86,7 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     Raises
     ------
     ValueError
-        If a column is missing, a box is invalid, or a fractured radiograph has no fracture box.
+        If a column is missing, or a box is invalid.
     """
     with path.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines)
@@ -95,13 +97,27 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     for number, row in enumerate(rows, start=2):
         try:
             row.region_boxes()
-            if row.is_unlabelled and row.fractured != "0":
-                raise ValueError("regions ? needs fractured 0: without labels only an unfractured radiograph teaches")
-            if row.fractured == "1" and not row.fracture_boxes():
-                raise ValueError("fractured 1 needs a box in the column fractures")
+            row.fracture_boxes()
+            if row.fractured not in ("1", "0", ""):
+                raise ValueError(f"fractured is 1, 0 or empty, not {row.fractured}")
         except ValueError as error:
             raise ValueError(f"{path.name}, line {number}: {error}") from error
     return rows
+
+
+def check_teaches(rows: Iterable[ManifestRow]) -> None:
+    """Check that a network can learn from every row.
+
+    Raises
+    ------
+    ValueError
+        If a radiograph without region labels may be fractured, or a fractured one has no fracture box.
+    """
+    for number, row in enumerate(rows, start=2):
+        if row.is_unlabelled and row.fractured != "0":
+            raise ValueError(f"line {number}: regions ? needs fractured 0: only an unfractured radiograph teaches so")
+        if row.fractured == "1" and not row.fracture_boxes():
+            raise ValueError(f"line {number}: fractured 1 needs a box in the column fractures")
 
 
 def write_manifest(rows: Iterable[ManifestRow], path: Path) -> None:
@@ -136,6 +152,7 @@ def from_fracatlas(folder: Path) -> list[ManifestRow]:
             regions=";".join(f"{site} {corners}" for site, corners in regions[f]),
             fractured=facts[f]["fractured"],
             fractures=facts[f]["boxes_xyxy"],
+            part=_part(facts[f]),
             flags=_flag_words(hardware="1" in (facts[f]["hardware"], s["hardware"]), cast=s["cast"] == "1"),
         )
         for (f, s), group in zip(labels.items(), groups, strict=True)
@@ -152,9 +169,16 @@ def from_fracatlas(folder: Path) -> list[ManifestRow]:
         beside = set().union(*(groups_near.get(key, set()) for key in keys))
         if len(beside) <= 1:
             group = beside.pop() if beside else f"unread {facts[f]['phash_group']}"
-            row = ManifestRow(file=str((folder / f).resolve()), group=group, regions=UNLABELLED, fractured="0")
+            row = ManifestRow(
+                file=str((folder / f).resolve()), group=group, regions=UNLABELLED, fractured="0", part=_part(facts[f])
+            )
             unlabelled.append(row)
     return labelled + sorted(unlabelled, key=lambda row: row.file)
+
+
+def _part(facts: dict[str, str]) -> str:
+    """Return the parts of the body that FracAtlas flags on a radiograph."""
+    return " and ".join(part for part in ("hand", "leg", "hip", "shoulder") if facts[part] == "1")
 
 
 def _number(file: str) -> int:
@@ -199,9 +223,16 @@ IMPORTERS: dict[str, Callable[[Path], list[ManifestRow]]] = {"fracatlas": from_f
 @click.argument("layout", type=click.Choice(list(IMPORTERS)))
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
 @click.argument("manifest", type=click.Path(path_type=Path))
-def main(layout: str, folder: Path, manifest: Path) -> None:
+@click.option("--fold", type=int, help="Only the radiographs with region labels that a training gives this fold.")
+def main(layout: str, folder: Path, manifest: Path, fold: int | None) -> None:
     """Write the MANIFEST of the radiographs in FOLDER, which has a known LAYOUT."""
-    write_manifest(IMPORTERS[layout](folder), manifest)
+    rows = IMPORTERS[layout](folder)
+    if fold is not None:
+        from .material import fold_numbers  # imports this module
+
+        numbers = fold_numbers(rows)
+        rows = [row for row, number in zip(rows, numbers, strict=True) if number == fold and not row.is_unlabelled]
+    write_manifest(rows, manifest)
 
 
 def _corners_from_yolo(box: Sequence[str], width: int, height: int) -> Corners:

@@ -100,7 +100,7 @@ def prepare_labelled(rows: Sequence[ManifestRow], folder: Path, stored: Path) ->
     """
     if stored.exists():
         return Dataset.load(stored)
-    labelled = [(row, k) for row, k in zip(rows, _assign_folds(rows), strict=True) if not row.is_unlabelled]
+    labelled = [(row, k) for row, k in zip(rows, fold_numbers(rows), strict=True) if not row.is_unlabelled]
 
     def radiographs() -> Iterator[LabelledRadiograph]:
         for row, k in labelled:
@@ -129,7 +129,7 @@ def prepare_unlabelled(rows: Sequence[ManifestRow], folder: Path, localiser: Pat
     """
     if stored.exists():
         return Dataset.load(stored)
-    unlabelled = [(row, k) for row, k in zip(rows, _assign_folds(rows), strict=True) if row.is_unlabelled]
+    unlabelled = [(row, k) for row, k in zip(rows, fold_numbers(rows), strict=True) if row.is_unlabelled]
     if not unlabelled:
         return None
     network = open_session(localiser)
@@ -158,7 +158,7 @@ def _pixels(file: Path) -> StoredValues:
     return radiograph_from_dataset(ds, header_from_dataset(ds)).stored
 
 
-def _assign_folds(rows: Sequence[ManifestRow]) -> NDArray[np.int8]:
+def fold_numbers(rows: Sequence[ManifestRow]) -> NDArray[np.int8]:
     """Return each row's fold: the manifest's, else one of `FOLDS` of whole groups with even shares of fractures.
 
     Unlabelled radiographs have the fold of their group; a group without labelled ones is only learned from.

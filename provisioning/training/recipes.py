@@ -38,7 +38,14 @@ from engines.training.networks import (
 )
 from engines.training.pack_writer import PackSpec, write_pack
 from engines.training.performance import format_estimate
-from provisioning.training.manifest import NAME, ManifestRow, from_fracatlas, from_grazpedwri, read_manifest
+from provisioning.training.manifest import (
+    NAME,
+    ManifestRow,
+    check_teaches,
+    from_fracatlas,
+    from_grazpedwri,
+    read_manifest,
+)
 from provisioning.training.material import (
     FLAGS,
     PHANTOM_SITES,
@@ -285,6 +292,7 @@ def _source(data: Path, name: str) -> Source:
         )
     path = data if data.is_file() else data / NAME
     rows = read_manifest(path) if path.exists() else from_grazpedwri(data)
+    check_teaches(rows)
     key = f"manifest-{hashlib.sha256(repr(rows).encode()).hexdigest()[:12]}"
     facts = {"name": "radiographs of a manifest", "licence": "not stated", "citation": "none"}
     return Source(rows=rows, folder=path.parent, key=key, name=name, facts=facts, notes="")

@@ -16,7 +16,7 @@ import itertools
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -24,7 +24,6 @@ from typing import Final
 import click
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 from pydicom.dataset import Dataset
 from rich.console import Console
 from rich.progress import track
@@ -36,7 +35,7 @@ from appliance.analysis.pipeline import Pipeline
 from appliance.analysis.reading_plan import ARM, LEG, SAME_PLACE
 from appliance.config import Analyse, Configuration
 from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset, read_dataset
-from appliance.domain.finding import Answer, Box, Verdict, Withheld
+from appliance.domain.finding import Answer, Verdict, Withheld
 from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import Radiograph
 from appliance.domain.result import Result
@@ -44,6 +43,7 @@ from appliance.errors import Rejected
 from appliance.service.pipeline_assembly import assemble_workbench
 from provisioning.radiograph_files import instance_from_picture, pick_evenly, read_instance
 from provisioning.training.manifest import ManifestRow, from_fracatlas
+from provisioning.training.whole_radiographs import holds_centre, touches
 from tests.benchmarks.no_bone import drawn_pictures
 
 BODY_PARTS: Final[dict[Site, str]] = {
@@ -101,8 +101,8 @@ class Tally:
         name, fractured = Path(row.file).name, bool(row.fracture_boxes())
         self.answers[fractured][result.answer.value] += 1
         read = [f.box for f in result.findings]
-        centres = [((x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in row.fracture_boxes()]
-        if fractured and result.answer is Answer.NEGATIVE and not any(_holds(b, c) for b in read for c in centres):
+        is_read = any(holds_centre(box, fracture) for box in read for fracture in row.fracture_boxes())
+        if fractured and result.answer is Answer.NEGATIVE and not is_read:
             self.negative_outside.append(name)
         pairs = itertools.combinations(result.findings, 2)
         if any(a.site is not b.site and iou(a.box, b.box) > SAME_PLACE for a, b in pairs):
@@ -113,23 +113,9 @@ class Tally:
         if fractured and result.answer.is_suspicious:
             self.suspected += 1
             marks = [f.mark for f in result.findings if f.verdict.is_suspicious and f.mark]
-            self.marked += any(_touches(mark, box) for mark in marks for box in row.fracture_boxes())
+            self.marked += any(touches(mark, box) for mark in marks for box in row.fracture_boxes())
         if not fractured and subject in clears:
             self.clearable[result.answer.value] += 1
-
-
-def _holds(box: Box, point: tuple[float, float]) -> bool:
-    return box.x0 <= point[0] <= box.x1 and box.y0 <= point[1] <= box.y1
-
-
-def _touches(mark: Sequence[tuple[float, float]], box: tuple[float, float, float, float]) -> bool:
-    """Whether the area inside an outline and a box have a pixel in common."""
-    xs, ys = zip(*mark, strict=True)
-    size = int(max(box[2], *xs)) + 2, int(max(box[3], *ys)) + 2
-    area, boxed = Image.new("1", size), Image.new("1", size)
-    ImageDraw.Draw(area).polygon(list(mark), fill=1)
-    ImageDraw.Draw(boxed).rectangle(box, fill=1)
-    return bool((np.asarray(area) & np.asarray(boxed)).any())
 
 
 def _largest(row: ManifestRow) -> Site:

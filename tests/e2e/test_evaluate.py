@@ -18,7 +18,7 @@ SITES = ("ankle", "wrist", "knee", "pelvis")
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    """Manifest of sixteen labelled phantoms, one without a label, and one file that is not DICOM."""
+    """Manifest of sixteen labelled phantoms, one only labelled as a whole, one without a label, and no DICOM file."""
     rows = []
     for site in SITES:
         for seed in (70, 71):
@@ -29,6 +29,7 @@ def manifest(tmp_path: Path) -> Path:
                 broken = " ".join(map(str, drawn.fracture)) if drawn.fracture else ""
                 box = " ".join(map(str, drawn.region))
                 rows.append([file.name, site, f"{site} {box}", int(fractured), broken])
+    rows.append([rows[0][0], "w", "?", 1, ""])
     rows.append([rows[0][0], "x", rows[0][2], "", ""])
     (tmp_path / "no.dcm").write_bytes(b"nothing")
     rows.append(["no.dcm", "y", "wrist", 0, ""])
@@ -44,14 +45,18 @@ def test_evaluation_of_phantoms_reports_their_true_counts(manifest: Path) -> Non
     done = subprocess.run(
         [*command, "--pack", "phantom", "--out", str(report)], check=True, capture_output=True, text=True
     )
-    assert "17 labelled radiographs, 16 regions" in done.stdout
+    assert "18 labelled radiographs, 16 regions" in done.stdout
     page = report.read_text()
     assert "SYNTHETIC" in page
     assert "1 <code>not_dicom</code>" in page
-    rows = {m[0]: m[1:] for m in re.findall(r"<tr><td>([^<]*)<td class=\"n\">(\d+)<td class=\"n\">(\d+)<", page)}
+    regions = page[page.index("Regions with a box") :]
+    rows = {m[0]: m[1:] for m in re.findall(r"<tr><td>([^<]*)<td class=\"n\">(\d+)<td class=\"n\">(\d+)<", regions)}
     assert rows["all"] == ("16", "8")
     assert all(rows[site] == ("4", "2") for site in SITES)
     assert page.count("data:image/png") == 2
+    whole = page[page.index("Whole radiographs") : page.index("Regions with a box")]
+    assert '<td>all<td class="n">18<td class="n">9<td>' in whole
+    assert '<td>fractured<td class="n">9' in whole and '<td>no fracture<td class="n">9' in whole
 
 
 def case(site: str, fractured: bool, probability: float | None) -> Case:
@@ -63,7 +68,7 @@ def test_evaluation_counts_a_region_that_was_not_located_as_missed(tmp_path: Pat
     """Sensitivity is 50 %, not 67 %: of four fractures two are found, one is negative and one is not located."""
     cases = [case("wrist", True, p) for p in (0.95, 0.9, 0.01, None)] + [case("wrist", False, p) for p in (0.1, 0.998)]
     assert cases[3].verdict is Verdict.NEGATIVE
-    made = Evaluation(cases=cases, radiographs=6)
+    made = Evaluation(cases=cases)
     from appliance.preprocessing.recipe import DIGEST
     from appliance.service.pipeline_assembly import SHIPPED
     from engines.pack import read_pack

@@ -13,7 +13,14 @@ pytest.importorskip("torch")  # of the extra train
 from appliance.service.pipeline_assembly import SHIPPED
 from engines.training.dataset import LEARN_ONLY
 from provisioning.phantoms import phantom
-from provisioning.training.manifest import ManifestRow, from_fracatlas, from_grazpedwri, read_manifest, write_manifest
+from provisioning.training.manifest import (
+    ManifestRow,
+    check_teaches,
+    from_fracatlas,
+    from_grazpedwri,
+    read_manifest,
+    write_manifest,
+)
 from provisioning.training.material import SITES, prepare_labelled, prepare_unlabelled
 
 
@@ -35,14 +42,30 @@ def test_written_manifest_reads_back(tmp_path: Path) -> None:
         ("file,regions\na,wrist", "lacks the columns group"),
         ("file,group,regions\na,1,wrist 1 2 3", "line 2: a box has four numbers, not 3"),
         ("file,group,regions\na,1,wrist 5 5 5 9", "line 2: a box is empty"),
-        ("file,group,regions,fractured\na,1,wrist,1", "needs a box in the column fractures"),
-        ("file,group,regions,fractured\na,1,?,", "regions . needs fractured 0"),
+        ("file,group,regions,fractured,fractures\na,1,?,1,1 2 3", "line 2: a box has four numbers, not 3"),
+        ("file,group,regions,fractured\na,1,wrist,yes", "line 2: fractured is 1, 0 or empty, not yes"),
     ],
 )
 def test_manifest_with_an_unusable_row_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "manifest.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_manifest(tmp_path / "manifest.csv")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (ManifestRow(file="a", group="1", regions="wrist", fractured="1"), "line 2: fractured 1 needs a box"),
+        (ManifestRow(file="a", group="1", regions="?"), "line 2: regions . needs fractured 0"),
+    ],
+)
+def test_row_that_can_be_evaluated_but_not_learned_from_is_refused_by_a_training(
+    tmp_path: Path, row: ManifestRow, message: str
+) -> None:
+    write_manifest([row], tmp_path / "manifest.csv")
+    assert read_manifest(tmp_path / "manifest.csv") == [row]
+    with pytest.raises(ValueError, match=message):
+        check_teaches([row])
 
 
 def test_radiographs_of_a_manifest_are_prepared_as_by_the_appliance(tmp_path: Path) -> None:
@@ -98,17 +121,23 @@ def test_unlabelled_radiographs_get_located_regions_and_the_fold_of_their_group(
 
 
 def test_fracatlas_folder_gives_labelled_and_unlabelled_rows(tmp_path: Path) -> None:
-    (tmp_path / "radiographs.csv").write_text(
-        "file,fractured,hardware,truncated_jpeg,boxes_xyxy,phash_group\n"
-        "images/IMG0000011.jpg,0,1,0,,a\nimages/IMG0000015.jpg,0,0,1,,b\n"
-        "images/IMG9000012.jpg,1,0,0,1 1 9 9,a\nimages/IMG9000013.jpg,0,0,0,,a\nimages/IMG9000014.jpg,0,0,0,,c\n"
-        "images/IMG0000018.jpg,0,0,0,,d\nimages/IMG0000010.jpg,0,0,0,,d\n"
+    lines = (
+        "file,fractured,hardware,truncated_jpeg,boxes_xyxy,phash_group,hand,leg,hip,shoulder",
+        "images/IMG0000011.jpg,0,1,0,,a,0,0,1,1",
+        "images/IMG0000015.jpg,0,0,1,,b,0,1,0,0",
+        "images/IMG9000012.jpg,1,0,0,1 1 9 9,a,0,1,0,0",
+        "images/IMG9000013.jpg,0,0,0,,a,0,1,0,0",
+        "images/IMG9000014.jpg,0,0,0,,c,0,1,0,0",
+        "images/IMG0000018.jpg,0,0,0,,d,0,1,0,0",
+        "images/IMG0000010.jpg,0,0,0,,d,0,1,0,0",
     )
+    (tmp_path / "radiographs.csv").write_text("\n".join(lines))
     # the second is truncated, the next fractured, and the last looks like one group and is beside another
     row, other, beside, lone = from_fracatlas(tmp_path)
     assert not other.is_unlabelled and other.group != row.group
     assert beside.is_unlabelled and beside.group == row.group and lone.is_unlabelled and lone.group != row.group
-    assert row.flags == "hardware" and "shoulder" in dict(row.region_boxes())
+    assert (row.flags, row.part, lone.part) == ("hardware", "hip and shoulder", "leg")
+    assert "shoulder" in dict(row.region_boxes())
 
 
 def test_grazpedwri_folder_gives_rows_with_boxes(tmp_path: Path) -> None:
