@@ -6,15 +6,16 @@ One module for each table of the file; `read_configuration` reads it.
 from .analyse import Ages, Analyse, Origins, PresetWindow, Study
 from .configuration import Configuration
 from .destinations import Colours, Compression, DestinationConfig, DicomDestination, Encoding, FhirDestination, Picture
-from .file import ConfigurationError, read_configuration
+from .file import ConfigurationError, read_configuration, sentence_of
 from .hl7 import Codes, Hl7Destination, Observations
 from .receive import Hl7Listener, Peer, Receive, Tls
-from .section import MEGABYTE, Section
+from .section import MEGABYTE, AeTitle, Host, Port, Section
 from .status import Retention, Status
 from .tls import ClientTls
 
 __all__ = [
     "MEGABYTE",
+    "AeTitle",
     "Ages",
     "Analyse",
     "ClientTls",
@@ -29,10 +30,12 @@ __all__ = [
     "FhirDestination",
     "Hl7Destination",
     "Hl7Listener",
+    "Host",
     "Observations",
     "Origins",
     "Peer",
     "Picture",
+    "Port",
     "PresetWindow",
     "Receive",
     "Retention",
@@ -41,4 +44,5 @@ __all__ = [
     "Study",
     "Tls",
     "read_configuration",
+    "sentence_of",
 ]

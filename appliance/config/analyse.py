@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from .section import Section
+from .section import PackName, Pattern, Section
+
+LARGEST_VALUE = 2**32
+"""A stored value has at most 32 bits."""
 
 
 class Origins(Section):
     """Origins of radiographs as shell patterns (``PORT*``): one match is enough, case does not matter."""
 
-    stations: tuple[str, ...] = Field((), description="Station Name (0008,1010)")
-    ae_titles: tuple[str, ...] = Field((), description="AE title of the sender")
-    descriptions: tuple[str, ...] = Field((), description="Study, Series or Protocol description")
+    stations: tuple[Pattern, ...] = Field((), description="Station Name (0008,1010)")
+    ae_titles: tuple[Pattern, ...] = Field((), description="AE title of the sender")
+    descriptions: tuple[Pattern, ...] = Field((), description="Study, Series or Protocol description")
 
 
 class Ages(Section):
@@ -42,16 +45,16 @@ class Ages(Section):
 class PresetWindow(Section):
     """A bone window for radiographs without a window in their header."""
 
-    station: str = Field("*", description="Station Name (0008,1010), a shell pattern")
-    center: float
-    width: float = Field(ge=1)
+    station: Pattern = Field("*", description="Station Name (0008,1010), a shell pattern")
+    center: float = Field(ge=-LARGEST_VALUE, le=LARGEST_VALUE)
+    width: float = Field(ge=1, le=LARGEST_VALUE)
 
 
 class Analyse(Section):
     """The engines and their radiographs."""
 
-    pack: str = Field("fracatlas", description="A pack of `osteon pack list`, or the path of a pack's folder")
-    more_packs: tuple[str, ...] = Field(
+    pack: PackName = Field("fracatlas", description="A pack of `osteon pack list`, or the path of a pack's folder")
+    more_packs: tuple[PackName, ...] = Field(
         (), description="Further packs: their engines serve the sites for which the packs before have none"
     )
     trusted_keys: tuple[Path, ...] = Field(
@@ -81,6 +84,14 @@ class Analyse(Section):
     windows: tuple[PresetWindow, ...] = Field(
         (), description="Windows for radiographs without one in their header; the first match applies"
     )
+
+    @field_validator("ignore")
+    @classmethod
+    def _refuse_to_ignore_everything(cls, ignore: Origins) -> Origins:
+        for pattern in (*ignore.stations, *ignore.ae_titles, *ignore.descriptions):
+            if "*" in pattern and not pattern.strip("*?"):
+                raise ValueError(f"{pattern!r} matches every radiograph: none would be analysed or answered")
+        return ignore
 
     @property
     def half(self) -> bool:

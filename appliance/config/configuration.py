@@ -4,26 +4,50 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from .analyse import Analyse, Study
 from .destinations import DestinationConfig
 from .receive import Receive
-from .section import Section
+from .section import AbsolutePath, Section
 from .status import Retention, Status
+
+DATABASES = "postgresql+psycopg://USER@HOST/DATABASE, or sqlite:////FOLDER/FILE"
+"""The forms of ``database_url``."""
+
+DRIVERS = ("postgresql+psycopg", "postgresql", "sqlite", "sqlite+pysqlite")
+"""Databases and drivers for which the schema is made."""
 
 
 class Configuration(Section):
     """All settings, with the folders that follow from them."""
 
-    state_dir: Path = Field(Path("/var/lib/osteon"), description="Database and spool")
-    database_url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in state_dir")
+    state_dir: AbsolutePath = Field(Path("/var/lib/osteon"), description="Database and spool")
+    database_url: str | None = Field(None, repr=False, description="SQLAlchemy URL; default: SQLite in state_dir")
     receive: Receive = Receive()
     analyse: Analyse = Analyse()
     study: Study = Study()
     destinations: tuple[DestinationConfig, ...] = ()
     status: Status = Status()
     retention: Retention = Retention()
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, given: str | None) -> str | None:
+        if given is None:
+            return None
+        try:
+            url = make_url(given)
+            port = url.port or 0
+        except (ArgumentError, ValueError):  # neither shows the text: it may hold a password
+            raise ValueError(f"is no database: write {DATABASES}") from None
+        if url.drivername not in DRIVERS or not url.database or not 0 <= port <= 65535:
+            raise ValueError(f"{url.drivername!r} with this host and name is no database for Osteon: write {DATABASES}")
+        if url.get_backend_name() == "sqlite" and not url.database.startswith("/"):
+            raise ValueError("an SQLite file needs its whole path, after four slashes: every role opens the same file")
+        return given
 
     @model_validator(mode="after")
     def _require_unique_names(self) -> Configuration:

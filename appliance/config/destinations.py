@@ -9,7 +9,7 @@ from pydantic import Field
 from appliance.words import LanguageCode
 
 from .hl7 import Hl7Destination
-from .section import WEB_ADDRESS, AeTitle, Port, Section
+from .section import AeTitle, Host, Name, Port, Section, Token, Uri, WebAddress
 from .tls import ClientTls
 
 Colours = Literal["standard", "colour_blind"]
@@ -51,8 +51,8 @@ class DicomDestination(Section):
     """A PACS that accepts Secondary Capture and SR, and its profile."""
 
     kind: Literal["dicom"]
-    name: str = Field(min_length=1, max_length=64)
-    host: str
+    name: Name
+    host: Host
     port: Port
     called_ae_title: AeTitle
     calling_ae_title: AeTitle = "OSTEON"
@@ -108,14 +108,14 @@ class FhirDestination(Section):
     """A FHIR R4 server that accepts a transaction Bundle, and its profile."""
 
     kind: Literal["fhir"]
-    name: str = Field(min_length=1, max_length=64)
-    base_url: str = Field(pattern=WEB_ADDRESS)
-    bearer: str | None = Field(None, repr=False)
+    name: Name
+    base_url: WebAddress
+    bearer: Token | None = Field(None, repr=False)
     tls: ClientTls | None = Field(
         None, description="Authorities of the server's certificate, and our certificate if the server asks for one"
     )
     language: LanguageCode = Field("en", description="Language of every text for people; codes keep their meanings")
-    patient_system: str | None = Field(
+    patient_system: Uri | None = Field(
         None, description="URI of your patient numbers; default: made from the source's issuer"
     )
     patient: Literal["create", "reference"] = Field(

@@ -15,7 +15,7 @@ from appliance.errors import Fault
 from .configuration import Configuration
 from .destinations import DicomDestination, FhirDestination
 from .hl7 import CODED, CODED_OR_EMPTY, PRIORITY, Hl7Destination
-from .section import AE_TITLE, WEB_ADDRESS
+from .section import AE_TITLE, NAME, URI, VISIBLE
 
 _DESTINATIONS: dict[object, type[BaseModel]] = {
     "dicom": DicomDestination,
@@ -34,6 +34,8 @@ _MESSAGES = {
     "int_parsing": "must be a whole number",
     "float_type": "must be a number",
     "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "int_parsing_size": "is too large",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "greater_than": "is too small: write more than {gt}",
@@ -53,7 +55,9 @@ _FORMS = {
     CODED: "is no code: write code^text^coding system, such as FX1^Fracture suspected^L",
     CODED_OR_EMPTY: "is no code: write code^text^coding system, or leave it empty",
     PRIORITY: "is no priority: write one or two capital letters, such as S",
-    WEB_ADDRESS: "is no web address: begin it with http:// or https://",
+    NAME: "is no name: write letters, digits, spaces inside, and . + - _",
+    VISIBLE: "is no token: write it without spaces, accents and line breaks",
+    URI: "is no URI: write one such as urn:oid:1.2.3 or https://hospital.example/patients",
 }
 """Sentences for values that do not match the pattern."""
 
@@ -78,10 +82,14 @@ def read_configuration(path: Path | None) -> Configuration:
     if path is None:
         return Configuration()
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(path, [f"cannot be read: {error.strerror}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise ConfigurationError(
+            path, ["is nested too deep: write tables and lists as the example file does"]
+        ) from error
+    except ValueError as error:  # tomllib's, or that of a text or a number that Python cannot hold
         raise ConfigurationError(path, [f"is not TOML: {error}"]) from error
     try:
         return Configuration.model_validate(values)
@@ -95,22 +103,27 @@ def _problem(error: Any) -> str:
     if steps[:1] == ["destinations"] and len(steps) > 2 and steps[2] in _DESTINATIONS:
         del steps[2]  # pydantic's name of the kind, which the file does not have
     path = ".".join(map(str, steps)) or "file"
+    if error["type"] == "extra_forbidden":
+        return f"{path}: unknown key" + _suggestion(str(steps[-1]), _keys(error["loc"][:-1]))
+    return f"{path}: {sentence_of(error)}"
+
+
+def sentence_of(error: Any) -> str:
+    """Return the defect of a value in plain words, from one of pydantic's errors."""
     context = error.get("ctx", {})
     match error["type"]:
-        case "extra_forbidden":
-            return f"{path}: unknown key" + _suggestion(str(steps[-1]), _keys(error["loc"][:-1]))
         case "literal_error" | "union_tag_invalid":
             choices = context.get("expected") or context["expected_tags"]
             given = context.get("tag", error["input"])
-            return f"{path}: {given!r} is not possible: write {choices}"
+            return f"{given!r} is not possible: write {choices}"
         case "value_error":
-            return f"{path}: {context['error']}"
+            return str(context["error"])
         case "string_pattern_mismatch" if context["pattern"] in _FORMS:
-            return f"{path}: {_FORMS[context['pattern']]}"
+            return _FORMS[context["pattern"]]
         case kind if kind in _MESSAGES:
-            return f"{path}: {_MESSAGES[kind].format_map(context)}"
+            return _MESSAGES[kind].format_map(context)
         case _:
-            return f"{path}: {error['msg']}"
+            return str(error["msg"])
 
 
 def _suggestion(given: str, known: list[str]) -> str:

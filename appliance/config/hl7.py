@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, m
 from appliance import field_map
 from appliance.words import LanguageCode
 
-from .section import WEB_ADDRESS, Port, Section
+from .section import Host, Name, Port, Section, check_web_address
 from .tls import ClientTls
 
 CODED = r"^[^|~&\\\x00-\x1f]+\^[^|~&\\\x00-\x1f]*\^[^|~&^\\\x00-\x1f]+$"
@@ -97,12 +97,16 @@ FieldMap = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_check_field_m
 """Fields and templates, as pairs: a destination must be hashable."""
 
 
+HdText = Annotated[str, Field(max_length=227)]
+"""MSH-3 to MSH-6: HL7 v2.5.1 section 2.14.9, HD of at most 227 characters."""
+
+
 class Hl7Destination(Section):
     """A RIS that accepts ORU^R01 over MLLP, and its profile."""
 
     kind: Literal["hl7"]
-    name: str = Field(min_length=1, max_length=64)
-    host: str
+    name: Name
+    host: Host
     port: Port
     tls: ClientTls | None = Field(None, description="Connect with TLS")
     version: Literal["2.3.1", "2.4", "2.5.1"] = Field("2.5.1", description="MSH-12")
@@ -110,10 +114,10 @@ class Hl7Destination(Section):
         Field("UNICODE UTF-8", description="MSH-18, and the bytes of the message")
     )
     language: LanguageCode = Field("en", description="Language of every text for people; codes keep their meanings")
-    sending_application: str = Field("OSTEON", description="MSH-3")
-    sending_facility: str = Field("", description="MSH-4")
-    receiving_application: str = Field("", description="MSH-5")
-    receiving_facility: str = Field("", description="MSH-6")
+    sending_application: HdText = Field("OSTEON", description="MSH-3")
+    sending_facility: HdText = Field("", description="MSH-4")
+    receiving_application: HdText = Field("", description="MSH-5")
+    receiving_facility: HdText = Field("", description="MSH-6")
     service: Coded = Field("OSTEON-FX^Fracture second reading by AI^99OSTEON", description="OBR-4")
     order: Literal["own", "placer", "accession"] = Field(
         "own",
@@ -137,9 +141,7 @@ class Hl7Destination(Section):
         pattern=PRIORITY,
         description="Of an order whose flag is withdrawn; default: the raised priority stays",
     )
-    link: str | None = Field(
-        None, pattern=WEB_ADDRESS, max_length=110, description="Address of the study in the site's viewer"
-    )
+    link: str | None = Field(None, max_length=110, description="Address of the study in the site's viewer")
     codes: Codes = Field(Codes(), description="The site's own codes")
     observation_codes: Literal["osteon", "loinc"] = Field(
         "osteon", description="OBX-3 of the observations that `observations` does not set; LOINC where it has a code"
@@ -159,8 +161,11 @@ class Hl7Destination(Section):
     @field_validator("link")
     @classmethod
     def _refuse_patient_data_in_the_link(cls, link: str | None) -> str | None:
-        if link and (found := field_map.template_problems(link, field_map.LINK_VALUES)):
+        if link is None:
+            return None
+        if found := field_map.template_problems(link, field_map.LINK_VALUES):
             raise ValueError("; ".join(found))
+        check_web_address(field_map.fill_template(link, dict.fromkeys(field_map.LINK_VALUES, "1")))
         return link
 
     @model_validator(mode="after")

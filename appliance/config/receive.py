@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from .section import AeTitle, Network, Port, Section
+from .section import LARGEST_DISK_MB, AeTitle, Host, Network, Port, Section
 
 
 class Peer(Section):
@@ -35,7 +35,7 @@ class Tls(Section):
 class Hl7Listener(Section):
     """The listener for radiologist reports: ORU^R01 over MLLP."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface")
+    host: Host = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface")
     port: Port = Field(2575, description="TCP port; 2575 is registered for HL7 (IANA)")
     peers: tuple[Network, ...] = Field(
         tuple(peer.address for peer in LOOPBACK),
@@ -52,7 +52,7 @@ class Hl7Listener(Section):
 class Receive(Section):
     """The DICOM listener, and the one for HL7."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface")
+    host: Host = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface")
     port: Port = Field(11112, description="TCP port of the Storage SCP")
     ae_title: AeTitle = Field("OSTEON", description="Our AE title; associations that call another are rejected")
     also_called: tuple[AeTitle, ...] = Field((), description="Further AE titles that the listener accepts")
@@ -66,8 +66,10 @@ class Receive(Section):
     associations_per_peer: int = Field(10, ge=1, le=200, description="Associations at a time from one address")
     request_s: float = Field(10.0, gt=0, le=120, description="From connecting to the complete association request")
     idle_s: float = Field(120.0, gt=0, le=3600, description="An association that is silent for longer is aborted")
-    instance_mb: int = Field(1000, ge=1, description="Largest instance that is accepted")
-    reserve_mb: int = Field(500, ge=0, description="Answer 0xA700 when less than this is free on the spool's disk")
+    instance_mb: int = Field(1000, ge=1, le=4000, description="Largest instance that is accepted")
+    reserve_mb: int = Field(
+        500, ge=0, le=LARGEST_DISK_MB, description="Answer 0xA700 when less than this is free on the spool's disk"
+    )
     hl7: Hl7Listener | None = Field(None, description="Accept radiologist reports over HL7")
 
     @model_validator(mode="after")

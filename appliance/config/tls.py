@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from .section import Section
+from .section import Host, Section
 
 
 class ClientTls(Section):
@@ -17,7 +17,7 @@ class ClientTls(Section):
     )
     certificate: Path | None = Field(None, description="Our certificate and its chain, PEM, if the peer asks for one")
     key: Path | None = Field(None, description="Our private key, PEM, without a pass phrase")
-    server_name: str | None = Field(None, description="The name in the peer's certificate; default: host")
+    server_name: Host | None = Field(None, description="The name in the peer's certificate; default: host")
 
     @model_validator(mode="after")
     def _require_certificate_and_key_together(self) -> ClientTls:

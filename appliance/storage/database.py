@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from appliance.domain.reason import ReasonCode
@@ -28,23 +28,41 @@ def open_database(url: str) -> Engine:
     Fault
         If the database cannot be opened or migrated.
     """
-    arguments = {"timeout": BUSY_TIMEOUT_S} if url.startswith("sqlite") else {}
-    # every association of the receiver may commit at the same time
-    engine = create_engine(url, connect_args=arguments, max_overflow=-1)
-    if engine.dialect.name == "sqlite":
-        if path := make_url(url).database:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        event.listen(engine, "connect", _sqlite_settings)
-        event.listen(engine, "begin", _begin_immediate)
+    engine = unopened_database(url)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     try:
+        if engine.dialect.name == "sqlite" and engine.url.database:
+            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         with engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+    except OSError as error:
+        reason = f"the folder of the database cannot be made: {error.filename}: {error.strerror}"
+        raise Fault(ReasonCode.DATABASE_UNUSABLE, reason) from error
     except OperationalError as error:
         raise Fault(ReasonCode.DATABASE_UNUSABLE, f"the database cannot be opened: {error.orig}") from error
     return engine
+
+
+def unopened_database(url: str) -> Engine:
+    """Return the database of `url` without opening it; raises as `open_database` for a URL that none can be made of."""
+    arguments = {"timeout": BUSY_TIMEOUT_S} if url.startswith("sqlite") else {}
+    try:
+        # every association of the receiver may commit at the same time
+        engine = create_engine(url, connect_args=arguments, max_overflow=-1)
+    except (ArgumentError, ModuleNotFoundError, ValueError) as error:  # of the URL, or of a driver that is missing
+        reason = f"database_url cannot be used ({type(error).__name__}): is its driver, such as psycopg, installed?"
+        raise Fault(ReasonCode.DATABASE_UNUSABLE, reason) from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _sqlite_settings)
+        event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def without_password(url: str) -> str:
+    """Return `url` with asterisks instead of its password."""
+    return make_url(url).render_as_string(hide_password=True)
 
 
 def readers(engine: Engine) -> Engine:

@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from appliance.config import ConfigurationError
+from appliance.config import AeTitle, ConfigurationError, Host, Port
 from appliance.service.command import SentenceErrors, config_option, existing_config, run
 
 from .engines import engines
-from .options import EXISTING, configuration, out
+from .options import EXISTING, check_value, configuration, out
 from .pack import pack
 from .queue import queue
 from .train import train
@@ -85,9 +85,17 @@ def send(files: tuple[Path, ...], peer: str, called: str, calling: str) -> None:
     host, _, port = peer.rpartition(":")
     if not host or not port.isdecimal():
         raise click.BadParameter(f"{peer!r} is not HOST:PORT, such as 192.0.2.1:104", param_hint="--to")
+    checked_host = check_value(host.removeprefix("[").removesuffix("]"), Host, "--to")
+    checked_port = check_value(int(port), Port, "--to")
     paths = find_radiograph_files(files)
     failures = 0
-    sending = send_files(paths, host=host, port=int(port), called_ae_title=called, calling_ae_title=calling)
+    sending = send_files(
+        paths,
+        host=checked_host,
+        port=checked_port,
+        called_ae_title=check_value(called, AeTitle, "--called"),
+        calling_ae_title=check_value(calling, AeTitle, "--calling"),
+    )
     for path, status in track(sending, total=len(paths), description="C-STORE", console=out):
         if not status.is_there:
             failures += 1
@@ -160,6 +168,7 @@ def check(config_path: Path | None) -> None:
     from appliance.compute import choose_compute
     from appliance.service.pipeline_assembly import pack_of
     from appliance.service.roles.deliver import outlet_of
+    from appliance.storage.database import without_password
     from provisioning.operation.check import find_doubts, find_problems
 
     config = configuration(config_path)
@@ -172,6 +181,8 @@ def check(config_path: Path | None) -> None:
     for shown in values["destinations"]:
         if shown.get("bearer"):
             shown["bearer"] = "********"
+    if config.database_url:
+        values["database_url"] = without_password(config.database_url)
     out.print_json(json.dumps(values))
     out.print(f"pack {pack.name} {pack.version} {pack.digest[:12]} ({pack.kind}): {', '.join(pack.classifiers)}")
     compute = choose_compute(config.analyse.compute, half=config.analyse.half)

@@ -6,18 +6,36 @@ import os
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
-from appliance.config import Configuration, read_configuration
+from appliance.config import Configuration, read_configuration, sentence_of
 from appliance.service.command import existing_config
+
+T = TypeVar("T")
 
 EXISTING = click.Path(exists=True, path_type=Path)
 """Type of an argument that names a file or folder, which must exist."""
 
 out = Console() if sys.stdout.isatty() else Console(width=int(os.environ.get("COLUMNS", "240")))
 """Console of the command's output; wide in a pipe, so that one finding stays one line for `grep`."""
+
+
+def check_value(value: T, kind: Any, option: str) -> T:
+    """Return the value of an option, checked as the configuration checks values of that kind.
+
+    Raises
+    ------
+    click.BadParameter
+        With the sentence that the configuration has for such a value.
+    """
+    try:
+        return TypeAdapter[T](kind).validate_python(value)
+    except ValidationError as error:
+        raise click.BadParameter(sentence_of(error.errors()[0]), param_hint=option) from error
 
 
 def configuration(path: Path | None) -> Configuration:

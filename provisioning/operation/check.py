@@ -6,13 +6,16 @@ sender out.
 
 from __future__ import annotations
 
+import shutil
 import socket
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
-from appliance.config import Configuration, DicomDestination
+from appliance.config import MEGABYTE, Configuration, DicomDestination
 from appliance.errors import Fault
 from appliance.network import server_context
+from appliance.storage.database import unopened_database
 
 
 def find_problems(config: Configuration) -> list[str]:
@@ -41,7 +44,30 @@ def find_problems(config: Configuration) -> list[str]:
             f"receive.hl7.peers: only this machine may send, although Osteon listens on {receive.hl7.host}; "
             "list the addresses that send"
         )
+    try:
+        unopened_database(config.database)
+    except Fault as fault:
+        found.append(fault.reason)
+    largest_mb = _disk_mb(config.state_dir)
+    limits = {
+        "receive.reserve_mb": receive.reserve_mb,
+        "retention.prune_below_mb": config.retention.prune_below_mb,
+    }
+    found += [
+        f"{key}: the whole disk of state_dir has {largest_mb} MB: with {limit} MB to stay free, there is never room"
+        for key, limit in limits.items()
+        if largest_mb and limit >= largest_mb
+    ]
     return found
+
+
+def _disk_mb(folder: Path) -> int:
+    """Return the size of the disk on which `folder` is, or will be made; 0 if it is not known."""
+    place = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    try:
+        return shutil.disk_usage(place).total // MEGABYTE
+    except OSError:
+        return 0
 
 
 def find_doubts(config: Configuration) -> list[str]:

@@ -65,6 +65,49 @@ def test_check_of_a_wrong_configuration_names_every_error(tmp_path: Path) -> Non
     assert "Traceback" not in done.stderr
 
 
+def test_check_of_values_that_would_end_a_role_names_every_one(tmp_path: Path) -> None:
+    path = tmp_path / "osteon.toml"
+    path.write_text(
+        'database_url = "nonsense"\nretention.days = 999999\nanalyse.windows = [{center = nan, width = inf}]\n'
+        '[[destinations]]\nkind = "fhir"\nname = "*"\nbase_url = "http://a..b/"\nbearer = "a\\r\\nX: y"\n'
+    )
+    done = osteon("check", "--config", path)
+    assert done.returncode == 1
+    for key in ("database_url", "retention.days", "center", "width", "0.name", "0.base_url", "0.bearer"):
+        assert f"{key}: " in done.stderr
+    path.write_text("a = " + "[" * 2000 + "]" * 2000)
+    deep = osteon("check", "--config", path)
+    assert deep.returncode == 1
+    assert "nested too deep" in deep.stderr
+    assert "Traceback" not in done.stderr + deep.stderr
+
+
+def test_check_shows_no_password(tmp_path: Path) -> None:
+    path = tmp_path / "osteon.toml"
+    path.write_text(
+        'analyse.pack = "phantom"\ndatabase_url = "postgresql://osteon:s3cret@db/osteon"\n'
+        '[[destinations]]\nkind = "fhir"\nname = "f"\nbase_url = "http://127.0.0.1/"\nbearer = "s3cret"\n'
+    )
+    done = osteon("check", "--config", path)
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--to", "a..b:104"), "is no host"),
+        (("--to", "127.0.0.1:99999"), "is too large"),
+        (("--to", "127.0.0.1:104", "--called", "SEVENTEEN_LETTERS"), "is too long"),
+        (("--to", "127.0.0.1:104", "--calling", " "), "is blank"),
+    ],
+)
+def test_send_to_an_impossible_peer_is_refused_with_a_sentence(options: tuple[str, ...], says: str) -> None:
+    done = osteon("send", __file__, *options)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_check_of_a_receiver_that_cannot_listen_names_every_reason(tmp_path: Path) -> None:
     """`tests/integration/test_listening.py` has each reason alone."""
     path = tmp_path / "osteon.toml"

@@ -1,11 +1,13 @@
 """Configurations that keep Osteon from listening: `osteon check` finds them, and a start names their key."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from appliance.config import Configuration
+from appliance.config import MEGABYTE, Configuration
 from appliance.errors import Fault
 from appliance.service.roles.status import StatusRole
 from appliance.storage.database import open_database
@@ -53,6 +55,23 @@ def test_archive_that_may_not_associate_to_report_commitment_is_doubted() -> Non
     assert "192.0.2.10" in stranger and "receive.peers" in stranger
     (misnamed,) = doubts_of(right, calling_ae_title="NOBODY")
     assert "NOBODY" in misnamed and "receive.also_called" in misnamed
+
+
+def test_disk_smaller_than_the_room_that_has_to_stay_free_is_found(tmp_path: Path) -> None:
+    total_mb = shutil.disk_usage(tmp_path).total // MEGABYTE
+    values = {"state_dir": tmp_path / "later", "receive": {"reserve_mb": total_mb + 1}}
+    (problem,) = find_problems(Configuration.model_validate(values))
+    assert problem.startswith(f"receive.reserve_mb: the whole disk of state_dir has {total_mb} MB")
+    values = {"state_dir": tmp_path, "retention": {"prune_below_mb": total_mb}}
+    (problem,) = find_problems(Configuration.model_validate(values))
+    assert problem.startswith("retention.prune_below_mb")
+
+
+def test_database_without_its_driver_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    (problem,) = find_problems(Configuration(database_url="postgresql+psycopg://osteon:s3cret@db/osteon"))
+    assert problem.startswith("database_url cannot be used (ModuleNotFoundError)")
+    assert "s3cret" not in problem
 
 
 def test_unusable_host_of_the_page_is_found() -> None:
