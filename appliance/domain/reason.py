@@ -601,6 +601,11 @@ class ReasonCode(StrEnum):
         "Correct them; `osteon check` names all at once.",
     )
     TLS = ("tls", "A certificate or key cannot be used.", "Correct the file that the message names.")
+    ROLE_RUNS_ALREADY = (
+        "role_runs_already",
+        "Another process runs the same role on the same `state_dir`.",
+        "Stop that one first (`systemctl stop osteon.target`), or set another `state_dir`.",
+    )
     CANNOT_LISTEN = ("cannot_listen", "A port cannot be opened.", "Free the port, or set another one.")
     DATABASE_UNUSABLE = (
         "database_unusable",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from appliance.domain.roles import ROLES
 from appliance.errors import OsteonError
 
 from .log import hush_libraries, set_up_logging
+from .parent import stop_when_closed
+from .role_lock import role_lock
 from .roles.start import start_role
 from .supervisor import run_all
 from .worker import run_until_stopped
@@ -52,8 +55,9 @@ def existing_config(path: Path | None) -> Path | None:
 
 @click.command(cls=_Command)
 @click.argument("role", type=click.Choice([*ROLES, "all"]))
+@click.option("--supervised", is_flag=True, hidden=True, help="End when the standard input, a pipe, is closed.")
 @config_option
-def run(role: str, config_path: Path | None) -> None:
+def run(role: str, supervised: bool, config_path: Path | None) -> None:
     """Run one ROLE until SIGTERM or SIGINT, or all four.
 
     \b
@@ -62,12 +66,15 @@ def run(role: str, config_path: Path | None) -> None:
     deliver   sends the results to PACS and RIS, and retries until they have arrived
     status    serves the health page
     """
+    if supervised:
+        stop_when_closed(sys.stdin.fileno())
     set_up_logging()
     hush_libraries()
     os.umask(0o027)  # received files are not readable by other users
     path = existing_config(config_path)
     if role == "all":
-        read_configuration(path)
         run_all(path)
-    else:
-        run_until_stopped(*start_role(role, read_configuration(path)))
+        return
+    config = read_configuration(path)
+    with role_lock(config, role):
+        run_until_stopped(*start_role(role, config))

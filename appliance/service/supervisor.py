@@ -11,13 +11,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Self
 
+from appliance.config import read_configuration
 from appliance.domain.roles import ROLES
+
+from .parent import STOP_S
+from .role_lock import role_lock
 
 RESTART_S = 1.0
 """Pause before a role that ended is started again."""
-
-STOP_S = 15.0
-"""Time for all roles to stop before they are killed."""
 
 WATCH_S = 0.5
 """Interval at which `run_all` looks at the roles."""
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 class Supervisor:
     """Child processes, one for each role; a context manager that starts and stops them.
+
+    The standard input of a child is a pipe from this process: the child ends when this process does.
 
     Parameters
     ----------
@@ -58,6 +61,7 @@ class Supervisor:
                 log.error("%s did not stop in %.0f s and is killed", role, STOP_S)
                 child.kill()
                 child.wait()
+            _close_pipe(child)
 
     def pid(self, role: str) -> int:
         """Return the current process id of a role."""
@@ -72,20 +76,38 @@ class Supervisor:
             if time.monotonic() >= due:
                 log.error("%s ended with %s and is started again", role, child.returncode)
                 del self._restart_at[role]
+                _close_pipe(child)
                 self._start(role)
 
     def _start(self, role: str) -> None:
-        command = [sys.executable, "-m", "appliance.service", role, *self._arguments]
+        command = [sys.executable, "-m", "appliance.service", role, "--supervised", *self._arguments]
         if self._logs is None:
-            self._children[role] = subprocess.Popen(command)
+            self._children[role] = subprocess.Popen(command, stdin=subprocess.PIPE)
             return
         self._logs.mkdir(parents=True, exist_ok=True)
         with (self._logs / f"{role}.log").open("ab") as log_file:
-            self._children[role] = subprocess.Popen(command, stdout=log_file, stderr=log_file)
+            self._children[role] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log_file, stderr=log_file)
+
+
+def _close_pipe(child: subprocess.Popen[bytes]) -> None:
+    if child.stdin:
+        child.stdin.close()
 
 
 def run_all(config: Path | None) -> None:
-    """Run the four roles until SIGTERM or SIGINT."""
+    """Run the four roles until SIGTERM or SIGINT.
+
+    Raises
+    ------
+    ConfigurationError
+        If the roles could not read the configuration.
+    Fault
+        ``role_runs_already`` if one of them runs on the same state.
+    """
+    settings = read_configuration(config)
+    for role in ROLES:
+        with role_lock(settings, role):
+            pass  # each role takes its own when it starts
     stopping = False
 
     def request_stop(_signal: int, _frame: FrameType | None) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 from pydicom import dcmread
 from rich.console import Console
@@ -69,7 +72,7 @@ def demonstrate(
         the roles do not start.
     """
     _empty_folder(folder)
-    with tempfile.TemporaryDirectory(prefix="osteon-demo-") as state:
+    with _ending_in_order(), tempfile.TemporaryDirectory(prefix="osteon-demo-") as state:
         inputs = list(_inputs(Path(state) / "in", radiographs, limit, console))
         hospital = DemonstrationHospital(folder)
         try:
@@ -93,6 +96,25 @@ def demonstrate(
         finally:
             hospital.close()
     return rows
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into `SystemExit` during a block, so that roles stop and the folder of the state goes."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        for later in before:
+            signal.signal(later, signal.SIG_IGN)  # a second signal must not interrupt the clearing up
+        raise SystemExit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        for number in before:
+            signal.signal(number, end)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _empty_folder(folder: Path) -> None:
