@@ -1,4 +1,4 @@
-"""TLS contexts and addresses, for every protocol.
+"""TLS contexts, addresses and deadlines, for every protocol.
 
 TLS is 1.2 with forward secrecy or 1.3, and nothing older (DICOM PS3.15 B.12, RFC 8996, RFC 9325).
 """
@@ -6,7 +6,9 @@ TLS is 1.2 with forward secrecy or 1.3, and nothing older (DICOM PS3.15 B.12, RF
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -104,3 +106,47 @@ def plain_address(address: str) -> IPv4Address | IPv6Address:
     """Return `address` without its zone; an IPv4-mapped IPv6 address becomes IPv4 (RFC 4291 section 2.5.5.2)."""
     at = ip_address(address.partition("%")[0])
     return at.ipv4_mapped or at if isinstance(at, IPv6Address) else at
+
+
+class Deadline:
+    """Cuts a connection at a time, even if its peer sends, or reads, a byte now and then; any thread may move it.
+
+    A time-out of a socket begins anew with each byte. The cut ends every call that waits for the connection.
+
+    Attributes
+    ----------
+    has_passed
+        Whether a connection was cut.
+    """
+
+    def __init__(self) -> None:
+        self._connection: socket.socket | None = None
+        self._timer: threading.Timer | None = None
+        self._lock = threading.Lock()
+        self.has_passed = False
+
+    def watch(self, connection: socket.socket, seconds: float) -> None:
+        """Cut that connection after so many seconds, unless another call moves the deadline."""
+        self._connection = connection
+        self.allow(seconds)
+
+    def allow(self, seconds: float) -> None:
+        """Move the deadline to so many seconds from now."""
+        self.lift()
+        with self._lock:
+            self._timer = threading.Timer(seconds, self._cut)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def lift(self) -> None:
+        """Cut nothing, until `allow` sets another deadline."""
+        with self._lock:
+            if self._timer:
+                self._timer.cancel()
+                self._timer = None
+
+    def _cut(self) -> None:
+        self.has_passed = True
+        if self._connection is not None:
+            with contextlib.suppress(OSError):  # SSLSocket.shutdown would end TLS under the thread that reads
+                socket.socket.shutdown(self._connection, socket.SHUT_RDWR)

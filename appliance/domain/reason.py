@@ -549,6 +549,11 @@ class ReasonCode(StrEnum):
         "The FHIR server cannot be reached; the Bundle is sent again.",
         "Check the server, the network and the certificates.",
     )
+    FHIR_TOO_SLOW = (
+        "fhir_too_slow",
+        "The FHIR server sent no whole response within `timeout_s`; the Bundle is sent again.",
+        "See the log of the FHIR server; raise `timeout_s` if it is busy.",
+    )
     FHIR_ASKED_TO_WAIT = (
         "fhir_asked_to_wait",
         "The FHIR server asked for a later attempt (Retry-After).",
@@ -645,7 +650,7 @@ class ReasonCode(StrEnum):
     )
     COURIER_HANGS = (
         "courier_hangs",
-        "The thread that delivers to one destination hangs. The role stops and starts again.",
+        "The thread that delivers to one destination hangs. Another takes over; other destinations go on.",
         "See the log of `osteon-deliver`.",
     )
 

@@ -104,6 +104,8 @@ class Courier:
         Deliveries that ended as taken since the courier began.
     moved_at
         Monotonic time of the last sign of life.
+    is_retired
+        Set when another courier takes over: this one sends nothing more.
     """
 
     def __init__(self, outbox: Outbox, gate: Gate, spool: FileSpool, outlet: Outlet) -> None:
@@ -114,11 +116,12 @@ class Courier:
         self.outlet = outlet
         self.done = 0
         self.moved_at = time.monotonic()
+        self.is_retired = False
 
     def step(self) -> bool:
         """Send due artefacts and ask for proof of stored ones; return whether any delivery had an outcome."""
         self.moved_at = time.monotonic()
-        if self._gate.is_shut(self.outlet.name):
+        if self.is_retired or self._gate.is_shut(self.outlet.name):
             return False
         leased = self._outbox.lease_due(self.outlet.most)
         unsent = {number: one for number, one in leased.items() if one.delivery.stored_at is None}
@@ -177,7 +180,8 @@ class Courier:
         """Renew the lease and return whether to send now: the study is not blocked, the gate open, the lease held."""
         self.moved_at = time.monotonic()
         leased = batch.pending[number]
-        if leased.delivery.study_instance_uid in batch.blocked_studies or self._gate.is_shut(self.outlet.name):
+        is_blocked = leased.delivery.study_instance_uid in batch.blocked_studies
+        if self.is_retired or is_blocked or self._gate.is_shut(self.outlet.name):
             return False
         try:
             batch.pending[number] = replace(leased, lease=self._outbox.renew(leased.lease))

@@ -15,6 +15,11 @@ def peak_bytes(pid: int) -> int:
     return _status(pid, "VmHWM")
 
 
+def reset_peak(pid: int) -> None:
+    """Let `peak_bytes` begin anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5)
+
+
 def processor_s(pid: int) -> float:
     """Return the processor time that the process has used in all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

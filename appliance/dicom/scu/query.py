@@ -20,10 +20,10 @@ from appliance.dicom.reading.attributes import text
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Transient
 
-from .peer import DicomPeer, associated
+from .peer import PENDING, DicomPeer, associated
 
-PENDING = (0xFF00, 0xFF01)
-"""C-FIND statuses with a match (DICOM PS3.4 table C.4-1)."""
+MOST_MATCHES = 100
+"""Matches of a query by a UID; there is one, or a few in an archive that holds a study under several patients."""
 
 SUCCESS = 0x0000
 """Final C-FIND status (DICOM PS3.4 table C.4-1)."""
@@ -111,6 +111,9 @@ def _matches(association: Association, query: Dataset) -> list[Dataset]:
         code = status.get("Status")
         if code in PENDING and match is not None:
             found.append(match)
+            if len(found) > MOST_MATCHES:
+                association.abort()
+                raise Transient(ReasonCode.FIND_FAILED, f"C-FIND by a UID has more than {MOST_MATCHES} matches")
         elif code != SUCCESS:
             response = "no response" if code is None else f"status 0x{code:04X}"
             raise Transient(ReasonCode.FIND_FAILED, f"C-FIND failed: {response}")

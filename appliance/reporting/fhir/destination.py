@@ -11,17 +11,29 @@ from __future__ import annotations
 import json
 import ssl
 import time
+import zlib
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import httpx
 
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Away, OsteonError, Rejected, Transient
+from appliance.network import Deadline
 from appliance.ports import Artefact
 
 CONTENT_TYPE = "application/fhir+json; charset=utf-8"
 ACCEPT = "application/fhir+json"
+
+LONGEST_RESPONSE_BYTES = 4_000_000
+"""Bytes of a response that are read, after decompression: a thousand entries with an outcome of 4 kB each."""
+
+GZIP_OR_ZLIB = 47
+"""Window bits by which zlib reads both formats: 15, and 32 for either header (zlib manual, inflateInit2)."""
+
+CONNECTED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
+"""Trace events of httpcore with a new stream (HTTPX, Request extensions, trace)."""
 
 LONGEST_PAUSE_S = 3600.0
 """Longest pause that a server may ask for (Retry-After); after an hour the site may have repaired it."""
@@ -87,37 +99,81 @@ class FhirServer:
         if (wait_s := self._not_before - time.monotonic()) > 0:
             raise Away(ReasonCode.FHIR_ASKED_TO_WAIT, f"{self.name} asked us to wait {wait_s:.0f} s more (Retry-After)")
         headers = {"Content-Type": CONTENT_TYPE, "Accept": ACCEPT, "Prefer": "return=minimal"}
+        headers["Accept-Encoding"] = "gzip"
         if self._bearer:
             headers["Authorization"] = f"Bearer {self._bearer}"
-        verify = self._tls if self._tls is not None else True
-        with httpx.Client(headers=headers, timeout=self._timeout_s, trust_env=False, verify=verify) as client:
-            return [self._post(client, artefact) for artefact in artefacts]
+        return [self._post(headers, artefact) for artefact in artefacts]
 
-    def _post(self, client: httpx.Client, artefact: Artefact) -> str:
-        try:
-            response = client.post(self._base_url, content=artefact.content, extensions=self._extensions)
-        except httpx.HTTPError as error:
-            raise Away(
-                ReasonCode.FHIR_UNREACHABLE,
-                f"{self.name} at {self._base_url}: {type(error).__name__}; check the server",
-            ) from None
+    def _post(self, headers: dict[str, str], artefact: Artefact) -> str:
+        response, content = self._exchange(headers, artefact.content)
         self._not_before = time.monotonic() + pause_s(response.headers.get("Retry-After", ""))
         self._check_status(response.status_code, "the transaction")
         sent = json.loads(artefact.content)["entry"]
-        statuses = self._entry_statuses(response, expected=len(sent))
+        statuses = self._entry_statuses(content, expected=len(sent))
         for number, (status, entry) in enumerate(zip(statuses, sent, strict=True), 1):
             self._check_status(status, f"entry {number}, {entry['resource']['resourceType']}")
         created = statuses.count(201)
         return f"accepted: {created} created, {len(statuses) - created} already there or updated"
 
-    def _entry_statuses(self, response: httpx.Response, expected: int) -> list[int]:
+    def _exchange(self, headers: dict[str, str], content: bytes) -> tuple[httpx.Response, bytes]:
+        """Post `content` on a connection of its own; return the response, and its content if it is a success."""
+        deadline = Deadline()
+
+        def watch(event: str, values: dict[str, Any]) -> None:
+            if event in CONNECTED:
+                deadline.watch(values["return_value"].get_extra_info("socket"), self._timeout_s)
+
+        verify = self._tls if self._tls is not None else True
+        extensions = {**self._extensions, "trace": watch}
+        try:
+            with (
+                httpx.Client(headers=headers, timeout=self._timeout_s, trust_env=False, verify=verify) as client,
+                client.stream("POST", self._base_url, content=content, extensions=extensions) as response,
+            ):
+                received = self._content(response) if response.is_success else b""
+        except httpx.HTTPError as error:
+            if deadline.has_passed or isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
+                raise self._too_slow() from None
+            raise Away(
+                ReasonCode.FHIR_UNREACHABLE,
+                f"{self.name} at {self._base_url}: {type(error).__name__}; check the server",
+            ) from None
+        finally:
+            deadline.lift()
+        if deadline.has_passed and response.is_success:  # a content without a length ends with its connection
+            raise self._too_slow()
+        return response, received
+
+    def _content(self, response: httpx.Response) -> bytes:
+        """Read and decompress the content, up to `LONGEST_RESPONSE_BYTES`."""
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        inflate = None if encoding == "identity" else zlib.decompressobj(GZIP_OR_ZLIB)
+        content = bytearray()
+        try:
+            for piece in response.iter_raw():
+                left = LONGEST_RESPONSE_BYTES + 1 - len(content)
+                content += inflate.decompress(piece, left) if inflate else piece
+                if len(content) > LONGEST_RESPONSE_BYTES:
+                    raise Transient(
+                        ReasonCode.FHIR_ANSWER,
+                        f"{self.name} answers success with more than {LONGEST_RESPONSE_BYTES} bytes; check its URL",
+                    )
+        except zlib.error:
+            return b""
+        return bytes(content)
+
+    def _too_slow(self) -> Away:
+        reason = f"{self.name} at {self._base_url}: no whole response within {self._timeout_s:g} s; see its log"
+        return Away(ReasonCode.FHIR_TOO_SLOW, reason)
+
+    def _entry_statuses(self, content: bytes, expected: int) -> list[int]:
         """Return the status of every entry; a server may answer 200 with a failed entry inside."""
         try:
-            bundle = response.json()
+            bundle = json.loads(content)
             if bundle["type"] != "transaction-response" or len(bundle["entry"]) != expected:
                 raise ValueError
             return [int(str(entry["response"]["status"])[:3]) for entry in bundle["entry"]]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, RecursionError):
             raise Transient(
                 ReasonCode.FHIR_ANSWER, f"{self.name} answers success, but with no transaction-response; check its URL"
             ) from None
