@@ -145,6 +145,12 @@ class Deadline:
                 self._timer.cancel()
                 self._timer = None
 
+    def close(self) -> None:
+        """Lift the deadline, and close the connection."""
+        self.lift()
+        if self._connection is not None:
+            self._connection.close()
+
     def _cut(self) -> None:
         self.has_passed = True
         if self._connection is not None:

@@ -90,46 +90,45 @@ def associated(
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = peer.timeout_s
-    rejections: list[A_ASSOCIATE_RJ] = []
-    guard = _Guard(peer.timeout_s + GRACE_S)
-    association = ae.associate(
-        peer.host,
-        peer.port,
-        contexts=list(contexts),
-        ae_title=peer.called_ae_title,
-        max_pdu=peer.max_pdu_bytes,
-        ext_neg=list(roles),
-        tls_args=(peer.tls, peer.server_name or peer.host) if peer.tls else None,
-        evt_handlers=[
-            (evt.EVT_CONN_OPEN, guard.watch),
-            (evt.EVT_PDU_RECV, _note_rejection, [rejections]),
-            (evt.EVT_DIMSE_SENT, guard.begin_exchange),
-            (evt.EVT_DIMSE_RECV, guard.end_exchange),
-            *handlers,
-        ],
-    )
-    guard.lift()
-    if rejections:  # not `is_rejected`: if the peer closes at once, pynetdicom may take its rejection for an abort
-        raise Away(
-            ReasonCode.ASSOCIATION_REJECTED,
-            f"{peer} rejects the association: {rejections[0].reason_str}; check the AE titles on both sides",
+    with contextlib.closing(_Guard(peer.timeout_s + GRACE_S)) as guard:
+        rejections: list[A_ASSOCIATE_RJ] = []
+        association = ae.associate(
+            peer.host,
+            peer.port,
+            contexts=list(contexts),
+            ae_title=peer.called_ae_title,
+            max_pdu=peer.max_pdu_bytes,
+            ext_neg=list(roles),
+            tls_args=(peer.tls, peer.server_name or peer.host) if peer.tls else None,
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, guard.watch),
+                (evt.EVT_PDU_RECV, _note_rejection, [rejections]),
+                (evt.EVT_DIMSE_SENT, guard.begin_exchange),
+                (evt.EVT_DIMSE_RECV, guard.end_exchange),
+                *handlers,
+            ],
         )
-    if not association.is_established and not association.rejected_contexts:
-        check = "check its certificate and ours, that it" if peer.tls else "check that it"
-        late = f" within {peer.timeout_s:g} s" if guard.has_passed else ""
-        raise Away(
-            ReasonCode.UNREACHABLE,
-            f"no association with {peer}{late}; {check} runs and that the network lets us through",
-        )
-    if association.is_established:
-        _limit_pdus(association, peer.max_pdu_bytes)
-    try:
-        yield association
-    finally:
-        if association.is_established:
-            guard.begin_exchange()
-            association.release()
         guard.lift()
+        if rejections:  # not `is_rejected`: if the peer closes at once, pynetdicom may take its rejection for an abort
+            raise Away(
+                ReasonCode.ASSOCIATION_REJECTED,
+                f"{peer} rejects the association: {rejections[0].reason_str}; check the AE titles on both sides",
+            )
+        if not association.is_established and not association.rejected_contexts:
+            check = "check its certificate and ours, that it" if peer.tls else "check that it"
+            late = f" within {peer.timeout_s:g} s" if guard.has_passed else ""
+            raise Away(
+                ReasonCode.UNREACHABLE,
+                f"no association with {peer}{late}; {check} runs and that the network lets us through",
+            )
+        if association.is_established:
+            _limit_pdus(association, peer.max_pdu_bytes)
+        try:
+            yield association
+        finally:
+            if association.is_established:
+                guard.begin_exchange()
+                association.release()
 
 
 def _note_rejection(event: Event, rejections: list[A_ASSOCIATE_RJ]) -> None:
@@ -144,7 +143,7 @@ class _Guard:
         self._exchange_s = exchange_s
         self._deadline = Deadline()
         self._left_bytes = LONGEST_NEGOTIATION_BYTES
-        self.lift = self._deadline.lift
+        self.lift, self.close = self._deadline.lift, self._deadline.close
 
     @property
     def has_passed(self) -> bool:
