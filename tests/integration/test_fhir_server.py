@@ -199,7 +199,7 @@ def test_server_with_retry_after_gets_the_pause(word: str, node_peer: START) -> 
 
 def test_missing_response_is_away(node_peer: START) -> None:
     error = raised(fhir(node_peer("fhir_server.js", "delay:3000").port, timeout_s=0.5), [bundle()])
-    assert isinstance(error, Away) and error.code == "fhir_unreachable"
+    assert isinstance(error, Away) and error.code == "fhir_too_slow"
 
 
 def test_invalid_bundle_is_refused_by_the_server(node_peer: START) -> None:
