@@ -95,7 +95,7 @@ def write_shared_engine(engines: Sequence[Path], out: Path) -> None:
         If the engines differ in more than their last weights, or have weights outside their files.
     """
     models = [onnx.load_model_from_string(read_network(path)) for path in engines]
-    weights, bias = _last_weights(models[0])
+    weights, bias = last_weights(models[0])
     for tensors in zip(*(model.graph.initializer for model in models), strict=True):
         arrays = [numpy_helper.to_array(tensor) for tensor in tensors]
         if tensors[0].name.removesuffix("_half") in (weights, bias):
@@ -107,7 +107,7 @@ def write_shared_engine(engines: Sequence[Path], out: Path) -> None:
     out.write_bytes(models[0].SerializeToString(deterministic=True))
 
 
-def _last_weights(model: onnx.ModelProto) -> tuple[str, str]:
+def last_weights(model: onnx.ModelProto) -> tuple[str, str]:
     """Return the names of weights and bias of the last convolution before the logit: the one with a single output."""
     shapes = {t.name.removesuffix("_half"): tuple(t.dims) for t in model.graph.initializer}
     last = [

@@ -6,7 +6,7 @@ They are read and prepared by the appliance's own code, and kept in the cache.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +87,10 @@ class LabelledRadiograph:
     fold: int
     flags: tuple[bool, ...] = (False,) * len(FLAGS)
 
+    def in_fold(self, fold: int) -> LabelledRadiograph:
+        """Return it with another fold."""
+        return replace(self, fold=fold)
+
 
 def prepare_labelled(rows: Sequence[ManifestRow], folder: Path, stored: Path) -> Dataset:
     """Prepare the labelled radiographs of a manifest; regions of other sites than `SITES` are left out.
@@ -104,7 +108,7 @@ def prepare_labelled(rows: Sequence[ManifestRow], folder: Path, stored: Path) ->
 
     def radiographs() -> Iterator[LabelledRadiograph]:
         for row, k in labelled:
-            pixels = _pixels(folder / row.file)
+            pixels = read_pixels(folder / row.file)
             height, width = pixels.pixels.shape
             regions = [(SITES.index(s), b or (0, 0, width, height)) for s, b in row.region_boxes() if s in SITES]
             yield LabelledRadiograph(
@@ -137,7 +141,7 @@ def prepare_unlabelled(rows: Sequence[ManifestRow], folder: Path, localiser: Pat
 
     def radiographs() -> Iterator[LabelledRadiograph]:
         for row, k in unlabelled:
-            pixels = _pixels(folder / row.file)
+            pixels = read_pixels(folder / row.file)
             (image,) = preprocessor.prepare([pixels])
             (found,) = locate(network, image.image[None], SURE)
             yield LabelledRadiograph(
@@ -153,7 +157,8 @@ def prepare_unlabelled(rows: Sequence[ManifestRow], folder: Path, localiser: Pat
     return dataset
 
 
-def _pixels(file: Path) -> StoredValues:
+def read_pixels(file: Path) -> StoredValues:
+    """Return the stored values of a picture or DICOM file, with what displays them."""
     ds = read_dataset(read_instance(file))
     return radiograph_from_dataset(ds, header_from_dataset(ds)).stored
 
