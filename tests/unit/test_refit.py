@@ -19,9 +19,9 @@ START = ScoreWeights(weights=np.array([1.0, 0.0, 0.5, 0.0]), bias=-3.0)
 def drawn(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Regions of nine places; a fracture is a place where the second feature, which `START` ignores, is large."""
     rng = np.random.default_rng(seed)
-    features, labels = np.abs(rng.normal(size=(n, 9, 4))).astype(np.float32) / 2, rng.random(n) < 0.4
+    features, labels = np.abs(rng.normal(size=(n, 9, 4))) / 2, rng.random(n) < 0.4
     features[labels, rng.integers(0, 9, labels.sum()), 1] += 2
-    return features, labels
+    return features.astype(np.float32), labels
 
 
 def test_weights_learn_what_the_pack_did_not_know() -> None:
