@@ -17,7 +17,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from onnxruntime import InferenceSession
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
 
@@ -29,6 +28,7 @@ from engines.training.evaluate import classifier_performance, explanation
 from engines.training.evidence import Evidence, calibrate_sites, cross_fit
 from engines.training.extension import examine_exported, last_weights
 from engines.training.pack_writer import finish_pack
+from engines.training.session import session_of
 
 BATCH = 16
 
@@ -172,7 +172,7 @@ def features_of(model: onnx.ModelProto, regions: NDArray[np.uint8]) -> NDArray[n
     seen = onnx.ModelProto()
     seen.CopyFrom(model)
     seen.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    session = InferenceSession(seen.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = session_of(seen.SerializeToString())
     parts = []
     for begin in range(0, len(regions), BATCH):
         (maps,) = session.run([name], {"region": regions[begin : begin + BATCH, None].astype(np.float32)})

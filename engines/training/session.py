@@ -8,9 +8,14 @@ from onnxruntime import InferenceSession
 
 from engines.network_file import read_network
 
-__all__ = ["InferenceSession", "open_session"]
+__all__ = ["InferenceSession", "open_session", "session_of"]
 
 
 def open_session(path: Path) -> InferenceSession:
     """Open the network in `path` on the CPU, where ONNX Runtime defines what a network computes."""
-    return InferenceSession(read_network(path), providers=["CPUExecutionProvider"])
+    return session_of(read_network(path))
+
+
+def session_of(model: bytes) -> InferenceSession:
+    """Open a network in memory, as `open_session` does."""
+    return InferenceSession(model, providers=["CPUExecutionProvider"])
