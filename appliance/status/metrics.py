@@ -1,4 +1,8 @@
-"""`/metrics` for Prometheus, derived from the database at each scrape, so that no role has to count."""
+"""`/metrics` for Prometheus, derived from the database at each scrape, so that no role has to count.
+
+Answers and times are those of the results since the role began, as Prometheus expects of counters: the records of all
+results would take minutes to read.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Result
 from appliance.gpu import GpuFigures
 from appliance.storage.notices import all_notices
-from appliance.storage.overview import count_not_analysed, count_radiologist_reports, results_after
+from appliance.storage.overview import count_not_analysed, count_radiologist_reports, newest_result_id, results_after
 
 from .facts import RoleState, observe
 
@@ -29,12 +33,19 @@ class OsteonCollector(Collector):
     def __init__(self, engine: Engine, config: Configuration) -> None:
         self._engine, self._config = engine, config
         self._lock = threading.Lock()  # waitress scrapes in several threads; each result counts once
-        self._newest_result = 0
+        self._newest_result = self._first_result()
         self._answers: Counter[tuple[str, str]] = Counter()
         self._notices: dict[int, int] = {}
         self._turned_away: Counter[tuple[str, str]] = Counter()
         self._not_kept: Counter[str] = Counter()
         self._stages: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+
+    def _first_result(self) -> int:
+        try:
+            with self._engine.connect() as c:
+                return newest_result_id(c)
+        except DBAPIError:
+            return 0
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric, as of now."""
@@ -54,12 +65,18 @@ class OsteonCollector(Collector):
             if certificate.not_after:
                 expiry.add_metric([certificate.key], (certificate.not_after - facts.at).total_seconds())
         yield expiry
-        jobs = GaugeMetricFamily("osteon_radiographs", "Radiographs by state of their analysis.", labels=["state"])
+        jobs = GaugeMetricFamily(
+            "osteon_radiographs",
+            "Radiographs by state of analysis; ended ones: of a day.",
+            labels=["state"],
+        )
         for state, count in facts.analyses.counts.items():
             jobs.add_metric([state], count)
         yield jobs
         sent = GaugeMetricFamily(
-            "osteon_deliveries", "Deliveries by destination and state.", labels=["destination", "state"]
+            "osteon_deliveries",
+            "Deliveries by destination and state; ended ones: of a day.",
+            labels=["destination", "state"],
         )
         age = GaugeMetricFamily(
             "osteon_oldest_waiting_seconds", "Age of the oldest waiting job, by queue.", labels=["queue"]

@@ -86,8 +86,9 @@ def jobs_about(c: Connection, queue: QueueName, uid: str) -> Iterator[JobSummary
 def newest_jobs_in_state(c: Connection, queue: QueueName, state: State, most: int) -> list[JobSummary]:
     """Return up to `most` jobs in that state, newest first."""
     table = TABLES[queue]
-    query = _jobs(queue).where(table.c.state == state).order_by(table.c.id.desc()).limit(most)
-    return list(_summaries(c, queue, query))
+    newest = (table.c.finished_at.desc(), table.c.id.desc())  # the order of an index; open jobs have no end
+    ids = c.execute(select(table.c.id).where(table.c.state == state).order_by(*newest).limit(most)).scalars().all()
+    return list(_summaries(c, queue, _jobs(queue).where(table.c.id.in_(ids)).order_by(*newest)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,42 +1,52 @@
-"""Read-only queries for the status page, the metrics and the demonstration."""
+"""Read-only queries for the status page, the metrics and the demonstration.
+
+The page is loaded every few seconds, and the tables grow for years. Open jobs are counted by an index (state, code,
+destination, id), and those that have ended by another (state, finished_at, destination), for the last day.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, or_, select
+from sqlalchemy import Connection, Select, Table, and_, func, or_, select
 
+from appliance.clock import now
 from appliance.domain.code_sets import STORED, SUBSTITUTED
-from appliance.domain.job import State
+from appliance.domain.job import ENDED, State
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Result
 
 from .deliveries import Delivery, delivery_of
 from .tables import analyses, deliveries, instances, radiologist_reports, results, studies
 
+OPEN = tuple(state for state in State if state not in ENDED)
+
+ENDED_WITHIN = timedelta(days=1)
+"""Jobs that ended longer ago are not counted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateCount:
-    """The jobs of one queue in one state.
+    """The jobs of one queue in one state; of jobs that have ended, those of the last day (`ENDED_WITHIN`).
 
     Attributes
     ----------
     destination
         Name of the destination; empty except for deliveries.
     oldest
-        Time at which the oldest of the jobs was made; for studies, was due.
+        Time at which the oldest of the open jobs was made; for studies, was due.
     newest_end
-        Time at which the newest of the jobs ended.
+        Time at which the last of the jobs ended; None for open ones.
     """
 
     destination: str
     state: State
     jobs: int
-    oldest: datetime | None
-    newest_end: datetime | None
+    oldest: datetime | None = None
+    newest_end: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,17 +73,23 @@ class AnalysedInstance:
 
 def count_analyses(c: Connection) -> list[StateCount]:
     """Return the analyses per state."""
-    return _state_counts(c, _count_by_state(analyses, analyses.c.created_at))
+    return _state_counts(c, analyses)
 
 
 def count_studies(c: Connection) -> list[StateCount]:
     """Return the studies per state."""
-    return _state_counts(c, _count_by_state(studies, studies.c.not_before))
+    due = studies.c.not_before
+
+    def due_since(state: State) -> datetime | None:
+        return c.execute(select(due).where(studies.c.state == state).order_by(due).limit(1)).scalar()
+
+    counts = _state_counts(c, studies)
+    return [replace(count, oldest=due_since(count.state)) if count.oldest else count for count in counts]
 
 
 def count_deliveries(c: Connection) -> list[StateCount]:
     """Return the deliveries per destination and state."""
-    return _state_counts(c, _count_by_state(deliveries, deliveries.c.created_at, deliveries.c.destination))
+    return _state_counts(c, deliveries)
 
 
 def newest_instances(c: Connection, most: int) -> list[AnalysedInstance]:
@@ -114,7 +130,7 @@ def failing_deliveries(c: Connection, overdue_since: datetime) -> list[Delivery]
     is_overdue = and_(d.unanswered_at.is_not(None), d.stored_at < overdue_since)
     failing = and_(
         d.state.in_([State.QUEUED, State.LEASED, State.PARKED]),
-        d.code != ReasonCode.NONE,
+        d.code > ReasonCode.NONE,  # the empty code is the least: a range of the index
         or_(d.state == State.PARKED, d.code.not_in(STORED), is_overdue),
     )
     newest = select(func.max(d.id)).where(failing).group_by(d.destination)
@@ -122,10 +138,14 @@ def failing_deliveries(c: Connection, overdue_since: datetime) -> list[Delivery]
 
 
 def substituted_deliveries(c: Connection) -> list[Delivery]:
-    """Return, for each destination and kind, the newest delivery that the peer did not take in its best form."""
+    """Return, for each destination and kind, the newest delivery that the peer did not take in its best form.
+
+    Deliveries that ended longer ago than `ENDED_WITHIN` are left out.
+    """
     d = deliveries.c
-    substituted = and_(d.code.in_(SUBSTITUTED), d.state.in_([State.DONE, State.DROPPED]))
-    newest = select(func.max(d.id)).where(substituted).group_by(d.destination, d.kind)
+    recent = and_(d.state.in_([State.DONE, State.DROPPED]), d.finished_at > now() - ENDED_WITHIN)
+    code = func.lower(d.code)  # as an expression, so that the index by times is used: a PACS may substitute each object
+    newest = select(func.max(d.id)).where(recent, code.in_(SUBSTITUTED)).group_by(d.destination, d.kind)
     return [delivery_of(row) for row in c.execute(select(deliveries).where(d.id.in_(newest)).order_by(d.id))]
 
 
@@ -133,6 +153,11 @@ def results_after(c: Connection, result_id: int) -> list[RecordedResult]:
     """Return the results that were recorded after that one, oldest first."""
     query = select(results.c.id, results.c.record).where(results.c.id > result_id).order_by(results.c.id)
     return [RecordedResult(result_id=row.id, result=Result.from_json(row.record)) for row in c.execute(query)]
+
+
+def newest_result_id(c: Connection) -> int:
+    """Return the id of the newest result; 0 if there is none."""
+    return c.execute(select(func.max(results.c.id))).scalar() or 0
 
 
 def newest_result(c: Connection) -> Result | None:
@@ -190,24 +215,32 @@ def _newest_results(c: Connection, analysis_ids: Sequence[int]) -> dict[int, Rec
     }
 
 
-def _count_by_state(table: Table, since: ColumnElement[Any], *groups: ColumnElement[Any]) -> Select[Any]:
-    return select(
-        table.c.state,
-        func.count().label("jobs"),
-        func.min(since).label("oldest"),
-        func.max(table.c.finished_at).label("newest_end"),
-        *groups,
-    ).group_by(table.c.state, *groups)
+def _state_counts(c: Connection, table: Table) -> list[StateCount]:
+    return [*_open_counts(c, table), *_ended_counts(c, table)]
 
 
-def _state_counts(c: Connection, query: Select[Any]) -> list[StateCount]:
-    return [
-        StateCount(
-            destination=row._mapping.get("destination", ""),
-            state=row.state,
-            jobs=row.jobs,
-            oldest=row.oldest,
-            newest_end=row.newest_end,
-        )
-        for row in c.execute(query)
-    ]
+def _open_counts(c: Connection, table: Table) -> Iterator[StateCount]:
+    """Count the open jobs of a table per destination and state."""
+    t = table.c
+    by = [t.state, t.code, t.destination] if "destination" in t else [t.state, t.code]
+    query = select(*by, func.count().label("jobs"), func.min(t.id).label("first")).where(t.state.in_(OPEN))
+    groups: dict[tuple[str, State], tuple[int, int]] = {}
+    for row in c.execute(query.group_by(*by)):
+        key = (row._mapping.get("destination", ""), row.state)
+        jobs, first = groups.get(key, (0, row.first))
+        groups[key] = jobs + row.jobs, min(first, row.first)
+    firsts = [first for _, first in groups.values()]
+    made = dict(c.execute(select(t.id, t.created_at).where(t.id.in_(firsts))).tuples().all())
+    for (destination, state), (jobs, first) in groups.items():
+        yield StateCount(destination=destination, state=state, jobs=jobs, oldest=made[first])
+
+
+def _ended_counts(c: Connection, table: Table) -> Iterator[StateCount]:
+    """Count the jobs of a table per destination and state that have ended in the last day."""
+    t = table.c
+    by = [t.state, t.destination] if "destination" in t else [t.state]
+    query = select(*by, func.count().label("jobs"), func.max(t.finished_at).label("newest_end"))
+    recent = query.where(t.state.in_(ENDED), t.finished_at > now() - ENDED_WITHIN)
+    for row in c.execute(recent.group_by(*by)):
+        destination = row._mapping.get("destination", "")
+        yield StateCount(destination=destination, state=row.state, jobs=row.jobs, newest_end=row.newest_end)

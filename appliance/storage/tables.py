@@ -109,6 +109,8 @@ analyses = Table(
     Column("instance_id", ForeignKey("instances.id"), nullable=False, unique=True),
     *_job_columns(),
     Index(None, "state", "not_before"),
+    Index(None, "state", "code", "id"),
+    Index(None, "state", "finished_at"),
 )
 
 results = Table(
@@ -133,6 +135,8 @@ studies = Table(
     Column("study_instance_uid", String(64), nullable=False, unique=True),
     *_job_columns(),
     Index(None, "state", "not_before"),
+    Index(None, "state", "code", "id"),
+    Index(None, "state", "finished_at"),
 )
 """One job per study, to report on the study: due when it has settled, queued again by each new result."""
 
@@ -172,6 +176,8 @@ deliveries = Table(
     UniqueConstraint("result_id", "destination", "kind", "page"),
     UniqueConstraint("study_result_id", "destination", "kind", "page"),
     Index(None, "destination", "state", "not_before"),
+    Index(None, "state", "code", "destination", "id"),
+    Index(None, "state", "finished_at", "destination"),
 )
 """One artefact to one destination, of a radiograph's result or of a study's; a withdrawal belongs to neither.
 
@@ -212,7 +218,7 @@ radiologist_reports = Table(
     Column("digest", String(64), nullable=False, index=True),
     Column("accession_number", String(64), nullable=False, index=True),
     Column("study_instance_uid", String(64), nullable=False, index=True),
-    Column("result_status", String(1), nullable=False),
+    Column("result_status", String(1), nullable=False, index=True),
     Column("matched_study_instance_uid", String(64), nullable=False, default=""),
     Column("received_at", Instant, nullable=False),
     Column("pruned_at", Instant),

@@ -192,9 +192,29 @@ def test_metrics_count_each_result_once(client: FlaskClient, engine: Engine) -> 
     assert 'osteon_answers_total{answer="positive",site="wrist"} 1.0' in client.get("/metrics").data.decode()
 
 
+def test_metrics_count_the_answers_since_the_role_began(
+    client: FlaskClient, engine: Engine, config: Configuration
+) -> None:
+    record_refused_artefact(engine)
+    later = create_app(readers(engine), config, PACK, "1").test_client()
+    assert "osteon_answers_total{" in client.get("/metrics").text
+    assert "osteon_answers_total{" not in later.get("/metrics").text
+
+
+def test_jobs_that_ended_are_counted_for_a_day(client: FlaskClient, engine: Engine) -> None:
+    record_refused_artefact(engine)
+    assert 'osteon_radiographs{state="done"} 1.0' in client.get("/metrics").text
+    with engine.begin() as c:
+        c.execute(update(analyses).values(finished_at=now() - timedelta(days=1, seconds=1)))
+    metrics = client.get("/metrics").text
+    assert "osteon_radiographs{" not in metrics
+    assert 'osteon_deliveries{destination="pacs",state="queued"} 1.0' in metrics
+
+
 def test_scrapes_at_the_same_time_count_each_result_once(
     engine: Engine, config: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    client = create_app(readers(engine), config, PACK, "1")
     record_refused_artefact(engine)
     slow = Result.from_json
     inside = threading.Barrier(2)
@@ -205,7 +225,6 @@ def test_scrapes_at_the_same_time_count_each_result_once(
         return slow(text)
 
     monkeypatch.setattr(Result, "from_json", from_json)
-    client = create_app(readers(engine), config, PACK, "1")
     scrapes = [threading.Thread(target=client.test_client().get, args=["/metrics"]) for _ in range(2)]
     for scrape in scrapes:
         scrape.start()
@@ -292,7 +311,8 @@ def test_page_shows_proof_missing_commitment_result_and_other_form(client: Flask
 def test_artefact_replaced_by_another_is_not_shown_as_missing(client: FlaskClient, engine: Engine) -> None:
     record_refused_artefact(engine)
     with engine.begin() as c:
-        c.execute(update(deliveries).values(state="dropped", code="not_taken", reason="pacs takes no SR: the pictures"))
+        ended = {"state": "dropped", "code": "not_taken", "finished_at": now()}
+        c.execute(update(deliveries).values(**ended, reason="pacs takes no SR: the pictures"))
     page = client.get("/").text
     assert "pacs takes no SR" in page and "0/1" not in page
 

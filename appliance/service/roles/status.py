@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from importlib.metadata import version
 
 from sqlalchemy import Engine
-from waitress.server import create_server
 
 from appliance.config import Configuration
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 from appliance.service.pipeline_assembly import pack_of
 from appliance.status.app import create_app
+from appliance.status.server import PageServer
 from appliance.storage.database import readers
 from engines.pack import Pack
 
@@ -31,13 +30,12 @@ class StatusRole:
             pack = fault.reason
         app = create_app(readers(engine), config, pack, version("osteon"))
         try:
-            self._server = create_server(app, host=config.status.host, port=config.status.port, threads=4, ident=None)
+            self._server = PageServer(app, config.status.host, config.status.port)
         except (OSError, ValueError) as error:  # waitress raises ValueError for a host that cannot be resolved
             why = error.strerror if isinstance(error, OSError) else "the host is not known"
             reason = f"cannot listen on {config.status.host}:{config.status.port}: {why}; see status.host, status.port"
             raise Fault(ReasonCode.CANNOT_LISTEN, reason) from error
-        self._address = f"http://{config.status.host}:{self._server.effective_port}"
-        threading.Thread(target=self._server.run, name="waitress", daemon=True).start()
+        self._address = f"http://{config.status.host}:{self._server.port}"
 
     def step(self) -> bool:
         """Return False: waitress serves on its own threads."""

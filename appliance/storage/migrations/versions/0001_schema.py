@@ -102,6 +102,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_radiologist_reports_digest"), "radiologist_reports", ["digest"], unique=False)
     op.create_index(
+        op.f("ix_radiologist_reports_result_status"), "radiologist_reports", ["result_status"], unique=False
+    )
+    op.create_index(
         op.f("ix_radiologist_reports_study_instance_uid"), "radiologist_reports", ["study_instance_uid"], unique=False
     )
     op.create_table(
@@ -132,6 +135,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("study_instance_uid", name=op.f("uq_studies_study_instance_uid")),
     )
     op.create_index(op.f("ix_studies_state_not_before"), "studies", ["state", "not_before"], unique=False)
+    op.create_index(op.f("ix_studies_state_code_id"), "studies", ["state", "code", "id"], unique=False)
+    op.create_index(op.f("ix_studies_state_finished_at"), "studies", ["state", "finished_at"], unique=False)
     op.create_table(
         "analyses",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -150,6 +155,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("instance_id", name=op.f("uq_analyses_instance_id")),
     )
     op.create_index(op.f("ix_analyses_state_not_before"), "analyses", ["state", "not_before"], unique=False)
+    op.create_index(op.f("ix_analyses_state_code_id"), "analyses", ["state", "code", "id"], unique=False)
+    op.create_index(op.f("ix_analyses_state_finished_at"), "analyses", ["state", "finished_at"], unique=False)
     op.create_table(
         "study_results",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -227,6 +234,18 @@ def upgrade() -> None:
         op.f("ix_deliveries_destination_state_not_before"),
         "deliveries",
         ["destination", "state", "not_before"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_deliveries_state_code_destination_id"),
+        "deliveries",
+        ["state", "code", "destination", "id"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_deliveries_state_finished_at_destination"),
+        "deliveries",
+        ["state", "finished_at", "destination"],
         unique=False,
     )
     op.create_index(op.f("ix_deliveries_digest"), "deliveries", ["digest"], unique=False)

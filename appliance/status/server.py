@@ -1,0 +1,117 @@
+"""The web server of the page: waitress, with limits for connections that say nothing.
+
+Without them a hundred silent connections keep the page, readiness and metrics from all others for two minutes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from flask import Flask
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import BaseWSGIServer, create_server
+
+THREADS = 4
+"""Requests that are answered at a time."""
+
+REQUEST_S = 10.0
+"""Time for a whole request, from the connection or the response before; Prometheus and browsers connect anew."""
+
+RESPONSE_S = 60.0
+"""Time for a peer to read a response."""
+
+MOST_PER_ADDRESS = 16
+"""Connections of one address that wait for their request; a browser opens six. One more ends the oldest of them."""
+
+MOST = 200
+"""Connections of all addresses that wait for their request; one more ends the oldest of them."""
+
+POLL_S = 1.0
+"""Interval at which the times of connections are looked at."""
+
+LONGEST_REQUEST_BYTES = 16384
+"""Bytes of a request, and of its body; ours have a few hundred, and no body."""
+
+
+class PageChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    """A connection to the page.
+
+    Attributes
+    ----------
+    waits_since
+        Time at which it began to wait for a request, on the monotonic clock.
+    """
+
+    def __init__(self, server: BaseWSGIServer, connection: Any, address: Any, adjustments: Any, map: Any) -> None:  # noqa: A002  waitress's name
+        self.waits_since = time.monotonic()
+        super().__init__(server, connection, address, adjustments, map=map)
+        waiting = [one for one in server.active_channels.values() if one.is_waiting()]
+        _end_oldest([one for one in waiting if one.addr[0] == address[0]], MOST_PER_ADDRESS)
+        _end_oldest(waiting, MOST)
+
+    def is_waiting(self) -> bool:
+        """Return whether no whole request has come."""
+        return not (self.requests or self.will_close or self.total_outbufs_len)
+
+    def readable(self) -> bool:
+        """Return whether to wait for bytes; the server asks every `POLL_S`, and so a connection past its time ends."""
+        waited_s = time.monotonic() - self.waits_since
+        if not self.requests and waited_s > (RESPONSE_S if self.total_outbufs_len else REQUEST_S):
+            self.will_close = True
+        return bool(super().readable())
+
+    def service(self) -> None:
+        """Answer a request; the time for the next one begins."""
+        super().service()
+        self.waits_since = time.monotonic()
+
+
+def _end_oldest(waiting: Iterable[PageChannel], most: int) -> None:
+    for channel in sorted(waiting, key=lambda one: one.waits_since, reverse=True)[most:]:
+        channel.will_close = True
+
+
+class PageServer:
+    """Serves the application from its construction to `close`, on a thread of its own.
+
+    Raises
+    ------
+    OSError, ValueError
+        The port is in use, or the host cannot be resolved.
+    """
+
+    def __init__(self, app: Flask, host: str, port: int) -> None:
+        self._channels: dict[int, Any] = {}
+        self._server = create_server(
+            app,
+            map=self._channels,
+            host=host,
+            port=port,
+            threads=THREADS,
+            ident=None,
+            connection_limit=2 * MOST,
+            max_request_header_size=LONGEST_REQUEST_BYTES,
+            max_request_body_size=LONGEST_REQUEST_BYTES,
+        )
+        ports = [one for one in self._channels.values() if isinstance(one, BaseWSGIServer)]
+        for one in ports:
+            one.channel_class = PageChannel
+        self.port = int(ports[0].effective_port)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="waitress", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            wasyncore.loop(timeout=POLL_S, use_poll=True, map=self._channels, count=1)
+        self._server.close()
+        wasyncore.close_all(self._channels)
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._stop.set()
+        self._thread.join(2 * POLL_S)
