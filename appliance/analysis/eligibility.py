@@ -21,9 +21,6 @@ from .header_sites import NamedParts, named_parts
 SMALLEST_SIDE_PX = 128
 """Half the side of a region: a smaller image has less detail than the networks were trained on."""
 
-MODALITIES = ("CR", "DX")
-"""Modalities of plain radiographs."""
-
 KNOWN_MODALITIES = frozenset(
     [
         "AR", "AU", "BDUS", "BI", "BMD", "CFM", "CR", "CT", "DG", "DMS", "DX", "ECG", "EPS", "ES", "FID", "GM", "IO",
@@ -49,7 +46,7 @@ UNANSWERED = frozenset({ReasonCode.NOT_A_RADIOGRAPH, ReasonCode.FOR_PROCESSING, 
 def why_not(header: Header, rules: Analyse) -> NotAnalysed | None:
     """Return the first reason why the radiograph is not eligible, or None if it is."""
     checks = (
-        _check_storage_class(header),
+        _check_kind(header, rules),
         _check_origin(header, rules),
         _check_age(header, rules.ages),
         _check_image(header),
@@ -89,13 +86,15 @@ def comes_from(header: Header, origins: Origins) -> bool:
     )
 
 
-def _check_storage_class(header: Header) -> NotAnalysed | None:
-    if header.sop_class_uid not in RADIOGRAPH_CLASSES or header.modality not in MODALITIES:
+def _check_kind(header: Header, rules: Analyse) -> NotAnalysed | None:
+    """Decline another storage class, or a modality that the site does not list."""
+    is_listed = header.modality in {modality.strip().upper() for modality in rules.modalities}
+    if header.sop_class_uid not in RADIOGRAPH_CLASSES or not is_listed:
         # only valid values are quoted: a broken header may hold anything there, even a name
         kind = Sentence.of("an object of an unknown modality")
         if header.modality in KNOWN_MODALITIES:
             kind = Sentence.of("modality {modality}", modality=header.modality)
-        if header.modality in MODALITIES and is_valid_uid(header.sop_class_uid):
+        if is_listed and is_valid_uid(header.sop_class_uid):
             kind = Sentence.of("storage class {uid}", uid=header.sop_class_uid)
         reason = Sentence.of(
             "{kind} is not a plain radiograph: only CR and DX images are analysed, narrow the routing rule", kind=kind
@@ -153,6 +152,9 @@ def _check_image(header: Header) -> NotAnalysed | None:
             "fluoroscopy, tomography and stitched images are not analysed: send the single projections"
         )
         return NotAnalysed(code=ReasonCode.NOT_A_PROJECTION, reason=reason)
+    if not header.rows * header.columns:
+        reason = Sentence.of("the header does not say how many rows and columns there are: send the image again")
+        return NotAnalysed(code=ReasonCode.BROKEN_PIXELS, reason=reason)
     if min(header.rows, header.columns) < SMALLEST_SIDE_PX:
         reason = Sentence.of(
             "{columns} x {rows} pixels: at least {least} a side are needed",

@@ -78,6 +78,10 @@ class Analyse(Section):
     for_processing: bool = Field(
         False, description="Analyse FOR PROCESSING images as well; the same exposure usually comes FOR PRESENTATION"
     )
+    modalities: tuple[str, ...] = Field(
+        ("CR", "DX", "DR", "RG", ""),
+        description='Values of Modality (0008,0060) that are analysed in a CR or DX class; "" is an absent one',
+    )
     ages: Ages = Field(Ages(), description="Ages that are analysed; the others are answered as not analysed")
     mobile: Origins = Field(Origins(), description="Mobile units: their radiographs are analysed, with a caveat")
     ignore: Origins = Field(Origins(), description="Never analysed or answered: other software's results, test devices")

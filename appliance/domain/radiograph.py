@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from .identifiers import Laterality
 from .sentence import Sentence
 
+LARGEST_LEVEL = 1e12
+"""Bound of the levels of a window, as of the intercept of a rescale."""
+
 VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 
 
@@ -26,7 +29,7 @@ class Window:
     Raises
     ------
     ValueError
-        If the width is not positive (LINEAR needs at least 1).
+        If the width is not positive (LINEAR needs at least 1), or if float32 cannot compute with center and width.
     """
 
     center: float
@@ -36,7 +39,7 @@ class Window:
 
     def __post_init__(self) -> None:
         smallest = 1.0 if self.function == "LINEAR" else np.finfo(np.float32).tiny
-        if not (np.isfinite(self.center) and np.isfinite(self.width) and self.width >= smallest):
+        if not (abs(self.center) < LARGEST_LEVEL and smallest <= self.width < LARGEST_LEVEL):  # NaN is not, either
             raise ValueError(f"unusable window: center {self.center}, width {self.width}, {self.function}")
 
 

@@ -264,7 +264,7 @@ class ReasonCode(StrEnum):
     # Eligibility
     NOT_A_RADIOGRAPH = (
         "not_a_radiograph",
-        "Storage class or modality is not CR or DX.",
+        "The storage class is not CR or DX, or `analyse.modalities` does not list the modality.",
         "Narrow the routing rule of the sender; nothing else to do.",
     )
     FOR_PROCESSING = (
@@ -350,7 +350,7 @@ class ReasonCode(StrEnum):
     )
     UNREADABLE = (
         "unreadable",
-        "The data set cannot be parsed, or its UIDs are missing or malformed.",
+        "The data set cannot be parsed from some attribute on, or its UIDs are missing or malformed.",
         "Export the radiograph again; report it to the sender's vendor if it happens again.",
     )
     BROKEN_PIXELS = (

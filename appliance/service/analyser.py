@@ -171,6 +171,7 @@ class Analyser:
         outgoing = self._renderer.render_radiograph(reading)
         thumbnail_digest = self._renderer.keep_thumbnail(reading)
         if reason := result.not_analysed:
+            log.info("analysis %d is answered as not analysed: %s [%s]", lease.job_id, reason.reason, reason.code)
             ending = self._queue.ending(lease, Event.DECLINE, reason.code, str(reason.reason))
         else:
             ending = self._queue.ending(lease, Event.FINISH)

@@ -113,6 +113,7 @@ def _settle(queue: Queue, lease: Lease, work: str, decision: Decision) -> None:
 
 
 def _decline(queue: Queue, lease: Lease, work: str, error: OsteonError) -> None:
+    log.info("%s ends without an answer: %s", work, error)
     try:
         with queue.ending(lease, Event.DECLINE, error.code, error.reason):
             pass

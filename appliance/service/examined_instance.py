@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from appliance.analysis.eligibility import why_not
+from appliance.analysis.eligibility import UNANSWERED, why_not
 from appliance.config import Analyse
 from appliance.dicom.objects.patient_study import identity_digest
 from appliance.dicom.part10 import PIXEL_DATA
-from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset, read_dataset
+from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset, read_parts
 from appliance.domain.finding import NotAnalysed
 from appliance.domain.radiograph import Header, Radiograph, StoredValues
 from appliance.domain.reason import ReasonCode
@@ -65,12 +65,15 @@ def examine(load: Load, calling_ae_title: str, rules: Analyse, known: NotAnalyse
     Raises
     ------
     Rejected
-        If the bytes are no DICOM instance.
+        If the bytes are no DICOM instance, or too broken to tell patient and study.
     """
-    ds = read_dataset(load())
+    ds, defect = read_parts(load())
     source = _without_pixels(ds)
     header = header_from_dataset(ds, calling_ae_title)
-    reason = known or why_not(header, rules)
+    reason = why_not(header, rules)
+    if defect and (reason is None or reason.code not in UNANSWERED):
+        reason = defect
+    reason = known or reason
     radiograph = None
     if reason is None:
         try:

@@ -1,12 +1,15 @@
 """Unusable input gets a record with a reason, on the page and in `osteon queue`; the analysis of the rest goes on."""
 
 import json
+import struct
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, CTImageStorage
 from pynetdicom import AE
 
@@ -15,10 +18,11 @@ from appliance.errors import Rejected
 from appliance.storage.instances import keep_instance
 from appliance.storage.spool import FileSpool
 from provisioning.phantoms import instance_from_phantom, phantom
+from tests.support.pdus import Wire
 from tests.support.peers import Peer
 from tests.support.send import storescu
 from tests.support.site import Site
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, wait_until
 
 
 def osteon(site: Site, *arguments: str) -> str:
@@ -106,3 +110,48 @@ def test_store_with_a_path_as_sop_instance_uid_is_refused(tmp_path: Path) -> Non
         assert status is None or status.Status == 0xC000
         assert site.counts("analyses") == {}
     assert not list(tmp_path.parent.rglob("evil*"))
+
+
+def _head(uid: str, last: str) -> bytes:
+    """Return the attributes of a phantom up to `last` as an Implicit VR data set, and a sequence without an end."""
+    ds = instance_from_phantom(phantom("ankle", 62, True))
+    ds.SOPInstanceUID = UID(uid)
+    buffer = DicomBytesIO()
+    buffer.is_implicit_VR, buffer.is_little_endian = True, True
+    write_dataset(buffer, ds[: ds[last].tag + 1])
+    return buffer.getvalue() + struct.pack("<HHL", 0x0040, 0x0275, 0xFFFFFFFF) + b"\xfe\xff"
+
+
+def test_broken_data_set_is_answered_as_far_as_its_patient_is_known(tmp_path: Path) -> None:
+    """The UID of the C-STORE names the radiograph; without patient and study, no peer can be told."""
+    destination = {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": 1}
+    with Site(tmp_path, [destination]) as site:
+        site.start("receive", "analyse", "status")
+        with Wire(site.port) as wire:
+            wire.associate()
+            assert wire.store("2.25.71", _head("2.25.71", "PatientID")) == 0
+            assert wire.store("2.25.72", _head("2.25.72", "StudyInstanceUID")) == 0
+            assert wire.store("2.25.7x", b"") == 0xC000
+        site.wait_for("analyses", not_analysed=2)
+        site.wait_for("deliveries", queued=1)
+        reasons = [(row.code, row.reason) for row in site.rows("analyses")]
+        assert reasons[0] == reasons[1], "both are told the same true reason"
+        assert reasons[0][0] == "unreadable" and "cannot be parsed from (0040,0275) on" in reasons[0][1]
+        shown = json.loads(osteon(site, "queue", "show", "analysis:1"))
+        assert shown["instance"]["sop_instance_uid"] == "2.25.71"
+        (delivery,) = site.rows("deliveries")
+        message = FileSpool(site.folder / "state" / "spool").get(delivery.digest).decode()
+        assert "cannot be parsed from (0040,0275) on" in message and "NOT-ANALYSED" in message
+        page = _page(site, "")
+        assert "cannot be parsed from (0040,0275) on" in page
+        assert 'osteon_not_analysed{code="unreadable"} 2.0' in _page(site, "metrics")
+        wait_until(lambda: 'osteon_turned_away_total{code="instance_refused"' in _page(site, "metrics"), "the notice")
+        assert "(C000)" in site.log("receive")
+        assert "analysis 1 ends without an answer" in site.log("analyse")
+        assert "analysis 2 is answered as not analysed" in site.log("analyse")
+        assert "PHANTOM" not in page + site.log("receive") + site.log("analyse")
+
+
+def _page(site: Site, path: str) -> str:
+    page = urllib.request.urlopen(f"http://127.0.0.1:{site.page_port}/{path}", timeout=PATIENCE_S)
+    return str(page.read().decode())

@@ -27,6 +27,9 @@ def changed(**change: object) -> Header:
     [
         {},
         {"modality": "CR", "sop_class_uid": CR},
+        {"modality": "DR"},
+        {"modality": "RG"},
+        {"modality": "", "sop_class_uid": CR},
         {"image_type": ("DERIVED", "PRIMARY")},
         {"image_type": ("DERIVED", "PRIMARY", "POST_PROCESSED", "RT")},
         {"image_type": ("DERIVED", "SECONDARY")},  # an original that a gateway has compressed
@@ -51,7 +54,9 @@ def test_plain_radiograph_is_eligible(change: dict[str, object]) -> None:
     [
         ({"modality": "CT", "sop_class_uid": "1.2.840.10008.5.1.4.1.1.2"}, "not_a_radiograph"),
         ({"modality": "CT"}, "not_a_radiograph"),
-        ({"modality": ""}, "not_a_radiograph"),
+        ({"modality": "OT"}, "not_a_radiograph"),
+        ({"modality": "DR", "sop_class_uid": "1.2.840.10008.5.1.4.1.1.7"}, "not_a_radiograph"),
+        ({"rows": 0}, "broken_pixels"),
         ({"has_pixels": False}, "no_pixels"),
         ({"is_animal": True}, "not_human"),
         ({"number_of_frames": 12}, "not_a_projection"),
@@ -159,3 +164,10 @@ def test_chest_is_recognised_by_its_regions() -> None:
     assert shows_a_trunk(shown, ORDINARY)
     assert not shows_a_trunk(shown[:2], ORDINARY)
     assert not shows_a_trunk(shown, changed(body_part_examined="CLAVICLE"))
+
+
+@pytest.mark.parametrize(("modality", "is_analysed"), [("CR", True), ("XR", True), ("DR", False), ("", False)])
+def test_site_lists_the_modalities_that_are_analysed(modality: str, is_analysed: bool) -> None:
+    reason = why_not(changed(modality=modality), Analyse(modalities=("CR", "xr")))
+    assert (reason is None) is is_analysed
+    assert reason is None or reason.code == "not_a_radiograph"

@@ -53,7 +53,7 @@ def word(ds: Dataset, keyword: str) -> str:
     return next(iter(words(ds, keyword)), "")
 
 
-def numbers(ds: Dataset, keyword: str) -> list[float]:
+def numbers(ds: Dataset, keyword: str | int) -> list[float]:
     """Return the finite numbers of an attribute in their order, NaN for any other value.
 
     A decimal comma, which DICOM PS3.5 6.2 does not allow, is read as a point.
@@ -61,9 +61,15 @@ def numbers(ds: Dataset, keyword: str) -> list[float]:
     return [_number(value) for value in as_list(_value(ds, keyword))]
 
 
-def number(ds: Dataset, keyword: str) -> float | None:
+def number(ds: Dataset, keyword: str | int) -> float | None:
     """Return the first number of an attribute; None if it is absent or empty, NaN if it is no finite number."""
     return next(iter(numbers(ds, keyword)), None)
+
+
+def whole(ds: Dataset, keyword: str | int, default: int = 0) -> int:
+    """Return the first number of an attribute, or of a tag; `default` if it is absent, zero or no number."""
+    value = number(ds, keyword)
+    return default if not value or math.isnan(value) else int(value)
 
 
 def items(ds: Dataset, keyword: str) -> list[Dataset]:
@@ -90,10 +96,11 @@ def text(source: Dataset, keyword: str) -> str:
     return "\\".join(map(str, element.value)) if isinstance(element.value, MultiValue) else str(element.value)
 
 
-def _value(ds: Dataset, keyword: str) -> object:
+def _value(ds: Dataset, keyword: str | int) -> object:
     """Return the value of an attribute; None if it is absent, empty or unreadable."""
     try:
         value = ds.get(keyword)
+        value = value.value if isinstance(value, DataElement) else value
     except UNREADABLE:
         return None
     return None if value in ("", b"") else value

@@ -11,7 +11,7 @@ from pydicom.uid import DigitalXRayImageStorageForProcessing
 from appliance.domain.identifiers import Laterality
 from appliance.domain.radiograph import Header
 
-from .attributes import as_list, word
+from .attributes import items, number, text, whole, word, words
 from .dates import parse_partial_day
 from .order import read_times
 
@@ -50,22 +50,16 @@ DESCRIPTIONS = ("StudyDescription", "SeriesDescription", "ProtocolName", "Perfor
 
 
 def header(ds: Dataset, calling_ae_title: str = "") -> Header:
-    """Read the header of `ds` without decoding pixels.
-
-    Raises
-    ------
-    Exception
-        Any exception of pydicom on a value that is not valid for its VR.
-    """
+    """Read the header of `ds` without decoding pixels; an attribute that is unreadable counts as absent."""
     named_sides = list(sides(ds))
     return Header(
-        sop_instance_uid=str(ds.get("SOPInstanceUID") or ""),
-        sop_class_uid=str(ds.get("SOPClassUID") or ""),
-        study_instance_uid=str(ds.get("StudyInstanceUID") or ""),
-        modality=_capitals(ds, "Modality"),
-        image_type=tuple(str(v).upper() for v in as_list(ds.get("ImageType"))),
+        sop_instance_uid=text(ds, "SOPInstanceUID").strip(),
+        sop_class_uid=text(ds, "SOPClassUID").strip(),
+        study_instance_uid=text(ds, "StudyInstanceUID").strip(),
+        modality=word(ds, "Modality"),
+        image_type=tuple(words(ds, "ImageType")),
         for_processing=_capitals(ds, "PresentationIntentType") == "FOR PROCESSING"
-        or ds.get("SOPClassUID") == DigitalXRayImageStorageForProcessing,
+        or text(ds, "SOPClassUID").strip() == DigitalXRayImageStorageForProcessing,
         body_part_examined=_capitals(ds, "BodyPartExamined"),
         anatomic_regions=tuple(_meanings(ds, "AnatomicRegionSequence")),
         anatomic_region_codes=tuple(_codes(ds, "AnatomicRegionSequence")),
@@ -74,15 +68,16 @@ def header(ds: Dataset, calling_ae_title: str = "") -> Header:
         sides_disagree=len(set(named_sides)) > 1,
         view_position=_view_position(ds),
         patient_orientation=_patient_orientation(ds),
-        rows=int(ds.get("Rows") or 0),
-        columns=int(ds.get("Columns") or 0),
-        samples_per_pixel=int(ds.get("SamplesPerPixel") or 1),
-        number_of_frames=int(ds.get("NumberOfFrames") or 1),
-        has_pixels="PixelData" in ds and len(ds.PixelData) > 0,
+        rows=whole(ds, "Rows"),
+        columns=whole(ds, "Columns"),
+        samples_per_pixel=whole(ds, "SamplesPerPixel", 1),
+        number_of_frames=whole(ds, "NumberOfFrames", 1),
+        has_pixels=bool(ds.get("PixelData")),
         is_animal=_is_animal(ds),
-        is_tomogram=any(ds.get(keyword) for keyword in ("TomoLayerHeight", "TomoAngle", "TomoType")),
+        is_tomogram=bool(word(ds, "TomoType"))
+        or any(abs(number(ds, keyword) or 0) > 0 for keyword in ("TomoLayerHeight", "TomoAngle")),
         station_name=_capitals(ds, "StationName"),
-        descriptions=tuple(text for keyword in DESCRIPTIONS if (text := _capitals(ds, keyword))),
+        descriptions=tuple(named for keyword in DESCRIPTIONS if (named := _capitals(ds, keyword))),
         calling_ae_title=calling_ae_title,
     )
 
@@ -92,9 +87,9 @@ def age_years(ds: Dataset) -> float | None:
 
     A patient of whom only the year or the month of birth is known has the least age that he can have.
     """
-    text = _capitals(ds, "PatientAge")
-    if re.fullmatch(r"\d{1,3}[DWMY]", text):
-        return int(text[:-1]) * YEARS_PER_UNIT[text[-1]]
+    age = _capitals(ds, "PatientAge")
+    if re.fullmatch(r"\d{1,3}[DWMY]", age):
+        return int(age[:-1]) * YEARS_PER_UNIT[age[-1]]
     born, examined = parse_partial_day(word(ds, "PatientBirthDate")), read_times(ds).day
     if born is None or examined is None:
         return None
@@ -105,20 +100,20 @@ def age_years(ds: Dataset) -> float | None:
 def _is_animal(ds: Dataset) -> bool:
     """Return whether the data set names a species other than human (DICOM PS3.3 C.7.1.1)."""
     description = _capitals(ds, "PatientSpeciesDescription")
-    codes = {str(item.get("CodeValue") or "") for item in ds.get("PatientSpeciesCodeSequence") or ()}
+    codes = {code for code in _codes(ds, "PatientSpeciesCodeSequence") if code}
     return bool((description and description not in HUMAN) or (codes and not codes & HUMAN_CODES))
 
 
 def _capitals(ds: Dataset, keyword: str) -> str:
-    return " ".join(str(v) for v in as_list(ds.get(keyword))).strip().upper()
+    return " ".join(words(ds, keyword)).strip()
 
 
 def _meanings(ds: Dataset, keyword: str) -> Iterator[str]:
-    return (_capitals(item, "CodeMeaning") for item in ds.get(keyword) or ())
+    return (_capitals(item, "CodeMeaning") for item in items(ds, keyword))
 
 
 def _codes(ds: Dataset, keyword: str) -> Iterator[str]:
-    return (_capitals(item, "CodeValue") for item in ds.get(keyword) or ())
+    return (_capitals(item, "CodeValue") for item in items(ds, keyword))
 
 
 def sides(ds: Dataset) -> Iterator[Laterality]:
@@ -135,9 +130,9 @@ def sides(ds: Dataset) -> Iterator[Laterality]:
     for keyword in ("ImageLaterality", "Laterality"):
         if (side := _capitals(ds, keyword)) in ("L", "R"):
             yield Laterality(side)
-    for region in ds.get("AnatomicRegionSequence") or ():
-        for modifier in region.get("AnatomicRegionModifierSequence") or ():
-            if (code := str(modifier.get("CodeValue") or "")) in SIDE_CODES:
+    for region in items(ds, "AnatomicRegionSequence"):
+        for code in _codes(region, "AnatomicRegionModifierSequence"):
+            if code in SIDE_CODES:
                 yield SIDE_CODES[code]
 
 
@@ -148,5 +143,5 @@ def _view_position(ds: Dataset) -> str:
 
 def _patient_orientation(ds: Dataset) -> tuple[str, str] | None:
     """Return the directions of rows and columns (DICOM PS3.3 C.7.6.1.1.1); None unless there are both."""
-    directions = [str(value).strip().upper() for value in as_list(ds.get("PatientOrientation"))]
+    directions = words(ds, "PatientOrientation")
     return (directions[0], directions[1]) if len(directions) == 2 and all(directions) else None

@@ -42,11 +42,11 @@ class Modality:
 
 
 def modality_of(ds: Dataset, little_endian: bool) -> Modality:
-    """Return the Modality LUT of `ds`; stored values stay as they are where it is broken."""
+    """Return the Modality LUT of `ds`; stored values stay as they are where it is broken, or has one level alone."""
     sequence = items(ds, "ModalityLUTSequence")
-    tables = [table for item in sequence[:1] if (table := whole_table(item, little_endian))]
-    if tables:
-        return Modality(table=tables[0])
+    table = whole_table(sequence[0], little_endian) if sequence else None
+    if table and table.levels.min() < table.levels.max():
+        return Modality(table=table)
     caveats = (Sentence.of("the Modality LUT is broken: shown without it"),) if sequence else ()
     slope, intercept = number(ds, "RescaleSlope"), number(ds, "RescaleIntercept")
     slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from copy import copy
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from .attributes import number, numbers
 from .decoders import samples
 from .display import Possibilities
 from .modality import modality_of
-from .shutter import outside_shutter
+from .shutter import LEAST_OPENING, outside_shutter
 from .stored_bits import with_sign
 from .windows import is_negative, photometric_of, thinned
 
@@ -44,7 +43,6 @@ def stored_values(ds: Dataset, presets: Sequence[PresetWindow] = ()) -> StoredVa
     """
     if photometric_of(ds) not in GREY:
         raise ValueError(f"{photometric_of(ds)} is not grey")
-    ds = _with_plain_photometric(ds)
     raw = with_sign(_grey(samples(ds)), ds)
     padding = _unexposed(ds, raw)
     exposed = raw[~padding]
@@ -75,15 +73,6 @@ def stored_values(ds: Dataset, presets: Sequence[PresetWindow] = ()) -> StoredVa
         invert=invert,
         caveats=modality.caveats + caveats,
     )
-
-
-def _with_plain_photometric(ds: Dataset) -> Dataset:
-    """Return `ds` with its Photometric Interpretation as decoders expect it; the data set itself is not changed."""
-    if ds.get("PhotometricInterpretation") == photometric_of(ds):
-        return ds
-    plain = copy(ds)
-    plain.PhotometricInterpretation = photometric_of(ds)
-    return plain
 
 
 def _grey(raw: NDArray[Any]) -> NDArray[Any]:
@@ -120,10 +109,10 @@ def _unsigned(raw: NDArray[Any]) -> tuple[NDArray[np.uint16], int]:
 
 
 def _unexposed(ds: Dataset, raw: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return the mask of padding and of the area that shutters cover; never all of the image, which nobody can mean."""
+    """Return the mask of padding and of the area that shutters cover; a mask of nearly the whole image is none."""
     padding, outside = _padding(ds, raw), outside_shutter(ds, raw.shape)
     choices = (padding | outside, padding, outside)
-    return next((choice for choice in choices if not choice.all()), np.zeros(raw.shape, bool))
+    return next((choice for choice in choices if choice.mean() <= 1 - LEAST_OPENING), np.zeros(raw.shape, bool))
 
 
 def _padding(ds: Dataset, raw: NDArray[Any]) -> NDArray[np.bool_]:

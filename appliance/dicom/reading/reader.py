@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from appliance.config import PresetWindow
-from appliance.dicom.transfer_syntaxes import UNCOMPRESSED
+from appliance.domain.finding import NotAnalysed
 from appliance.domain.identifiers import is_valid_uid
-from appliance.domain.radiograph import Header, Radiograph, StoredValues
+from appliance.domain.radiograph import Header, Radiograph
 from appliance.domain.reason import ReasonCode
 from appliance.domain.sentence import Sentence
 from appliance.errors import Rejected
 
 from . import character_sets  # noqa: F401  mends pydicom's tables
 from .header import header
+from .parsing import has_preamble, parse
 from .pixels import stored_values
 
 LARGEST_PX = 120_000_000
 """Most pixels of a radiograph; the largest detector sold (43 x 129 cm at 0.1 mm) has less than half as many."""
+
+WHOLE_IDENTITY = ("SOPClassUID", "SOPInstanceUID", "PatientName", "PatientID", "StudyInstanceUID")
+"""Attributes without which an answer on a broken data set could be filed under another patient or study."""
 
 NOT_A_DICOM_FILE = Sentence.of("this is not a DICOM file")
 
@@ -38,17 +39,33 @@ def read_dataset(content: bytes) -> Dataset:
     Rejected
         ``not_dicom`` if the content is not DICOM, ``unreadable`` if its data set is broken.
     """
-    has_preamble = content[128:132] == b"DICM"
-    code = ReasonCode.UNREADABLE if has_preamble else ReasonCode.NOT_DICOM
-    defect = Sentence.of("the data set cannot be parsed") if has_preamble else NOT_A_DICOM_FILE
-    ds = _parse(lambda: pydicom.dcmread(io.BytesIO(content), force=not has_preamble), code, defect)
-    if "SOPClassUID" not in ds or "SOPInstanceUID" not in ds:
-        defect = Sentence.of("the data set has no SOP Class or Instance UID") if has_preamble else NOT_A_DICOM_FILE
-        raise Rejected(code, Sentence.of("{defect}: export it from the archive again", defect=defect))
-    if not has_preamble and "TransferSyntaxUID" not in ds.file_meta:
-        is_implicit, _ = ds.original_encoding
-        ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
+    ds, defect = read_parts(content)
+    if defect:
+        raise Rejected(defect.code, defect.reason)
     return ds
+
+
+def read_parts(content: bytes) -> tuple[Dataset, NotAnalysed | None]:
+    """Parse an instance as far as possible; return its data set, and the reason if that is not whole.
+
+    Raises
+    ------
+    Rejected
+        ``not_dicom`` if the content is not DICOM, ``unreadable`` if not even patient and study can be read.
+    """
+    is_file = has_preamble(content)
+    code = ReasonCode.UNREADABLE if is_file else ReasonCode.NOT_DICOM
+    unknown = Sentence.of("the data set cannot be parsed") if is_file else NOT_A_DICOM_FILE
+    parsed = _parse(lambda: parse(content), code, unknown)
+    ds, defect = parsed.ds, parsed.defect
+    if not ("SOPClassUID" in ds and "SOPInstanceUID" in ds):
+        defect = Sentence.of("the data set has no SOP Class or Instance UID") if is_file else NOT_A_DICOM_FILE
+    elif defect is None:
+        return ds, None
+    reason = Sentence.of("{defect}: export it from the archive again", defect=defect)
+    if any(keyword not in ds for keyword in WHOLE_IDENTITY):
+        raise Rejected(code, reason)
+    return ds, NotAnalysed(code=ReasonCode.UNREADABLE, reason=reason)
 
 
 def header_from_dataset(ds: Dataset, calling_ae_title: str = "") -> Header:
@@ -84,20 +101,9 @@ def radiograph_from_dataset(ds: Dataset, header: Header, presets: Sequence[Prese
             ),
         )
 
-    def decode() -> StoredValues:
-        if ds.file_meta.get("TransferSyntaxUID") in UNCOMPRESSED:
-            claimed = header.rows * header.columns * header.samples_per_pixel * int(ds.BitsAllocated) // 8
-            if len(ds.PixelData) < claimed:
-                reason = Sentence.of(
-                    "pixel data are cut: {present} of {claimed} bytes; send the image again",
-                    present=len(ds.PixelData),
-                    claimed=claimed,
-                )
-                raise Rejected(ReasonCode.BROKEN_PIXELS, reason)
-        return stored_values(ds, presets)
-
     defect = Sentence.of("the pixels cannot be decoded")
-    return Radiograph(header=header, stored=_parse(decode, ReasonCode.BROKEN_PIXELS, defect))
+    stored = _parse(lambda: stored_values(ds, presets), ReasonCode.BROKEN_PIXELS, defect)
+    return Radiograph(header=header, stored=stored)
 
 
 def _parse(parse: Callable[[], T], code: ReasonCode, defect: Sentence) -> T:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
+from .attributes import whole, word
+
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 OVERLAY_BIT_POSITION = 0x0102
 
@@ -18,7 +20,7 @@ LOSSY = {JPEG2000, HTJ2K, JPEGLSNearLossless, JPEGBaseline8Bit, JPEGExtended12Bi
 
 def bits_stored(ds: Dataset) -> int:
     """Return Bits Stored, 16 if it is absent; raises ValueError if it is not plausible."""
-    bits = int(ds.get("BitsStored") or 16)
+    bits = whole(ds, "BitsStored") or 16
     if not 1 < bits <= 16:
         raise ValueError(f"{bits} bits stored")
     return bits
@@ -29,13 +31,13 @@ def with_sign(raw: NDArray[Any], ds: Dataset) -> NDArray[Any]:
 
     Bits above Bits Stored are kept, since the window may apply to them, too, unless they hold overlay planes.
     """
-    allocated, bits = int(ds.get("BitsAllocated") or 16), bits_stored(ds)
-    low_bit = max(int(ds.get("HighBit") or bits - 1) + 1 - bits, 0)
-    if low_bit and raw.dtype.itemsize * 8 == allocated:
+    allocated, bits = whole(ds, "BitsAllocated") or 16, bits_stored(ds)
+    low_bit = whole(ds, "HighBit", bits - 1) + 1 - bits
+    if 0 < low_bit <= allocated - bits and raw.dtype.itemsize * 8 == allocated:
         raw = raw.view(f"u{raw.dtype.itemsize}") >> low_bit
-    if any((group, OVERLAY_BIT_POSITION) in ds and ds[group, OVERLAY_BIT_POSITION].value for group in OVERLAY_GROUPS):
+    if any(whole(ds, group << 16 | OVERLAY_BIT_POSITION) for group in OVERLAY_GROUPS):
         raw = raw & ((1 << bits) - 1)  # retired: overlays in the unused bits of the pixels
-    if ds.get("PixelRepresentation") != 1:
+    if whole(ds, "PixelRepresentation") != 1:
         return raw.view(f"u{raw.dtype.itemsize}") if raw.dtype.kind == "i" else raw
     values = raw.astype(np.int32)
     if values.min() >= 0 and values.max() < 1 << bits:
@@ -45,7 +47,7 @@ def with_sign(raw: NDArray[Any], ds: Dataset) -> NDArray[Any]:
 
 def may_overshoot(ds: Dataset) -> bool:
     """Return whether values may lie a little above Bits Stored as an error of lossy compression, now or earlier."""
-    return ds.get("LossyImageCompression") == "01" or ds.file_meta.TransferSyntaxUID in LOSSY
+    return word(ds, "LossyImageCompression") == "01" or ds.file_meta.TransferSyntaxUID in LOSSY
 
 
 def above_bits_stored(values: NDArray[Any], bits: int) -> NDArray[np.bool_]:
