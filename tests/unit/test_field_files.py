@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -60,7 +59,7 @@ def data_set(ds: Dataset, *, implicit: bool = False) -> bytes:
 def meta(ds: Dataset, syntax: UID) -> bytes:
     """Return preamble and File Meta Information, as our receiver writes them from the C-STORE."""
     ds.file_meta.TransferSyntaxUID = syntax
-    buffer = io.BytesIO()
+    buffer = DicomBytesIO()
     write_file_meta_info(buffer, ds.file_meta)
     return b"\0" * 128 + b"DICM" + buffer.getvalue()
 
@@ -206,10 +205,10 @@ def test_rle_header_that_lies_is_an_error(header: bytes) -> None:
 
 
 @pytest.mark.parametrize(("count", "dtype"), [(1, np.uint8), (1, np.uint16), (3, np.uint8), (3, np.uint16)])
-def test_rle_samples_are_those_that_were_encoded(count: int, dtype: type[np.generic]) -> None:
+def test_rle_samples_are_those_that_were_encoded(count: int, dtype: type[np.unsignedinteger[Any]]) -> None:
     """The encoder is pydicom's own."""
     shape = (30, 41) if count == 1 else (30, 41, 3)
-    samples = np.random.default_rng(4).integers(0, np.iinfo(dtype).max, shape).astype(dtype)  # type: ignore[arg-type]
+    samples = np.random.default_rng(4).integers(0, np.iinfo(dtype).max, shape).astype(dtype)
     ds = instance(Rows=30, Columns=41, SamplesPerPixel=count)
     ds.BitsAllocated = ds.BitsStored = 8 * samples.dtype.itemsize
     ds.HighBit, ds.PlanarConfiguration = ds.BitsStored - 1, 0
