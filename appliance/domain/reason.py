@@ -114,6 +114,11 @@ class ReasonCode(StrEnum):
         "The sender was silent for longer than `receive.idle_s` on its association, which was aborted.",
         "Look at the sender: it hangs, or keeps idle associations open.",
     )
+    ASSOCIATION_GAVE_WAY = (
+        "association_gave_way",
+        "The sender was silent for 10 s on its association, and another association needed the place. It was aborted.",
+        "Raise `receive.associations` or `receive.associations_per_peer`, or let the sender close idle associations.",
+    )
     TOO_SLOW = (
         "too_slow",
         "The sender sent less than 4 KiB/s for a minute, or needed 30 s for one PDU. The association was aborted.",

@@ -17,7 +17,7 @@ from pydicom.filereader import read_file_meta_info
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from appliance.dicom.scp import dimse, incoming_instance, upper_layer
+from appliance.dicom.scp import admission, dimse, incoming_instance, upper_layer
 from appliance.dicom.scp.admission import SPARE
 from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS
 from appliance.domain.notice import Subject
@@ -283,6 +283,26 @@ def test_association_beyond_the_limit_is_rejected_as_transient(
         wire.associate()
     for wire in wires:
         wire.socket.close()
+
+
+def test_silent_associations_give_way_to_another_peer(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "GIVES_WAY_S", 0.2)
+    receiving = start(associations=3)
+    with Wire(receiving.port) as first, Wire(receiving.port) as second, Wire(receiving.port) as storing:
+        for wire in (first, second, storing):
+            wire.associate()
+        storing.send(p_data((3, 3, c_store_rq("1.2.4"))))  # within a message it gives no way
+        wait_until(lambda: len(receiving.files) == 1, "the instance to begin")
+        threading.Event().wait(0.3)
+        with Wire(receiving.port) as other:
+            other.associate()
+            assert other.store("1.2.3", ELEMENT) == 0
+            assert first.read_pdu()[0] == ABORT
+            assert second.store("1.2.5", ELEMENT) == 0
+            storing.send(p_data((3, 2, ELEMENT)))
+            assert status_of(storing.read_pdu()[1]) == 0
+    wait_until(lambda: codes(receiving) == ["association_gave_way"], lambda: f"the notice, not {codes(receiving)}")
+    assert sorted(receiving.recorded) == ["1.2.3", "1.2.4", "1.2.5"]
 
 
 def test_silent_association_is_aborted(start: Start) -> None:

@@ -1,12 +1,14 @@
 """Admission: listed addresses and AE titles, supported presentation contexts, and limits."""
 
+from collections.abc import Callable
+
 import pytest
 from pydicom.uid import UID
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import build_context
 
 from appliance.config import Receive
-from appliance.dicom.scp.admission import SPARE, SPARE_ALL, Admission, Refusal, Slots, decode_ae_title
+from appliance.dicom.scp.admission import SPARE, SPARE_ALL, Admission, Place, Refusal, Slots, decode_ae_title
 from appliance.dicom.transfer_syntaxes import ACCEPTED, RADIOGRAPHS, accepted_syntaxes, is_companion
 from appliance.network import plain_address
 
@@ -115,15 +117,58 @@ def test_companion_is_any_other_storage_class() -> None:
 
 def test_association_slots_are_limited_and_returned() -> None:
     slots = Slots(3, 2)
-    assert slots.take_association("a") is slots.take_association("a") is None
-    refusal = slots.take_association("a")
-    assert refusal is not None
+    first = take(slots, "a")
+    assert isinstance(first, Place) and isinstance(take(slots, "a"), Place)
+    refusal = take(slots, "a")
+    assert isinstance(refusal, Refusal) and "associations_per_peer" in refusal.reason
     assert (refusal.result, refusal.source, refusal.diagnostic) == (2, 3, 2)
-    assert slots.take_association("b") is None
-    assert slots.take_association("c") is not None, "three in total"
-    slots.release_association("a")
-    assert slots.take_association("c") is None
+    assert isinstance(take(slots, "b"), Place)
+    assert isinstance(take(slots, "c"), Refusal), "three in total"
+    slots.release_association(first)
+    assert isinstance(take(slots, "c"), Place)
     assert slots.associations == 3
+
+
+def take(slots: Slots, address: str, wake: Callable[[], None] = lambda: None) -> Place | Refusal:
+    return slots.take_association(address, wake)
+
+
+def silent_place(slots: Slots, address: str, silent_s: float, woken: list[str]) -> Place:
+    """Take a place whose association has been silent for so long."""
+    place = take(slots, address, lambda: woken.append(f"{address} {silent_s:g}"))
+    assert isinstance(place, Place)
+    place.begin_silence()
+    assert place.silent_since is not None
+    place.silent_since -= silent_s
+    return place
+
+
+def test_association_that_is_silent_for_longest_gives_way_to_another() -> None:
+    slots, woken = Slots(4, 3), list[str]()
+    other = silent_place(slots, "b", 90, woken)
+    places = [silent_place(slots, "a", silent_s, woken) for silent_s in (20, 60, 5)]
+    assert isinstance(take(slots, "c"), Place)
+    assert woken == ["a 60"] and places[1].has_given_way, "of the address with the most"
+    assert slots.associations == 4
+    slots.release_association(places[1])  # has no effect: its place belongs to another
+    assert slots.associations == 4
+    assert not places[1].end_silence() and places[0].end_silence() and not other.has_given_way
+
+
+def test_address_with_its_share_of_associations_displaces_only_its_own() -> None:
+    slots, woken = Slots(9, 2), list[str]()
+    silent_place(slots, "b", 90, woken)
+    silent_place(slots, "a", 20, woken)
+    silent_place(slots, "a", 1, woken)
+    assert isinstance(take(slots, "a"), Place) and woken == ["a 20"]
+    assert isinstance(take(slots, "a"), Refusal), "none of its own is silent for long enough"
+
+
+def test_association_within_a_message_does_not_give_way() -> None:
+    slots = Slots(1, 1)
+    place = silent_place(slots, "a", 60, [])
+    assert place.end_silence()
+    assert isinstance(take(slots, "b"), Refusal) and not place.has_given_way
 
 
 def test_connection_slots_are_limited_by_address_by_stranger_and_in_total() -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +29,9 @@ SPARE = 8
 
 SPARE_ALL = 32
 """Connections beyond the associations that may wait for their decision: of all addresses together."""
+
+GIVES_WAY_S = 10.0
+"""Silence between two messages after which an association makes room for another, where all places are taken."""
 
 SERVICES: Final = (Verification, StorageCommitmentPushModel)
 """The services beside storage: C-ECHO, and commitment results of a PACS (DICOM PS3.4 annexes A and J)."""
@@ -141,6 +146,33 @@ def find_defect(request: A_ASSOCIATE) -> str:
     return ""
 
 
+class Place:
+    """The place of one association among the simultaneous ones.
+
+    Attributes
+    ----------
+    has_given_way
+        Whether another association has the place by now: this one has to end.
+    """
+
+    def __init__(self, address: str, wake: Callable[[], None], lock: threading.Lock) -> None:
+        self.address = address
+        self.wake = wake
+        self.has_given_way = False
+        self.silent_since: float | None = None
+        self._lock = lock
+
+    def begin_silence(self) -> None:
+        """Wait for a message: from now on the association may have to give way."""
+        self.silent_since = time.monotonic()
+
+    def end_silence(self) -> bool:
+        """Return whether a message may begin: the association still has its place, and keeps it during the message."""
+        with self._lock:
+            self.silent_since = None
+            return not self.has_given_way
+
+
 class Slots:
     """Limits on simultaneous connections and associations, in total and by address; safe for threads."""
 
@@ -149,7 +181,7 @@ class Slots:
         self._most_per_peer = most_per_peer
         self._lock = threading.Lock()
         self._connections: Counter[str] = Counter()
-        self._associations: Counter[str] = Counter()
+        self._places: set[Place] = set()
         self._strangers: Counter[str] = Counter()
 
     def take_connection(self, address: str, *, listed: bool) -> bool:
@@ -167,23 +199,54 @@ class Slots:
                 self._strangers[address] += 1
             return True
 
-    def take_association(self, address: str) -> Refusal | None:
-        """Take a slot for an association; return the refusal if there is none."""
-        with self._lock:
-            if self._associations.total() >= self._most:
-                reason = f"more than {self._most} simultaneous associations: see receive.associations"
-                return Refusal(code=ReasonCode.TOO_MANY_ASSOCIATIONS, reason=reason, **LOCAL_LIMIT_EXCEEDED)
-            if self._associations[address] >= self._most_per_peer:
-                limit = f"more than {self._most_per_peer} simultaneous associations from it"
-                reason = f"{limit}: see receive.associations_per_peer"
-                return Refusal(code=ReasonCode.TOO_MANY_ASSOCIATIONS, reason=reason, **LOCAL_LIMIT_EXCEEDED)
-            self._associations[address] += 1
-            return None
+    def take_association(self, address: str, wake: Callable[[], None]) -> Place | Refusal:
+        """Take a place for an association; return the refusal if there is none.
 
-    def release_association(self, address: str) -> None:
-        """Return the slot of an association."""
+        If all are taken, the association that has been silent for longest, of the address with the most, gives way.
+
+        Parameters
+        ----------
+        wake
+            Wakes the thread of the association when it has to give way.
+        """
         with self._lock:
-            self._associations -= Counter({address: 1})
+            of_it = sum(place.address == address for place in self._places)
+            silent: Place | None = None
+            if of_it >= self._most_per_peer or len(self._places) >= self._most:
+                silent = self._silent_longest(address if of_it >= self._most_per_peer else None)
+                if silent is None:
+                    return self._refusal(is_full=len(self._places) >= self._most)
+                silent.has_given_way = True
+                self._places.remove(silent)
+            place = Place(address, wake, self._lock)
+            self._places.add(place)
+        if silent:
+            silent.wake()
+        return place
+
+    def _silent_longest(self, address: str | None) -> Place | None:
+        """Return the place, of that address or of any, that has to give way; None if no association is silent."""
+        before = time.monotonic() - GIVES_WAY_S
+        number = Counter(place.address for place in self._places)
+        silent = {
+            place: place.silent_since
+            for place in self._places
+            if place.silent_since is not None and place.silent_since < before and address in (None, place.address)
+        }
+        return max(silent, key=lambda place: (number[place.address], -silent[place]), default=None)
+
+    def _refusal(self, *, is_full: bool) -> Refusal:
+        reason = (
+            f"more than {self._most} simultaneous associations: see receive.associations"
+            if is_full
+            else f"more than {self._most_per_peer} simultaneous associations from it: see receive.associations_per_peer"
+        )
+        return Refusal(code=ReasonCode.TOO_MANY_ASSOCIATIONS, reason=reason, **LOCAL_LIMIT_EXCEEDED)
+
+    def release_association(self, place: Place) -> None:
+        """Return the place of an association, unless it has given way."""
+        with self._lock:
+            self._places.discard(place)
 
     def release_connection(self, address: str, *, listed: bool) -> None:
         """Return the slot of a connection."""
@@ -195,7 +258,7 @@ class Slots:
     @property
     def associations(self) -> int:
         """Number of associations."""
-        return self._associations.total()
+        return len(self._places)
 
     @property
     def connections(self) -> int:

@@ -21,7 +21,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from appliance.domain.reason import ReasonCode
 from appliance.network import plain_address, tls_reason
 
-from .admission import Admission, Refusal, Slots, check_application_context, decode_ae_title, find_defect
+from .admission import Admission, Place, Refusal, Slots, check_application_context, decode_ae_title, find_defect
 from .request_items import used_items
 from .service import Requestor, Service
 from .upper_layer import INVALID_PARAMETER_VALUE, Association, PduType, abort_pdu, read_into, send_last
@@ -158,7 +158,7 @@ class _IncomingConnection:
         deadline = time.monotonic() + self._listener.request_s
         try:
             self._handshake(deadline)
-            request = self._admitted_request(deadline)
+            admitted = self._admitted_request(deadline)
         except Violation as violation:
             self._refuse(Refusal(code=violation.code, reason=violation.reason))
             send_last(self._socket, abort_pdu(*INVALID_PARAMETER_VALUE))
@@ -166,8 +166,8 @@ class _IncomingConnection:
             if not self._listener.stopping.is_set():
                 self._note_failure(error)
         else:
-            if request:
-                self._run_association(request)
+            if admitted:
+                self._run_association(*admitted)
 
     def interrupt(self) -> None:
         """Wake the thread of this connection, from another thread, as if the peer had closed its side."""
@@ -188,8 +188,8 @@ class _IncomingConnection:
             self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
             self._socket.do_handshake()
 
-    def _admitted_request(self, deadline: float) -> A_ASSOCIATE | None:
-        """Read the request and take a slot for its association; send A-ASSOCIATE-RJ and return None if it is refused.
+    def _admitted_request(self, deadline: float) -> tuple[A_ASSOCIATE, Place] | None:
+        """Read the request and take a place for its association; send A-ASSOCIATE-RJ and return None if it is refused.
 
         Raises
         ------
@@ -210,10 +210,11 @@ class _IncomingConnection:
             defect = find_defect(request)
         if refusal is None and defect:
             raise Violation(ReasonCode.MALFORMED_REQUEST, f"its association request is malformed: {defect}")
-        if refusal := refusal or listener.slots.take_association(self._address):
-            self._reject(refusal)
+        place = refusal or listener.slots.take_association(self._address, self.interrupt)
+        if isinstance(place, Refusal):
+            self._reject(place)
             return None
-        return request
+        return request, place
 
     def _read_head(self, deadline: float) -> bytearray:
         """Read the fixed part of the request."""
@@ -250,7 +251,7 @@ class _IncomingConnection:
             pdu.protocol_version = 1
             return pdu.to_primitive()
 
-    def _run_association(self, request: A_ASSOCIATE) -> None:
+    def _run_association(self, request: A_ASSOCIATE, place: Place) -> None:
         listener = self._listener
         try:
             Association(
@@ -259,11 +260,12 @@ class _IncomingConnection:
                 request,
                 listener.admission,
                 listener.service,
+                place,
                 idle_s=listener.idle_s,
                 stopping=listener.stopping,
             ).run()
         finally:
-            listener.slots.release_association(self._address)
+            listener.slots.release_association(place)
 
     def _note_failure(self, error: OSError) -> None:
         """Record a connection that failed before its request was complete."""

@@ -8,7 +8,7 @@ The states are those of DICOM PS3.8 table 9-10. `listener` leads a connection th
 | Sta6, established | P-DATA-TF | hand to the message; respond when it is complete | Sta6 |
 | | A-RELEASE-RQ | send A-RELEASE-RP | Sta13 |
 | | A-ABORT, or the connection ends | | Sta1 |
-| | any other PDU, a violation, silence | send A-ABORT | Sta13 |
+| | any other PDU, a violation, silence, or the place is needed | send A-ABORT | Sta13 |
 | | the receiver stops | send A-ABORT | Sta13 |
 | Sta13, waits for the peer to close | anything | ignore it | Sta13 |
 | | the connection ends, or `CLOSING_S` passes | close | Sta1 |
@@ -42,7 +42,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel
 from appliance.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from appliance.domain.reason import ReasonCode
 
-from .admission import APPLICATION_CONTEXT, Admission, Refusal, proposed_contexts
+from .admission import APPLICATION_CONTEXT, Admission, Place, Refusal, proposed_contexts
 from .dimse import IncomingMessage
 from .service import Requestor, Service
 from .violation import Violation
@@ -93,6 +93,7 @@ class Association:
         request: A_ASSOCIATE,
         admission: Admission,
         service: Service,
+        place: Place,
         *,
         idle_s: float,
         stopping: threading.Event,
@@ -102,6 +103,7 @@ class Association:
         self._request = request
         self._admission = admission
         self._service = service
+        self._place = place
         self._idle_s = idle_s
         self._stopping = stopping
         self._contexts: dict[int, PresentationContext] = {}
@@ -161,11 +163,20 @@ class Association:
         """Return type and variable field of the next PDU; the field is valid until the next call."""
         head = memoryview(bytearray(6))
         self._connection.settimeout(self._idle_s)
+        if self._message is None:
+            self._place.begin_silence()
         try:
             count = self._connection.recv_into(head)
         except TimeoutError as error:
             reason = "it was silent on its association for longer than receive.idle_s"
             raise Violation(ReasonCode.ASSOCIATION_SILENT, reason) from error
+        except OSError:  # within TLS, the end of the connection may be one
+            if not self._place.has_given_way:
+                raise
+            count = 0
+        if not self._place.end_silence():
+            reason = "it was silent on its association, and another one needed the place"
+            raise Violation(ReasonCode.ASSOCIATION_GAVE_WAY, reason)
         if not count:
             raise ConnectionError("the peer hung up")
         deadline = time.monotonic() + PDU_S
