@@ -375,13 +375,13 @@ class ReasonCode(StrEnum):
     )
     DECODER_DIED = (
         "decoder_died",
-        "Reading it ended the reading process, or took longer than 30 s.",
+        "Reading it ended the reading process, or took more than 30 s of processor time.",
         "Export the radiograph again, then `osteon queue retry`.",
     )
     DECODER_KILLED = (
         "decoder_killed",
-        "The reading process was ended from outside; the radiograph is tried again.",
-        "Check that the box has enough memory.",
+        "The reading process was ended from outside, or waited 100 s for a processor; the radiograph is tried again.",
+        "Check that the box has enough memory and processors.",
     )
 
     # Delivery

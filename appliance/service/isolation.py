@@ -32,7 +32,10 @@ from .log import hush_libraries, set_up_logging
 from .unexpected_error import log_unexpected
 
 LIMIT_S = 30
-"""Longest call. A 120-megapixel JPEG 2000 takes some 20 s on one slow core; the role's watchdog waits 120 s."""
+"""Most processor time of a call. A 120-megapixel JPEG 2000 takes some 20 s on one slow core."""
+
+LONGEST_S = 100
+"""Longest call by the clock, however busy the machine is: the role's watchdog waits 120 s."""
 
 LIMIT_BYTES = 3 * 2**30
 """Most memory of a call: seven copies, some 32 bits wide, of the largest image that `dicom.reading.reader` accepts."""
@@ -43,7 +46,7 @@ OWN_SIGNALS = {
     signal.SIGABRT,
     signal.SIGFPE,
     signal.SIGILL,
-    signal.SIGALRM,
+    signal.SIGPROF,
     signal.SIGSYS,
 }
 """Signals by which a call ends its own process; any other signal was sent by another process."""
@@ -59,14 +62,23 @@ class Isolated(Generic[T]):
     Parameters
     ----------
     limit_s
-        Seconds after which a call is ended.
+        Processor time after which a call is ended, seconds: a busy machine takes longer and costs no instance.
+    longest_s
+        Time by the clock after which a call is ended, to be tried again, seconds.
     limit_bytes
         Memory that a call may take in addition to that of the child process at its start.
     """
 
-    def __init__(self, function: Callable[..., T], *, limit_s: int = LIMIT_S, limit_bytes: int = LIMIT_BYTES) -> None:
+    def __init__(
+        self,
+        function: Callable[..., T],
+        *,
+        limit_s: int = LIMIT_S,
+        longest_s: int = LONGEST_S,
+        limit_bytes: int = LIMIT_BYTES,
+    ) -> None:
         self._function = function
-        self._limits = (limit_s, limit_bytes)
+        self._limits = (limit_s, longest_s, limit_bytes)
         self._memory = os.memfd_create("osteon")
         self._is_interrupted = False
         self._start()
@@ -79,9 +91,9 @@ class Isolated(Generic[T]):
         OsteonError
             The error that the function raised.
         Rejected
-            ``decoder_died`` if these arguments ended the child process, or took too long.
+            ``decoder_died`` if these arguments ended the child process, or took too much processor time.
         Transient
-            ``decoder_killed`` if another process ended the child.
+            ``decoder_killed`` if another process ended the child, or the machine was too busy for it.
         """
         if not self._process.is_alive():  # it died between two calls, so this call is not to blame
             self._connection.close()
@@ -90,7 +102,7 @@ class Isolated(Generic[T]):
             self._connection.send(arguments)
             pickled, sizes = self._connection.recv()
         except (EOFError, OSError):
-            self._replace_dead_process(self._limits[0])
+            self._replace_dead_process()
         result = pickle.loads(pickled, buffers=_read_arrays(self._memory, sizes))  # noqa: S301  from our own child
         if isinstance(result, OsteonError):
             raise result
@@ -104,7 +116,7 @@ class Isolated(Generic[T]):
     def close(self) -> None:
         """End the child process after its last call."""
         self._connection.close()
-        self._process.join(self._limits[0])
+        self._process.join(self._limits[1])
         os.close(self._memory)
 
     def _start(self) -> None:
@@ -121,26 +133,30 @@ class Isolated(Generic[T]):
             process.kill()
         childs_connection.close()
 
-    def _replace_dead_process(self, limit_s: int) -> NoReturn:
+    def _replace_dead_process(self) -> NoReturn:
         """Start a new child process, and raise the error that names the end of the old one."""
+        limit_s, longest_s, _ = self._limits
         self._connection.close()
-        self._process.join(limit_s)
+        self._process.join(longest_s)
         code = self._process.exitcode or 0
         os.ftruncate(self._memory, 0)
         self._start()
         cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         log.error("the process that reads instances died (%s); a new one is started", cause)
+        if code == -signal.SIGALRM:
+            reason = f"reading the instance was not done after {longest_s} s, while the machine was busy: tried again"
+            raise Transient(ReasonCode.DECODER_KILLED, reason)
         if code <= 0 and -code not in OWN_SIGNALS:
             raise Transient(
                 ReasonCode.DECODER_KILLED, f"the process that reads instances was ended ({cause}): is memory short?"
             )
-        if code == -signal.SIGALRM:
-            raise Rejected(
-                ReasonCode.DECODER_DIED,
-                Sentence.of("reading the instance took longer than {limit_s} s: try its job again", limit_s=limit_s),
+        if code == -signal.SIGPROF:
+            sentence = Sentence.of(
+                "reading the instance took more than {limit_s} s of processor time: export it again", limit_s=limit_s
             )
-        reason = Sentence.of("reading the instance ended its process ({cause}): export it again", cause=cause)
-        raise Rejected(ReasonCode.DECODER_DIED, reason)
+            raise Rejected(ReasonCode.DECODER_DIED, sentence)
+        sentence = Sentence.of("reading the instance ended its process ({cause}): export it again", cause=cause)
+        raise Rejected(ReasonCode.DECODER_DIED, sentence)
 
 
 class _SharedMemory:
@@ -186,12 +202,20 @@ def _read_arrays(memory: int, sizes: list[int]) -> list[NDArray[np.uint8]]:
     return arrays
 
 
-def _serve(connection: Connection, memory: int, function: Callable[..., Any], limit_s: int, limit_bytes: int) -> None:
+def _serve(
+    connection: Connection,
+    memory: int,
+    function: Callable[..., Any],
+    limit_s: int,
+    longest_s: int,
+    limit_bytes: int,
+) -> None:
     set_up_logging()
     hush_libraries()
     for number in (signal.SIGINT, signal.SIGTERM):  # the role handles them, and closes the connection
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, also inside a codec
+    for number in (signal.SIGALRM, signal.SIGPROF):  # they end the process, also inside a codec
+        signal.signal(number, signal.SIG_DFL)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most_bytes = pages * resource.getpagesize() + limit_bytes
     resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
@@ -201,8 +225,10 @@ def _serve(connection: Connection, memory: int, function: Callable[..., Any], li
             arguments = connection.recv()
         except EOFError:
             return
-        signal.alarm(limit_s)
+        signal.alarm(longest_s)
+        signal.setitimer(signal.ITIMER_PROF, limit_s)
         result = _call(function, arguments)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
         try:
             written = _write(memory, result)

@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,11 @@ def behave(how: str) -> str:
         case "loop":
             while True:
                 pass
+        case "asleep":
+            time.sleep(3)
+            return "awake"
+        case "locked":
+            threading.Event().wait()
         case "bomb":
             bytearray(2**40)
         case "reject":
@@ -52,6 +58,14 @@ def behave(how: str) -> str:
                 nest = [nest]
             return nest  # type: ignore[return-value]
     raise AssertionError(how)
+
+
+def burn(seconds: float) -> str:
+    """Take this much processor time, in the child process."""
+    began = time.process_time()
+    while time.process_time() - began < seconds:
+        pass
+    return "done"
 
 
 class Left:
@@ -101,7 +115,7 @@ def test_child_process_serves_many_calls(isolated: Isolated[str]) -> None:
     ("how", "kind", "code", "says"),
     [
         ("segfault", Rejected, "decoder_died", "SIGSEGV"),
-        ("loop", Rejected, "decoder_died", "longer than 2 s"),
+        ("loop", Rejected, "decoder_died", "more than 2 s of processor time"),
         ("exit", Rejected, "decoder_died", "exit status 3"),
         ("bomb", Rejected, "too_large", "memory"),
         ("deep", Rejected, "unreadable", "passed on"),
@@ -120,6 +134,34 @@ def test_bad_call_raises_its_error_and_the_next_call_works(
     assert caught.value.code == code
     assert "Doe" not in caught.value.reason
     assert isolated("well")
+
+
+def test_call_of_a_busy_machine_takes_longer_than_its_processor_time() -> None:
+    made = Isolated(behave, limit_s=1)
+    try:
+        assert made("asleep") == "awake"
+        assert made("well")
+    finally:
+        made.close()
+
+
+def test_call_that_gets_no_processor_for_long_is_tried_again_and_not_declined() -> None:
+    made = Isolated(behave, longest_s=1)
+    try:
+        with pytest.raises(Transient, match="not done after 1 s") as caught:
+            made("locked")
+        assert caught.value.code is ReasonCode.DECODER_KILLED
+        assert made("well")
+    finally:
+        made.close()
+
+
+def test_processor_time_of_earlier_calls_does_not_count() -> None:
+    made = Isolated(burn, limit_s=2)
+    try:
+        assert [made(0.8) for _ in range(4)] == ["done"] * 4
+    finally:
+        made.close()
 
 
 def test_child_ignores_sigterm_and_finishes_its_call(isolated: Isolated[str]) -> None:
