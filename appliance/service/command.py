@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.config import ConfigurationError, read_configuration
 from appliance.domain.roles import ROLES
 from appliance.errors import OsteonError
+from appliance.storage.database import defect
 
 from .log import hush_libraries, set_up_logging
 from .parent import stop_when_closed
@@ -42,6 +44,8 @@ class SentenceErrors:
             raise click.ClickException("the configuration cannot be used\n  " + "\n  ".join(error.problems)) from error
         except OsteonError as error:
             raise click.ClickException(str(error)) from error
+        except SQLAlchemyError as error:
+            raise click.ClickException(f"the database cannot be used: {defect(error)}") from error
 
 
 class _Command(SentenceErrors, click.Command):

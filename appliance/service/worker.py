@@ -16,7 +16,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
-from appliance.errors import Transient
+from appliance.domain.reason import ReasonCode
+from appliance.errors import Fault, Transient
+from appliance.storage.database import database_file, defect
 from appliance.storage.heartbeats import record_heartbeat, record_stop
 
 from .systemd_notify import notifier
@@ -69,11 +71,15 @@ def run_until_stopped(role: Role, engine: Engine) -> None:
     notify = notifier()
     started_at = now()
     last_beat = -BEAT_S
+    opened = database_file(engine)
     notify("READY=1")
     log.info("%s: %s", role.name, role.detail())
     try:
         while not stop.is_set():
             notify("WATCHDOG=1")
+            if database_file(engine) != opened:
+                reason = "the file of the database was removed, emptied or replaced: the role starts again with that"
+                raise Fault(ReasonCode.DATABASE_UNUSABLE, reason)
             try:
                 busy = role.step()
                 if time.monotonic() - last_beat >= BEAT_S:
@@ -82,7 +88,8 @@ def run_until_stopped(role: Role, engine: Engine) -> None:
                     record_heartbeat(engine, role.name, started_at, role.detail())
             except (SQLAlchemyError, Transient) as error:
                 # the database is busy, full or restarting: no work is lost, and the missing heartbeat shows on the page
-                log.error("%s cannot work now: %s", role.name, type(error).__name__)
+                why = defect(error) if isinstance(error, SQLAlchemyError) else type(error).__name__
+                log.error("%s cannot work now: %s", role.name, why)
                 stop.wait(PAUSE_S)
             else:
                 if not busy:

@@ -8,7 +8,7 @@ from flask import Flask, Response, jsonify, render_template
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
 from appliance.config import Configuration
@@ -69,7 +69,7 @@ def create_app(engine: Engine, config: Configuration, pack: Pack | str, version:
                     "not_for_us": records.newest_notices(c, Subject.INSTANCE),
                     "compute": records.newest_compute(c),
                 }
-        except DBAPIError:  # the conditions report it
+        except (SQLAlchemyError, ValueError):  # the conditions report it
             lists = {}
         return render_template(
             "page.html",

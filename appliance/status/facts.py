@@ -10,15 +10,17 @@ from enum import StrEnum
 from pathlib import Path
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import Reading, read_clocks
 from appliance.config import MEGABYTE, Configuration
 from appliance.domain.job import State
 from appliance.domain.roles import ROLES
+from appliance.errors import Fault
 from appliance.gpu import GpuFigures, read_figures
 from appliance.network import not_after
 from appliance.storage.clock_steps import ClockStep, recent_step
+from appliance.storage.database import check_schema, defect
 from appliance.storage.gate import Gate, Hold
 from appliance.storage.heartbeats import Heartbeat, heartbeats
 from appliance.storage.overview import StateCount, count_analyses, count_deliveries, count_studies
@@ -97,7 +99,7 @@ class Facts:
     Attributes
     ----------
     database_error
-        Type of the error that the database raised; empty if it could be read.
+        Failure of the database in words; empty if it could be read.
     disk_free_bytes
         Free bytes on the disk of the spool; None if unknown.
     gpu
@@ -133,14 +135,19 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
     )
     try:
         with engine.connect() as c:
+            check_schema(c)
             beats = heartbeats(c)
             clock_step = recent_step(c, clocks)
             analyses = count_analyses(c)
             studies = count_studies(c)
             deliveries = count_deliveries(c)
         holds = tuple(Gate(engine).holds())
-    except DBAPIError as error:
-        return replace(seen, database_error=type(error.orig).__name__)
+    except Fault as fault:
+        return replace(seen, database_error=fault.reason)
+    except SQLAlchemyError as error:
+        return replace(seen, database_error=defect(error))
+    except ValueError:  # a state or a code that no version of Osteon writes
+        return replace(seen, database_error="it is damaged: see docs/installing.md, A damaged database")
     configured = [d.name for d in config.destinations]
     names = dict.fromkeys(configured + sorted({count.destination for count in deliveries}))
     return replace(

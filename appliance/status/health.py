@@ -67,7 +67,7 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
             severity=Severity.ERROR,
             sentence="The database can be read"
             if readable
-            else f"The database cannot be read ({facts.database_error}): see the disk and `journalctl -u osteon-*`",
+            else f"The database cannot be read: {facts.database_error}. See also `journalctl -u 'osteon-*'`",
         ),
         _disk(facts),
         _clock(facts.clock_step),

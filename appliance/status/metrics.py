@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
 from appliance.config import Configuration
@@ -44,7 +44,7 @@ class OsteonCollector(Collector):
         try:
             with self._engine.connect() as c:
                 return newest_result_id(c)
-        except DBAPIError:
+        except (SQLAlchemyError, ValueError):
             return 0
 
     def collect(self) -> Iterator[Metric]:
@@ -90,8 +90,9 @@ class OsteonCollector(Collector):
         yield sent
         yield age
         yield from _of_gpu(facts.gpu) if facts.gpu else ()
-        yield from self._from_results()
-        yield from self._of_intake()
+        if not facts.database_error:
+            yield from self._from_results()
+            yield from self._of_intake()
 
     def _of_intake(self) -> Iterator[Metric]:
         """Yield refusals: radiographs not analysed, peers turned away, instances not kept; and radiologist reports."""
@@ -101,7 +102,7 @@ class OsteonCollector(Collector):
                     reports = count_radiologist_reports(c)
                     declined = count_not_analysed(c)
                     notices = all_notices(c)
-            except DBAPIError:
+            except (SQLAlchemyError, ValueError):
                 return
             for counted in notices:  # the table forgets its oldest rows, and a counter must not go down
                 notice = counted.notice
@@ -145,7 +146,7 @@ class OsteonCollector(Collector):
             try:
                 with self._engine.connect() as c:
                     recorded = results_after(c, self._newest_result)
-            except DBAPIError:
+            except (SQLAlchemyError, ValueError):
                 return
             for one in recorded:
                 self._count(one.result)

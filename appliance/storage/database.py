@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 
+from .tables import metadata
+
 BUSY_TIMEOUT_S = 30
+
+NEWER = "the database was made by another version of Osteon, probably a newer one: install that version again"
+
+DEFECTS = {
+    sqlite3.SQLITE_CORRUPT: "it is damaged: see docs/installing.md, A damaged database",
+    sqlite3.SQLITE_NOTADB: "it is damaged: see docs/installing.md, A damaged database",
+    sqlite3.SQLITE_CANTOPEN: "its file cannot be opened: check state_dir, its owner and its disk",
+    sqlite3.SQLITE_READONLY: "its file may not be written: check the owner of state_dir",
+    sqlite3.SQLITE_PERM: "its file may not be written: check the owner of state_dir",
+    sqlite3.SQLITE_FULL: "its disk is full: make room",
+    sqlite3.SQLITE_IOERR: "its disk fails: see the log of the system",
+    sqlite3.SQLITE_BUSY: "another process holds it: it is tried again",
+}
+"""Primary result codes of SQLite (https://www.sqlite.org/rescode.html) in words."""
 
 
 def open_database(url: str) -> Engine:
@@ -29,19 +48,21 @@ def open_database(url: str) -> Engine:
         If the database cannot be opened or migrated.
     """
     engine = unopened_database(url)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config = _migrations()
     try:
         if engine.dialect.name == "sqlite" and engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         with engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            check_schema(connection)
     except OSError as error:
         reason = f"the folder of the database cannot be made: {error.filename}: {error.strerror}"
         raise Fault(ReasonCode.DATABASE_UNUSABLE, reason) from error
-    except OperationalError as error:
-        raise Fault(ReasonCode.DATABASE_UNUSABLE, f"the database cannot be opened: {error.orig}") from error
+    except CommandError as error:  # the revision of the database is none of ours
+        raise Fault(ReasonCode.DATABASE_UNUSABLE, NEWER) from error
+    except SQLAlchemyError as error:
+        raise Fault(ReasonCode.DATABASE_UNUSABLE, f"the database cannot be opened: {defect(error)}") from error
     return engine
 
 
@@ -63,6 +84,57 @@ def unopened_database(url: str) -> Engine:
 def without_password(url: str) -> str:
     """Return `url` with asterisks instead of its password."""
     return make_url(url).render_as_string(hide_password=True)
+
+
+def defect(error: SQLAlchemyError) -> str:
+    """Return the failure of a database in words; types stand for messages of PostgreSQL, which may quote values."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+        if code in DEFECTS:
+            return DEFECTS[code]
+        if str(cause).startswith("no such "):
+            return "its tables are missing or of another version: restart the roles, which make or migrate them"
+    if isinstance(cause, Exception) and isinstance(error, OperationalError):
+        return (str(cause).splitlines() or [""])[0]  # of the connection: it quotes no row
+    return type(cause or error).__name__
+
+
+def check_schema(connection: Connection) -> None:
+    """Raise `Fault` (``database_unusable``) unless the schema is that of this version, and every table is there."""
+    missing = metadata.tables.keys() - set(inspect(connection).get_table_names())
+    if missing:
+        names = ", ".join(sorted(missing))
+        reason = f"the database lacks the tables {names}: see docs/installing.md, A damaged database"
+        raise Fault(ReasonCode.DATABASE_UNUSABLE, reason)
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found != _newest_revision():
+        raise Fault(ReasonCode.DATABASE_UNUSABLE, NEWER)
+
+
+@cache
+def _newest_revision() -> str | None:
+    return ScriptDirectory.from_config(_migrations()).get_current_head()
+
+
+def _migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def database_file(engine: Engine) -> tuple[int, int] | None:
+    """Return what identifies the file of an SQLite database; None if it is absent or empty, or for PostgreSQL.
+
+    A role compares it to notice that the file was removed or replaced: SQLite would go on to write into the old one.
+    """
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return None
+    try:
+        found = Path(engine.url.database).stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found.st_size else None
 
 
 def readers(engine: Engine) -> Engine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, exists, func, insert, select, update
@@ -72,6 +73,14 @@ def keep_instance(engine: Engine, received: Received) -> bool:
 def _next_receipt(c: Connection, sop_instance_uid: str) -> int:
     newest = select(func.max(instances.c.receipt)).where(instances.c.sop_instance_uid == sop_instance_uid)
     return (c.execute(newest).scalar() or 0) + 1
+
+
+def came_after(c: Connection, sop_instance_uid: str, moment: datetime) -> bool:
+    """Return whether bytes of that SOP Instance UID were received after `moment`."""
+    later = select(instances.c.id).where(
+        instances.c.sop_instance_uid == sop_instance_uid, instances.c.received_at > moment
+    )
+    return c.execute(later.limit(1)).first() is not None
 
 
 def _known_instance(c: Connection, received: Received) -> Row[Any] | None:

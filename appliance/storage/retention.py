@@ -136,6 +136,12 @@ def _may_be_ahead(c: Connection) -> bool:
     return step is not None and step.step_s > 0
 
 
+def digests_without_row(c: Connection, digests: Collection[str]) -> set[str]:
+    """Return those digests that no row refers to, and that no row of a removed instance ever referred to."""
+    pruned = select(instances.c.digest).where(instances.c.digest.in_(digests))
+    return set(digests) - set(c.execute(_claimed(digests)).scalars()) - set(c.execute(pruned).scalars())
+
+
 def _claimed(digests: Collection[str]) -> CompoundSelect[tuple[str]]:
     """Return the query for those digests that a row refers to; it uses indexes, since rows are never removed."""
     return union(

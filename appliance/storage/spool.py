@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from appliance.domain.reason import ReasonCode
@@ -185,6 +186,12 @@ class FileSpool:
                     if least_s < _age_s(file) < most_s:
                         found.add(file.name)
         return found
+
+    def file(self, digest: str) -> tuple[Path, int, datetime]:
+        """Return the path of a file, its size, and the time at which it was last kept; raise OSError without it."""
+        path = _target(self._root, digest)
+        status = path.stat()
+        return path, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)
 
     def remove_old(self, digest: str, least_s: float) -> None:
         """Remove the file of that digest, unless it was kept again less than `least_s` seconds ago."""

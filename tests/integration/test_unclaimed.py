@@ -207,7 +207,8 @@ def test_receive_role_prunes_one_folder_after_the_other(tmp_path: Path) -> None:
         written_ago(tmp_path, 40)
         for _ in range(FOLDERS):
             role._pruned_at = -PRUNE_EVERY_S
-            assert not role.step()
+            while role.step():  # it looks for radiographs without a row first
+                pass
         assert not any(map(spool.has, digests))
         assert spool.has(received(spool, "one").digest)
     finally:

@@ -13,6 +13,7 @@ from appliance.dicom.scu.commitment import CommitmentResult
 from appliance.dicom.scu.pacs import not_committed
 from appliance.errors import Fault
 from appliance.ports import Fate
+from appliance.service.recovery import Recovery
 from appliance.service.report_inbox import ReportInbox
 from appliance.storage.commitments import CommitmentFailure, record_commitment
 from appliance.storage.deliveries import is_own_artefact
@@ -35,6 +36,7 @@ class ReceiveRole:
         self._config = config
         self._engine = engine
         self._spool = FileSpool(config.spool_dir)
+        self._recovery = Recovery(engine, self._spool)
         self._notebook = Notebook()
         self._pruned_at = -PRUNE_EVERY_S
         self._folder = 0
@@ -64,15 +66,18 @@ class ReceiveRole:
         return record_commitment(self._engine, result.transaction_uid, result.committed, failed)
 
     def step(self) -> bool:
-        """Write the notices, and prune the spool once a minute; return True while there is more to remove."""
+        """Write the notices, take in files without a row, and prune the spool; return True if there is more to do."""
         self._notebook.write(self._engine)
+        is_recovering = self._recovery.step()
         if time.monotonic() - self._pruned_at < PRUNE_EVERY_S:
-            return False
+            return is_recovering
         self._spool.sweep()
         days, prune_below_bytes = self._config.retention.days, self._config.retention.prune_below_mb * MEGABYTE
         if prune_instances(self._engine, self._spool, days=days, prune_below_bytes=prune_below_bytes):
             return True
         if prune_radiologist_reports(self._engine, self._spool, days=days):
+            return True
+        if is_recovering:  # what it finds must not be removed before it is taken in
             return True
         prune_unclaimed(self._engine, self._spool, self._folder, days=days)
         self._folder = (self._folder + 1) % FOLDERS  # one folder a minute: all 256 in four hours

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from sqlalchemy import Engine
 
 from appliance.config import Configuration
+from appliance.errors import Fault
 from appliance.service.worker import Role
-from appliance.storage.database import open_database
+from appliance.storage.database import open_database, unopened_database
+
+log = logging.getLogger(__name__)
 
 
 def start_role(name: str, config: Configuration) -> tuple[Role, Engine]:
@@ -21,7 +26,13 @@ def start_role(name: str, config: Configuration) -> tuple[Role, Engine]:
     ValueError
         If there is no such role.
     """
-    engine = open_database(config.database)
+    try:
+        engine = open_database(config.database)
+    except Fault as fault:
+        if name != "status":
+            raise
+        log.error("%s", fault)
+        engine = unopened_database(config.database)  # the page tells the reason, and recovers with the database
     match name:
         case "receive":
             from .receive import ReceiveRole
