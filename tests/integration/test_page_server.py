@@ -30,13 +30,14 @@ from sqlalchemy import (
 from appliance.clock import now
 from appliance.config import Configuration
 from appliance.service.roles.status import StatusRole
+from appliance.status import server
 from appliance.status.app import create_app
 from appliance.status.server import MOST_PER_ADDRESS, REQUEST_S
 from appliance.storage.database import open_database, readers
 from appliance.storage.tables import analyses, deliveries, instances, results, studies
 from tests.support.results import finding, result
 from tests.support.sources import source
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE_S, wait_until
 
 PATHS = ("/", "/health/live", "/health/ready", "/metrics")
 
@@ -100,7 +101,10 @@ def check_that_all_are_served(port: int, address: str) -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nX: "])
-def test_silent_connections_keep_the_page_from_nobody(port: int, sent: bytes, address: str) -> None:
+def test_silent_connections_keep_the_page_from_nobody(
+    port: int, sent: bytes, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "REQUEST_S", PATIENCE_S)  # the limit alone ends them
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(connect(port, "127.0.0.2")) for _ in range(100)]
         for connection in connections:
@@ -110,6 +114,7 @@ def test_silent_connections_keep_the_page_from_nobody(port: int, sent: bytes, ad
         wait_until(
             lambda: sum(map(is_closed, connections[:-MOST_PER_ADDRESS])) == 100 - MOST_PER_ADDRESS,
             "the connections beyond the limit to be closed",
+            60,
         )
 
 
