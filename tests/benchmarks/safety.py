@@ -14,7 +14,6 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -142,9 +141,7 @@ def _transformed(ds: Dataset, transform: Callable[[Pixels], Pixels]) -> Dataset:
 
 
 @click.command()
-@click.option(
-    "--data", type=click.Path(exists=True, path_type=Path), default=os.environ.get("OSTEON_DATA"), required=True
-)
+@click.option("--data", type=click.Path(exists=True, path_type=Path), envvar="OSTEON_DATA", required=True)
 @click.option("--pack", default="fracatlas", show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="At most so many radiographs, evenly spread, and drawn pictures.")
 @click.option("--json", "report", type=click.Path(path_type=Path), help="Write the figures to this file.")
