@@ -40,12 +40,26 @@ class Rejected(OsteonError):
     """Never retry: the input is not for us, or the peer refused the object for good."""
 
 
+class Refused(Rejected):
+    """The peer refuses an artefact, which is at fault if the peer takes others meanwhile; else the peer may be."""
+
+
 class Transient(OsteonError):
     """Back off and retry: a peer is away, a disk is full, a lock is held."""
 
 
 class Away(Transient):
-    """The peer itself is not reachable: other deliveries to it wait until it is."""
+    """The peer itself is not reachable: other deliveries to it wait until it is.
+
+    Parameters
+    ----------
+    wait_s
+        Seconds that the peer asked us to wait; 0 if it did not.
+    """
+
+    def __init__(self, code: ReasonCode, reason: str | Sentence, wait_s: float = 0.0) -> None:
+        super().__init__(code, reason)
+        self.wait_s = wait_s
 
 
 class Fault(OsteonError):

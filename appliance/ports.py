@@ -15,7 +15,7 @@ from appliance.domain.radiograph import StoredValues
 from appliance.domain.reason import ReasonCode
 from appliance.preprocessing.recipe import Cut, Prepared
 
-from .errors import OsteonError, Rejected
+from .errors import OsteonError, Refused, Rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,14 +149,16 @@ class Fate(StrEnum):
     """Fate of a delivery at its peer: the next step that it needs.
 
     `TAKEN`: none, it is delivered. `UNPROVEN`: the peer has accepted it; ask for the proof of its storage. `LATER`:
-    back off and try again. `REFUSED`: a person has to look. `LEFT_OUT`: none, since the peer takes no artefacts of that
-    kind and gets the content in another one.
+    back off and try again. `REFUSED`: try again; a person has to look if the peer takes others and refuses it again.
+    `UNFIT`: a person has to look. `LEFT_OUT`: none, since the peer takes no artefacts of that kind and gets the content
+    in another one.
     """
 
     TAKEN = "taken"
     UNPROVEN = "unproven"
     LATER = "later"
     REFUSED = "refused"
+    UNFIT = "unfit"
     LEFT_OUT = "left_out"
 
 
@@ -182,8 +184,14 @@ class Outcome:
 
     @classmethod
     def of_error(cls, error: OsteonError) -> Outcome:
-        """Make the outcome of an error: `REFUSED` for `Rejected`, `LATER` for any other."""
-        fate = Fate.REFUSED if isinstance(error, Rejected) else Fate.LATER
+        """Make the outcome of an error: `REFUSED` for `Refused`, `UNFIT` for `Rejected`, `LATER` for any other."""
+        match error:
+            case Refused():
+                fate = Fate.REFUSED
+            case Rejected():
+                fate = Fate.UNFIT
+            case _:
+                fate = Fate.LATER
         return cls(fate=fate, code=error.code, reason=error.reason)
 
 

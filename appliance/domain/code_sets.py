@@ -31,6 +31,17 @@ NEVER_SENT: Final = frozenset(
 )
 """Codes of an attempt that ended before anything was sent."""
 
+OWN_FAILURES: Final = frozenset(
+    {
+        ReasonCode.STUDY_NOT_THERE,
+        ReasonCode.NOT_FOUND,
+        ReasonCode.NOT_COMMITTED,
+        ReasonCode.SPOOL_FAILED,
+        ReasonCode.SPOOL_UNREADABLE,
+    }
+)
+"""Codes of an attempt that failed although the peer works: other deliveries to it may well succeed."""
+
 REFUSED: Final = frozenset({ReasonCode.STORE_REJECTED, ReasonCode.MLLP_REFUSED, ReasonCode.NOT_DICOM})
 """Codes of an attempt that ended with a refusal: by the peer, or by us before sending."""
 

@@ -403,7 +403,7 @@ class ReasonCode(StrEnum):
     )
     NOT_TAKEN = (
         "not_taken",
-        "The archive accepts no such object. It is parked unless `objects` has the `summary`, which says the same.",
+        "The archive accepts no such object. It is refused, unless `objects` has the `summary`, which says the same.",
         "Allow it at the archive, or remove it from `objects`.",
     )
     UNREACHABLE = (
@@ -423,7 +423,7 @@ class ReasonCode(StrEnum):
     )
     STORE_REJECTED = (
         "store_rejected",
-        "The archive returned a status that is final; the delivery is parked.",
+        "The archive refused the object. It is parked if others are taken and it is refused again, or after a day.",
         "See the archive's log, then `osteon queue retry` or `osteon queue drop`.",
     )
     NO_FIND = (
@@ -525,7 +525,7 @@ class ReasonCode(StrEnum):
     )
     MLLP_REFUSED = (
         "mllp_refused",
-        "The RIS refused the message; the delivery is parked.",
+        "The RIS refused the message. It is parked if others are taken and it is refused again, or after a day.",
         "See the log of the RIS, then `osteon queue retry` or `osteon queue drop`.",
     )
     ORU_CHARACTERS = (
@@ -561,8 +561,8 @@ class ReasonCode(StrEnum):
     )
     FHIR_ASKED_TO_WAIT = (
         "fhir_asked_to_wait",
-        "The FHIR server asked for a later attempt (Retry-After).",
-        "Nothing to do.",
+        "The FHIR server asked for a later attempt (Retry-After); we wait for at most five minutes.",
+        "Nothing to do; `osteon queue retry` ends the wait.",
     )
     FHIR_ANSWER = (
         "fhir_answer",
@@ -576,7 +576,7 @@ class ReasonCode(StrEnum):
     )
     FHIR_REFUSED = (
         "fhir_refused",
-        "The FHIR server returned a status that is final; the delivery is parked.",
+        "The FHIR server refused the Bundle. It is parked if others are taken and it is refused again, or after a day.",
         "See the log of the FHIR server, then `osteon queue retry` or `osteon queue drop`.",
     )
 

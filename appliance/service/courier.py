@@ -1,7 +1,8 @@
 """The courier of one destination: sends its deliveries, asks for proof, and records each outcome.
 
 The artefacts of one study leave in their order. A delivery that backs off holds up its own study at its own
-destination, and nothing else. No delivery is given up because of its age.
+destination, and nothing else; one that the peer refuses holds up nothing. A destination that takes nothing pauses
+(`appliance.storage.destinations`). No delivery is given up because of its age.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.identifiers import derived_uid
 from appliance.domain.job import Event
 from appliance.domain.reason import ReasonCode
-from appliance.errors import Away, OsteonError, Rejected, Transient
+from appliance.errors import Away, OsteonError, Refused, Rejected, Transient
 from appliance.ports import Artefact, Destination, Fate, Outcome, Outlet, Sent
 from appliance.storage.deliveries import Delivery
 from appliance.storage.gate import Gate
@@ -112,7 +113,6 @@ class Courier:
         self._outbox = outbox
         self._gate = gate
         self._spool = spool
-        self._was_away = False
         self.outlet = outlet
         self.done = 0
         self.moved_at = time.monotonic()
@@ -177,10 +177,10 @@ class Courier:
             yield from self.outlet.prove(sent)
 
     def _may_send(self, batch: _Batch, number: int) -> bool:
-        """Renew the lease and return whether to send now: the study is not blocked, the gate open, the lease held."""
+        """Renew the lease and return whether to send now: study, destination and gate are open, the lease is held."""
         self.moved_at = time.monotonic()
         leased = batch.pending[number]
-        is_blocked = leased.delivery.study_instance_uid in batch.blocked_studies
+        is_blocked = leased.delivery.study_instance_uid in batch.blocked_studies or self._outbox.holds_up(number)
         if self.is_retired or is_blocked or self._gate.is_shut(self.outlet.name):
             return False
         try:
@@ -203,18 +203,21 @@ class Courier:
                 if _is_lost(leased.delivery, outcome):
                     self._outbox.send_again(leased, error)
                 else:
-                    self._outbox.failed(leased.lease, error)
+                    self._outbox.back_off(leased, error)
             case Fate.REFUSED:
+                is_parked = self._outbox.refuse(leased, Refused(outcome.code, outcome.reason))
+                log.error("%s is refused and %s: %s", subject, "parked" if is_parked else "waits", outcome.reason)
+            case Fate.UNFIT:
                 log.error("%s is parked: %s", subject, outcome.reason)
-                self._outbox.failed(leased.lease, Rejected(outcome.code, outcome.reason), for_good=True)
+                self._outbox.park(leased, Rejected(outcome.code, outcome.reason))
             case Fate.UNPROVEN:
                 ask_at = now() + PROOF_AFTER
                 self._outbox.wait_for_proof(leased.lease, outcome.code, outcome.reason, outcome.sent_as, ask_at)
                 batch.stored.append(number)
-                self._hurry_after_outage(leased)
+                self._outbox.recover(leased)
             case Fate.TAKEN | Fate.LEFT_OUT:
                 self._end(leased, outcome)
-                self._hurry_after_outage(leased)
+                self._outbox.recover(leased)
 
     def _end(self, leased: LeasedDelivery, outcome: Outcome) -> None:
         is_taken = outcome.fate is Fate.TAKEN
@@ -232,28 +235,20 @@ class Courier:
         elif is_taken:
             self.done += 1
 
-    def _hurry_after_outage(self, leased: LeasedDelivery) -> None:
-        """Make backed-off deliveries due now if the peer had been away, or had failed this one before."""
-        if leased.lease.attempts > 1 or self._was_away:
-            self._outbox.hurry_unsent()
-            self._was_away = False
-
     def _fail_pending(self, batch: _Batch, error: OsteonError) -> None:
         log.warning("%d deliveries to %s wait: %s", len(batch.pending), self.outlet.name, error)
         for leased in batch.pending.values():
-            self._outbox.failed(leased.lease, error)
+            self._outbox.back_off(leased, error)
         batch.pending.clear()
 
     def _wait_for_peer(self, batch: _Batch, error: Away) -> None:
-        """Let the first delivery back off; the others wait for its next attempt, and count no attempt of their own."""
+        """Pause the destination; the first delivery has made an attempt, and the others count none."""
         log.warning("%s is away: %s", self.outlet.name, error)
-        self._was_away = True
-        first = batch.pending.pop(min(batch.pending))
-        until = self._outbox.failed(first.lease, error)
-        for leased in batch.pending.values():
+        first, *others = (batch.pending[number] for number in sorted(batch.pending))
+        self._outbox.pause(first, error)
+        for leased in others:
             self._outbox.put_back(leased.lease)
         batch.pending.clear()
-        self._outbox.defer_all(until)
 
     def _give_back(self, leased: LeasedDelivery) -> None:
         """Give back a delivery without an outcome: it was not sent, or no commitment result came for it."""

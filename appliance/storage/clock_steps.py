@@ -15,13 +15,15 @@ from sqlalchemy import Connection, Float, Row, insert, select, type_coerce, upda
 
 from appliance.clock import Reading
 
-from .tables import analyses, clock_steps, deliveries, roles, studies
+from .tables import analyses, clock_steps, deliveries, destinations, roles, studies
 
 LEAST_STEP_S = 10.0
 """A step of less delays a job by no more than that, and needs no person."""
 
-_ENDS_OF_WAITS: Final = tuple(
-    column for table in (analyses, studies, deliveries) for column in (table.c.not_before, table.c.lease_until)
+_ENDS_OF_WAITS: Final = (
+    *(column for table in (analyses, studies, deliveries) for column in (table.c.not_before, table.c.lease_until)),
+    deliveries.c.refused_since,
+    destinations.c.paused_until,
 )
 
 RECENT_S = 24 * 3600.0

@@ -63,6 +63,8 @@ class Delivery:
         Time at which the PACS vouched for the artefact.
     refuted
         How often the PACS lacked the artefact although it had stored it.
+    refusals, refused_since, refused_in
+        How often the peer refused the artefact, since when, and `DestinationState.recoveries` at the newest refusal.
     """
 
     delivery_id: int
@@ -86,6 +88,9 @@ class Delivery:
     unanswered_at: datetime | None
     proven_at: datetime | None
     refuted: int
+    refusals: int
+    refused_since: datetime | None
+    refused_in: int | None
 
     @property
     def explanation(self) -> str:
@@ -124,6 +129,9 @@ def delivery_of(row: Row[Any]) -> Delivery:
         unanswered_at=row.unanswered_at,
         proven_at=row.proven_at,
         refuted=row.refuted,
+        refusals=row.refusals,
+        refused_since=row.refused_since,
+        refused_in=row.refused_in,
     )
 
 

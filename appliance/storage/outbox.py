@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, false, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from appliance.clock import now
 from appliance.domain.artefact_kind import ArtefactKind
-from appliance.domain.code_sets import NEVER_SENT, REFUSED
+from appliance.domain.code_sets import NEVER_SENT, OWN_FAILURES, REFUSED
 from appliance.domain.job import Backoff, Event, Lease, State
 from appliance.domain.reason import ReasonCode
-from appliance.errors import OsteonError, Rejected, Transient
+from appliance.errors import Away, OsteonError, Rejected, Transient
 
 from .commitments import keep_request, newest_request
 from .database import readers
 from .deliveries import Delivery, deliveries_by_id, delivery_of
-from .proofs import MOST_REFUTED, UNSENT, proven_outcome, refuted_columns
+from .destinations import DestinationState, destination_state, end_pause, record_failure, record_recovery
+from .proofs import MOST_REFUTED, UNREFUSED, UNSENT, proven_outcome, refuted_columns
 from .queue import Queue
 from .tables import deliveries, results, study_results
 from .transitions import add_job, move_job
+
+MOST_REFUSALS: Final = 10
+REFUSED_FOR: Final = timedelta(hours=24)
+"""Refusals, and the time that they span, after which a delivery is parked although the peer takes nothing else: a
+proxy or a full archive is repaired within a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +48,11 @@ class DeliveryQueue(Queue):
 
     def lease(self, most: int = 1) -> list[Lease]:
         """Lease up to `most` due deliveries that no earlier one of the same study and destination holds up."""
-        return self._lease(_is_in_order(), most=most)
-
-    def failed(self, lease: Lease, error: OsteonError, *, for_good: bool = False) -> datetime:
-        """Give a delivery back after `error`, as `Queue.failed`."""
-        return self._failed(lease, error, Event.GIVE_UP if for_good else Event.FAIL, unanswered_at=None)
+        self._expire(now())
+        return self._lease(_is_in_order(one_of_a_study=False), most=most)
 
     def retry(self, job_id: int) -> State:
-        """Send a delivery again, at once, for a person.
+        """Send a delivery again, at once, for a person; a pause of its destination ends.
 
         Earlier attempts stay on record as one attempt, for a withdrawal.
 
@@ -65,7 +68,9 @@ class DeliveryQueue(Queue):
         with readers(self._engine).connect() as c:
             delivery = _delivery(c, job_id)
             _require_current(c, delivery, delivery.destination)
-        return self._retry(job_id, **UNSENT, refuted=0, attempts=min(delivery.attempts, 1))
+        state = self._retry(job_id, **UNSENT, **UNREFUSED, refuted=0, attempts=min(delivery.attempts, 1))
+        end_pause(self._engine, delivery.destination)
+        return state
 
     def reroute(self, delivery_id: int, destination: str) -> State:
         """Queue a delivery for another destination, at once; return its new state.
@@ -87,10 +92,12 @@ class DeliveryQueue(Queue):
             with self._engine.begin() as c:
                 delivery = _delivery(c, delivery_id)
                 _require_current(c, delivery, destination)
-                return _reroute(c, delivery, destination)
+                state = _reroute(c, delivery, destination)
         except IntegrityError:
             reason = f"the same artefact has a delivery to {destination} already: drop delivery:{delivery_id}"
             raise Rejected(ReasonCode.ALREADY_THERE, reason) from None
+        end_pause(self._engine, destination)
+        return state
 
 
 class Outbox(DeliveryQueue):
@@ -98,17 +105,108 @@ class Outbox(DeliveryQueue):
 
     def __init__(self, engine: Engine, destination: str, owner: str, *, backoff: Backoff | None = None) -> None:
         super().__init__(engine, owner, backoff=backoff)
-        self._destination = destination
         self._own = deliveries.c.destination == destination
+        self._destination = destination
+        self._state = DestinationState(destination=destination)
+
+    def holds_up(self, delivery_id: int) -> bool:
+        """Return whether a pause that began since the lease holds up a leased delivery."""
+        return self._state.holds_up(delivery_id)
 
     def lease_due(self, most: int) -> dict[int, LeasedDelivery]:
-        """Lease up to `most` due deliveries by their ids, in the order of each study; unsent ones come first."""
-        is_stored = deliveries.c.stored_at.is_not(None)
-        leases = self._lease(self._own, _is_in_order(), most=most, last=is_stored)
+        """Lease up to `most` due deliveries by their ids, in the order of each study; unsent ones come first.
+
+        A destination that failed last gets one at a time: one that was not tried yet, unless the peer is away.
+        """
+        self._state = destination_state(self._engine, self._destination)
+        self._expire(now(), self._own)
+        leases = self._lease_paused() if self._state.is_paused else self._lease_in_turn(most)
         if not leases:
             return {}
         found = deliveries_by_id(self._engine, [lease.job_id for lease in leases])
         return {lease.job_id: LeasedDelivery(lease=lease, delivery=found[lease.job_id]) for lease in leases}
+
+    def _lease_paused(self) -> list[Lease]:
+        """Lease a delivery that came after the pause began; none while the peer is away."""
+        d = deliveries.c
+        if self._state.is_away:
+            return []
+        return self._lease(*self._unsent(), d.code == ReasonCode.NONE, d.id > self._state.held_up_to)
+
+    def _lease_in_turn(self, most: int) -> list[Lease]:
+        d, unsent = deliveries.c, self._unsent()
+        if not self._state.failures:
+            leases = self._lease(*unsent, most=most)
+        elif self._state.is_away:
+            leases, most = self._lease(*unsent), 1
+        else:
+            fresh = d.code == ReasonCode.NONE
+            leases, most = self._lease(*unsent, fresh) or self._lease(*unsent, order=d.not_before), 1
+        if len(leases) < most:
+            stored = d.stored_at.is_not(None)
+            leases += self._lease(self._own, stored, most=most - len(leases), order=d.not_before)
+        return leases
+
+    def _unsent(self) -> tuple[ColumnElement[bool], ...]:
+        """Return the condition of the deliveries that may be sent next."""
+        return self._own, deliveries.c.stored_at.is_(None), _is_in_order(one_of_a_study=self._state.failures > 0)
+
+    def back_off(self, leased: LeasedDelivery, error: OsteonError) -> None:
+        """Try a delivery again later, which holds up its study until then; count the failure of the destination."""
+        with self._engine.begin() as c:
+            self._fail(c, leased.lease, error, Event.FAIL, unanswered_at=None)
+            if error.code not in OWN_FAILURES:
+                self._count_failure(c, error)
+
+    def park(self, leased: LeasedDelivery, error: OsteonError) -> None:
+        """Keep a delivery for a person: sending it cannot help."""
+        with self._engine.begin() as c:
+            self._fail(c, leased.lease, error, Event.GIVE_UP, unanswered_at=None)
+
+    def refuse(self, leased: LeasedDelivery, error: OsteonError) -> bool:
+        """Record that the peer refuses an artefact; return whether the delivery is parked now.
+
+        It is parked if the peer took others since it refused this one, or after `MOST_REFUSALS` in `REFUSED_FOR`. Else
+        it is tried again, counts as a failure of the destination, and holds up nothing.
+        """
+        delivery, moment = leased.delivery, now()
+        refusals, since = delivery.refusals + 1, delivery.refused_since or moment
+        columns = {"refusals": refusals, "refused_since": since, "refused_in": self._state.recoveries}
+        if delivery.refused_in is not None and delivery.refused_in < self._state.recoveries:
+            why = "it took others between two refusals of this one"
+        elif refusals >= MOST_REFUSALS and moment >= since + REFUSED_FOR:
+            why = f"refused {refusals} times since {since:%Y-%m-%d %H:%M} UTC"
+        else:
+            with self._engine.begin() as c:
+                self._fail(c, leased.lease, error, Event.FAIL, unanswered_at=None, **columns)
+                self._count_failure(c, error)
+            return False
+        with self._engine.begin() as c:
+            verdict = Rejected(error.code, f"{error.reason}; {why}")
+            self._fail(c, leased.lease, verdict, Event.GIVE_UP, unanswered_at=None, **columns)
+        return True
+
+    def pause(self, leased: LeasedDelivery, error: Away) -> None:
+        """Let all deliveries wait, since the peer is away; only this one counts the attempt."""
+        with self._engine.begin() as c:
+            self._fail(c, leased.lease, error, Event.FAIL, unanswered_at=None, not_before=now())
+            self._count_failure(c, error, error.wait_s)
+
+    def recover(self, leased: LeasedDelivery) -> None:
+        """Record that the peer took an artefact; make those due now that it refused before.
+
+        If the peer had been away, or had failed this delivery before, every delivery that backs off is due now. Refuted
+        and stored ones keep their time.
+        """
+        state, d = self._state, deliveries.c
+        if not state.failures:
+            return
+        backs_off = [self._own, d.state == State.QUEUED, d.not_before > now(), d.stored_at.is_(None), d.refuted == 0]
+        if not state.is_away and leased.lease.attempts == 1:
+            backs_off.append(d.refused_in.is_not(None))
+        with self._engine.begin() as c:
+            self._state = record_recovery(c, state)
+            c.execute(update(deliveries).where(*backs_off).values(not_before=now()))
 
     def wait_for_proof(
         self, lease: Lease, code: ReasonCode, reason: str, sent_as: tuple[str, str] | None, ask_at: datetime
@@ -117,7 +215,7 @@ class Outbox(DeliveryQueue):
 
         A delivery that was dropped while it was on the wire keeps a record of the stored artefact.
         """
-        stored = _stored_columns(sent_as)
+        stored = _stored_columns(sent_as) | UNREFUSED
         self._put_back(lease, code=code, reason=reason, attempts=0, not_before=ask_at, unanswered_at=None, **stored)
         self._record_on_dropped(lease.job_id, stored)
 
@@ -155,7 +253,8 @@ class Outbox(DeliveryQueue):
         """Queue an artefact that the PACS lacks although it stored it; park it after `MOST_REFUTED` times."""
         columns = refuted_columns(leased.delivery)
         event = Event.GIVE_UP if columns["refuted"] >= MOST_REFUTED else Event.FAIL
-        self._failed(leased.lease, error, event, **columns)
+        with self._engine.begin() as c:
+            self._fail(c, leased.lease, error, event, **columns)
 
     def begin_transaction(self, ids: Iterable[int], transaction_uid: str) -> None:
         """Record the Transaction UID of a question for proof before it is asked: the result may come at once."""
@@ -164,24 +263,17 @@ class Outbox(DeliveryQueue):
             asked = update(deliveries).where(deliveries.c.id.in_(list(ids)))
             c.execute(asked.values(transaction_uid=transaction_uid))
 
-    def hurry_unsent(self) -> None:
-        """Make backed-off deliveries due now: the peer just answered. Refuted and stored ones keep their time."""
-        self._reschedule(now(), self._is_queued(), deliveries.c.not_before > now(), *_FIRST_SENDS)
-
-    def defer_all(self, until: datetime) -> None:
-        """Make no delivery due before `until`: the peer is away."""
-        self._reschedule(until, self._is_queued(), deliveries.c.not_before < until)
-
     def defer(self, ids: Collection[int], until: datetime) -> None:
-        """Make none of those deliveries due before `until`."""
-        self._reschedule(until, self._is_queued(), deliveries.c.not_before < until, deliveries.c.id.in_(ids))
-
-    def _is_queued(self) -> ColumnElement[bool]:
-        return and_(self._own, deliveries.c.state == State.QUEUED)
-
-    def _reschedule(self, moment: datetime, *where: ColumnElement[bool]) -> None:
+        """Ask for the proof of those deliveries not before `until`."""
+        d = deliveries.c
         with self._engine.begin() as c:
-            c.execute(update(deliveries).where(*where).values(not_before=moment))
+            later = update(deliveries).where(d.id.in_(ids), d.state == State.QUEUED, d.not_before < until)
+            c.execute(later.values(not_before=until))
+
+    def _count_failure(self, c: Connection, error: OsteonError, least_s: float = 0.0) -> None:
+        moment = now()
+        until = max(self._backoff.after(self._state.pauses + 1, moment), moment + timedelta(seconds=least_s))
+        self._state = record_failure(c, self._state, error, until)
 
     def _record_on_dropped(self, delivery_id: int, columns: dict[str, Any]) -> None:
         """Write `columns` to a delivery that was dropped while it was on the wire."""
@@ -191,13 +283,14 @@ class Outbox(DeliveryQueue):
                 c.execute(update(deliveries).where(dropped).values(**columns))
 
 
-_FIRST_SENDS = (deliveries.c.stored_at.is_(None), deliveries.c.refuted == 0)
-
-
 def may_be_at_peer() -> ColumnElement[bool]:
     """Return the condition that the peer has the artefact, or may have it since it was tried."""
     d = deliveries.c
-    in_vain = or_(d.code == ReasonCode.NOT_TAKEN, and_(d.attempts == 1, d.code.in_([*NEVER_SENT, *REFUSED])))
+    in_vain = or_(
+        d.code == ReasonCode.NOT_TAKEN,
+        and_(d.attempts == 1, d.code.in_(NEVER_SENT)),
+        and_(or_(d.attempts == 1, d.attempts <= d.refusals), d.code.in_(REFUSED)),
+    )
     is_there = or_(d.state.in_([State.DONE, State.LEASED]), d.stored_at.is_not(None), d.sent_uid != "")
     return and_(or_(is_there, and_(d.attempts > 0, ~in_vain)), d.digest != "")
 
@@ -214,16 +307,23 @@ def _stored_columns(sent_as: tuple[str, str] | None) -> dict[str, Any]:
     }
 
 
-def _is_in_order() -> ColumnElement[bool]:
+def _is_in_order(*, one_of_a_study: bool) -> ColumnElement[bool]:
     """Return the condition that no earlier delivery of the same study and destination is on the wire or backs off.
 
-    A parked delivery holds up nothing, and neither does a stored one that waits for its proof, nor a rejection note.
+    A parked or refused delivery holds up nothing, and neither does a stored one that waits for its proof, nor a
+    rejection note.
+
+    Parameters
+    ----------
+    one_of_a_study
+        Whether an earlier delivery that is due counts, too: where the due ones are not leased in their order.
     """
     d, earlier = deliveries.c, deliveries.alias()
     e = earlier.c
-    waits = or_(e.state == State.LEASED, and_(e.state == State.QUEUED, e.not_before > now()))
+    is_queued = e.state == State.QUEUED
+    waits = or_(e.state == State.LEASED, is_queued if one_of_a_study else and_(is_queued, e.not_before > now()))
     same = and_(e.study_instance_uid == d.study_instance_uid, e.destination == d.destination, e.id < d.id)
-    blocks = and_(e.stored_at.is_(None), e.kind != ArtefactKind.REJECTION)
+    blocks = and_(e.stored_at.is_(None), e.refused_in.is_(None), e.kind != ArtefactKind.REJECTION)
     return ~exists().where(same, waits, blocks).correlate(deliveries)
 
 
@@ -274,18 +374,22 @@ def _reroute(c: Connection, delivery: Delivery, destination: str) -> State:
     )
     was_there = c.execute(delete(deliveries).where(same, d.destination == destination)).rowcount > 0
     reason = f"rerouted to {destination}"
-    fresh = UNSENT | {
-        "destination": destination,
-        "attempts": int(was_there),
-        "refuted": 0,
-        "code": ReasonCode.NONE,
-        "reason": reason,
-        "not_before": moment,
-        "lease_owner": None,
-        "finished_at": None,
-        "sent_class_uid": "",
-        "sent_uid": "",
-    }
+    fresh = (
+        UNSENT
+        | UNREFUSED
+        | {
+            "destination": destination,
+            "attempts": int(was_there),
+            "refuted": 0,
+            "code": ReasonCode.NONE,
+            "reason": reason,
+            "not_before": moment,
+            "lease_owner": None,
+            "finished_at": None,
+            "sent_class_uid": "",
+            "sent_uid": "",
+        }
+    )
     state = move_job(c, deliveries, delivery.delivery_id, Event.RETRY, **fresh)
     if before.may_be_at_peer:
         copied = {column.name: before._mapping[column] for column in d if column.name not in ("id", "state")}

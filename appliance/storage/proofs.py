@@ -13,6 +13,9 @@ from .deliveries import Delivery
 UNSENT: Final[dict[str, Any]] = {"stored_at": None, "unanswered_at": None, "proven_at": None, "transaction_uid": ""}
 """Columns of a delivery that is to be sent, again or for the first time."""
 
+UNREFUSED: Final[dict[str, Any]] = {"refusals": 0, "refused_since": None, "refused_in": None}
+"""Columns of a delivery that the peer has not refused, or may refuse afresh."""
+
 MOST_REFUTED: Final = 5
 """A PACS may lack an artefact so often although it stored it; then the delivery is parked for a person."""
 

@@ -56,11 +56,14 @@ class Queue:
 
     def lease(self, most: int = 1) -> list[Lease]:
         """Lease up to `most` due jobs, oldest first; each lease is an attempt."""
+        self._expire(now())
         return self._lease(most=most)
 
     def lease_job(self, job_id: int) -> Lease | None:
         """Lease that job if it is due; None if it is not, or another process holds it."""
-        leases = self._lease(self._table.c.id == job_id)
+        is_it = self._table.c.id == job_id
+        self._expire(now(), is_it)
+        leases = self._lease(is_it)
         return leases[0] if leases else None
 
     def peek(self, most: int = 1) -> list[int]:
@@ -98,12 +101,13 @@ class Queue:
         with self._ending(lease, event, code, reason) as c:
             yield c
 
-    def failed(self, lease: Lease, error: OsteonError, *, for_good: bool = False) -> datetime:
-        """Give a job back after `error`: to its back-off, or parked for a person; return the end of the back-off.
+    def failed(self, lease: Lease, error: OsteonError, *, for_good: bool = False) -> None:
+        """Give a job back after `error`: to its back-off, or parked for a person.
 
         A job that another process has by now stays as it is.
         """
-        return self._failed(lease, error, Event.GIVE_UP if for_good else Event.FAIL)
+        with self._engine.begin() as c:
+            self._fail(c, lease, error, Event.GIVE_UP if for_good else Event.FAIL)
 
     def put_back(self, lease: Lease, code: ReasonCode | None = None, reason: str | None = None) -> None:
         """Give back a job that did not fail, as if it had never been leased; write `code` and `reason` if given.
@@ -144,18 +148,16 @@ class Queue:
             return move_job(c, self._table, job_id, Event.DROP, **columns)
 
     def _lease(
-        self, *where: ColumnElement[bool], most: int = 1, last: ColumnElement[bool] | None = None
+        self, *where: ColumnElement[bool], most: int = 1, order: ColumnElement[Any] | None = None
     ) -> list[Lease]:
-        """Lease up to `most` due jobs of `where`, oldest first, and the jobs of `last` after the others."""
+        """Lease up to `most` due jobs of `where`, oldest first, or in that `order`."""
         t, moment = self._table, now()
-        self._expire(moment, *where)
         due = select(t.c.id, t.c.attempts).where(t.c.state == State.QUEUED, t.c.not_before <= moment, *where)
         if not self._exists(due):
             return []
         until = moment + timedelta(seconds=LEASE_S)
         with self._engine.begin() as c:
-            order = [t.c.id] if last is None else [last, t.c.id]
-            rows = c.execute(due.order_by(*order).limit(most)).all()
+            rows = c.execute(due.order_by(t.c.id if order is None else order).limit(most)).all()
             for row in rows:
                 columns = {"lease_owner": self._owner, "lease_until": until, "attempts": row.attempts + 1}
                 move_job(c, t, row.id, Event.LEASE, **columns)
@@ -171,13 +173,11 @@ class Queue:
             columns |= {"code": code, "reason": reason, "finished_at": now(), "lease_owner": None}
             move_job(c, self._table, lease.job_id, event, **columns)
 
-    def _failed(self, lease: Lease, error: OsteonError, event: Event, **columns: Any) -> datetime:
+    def _fail(self, c: Connection, lease: Lease, error: OsteonError, event: Event, **columns: Any) -> None:
         until = self._backoff.after(lease.attempts, now())
         outcome = {"code": error.code, "reason": error.reason, "not_before": until, "lease_owner": None}
-        with self._engine.begin() as c:
-            if self._is_held(c, lease):
-                move_job(c, self._table, lease.job_id, event, **outcome | columns)
-        return until
+        if self._is_held(c, lease):
+            move_job(c, self._table, lease.job_id, event, **outcome | columns)
 
     def _put_back(self, lease: Lease, **columns: Any) -> None:
         with self._engine.begin() as c:

@@ -65,8 +65,9 @@ class StudyQueue(Queue):
         super().__init__(engine, studies, owner, most_attempts=most_attempts, backoff=backoff)
 
     def lease(self, most: int = 1) -> list[Lease]:
-        """Lease up to `most` settled studies, the oldest job first."""
-        return self._lease(_has_settled(), most=most)
+        """Lease up to `most` settled studies, the one first that has been due for longest."""
+        self._expire(now())
+        return self._lease(_has_settled(), most=most, order=studies.c.not_before)
 
 
 def queue_study(c: Connection, study_instance_uid: str, settling: Settling) -> None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from sqlalchemy import (
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.engine import Dialect
 
@@ -108,7 +110,7 @@ analyses = Table(
     Column("id", Integer, primary_key=True),
     Column("instance_id", ForeignKey("instances.id"), nullable=False, unique=True),
     *_job_columns(),
-    Index(None, "state", "not_before"),
+    Index(None, "state", "id"),
     Index(None, "state", "code", "id"),
     Index(None, "state", "finished_at"),
 )
@@ -152,6 +154,8 @@ study_results = Table(
     UniqueConstraint("study_id", "revision"),
 )
 
+_IS_STORED = text("stored_at IS NOT NULL")
+
 deliveries = Table(
     "deliveries",
     metadata,
@@ -169,13 +173,17 @@ deliveries = Table(
     Column("sent_uid", String(64), nullable=False, default="", index=True),
     Column("transaction_uid", String(64), nullable=False, default="", index=True),
     Column("refuted", Integer, nullable=False, default=0),
+    Column("refusals", Integer, nullable=False, default=0),
+    Column("refused_since", Instant),
+    Column("refused_in", Integer),
     Column("stored_at", Instant),
     Column("stored_after", Integer, nullable=False, default=0),
     Column("unanswered_at", Instant),
     Column("proven_at", Instant),
     UniqueConstraint("result_id", "destination", "kind", "page"),
     UniqueConstraint("study_result_id", "destination", "kind", "page"),
-    Index(None, "destination", "state", "not_before"),
+    Index(None, "destination", "state", "stored_at", "id"),  # what is sent next, without a sort
+    Index(None, "destination", "state", "not_before", sqlite_where=_IS_STORED, postgresql_where=_IS_STORED),
     Index(None, "state", "code", "destination", "id"),
     Index(None, "state", "finished_at", "destination"),
 )
@@ -185,7 +193,8 @@ deliveries = Table(
 `sent_class_uid` since `stored_at`, later than the request for storage commitment `stored_after`. `transaction_uid` is
 the newest such request, `unanswered_at` the time of the newest question for proof that no result came to, `proven_at`
 the time at which the PACS vouched for the artefact. `refuted` counts how often the PACS lacked an artefact that it had
-stored.
+stored, `refusals` how often the peer refused it since `refused_since`; `refused_in` is `destinations.recoveries` at the
+newest refusal.
 """
 
 commitments = Table(
@@ -198,6 +207,21 @@ commitments = Table(
     sqlite_autoincrement=True,  # an id is never used again: deliveries are compared with it
 )
 """Requests for storage commitment: the result of one may come after the next request."""
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("destination", String(64), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("pauses", Integer, nullable=False),
+    Column("recoveries", Integer, nullable=False),
+    Column("is_away", Boolean, nullable=False),
+    Column("paused_until", Instant),
+    Column("held_up_to", Integer, nullable=False),
+    Column("code", Choice(ReasonCode, 64), nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""The state of destinations that failed once; see `appliance.storage.destinations`."""
 
 holds = Table(
     "holds",

@@ -104,7 +104,7 @@ def test_response_that_drips_ends_with_the_timeout(head: bytes, at_once: int) ->
         drip(connection, stop, head[at_once:] or b" ")
 
     error = error_of(speak)
-    assert isinstance(error, Away) and error.code == ReasonCode.FHIR_TOO_SLOW
+    assert type(error) is Transient and error.code == ReasonCode.FHIR_TOO_SLOW
 
 
 def test_server_that_is_silent_or_does_not_read_is_too_slow() -> None:
@@ -113,7 +113,7 @@ def test_server_that_is_silent_or_does_not_read_is_too_slow() -> None:
 
     assert error_of(speak).code == ReasonCode.FHIR_TOO_SLOW
     big = Artefact(kind=ArtefactKind.FHIR, identifier="b", content=b" " * 20_000_000)
-    with hostile_server(speak) as port, pytest.raises(Away, match="fhir_too_slow"):
+    with hostile_server(speak) as port, pytest.raises(Transient, match="fhir_too_slow"):
         FhirServer("FHIR", f"http://127.0.0.1:{port}/R4", timeout_s=1).send([big])
 
 

@@ -58,13 +58,20 @@ def test_delivery_that_backs_off_holds_up_its_own_study_only(free_port: int, tmp
         assert outbox.states == {"done": 3}
 
 
-def test_parked_delivery_holds_up_nothing(free_port: int, tmp_path: Path) -> None:
-    radiographs = [radiograph(1), radiograph(2, study_number=1)]
-    with Outbox(tmp_path, profile(free_port)) as outbox, scripted_scp(free_port, [0xC000, 0], SC):
-        for ds in radiographs:
-            outbox.answer(ds, ("pacs", picture(ds)))
-        assert outbox.carry()
-        assert [row.state for row in outbox.rows] == ["parked", "done"]
+def test_refused_and_parked_deliveries_hold_up_nothing(free_port: int, tmp_path: Path) -> None:
+    radiographs = [radiograph(n, study_number=1) for n in range(3)]
+    with Outbox(tmp_path, profile(free_port), backoff=LONG) as outbox:
+        with scripted_scp(free_port, [0xC000, 0, 0xC000, 0], SC):
+            for ds in radiographs[:2]:
+                outbox.answer(ds, ("pacs", picture(ds)))
+            assert outbox.carry()
+            assert [row.state for row in outbox.rows] == ["queued", "done"]
+            assert outbox.carry(), "the peer took another: its refusal may have been of the moment"
+            assert [row.state for row in outbox.rows] == ["parked", "done"]
+            assert outbox.rows[0].reason.endswith("; it took others between two refusals of this one")
+            outbox.answer(radiographs[2], ("pacs", picture(radiographs[2])))
+            assert outbox.carry()
+        assert outbox.states == {"parked": 1, "done": 2}
 
 
 def test_artefact_that_could_not_be_made_is_parked_unsent(free_port: int, tmp_path: Path) -> None:
@@ -79,7 +86,7 @@ def test_artefact_that_could_not_be_made_is_parked_unsent(free_port: int, tmp_pa
 
 def test_artefacts_on_one_association_have_one_outcome_each(free_port: int, tmp_path: Path) -> None:
     opened: list[object] = []
-    said = [0x0000, 0xA700, 0xC000, 0x0111, 0xB000]
+    said = [0x0000, 0xA700, 0xC000, 0x0111, 0xB000, 0xC000]
     ae = AE("PACS")
     ae.add_supported_context(SecondaryCaptureImageStorage)
     handlers = [(evt.EVT_C_STORE, lambda _: said.pop(0)), (evt.EVT_ACCEPTED, opened.append)]
@@ -87,15 +94,18 @@ def test_artefacts_on_one_association_have_one_outcome_each(free_port: int, tmp_
     with Outbox(tmp_path, profile(free_port), backoff=LONG) as outbox:
         for number in range(5):
             outbox.answer(radiograph(number), ("pacs", picture(radiograph(number))))
-        assert outbox.carry()
-        assert [(r.state, r.code) for r in outbox.rows] == [
+        assert outbox.carry() and len(opened) == 1
+        outcomes = [(r.state, r.code) for r in outbox.rows]
+        assert outcomes == [
             ("done", "delivered"),
             ("queued", "store_transient"),
-            ("parked", "store_rejected"),
+            ("queued", "store_rejected"),
             ("done", "already_there"),
             ("done", "delivered"),
         ]
-        assert len(opened) == 1
+        assert outbox.carry()
+        outcomes[2] = ("parked", "store_rejected")
+        assert [(r.state, r.code) for r in outbox.rows] == outcomes
     server.shutdown()
 
 
@@ -133,7 +143,7 @@ def test_pacs_that_is_away_costs_one_attempt_and_its_return_ends_every_back_off(
         assert not outbox.carry()
         rows = outbox.rows
         assert [row.attempts for row in rows] == [1] + [0] * 29
-        assert len({row.not_before for row in rows}) == 1 and rows[0].code == "unreachable"
+        assert rows[0].code == "unreachable" and outbox.state().pauses == 1
         with storescp(peer("storescp"), free_port, folder):
             outbox.carry_until(done=30)
         assert len(kept(folder)) == 30

@@ -240,7 +240,7 @@ def test_objects_on_one_association_have_separate_outcomes(
 
 
 @pytest.mark.parametrize(
-    ("existing", "fate"), [("accept", Fate.TAKEN), ("verify", Fate.UNPROVEN), ("hold", Fate.REFUSED)]
+    ("existing", "fate"), [("accept", Fate.TAKEN), ("verify", Fate.UNPROVEN), ("hold", Fate.UNFIT)]
 )
 def test_duplicate_sop_instance_is_judged_by_existing_setting(existing: str, fate: Fate, free_port: int) -> None:
     with scripted_scp(free_port, [0x0111], [SecondaryCaptureImageStorage]):
@@ -409,8 +409,8 @@ def filed(there: object, **identity: str) -> None:
     [
         ({}, [Fate.TAKEN] * 2, "delivered"),
         ({"AccessionNumber": ""}, [Fate.TAKEN] * 2, "delivered"),
-        ({"PatientID": "OTHER-PATIENT"}, [Fate.REFUSED] * 2, "identity_changed"),
-        ({"AccessionNumber": "ANOTHER"}, [Fate.REFUSED] * 2, "identity_changed"),
+        ({"PatientID": "OTHER-PATIENT"}, [Fate.UNFIT] * 2, "identity_changed"),
+        ({"AccessionNumber": "ANOTHER"}, [Fate.UNFIT] * 2, "identity_changed"),
         (None, [Fate.LATER] * 2, "study_not_there"),
     ],
 )
@@ -440,7 +440,7 @@ def test_rejection_note_is_stored_under_another_identity(peer: Peer, tmp_path: P
             Pacs(profile(there.port, recheck_identity=True)), [answers()[0], artefact(ArtefactKind.REJECTION, note)]
         )
         assert {n: (o.fate, o.code) for n, o in said.items()} == {
-            0: (Fate.REFUSED, "identity_changed"),
+            0: (Fate.UNFIT, "identity_changed"),
             1: (Fate.TAKEN, "delivered"),
         }
         assert str(note.SOPInstanceUID) in there.instances

@@ -18,7 +18,7 @@ from appliance.config import ClientTls
 from appliance.dicom.reading.order import read_examination
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.sentence import Sentence
-from appliance.errors import Away, OsteonError, Rejected, Transient
+from appliance.errors import Away, OsteonError, Refused, Rejected, Transient
 from appliance.network import client_context
 from appliance.ports import Artefact
 from appliance.reporting.hl7.mllp import MllpDestination
@@ -151,10 +151,10 @@ def test_acknowledgement_in_any_form_counts(behaviour: str, node_peer: START) ->
         ("CE", Transient, "mllp_error"),
         ("AR207", Transient, "mllp_error"),
         ("CR206", Transient, "mllp_error"),
-        ("AR", Rejected, "mllp_refused"),
-        ("CR", Rejected, "mllp_refused"),
+        ("AR", Refused, "mllp_refused"),
+        ("CR", Refused, "mllp_refused"),
         ("drop", Transient, None),
-        ("rst", Away, "mllp_unreachable"),
+        ("rst", Transient, "mllp_closed"),
         ("half", Transient, "mllp_closed"),
         ("wrongid", Transient, "mllp_mismatch"),
         ("noid", Transient, "mllp_mismatch"),
@@ -273,10 +273,10 @@ def test_requested_acknowledgements_end_the_wait(
         ("CA", Transient, "mllp_timeout"),
         ("CA+closeafter", Transient, "mllp_closed"),
         ("CE", Transient, "mllp_error"),
-        ("CR", Rejected, "mllp_refused"),
+        ("CR", Refused, "mllp_refused"),
         ("CA+then:AE", Transient, "mllp_error"),
-        ("CA+then:AR", Rejected, "mllp_refused"),
-        ("CA+thenlate:AR", Rejected, "mllp_refused"),
+        ("CA+then:AR", Refused, "mllp_refused"),
+        ("CA+thenlate:AR", Refused, "mllp_refused"),
     ],
 )
 def test_accept_acknowledgement_without_the_second_requested_one_is_an_error(

@@ -163,12 +163,13 @@ def test_rejection_note_that_fails_holds_up_nothing(
     classes = [SecondaryCaptureImageStorage, KeyObjectSelectionDocumentStorage]
     with Outbox(tmp_path, pacs) as outbox, superseding(outbox, pacs) as step:
         outbox.answer(ds, ("pacs", picture(ds)))
-        with scripted_scp(free_port, [0, 0, status, 0], classes):
+        with scripted_scp(free_port, [0, 0, status, 0] + [status] * 9, classes):
             outbox.carry_until(done=1)
             revise(outbox, ds)
             outbox.carry_until(done=2)
             assert step.step()
             outbox.answer(other, ("pacs", picture(other)))
+            outbox.carry()
             outbox.carry()
         rows = {row.identifier: (row.state, row.code) for row in outbox.rows}
         assert rows[str(notes(outbox)[0].SOPInstanceUID)] == (state, code)
@@ -180,13 +181,17 @@ def test_archive_without_key_objects_parks_the_note_alone(free_port: int, tmp_pa
     pacs, ds = profile(free_port, superseded="reject"), radiograph(1)
     with Outbox(tmp_path, pacs) as outbox, superseding(outbox, pacs) as step:
         outbox.answer(ds, ("pacs", picture(ds)))
-        with scripted_scp(free_port, [0, 0], [SecondaryCaptureImageStorage]):
+        with scripted_scp(free_port, [0, 0, 0], [SecondaryCaptureImageStorage]):
             outbox.carry_until(done=1)
             revise(outbox, ds)
             outbox.carry_until(done=2)
             assert step.step()
-            outbox.carry_until(done=2, parked=1)
-        assert outbox.rows[-1].code == "not_taken"
+            outbox.carry()
+            assert (outbox.rows[-1].state, outbox.rows[-1].code) == ("queued", "not_taken")
+            other = radiograph(2)
+            outbox.answer(other, ("pacs", picture(other)))
+            outbox.carry_until(done=3, parked=1)
+        assert {row.code for row in outbox.rows if row.state == "parked"} == {"not_taken"}
 
 
 @pytest.mark.parametrize("columns", [

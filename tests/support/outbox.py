@@ -27,6 +27,7 @@ from appliance.service.courier import Courier
 from appliance.service.roles.deliver import outlet_of
 from appliance.storage.database import open_database, readers
 from appliance.storage.deliveries import Outgoing
+from appliance.storage.destinations import DestinationState, destination_state
 from appliance.storage.gate import Gate
 from appliance.storage.instances import AnalysisQueue, keep_instance
 from appliance.storage.outbox import DeliveryQueue
@@ -127,6 +128,10 @@ class Outbox:
             return self.states == states
 
         wait_until(is_so, f"deliveries to be {states}, not {self.states}: {[r.reason for r in self.rows]}")
+
+    def state(self, name: str = "pacs") -> DestinationState:
+        """Return the state of a destination."""
+        return destination_state(self.engine, name)
 
     @property
     def rows(self) -> Sequence[Any]:

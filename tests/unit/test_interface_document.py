@@ -147,10 +147,10 @@ def test_tables_of_the_bundle_list_each_entry_and_element() -> None:
 def test_table_of_statuses_lists_each_with_its_effect() -> None:
     listed = {row[0]: row[1] for row in rows_below("Effect of the server's status")}
     expected = {
-        str(status): f"{'tried again' if issubclass(error, Transient) else 'parked'}: {remedy}"
+        str(status): f"{'tried again' if issubclass(error, Transient) else 'refused'}: {remedy}"
         for status, (error, remedy) in STATUSES.items()
     }
-    assert listed == expected | {"other 5xx": "tried again", "any other": "parked"}
+    assert listed == expected | {"other 5xx": "tried again", "any other": "refused"}
 
 
 def test_table_of_radiologist_reports_lists_each_acknowledgement() -> None:

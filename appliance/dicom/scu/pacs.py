@@ -17,7 +17,7 @@ from appliance.config import DicomDestination, Encoding
 from appliance.dicom.part10 import dataset_from_bytes
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.reason import ReasonCode
-from appliance.errors import Rejected, Transient
+from appliance.errors import Refused, Rejected, Transient
 from appliance.network import client_context
 from appliance.ports import Artefact, Fate, Outcome, Sent
 
@@ -136,7 +136,7 @@ class Pacs:
         if status.outcome is StoreOutcome.TRANSIENT:
             return _later(ReasonCode.STORE_TRANSIENT, words)
         if status.outcome is StoreOutcome.REJECTED:
-            return Outcome.of_error(Rejected(ReasonCode.STORE_REJECTED, words))
+            return Outcome.of_error(Refused(ReasonCode.STORE_REJECTED, words))
         if is_there_already and self._config.existing == "hold":
             return Outcome.of_error(Rejected(ReasonCode.ALREADY_THERE, words))
         needs_proof = self._config.proof != "none" or (is_there_already and self._config.existing == "verify")
@@ -165,7 +165,7 @@ class Pacs:
             f"{self.name} accepts no {sop_class} in any encoding: "
             f"allow it there, or remove {kind.value!r} from its `objects`"
         )
-        return Outcome.of_error(Rejected(ReasonCode.NOT_TAKEN, reason))
+        return Outcome.of_error(Refused(ReasonCode.NOT_TAKEN, reason))
 
     def _check_identities(self, parcels: Mapping[int, _Parcel]) -> list[tuple[int, Outcome]]:
         """Return outcomes of artefacts that must not be stored: their study is absent, or has another identity."""

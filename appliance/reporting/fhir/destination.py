@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import time
 import zlib
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -19,7 +18,7 @@ from typing import Any
 import httpx
 
 from appliance.domain.reason import ReasonCode
-from appliance.errors import Away, OsteonError, Rejected, Transient
+from appliance.errors import Away, OsteonError, Refused, Transient
 from appliance.network import Deadline
 from appliance.ports import Artefact
 
@@ -35,25 +34,25 @@ GZIP_OR_ZLIB = 47
 CONNECTED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
 """Trace events of httpcore with a new stream (HTTPX, Request extensions, trace)."""
 
-LONGEST_PAUSE_S = 3600.0
-"""Longest pause that a server may ask for (Retry-After); after an hour the site may have repaired it."""
+LONGEST_PAUSE_S = 300.0
+"""Longest pause that a server may ask for (Retry-After): it may be repaired much earlier than it thought."""
 
 STATUSES: dict[int, tuple[type[OsteonError], str]] = {
-    400: (Rejected, "it cannot make sense of it; see its log"),
+    400: (Refused, "it cannot make sense of it; see its log"),
     401: (Transient, "it does not accept our token or certificate; renew it, it is tried again"),
-    403: (Rejected, "we are not allowed to write; grant it and retry"),
-    404: (Rejected, "there is no such place, or a patient or study that we refer to; check base_url"),
-    405: (Rejected, "it takes no transactions there; check base_url"),
+    403: (Refused, "we are not allowed to write; grant it and retry"),
+    404: (Refused, "there is no such place, or a patient or study that we refer to; check base_url"),
+    405: (Refused, "it takes no transactions there; check base_url"),
     408: (Transient, "it timed out; it is tried again"),
     409: (Transient, "another client wrote at the same time; it is tried again"),
-    410: (Rejected, "a resource that it refers to was deleted"),
-    412: (Rejected, "several resources have the same identifier, or one that is referred to is missing; see its log"),
-    413: (Rejected, "it is too large for it; raise its limit"),
-    415: (Rejected, "it does not read JSON"),
-    422: (Rejected, "it breaks a rule of the server; see its log"),
+    410: (Refused, "a resource that it refers to was deleted"),
+    412: (Refused, "several resources have the same identifier, or one that is referred to is missing; see its log"),
+    413: (Refused, "it is too large for it; raise its limit"),
+    415: (Refused, "it does not read JSON"),
+    422: (Refused, "it breaks a rule of the server; see its log"),
     425: (Transient, "too early; it is tried again"),
     429: (Away, "too many requests; it is tried again"),
-    503: (Away, "it is out of service; it is tried again"),
+    503: (Transient, "it is out of service; it is tried again"),
 }
 """Error and remedy of each status; of all others, 5xx are temporary and the rest is a refusal."""
 
@@ -62,7 +61,7 @@ def verdict(status: int) -> tuple[type[OsteonError], str] | None:
     """Return the error and the remedy for a status, or None for success."""
     if 200 <= status < 300:
         return None
-    default = (Rejected, "see its log") if status < 500 else (Transient, "it is tried again")
+    default = (Refused, "see its log") if status < 500 else (Transient, "it is tried again")
     return STATUSES.get(status, default)
 
 
@@ -84,7 +83,6 @@ class FhirServer:
         self._timeout_s = timeout_s
         self._tls = tls
         self._extensions = {"sni_hostname": server_name} if server_name else {}
-        self._not_before = 0.0
 
     def send(self, artefacts: list[Artefact]) -> list[str]:
         """Post each Bundle; return a note on each, for people.
@@ -93,11 +91,9 @@ class FhirServer:
         ------
         Transient
             The server is away, its status is temporary by `STATUSES`, or its response is no transaction-response.
-        Rejected
+        Refused
             The transaction or an entry has any other status but success.
         """
-        if (wait_s := self._not_before - time.monotonic()) > 0:
-            raise Away(ReasonCode.FHIR_ASKED_TO_WAIT, f"{self.name} asked us to wait {wait_s:.0f} s more (Retry-After)")
         headers = {"Content-Type": CONTENT_TYPE, "Accept": ACCEPT, "Prefer": "return=minimal"}
         headers["Accept-Encoding"] = "gzip"
         if self._bearer:
@@ -106,8 +102,7 @@ class FhirServer:
 
     def _post(self, headers: dict[str, str], artefact: Artefact) -> str:
         response, content = self._exchange(headers, artefact.content)
-        self._not_before = time.monotonic() + pause_s(response.headers.get("Retry-After", ""))
-        self._check_status(response.status_code, "the transaction")
+        self._check_status(response.status_code, "the transaction", response.headers.get("Retry-After", ""))
         sent = json.loads(artefact.content)["entry"]
         statuses = self._entry_statuses(content, expected=len(sent))
         for number, (status, entry) in enumerate(zip(statuses, sent, strict=True), 1):
@@ -134,7 +129,9 @@ class FhirServer:
         except httpx.HTTPError as error:
             if deadline.has_passed or isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
                 raise self._too_slow() from None
-            raise Away(
+            # once there is a connection, the message itself may be what ends it
+            kind = Away if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)) else Transient
+            raise kind(
                 ReasonCode.FHIR_UNREACHABLE,
                 f"{self.name} at {self._base_url}: {type(error).__name__}; check the server",
             ) from None
@@ -162,9 +159,9 @@ class FhirServer:
             return b""
         return bytes(content)
 
-    def _too_slow(self) -> Away:
+    def _too_slow(self) -> Transient:
         reason = f"{self.name} at {self._base_url}: no whole response within {self._timeout_s:g} s; see its log"
-        return Away(ReasonCode.FHIR_TOO_SLOW, reason)
+        return Transient(ReasonCode.FHIR_TOO_SLOW, reason)
 
     def _entry_statuses(self, content: bytes, expected: int) -> list[int]:
         """Return the status of every entry; a server may answer 200 with a failed entry inside."""
@@ -178,12 +175,15 @@ class FhirServer:
                 ReasonCode.FHIR_ANSWER, f"{self.name} answers success, but with no transaction-response; check its URL"
             ) from None
 
-    def _check_status(self, status: int, subject: str) -> None:
+    def _check_status(self, status: int, subject: str, retry_after: str = "") -> None:
         """Raise the error that the status stands for."""
         if judged := verdict(status):
             error, remedy = judged
-            code = ReasonCode.FHIR_REFUSED if error is Rejected else ReasonCode.FHIR_FAILED
-            raise error(code, f"{self.name} answers {status} to {subject}: {remedy}")
+            reason = f"{self.name} answers {status} to {subject}: {remedy}"
+            if not issubclass(error, Refused) and (wait_s := pause_s(retry_after)):
+                reason += f"; it asked us to wait {wait_s:.0f} s (Retry-After)"
+                raise Away(ReasonCode.FHIR_ASKED_TO_WAIT, reason, wait_s)
+            raise error(ReasonCode.FHIR_REFUSED if error is Refused else ReasonCode.FHIR_FAILED, reason)
 
 
 def pause_s(retry_after: str) -> float:

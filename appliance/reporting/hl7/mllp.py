@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NoReturn, Self
 
 from appliance.domain.reason import ReasonCode
-from appliance.errors import Away, Rejected, Transient
+from appliance.errors import Away, Refused, Transient
 from appliance.network import tls_reason
 from appliance.ports import Artefact
 
@@ -76,12 +76,15 @@ class MllpDestination:
         Raises
         ------
         Transient
-            No connection (`Away`), no whole acknowledgement in time, one for another message, or MSA-1 is AE or CE.
-        Rejected
+            No connection (`Away`), a connection that breaks, no whole acknowledgement in time, one for another message,
+            or MSA-1 is AE or CE.
+        Refused
             MSA-1 is AR or CR.
         """
+        is_connected = False
         try:
             with self._connect() as connection:
+                is_connected = True
                 return [self._exchange(connection, artefact.content) for artefact in artefacts]
         except ssl.SSLError as error:
             why = tls_reason(error)
@@ -90,6 +93,8 @@ class MllpDestination:
             ) from None
         except OSError as error:
             why = "timed out" if isinstance(error, TimeoutError) else error.strerror or type(error).__name__
+            if is_connected:  # the message itself may be what ends the connection
+                self._transient(ReasonCode.MLLP_CLOSED, f"the connection broke ({why})")
             raise Away(ReasonCode.MLLP_UNREACHABLE, f"{self._where}: the connection failed ({why})") from None
 
     def _connect(self) -> _Connection:
@@ -160,7 +165,7 @@ class MllpDestination:
             return
         why = f", error {received.error}" if received.error else ""
         if received.code in REFUSED and received.error not in TEMPORARY_ERRORS:
-            raise Rejected(
+            raise Refused(
                 ReasonCode.MLLP_REFUSED, f"{self.name} refuses the message ({received.code}{why}); see its log"
             )
         if received.code in RETRIED | REFUSED:

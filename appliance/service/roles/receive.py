@@ -61,7 +61,7 @@ class ReceiveRole:
         failed = {}
         for uid, reason in result.failed.items():
             outcome = not_committed(reason)
-            is_for_good = outcome.fate is Fate.REFUSED
+            is_for_good = outcome.fate is Fate.UNFIT
             failed[uid] = CommitmentFailure(code=outcome.code, reason=outcome.reason, is_for_good=is_for_good)
         return record_commitment(self._engine, result.transaction_uid, result.committed, failed)
 

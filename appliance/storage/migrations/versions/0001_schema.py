@@ -29,6 +29,19 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
+        "destinations",
+        sa.Column("destination", sa.String(length=64), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("pauses", sa.Integer(), nullable=False),
+        sa.Column("recoveries", sa.Integer(), nullable=False),
+        sa.Column("is_away", sa.Boolean(), nullable=False),
+        sa.Column("paused_until", sa.Float(53), nullable=True),
+        sa.Column("held_up_to", sa.Integer(), nullable=False),
+        sa.Column("code", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("destination", name=op.f("pk_destinations")),
+    )
+    op.create_table(
         "holds",
         sa.Column("destination", sa.String(length=64), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -154,7 +167,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_analyses")),
         sa.UniqueConstraint("instance_id", name=op.f("uq_analyses_instance_id")),
     )
-    op.create_index(op.f("ix_analyses_state_not_before"), "analyses", ["state", "not_before"], unique=False)
+    op.create_index(op.f("ix_analyses_state_id"), "analyses", ["state", "id"], unique=False)
     op.create_index(op.f("ix_analyses_state_code_id"), "analyses", ["state", "code", "id"], unique=False)
     op.create_index(op.f("ix_analyses_state_finished_at"), "analyses", ["state", "finished_at"], unique=False)
     op.create_table(
@@ -212,6 +225,9 @@ def upgrade() -> None:
         sa.Column("sent_uid", sa.String(length=64), nullable=False),
         sa.Column("transaction_uid", sa.String(length=64), nullable=False),
         sa.Column("refuted", sa.Integer(), nullable=False),
+        sa.Column("refusals", sa.Integer(), nullable=False),
+        sa.Column("refused_since", sa.Float(53), nullable=True),
+        sa.Column("refused_in", sa.Integer(), nullable=True),
         sa.Column("stored_at", sa.Float(53), nullable=True),
         sa.Column("stored_after", sa.Integer(), nullable=False),
         sa.Column("unanswered_at", sa.Float(53), nullable=True),
@@ -234,6 +250,14 @@ def upgrade() -> None:
         op.f("ix_deliveries_destination_state_not_before"),
         "deliveries",
         ["destination", "state", "not_before"],
+        unique=False,
+        sqlite_where=sa.text("stored_at IS NOT NULL"),
+        postgresql_where=sa.text("stored_at IS NOT NULL"),
+    )
+    op.create_index(
+        op.f("ix_deliveries_destination_state_stored_at_id"),
+        "deliveries",
+        ["destination", "state", "stored_at", "id"],
         unique=False,
     )
     op.create_index(
