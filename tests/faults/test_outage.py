@@ -7,6 +7,7 @@ import pydicom
 from sqlalchemy import func, select, update
 
 from appliance.clock import now
+from appliance.storage import tables
 from appliance.storage.database import readers
 from appliance.storage.tables import deliveries
 from tests.support.outbox import Outbox, message, picture, radiograph
@@ -63,7 +64,7 @@ def test_outage_of_pacs_and_ris_delays_only_them_and_keeps_the_order(
         with running(*command) as process:
             wait_for_port(pacs_port, process)
             with site.engine.begin() as c:  # Monday: the longest back-off is ten minutes
-                c.execute(update(destinations).values(paused_until=now()))
+                c.execute(update(tables.destinations).values(paused_until=now()))
             wait_until(lambda: states("pacs") == {"done": count}, "every picture in the PACS", PATIENCE_S + count)
             wait_until(lambda: states("ris") == {"done": count // 2}, "every message in the RIS", PATIENCE_S + count)
 

@@ -167,6 +167,9 @@ def delivered(outgoing: Outgoing, number: int) -> Delivery:
         unanswered_at=None,
         proven_at=None,
         refuted=0,
+        refusals=0,
+        refused_since=None,
+        refused_in=None,
     )
 
 
