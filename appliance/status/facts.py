@@ -39,7 +39,7 @@ class RoleState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleStatus:
-    """One of the four processes; `since` is None when it never ran."""
+    """One of the four processes of this machine; `since` is None when it never ran."""
 
     role: str
     state: RoleState

@@ -2,6 +2,8 @@
 
 A step back would hold up every job that waits, since its time is by then further away than it was meant to be. So
 waiting times and leases are moved back with the clock. A step forward only shortens a wait.
+
+Machines that share a database have clocks of their own: each compares its clock with its own heartbeats.
 """
 
 from __future__ import annotations
@@ -40,9 +42,18 @@ class ClockStep:
     at: datetime
 
 
-def notice_step(c: Connection, clocks: Reading) -> None:
-    """Compare the clocks with those of the newest heartbeat; after a step record it and move waits back with it."""
-    step_s = _step_since_newest_heartbeat(c, clocks)
+def lock_heartbeats(c: Connection, host: str) -> None:
+    """Let one role of `host` at a time notice a step, so that two do not both move the waits.
+
+    The next statement of the role that waited sees the heartbeat of the other (PostgreSQL, section 13.2.1). SQLite has
+    one writer anyway.
+    """
+    c.execute(select(roles.c.role).where(roles.c.host == host).order_by(roles.c.role).with_for_update()).all()
+
+
+def notice_step(c: Connection, clocks: Reading, host: str) -> None:
+    """Compare the clocks with the newest heartbeat of `host`; after a step record it and move waits back with it."""
+    step_s = _step_since_newest_heartbeat(c, clocks, host)
     if abs(step_s) < LEAST_STEP_S:
         return
     log.warning("the clock of this machine was set %s by %.0f s", "on" if step_s > 0 else "back", abs(step_s))
@@ -62,8 +73,8 @@ def recent_step(c: Connection, clocks: Reading) -> ClockStep | None:
     return ClockStep(step_s=row.step_s, at=row.at) if row else None
 
 
-def _step_since_newest_heartbeat(c: Connection, clocks: Reading) -> float:
-    beats = [_reading(row) for row in c.execute(select(roles))]
+def _step_since_newest_heartbeat(c: Connection, clocks: Reading, host: str) -> float:
+    beats = [_reading(row) for row in c.execute(select(roles).where(roles.c.host == host))]
     of_this_boot = [beat for beat in beats if beat.boot_id == clocks.boot_id]
     if of_this_boot:
         return max(of_this_boot, key=lambda beat: beat.uptime_s).step_s(clocks)

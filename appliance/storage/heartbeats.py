@@ -1,8 +1,12 @@
-"""The heartbeats of the roles, for the status page."""
+"""The heartbeats of the roles, for the status page.
+
+Machines that share a PostgreSQL database have rows of their own, by host name: each page shows its own machine.
+"""
 
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +14,7 @@ from sqlalchemy import Connection, Engine, select, update
 
 from appliance.clock import Reading, read_clocks
 
-from .clock_steps import notice_step
+from .clock_steps import lock_heartbeats, notice_step
 from .database import upsert
 from .tables import roles
 
@@ -20,7 +24,7 @@ STOPPED = "stopped"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """The newest heartbeat of a role.
+    """The newest heartbeat of a role on this machine.
 
     Attributes
     ----------
@@ -44,10 +48,13 @@ class Heartbeat:
 
 def record_heartbeat(engine: Engine, role: str, started_at: datetime, detail: str) -> None:
     """Record that `role` is alive, with its state in a sentence; notice a step of the clock since the last record."""
+    host = socket.gethostname()
     with engine.begin() as c:
-        clocks = read_clocks()
-        notice_step(c, clocks)
+        lock_heartbeats(c, host)
+        clocks = read_clocks()  # only now: another role may have beaten while this one waited
+        notice_step(c, clocks, host)
         row = {
+            "host": host,
             "role": role,
             "pid": os.getpid(),
             "started_at": started_at,
@@ -56,17 +63,18 @@ def record_heartbeat(engine: Engine, role: str, started_at: datetime, detail: st
             "uptime_s": clocks.uptime_s,
             "detail": detail,
         }
-        upsert(c, roles, row, key=("role",), on_conflict=row)
+        upsert(c, roles, row, key=("host", "role"), on_conflict=row)
 
 
 def record_stop(engine: Engine, role: str) -> None:
-    """Record that a role stopped in order, so that the status page does not miss it."""
+    """Record that a role of this machine stopped in order, so that the status page does not miss it."""
+    is_own = (roles.c.host == socket.gethostname()) & (roles.c.role == role)
     with engine.begin() as c:
-        c.execute(update(roles).where(roles.c.role == role).values(detail=STOPPED))
+        c.execute(update(roles).where(is_own).values(detail=STOPPED))
 
 
 def heartbeats(c: Connection) -> dict[str, Heartbeat]:
-    """Return the newest heartbeat of each role."""
+    """Return the newest heartbeat of each role on this machine."""
     return {
         row.role: Heartbeat(
             role=row.role,
@@ -74,5 +82,5 @@ def heartbeats(c: Connection) -> dict[str, Heartbeat]:
             beat=Reading(at=row.beat_at, boot_id=row.boot_id, uptime_s=row.uptime_s),
             detail=row.detail,
         )
-        for row in c.execute(select(roles))
+        for row in c.execute(select(roles).where(roles.c.host == socket.gethostname()))
     }

@@ -256,6 +256,7 @@ radiologist_reports = Table(
 roles = Table(
     "roles",
     metadata,
+    Column("host", String(64), primary_key=True),
     Column("role", String(16), primary_key=True),
     Column("pid", Integer, nullable=False),
     Column("started_at", Instant, nullable=False),
@@ -264,7 +265,10 @@ roles = Table(
     Column("uptime_s", Float(53), nullable=False),
     Column("detail", Text, nullable=False, default=""),
 )
-"""`boot_id` and `uptime_s` give the newest heartbeat by the clock that never steps; see `appliance.clock`."""
+"""The newest heartbeat of each role on each machine: several may share the database.
+
+`boot_id` and `uptime_s` give its time by the clock that never steps; see `appliance.clock`.
+"""
 
 clock_steps = Table(
     "clock_steps",

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Engine, Select, event, func, insert, select, update
+from sqlalchemy.dialects import postgresql
 
 from appliance import clock
 from appliance.clock import Reading, now, read_clocks
@@ -150,6 +151,49 @@ def test_step_is_recorded_once_and_a_small_one_not_at_all(engine: Engine, set_cl
         assert recent_step(c, replace(clocks, uptime_s=clocks.uptime_s + RECENT_S + 1)) is None
         assert recent_step(c, replace(clocks, boot_id="the next boot")) is None
     assert step and abs(step.step_s + HOUR_S + LEAST_STEP_S - 1) < 5
+
+
+def test_clock_of_another_box_is_no_step(
+    engine: Engine, set_clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two boxes on one database, one of them an hour ahead: neither moves the leases and waits."""
+    keep_instance(engine, received(1))
+    AnalysisQueue(engine, "me").lease()
+    with engine.connect() as c:
+        lease_until = c.execute(select(analyses.c.lease_until)).scalar_one()
+    for _ in range(2):
+        for box, offset in (("box1", HOUR_S), ("box2", 0)):
+            monkeypatch.setattr("socket.gethostname", lambda box=box: box)
+            set_clock(offset)
+            record_heartbeat(engine, "receive", now(), "works")
+            with engine.begin() as c:
+                c.execute(update(roles).where(roles.c.host == box).values(boot_id=f"the boot of {box}"))
+    with engine.connect() as c:
+        assert c.execute(select(clock_steps)).all() == []
+        assert c.execute(select(analyses.c.lease_until)).scalar_one() == lease_until
+
+
+def test_heartbeat_locks_those_of_its_host_before_it_reads_the_clock(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL runs the heartbeats of two roles side by side: both would apply the same step."""
+    said: list[str] = []
+
+    def note(_c: object, statement: object, *_: object) -> None:
+        if isinstance(statement, Select):
+            said.append(str(statement.compile(dialect=postgresql.dialect())))  # type: ignore[no-untyped-call]
+
+    def read() -> Reading:
+        said.append("clock")
+        return read_clocks()
+
+    monkeypatch.setattr("appliance.storage.heartbeats.read_clocks", read)
+    event.listen(engine, "before_execute", note)
+    record_heartbeat(engine, "receive", now(), "works")
+    lock, clock_read, comparison = said
+    assert "roles.host = " in lock and "ORDER BY roles.role FOR UPDATE" in lock
+    assert clock_read == "clock"
+    assert "roles.host = " in comparison, "a statement of its own: it sees the heartbeat of the role that came first"
 
 
 def test_role_that_died_is_missing_although_the_clock_was_set_back(

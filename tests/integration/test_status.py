@@ -27,7 +27,7 @@ from appliance.status.app import create_app
 from appliance.storage.database import open_database, readers
 from appliance.storage.deliveries import Outgoing
 from appliance.storage.gate import Gate
-from appliance.storage.heartbeats import record_heartbeat
+from appliance.storage.heartbeats import record_heartbeat, record_stop
 from appliance.storage.instances import keep_instance
 from appliance.storage.notices import Notebook
 from appliance.storage.queue import Queue
@@ -133,6 +133,26 @@ def test_ready_endpoint_needs_the_heartbeat_of_every_role(client: FlaskClient, e
     (wrong,) = [c for c in answer.json["conditions"] if not c["ok"]]
     assert wrong["name"] == "role.analyse"
     assert "systemctl status osteon-analyse" in wrong["sentence"]
+
+
+def test_box_that_shares_the_database_sees_its_own_roles(
+    client: FlaskClient, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for box in ("box1", "box2"):
+        monkeypatch.setattr("socket.gethostname", lambda box=box: box)
+        all_roles_beat(engine)
+        with engine.begin() as c:
+            c.execute(update(roles).where(roles.c.host == "box1").values(boot_id="the boot of box1"))
+    assert client.get("/health/ready").status_code == 200, "box2, although box1 has another boot"
+    record_stop(engine, "deliver")
+    assert "Role deliver is stopped" in client.get("/health/ready").text
+    monkeypatch.setattr("socket.gethostname", lambda: "box1")
+    with engine.begin() as c:
+        c.execute(update(roles).where(roles.c.host == "box1").values(boot_id=read_clocks().boot_id))
+        c.execute(update(roles).where(roles.c.host == "box2").values(boot_id="the boot of box2"))
+    assert client.get("/health/ready").status_code == 200, "a role of box2 was stopped"
+    monkeypatch.setattr("socket.gethostname", lambda: "box3")
+    assert client.get("/health/ready").status_code == 503
 
 
 def test_low_disk_is_not_ready(engine: Engine, config: Configuration) -> None:

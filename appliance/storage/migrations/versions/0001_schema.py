@@ -122,6 +122,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "roles",
+        sa.Column("host", sa.String(length=64), nullable=False),
         sa.Column("role", sa.String(length=16), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column("started_at", sa.Float(53), nullable=False),
@@ -129,7 +130,7 @@ def upgrade() -> None:
         sa.Column("boot_id", sa.String(length=36), nullable=False),
         sa.Column("uptime_s", sa.Float(53), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("role", name=op.f("pk_roles")),
+        sa.PrimaryKeyConstraint("host", "role", name=op.f("pk_roles")),
     )
     op.create_table(
         "studies",
