@@ -47,6 +47,8 @@ class Configuration(Section):
             raise ValueError(f"{url.drivername!r} with this host and name is no database for Osteon: write {DATABASES}")
         if url.get_backend_name() == "sqlite" and not url.database.startswith("/"):
             raise ValueError("an SQLite file needs its whole path, after four slashes: every role opens the same file")
+        if url.drivername == "postgresql":  # SQLAlchemy would take psycopg2, its old driver
+            return given.replace(url.drivername, "postgresql+psycopg", 1)
         return given
 
     @model_validator(mode="after")

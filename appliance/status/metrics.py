@@ -1,6 +1,6 @@
 """`/metrics` for Prometheus, derived from the database at each scrape, so that no role has to count.
 
-Answers and times are those of the results since the role began, as Prometheus expects of counters: the records of all
+Answers and times are those of the results since the role began, or since it could first read the database, as Prometheus expects of counters: the records of all
 results would take minutes to read.
 """
 
@@ -33,19 +33,19 @@ class OsteonCollector(Collector):
     def __init__(self, engine: Engine, config: Configuration) -> None:
         self._engine, self._config = engine, config
         self._lock = threading.Lock()  # waitress scrapes in several threads; each result counts once
-        self._newest_result = self._first_result()
+        self._newest_result = self._first_result()  # None until the database can be read
         self._answers: Counter[tuple[str, str]] = Counter()
         self._notices: dict[int, int] = {}
         self._turned_away: Counter[tuple[str, str]] = Counter()
         self._not_kept: Counter[str] = Counter()
         self._stages: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
 
-    def _first_result(self) -> int:
+    def _first_result(self) -> int | None:
         try:
             with self._engine.connect() as c:
                 return newest_result_id(c)
         except (SQLAlchemyError, ValueError):
-            return 0
+            return None
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric, as of now."""
@@ -145,6 +145,8 @@ class OsteonCollector(Collector):
         with self._lock:
             try:
                 with self._engine.connect() as c:
+                    if self._newest_result is None:
+                        self._newest_result = newest_result_id(c)
                     recorded = results_after(c, self._newest_result)
             except (SQLAlchemyError, ValueError):
                 return

@@ -24,7 +24,7 @@ from appliance.domain.roles import ROLES
 from appliance.errors import Transient
 from appliance.gpu import GpuFigures, write_figures
 from appliance.status.app import create_app
-from appliance.storage.database import open_database, readers
+from appliance.storage.database import open_database, readers, unopened_database
 from appliance.storage.deliveries import Outgoing
 from appliance.storage.gate import Gate
 from appliance.storage.heartbeats import record_heartbeat, record_stop
@@ -98,9 +98,9 @@ def received(sop_instance_uid: str) -> Received:
     )
 
 
-def record_refused_artefact(engine: Engine, *findings: Finding) -> None:
+def record_refused_artefact(engine: Engine, *findings: Finding, sop_instance_uid: str = "1.2.826.0.1.99") -> None:
     """Record an analysed radiograph with an artefact that the PACS refuses, quoting the patient's name."""
-    keep_instance(engine, received("1.2.826.0.1.99"))
+    keep_instance(engine, received(sop_instance_uid))
     queue = Queue(engine, analyses, "me")
     (lease,) = queue.lease()
     sc = Outgoing(
@@ -219,6 +219,23 @@ def test_metrics_count_the_answers_since_the_role_began(
     later = create_app(readers(engine), config, PACK, "1").test_client()
     assert "osteon_answers_total{" in client.get("/metrics").text
     assert "osteon_answers_total{" not in later.get("/metrics").text
+
+
+def test_metrics_of_a_role_that_began_without_its_database_read_no_old_result(
+    config: Configuration, tmp_path: Path
+) -> None:
+    unread = unopened_database(config.database)
+    client = create_app(readers(unread), config, PACK, "1").test_client()
+    assert "osteon_answers" not in client.get("/metrics").text
+    engine = open_database(config.database)
+    try:
+        record_refused_artefact(engine)
+        assert "osteon_answers_total{" not in client.get("/metrics").text, "it came before the first scrape"
+        record_refused_artefact(engine, sop_instance_uid="1.2.826.0.1.98")
+        assert 'osteon_answers_total{answer="positive",site="wrist"} 1.0' in client.get("/metrics").text
+    finally:
+        engine.dispose()
+        unread.dispose()
 
 
 def test_jobs_that_ended_are_counted_for_a_day(client: FlaskClient, engine: Engine) -> None:

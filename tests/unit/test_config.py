@@ -469,6 +469,13 @@ def test_password_of_the_database_is_not_in_the_repr(tmp_path: Path, url: str) -
     assert "s3cret" not in without_password(url)
 
 
+def test_postgresql_without_a_driver_is_read_as_psycopg(tmp_path: Path) -> None:
+    """A database named like its kind, and a password with signs: both stay as they are."""
+    written = 'database_url = "postgresql://osteon:s3cret%40@db:5432/postgresql"\n'
+    config = read_configuration(write_configuration(tmp_path, written))
+    assert config.database == "postgresql+psycopg://osteon:s3cret%40@db:5432/postgresql"
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
