@@ -2,6 +2,11 @@
 
 Files without a row stay behind when the database was damaged and begun anew, restored from a backup, or removed under
 a running role. The name of the sender is lost: the AE title is empty.
+
+A file has no receipt, only a time of the wall clock. Under a SOP Instance UID that has a row already it counts as a
+correction only if it is later than every row, and no step back of the clock since then is recorded: if there was none,
+the order of the times is that of the receipts. Any other file stays in the spool, and a warning tells how many: bytes
+from before a correction would undo it, and a sender can send them again.
 """
 
 from __future__ import annotations
@@ -21,8 +26,9 @@ from appliance.dicom.scp.violation import Violation, hostile_bytes
 from appliance.dicom.transfer_syntaxes import KEPT
 from appliance.domain.reason import ReasonCode
 from appliance.domain.received import Received
+from appliance.storage.clock_steps import was_set_back_since
 from appliance.storage.database import readers
-from appliance.storage.instances import came_after, keep_instance
+from appliance.storage.instances import keep_instance, last_received_at
 from appliance.storage.retention import AT_A_TIME, digests_without_row
 from appliance.storage.spool import FOLDERS, FileSpool
 
@@ -92,17 +98,26 @@ class Recovery:
         self._due_at, self._pause_s = time.monotonic() + self._pause_s, EVERY_S
 
     def _take_in(self) -> None:
-        """Record some of the instances; bytes that came before those of a row would undo a correction and stay out."""
-        taken = 0
+        """Record some of the instances; bytes that may have come before those of a row stay out."""
+        taken, doubtful = 0, 0
         while self._waiting and taken < AT_A_TIME:
             found = self._waiting[0]
             with readers(self._engine).connect() as c:
-                is_outdated = came_after(c, found.received.sop_instance_uid, found.kept_at)
-            if not is_outdated:
+                known_at = last_received_at(c, found.received.sop_instance_uid)
+                is_doubtful = known_at is not None and was_set_back_since(c, found.kept_at)
+            if is_doubtful:
+                doubtful += 1
+            elif known_at is None or known_at <= found.kept_at:
                 taken += keep_instance(self._engine, found.received)
             self._waiting.popleft()  # only now: the database may fail
         if taken:
             log.warning("%d instances of the spool without a row in the database were taken in again", taken)
+        if doubtful:
+            log.warning(
+                "%d instances of the spool without a row in the database stay there: the clock was set back, so that "
+                "they may be older than the versions that were analysed; send them again if they are corrections",
+                doubtful,
+            )
 
     def _read(self, digest: str) -> _Found | None:
         """Return what the File Meta Information says of a file that the receiver wrote; None for any other file."""

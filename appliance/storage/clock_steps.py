@@ -73,6 +73,17 @@ def recent_step(c: Connection, clocks: Reading) -> ClockStep | None:
     return ClockStep(step_s=row.step_s, at=row.at) if row else None
 
 
+def was_set_back_since(c: Connection, moment: datetime) -> bool:
+    """Return whether the wall clock may have been set back since it showed `moment`, as far as steps are recorded.
+
+    The clock showed no more than ``at - step_s`` just before a step; smaller steps are not recorded.
+    """
+    s = clock_steps.c
+    before = type_coerce(s.at, Float) - s.step_s + LEAST_STEP_S
+    steps = select(s.id).where(s.step_s < 0, before >= moment.timestamp())
+    return c.execute(steps.limit(1)).first() is not None
+
+
 def _step_since_newest_heartbeat(c: Connection, clocks: Reading, host: str) -> float:
     beats = [_reading(row) for row in c.execute(select(roles).where(roles.c.host == host))]
     of_this_boot = [beat for beat in beats if beat.boot_id == clocks.boot_id]

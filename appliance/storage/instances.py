@@ -75,12 +75,10 @@ def _next_receipt(c: Connection, sop_instance_uid: str) -> int:
     return (c.execute(newest).scalar() or 0) + 1
 
 
-def came_after(c: Connection, sop_instance_uid: str, moment: datetime) -> bool:
-    """Return whether bytes of that SOP Instance UID were received after `moment`."""
-    later = select(instances.c.id).where(
-        instances.c.sop_instance_uid == sop_instance_uid, instances.c.received_at > moment
-    )
-    return c.execute(later.limit(1)).first() is not None
+def last_received_at(c: Connection, sop_instance_uid: str) -> datetime | None:
+    """Return the latest time at which bytes of that SOP Instance UID were received; None if none ever were."""
+    newest = select(func.max(instances.c.received_at)).where(instances.c.sop_instance_uid == sop_instance_uid)
+    return c.execute(newest).scalar()
 
 
 def _known_instance(c: Connection, received: Received) -> Row[Any] | None:

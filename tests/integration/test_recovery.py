@@ -8,14 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, insert, select, update
 
+from appliance.clock import now, read_clocks
 from appliance.dicom.part10 import part10_bytes, with_file_meta
 from appliance.errors import Fault
 from appliance.service.recovery import Recovery
@@ -23,7 +25,7 @@ from appliance.storage.database import database_file, open_database, readers
 from appliance.storage.instances import keep_instance
 from appliance.storage.retention import prune_unclaimed
 from appliance.storage.spool import FOLDERS, FileSpool
-from appliance.storage.tables import instances
+from appliance.storage.tables import clock_steps, instances
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.integration.test_retention import engine, spool
 from tests.integration.test_supervision import service
@@ -104,6 +106,53 @@ def test_last_version_of_an_instance_is_taken_in_and_no_correction_undone(engine
     kept(spool, radiograph("1.1", "older than the row"), 1000)
     recover(engine, spool)
     assert digests(engine) == [corrected]
+
+
+def set_back(engine: Engine, by_s: float, ago_s: float) -> None:
+    """Record a step back of the clock."""
+    clocks = read_clocks()
+    with engine.begin() as c:
+        row = {"step_s": -by_s, "at": clocks.at - timedelta(seconds=ago_s), "boot_id": "b", "uptime_s": 1.0}
+        c.execute(insert(clock_steps).values(**row))
+
+
+def kept_with_row(engine: Engine, spool: FileSpool, content: bytes, ago_s: float) -> str:
+    """Keep a file with its row as if both had been written some time ago."""
+    digest = kept(spool, content, ago_s)
+    found = Recovery(engine, spool)._read(digest)
+    assert found and keep_instance(engine, found.received)
+    with engine.begin() as c:
+        at = now() - timedelta(seconds=ago_s)
+        c.execute(update(instances).where(instances.c.digest == digest).values(received_at=at))
+    return digest
+
+
+@pytest.mark.parametrize("received_ago_s", [2900, 1000, 800])
+def test_file_written_while_the_clock_was_ahead_undoes_no_correction(
+    received_ago_s: float, engine: Engine, spool: FileSpool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The clock showed 33 minutes more until 50 minutes ago: the file may be older than a row before its time."""
+    set_back(engine, by_s=2000, ago_s=3000)
+    correction = kept_with_row(engine, spool, radiograph("1.1", "corrected"), received_ago_s)
+    stays = kept(spool, radiograph("1.1", "wrong"), 1001 if received_ago_s == 1000 else 999)
+    unknown = kept(spool, radiograph("1.2"), 1500)
+    recover(engine, spool)
+    assert digests(engine) == [correction, unknown]
+    assert spool.has(stays)
+    assert "1 instances of the spool without a row in the database stay there" in caplog.text
+    assert "1.1" not in caplog.text
+
+
+def test_correction_without_a_row_is_taken_in_where_the_clock_leaves_no_doubt(
+    engine: Engine, spool: FileSpool, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_back(engine, by_s=1000, ago_s=3000)
+    set_back(engine, by_s=-2000, ago_s=500)  # on: it changes no order
+    first = kept_with_row(engine, spool, radiograph("1.1", "first"), 2900)
+    correction = kept(spool, radiograph("1.1", "corrected"), 1900)
+    recover(engine, spool)
+    assert digests(engine) == [first, correction]
+    assert "stay there" not in caplog.text
 
 
 def test_radiograph_that_was_answered_and_pruned_is_not_taken_in_again(engine: Engine, spool: FileSpool) -> None:
