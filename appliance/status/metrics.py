@@ -1,7 +1,7 @@
 """`/metrics` for Prometheus, derived from the database at each scrape, so that no role has to count.
 
-Answers and times are those of the results since the role began, or since it could first read the database, as Prometheus expects of counters: the records of all
-results would take minutes to read.
+Answers and times are those of the results since the role began, or since it could first read the database, as
+Prometheus expects of counters: the records of all results would take minutes to read.
 """
 
 from __future__ import annotations

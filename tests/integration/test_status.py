@@ -221,9 +221,7 @@ def test_metrics_count_the_answers_since_the_role_began(
     assert "osteon_answers_total{" not in later.get("/metrics").text
 
 
-def test_metrics_of_a_role_that_began_without_its_database_read_no_old_result(
-    config: Configuration, tmp_path: Path
-) -> None:
+def test_metrics_of_a_role_that_began_without_its_database_read_no_old_result(config: Configuration) -> None:
     unread = unopened_database(config.database)
     client = create_app(readers(unread), config, PACK, "1").test_client()
     assert "osteon_answers" not in client.get("/metrics").text
