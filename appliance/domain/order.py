@@ -127,6 +127,11 @@ class PartialDate:
         return "-".join(known)
 
     @property
+    def earliest(self) -> date:
+        """Earliest day that it may be."""
+        return date(self.year, self.month or 1, self.day or 1)
+
+    @property
     def latest(self) -> date:
         """Latest day that it may be: the patient is at least as old as one born then."""
         month = self.month or 12

@@ -28,6 +28,9 @@ from .rejection_notes import RejectionNotes
 from .spool_reader import SpooledInstance, SpoolReader
 from .unexpected_error import without_patients_data
 
+BROKEN = frozenset({ReasonCode.UNREADABLE, ReasonCode.BROKEN_PIXELS})
+"""Reasons that lie in the bytes of a transfer, and not in the radiograph."""
+
 log = logging.getLogger(__name__)
 
 
@@ -208,7 +211,8 @@ def _check_is_new(job: AnalysisJob, examined: Examined, latest: LatestResult | N
     Raises
     ------
     Rejected
-        ``uid_differs``, ``superseded`` or ``unchanged``.
+        ``uid_differs``, ``superseded`` or ``unchanged``; ``unreadable`` or ``broken_pixels`` if a whole version of the
+        same patient's was analysed: a transfer that failed takes back no answer.
     """
     if examined.header.sop_instance_uid != job.instance.sop_instance_uid:
         reason = "its SOP Instance UID is not that of its C-STORE: check the sender"
@@ -221,3 +225,8 @@ def _check_is_new(job: AnalysisJob, examined: Examined, latest: LatestResult | N
     if latest.source_digest == examined.digest and latest.analysis_id != job.analysis_id:
         reason = f"pixels and identity are those of revision {latest.revision}, which is answered already"
         raise Rejected(ReasonCode.UNCHANGED, reason)
+    broken = examined.reason if examined.reason and examined.reason.code in BROKEN else None
+    patients = {latest.patient_digest, patient_digest(examined.source)} - {""}
+    if broken and latest.is_analysed and len(patients) < 2:
+        reason = f"{broken.reason}; the answer to a whole version of it, revision {latest.revision}, stays"
+        raise Rejected(broken.code, reason)

@@ -6,7 +6,8 @@
 | `Rejected` | is declined or parked, as the role asks | goes on |
 | `Transient` | backs off and is tried again, without limit | goes on |
 | `RunnerError`, `KernelError` | stays leased; the lease gives it back | stops with a `Fault` |
-| `Fault`, `SQLAlchemyError` | stays leased; the lease gives it back | stops or pauses: `worker` decides |
+| `IntegrityError`, `DataError` | backs off and is tried again; is parked after its last attempt | goes on |
+| `Fault`, other `SQLAlchemyError` | stays leased; the queue takes it back | stops or pauses: `worker` decides |
 | any other | backs off and is tried again; is parked after its last attempt | goes on |
 """
 
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from appliance.domain.job import Event, Lease
 from appliance.domain.reason import ReasonCode
@@ -67,7 +68,7 @@ def decide(error: Exception, work: str, *, rejected: Action = Action.PARK) -> De
     Raises
     ------
     Fault, SQLAlchemyError
-        If the role cannot go on.
+        If the role cannot go on: of the database's errors those that do not concern the job.
     """
     match error:
         case SpoolDamaged():
@@ -78,6 +79,8 @@ def decide(error: Exception, work: str, *, rejected: Action = Action.PARK) -> De
             return Decision(action=Action.BACK_OFF, error=error)
         case RunnerError() | KernelError():
             raise Fault(ReasonCode.ENGINE_FAILED, str(error)) from error
+        case IntegrityError() | DataError():  # the outcome of this job cannot be written, however often it is tried
+            return Decision(action=Action.RETRY, error=log_unexpected(error, work))
         case Fault() | SQLAlchemyError():
             raise error
         case OsteonError():  # an unexpected error in the child process that reads instances, which has logged it

@@ -25,7 +25,8 @@ RESPONSE_S = 60.0
 """Time for a peer to read a response."""
 
 MOST_PER_ADDRESS = 16
-"""Connections of one address that wait for their request; a browser opens six. One more ends the oldest of them."""
+"""Connections of one address that have not asked for anything yet; a browser opens six, and a proxy has one address for
+all. One more ends the oldest of them."""
 
 MOST = 200
 """Connections of all addresses that wait for their request; one more ends the oldest of them."""
@@ -44,13 +45,17 @@ class PageChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     ----------
     waits_since
         Time at which it began to wait for a request, on the monotonic clock.
+    has_asked
+        Whether it has sent a whole request before.
     """
 
     def __init__(self, server: BaseWSGIServer, connection: Any, address: Any, adjustments: Any, map: Any) -> None:  # noqa: A002  waitress's name
         self.waits_since = time.monotonic()
+        self.has_asked = False
         super().__init__(server, connection, address, adjustments, map=map)
         waiting = [one for one in server.active_channels.values() if one.is_waiting()]
-        _end_oldest([one for one in waiting if one.addr[0] == address[0]], MOST_PER_ADDRESS)
+        silent = [one for one in waiting if one.addr[0] == address[0] and not one.has_asked]
+        _end_oldest(silent, MOST_PER_ADDRESS)
         _end_oldest(waiting, MOST)
 
     def is_waiting(self) -> bool:
@@ -67,6 +72,7 @@ class PageChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     def service(self) -> None:
         """Answer a request; the time for the next one begins."""
         super().service()
+        self.has_asked = True
         self.waits_since = time.monotonic()
 
 

@@ -48,7 +48,7 @@ class DeliveryQueue(Queue):
 
     def lease(self, most: int = 1) -> list[Lease]:
         """Lease up to `most` due deliveries that no earlier one of the same study and destination holds up."""
-        self._expire(now())
+        self._reclaim()
         return self._lease(_is_in_order(one_of_a_study=False), most=most)
 
     def retry(self, job_id: int) -> State:
@@ -119,7 +119,7 @@ class Outbox(DeliveryQueue):
         A destination that failed last gets one at a time: one that was not tried yet, unless the peer is away.
         """
         self._state = destination_state(self._engine, self._destination)
-        self._expire(now(), self._own)
+        self._reclaim(self._own)
         leases = self._lease_paused() if self._state.is_paused else self._lease_in_turn(most)
         if not leases:
             return {}

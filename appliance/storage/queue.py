@@ -1,7 +1,8 @@
 """Leases over a table of jobs: one mechanism for analyses, studies and deliveries.
 
 A lease has an end. A process that dies lets its lease run out, a process that hangs loses it, and a process that
-finishes a job after it lost the lease is refused.
+finishes a job after it lost the lease is refused. A process that could not write the outcome, because the disk was full
+or the database busy, takes the job back when it next asks for work.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Queue:
 
     def lease(self, most: int = 1) -> list[Lease]:
         """Lease up to `most` due jobs, oldest first; each lease is an attempt."""
-        self._expire(now())
+        self._reclaim()
         return self._lease(most=most)
 
     def lease_job(self, job_id: int) -> Lease | None:
@@ -196,6 +197,19 @@ class Queue:
         }
         with self._engine.begin() as c:
             return move_job(c, self._table, job_id, Event.RETRY, **fresh | columns)
+
+    def _reclaim(self, *where: ColumnElement[bool]) -> None:
+        """Give back the jobs whose holder has lost them, before it asks for others: this one, or one that died or hung.
+
+        The outcome of a job that this holder still has could not be written: that was no attempt.
+        """
+        t = self._table
+        own = select(t.c.id, t.c.attempts).where(t.c.state == State.LEASED, t.c.lease_owner == self._owner)
+        if self._exists(own):
+            with self._engine.begin() as c:
+                for row in c.execute(own).all():
+                    move_job(c, t, row.id, Event.FAIL, attempts=row.attempts - 1, lease_owner=None)
+        self._expire(now(), *where)
 
     def _expire(self, moment: datetime | None, *where: ColumnElement[bool]) -> int:
         """End the leases that ran out by `moment`, or all of them; return their number."""

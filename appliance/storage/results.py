@@ -24,14 +24,20 @@ class LatestResult:
     ----------
     source_digest
         Digest of identity and pixels: the same for the same radiograph in every transfer syntax.
+    patient_digest
+        Of its patient's number; empty without one.
     receipt
         Number of the receipt of those bytes under the SOP Instance UID.
+    is_analysed
+        Whether it says anything about the image.
     """
 
     predecessor: Predecessor
     analysis_id: int
     source_digest: str
+    patient_digest: str
     receipt: int
+    is_analysed: bool
 
     @property
     def revision(self) -> int:
@@ -42,7 +48,7 @@ class LatestResult:
 def latest_result(engine: Engine, sop_instance_uid: str) -> LatestResult | None:
     """Return the newest result of an instance, from any of the bytes received under its UID."""
     query = (
-        select(results.c.analysis_id, results.c.source_digest, results.c.record, instances.c.receipt)
+        select(results, instances.c.receipt)
         .join(analyses, results.c.analysis_id == analyses.c.id)
         .join(instances, analyses.c.instance_id == instances.c.id)
         .where(instances.c.sop_instance_uid == sop_instance_uid)
@@ -58,7 +64,9 @@ def latest_result(engine: Engine, sop_instance_uid: str) -> LatestResult | None:
         predecessor=Predecessor(revision=result.revision, pack_digest=result.provenance.pack_digest),
         analysis_id=row.analysis_id,
         source_digest=row.source_digest,
+        patient_digest=row.patient_digest,
         receipt=row.receipt,
+        is_analysed=result.not_analysed is None,
     )
 
 

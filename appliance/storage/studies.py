@@ -66,7 +66,7 @@ class StudyQueue(Queue):
 
     def lease(self, most: int = 1) -> list[Lease]:
         """Lease up to `most` settled studies, the one first that has been due for longest."""
-        self._expire(now())
+        self._reclaim()
         return self._lease(_has_settled(), most=most, order=studies.c.not_before)
 
 

@@ -152,6 +152,27 @@ def test_broken_data_set_is_answered_as_far_as_its_patient_is_known(tmp_path: Pa
         assert "PHANTOM" not in page + site.log("receive") + site.log("analyse")
 
 
+def test_broken_resend_takes_back_no_answer(tmp_path: Path) -> None:
+    """A transfer that failed says nothing about the image: the answer to the whole version stays."""
+    ds = instance_from_phantom(phantom("ankle", 62, True))
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID("2.25.81")
+    with Site(tmp_path) as site:
+        site.start("receive", "analyse")
+        ae = AE("ROOM1")
+        ae.add_requested_context(ds.SOPClassUID)
+        association = ae.associate("127.0.0.1", site.port, ae_title="OSTEON")
+        assert association.send_c_store(ds).Status == 0
+        association.release()
+        site.wait_for("analyses", done=1)
+        with Wire(site.port) as wire:
+            wire.associate()
+            assert wire.store("2.25.81", _head("2.25.81", "StudyInstanceUID")) == 0
+        site.wait_for("analyses", not_analysed=1, done=1)
+        (declined,) = [row for row in site.rows("analyses") if row.state == "not_analysed"]
+        assert declined.code == "unreadable"
+        assert "the answer to a whole version of it, revision 1, stays" in declined.reason
+
+
 def _page(site: Site, path: str) -> str:
     page = urllib.request.urlopen(f"http://127.0.0.1:{site.page_port}/{path}", timeout=PATIENCE_S)
     return str(page.read().decode())

@@ -101,7 +101,7 @@ def check_that_all_are_served(port: int, address: str) -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2"])
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nX: "])
-def test_silent_connections_keep_the_page_from_nobody(
+def test_silent_connections_keep_the_page_from_no_other(
     port: int, sent: bytes, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "REQUEST_S", PATIENCE_S)  # the limit alone ends them
@@ -118,7 +118,7 @@ def test_silent_connections_keep_the_page_from_nobody(
         )
 
 
-def test_connections_of_many_addresses_keep_the_page_from_nobody(port: int) -> None:
+def test_connections_of_many_addresses_keep_the_page_from_no_other(port: int) -> None:
     with contextlib.ExitStack() as stack:
         for number in range(400):
             stack.enter_context(connect(port, f"127.0.1.{number % 100 + 1}"))
@@ -143,6 +143,17 @@ def test_connection_serves_several_requests(port: int) -> None:
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
         for _ in range(3):
             assert client.get("/health/live").status_code == 200
+
+
+def test_many_readers_behind_one_address_are_served(port: int) -> None:
+    """A proxy, or the address of a whole ward, keeps more connections open than a silent peer may."""
+    with contextlib.ExitStack() as stack:
+        readers = [
+            stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60))
+            for _ in range(3 * MOST_PER_ADDRESS)
+        ]
+        for _ in range(3):
+            assert {reader.get("/health/live").status_code for reader in readers} == {200}
 
 
 def test_large_requests_are_refused(port: int) -> None:

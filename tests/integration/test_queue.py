@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Engine, event, func, insert, select, update
+from sqlalchemy.exc import OperationalError
 
 from appliance.clock import now
 from appliance.domain.artefact_kind import ArtefactKind
@@ -81,7 +83,7 @@ def test_lease_returns_each_job_once_oldest_first(engine: Engine, queue: Queue) 
     assert [lease.job_id for lease in queue.lease(most=2)] == [1, 2]
     other = Queue(engine, analyses, "other")
     assert [lease.job_id for lease in other.lease(most=9)] == [3, 4, 5]
-    assert queue.lease() == []
+    assert Queue(engine, analyses, "third").lease() == []
 
 
 def test_lease_by_twenty_threads_never_shares_a_job(engine: Engine) -> None:
@@ -92,7 +94,10 @@ def test_lease_by_twenty_threads_never_shares_a_job(engine: Engine) -> None:
     def take(owner: str) -> None:
         queue = Queue(engine, analyses, owner)
         while leases := queue.lease(most=2):
-            leased.extend(lease.job_id for lease in leases)
+            for lease in leases:
+                leased.append(lease.job_id)
+                with queue.ending(lease, Event.FINISH):
+                    pass
 
     threads = [threading.Thread(target=take, args=(f"worker {k}",)) for k in range(20)]
     for thread in threads:
@@ -126,6 +131,33 @@ def test_expired_lease_goes_to_another_process_and_its_former_owner_is_refused(e
         queue.renew(lost)
     queue.failed(lost, ERROR)
     assert state(engine) == ("leased", "lease_expired")
+
+
+def test_job_whose_outcome_did_not_fit_the_disk_is_back_when_there_is_room(engine: Engine, queue: Queue) -> None:
+    """SQLite says "database or disk is full" beyond a number of pages as it does on a disk without room."""
+    keep_instance(engine, received(1))
+    (lease,) = queue.lease()
+    with engine.connect() as c:
+        pages = c.exec_driver_sql("PRAGMA page_count").scalar()
+
+    def limit(connection: Any, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    event.listen(engine, "checkout", limit)
+    error = Transient(ReasonCode.DISK_FULL, "x" * 500_000)
+    for _ in range(3):
+        with pytest.raises(OperationalError, match="full"):
+            queue.failed(lease, error)
+        assert state(engine) == ("leased", "")
+    event.remove(engine, "checkout", limit)
+    with engine.connect() as c:
+        c.exec_driver_sql("PRAGMA max_page_count = 1000000")
+    assert Queue(engine, analyses, "other").lease() == []
+    (again,) = queue.lease()
+    assert (again.job_id, again.attempts) == (1, 1)  # nothing was tried in vain
+    with queue.ending(again, Event.FINISH):
+        pass
+    assert state(engine)[0] == "done"
 
 
 def test_renewed_lease_does_not_expire(engine: Engine, queue: Queue) -> None:
@@ -225,5 +257,5 @@ def test_peek_returns_the_next_jobs_and_leaves_them_free(engine: Engine, queue: 
     assert (queue.peek(), queue.peek(9)) == ([1], [1, 2, 3])
     (first,) = queue.lease()
     assert (first.job_id, queue.peek()) == (1, [2])
-    assert [lease.job_id for lease in queue.lease(most=2)] == [2, 3]
+    assert [lease.job_id for lease in Queue(engine, analyses, "other").lease(most=2)] == [2, 3]
     assert queue.peek() == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Away, Fault, OsteonError, Rejected, Transient
@@ -52,6 +52,12 @@ def test_engine_failure_stops_the_role_with_a_fault(error: Exception) -> None:
     with pytest.raises(Fault, match=str(error)) as caught:
         decide(error, "analysis 7")
     assert caught.value.code is ReasonCode.ENGINE_FAILED
+
+
+def test_outcome_that_the_database_refuses_is_no_trouble_of_the_disk() -> None:
+    """It concerns one job: that is parked after its last attempt, and the others go on."""
+    decision = decide(raised(IntegrityError("INSERT", {}, Exception("UNIQUE"))), "analysis 7")
+    assert (decision.action, decision.error.code) == (Action.RETRY, ReasonCode.BUG)
 
 
 def test_unexpected_error_is_recorded_and_logged_without_its_text(caplog: pytest.LogCaptureFixture) -> None:

@@ -110,11 +110,17 @@ def test_birth_date_is_told_as_far_as_it_is_known(value: str, hl7: str, fhir: st
         ("20200000", "20301229", 9),
         ("20200000", "20310102", 10),
         ("2020.01.31", "20300202", 10),
+        ("20300000", "20300601", 0),
+        ("20300600", "20300615", 0),
     ],
 )
 def test_age_by_a_partial_birth_date_is_the_least_possible(born: str, examined: str, years: int) -> None:
     header = header_from_dataset(changed("age", PatientBirthDate=born, StudyDate=examined))
     assert header.age_years is not None and int(header.age_years) == years
+
+
+def test_patient_born_after_the_examination_has_no_age() -> None:
+    assert header_from_dataset(changed("age", PatientBirthDate="20310000", StudyDate="20300601")).age_years is None
 
 
 @pytest.mark.parametrize("name", variants())

@@ -53,7 +53,19 @@ def test_separator_within_a_message_stays_in_it() -> None:
 
 
 def test_message_that_its_sender_began_again_is_the_last_one() -> None:
-    assert frames(START + b"half" + START + b"whole" + END) == [b"whole"]
+    assert frames(START + b"half" + START + b"MSH|whole" + END) == [b"MSH|whole"]
+
+
+@pytest.mark.parametrize("sent", [b"MSH|line one\x0bline two\x0bM\x0b", b"MSH|\x0b\x0bMS\x0bMSG"])
+def test_line_break_of_a_word_processor_begins_no_message(sent: bytes) -> None:
+    """Word writes a vertical tab for a line break within a paragraph; it arrives in pieces of any size."""
+    whole = START + sent + END
+    for cut in range(len(whole)):
+        assert frames(whole[:cut], whole[cut:]) == [sent]
+    assert frames(*(whole[at : at + 1] for at in range(len(whole)))) == [sent]
+    begun_again = START + b"MSH|half" + whole
+    for cut in range(len(begun_again)):
+        assert frames(begun_again[:cut], begun_again[cut:]) == [sent]
 
 
 def test_bytes_outside_of_frames_are_stray_unless_blank() -> None:

@@ -94,6 +94,8 @@ def age_years(ds: Dataset) -> float | None:
     if born is None or examined is None:
         return None
     days = (examined - born.latest).days
+    if days < 0 and (examined - born.earliest).days >= 0:
+        return 0.0
     return days / DAYS_PER_YEAR if days >= 0 else None
 
 
