@@ -423,7 +423,8 @@ class ReasonCode(StrEnum):
     )
     STORE_REJECTED = (
         "store_rejected",
-        "The archive refused the object. It is parked if others are taken and it is refused again, or after a day.",
+        "The archive refused the object. "
+        "It is parked if others are taken and it is refused again, or after ten refusals over a day.",
         "See the archive's log, then `osteon queue retry` or `osteon queue drop`.",
     )
     NO_FIND = (
@@ -525,7 +526,8 @@ class ReasonCode(StrEnum):
     )
     MLLP_REFUSED = (
         "mllp_refused",
-        "The RIS refused the message. It is parked if others are taken and it is refused again, or after a day.",
+        "The RIS refused the message. "
+        "It is parked if others are taken and it is refused again, or after ten refusals over a day.",
         "See the log of the RIS, then `osteon queue retry` or `osteon queue drop`.",
     )
     ORU_CHARACTERS = (
@@ -561,7 +563,7 @@ class ReasonCode(StrEnum):
     )
     FHIR_ASKED_TO_WAIT = (
         "fhir_asked_to_wait",
-        "The FHIR server asked for a later attempt (Retry-After); we wait for at most five minutes.",
+        "The FHIR server asked for a later attempt (Retry-After); its wish counts for at most five minutes.",
         "Nothing to do; `osteon queue retry` ends the wait.",
     )
     FHIR_ANSWER = (
@@ -576,7 +578,8 @@ class ReasonCode(StrEnum):
     )
     FHIR_REFUSED = (
         "fhir_refused",
-        "The FHIR server refused the Bundle. It is parked if others are taken and it is refused again, or after a day.",
+        "The FHIR server refused the Bundle. "
+        "It is parked if others are taken and it is refused again, or after ten refusals over a day.",
         "See the log of the FHIR server, then `osteon queue retry` or `osteon queue drop`.",
     )
 

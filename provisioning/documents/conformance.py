@@ -91,7 +91,8 @@ OUTCOMES = {
     StoreOutcome.STORED: "delivered",
     StoreOutcome.EXISTS: "by `existing`: probably delivered, verified by C-FIND, or parked for a person",
     StoreOutcome.TRANSIENT: "sent again, after ever longer waits",
-    StoreOutcome.REJECTED: "sent again; parked if the archive takes others and refuses it again, or after a day",
+    StoreOutcome.REJECTED: "sent again; parked if the archive takes others and refuses it again, or after ten refusals "
+    "over a day",
 }
 """Behaviour after each outcome of a delivery."""
 
