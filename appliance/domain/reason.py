@@ -423,8 +423,10 @@ class ReasonCode(StrEnum):
     )
     STORE_REJECTED = (
         "store_rejected",
-        "The archive refused the object. "
-        "It is parked if others are taken and it is refused again, or after ten refusals over a day.",
+        (
+            "The archive refused the object. "
+            "It is parked if others are taken and it is refused again, or after ten refusals over a day."
+        ),
         "See the archive's log, then `osteon queue retry` or `osteon queue drop`.",
     )
     NO_FIND = (
@@ -526,8 +528,10 @@ class ReasonCode(StrEnum):
     )
     MLLP_REFUSED = (
         "mllp_refused",
-        "The RIS refused the message. "
-        "It is parked if others are taken and it is refused again, or after ten refusals over a day.",
+        (
+            "The RIS refused the message. "
+            "It is parked if others are taken and it is refused again, or after ten refusals over a day."
+        ),
         "See the log of the RIS, then `osteon queue retry` or `osteon queue drop`.",
     )
     ORU_CHARACTERS = (
@@ -578,8 +582,10 @@ class ReasonCode(StrEnum):
     )
     FHIR_REFUSED = (
         "fhir_refused",
-        "The FHIR server refused the Bundle. "
-        "It is parked if others are taken and it is refused again, or after ten refusals over a day.",
+        (
+            "The FHIR server refused the Bundle. "
+            "It is parked if others are taken and it is refused again, or after ten refusals over a day."
+        ),
         "See the log of the FHIR server, then `osteon queue retry` or `osteon queue drop`.",
     )
 
