@@ -671,7 +671,7 @@ class ReasonCode(StrEnum):
     # Command line
     NO_SUCH_JOB = (
         "no_such_job",
-        "There is no job of that name.",
+        "There is no job of that name, or none that fits the options.",
         "Name a job as `analysis:12` or `delivery:40`; `osteon queue list --all` shows them.",
     )
     NO_SUCH_DESTINATION = (

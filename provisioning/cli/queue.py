@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
+from appliance.config import Configuration
+from appliance.errors import Rejected
 from appliance.service.command import config_option
 
 from .options import as_text, configuration, out
@@ -19,8 +23,41 @@ from .options import as_text, configuration, out
 if TYPE_CHECKING:
     from provisioning.operation.queues import Job
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line and job.")
 """Option of the commands that list jobs."""
+
+
+class Age(click.ParamType):
+    """A duration as a number with its unit: ``90s``, ``30m``, ``1h``, ``2d``."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Return the duration."""
+        found = re.fullmatch(r"(\d{1,5})([smhd])", str(value))
+        if found is None:
+            self.fail(f"{value!r} is not a duration such as 90s, 30m, 1h or 2d", param, ctx)
+        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[found[2]]
+        return timedelta(**{unit: int(found[1])})
+
+
+def selecting(destination: str) -> Callable[[F], F]:
+    """Add the options that select jobs; `destination` is the option that names the destination of deliveries."""
+    options = (
+        click.option(destination, "destination", help="Deliveries to this destination."),
+        click.option("--code", help="Jobs with this code, as `osteon queue list` shows it."),
+        click.option("--older-than", type=Age(), help="Jobs made before so long: 90s, 30m, 1h, 2d."),
+        click.option("--all", "everything", is_flag=True, help="All jobs that wait or are parked."),
+    )
+
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 @click.group()
@@ -70,38 +107,44 @@ def queue_show(job: str, config_path: Path | None) -> None:
 
 
 @queue.command("retry")
-@click.argument("job")
+@click.argument("jobs", metavar="[JOB]...", nargs=-1)
+@selecting("--to")
 @config_option
-def queue_retry(job: str, config_path: Path | None) -> None:
-    """Try a JOB again now.
+def queue_retry(config_path: Path | None, **selection: Any) -> None:
+    """Try jobs again now: each JOB, or all that wait or are parked and fit the options.
 
     A finished analysis is done anew and makes a new revision. A finished delivery is sent again as the same object.
     """
     from provisioning.operation.queues import retry
 
-    out.print(f"{job} is {retry(configuration(config_path), job)}")
+    config = configuration(config_path)
+    _for_each(_selected(config, **selection), lambda job: f"is {retry(config, job)}")
 
 
 @queue.command("drop")
-@click.argument("job")
-@click.option("--reason", required=True, help="Why the job is given up; kept with the job.")
+@click.argument("jobs", metavar="[JOB]...", nargs=-1)
+@selecting("--to")
+@click.option("--reason", required=True, help="Why the jobs are given up; kept with each.")
 @config_option
-def queue_drop(job: str, reason: str, config_path: Path | None) -> None:
-    """Give up a parked or waiting JOB for good."""
+def queue_drop(reason: str, config_path: Path | None, **selection: Any) -> None:
+    """Give up jobs for good: each JOB, or all that wait or are parked and fit the options."""
     from provisioning.operation.queues import drop
 
-    out.print(f"{job} is {drop(configuration(config_path), job, reason)}")
+    config = configuration(config_path)
+    _for_each(_selected(config, **selection), lambda job: f"is {drop(config, job, reason)}")
 
 
 @queue.command("reroute")
-@click.argument("job")
-@click.option("--to", required=True, help="Name of another destination of the same kind.")
+@click.argument("jobs", metavar="[JOB]...", nargs=-1)
+@selecting("--from")
+@click.option("--to", "target", required=True, help="Name of another destination of the same kind.")
 @config_option
-def queue_reroute(job: str, to: str, config_path: Path | None) -> None:
-    """Send a waiting or parked delivery (JOB) to another destination."""
+def queue_reroute(target: str, config_path: Path | None, **selection: Any) -> None:
+    """Send deliveries to another destination: each JOB, or all that wait or are parked and fit the options."""
     from provisioning.operation.queues import reroute
 
-    out.print(f"{job} is {reroute(configuration(config_path), job, to)}, for {to}")
+    config = configuration(config_path)
+    _for_each(_selected(config, **selection), lambda job: f"is {reroute(config, job, target)}, for {target}")
 
 
 @queue.command("hold")
@@ -128,6 +171,52 @@ def queue_release(to: str, config_path: Path | None) -> None:
 
     release(configuration(config_path), to)
     out.print(f"deliveries to {escape(to)} leave, unless another hold applies")
+
+
+def _selected(
+    config: Configuration,
+    jobs: tuple[str, ...],
+    destination: str | None,
+    code: str | None,
+    older_than: timedelta | None,
+    everything: bool,
+) -> list[str]:
+    """Return the names of the jobs that arguments and options select.
+
+    Raises
+    ------
+    click.UsageError
+        If jobs are named and selected by options at once, or neither.
+    """
+    from provisioning.operation.queues import Selection, selected
+
+    by_option = [destination, code, older_than, everything or None]
+    if bool(jobs) is any(value is not None for value in by_option):
+        raise click.UsageError("name each JOB, or select them by --code, --older-than, their destination, or --all")
+    selection = Selection(names=jobs, destination=destination, code=code, older_than=older_than)
+    return selected(config, selection)
+
+
+def _for_each(jobs: Sequence[str], act: Callable[[str], str]) -> None:
+    """Do the same to each job and print what became of it; go on after one that cannot be changed.
+
+    Raises
+    ------
+    Rejected
+        The first reason, if any job could not be changed.
+    """
+    refused: list[Rejected] = []
+    for job in jobs:
+        try:
+            out.print(f"{job} {act(job)}")
+        except Rejected as error:
+            refused.append(error)
+            if len(jobs) > 1:
+                out.print(f"{job} stays as it is: {escape(error.reason)}")
+    if len(jobs) > 1:
+        out.print(f"{len(jobs) - len(refused)} of {len(jobs)} jobs were changed")
+    if refused:
+        raise refused[0]
 
 
 def _show_jobs(jobs: Iterable[Job], as_json: bool, none_found: str) -> None:

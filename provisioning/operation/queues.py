@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import cache
 
 from sqlalchemy import Engine
 
+from appliance.clock import now
 from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import ImpossibleTransition, State
@@ -54,6 +56,59 @@ class Job:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Jobs that a person means: by their names, or all that wait or are parked and fit every condition.
+
+    Attributes
+    ----------
+    names
+        Names such as ``delivery:40``; no condition applies to them.
+    destination
+        Deliveries to it alone.
+    code
+        Jobs with that code of a reason alone, radiographs that were not analysed among them.
+    older_than
+        Jobs made before so long alone.
+    """
+
+    names: tuple[str, ...] = ()
+    destination: str | None = None
+    code: str | None = None
+    older_than: timedelta | None = None
+
+
+def selected(config: Configuration, selection: Selection) -> list[str]:
+    """Return the names of the selected jobs, oldest first.
+
+    Raises
+    ------
+    Rejected
+        ``no_such_destination``; ``no_such_job`` if no job fits, or there is no such code.
+    """
+    if selection.names:
+        return list(selection.names)
+    known = [d.name for d in config.destinations]
+    if selection.destination is not None and selection.destination not in known:
+        raise Rejected(
+            ReasonCode.NO_SUCH_DESTINATION, f"the configuration has no destination {selection.destination!r}"
+        )
+    if selection.code is not None and selection.code not in {code.value for code in ReasonCode}:
+        raise Rejected(ReasonCode.NO_SUCH_JOB, f"there is no code {selection.code!r}: see osteon queue list")
+    with readers(_database(config)).connect() as c:
+        names = [job.name for queue in QueueName for job in open_jobs(c, queue) if _fits(job, selection)]
+    if not names:
+        raise Rejected(ReasonCode.NO_SUCH_JOB, "no job that waits or is parked fits: see osteon queue list")
+    return names
+
+
+def _fits(job: JobSummary, selection: Selection) -> bool:
+    is_open = job.state in (State.QUEUED, State.PARKED) or selection.code is not None
+    is_meant = selection.destination is None or (job.queue is QueueName.DELIVERY and job.peer == selection.destination)
+    is_old = selection.older_than is None or now() - job.created_at > selection.older_than
+    return is_open and is_meant and is_old and selection.code in (None, job.code.value)
+
+
 def jobs(config: Configuration, everything: bool, uid: str | None = None) -> Iterator[Job]:
     """Yield the jobs that a person may have to look at, oldest first.
 
@@ -64,7 +119,7 @@ def jobs(config: Configuration, everything: bool, uid: str | None = None) -> Ite
     uid
         Yield all jobs about the instance or study of that UID instead.
     """
-    with readers(open_database(config.database)).connect() as c:
+    with readers(_database(config)).connect() as c:
         for queue in QueueName:
             if uid:
                 found = jobs_about(c, queue, uid)
@@ -103,7 +158,7 @@ def one_job(config: Configuration, name: str) -> dict[str, object]:
         ``no_such_job``.
     """
     queue, job_id = _parse(name)
-    with readers(open_database(config.database)).connect() as c:
+    with readers(_database(config)).connect() as c:
         details = job_details(c, queue, job_id)
     if details is None:
         raise _no_such_job(name)
@@ -124,7 +179,7 @@ def retry(config: Configuration, name: str) -> State:
     Rejected
         ``no_such_job``, ``impossible``; for a delivery also ``withdrawn`` and ``outdated``.
     """
-    queue, job_id = _queue_of(open_database(config.database), name)
+    queue, job_id = _queue_of(_database(config), name)
     try:
         return queue.retry(job_id)
     except KeyError:
@@ -141,7 +196,7 @@ def drop(config: Configuration, name: str, reason: str) -> State:
     Rejected
         ``no_such_job``, ``impossible``.
     """
-    queue, job_id = _queue_of(open_database(config.database), name)
+    queue, job_id = _queue_of(_database(config), name)
     try:
         return queue.drop(job_id, reason)
     except KeyError:
@@ -164,7 +219,7 @@ def reroute(config: Configuration, name: str, to: str) -> State:
     if queue is not QueueName.DELIVERY or destination is None:
         reason = f"a delivery goes to a destination of the configuration, not {to!r}"
         raise Rejected(ReasonCode.NO_SUCH_DESTINATION, reason)
-    engine = open_database(config.database)
+    engine = _database(config)
     with readers(engine).connect() as c:
         delivery = find_delivery(c, job_id)
     if delivery is None:
@@ -210,7 +265,7 @@ def hold(config: Configuration, to: str, reason: str) -> None:
     """
     if to != EVERY and to not in [d.name for d in config.destinations]:
         raise Rejected(ReasonCode.NO_SUCH_DESTINATION, f"the configuration has no destination {to!r}")
-    Gate(open_database(config.database)).shut(to, reason)
+    Gate(_database(config)).shut(to, reason)
 
 
 def release(config: Configuration, to: str) -> None:
@@ -221,8 +276,18 @@ def release(config: Configuration, to: str) -> None:
     Rejected
         ``not_held``.
     """
-    if not Gate(open_database(config.database)).open(to):
+    if not Gate(_database(config)).open(to):
         raise Rejected(ReasonCode.NOT_HELD, f"there is no hold for {to!r}")
+
+
+@cache
+def _open(database: str) -> Engine:
+    return open_database(database)
+
+
+def _database(config: Configuration) -> Engine:
+    """Return the database of the configuration, opened once for all jobs of a command."""
+    return _open(config.database)
 
 
 def _queue_of(engine: Engine, name: str) -> tuple[Queue, int]:

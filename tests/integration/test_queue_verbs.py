@@ -1,12 +1,17 @@
 """The commands on deliveries: reroute, retry, hold and release."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
+from sqlalchemy import update
 
+from appliance.clock import now
 from appliance.config import Configuration
 from appliance.dicom.part10 import dataset_from_bytes
 from appliance.domain.artefact_kind import ArtefactKind
@@ -16,6 +21,8 @@ from appliance.errors import Rejected
 from appliance.service.withdrawal import withdraw
 from appliance.status.records import newest_radiographs
 from appliance.storage.database import readers
+from appliance.storage.tables import deliveries
+from provisioning.cli.queue import queue
 from provisioning.operation.queues import hold, release, reroute, retry
 from tests.support.outbox import Outbox, message, picture, radiograph
 from tests.support.pacs import profile, scripted_scp
@@ -191,3 +198,83 @@ def test_held_destination_gets_nothing_until_it_is_released(config: Configuratio
             outbox.carry_until("other", done=1)
     with pytest.raises(Rejected, match="no_such_destination"):
         hold(config, "nowhere", "?")
+
+
+@pytest.fixture
+def four_waiting(config: Configuration) -> Iterator[Outbox]:
+    """Deliveries 1 and 3 to the RIS and 2 and 4 to the FHIR server, both away; 3 and 4 are two hours old."""
+    with Outbox(config.state_dir, *config.destinations) as outbox:
+        for number in (1, 2):
+            ds = radiograph(number)
+            outbox.answer(ds, ("ris", message(ds)), ("fhir", replace(message(ds), kind=ArtefactKind.FHIR)))
+        for name in ("ris", "fhir"):
+            outbox.carry(name)
+        with outbox.engine.begin() as c:
+            older = now() - timedelta(hours=2)
+            c.execute(update(deliveries).where(deliveries.c.id > 2).values(created_at=older))
+        yield outbox
+
+
+def queue_command(config: Configuration, *arguments: str) -> Result:
+    file = config.state_dir / "osteon.toml"
+    file.write_text(
+        f"""state_dir = "{config.state_dir}"
+destinations = [
+    {{kind = "hl7", name = "ris", host = "127.0.0.1", port = 1}},
+    {{kind = "hl7", name = "new-ris", host = "127.0.0.1", port = 1}},
+    {{kind = "fhir", name = "fhir", base_url = "http://127.0.0.1:1/"}},
+]
+"""
+    )
+    return CliRunner().invoke(queue, [*arguments, "--config", str(file)])
+
+
+@pytest.mark.parametrize(
+    ("options", "dropped"),
+    [
+        (("delivery:4", "delivery:1"), {1, 4}),
+        (("--to", "ris"), {1, 3}),
+        (("--older-than", "1h"), {3, 4}),
+        (("--to", "fhir", "--older-than", "90m"), {4}),
+        (("--code", "mllp_unreachable", "--to", "ris"), {1}),
+        (("--all",), {1, 2, 3, 4}),
+    ],
+)
+def test_jobs_are_changed_in_bulk(
+    options: tuple[str, ...], dropped: set[int], config: Configuration, four_waiting: Outbox
+) -> None:
+    done = queue_command(config, "drop", *options, "--reason", "a wrong address")
+    assert done.exit_code == 0, done.output
+    assert {row.id for row in four_waiting.rows if row.state == State.DROPPED} == dropped
+    changed = len(done.output.splitlines()) - 1
+    assert len(dropped) == 1 or f"{changed} of {changed} jobs were changed" in done.output
+
+
+def test_bulk_goes_on_after_a_job_that_cannot_be_changed(config: Configuration, four_waiting: Outbox) -> None:
+    done = queue_command(config, "retry", "delivery:1", "delivery:99", "delivery:2")
+    assert done.exit_code == 1
+    assert "delivery:99 stays as it is: there is no delivery:99" in done.output
+    assert "2 of 3 jobs were changed" in done.output
+    rerouted = queue_command(config, "reroute", "--from", "ris", "--to", "new-ris")
+    assert rerouted.exit_code == 0, rerouted.output
+    assert [row.destination for row in four_waiting.rows][:4] == ["new-ris", "fhir", "new-ris", "fhir"]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ((), "name each JOB, or select them"),
+        (("delivery:1", "--all"), "name each JOB, or select them"),
+        (("--to", "nowhere"), "no destination 'nowhere'"),
+        (("--code", "typo"), "there is no code 'typo'"),
+        (("--code", "fhir_refused"), "no job that waits or is parked fits"),
+        (("--older-than", "soon"), "'soon' is not a duration such as 90s, 30m, 1h or 2d"),
+    ],
+)
+def test_selection_that_means_nothing_is_refused(
+    options: tuple[str, ...], why: str, config: Configuration, four_waiting: Outbox
+) -> None:
+    done = queue_command(config, "retry", *options)
+    assert done.exit_code != 0
+    assert why in done.output + str(done.exception)
+    assert all(row.state == State.QUEUED for row in four_waiting.rows)
