@@ -130,8 +130,8 @@ class FhirServer:
             if deadline.has_passed or isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
                 raise self._too_slow() from None
             # once there is a connection, the message itself may be what ends it
-            kind = Away if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)) else Transient
-            raise kind(
+            is_away = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)) or _is_of_tls(error)
+            raise (Away if is_away else Transient)(
                 ReasonCode.FHIR_UNREACHABLE,
                 f"{self.name} at {self._base_url}: {type(error).__name__}; check the server",
             ) from None
@@ -184,6 +184,12 @@ class FhirServer:
                 reason += f"; it asked us to wait {wait_s:.0f} s (Retry-After)"
                 raise Away(ReasonCode.FHIR_ASKED_TO_WAIT, reason, wait_s)
             raise error(ReasonCode.FHIR_REFUSED if error is Refused else ReasonCode.FHIR_FAILED, reason)
+
+
+def _is_of_tls(error: BaseException) -> bool:
+    """Return whether TLS ended the exchange: with TLS 1.3 a client learns so late that its certificate is refused."""
+    cause = error.__cause__ or error.__context__
+    return isinstance(error, ssl.SSLError) or (cause is not None and _is_of_tls(cause))
 
 
 def pause_s(retry_after: str) -> float:
