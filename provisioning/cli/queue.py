@@ -29,7 +29,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 """Option of the commands that list jobs."""
 
 
-class Age(click.ParamType):
+class Age(click.ParamType[timedelta]):
     """A duration as a number with its unit: ``90s``, ``30m``, ``1h``, ``2d``."""
 
     name = "age"
