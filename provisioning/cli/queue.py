@@ -29,18 +29,15 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 """Option of the commands that list jobs."""
 
 
-class Age(click.ParamType[timedelta]):
-    """A duration as a number with its unit: ``90s``, ``30m``, ``1h``, ``2d``."""
-
-    name = "age"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Return the duration."""
-        found = re.fullmatch(r"(\d{1,5})([smhd])", str(value))
-        if found is None:
-            self.fail(f"{value!r} is not a duration such as 90s, 30m, 1h or 2d", param, ctx)
-        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[found[2]]
-        return timedelta(**{unit: int(found[1])})
+def _age(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
+    """Return the duration of a number with its unit: ``90s``, ``30m``, ``1h``, ``2d``."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d{1,5})([smhd])", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is not a duration such as 90s, 30m, 1h or 2d")
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[found[2]]
+    return timedelta(**{unit: int(found[1])})
 
 
 def selecting(destination: str) -> Callable[[F], F]:
@@ -48,7 +45,7 @@ def selecting(destination: str) -> Callable[[F], F]:
     options = (
         click.option(destination, "destination", help="Deliveries to this destination."),
         click.option("--code", help="Jobs with this code, as `osteon queue list` shows it."),
-        click.option("--older-than", type=Age(), help="Jobs made before so long: 90s, 30m, 1h, 2d."),
+        click.option("--older-than", callback=_age, help="Jobs made before so long: 90s, 30m, 1h, 2d."),
         click.option("--all", "everything", is_flag=True, help="All jobs that wait or are parked."),
     )
 
