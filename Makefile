@@ -34,7 +34,7 @@ peers: $(TESTABLE)
 release: $(TESTABLE)
 	tests/peers/install.sh
 	tests/release/install.sh
-	$(BIN)/pytest -m release tests/release
+	$(BIN)/pytest -m release tests
 	$(MAKE) fuzz
 
 check: $(TESTABLE)

@@ -149,6 +149,7 @@ def test_cpu_does_not_call_the_driver(start: Any) -> None:
     assert json.loads(done.stdout)["reason"] == "analyse.compute is cpu"
 
 
+@pytest.mark.release  # a minute and a half, and no part of the appliance
 def test_benchmark_on_the_stand_in_says_that_it_measured_no_gpu(environment: dict[str, str]) -> None:
     done = python(environment, "-m", "tests.benchmarks.gpu", "--pack", "phantom", "--rounds", "1")
     assert done.returncode == 0, done.stderr

@@ -149,6 +149,7 @@ def test_demo_into_a_foreign_folder_refuses_and_leaves_it(tmp_path: Path) -> Non
     assert (tmp_path / "precious").read_text() == "mine"
 
 
+@pytest.mark.release  # .ci/run demonstrates real radiographs as well
 def test_demo_of_real_radiographs_gives_each_an_answer_or_a_reason(data: Path, tmp_path: Path) -> None:
     """The pack is the real one; results of analysed radiographs are in the PACS."""
     for folder, limit, analysed in (("grazpedwri", 7, 0), ("fracatlas/images", 10, 6)):

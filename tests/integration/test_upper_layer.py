@@ -416,7 +416,6 @@ def test_response_is_sent_in_pdus_of_the_peers_maximum_length(start: Start, maxi
             p_data((3, 3, c_store_rq("1.2.3"))) + p_data((3, 2, ELEMENT), (3, 3, c_store_rq("1.2.4"))),
             id="the next message within the last PDU",
         ),
-        pytest.param(p_data((3, 3, c_store_rq("1." * 40 + "1"))) + p_data((3, 2, ELEMENT)), id="a UID too long"),
         pytest.param(pdu(9, b"\0" * 4), id="an unknown PDU type"),
         pytest.param(associate_rq(), id="a second association request"),
         pytest.param(pdu(2, b"\0" * 68), id="an acceptance"),
