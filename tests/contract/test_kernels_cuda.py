@@ -49,7 +49,15 @@ def python(environment: dict[str, str], *arguments: str) -> subprocess.Completed
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("file", ["test_kernels.py", "on_a_gpu.py", "test_runners.py", "parity_on_a_gpu.py"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "test_kernels.py",
+        "on_a_gpu.py",
+        "test_runners.py",
+        pytest.param("parity_on_a_gpu.py", marks=pytest.mark.release),  # a minute and a half
+    ],
+)
 def test_contract_holds_through_pycuda(environment: dict[str, str], file: str) -> None:
     chosen = ("-k", "cuda or gpu", "--backends=cuda", "-p", "no:cacheprovider")
     done = python(environment, "-m", "pytest", "-q", *chosen, str(HERE / file))
