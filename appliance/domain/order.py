@@ -128,12 +128,12 @@ class PartialDate:
 
     @property
     def earliest(self) -> date:
-        """Earliest day that it may be."""
+        """Earliest possible day."""
         return date(self.year, self.month or 1, self.day or 1)
 
     @property
     def latest(self) -> date:
-        """Latest day that it may be: the patient is at least as old as one born then."""
+        """Latest possible day, which gives the least age."""
         month = self.month or 12
         return date(self.year, month, self.day or monthrange(self.year, month)[1])
 

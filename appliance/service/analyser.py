@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.dicom.objects.patient_study import patient_digest
 from appliance.dicom.transfer_syntaxes import RADIOGRAPHS
+from appliance.domain.finding import Answer
 from appliance.domain.job import Event, Lease, Settling
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
@@ -212,7 +213,7 @@ def _check_is_new(job: AnalysisJob, examined: Examined, latest: LatestResult | N
     ------
     Rejected
         ``uid_differs``, ``superseded`` or ``unchanged``; ``unreadable`` or ``broken_pixels`` if a whole version of the
-        same patient's was analysed: a transfer that failed takes back no answer.
+        same patient's radiograph has an answer other than "no fracture found", which alone a broken one takes back.
     """
     if examined.header.sop_instance_uid != job.instance.sop_instance_uid:
         reason = "its SOP Instance UID is not that of its C-STORE: check the sender"
@@ -227,6 +228,6 @@ def _check_is_new(job: AnalysisJob, examined: Examined, latest: LatestResult | N
         raise Rejected(ReasonCode.UNCHANGED, reason)
     broken = examined.reason if examined.reason and examined.reason.code in BROKEN else None
     patients = {latest.patient_digest, patient_digest(examined.source)} - {""}
-    if broken and latest.is_analysed and len(patients) < 2:
+    if broken and latest.answer not in (Answer.NEGATIVE, Answer.NOT_ANALYSED) and len(patients) < 2:
         reason = f"{broken.reason}; the answer to a whole version of it, revision {latest.revision}, stays"
         raise Rejected(broken.code, reason)

@@ -199,16 +199,19 @@ class Queue:
             return move_job(c, self._table, job_id, Event.RETRY, **fresh | columns)
 
     def _reclaim(self, *where: ColumnElement[bool]) -> None:
-        """Give back the jobs whose holder has lost them, before it asks for others: this one, or one that died or hung.
+        """Give back jobs that have a holder and no outcome, before this holder asks for others.
 
-        The outcome of a job that this holder still has could not be written: that was no attempt.
+        The outcome of its own job could not be written. Where attempts are limited, this one does not count; else it
+        does: a delivery may have reached the peer, and a withdrawal has to follow it. The holder of any other died or
+        hung.
         """
         t = self._table
         own = select(t.c.id, t.c.attempts).where(t.c.state == State.LEASED, t.c.lease_owner == self._owner)
         if self._exists(own):
             with self._engine.begin() as c:
                 for row in c.execute(own).all():
-                    move_job(c, t, row.id, Event.FAIL, attempts=row.attempts - 1, lease_owner=None)
+                    attempts = row.attempts if self._most_attempts is None else row.attempts - 1
+                    move_job(c, t, row.id, Event.FAIL, attempts=attempts, lease_owner=None)
         self._expire(now(), *where)
 
     def _expire(self, moment: datetime | None, *where: ColumnElement[bool]) -> int:

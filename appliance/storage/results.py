@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, insert, select
 
+from appliance.domain.finding import Answer
 from appliance.domain.job import Settling
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor, Result
@@ -28,8 +29,6 @@ class LatestResult:
         Of its patient's number; empty without one.
     receipt
         Number of the receipt of those bytes under the SOP Instance UID.
-    is_analysed
-        Whether it says anything about the image.
     """
 
     predecessor: Predecessor
@@ -37,7 +36,7 @@ class LatestResult:
     source_digest: str
     patient_digest: str
     receipt: int
-    is_analysed: bool
+    answer: Answer
 
     @property
     def revision(self) -> int:
@@ -66,7 +65,7 @@ def latest_result(engine: Engine, sop_instance_uid: str) -> LatestResult | None:
         source_digest=row.source_digest,
         patient_digest=row.patient_digest,
         receipt=row.receipt,
-        is_analysed=result.not_analysed is None,
+        answer=result.answer,
     )
 
 

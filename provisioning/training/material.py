@@ -6,7 +6,7 @@ They are read and prepared by the appliance's own code, and kept in the cache.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -86,10 +86,6 @@ class LabelledRadiograph:
     fractures: NDArray[np.float32]
     fold: int
     flags: tuple[bool, ...] = (False,) * len(FLAGS)
-
-    def in_fold(self, fold: int) -> LabelledRadiograph:
-        """Return it with another fold."""
-        return replace(self, fold=fold)
 
 
 def prepare_labelled(rows: Sequence[ManifestRow], folder: Path, stored: Path) -> Dataset:

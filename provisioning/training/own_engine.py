@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,7 @@ def _in_folds(radiographs: Sequence[LabelledRadiograph], rows: Sequence[Manifest
     traits: NDArray[np.float64] = np.array([[1, row.fractured == "1"] for row in rows], np.float64)
     _, groups = np.unique([row.group for row in rows], return_inverse=True)
     folds = assign_folds(groups.astype(np.int64), traits, FOLDS, FOLD_SEED)
-    return [each.in_fold(int(fold)) for each, fold in zip(radiographs, folds, strict=True)]
+    return [replace(each, fold=int(fold)) for each, fold in zip(radiographs, folds, strict=True)]
 
 
 def _print(comparison: Comparison, console: Console) -> None:

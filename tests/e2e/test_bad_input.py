@@ -7,15 +7,19 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import pytest
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, CTImageStorage
 from pynetdicom import AE
 
+from appliance.domain.finding import Answer
 from appliance.domain.received import Received
 from appliance.errors import Rejected
 from appliance.storage.instances import keep_instance
+from appliance.storage.results import latest_result
 from appliance.storage.spool import FileSpool
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.pdus import Wire
@@ -112,10 +116,14 @@ def test_store_with_a_path_as_sop_instance_uid_is_refused(tmp_path: Path) -> Non
     assert not list(tmp_path.parent.rglob("evil*"))
 
 
-def _head(uid: str, last: str) -> bytes:
-    """Return the attributes of a phantom up to `last` as an Implicit VR data set, and a sequence without an end."""
+def _ankle(uid: str) -> Dataset:
     ds = instance_from_phantom(phantom("ankle", 62, True))
     ds.SOPInstanceUID = UID(uid)
+    return ds
+
+
+def _head(ds: Dataset, last: str) -> bytes:
+    """Return the attributes of `ds` up to `last` as an Implicit VR data set, and a sequence without an end."""
     buffer = DicomBytesIO()
     buffer.is_implicit_VR, buffer.is_little_endian = True, True
     write_dataset(buffer, ds[: ds[last].tag + 1])
@@ -129,8 +137,8 @@ def test_broken_data_set_is_answered_as_far_as_its_patient_is_known(tmp_path: Pa
         site.start("receive", "analyse", "status")
         with Wire(site.port) as wire:
             wire.associate()
-            assert wire.store("2.25.71", _head("2.25.71", "PatientID")) == 0
-            assert wire.store("2.25.72", _head("2.25.72", "StudyInstanceUID")) == 0
+            assert wire.store("2.25.71", _head(_ankle("2.25.71"), "PatientID")) == 0
+            assert wire.store("2.25.72", _head(_ankle("2.25.72"), "StudyInstanceUID")) == 0
             assert wire.store("2.25.7x", b"") == 0xC000
         site.wait_for("analyses", not_analysed=2)
         site.wait_for("deliveries", queued=1)
@@ -152,9 +160,15 @@ def test_broken_data_set_is_answered_as_far_as_its_patient_is_known(tmp_path: Pa
         assert "PHANTOM" not in page + site.log("receive") + site.log("analyse")
 
 
-def test_broken_resend_takes_back_no_answer(tmp_path: Path) -> None:
-    """A transfer that failed says nothing about the image: the answer to the whole version stays."""
-    ds = instance_from_phantom(phantom("ankle", 62, True))
+@pytest.mark.parametrize(
+    ("anatomy", "seed", "answer", "revisions"),
+    [("knee", 7, Answer.POSITIVE, 1), ("wrist", 5, Answer.NEGATIVE, 2)],
+)
+def test_broken_resend_takes_back_a_negative_alone(
+    anatomy: str, seed: int, answer: Answer, revisions: int, tmp_path: Path
+) -> None:
+    """A transfer that failed says nothing about the image; "no fracture found" is not said of what was not read."""
+    ds = instance_from_phantom(phantom(anatomy, seed, answer is Answer.POSITIVE))
     ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID("2.25.81")
     with Site(tmp_path) as site:
         site.start("receive", "analyse")
@@ -164,13 +178,19 @@ def test_broken_resend_takes_back_no_answer(tmp_path: Path) -> None:
         assert association.send_c_store(ds).Status == 0
         association.release()
         site.wait_for("analyses", done=1)
+        first = latest_result(site.engine, "2.25.81")
+        assert first is not None and first.answer is answer
         with Wire(site.port) as wire:
             wire.associate()
-            assert wire.store("2.25.81", _head("2.25.81", "StudyInstanceUID")) == 0
+            assert wire.store("2.25.81", _head(ds, "StudyInstanceUID")) == 0
         site.wait_for("analyses", not_analysed=1, done=1)
+        newest = latest_result(site.engine, "2.25.81")
+        assert newest is not None and newest.revision == revisions
+        assert newest.answer is (answer if revisions == 1 else Answer.NOT_ANALYSED)
         (declined,) = [row for row in site.rows("analyses") if row.state == "not_analysed"]
         assert declined.code == "unreadable"
-        assert "the answer to a whole version of it, revision 1, stays" in declined.reason
+        stays = "the answer to a whole version of it, revision 1, stays"
+        assert (stays in declined.reason) is (revisions == 1)
 
 
 def _page(site: Site, path: str) -> str:

@@ -1,7 +1,7 @@
 """A wall clock that steps: order by counters, durations by the time since boot, and a warning on the page."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,6 @@ from appliance.status.facts import RoleState, observe
 from appliance.status.health import conditions
 from appliance.storage.clock_steps import LEAST_STEP_S, RECENT_S, recent_step
 from appliance.storage.commitments import record_commitment
-from appliance.storage.database import open_database
 from appliance.storage.heartbeats import record_heartbeat
 from appliance.storage.instances import AnalysisQueue, analysis_jobs, keep_instance
 from appliance.storage.notices import MOST, Notebook, newest_notices
@@ -38,13 +37,6 @@ from tests.support.waiting import wait_until
 HOUR_S = 3600.0
 ERROR = Transient(ReasonCode.UNREACHABLE, "the peer is away")
 THEN = Reading(at=datetime(2026, 1, 2, 10, tzinfo=UTC), boot_id="a", uptime_s=500.0)
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path / 'osteon.db'}")
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from appliance.storage.spool import FileSpool
 from appliance.storage.studies import StudyQueue, reject_radiographs
 from appliance.storage.tables import analyses, deliveries
 from tests.integration.test_fhir_server import held
-from tests.integration.test_studies import HeaderReader, answered, engine, received, spool, view
+from tests.integration.test_studies import HeaderReader, answered, received, view
 from tests.support.peers import NodePeer
 from tests.support.profiles import fhir as profile
 from tests.support.profiles import renderer
@@ -35,7 +35,6 @@ from tests.support.results import result as result_with_unread
 
 START = Callable[..., NodePeer]
 FHIR = profile()
-__all__ = ["engine", "spool"]  # fixtures
 
 
 @pytest.fixture

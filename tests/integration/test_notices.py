@@ -1,7 +1,6 @@
 """Notices of refused associations, instances and messages: counted, limited and shown on the page."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from appliance.config import Configuration
 from appliance.domain.notice import Notice, Subject
 from appliance.domain.reason import ReasonCode
 from appliance.status.app import create_app
-from appliance.storage.database import open_database, readers
+from appliance.storage.database import readers
 from appliance.storage.notices import MOST, Notebook
 from appliance.storage.tables import notices
 from tests.integration.test_status import PACK
@@ -26,13 +25,6 @@ NOTICE = Notice(
     called_ae_title="X",
     address="192.0.2.7",
 )
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path / 'osteon.db'}")
-    yield engine
-    engine.dispose()
 
 
 def counts(engine: Engine) -> dict[str, int]:

@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+from sqlalchemy import select
 
 from appliance.clock import now
 from appliance.config import Configuration
@@ -24,6 +25,9 @@ from appliance.domain.reason import ReasonCode
 from appliance.ports import Outcome
 from appliance.service.roles.receive import ReceiveRole
 from appliance.storage.commitments import CommitmentFailure, record_commitment
+from appliance.storage.outbox import Outbox as DeliveriesOf
+from appliance.storage.outbox import may_be_at_peer
+from appliance.storage.tables import deliveries
 from tests.support.orthanc import orthanc
 from tests.support.outbox import Outbox, picture, radiograph
 from tests.support.pacs import kept, profile, scripted_scp, storescp
@@ -72,6 +76,19 @@ def test_refused_and_parked_deliveries_hold_up_nothing(free_port: int, tmp_path:
             outbox.answer(radiographs[2], ("pacs", picture(radiographs[2])))
             assert outbox.carry()
         assert outbox.states == {"parked": 1, "done": 2}
+
+
+def test_delivery_without_an_outcome_may_be_at_its_peer(tmp_path: Path) -> None:
+    """It was sent, and the outcome did not fit the disk: a withdrawal follows it, although it waits again."""
+    with Outbox(tmp_path, profile(1)) as outbox:
+        for number in (1, 2):
+            outbox.answer(radiograph(number), ("pacs", picture(radiograph(number))))
+        courier = DeliveriesOf(outbox.engine, "pacs", "courier")
+        assert [one.lease.attempts for one in courier.lease_due(2).values()] == [1, 1]
+        assert [one.lease.attempts for one in courier.lease_due(1).values()] == [2], "both are back, and one goes again"
+        assert [row.state for row in outbox.rows] == ["leased", "queued"]
+        with outbox.engine.connect() as c:
+            assert c.execute(select(deliveries.c.id).where(may_be_at_peer())).scalars().all() == [1, 2]
 
 
 def test_artefact_that_could_not_be_made_is_parked_unsent(free_port: int, tmp_path: Path) -> None:

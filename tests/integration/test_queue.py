@@ -1,10 +1,8 @@
 """Leases on a real SQLite file: processes that die, hang or finish late."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +15,7 @@ from appliance.domain.job import Backoff, Event, ImpossibleTransition, State
 from appliance.domain.reason import ReasonCode
 from appliance.domain.received import Received
 from appliance.errors import Transient
-from appliance.storage.database import open_database, readers
+from appliance.storage.database import readers
 from appliance.storage.deliveries import Outgoing
 from appliance.storage.instances import keep_instance
 from appliance.storage.queue import Queue
@@ -38,13 +36,6 @@ def received(number: int) -> Received:
         size_bytes=1,
         calling_ae_title="TEST",
     )
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path / 'osteon.db'}")
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

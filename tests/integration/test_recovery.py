@@ -27,14 +27,11 @@ from appliance.storage.retention import prune_unclaimed
 from appliance.storage.spool import FOLDERS, FileSpool
 from appliance.storage.tables import clock_steps, instances
 from provisioning.phantoms import instance_from_phantom, phantom
-from tests.integration.test_retention import engine, spool
 from tests.integration.test_supervision import service
 from tests.support.peers import Peer
 from tests.support.send import storescu
 from tests.support.site import Site
 from tests.support.waiting import PATIENCE_S, wait_until
-
-__all__ = ["engine", "spool"]  # fixtures
 
 
 def radiograph(uid: str, note: str = "") -> bytes:

@@ -1,7 +1,6 @@
 """Retention removes files of ended work, and no others, however low the disk is."""
 
 import os
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,18 +30,6 @@ from tests.support.sources import source
 DAYS = 30.0
 HUGE_BYTES = 10**15
 """No disk has so much room."""
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path / 'osteon.db'}")
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> FileSpool:
-    return FileSpool(tmp_path / "spool")
 
 
 def received(spool: FileSpool, name: str) -> Received:

@@ -1,7 +1,7 @@
 """Reports of studies: when they are due, their radiographs, and their revisions."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +24,6 @@ from appliance.domain.study import StudyResult
 from appliance.service.examined_instance import examine
 from appliance.service.reporter import Reporter
 from appliance.service.withdrawal import withdraw
-from appliance.storage.database import open_database
 from appliance.storage.instances import keep_instance
 from appliance.storage.queue import Queue
 from appliance.storage.results import record_result
@@ -46,18 +45,6 @@ class HeaderReader:
 
     def source(self, load: Callable[[], bytes], calling_ae_title: str = "") -> Dataset:
         return examine(load, calling_ae_title, Analyse()).source
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path / 'osteon.db'}")
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> FileSpool:
-    return FileSpool(tmp_path / "spool")
 
 
 @pytest.fixture

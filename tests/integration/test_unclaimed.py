@@ -29,12 +29,11 @@ from appliance.storage.results import record_result
 from appliance.storage.retention import prune_instances, prune_unclaimed
 from appliance.storage.spool import FOLDERS, FileSpool
 from appliance.storage.tables import analyses, deliveries, instances, radiologist_reports, results
-from tests.integration.test_retention import DAYS, HUGE_BYTES, analysed, engine, files, received, spool
+from tests.integration.test_retention import DAYS, HUGE_BYTES, analysed, files, received
 from tests.support.results import result
 from tests.support.sources import source
 
 DAY_S = 86400.0
-__all__ = ["engine", "spool"]  # fixtures
 
 CUT = """
 import os, signal, sys

@@ -17,7 +17,7 @@ _TIME = re.compile(r"(\d\d)(:?)(\d\d)(?:\2(\d\d)(?:\.\d{0,6})?)?", re.ASCII)
 
 
 def parse_day(value: str) -> date | None:
-    """Return the day that a DA names; None for a value such as 19700231, which is no day."""
+    """Return the day of a DA; None outside the calendar, as 19700231 is."""
     found = _DAY.fullmatch(value)
     try:
         return date(int(found[1]), int(found[3]), int(found[4])) if found else None
@@ -26,7 +26,7 @@ def parse_day(value: str) -> date | None:
 
 
 def parse_partial_day(value: str) -> PartialDate | None:
-    """Return a birth date of which month and day may be unknown, as 19700100 and 19700000; None if it is no date.
+    """Return a birth date with or without month and day, such as 19700131, 19700100 or 19700000; else None.
 
     German insurance cards write an unknown month or day as zeros.
     """
@@ -38,9 +38,9 @@ def parse_partial_day(value: str) -> PartialDate | None:
 
 
 def parse_time(value: str) -> time | None:
-    """Return the time of day that a TM names, to the second; None if it has no minutes.
+    """Return the time of day of a TM, to the second; None without minutes.
 
-    A leap second is the second before it, since HL7 and FHIR have none.
+    The leap second 60 becomes 59, the last second of HL7 and FHIR.
     """
     found = _TIME.fullmatch(value)
     try:
@@ -50,7 +50,7 @@ def parse_time(value: str) -> time | None:
 
 
 def modern(vr: str, value: str) -> str:
-    """Return a date or time of ACR-NEMA's form in that of DICOM; any other value unchanged."""
+    """Return a date or time of ACR-NEMA in the form of DICOM, and other values unchanged."""
     if vr == "DA" and _DAY.fullmatch(value):
         return value.replace(".", "")
     return value.replace(":", "") if vr == "TM" and _TIME.fullmatch(value) else value

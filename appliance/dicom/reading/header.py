@@ -85,7 +85,7 @@ def header(ds: Dataset, calling_ae_title: str = "") -> Header:
 def age_years(ds: Dataset) -> float | None:
     """Return the age at the examination from Patient's Age (0010,1010), else from birth and study date, else None.
 
-    A patient of whom only the year or the month of birth is known has the least age that he can have.
+    If only year or month of birth are known, this is the least possible age.
     """
     age = _capitals(ds, "PatientAge")
     if re.fullmatch(r"\d{1,3}[DWMY]", age):

@@ -1,0 +1,26 @@
+"""Fixtures that several files of these tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from appliance.storage.database import open_database
+from appliance.storage.spool import FileSpool
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """An empty database in a SQLite file."""
+    engine = open_database(f"sqlite:///{tmp_path / 'osteon.db'}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> FileSpool:
+    """An empty spool."""
+    return FileSpool(tmp_path / "spool")
