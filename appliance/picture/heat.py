@@ -126,7 +126,11 @@ def drawn_by(kernels: OverlayKernel) -> Draw:
 
 
 class _Field:
-    """A heat map as two matrices: their product is the bilinear interpolation at every pixel."""
+    """A heat map as two matrices: their product is the bilinear interpolation at every pixel.
+
+    Each row of the picture lies between two rows of the map, so that a strip needs few columns of the first matrix.
+    NumPy's BLAS would multiply all of them, and wake a thread on every core for each strip.
+    """
 
     def __init__(self, heat: Heat, height: int, width: int) -> None:
         h = heat.cells.shape[0]
@@ -137,10 +141,14 @@ class _Field:
         self.window: Window = (max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
         self._down[: max(y0, 0)] = self._down[max(y1, 0) :] = 0
         self._across[:, : max(x0, 0)] = self._across[:, max(x1, 0) :] = 0
+        is_used = self._down > 0
+        self._first, self._end = is_used.argmax(axis=1), h - is_used[:, ::-1].argmax(axis=1)
 
     def at(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         """Return the heat at `rows` and `columns` of the picture."""
-        return self._down[rows] @ self._across[:, columns]
+        cells = slice(self._first[rows].min(), self._end[rows].max())
+        heat: NDArray[np.float32] = np.einsum("ij,jk->ik", self._down[rows, cells], self._across[cells, columns])
+        return heat
 
     def meets(self, other: _Field) -> bool:
         """Return whether the two windows share pixels."""

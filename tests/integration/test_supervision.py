@@ -77,6 +77,9 @@ def test_roles_end_with_a_supervisor_that_is_killed_and_a_second_set_is_refused(
                 assert f"runs already on {tmp_path / 'state'}: stop it first" in refused.stderr
                 assert "Traceback" not in refused.stderr
             assert pids(site) == running
+            reading = children(running["analyse"])
+            environments = [Path(f"/proc/{child}/environ").read_bytes().split(b"\0") for child in reading]
+            assert environments and all(b"OPENBLAS_NUM_THREADS=1" in each for each in environments)
             supervisor.send_signal(signal.SIGKILL)
             supervisor.wait()
             wait_until(lambda: all(map(is_gone, running.values())), lambda: f"{running} to end")
