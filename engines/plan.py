@@ -18,6 +18,9 @@ LARGEST_BATCH = 16
 SETTINGS = "ieee"
 """Settings of the arithmetic, for the plan's name: products of float32 are not rounded to TF32's 10 bits."""
 
+USER_ALLOCATION = "REQUIRE_USER_ALLOCATION"
+"""Flag of TensorRT-RTX for plans that can be captured into a CUDA graph; their contexts get their memory from us."""
+
 
 class PlanError(Exception):
     """TensorRT is not installed or cannot build the network; the message says which."""
@@ -101,6 +104,8 @@ def build_plan(model: bytes, target: str) -> bytes:
 
 
 def _set_target(trt: Any, config: Any, target: str) -> None:
+    if hasattr(trt.BuilderFlag, USER_ALLOCATION):
+        config.set_flag(getattr(trt.BuilderFlag, USER_ALLOCATION))
     if target == "here":
         return
     if not hasattr(trt, "ComputeCapability") or target not in TARGETS:
@@ -110,4 +115,3 @@ def _set_target(trt: Any, config: Any, target: str) -> None:
     config.num_compute_capabilities = 1
     if not config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0):
         raise PlanError(f"{trt.__name__} does not build for {target}")
-    config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # else the plan cannot be captured into a CUDA graph

@@ -1,8 +1,10 @@
 """TensorRT on an NVIDIA GPU: runs a plan of `engines.plan`, with its tensors bound to memory that is allocated once.
 
-Batches are rounded up to a power of two, so that a plan runs with five shapes only, and it runs with each of them when
-it is loaded. So nothing is compiled, and no other kernel chosen, while a radiograph waits. Code that TensorRT-RTX
-compiles for this GPU is kept beside the plan.
+Batches are rounded up to a power of two, so that a plan runs with five shapes only. Each shape has an execution context
+of its own, since TensorRT-RTX keeps one captured CUDA graph a context, and runs once when the plan is loaded: nothing
+is compiled or captured while a radiograph waits. Code that TensorRT-RTX compiles for this GPU is kept beside the plan.
+
+The contexts of all plans compute in the same scratch memory, since they run one after another on one stream.
 """
 
 from __future__ import annotations
@@ -54,14 +56,20 @@ class TensorRtRunner(Runner):
         self.inputs = tuple(self._spec(n) for n in names if is_input[n])
         self.outputs = tuple(self._spec(n) for n in names if not is_input[n])
         self._config = self._engine.create_runtime_config()
+        self._config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         self._cache = _load_compiled_code(trt, self._config, plan.with_suffix(CACHE))
-        self._context = self._engine.create_execution_context(self._config)
-        if self._context is None:
-            raise RunnerError(
-                f"{trt.__name__} finds no memory to run {plan.name}: see nvidia-smi for other users of the GPU"
-            )
+        self._contexts: dict[int, Any] = {}
         gpu.at_close(self._release)
-        self.most, self._buffers = self._take_buffers(largest_batch)
+        scratch_bytes = self._engine.device_memory_size_v2
+        try:
+            scratch = gpu.scratch(scratch_bytes)
+        except OutOfMemory as error:
+            raise RunnerError(f"{self._name}: {error}: see nvidia-smi for other users of the GPU") from error
+        largest_batch, self._buffers = self._take_buffers(largest_batch)
+        self.most = largest_batch
+        for batch in _batches(largest_batch):
+            self._contexts[batch] = self._bound_context(batch)
+            self._contexts[batch].set_device_memory(scratch, scratch_bytes)
         self._run_every_shape()
         if self._cache is not None:
             _write_whole(bytes(self._cache.serialize()), plan.with_suffix(CACHE))
@@ -77,18 +85,14 @@ class TensorRtRunner(Runner):
 
     def _enqueue(self, length: int) -> dict[str, DeviceArray]:
         """Run on the input buffers; rows beyond `length` hold old values, whose outputs are ignored."""
-        batch = 1 << max(length - 1, 0).bit_length()
-        for spec in self.inputs:
-            if not self._context.set_input_shape(spec.name, (batch, *_shape_without_batch(spec))):
-                raise RunnerError(f"{self._name} does not take a batch of {batch}")
-        if not self._context.execute_async_v3(self._gpu.stream.handle):
+        if not self._contexts[1 << max(length - 1, 0).bit_length()].execute_async_v3(self._gpu.stream.handle):
             raise RunnerError(f"{self._name} cannot be run: see TensorRT's message in the log")
         return {
             s.name: self._buffers[s.name].made((length, *_shape_without_batch(s)), np.float32) for s in self.outputs
         }
 
     def _take_buffers(self, batch: int) -> tuple[int, dict[str, Buffer]]:
-        """Allocate and bind the buffers of a batch, halved until there is memory; return its size and the buffers."""
+        """Allocate the buffers of a batch, halved until there is memory; return its size and the buffers."""
         taken: dict[str, Buffer] = {}
         try:
             for spec in (*self.inputs, *self.outputs):
@@ -99,27 +103,41 @@ class TensorRtRunner(Runner):
             if batch == 1:
                 raise RunnerError(f"{self._name}: {error}") from error
             return self._take_buffers(batch // 2)
-        for name, buffer in taken.items():
-            if not self._context.set_tensor_address(name, buffer.pointer):
-                raise RunnerError(f"{self._name} has no tensor {name!r}")
         return batch, taken
+
+    def _bound_context(self, batch: int) -> Any:
+        """Return a context for this batch, bound to the buffers; it has no scratch memory yet."""
+        context = self._engine.create_execution_context(self._config)
+        if context is None:  # TensorRT raises no exception
+            raise RunnerError(f"{self._name} gets no execution context: see TensorRT's message in the log")
+        for spec in self.inputs:
+            if not context.set_input_shape(spec.name, (batch, *_shape_without_batch(spec))):
+                raise RunnerError(f"{self._name} does not take a batch of {batch}")
+        for name, buffer in self._buffers.items():
+            if not context.set_tensor_address(name, buffer.pointer):
+                raise RunnerError(f"{self._name} has no tensor {name!r}")
+        return context
 
     def _run_every_shape(self) -> None:
         """Run every shape once, so that TensorRT compiles and chooses its kernels now."""
-        batch, most = 1, self.most or 1
-        while batch <= most:
+        for batch in self._contexts:
             zeros = {s.name: np.zeros((batch, *_shape_without_batch(s)), np.float32) for s in self.inputs}
             for output in self._run(zeros).values():
                 np.asarray(output)
-            batch *= 2
 
     def _release(self) -> None:
         """Free TensorRT's objects, which must not outlive the GPU's context."""
-        self._context = self._config = self._cache = self._engine = self._runtime = None
+        self._contexts.clear()
+        self._config = self._cache = self._engine = self._runtime = None
 
     def _spec(self, name: str) -> TensorSpec:
         _, *rest = self._engine.get_tensor_shape(name)
         return TensorSpec(name, (None, *rest))
+
+
+def _batches(most: int) -> list[int]:
+    """Return the sizes of batches that run: the powers of two up to `most`."""
+    return [1 << power for power in range(most.bit_length())]
 
 
 def _shape_without_batch(spec: TensorSpec) -> tuple[int, ...]:

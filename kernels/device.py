@@ -161,6 +161,7 @@ class Gpu:
     def __init__(self, device: int = 0) -> None:
         self.driver = driver = _pycuda()
         self._thread = threading.get_ident()
+        self._scratch, self._scratch_bytes = 0, 0
         self.waits = 0
         with ExitStack() as undo, self.reported("the GPU cannot be used"):
             driver.init()
@@ -207,6 +208,24 @@ class Gpu:
         buffer = Buffer(self, name, device, pinned)
         self._undo.callback(buffer.free)
         return buffer
+
+    def scratch(self, size_bytes: int) -> int:
+        """Return the address of at least `size_bytes` on the GPU, shared by all callers and without a copy on the host.
+
+        Each work on the stream may overwrite it, so nothing may be left there for the next. An address stays valid
+        until the GPU is closed: a larger request gets another one.
+
+        Raises
+        ------
+        OutOfMemory
+            If there is not enough memory.
+        """
+        if size_bytes > self._scratch_bytes:
+            with self.reported("scratch memory finds no room on the GPU"):
+                block = self.driver.mem_alloc(size_bytes)
+            self._undo.callback(block.free)
+            self._scratch, self._scratch_bytes = int(block), size_bytes
+        return self._scratch
 
     def wait(self) -> None:
         """Wait until all work on the stream has ended; a failure of that work is raised here."""

@@ -1,9 +1,11 @@
 """The part of TensorRT that engines/plan.py and tensorrt_runner.py use, without a GPU.
 
 A plan is the network itself. ONNX Runtime computes it on the given addresses, which over libcuda.cpp are the host's.
+Like TensorRT-RTX 1.7 it refuses an allocation strategy that the plan was not built for, and a run without scratch
+memory. Each run overwrites that memory.
 
-Names and signatures are TensorRT-RTX's own (tests/integration/test_tensorrt_runner.py compares them). TENSORRT_FAILS
-names a function that fails as TensorRT does, without an exception.
+Names and signatures are TensorRT-RTX's own (tests/contract/test_tensorrt_cuda.py compares them). TENSORRT_FAILS names a
+function that fails as TensorRT does, without an exception; with TENSORRT_FULL the names that only RTX has are missing.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ import numpy as np
 import onnxruntime
 
 __version__ = "0"
+FULL = "TENSORRT_FULL" in os.environ
 MAGIC = b"stand-in"
+SCRATCH_BYTES = 512
 
 
 def _fails(name: str) -> bool:
@@ -31,6 +35,20 @@ class NetworkDefinitionCreationFlag(enum.IntEnum):
 
 class BuilderFlag(enum.Enum):
     TF32 = 7
+    if not FULL:
+        REQUIRE_USER_ALLOCATION = 25
+
+
+class ComputeCapability(enum.Enum):
+    SM80 = 80
+    SM86 = 86
+    SM89 = 89
+    SM120 = 120
+
+
+class ExecutionContextAllocationStrategy(enum.Enum):
+    STATIC = 0
+    USER_MANAGED = 2
 
 
 class TensorIOMode(enum.Enum):
@@ -100,7 +118,16 @@ class IOptimizationProfile:
 
 
 class IBuilderConfig:
+    num_compute_capabilities = 0
+    user_allocation = False
+
     def clear_flag(self, flag: BuilderFlag) -> None: ...
+
+    def set_flag(self, flag: BuilderFlag) -> None:
+        self.user_allocation |= flag.name == "REQUIRE_USER_ALLOCATION"
+
+    def set_compute_capability(self, compute_capability: ComputeCapability, index: int) -> bool:
+        return index < self.num_compute_capabilities
 
     def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
         self.profile = profile
@@ -120,7 +147,8 @@ class Builder:
         return IOptimizationProfile()
 
     def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> bytes | None:
-        return None if _fails("build_serialized_network") else MAGIC + bytes([config.profile.most]) + network.model
+        head = MAGIC + bytes([config.profile.most, config.user_allocation])
+        return None if _fails("build_serialized_network") else head + network.model
 
 
 class IRuntimeCache:
@@ -137,6 +165,10 @@ class IRuntimeCache:
 class IRuntimeConfig:
     dynamic_shapes_kernel_specialization_strategy: Any = None
     cuda_graph_strategy: Any = None
+    allocation = ExecutionContextAllocationStrategy.STATIC
+
+    def set_execution_context_allocation_strategy(self, strategy: ExecutionContextAllocationStrategy) -> None:
+        self.allocation = strategy
 
     def create_runtime_cache(self) -> IRuntimeCache:
         return IRuntimeCache()
@@ -151,12 +183,13 @@ class Runtime:
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
         if _fails("deserialize_cuda_engine") or not serialized_engine.startswith(MAGIC):
             return None
-        return ICudaEngine(serialized_engine[len(MAGIC)], serialized_engine[len(MAGIC) + 1 :])
+        most, user_allocation = serialized_engine[len(MAGIC) : len(MAGIC) + 2]
+        return ICudaEngine(most, bool(user_allocation), serialized_engine[len(MAGIC) + 2 :])
 
 
 class ICudaEngine:
-    def __init__(self, most: int, model: bytes) -> None:
-        self.most, self.session = most, _session(model)
+    def __init__(self, most: int, user_allocation: bool, model: bytes) -> None:
+        self.most, self.user_allocation, self.session = most, user_allocation, _session(model)
         self.inputs = {t.name: t for t in self.session.get_inputs()}
         self.tensors = self.inputs | {t.name: t for t in self.session.get_outputs()}
 
@@ -176,16 +209,28 @@ class ICudaEngine:
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return tuple(n if isinstance(n, int) else -1 for n in self.tensors[name].shape)
 
+    @property
+    def device_memory_size_v2(self) -> int:
+        return SCRATCH_BYTES
+
     def create_runtime_config(self) -> IRuntimeConfig:
         return IRuntimeConfig()
 
     def create_execution_context(self, runtime_config: IRuntimeConfig) -> IExecutionContext | None:
-        return None if _fails("create_execution_context") else IExecutionContext(self)
+        own = runtime_config.allocation is ExecutionContextAllocationStrategy.USER_MANAGED
+        if _fails("create_execution_context") or (self.user_allocation and not own):
+            return None
+        return IExecutionContext(self, scratch=0 if own else None)
 
 
 class IExecutionContext:
-    def __init__(self, engine: ICudaEngine) -> None:
+    def __init__(self, engine: ICudaEngine, scratch: int | None) -> None:
         self.engine, self.shapes, self.addresses = engine, dict[str, tuple[int, ...]](), dict[str, int]()
+        self.scratch = scratch
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        if self.scratch is not None and memory % 256 == 0 and size >= SCRATCH_BYTES:
+            self.scratch = memory
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self.shapes[name] = shape
@@ -196,8 +241,10 @@ class IExecutionContext:
         return name in self.engine.tensors
 
     def execute_async_v3(self, stream_handle: int) -> bool:
-        if _fails("execute_async_v3"):
+        if _fails("execute_async_v3") or self.scratch == 0:
             return False
+        if self.scratch is not None:
+            ctypes.memset(self.scratch, 0xFF, SCRATCH_BYTES)
         names = [name for name in self.engine.tensors if name not in self.engine.inputs]
         feed = {name: self._at(name, self.shapes[name]) for name in self.engine.inputs}
         for name, made in zip(names, self.engine.session.run(names, feed), strict=True):
@@ -207,3 +254,9 @@ class IExecutionContext:
     def _at(self, name: str, shape: tuple[int, ...]) -> Any:
         memory = (ctypes.c_float * prod(shape)).from_address(self.addresses[name])
         return np.ctypeslib.as_array(memory).reshape(shape)
+
+
+if FULL:
+    del ComputeCapability, CudaGraphStrategy, DynamicShapesKernelSpecializationStrategy
+    del IRuntimeCache, IBuilderConfig.set_compute_capability
+    del IRuntimeConfig.create_runtime_cache, IRuntimeConfig.set_runtime_cache
