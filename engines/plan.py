@@ -9,17 +9,24 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+HERE = "here"
+"""Target of a plan for the GPU of this machine alone."""
+
 TARGETS = ("sm80", "sm86", "sm89", "sm120")
 """Compute capabilities that TensorRT-RTX 1.7 builds for ahead of time; sm89 is the RTX 4090."""
 
 LARGEST_BATCH = 16
 """Largest batch of a plan; it is tuned for a batch of 1."""
 
-SETTINGS = "ieee"
-"""Settings of the arithmetic, for the plan's name: products of float32 are not rounded to TF32's 10 bits."""
+CLEARED_FLAGS = ("TF32",)
+"""Flags of the builder that are off: TF32 would round products of float32 to 10 bits."""
 
-USER_ALLOCATION = "REQUIRE_USER_ALLOCATION"
-"""Flag of TensorRT-RTX for plans that can be captured into a CUDA graph; their contexts get their memory from us."""
+CACHE = ".cache"
+"""Suffix of the compiled code beside a plan; TensorRT-RTX refuses one of another version, driver or card."""
+
+SET_FLAGS = ("REQUIRE_USER_ALLOCATION",)
+"""Flags of the builder that are on where they exist, in TensorRT-RTX: without it a plan cannot be captured into a CUDA
+graph, and with it its contexts get their memory from us."""
 
 
 class PlanError(Exception):
@@ -48,19 +55,24 @@ def load_tensorrt() -> Any:
     return tensorrt_rtx
 
 
-def plan_key(model: bytes, target: str) -> str:
-    """Return the name of the plan of an ONNX `model` for `target`.
+def plan_key(model: bytes, target: str, machine: str = "") -> str:
+    """Return the name of the plan of an ONNX `model` for `target`: package, version, target, digest of all inputs.
 
-    It consists of package, version, target, settings and the digest of the network.
+    Parameters
+    ----------
+    machine
+        Card and driver, which count for the target ``"here"`` alone: a plan for one of `TARGETS` fits each such card.
     """
     trt = load_tensorrt()
-    return f"{trt.__name__}-{trt.__version__}-{target}-{SETTINGS}-{hashlib.sha256(model).hexdigest()[:16]}"
+    inputs = (machine if target == HERE else "", CLEARED_FLAGS, SET_FLAGS, LARGEST_BATCH)
+    digest = hashlib.sha256(repr(inputs).encode() + model).hexdigest()[:16]
+    return f"{trt.__name__}-{trt.__version__}-{target}-{digest}"
 
 
 def target_of(compute_capability: tuple[int, int]) -> str:
     """Return the target for a GPU of this machine: its own where TensorRT-RTX knows it, else ``"here"``."""
     own = "sm{}{}".format(*compute_capability)
-    return own if own in TARGETS and hasattr(load_tensorrt(), "ComputeCapability") else "here"
+    return own if own in TARGETS and hasattr(load_tensorrt(), "ComputeCapability") else HERE
 
 
 def build_plan(model: bytes, target: str) -> bytes:
@@ -90,7 +102,11 @@ def build_plan(model: bytes, target: str) -> bytes:
         reasons = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
         raise PlanError(f"{trt.__name__} does not take the network: {reasons}")
     config = builder.create_builder_config()
-    config.clear_flag(trt.BuilderFlag.TF32)
+    for name in CLEARED_FLAGS:
+        config.clear_flag(getattr(trt.BuilderFlag, name))
+    for name in SET_FLAGS:
+        if hasattr(trt.BuilderFlag, name):
+            config.set_flag(getattr(trt.BuilderFlag, name))
     _set_target(trt, config, target)
     profile = builder.create_optimization_profile()
     for i in range(network.num_inputs):
@@ -104,9 +120,7 @@ def build_plan(model: bytes, target: str) -> bytes:
 
 
 def _set_target(trt: Any, config: Any, target: str) -> None:
-    if hasattr(trt.BuilderFlag, USER_ALLOCATION):
-        config.set_flag(getattr(trt.BuilderFlag, USER_ALLOCATION))
-    if target == "here":
+    if target == HERE:
         return
     if not hasattr(trt, "ComputeCapability") or target not in TARGETS:
         raise PlanError(

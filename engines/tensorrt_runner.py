@@ -9,7 +9,8 @@ The contexts of all plans compute in the same scratch memory, since they run one
 
 from __future__ import annotations
 
-import os
+import contextlib
+import logging
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -20,11 +21,15 @@ import numpy as np
 from kernels.device import Buffer, DeviceArray, Gpu, OutOfMemory
 from kernels.operations import KernelError
 
-from .plan import LARGEST_BATCH, load_tensorrt
+from .plan import CACHE, LARGEST_BATCH, load_tensorrt
 from .runner import Runner, RunnerError, Tensors, TensorSpec
+from .whole_file import write_whole
 
-CACHE = ".cache"
-"""Suffix of the compiled code; TensorRT-RTX refuses one of another version, driver or card and compiles again."""
+log = logging.getLogger(__name__)
+
+
+class PlanRefused(RunnerError):
+    """The plan is not one that this TensorRT can run on this GPU: it can be built again."""
 
 
 class TensorRtRunner(Runner):
@@ -35,8 +40,10 @@ class TensorRtRunner(Runner):
 
     Raises
     ------
+    PlanRefused
+        If the plan cannot be loaded on this GPU.
     RunnerError
-        If the plan cannot be loaded on this GPU, or there is no memory even for a batch of one.
+        If there is no memory even for a batch of one, or it cannot be run.
     """
 
     def __init__(self, plan: Path, gpu: Gpu, largest_batch: int = LARGEST_BATCH) -> None:
@@ -45,14 +52,16 @@ class TensorRtRunner(Runner):
         trt = load_tensorrt()
         self._logger = trt.Logger(trt.Logger.ERROR)
         self._runtime = trt.Runtime(self._logger)
-        self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
+        try:
+            self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
+        except OSError as error:
+            raise PlanRefused(f"the plan {plan.name} cannot be read: {error.strerror}") from error
         if self._engine is None:  # TensorRT raises no exception
-            name = f"{trt.__name__} {trt.__version__}"
-            raise RunnerError(f"{name} cannot load the plan {plan.name} on this GPU: delete it, and it is built again")
+            raise PlanRefused(f"{trt.__name__} {trt.__version__} cannot load the plan {plan.name} on this GPU")
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         is_input = {n: self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT for n in names}
         if strange := [n for n in names if self._engine.get_tensor_dtype(n) != trt.DataType.FLOAT]:
-            raise RunnerError(f"{', '.join(strange)} of {plan.name} are not float32: build the plan again")
+            raise PlanRefused(f"{', '.join(strange)} of {plan.name} are not float32")
         self.inputs = tuple(self._spec(n) for n in names if is_input[n])
         self.outputs = tuple(self._spec(n) for n in names if not is_input[n])
         self._config = self._engine.create_runtime_config()
@@ -72,7 +81,7 @@ class TensorRtRunner(Runner):
             self._contexts[batch].set_device_memory(scratch, scratch_bytes)
         self._run_every_shape()
         if self._cache is not None:
-            _write_whole(bytes(self._cache.serialize()), plan.with_suffix(CACHE))
+            _keep_compiled_code(self._cache, plan.with_suffix(CACHE))
 
     def _run(self, tensors: Tensors) -> Mapping[str, DeviceArray]:
         length = len(next(iter(tensors.values())))
@@ -149,7 +158,7 @@ def _load_compiled_code(trt: Any, config: Any, kept: Path) -> Any:
     if not hasattr(config, "create_runtime_cache"):
         return None
     cache = config.create_runtime_cache()
-    if kept.is_file():
+    with contextlib.suppress(OSError):
         cache.deserialize(kept.read_bytes())  # returns False for another version, driver or card; the cache stays empty
     config.set_runtime_cache(cache)
     # EAGER: a shape's kernels are compiled when the shape first runs, not in the background afterwards
@@ -159,8 +168,13 @@ def _load_compiled_code(trt: Any, config: Any, kept: Path) -> Any:
     return cache
 
 
-def _write_whole(content: bytes, file: Path) -> None:
-    """Write a file that appears whole or not at all."""
-    unfinished = file.with_suffix(f".{os.getpid()}")
-    unfinished.write_bytes(content)
-    unfinished.replace(file)
+def _keep_compiled_code(cache: Any, file: Path) -> None:
+    """Write the compiled code for the next start, which otherwise compiles again: an error is logged and no more."""
+    content = cache.serialize()
+    if content is None:  # TensorRT raises no exception
+        log.warning("TensorRT gives no compiled code for %s: the next start compiles again", file.stem)
+        return
+    try:
+        write_whole(file, bytes(content))
+    except OSError as error:
+        log.warning("%s cannot be kept (%s): the next start compiles again", file.name, error.strerror)

@@ -30,7 +30,7 @@ from appliance.picture.heat import Draw, draw_heats, drawn_by
 from appliance.ports import Preprocessor
 from appliance.preprocessing.recipe import DIGEST, IMAGE_PX, REGION_PX, Cut, fitted_size
 from appliance.preprocessing.reference import ReferencePreprocessor
-from engines.build import build_plans, networks
+from engines.build import build_plans, networks, remove_plan
 from engines.goldens import check_goldens
 from engines.pack import MANIFEST, Pack, PackError, join_packs, read_pack
 from engines.plan import PlanError, target_of
@@ -238,7 +238,7 @@ def on_gpu(
         If DALI, the kernels or TensorRT cannot use it.
     """
     from appliance.preprocessing.dali import DaliPreprocessor
-    from engines.tensorrt_runner import TensorRtRunner
+    from engines.tensorrt_runner import PlanRefused, TensorRtRunner
 
     plans = _plans(config, packs, notify)
     gpu = Gpu()
@@ -249,7 +249,13 @@ def on_gpu(
     @cache
     def runner_of(file: Path) -> Runner:
         notify(f"loading the {file.stem} network; TensorRT compiles it on its first use with this GPU")
-        return TensorRtRunner(plans[file], gpu)
+        try:
+            return TensorRtRunner(plans[file], gpu)
+        except PlanRefused as error:
+            log.warning("%s: it is built again, once", error)
+            remove_plan(plans[file])
+            plans.update(_plans(config, packs, notify))
+            return TensorRtRunner(plans[file], gpu)
 
     return Hardware(
         preprocessor=preprocessor,
@@ -262,11 +268,12 @@ def on_gpu(
 
 def _plans(config: Configuration, packs: Sequence[Pack], notify: Notify) -> dict[Path, Path]:
     """Return the plan of each ONNX file of `packs` for this GPU; build those that are missing."""
-    target, plans = target_of(card().compute_capability), {}
+    seen, plans = card(), {}
+    target = target_of(seen.compute_capability)
     count = sum(len(networks(pack)) for pack in packs)
     notify(f"looking for {count} plans, building those that are missing")
     for pack in packs:
-        for built in build_plans(pack, target, config.plans_dir, half=config.analyse.half):
+        for built in build_plans(pack, target, config.plans_dir, half=config.analyse.half, machine=str(seen)):
             plans[built.onnx] = built.file
             notify(f"{len(plans)} of {count} plans are ready")
     return plans

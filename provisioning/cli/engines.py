@@ -37,28 +37,24 @@ def engines_build(target: str | None, name: str | None, half: bool | None, confi
     """
     from rich.progress import track
 
+    from appliance.gpu import NoGpu, card
     from appliance.service.pipeline_assembly import pack_of
     from engines.build import build_plans, networks
-    from engines.plan import PlanError
+    from engines.plan import PlanError, target_of
 
     config = with_pack(configuration(config_path), name)
     pack = pack_of(config)
     try:
-        target = target or _default_target()
-        plans = build_plans(pack, target, config.plans_dir, half=config.analyse.half if half is None else half)
+        try:
+            seen = card()
+        except NoGpu:
+            seen = None
+        target = target or (target_of(seen.compute_capability) if seen else TARGET_WITHOUT_GPU)
+        half = config.analyse.half if half is None else half
+        plans = build_plans(pack, target, config.plans_dir, half=half, machine=str(seen))
         for built in track(plans, total=len(networks(pack)), description="building", console=out, transient=True):
             size = f"{built.file.stat().st_size / 1e6:.1f} MB"
             note = "  (built before)" if built.was_there else ""
             out.print(f"{built.network:<12} {size:>8}  {built.file.name}{note}")
     except PlanError as error:
         raise click.ClickException(str(error)) from error
-
-
-def _default_target() -> str:
-    from appliance.gpu import NoGpu, card
-    from engines.plan import target_of
-
-    try:
-        return target_of(card().compute_capability)
-    except NoGpu:
-        return TARGET_WITHOUT_GPU

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import tensorrt_rtx
 
-from engines.tensorrt_runner import CACHE
+from engines.plan import CACHE
 from tests.contract.test_kernels_cuda import python
 from tests.support import driver
 from tests.support.driver.signatures import RECORDED, signatures, stand_in
+from tests.support.kernel_cases import fatbin_of_today
 
 RUN = """
 import pathlib, sys
@@ -54,6 +55,51 @@ with Gpu() as gpu:
             regions = np.full((count, 1, 256, 256), 100, np.float32)
             print(*np.unique(runner.run({"region": regions})["logit"].round(3)))
     print(len({c.scratch for runner in runners for c in runner._contexts.values()}), "scratch")
+"""
+
+AGAIN = """
+import os, pathlib, resource, sys
+from appliance.config import Analyse, Configuration
+from appliance.service.pipeline_assembly import on_gpu, packs_of
+from engines.build import networks
+from engines.plan import CACHE, PlanError
+from engines.runner import RunnerError
+config = Configuration(state_dir=pathlib.Path(sys.argv[1]), analyse=Analyse(pack="phantom"))
+packs, said = packs_of(config), []
+hardware = on_gpu(config, packs, "cpu", pathlib.Path(sys.argv[2]), said.append)
+first, second, third, fourth, *_ = networks(packs[0]).values()
+plans = {plan: plan.read_bytes() for plan in config.plans_dir.glob("*.plan")}
+
+def loaded(file):
+    "Print the end of loading, the number of rebuilds, of whole plans, and of caches."
+    said.clear()
+    try:
+        hardware.runner_of(file)
+        end = "loaded"
+    except (PlanError, RunnerError) as error:
+        end = f"{type(error).__name__}: {error}"
+    whole = sum(plan.exists() and plan.read_bytes() == content for plan, content in plans.items())
+    print(f"{end}|{sum(n.startswith('looking') for n in said)}|{whole}|{len(list(config.plans_dir.glob('*' + CACHE)))}")
+
+for plan in plans:
+    plan.write_bytes(b"of another card")
+loaded(first)  # only the plan that is asked for is built again
+loaded(second)
+os.environ["TENSORRT_FAILS"] = "deserialize_cuda_engine"
+loaded(third)
+os.environ["TENSORRT_FAILS"] = "serialize"
+loaded(third)
+del os.environ["TENSORRT_FAILS"]
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4, hard))  # every disk is full
+loaded(fourth)
+for plan, content in plans.items():
+    if not plan.exists():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        plan.write_bytes(content)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4, hard))
+loaded(fourth)
+print(*{p.suffix for p in config.plans_dir.iterdir()} - {".plan", CACHE}, "no other file")
 """
 
 STATIC = """
@@ -107,6 +153,21 @@ def test_engines_share_scratch_memory_and_bind_each_batch_once(
     assert len(set(logits[0::2])) == len(set(logits[1::2])) == 1, "the same answer in every batch"
     assert logits[0] != logits[1]
     assert any(tmp_path.glob(f"*{CACHE}")) is not bool(more), "only TensorRT-RTX compiles on this machine"
+
+
+def test_plan_that_cannot_be_loaded_is_built_again_once(environment: dict[str, str], tmp_path: Path) -> None:
+    """A full disk costs the compiled code, or the GPU for want of a plan, and raises nothing that ends the role."""
+    done = python(environment, "-c", AGAIN, str(tmp_path), str(fatbin_of_today(tmp_path)))
+    assert done.returncode == 0, done.stderr
+    first, second, refused, uncompiled, full, kept, others = done.stdout.splitlines()
+    assert (first, second) == ("loaded|1|1|1", "loaded|1|2|2")
+    assert re.fullmatch(r"PlanRefused: tensorrt 0 cannot load the plan .*\|1\|3\|2", refused)
+    assert uncompiled == "loaded|0|3|2"
+    assert "gives no compiled code" in done.stderr
+    assert re.fullmatch(r"PlanError: \w+: the plan cannot be kept in .*: File too large\|1\|3\|2", full)
+    assert kept == "loaded|0|4|2"
+    assert re.search(r"\.cache cannot be kept \(File too large\)", done.stderr)
+    assert others == "no other file"
 
 
 def test_stand_in_refuses_static_memory_and_a_run_without_scratch(environment: dict[str, str], tmp_path: Path) -> None:

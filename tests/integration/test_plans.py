@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import engines.plan
 from appliance.preprocessing.recipe import DIGEST
 from appliance.service.pipeline_assembly import SHIPPED
 from engines.build import build_plans, networks
@@ -48,6 +49,27 @@ def test_plan_is_built_once_per_target_and_network(tmp_path: Path) -> None:
     assert [b.was_there for b in half] == [True, *[False] * len(pack.classifiers)], "the localiser stays in float32"
     files = [file.read_bytes() for file in networks(pack).values()]
     assert len({plan_key(f, t) for f in files for t in ("sm89", "sm120")}) == 2 * len(files)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("LARGEST_BATCH", 8), ("SET_FLAGS", ()), ("CLEARED_FLAGS", ())])
+def test_plan_of_other_settings_has_another_name(monkeypatch: pytest.MonkeyPatch, setting: str, value: object) -> None:
+    before = plan_key(b"model", "sm89")
+    monkeypatch.setattr(engines.plan, setting, value)
+    assert plan_key(b"model", "sm89") != before
+
+
+def test_plan_for_this_machine_alone_is_named_by_card_and_driver() -> None:
+    keys = {plan_key(b"model", "here", machine) for machine in ("RTX 4090, 580", "RTX 4090, 590", "RTX 5090, 580")}
+    assert len(keys) == 3
+    assert plan_key(b"model", "sm89", "RTX 4090, 580") == plan_key(b"model", "sm89"), (
+        "it is built on other machines, too"
+    )
+
+
+def test_plan_that_the_disk_does_not_keep_is_an_error_with_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "plans").write_bytes(b"a file, not a folder")
+    with pytest.raises(PlanError, match=r"localiser: the plan cannot be kept in .*plans: File exists"):
+        list(build_plans(read_pack(SHIPPED / "phantom", DIGEST), "sm89", tmp_path / "plans"))
 
 
 def test_plan_of_an_unknown_operator_or_target_is_refused(tmp_path: Path) -> None:

@@ -158,8 +158,8 @@ class IRuntimeCache:
         self.held = blob if blob.startswith(MAGIC) else b""
         return bool(self.held)
 
-    def serialize(self) -> bytes:
-        return self.held or MAGIC + b"compiled"
+    def serialize(self) -> bytes | None:
+        return None if _fails("serialize") else self.held or MAGIC + b"compiled"
 
 
 class IRuntimeConfig:
