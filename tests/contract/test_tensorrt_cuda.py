@@ -206,7 +206,9 @@ def test_failure_of_tensorrt_is_reported(
     assert done.returncode == 1
     assert said in done.stderr
     assert re.search(
-        r"^engines\.(runner\.Runner|plan\.Plan)Error: |^kernels\.operations\.KernelError: ", done.stderr, re.MULTILINE
+        r"^(engines\.(runner\.RunnerError|tensorrt_runner\.PlanRefused|plan\.PlanError)|kernels\.operations\.KernelError): ",
+        done.stderr,
+        re.MULTILINE,
     ), done.stderr
 
 
@@ -214,7 +216,7 @@ def test_tensorrt_rtx_without_a_gpu_is_an_error(environment: dict[str, str], tmp
     """It returns None and raises nothing."""
     path = os.pathsep.join(p for p in environment["PYTHONPATH"].split(os.pathsep) if p != str(driver.TENSORRT))
     done = ran(environment | {"PYTHONPATH": path}, tmp_path, "sm89")
-    assert "RunnerError: tensorrt_rtx" in done.stderr
+    assert "PlanRefused: tensorrt_rtx" in done.stderr
     assert "cannot load the plan" in done.stderr
 
 
