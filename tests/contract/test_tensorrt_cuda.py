@@ -206,7 +206,7 @@ def test_failure_of_tensorrt_is_reported(
     assert done.returncode == 1
     assert said in done.stderr
     assert re.search(
-        r"^(engines\.(runner\.RunnerError|tensorrt_runner\.PlanRefused|plan\.PlanError)|kernels\.operations\.KernelError): ",
+        r"^(engines\.(runner\.Runner|tensorrt_runner\.PlanRefused|plan\.Plan)|kernels\.operations\.Kernel)(Error)?: ",
         done.stderr,
         re.MULTILINE,
     ), done.stderr
