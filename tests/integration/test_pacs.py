@@ -21,9 +21,11 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
     SecondaryCaptureImageStorage,
 )
 
+from appliance.config import Picture
 from appliance.dicom.objects.document import reference
 from appliance.dicom.objects.key_objects import rejection_note
 from appliance.dicom.objects.secondary_capture import secondary_capture
@@ -55,10 +57,13 @@ def artefact(kind: ArtefactKind, ds: pydicom.Dataset) -> Artefact:
     return Artefact(kind=kind, identifier=str(ds.SOPInstanceUID), content=part10_bytes(ds))
 
 
+UNCOMPRESSED = Picture(compression="none")
+
+
 def answers() -> list[Artefact]:
     picture = np.random.default_rng(3).integers(0, 255, (301, 201, 3), np.uint8)
     return [
-        artefact(ArtefactKind.SECONDARY_CAPTURE, secondary_capture(SOURCE, RESULT, picture)),
+        artefact(ArtefactKind.SECONDARY_CAPTURE, secondary_capture(SOURCE, RESULT, picture, UNCOMPRESSED)),
         artefact(ArtefactKind.STRUCTURED_REPORT, structured_report(study(RESULT), {RESULT.sop_instance_uid: SOURCE})),
     ]
 
@@ -115,6 +120,24 @@ def test_pacs_with_implicit_vr_only_receives_implicit_vr(peer: Peer, free_port: 
         ds = pydicom.dcmread(kept(tmp_path)[one.identifier])
         assert ds.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
         assert str(ds.PatientName) == str(SOURCE.PatientName)
+
+
+def test_default_picture_reaches_a_pacs_that_takes_no_jpeg_uncompressed(
+    peer: Peer, free_port: int, tmp_path: Path
+) -> None:
+    picture = np.random.default_rng(3).integers(0, 255, (301, 201, 3), np.uint8)
+    ds = secondary_capture(SOURCE, RESULT, picture)
+    assert ds.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
+    made = artefact(ArtefactKind.SECONDARY_CAPTURE, ds)
+    with storescp(peer("storescp"), free_port, tmp_path, "+x="):
+        (said,) = delivered(Pacs(profile(free_port)), [made]).values()
+    assert (said.fate, said.code) == (Fate.TAKEN, "delivered_otherwise")
+    got = pydicom.dcmread(kept(tmp_path)[made.identifier])
+    assert (got.file_meta.TransferSyntaxUID, got.PhotometricInterpretation) == (ExplicitVRLittleEndian, "RGB")
+    shown = imagecodecs.jpeg8_decode(next(pydicom.encaps.generate_frames(ds.PixelData, number_of_frames=1)))
+    assert np.array_equal(np.frombuffer(got.PixelData, np.uint8, shown.size).reshape(shown.shape), shown)
+    assert got.LossyImageCompression == "01" and got.LossyImageCompressionMethod == "ISO_10918_1"
+    assert got.LossyImageCompressionRatio == ds.LossyImageCompressionRatio > 1
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,10 @@ SOURCE = source(rows=500, columns=400)
 RESULT = result(SOURCE, finding(box=BOX))
 LOOKS = (
     Picture(),
-    Picture(compression="jpeg"),
-    Picture(layout="beside", compression="jpeg"),
+    Picture(compression="none"),
+    Picture(layout="beside"),
     Picture(layout="grey"),
-    Picture(layout="grey", compression="jpeg"),
+    Picture(layout="grey", compression="none"),
 )
 
 
@@ -62,8 +62,8 @@ def _objects() -> list[tuple[pydicom.Dataset, np.ndarray]]:
         made.append((secondary_capture(SOURCE, RESULT, pixels, look), pixels))
     uid = RESULT.sop_instance_uid
     pictures = {uid: thumbnail(GREY, RESULT, [HEAT], 512)}
-    (plain,) = study_summary(study(RESULT), {uid: SOURCE}, pictures)
-    (packed,) = study_summary(study(RESULT), {uid: SOURCE}, pictures, "jpeg")
+    (plain,) = study_summary(study(RESULT), {uid: SOURCE}, pictures, "none")
+    (packed,) = study_summary(study(RESULT), {uid: SOURCE}, pictures)
     page = np.frombuffer(plain.PixelData, np.uint8, plain.Rows * plain.Columns * 3).reshape(plain.Rows, -1, 3)
     return [*made, (plain, page), (packed, page)]
 

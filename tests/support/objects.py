@@ -75,14 +75,14 @@ def objects(source: Dataset, window: Window | None = None) -> dict[str, Dataset]
     )
     rgb = np.random.default_rng(3).integers(0, 256, (61, 51, 3), np.uint8)
     before = Predecessor(revision=1, pack_digest=PROVENANCE.pack_digest)
-    grey, jpeg = Picture(layout="grey"), Picture(layout="beside", compression="jpeg", longest_px=256)
+    grey, plain = Picture(layout="grey"), Picture(layout="beside", compression="none", longest_px=256)
     made = {
         "sc": secondary_capture(source, given, rgb),
         "sc grey": secondary_capture(source, given, rgb[..., 0], grey),
-        "sc jpeg": secondary_capture(source, given, rgb, jpeg),
+        "sc uncompressed": secondary_capture(source, given, rgb, plain),
         "sc not analysed": secondary_capture(source, replace(unanalysed(source), revision=2, predecessor=before), rgb),
         "summary": study_summary(first, sources, {given.sop_instance_uid: rgb})[0],
-        "summary jpeg": study_summary(second, sources, {given.sop_instance_uid: rgb}, "jpeg")[0],
+        "summary uncompressed": study_summary(second, sources, {given.sop_instance_uid: rgb}, "none")[0],
         "sr": structured_report(first, sources),
         "sr comprehensive": structured_report(first, sources, ComprehensiveSRStorage),
         "sr revised": structured_report(second, sources),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
+from appliance.config import Picture
 from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.objects.structured_report import CODED, structured_report
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
@@ -199,7 +200,7 @@ def test_times_are_in_the_time_zone_of_the_source(kind: str) -> None:
 
 def test_capture_holds_the_pixels_and_refers_to_its_source() -> None:
     source = VARIANTS["monochrome1"]
-    made = dataset_from_bytes(part10_bytes(sc(source, result(source))))
+    made = dataset_from_bytes(part10_bytes(secondary_capture(source, result(source), RGB, Picture(compression="none"))))
     np.testing.assert_array_equal(made.pixel_array, RGB)
     assert made.Laterality == "L"
     assert made.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID

@@ -173,7 +173,7 @@ def test_summary_page_writes_its_time_in_the_zone_of_its_header() -> None:
         ds.SeriesNumber = ds.InstanceNumber = None
         ds.ViewPosition = ""
     study = study_of(sources)
-    (made,) = study_summary(study, sources, {})
+    (made,) = study_summary(study, sources, {}, "none")
     zone = timezone(timedelta(hours=5, minutes=30))
     (drawn,) = summary_pages(replace(study, created_at=study.created_at.astimezone(zone)), {}, {})
     (elsewhere,) = summary_pages(study, {}, {})

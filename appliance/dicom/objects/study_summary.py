@@ -23,6 +23,7 @@ from appliance.domain.identifiers import Laterality
 from appliance.domain.result import Result
 from appliance.domain.sentence import Sentence, listed
 from appliance.domain.study import StudyResult
+from appliance.picture.overlay import AS_RECEIVED
 from appliance.picture.summary import PER_PAGE, summary_pages
 from appliance.words import ENGLISH, Language
 
@@ -43,7 +44,7 @@ def study_summary(
     study: StudyResult,
     sources: Mapping[str, Dataset],
     pictures: Mapping[str, NDArray[np.uint8]],
-    compression: Compression = "none",
+    compression: Compression = AS_RECEIVED.compression,
     language: Language = ENGLISH,
 ) -> tuple[Dataset, ...]:
     """Make one SC for each page, with the patient and study of the newest radiograph; `part10_bytes` writes them.
@@ -73,13 +74,18 @@ def page_count(study: StudyResult) -> int:
     return -(-len(study.results) // PER_PAGE)
 
 
-def page_uid(study: StudyResult, page: int, compression: Compression = "none", language: Language = ENGLISH) -> str:
-    """Return the SOP Instance UID of a page, counted from 1; in JPEG or another language it is another object."""
+def page_uid(
+    study: StudyResult,
+    page: int,
+    compression: Compression = AS_RECEIVED.compression,
+    language: Language = ENGLISH,
+) -> str:
+    """Return the SOP Instance UID of a page, counted from 1; uncompressed, or in a language, it is another object."""
     return study.uid(language.kind(_kind_with_compression(kind_and_page(KIND, page), compression)))
 
 
 def _kind_with_compression(kind: str, compression: Compression) -> str:
-    return kind if compression == "none" else f"{kind} {compression}"
+    return kind if compression == AS_RECEIVED.compression else f"{kind} {compression}"
 
 
 def _page(study: StudyResult, sources: Mapping[str, Dataset], results: Sequence[Result], language: Language) -> Dataset:
