@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTABLE := $(VENV)/.testable
+TOOLKIT := $(VENV)/.toolkit
 # the release that the training was tested with; a build for the CPU is enough
 TORCH ?= torch==2.13.0
 
@@ -13,7 +14,7 @@ PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -
 # Coverage counts the code that runs in the processes of the tests, not in the roles that the tests start.
 COVERAGE := --cov --cov-report=term:skip-covered
 
-.PHONY: demo test coverage peers release check kernels test-gpu benchmark benchmark-gpu benchmark-safety fuzz clean
+.PHONY: demo test coverage peers release check kernels wheels test-gpu benchmark benchmark-gpu benchmark-safety fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/osteon demo
@@ -43,14 +44,24 @@ check: $(TESTABLE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-kernels: $(TESTABLE)
+kernels: $(TOOLKIT)
 	$(BIN)/python -m kernels.build
+
+# Osteon and everything it needs, for a box without network, compiler and CUDA toolkit (docs/installing.md)
+EXTRAS := systemd,gpu
+wheels: $(TOOLKIT)
+	$(BIN)/python -m provisioning.wheels dist/wheels --extras $(EXTRAS)
 
 GPU_TESTS := $(addprefix tests/contract/,test_kernels.py test_runners.py on_a_gpu.py parity_on_a_gpu.py)
 SANITIZER := compute-sanitizer --error-exitcode=1 --target-processes=all
 
-test-gpu: kernels
-	$(BIN)/python -c 'import pycuda, pynvml, tensorrt_rtx' || $(BIN)/pip install --quiet --editable '.[gpu]'
+# the packages for a GPU, from our own wheels, beside the checkout
+OWN_WHEELS := --quiet --no-index --find-links dist/wheels
+GPU_PACKAGES = $(BIN)/python -c 'import pycuda, pynvml, tensorrt_rtx' || \
+	{ $(MAKE) wheels && $(BIN)/pip install $(OWN_WHEELS) --editable '.[gpu]'; }
+
+test-gpu: $(TESTABLE) kernels
+	$(GPU_PACKAGES)
 	$(BIN)/pytest $(GPU_TESTS) --backends=reference,host,cuda
 	command -v compute-sanitizer || { echo 'not run: compute-sanitizer is not installed' >&2; exit 0; }; \
 	for tool in memcheck racecheck; do \
@@ -58,7 +69,7 @@ test-gpu: kernels
 	done
 
 # the same stages on a GPU and on the CPU beside it
-benchmark-gpu: kernels
+benchmark-gpu: $(TESTABLE) kernels
 	$(BIN)/python -m tests.benchmarks.gpu
 
 # the campaigns: 10,000 mutated instances, 2,000 mutated streams of PDUs, an outage with 2,000 studies
@@ -79,6 +90,12 @@ benchmark-safety: $(TESTABLE)
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+# nvcc, of NVIDIA's toolkit if it is installed, else of its packages
+$(TOOLKIT): $(INSTALLED)
+	$(BIN)/python -c 'from kernels.build import nvcc; exit(nvcc() is None)' || \
+	    $(BIN)/pip install --quiet --editable '.[toolkit]'
 	touch $@
 
 $(TESTABLE): $(INSTALLED)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from appliance.domain.reason import ReasonCode
 from engines.plan import PlanError, load_tensorrt
+from kernels import INSTALL
 from kernels.build import FATBIN
 
 from .errors import Fault
@@ -95,13 +96,13 @@ def _usable() -> tuple[GpuCard, str]:
         oldest, this = (".".join(map(str, c)) for c in (COMPUTE_CAPABILITY, found.compute_capability))
         raise NoGpu(f"{found.name} has compute capability {this}: install a card with {oldest} or newer")
     if find_spec("pycuda") is None:
-        raise NoGpu("pycuda is not installed: pip install 'osteon[gpu]'")
+        raise NoGpu(f"pycuda is not installed: run {INSTALL}")
     try:
         trt = load_tensorrt()
     except PlanError as error:
         raise NoGpu(str(error)) from error
     if not FATBIN.is_file():
-        raise NoGpu(f"{FATBIN.name} is missing: run make kernels, or install a package that has it")
+        raise NoGpu(f"{FATBIN.name} is missing, and the wheel of Osteon has it: run {INSTALL}")
     return found, f"{trt.__name__} {trt.__version__}"
 
 

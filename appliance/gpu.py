@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.clock import Reading
+from kernels import INSTALL
 
 FIGURES = "gpu.json"
 """Name of the file in the state folder."""
@@ -174,7 +175,7 @@ def _library() -> Any:
     try:
         import pynvml as nvml
     except ImportError as error:
-        raise NoGpu("nvidia-ml-py is not installed: pip install 'osteon[gpu]'") from error
+        raise NoGpu(f"nvidia-ml-py is not installed: run {INSTALL}") from error
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from kernels import INSTALL
+
 HERE = "here"
 """Target of a plan for the GPU of this machine alone."""
 
@@ -51,7 +53,7 @@ def load_tensorrt() -> Any:
     try:
         import tensorrt_rtx
     except (ImportError, OSError) as error:
-        raise PlanError("neither tensorrt nor tensorrt_rtx is installed: pip install 'osteon[gpu]'") from error
+        raise PlanError(f"neither tensorrt nor tensorrt_rtx is installed: run {INSTALL}") from error
     return tensorrt_rtx
 
 

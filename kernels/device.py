@@ -20,6 +20,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from . import INSTALL
 from .operations import KernelError, TooLarge
 
 ALLOCATED_BYTES = 256
@@ -255,5 +256,5 @@ def _pycuda() -> Any:
     try:
         import pycuda.driver
     except ImportError as error:
-        raise KernelError(f"PyCUDA cannot be imported ({error}): pip install 'osteon[gpu]' beside a driver") from error
+        raise KernelError(f"PyCUDA cannot be imported ({error}): beside a driver, run {INSTALL}") from error
     return pycuda.driver

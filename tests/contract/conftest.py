@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
 from tests.support import driver
@@ -20,9 +17,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     find("nvcc")
     if not driver.can_build():
         missing(f"{' and '.join(driver.BUILDS_WITH)}, which build the driver and PyCUDA, are not installed")
-    folder = driver.nvml(driver.driver(tmp_path_factory.mktemp("driver")))
-    path = os.pathsep.join(map(str, (Path.cwd(), driver.TENSORRT, driver.pycuda(folder))))
-    return os.environ | {"LD_LIBRARY_PATH": str(folder), "PYTHONPATH": path}
+    return driver.environment(tmp_path_factory.mktemp("driver"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

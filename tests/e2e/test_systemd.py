@@ -29,6 +29,7 @@ for role in receive analyse deliver status; do
 done
 timeout 300 bash -c 'until curl -fs http://127.0.0.1:8080/health/ready; do sleep 0.5; done' && echo "ready"
 timeout 300 bash -c 'until (: < /dev/tcp/127.0.0.1/104); do sleep 0.2; done' && echo "port 104"
+cat /out/device-files
 before=$(systemctl show osteon-receive -p MainPID --value)
 [ "$before" -gt 0 ] && kill -9 "$before" && \\
 timeout 300 bash -c "until [ \\$(systemctl show osteon-receive -p MainPID --value) -gt 0 -a \\
@@ -39,10 +40,21 @@ systemctl start silent || echo "silence is not waited for"
 ps -o user= -p "$(systemctl show osteon-analyse -p MainPID --value)"
 systemctl stop osteon.target osteon-receive osteon-analyse osteon-deliver osteon-status
 systemctl show osteon-analyse -p Result,ExecMainStatus
+: > /out/no-card
+systemctl start osteon-gpu
+systemctl show osteon-gpu -p ActiveState
+cat /out/device-files
 journalctl --no-pager -o cat -u 'osteon-*' | tail -60
 echo finished
 systemctl poweroff
 """
+
+NVIDIA = """\
+#!/bin/sh
+[ -e /out/no-card ] && echo "$(basename $0) $* finds no card" >>/out/device-files && exit 1
+echo "$(basename $0) $*, then analyse: $(systemctl show osteon-analyse -p ActiveState --value)" >>/out/device-files
+"""
+"""The programs of NVIDIA's driver that `osteon-gpu.service` runs, as far as systemd sees them."""
 
 RUNNER = """\
 [Unit]
@@ -111,9 +123,13 @@ def install(root: Path) -> None:
         inside = root / folder.relative_to("/")
         inside.mkdir(parents=True, exist_ok=True)
         inside.chmod(inside.stat().st_mode | 0o055)  # only in the overlay
+    for name in ("nvidia-modprobe", "nvidia-smi"):
+        (root / "usr" / "bin" / name).write_text(NVIDIA)
+        (root / "usr" / "bin" / name).chmod(0o755)
     drop_in = system / "osteon-receive.service.d"
     drop_in.mkdir()
     (drop_in / "port-104.conf").write_text(PORT_104)
+    subprocess.run(["rm", "-rf", str(root / "var/lib/osteon"), str(root / "etc/osteon")], check=True)  # of this machine
     (root / "etc" / "osteon").mkdir()
     (root / "etc" / "osteon" / "osteon.toml").write_text(
         'analyse.pack = "phantom"\nreceive.reserve_mb = 0\nreceive.port = 104\n'
@@ -141,8 +157,15 @@ def test_target_starts_restarts_and_stops_the_roles(root: Path, tmp_path: Path) 
         "restarted receive",
         "started slowly",
         "silence is not waited for",
+        "nvidia-modprobe , then analyse: inactive",
+        "nvidia-smi --list-gpus, then analyse: inactive",
+        "nvidia-modprobe -u -c=0, then analyse: inactive",
+        "nvidia-modprobe  finds no card",
+        "osteon-gpu.service: Skipped due to 'exec-condition'.",
     ):
         assert f"\n{line}\n" in output, f"{line}\n{output}"
     assert "Result=success" in output, output
+    assert "ActiveState=failed" not in output, output
+    assert "-c=0 finds no card" not in output, output
     assert "\nosteon\n" in output, output
     assert "\nfinished\n" in output, output

@@ -1,0 +1,71 @@
+"""The wheels of ``make wheels``: a box with NVIDIA's driver alone installs them, without a network."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kernels import INSTALL
+from tests.support import driver
+from tests.support.peers import find
+
+ROOT = Path(__file__).parents[2]
+BOX = """
+import pycuda.driver, pynvml, systemd.daemon, tensorrt_rtx
+import kernels.cuda, kernels.device
+from appliance.compute import choose_compute
+from kernels.build import FATBIN
+print(choose_compute("gpu").name)
+with kernels.device.Gpu() as gpu:
+    kernels.cuda.CudaKernels(gpu, fatbin=FATBIN)
+"""
+
+
+def test_command_of_the_messages_is_documented() -> None:
+    documented = " ".join((ROOT / "docs" / "installing.md").read_text().split())
+    assert INSTALL.replace(sys.prefix, "/usr/lib/osteon") in documented
+
+
+def test_no_text_takes_osteon_from_an_index() -> None:
+    """The name is not ours on any index, so it stands only where pip looks at a folder alone."""
+    texts = [p for f in ("appliance", "engines", "kernels", "provisioning", "docs") for p in (ROOT / f).rglob("*")]
+    texts += [ROOT / "Makefile", ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    named = [
+        (path, line)
+        for path in texts
+        if path.suffix in {".py", ".md", ""} and path.is_file()
+        for line in re.findall(r"\binstall (?:[-\w/.]+ )*'osteon\[.*", " ".join(path.read_text().split()))
+    ]
+    assert named
+    assert [(path, line) for path, line in named if "--no-index" not in line.partition("osteon[")[0]] == []
+
+
+@pytest.mark.release  # PyCUDA is compiled and a gigabyte is fetched
+@pytest.mark.timeout(3600)
+def test_box_with_a_driver_alone_installs_the_wheels_without_a_network(tmp_path: Path) -> None:
+    find("nvcc")
+    wheels = tmp_path / "wheels"
+    subprocess.run([sys.executable, "-m", "provisioning.wheels", wheels], check=True)
+    sums = dict(reversed(line.split("  ")) for line in (wheels / "SHA256SUMS").read_text().splitlines())
+    assert sums == {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in wheels.glob("*.whl")}
+    box, no_programs, stand_in = tmp_path / "box", tmp_path / "bin", tmp_path / "driver"
+    no_programs.mkdir()
+    stand_in.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", box], check=True)
+    driver.nvml(driver.driver(stand_in))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "CUDA", "PIP_"))}
+    environment |= {"PATH": str(no_programs), "PIP_CONFIG_FILE": os.devnull, "LD_LIBRARY_PATH": str(stand_in)}
+    command = INSTALL.replace(sys.prefix, str(box)).replace("'", "").split()
+    subprocess.run(command, check=True, cwd=tmp_path, env=environment)
+    done = subprocess.run(
+        [box / "bin/python", "-c", BOX], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("gpu (NVIDIA GeForce RTX 4090, driver 580.95.05, tensorrt_rtx ")
+    subprocess.run([box / "bin/osteon", "--help"], check=True, cwd=tmp_path, env=environment, capture_output=True)
