@@ -17,7 +17,7 @@ from appliance.clock import Reading
 from appliance.compute import choose_compute
 from appliance.errors import Fault
 from appliance.gpu import GpuFigures, figures, read_figures, write_figures
-from kernels.build import FATBIN
+from kernels import INSTALL
 from tests.support import driver
 
 CHOOSE = """
@@ -85,10 +85,10 @@ def test_float16_is_named_on_a_gpu_and_noted_on_a_cpu(nvml: dict[str, str]) -> N
         assert "float16" not in chosen["name"]
 
 
-def test_gpu_without_kernels_names_the_command_that_builds_them(nvml: dict[str, str]) -> None:
-    if FATBIN.is_file():
-        pytest.skip("not run: the kernels are built on this machine")
-    assert "make kernels" in run_program(nvml, CHOOSE.replace("appliance.compute.FATBIN", "_"), "auto")["reason"]
+def test_gpu_without_kernels_names_the_command_that_installs_them(nvml: dict[str, str]) -> None:
+    program = CHOOSE.replace("pathlib.Path(sys.executable)", "pathlib.Path('gradcam.fatbin')")
+    reason = run_program(nvml, program, "auto")["reason"]
+    assert reason == f"no GPU is used: gradcam.fatbin is missing, and the wheel of Osteon has it: run {INSTALL}"
 
 
 def test_machine_without_a_driver_is_refused_with_a_remedy() -> None:
