@@ -126,8 +126,8 @@ def osteon_wheel(folder: Path) -> Path:
         settings = Path(scratch) / "setup.cfg"
         settings.write_text(f"[build]\nbuild_base = {scratch}/build\n")
         made = Path(scratch) / "wheel"
-        command = [*PIP, "wheel", "--quiet", "--no-deps", "--wheel-dir", made, CHECKOUT]
-        subprocess.run(command, check=True, env=os.environ | {"DIST_EXTRA_CONFIG": str(settings)})
+        command = ("wheel", "--quiet", "--no-deps", "--wheel-dir", made, CHECKOUT)
+        subprocess.run([*PIP, *command], check=True, env=os.environ | {"DIST_EXTRA_CONFIG": str(settings)})
         (wheel,) = made.iterdir()
         return Path(shutil.copy(wheel, folder))
 

@@ -15,8 +15,8 @@ BUILD_S = 3600
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment of a process that finds PyCUDA, and a driver that computes on the CPU."""
     find("nvcc")
-    if not driver.can_build():
-        missing(f"{' and '.join(driver.BUILDS_WITH)}, which build the driver and PyCUDA, are not installed")
+    if lacking := driver.missing_compilers():
+        missing(f"{lacking}, which the driver and PyCUDA are built with, is not installed")
     return driver.environment(tmp_path_factory.mktemp("driver"))
 
 

@@ -59,9 +59,9 @@ def nvml(folder: Path) -> Path:
     return folder
 
 
-def can_build() -> bool:
-    """Return whether this machine has the compilers that the driver and PyCUDA need."""
-    return all(map(shutil.which, BUILDS_WITH))
+def missing_compilers() -> str:
+    """Return the names of the compilers that the driver and PyCUDA need and this machine lacks."""
+    return " and ".join(name for name in BUILDS_WITH if shutil.which(name) is None)
 
 
 def pycuda(folder: Path) -> Path:
