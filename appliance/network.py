@@ -6,11 +6,13 @@ TLS is 1.2 with forward secrecy or 1.3, and nothing older (DICOM PS3.15 B.12, RF
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
@@ -89,6 +91,114 @@ def _fault_naming(key: str, path: Path) -> Iterator[None]:
 def tls_reason(error: ssl.SSLError) -> str:
     """Return OpenSSL's reason in lower-case words."""
     return (error.reason or type(error).__name__).replace("_", " ").lower()
+
+
+def tls_failure(error: ssl.SSLError) -> str:
+    """Return the reason of a failed TLS connection to a peer in words, with the next step."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: its certificate is refused: {_uncapitalised(error.verify_message)}; check tls.ca, or renew it"
+    reason = tls_reason(error)
+    return f"TLS: {reason}; {next((step for part, step in _TLS_STEPS.items() if part in reason), 'check both sides')}"
+
+
+_TLS_STEPS = {
+    "wrong version number": "the port is one without TLS: correct the port, or connect without TLS",
+    "certificate required": "it asks for our certificate: set tls.certificate and tls.key",
+    "unsupported protocol": "it speaks no TLS 1.2: update it",
+    "protocol version": "it speaks no TLS 1.2: update it",
+    "handshake failure": "it accepts none of our ciphers, or no client without a certificate",
+    "alert": "it refuses our certificate: check tls.certificate and its authority there",
+}
+"""Next steps by a part of OpenSSL's reason."""
+
+_CHECK_WAY = "check the port, TLS on both sides, and its list of peers"
+
+_STEPS = {
+    errno.ECONNREFUSED: "nothing listens there (connection refused); start it, or correct the port",
+    errno.EHOSTUNREACH: "no route leads there (no route to host); check the address and the network",
+    errno.ENETUNREACH: "no route leads there (network is unreachable); check the address and the network",
+    errno.EHOSTDOWN: "the machine is down; start it, or correct the address",
+    errno.ECONNRESET: f"it closes the connection (connection reset); {_CHECK_WAY}",
+    errno.ECONNABORTED: f"it closes the connection; {_CHECK_WAY}",
+    errno.EPIPE: f"it closes the connection; {_CHECK_WAY}",
+}
+"""Errors of the system in words, with the next step."""
+
+
+def connection_failure(error: OSError, host: str) -> str:
+    """Return the reason of a connection to `host` that failed in words, with the next step."""
+    if isinstance(error, ssl.SSLError):
+        return tls_failure(error)
+    if isinstance(error, socket.gaierror):
+        if error.errno == socket.EAI_AGAIN:
+            return f"the name server does not answer for {host}; check DNS on this machine, or write its IP address"
+        return f"no name server knows {host}; correct the name, enter it into DNS, or write its IP address"
+    if isinstance(error, TimeoutError):
+        return "it does not answer in time (timed out); check the address, and the firewall on the way"
+    default = f"{_uncapitalised(error.strerror or type(error).__name__)}; check address and network"
+    return _STEPS.get(error.errno or 0, default)
+
+
+def _uncapitalised(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+ALERT_WAIT_S = 0.5
+"""Wait for the alert of a peer that refuses our certificate: with TLS 1.3 it comes after our side of the handshake."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A connection that was opened for a look, and closed.
+
+    Attributes
+    ----------
+    failure
+        The reason of the failure with the next step; empty if the connection stood.
+    certificate_ends
+        End of validity of the peer's certificate; None without TLS or a connection.
+    """
+
+    failure: str = ""
+    certificate_ends: datetime | None = None
+
+
+def connect(
+    host: str, port: int, timeout_s: float, tls: ssl.SSLContext | None = None, server_name: str = ""
+) -> socket.socket:
+    """Open a connection, with TLS if there is a context for it.
+
+    Raises
+    ------
+    OSError
+        `connection_failure` has the words.
+    """
+    connection = socket.create_connection((host, port), timeout_s)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if tls is None:
+        return connection
+    try:
+        return tls.wrap_socket(connection, server_hostname=server_name or host)
+    except OSError:
+        connection.close()
+        raise
+
+
+def probe(host: str, port: int, timeout_s: float, tls: ssl.SSLContext | None = None, server_name: str = "") -> Probe:
+    """Open a connection and close it; nothing is sent but the handshake of TLS."""
+    try:
+        with contextlib.closing(connect(host, port, timeout_s, tls, server_name)) as connection:
+            if not isinstance(connection, ssl.SSLSocket):
+                return Probe()
+            presented = connection.getpeercert() or {}
+            connection.settimeout(ALERT_WAIT_S)
+            with contextlib.suppress(TimeoutError):
+                if not connection.recv(1):
+                    raise ConnectionResetError(errno.ECONNRESET, "it closes the connection")
+    except OSError as error:
+        return Probe(failure=connection_failure(error, host))
+    ends = presented.get("notAfter")
+    return Probe(certificate_ends=datetime.fromtimestamp(ssl.cert_time_to_seconds(str(ends)), UTC) if ends else None)
 
 
 def not_after(path: Path) -> datetime:

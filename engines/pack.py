@@ -170,6 +170,10 @@ def read_pack(folder: Path, preprocessing: str) -> Pack:
         content = manifest.read_bytes()
         d = tomllib.loads(content.decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise PackError(
+                f"there is no pack {str(folder)!r}: `osteon pack list` shows the packs that there are"
+            ) from error
         why = "its tables are nested too deep" if isinstance(error, RecursionError) else error
         raise PackError(f"{manifest} cannot be read ({why}): name a folder that holds a model pack") from error
     if (found := d.get("format")) != FORMAT:

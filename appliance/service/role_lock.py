@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from appliance.config import Configuration
 from appliance.domain.reason import ReasonCode
@@ -33,11 +34,9 @@ def role_lock(config: Configuration, role: str) -> Iterator[None]:
     ----------
     flock(2): the lock belongs to the open file; children do not inherit the descriptor (PEP 446).
     """
-    folder = config.state_dir / FOLDER
-    is_one_box = config.database.startswith("sqlite")
-    file = folder / (f"{role}.lock" if is_one_box else f"{role}@{socket.gethostname()}.lock")
+    file = _lock_file(config, role)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(file, os.O_RDONLY | os.O_CREAT, 0o640)
     except OSError as error:
         reason = f"{file} cannot be made: {error.strerror}; check state_dir and its owner"
@@ -53,3 +52,24 @@ def role_lock(config: Configuration, role: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def holder_of(config: Configuration, role: str) -> int | None:
+    """Return the process that holds the lock of `role`; None if it does not run. The lock itself is not touched.
+
+    References
+    ----------
+    proc_locks(5): kind of the lock, process and ``major:minor:inode``.
+    """
+    try:
+        inode = str(_lock_file(config, role).stat().st_ino)
+        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return None
+    return next((int(lock[4]) for lock in locks if lock[1] == "FLOCK" and lock[5].split(":")[-1] == inode), None)
+
+
+def _lock_file(config: Configuration, role: str) -> Path:
+    is_one_box = config.database.startswith("sqlite")
+    name = f"{role}.lock" if is_one_box else f"{role}@{socket.gethostname()}.lock"
+    return config.state_dir / FOLDER / name

@@ -86,10 +86,22 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """A certificate file, by its key in the configuration; `not_after` is None if the file cannot be read."""
+    """A certificate file, by its key in the configuration.
+
+    Attributes
+    ----------
+    not_after
+        End of its validity; None if the file cannot be read.
+    role
+        Role that reads it.
+    is_only_way
+        Whether no radiograph can be received without it: the site has no listener without TLS.
+    """
 
     key: str
     not_after: datetime | None
+    role: str = "receive"
+    is_only_way: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +142,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         roles=tuple(_role(name, None, clocks) for name in ROLES),
         disk_free_bytes=_disk_free_bytes(config.state_dir),
         disk_reserve_bytes=config.receive.reserve_mb * MEGABYTE,
-        certificates=_certificates(config),
+        certificates=certificates(config),
         gpu=read_figures(config.state_dir, clocks, BEAT_WITHIN_S),
     )
     try:
@@ -201,10 +213,22 @@ def _disk_free_bytes(folder: Path) -> int | None:
     return None
 
 
-def _certificates(config: Configuration) -> tuple[Certificate, ...]:
-    tls = config.receive.tls
-    files = {"receive.tls.certificate": tls.certificate, "receive.tls.client_ca": tls.client_ca} if tls else {}
-    return tuple(Certificate(key=key, not_after=_not_after(file)) for key, file in files.items() if file)
+def certificates(config: Configuration) -> tuple[Certificate, ...]:
+    """Return the certificate files of both sides: of our listeners, and towards destinations."""
+    found = []
+    if tls := config.receive.tls:
+        for key, file in (("certificate", tls.certificate), ("client_ca", tls.client_ca)):
+            if file:
+                is_only_way = not config.receive.plain
+                key_of_file = f"receive.tls.{key}"
+                found.append(Certificate(key=key_of_file, not_after=_not_after(file), is_only_way=is_only_way))
+    for destination in config.destinations:
+        if towards := destination.tls:
+            for key, file in (("certificate", towards.certificate), ("ca", towards.ca)):
+                if file:
+                    key_of_file = f"tls.{key} of {destination.name}"
+                    found.append(Certificate(key=key_of_file, not_after=_not_after(file), role="deliver"))
+    return tuple(found)
 
 
 def _not_after(file: Path) -> datetime | None:

@@ -205,7 +205,7 @@ def _hold(hold: Hold) -> Condition:
 
 
 def _certificate(certificate: Certificate, at: datetime) -> Condition:
-    """Return the condition of a certificate file: an ERROR once it has run out, since peers with TLS are rejected."""
+    """Return the condition of a certificate file: an ERROR once it has run out and there is no way without TLS."""
     severity, ok = Severity.WARNING, False
     if certificate.not_after is None:
         sentence = f"{certificate.key} cannot be read: its end is not known"
@@ -214,10 +214,11 @@ def _certificate(certificate: Certificate, at: datetime) -> Condition:
         ok = days >= RENEW_DAYS
         sentence = f"{certificate.key} runs out on {certificate.not_after:%Y-%m-%d}, in {_count(days, 'day')}"
         if days < 0:
-            severity = Severity.ERROR
-            sentence = f"{certificate.key} ran out on {certificate.not_after:%Y-%m-%d}: peers with TLS are rejected"
+            severity = Severity.ERROR if certificate.is_only_way else Severity.WARNING
+            effect = "peers with TLS are rejected" if certificate.role == "receive" else "TLS connections there fail"
+            sentence = f"{certificate.key} ran out on {certificate.not_after:%Y-%m-%d}: {effect}"
         if not ok:
-            sentence += "; renew it and restart osteon-receive"
+            sentence += f"; renew it and restart osteon-{certificate.role}"
     return Condition(name=f"certificate.{certificate.key}", ok=ok, severity=severity, sentence=sentence)
 
 

@@ -72,9 +72,13 @@ def unopened_database(url: str) -> Engine:
     try:
         # every association of the receiver may commit at the same time
         engine = create_engine(url, connect_args=arguments, max_overflow=-1)
-    except (ArgumentError, ModuleNotFoundError, ValueError) as error:  # of the URL, or of a driver that is missing
-        reason = f"database_url cannot be used ({type(error).__name__}): is its driver, such as psycopg, installed?"
-        raise Fault(ReasonCode.DATABASE_UNUSABLE, reason) from error
+    except ModuleNotFoundError as error:
+        reason = (
+            f"database_url needs the package {error.name}, which is not installed: it comes with the extra postgres"
+        )
+        raise Fault(ReasonCode.DATABASE_UNUSABLE, f"{reason} (docs/installing.md)") from error
+    except (ArgumentError, ValueError) as error:
+        raise Fault(ReasonCode.DATABASE_UNUSABLE, f"database_url cannot be used ({type(error).__name__})") from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _sqlite_settings)
         event.listen(engine, "begin", _begin_immediate)

@@ -244,3 +244,9 @@ def _ended_counts(c: Connection, table: Table) -> Iterator[StateCount]:
     for row in c.execute(recent.group_by(*by)):
         destination = row._mapping.get("destination", "")
         yield StateCount(destination=destination, state=row.state, jobs=row.jobs, newest_end=row.newest_end)
+
+
+def received_bytes(c: Connection, since: datetime) -> int:
+    """Return the bytes of the radiographs received since then."""
+    total = select(func.coalesce(func.sum(instances.c.size_bytes), 0)).where(instances.c.received_at >= since)
+    return c.execute(total).scalar_one()

@@ -12,6 +12,7 @@ from rich.markup import escape
 from appliance.config import AeTitle, ConfigurationError, Host, Port
 from appliance.service.command import SentenceErrors, config_option, existing_config, run
 
+from .doctor import doctor
 from .engines import engines
 from .options import EXISTING, check_value, configuration, out
 from .pack import pack
@@ -33,6 +34,7 @@ def main() -> None:
       osteon demo                      show the whole product on drawn radiographs, on this machine
       osteon read FOLDER               read files, without any network
       osteon check --config FILE       check the configuration
+      osteon doctor --config FILE      look at this box and at every peer
       osteon run all --config FILE     run all four roles: receive, analyse, deliver and status
     """
     from appliance.service.log import hush_libraries
@@ -163,13 +165,13 @@ def withdraw(uid: str, reason: str, because: str, config_path: Path | None) -> N
 def check(config_path: Path | None) -> None:
     """Check the configuration and print it with every default.
 
-    All errors are listed at once, each with its key.
+    All errors are listed at once, each with its key. The file alone is checked: `osteon doctor` asks the peers, and
+    looks at disk, database, ports and roles.
     """
     from appliance.compute import choose_compute
     from appliance.service.pipeline_assembly import pack_of
     from appliance.service.roles.deliver import outlet_of
-    from appliance.storage.database import without_password
-    from provisioning.operation.check import find_doubts, find_problems
+    from provisioning.operation.check import find_doubts, find_problems, shown_values
 
     config = configuration(config_path)
     for destination in config.destinations:
@@ -177,19 +179,13 @@ def check(config_path: Path | None) -> None:
     if problems := find_problems(config):
         raise ConfigurationError(existing_config(config_path), problems)
     pack = pack_of(config)
-    values = config.model_dump(mode="json")
-    for shown in values["destinations"]:
-        if shown.get("bearer"):
-            shown["bearer"] = "********"
-    if config.database_url:
-        values["database_url"] = without_password(config.database_url)
-    out.print_json(json.dumps(values))
+    out.print_json(json.dumps(shown_values(config)))
     out.print(f"pack {pack.name} {pack.version} {pack.digest[:12]} ({pack.kind}): {', '.join(pack.classifiers)}")
     compute = choose_compute(config.analyse.compute, half=config.analyse.half)
     out.print(escape(f"{compute.name}: {compute.reason}"))
     for doubt in find_doubts(config):
         out.print(f"[yellow]{escape(doubt)}[/]")
-    out.print("[green]the configuration can be used[/]")
+    out.print("[green]the configuration can be used[/]; `osteon doctor` asks the peers, and looks at this box")
 
 
 @main.group()
@@ -219,5 +215,5 @@ def hl7_preview(destination: str, files: tuple[Path, ...], message: str, raw: bo
     preview(configuration(config_path), destination, list(files), message, raw, out)  # type: ignore[arg-type]
 
 
-for command in (run, queue, pack, engines, train):
+for command in (run, doctor, queue, pack, engines, train):
     main.add_command(command)

@@ -1,5 +1,7 @@
 """`osteon check`: faults of a configuration that only this machine can show, found before a role is started.
 
+`provisioning.operation.doctor` also asks the peers, and looks at the state of this box.
+
 Examples are a host that is no address of this machine, a certificate that cannot be read, or peers that shut every
 sender out.
 """
@@ -15,7 +17,7 @@ from typing import Any
 from appliance.config import MEGABYTE, Configuration, DicomDestination
 from appliance.errors import Fault
 from appliance.network import server_context
-from appliance.storage.database import unopened_database
+from appliance.storage.database import unopened_database, without_password
 
 
 def find_problems(config: Configuration) -> list[str]:
@@ -59,6 +61,17 @@ def find_problems(config: Configuration) -> list[str]:
         if largest_mb and limit >= largest_mb
     ]
     return found
+
+
+def shown_values(config: Configuration) -> dict[str, Any]:
+    """Return every setting for display, with asterisks instead of tokens and passwords."""
+    values = config.model_dump(mode="json")
+    for shown in values["destinations"]:
+        if shown.get("bearer"):
+            shown["bearer"] = "********"
+    if config.database_url:
+        values["database_url"] = without_password(config.database_url)
+    return values
 
 
 def _disk_mb(folder: Path) -> int:

@@ -338,7 +338,7 @@ def test_two_packs_are_read_as_one(copy: Path, config: Configuration) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("engines", "build", "--pack", "nowhere"), "cannot be read"),
+        (("engines", "build", "--pack", "nowhere"), "pack list"),
         (("pack", "sign", "EMPTY", "--key", "EMPTY/none.pem"), "holds no pack.toml"),
         (("pack", "evaluate", "EMPTY/none.pem", "--pack", "phantom"), "cannot be used as a manifest"),
         (("pack", "show", "nowhere"), "pack list"),

@@ -102,10 +102,18 @@ def test_disk_below_its_reserve_is_not_ready(free: int | None, ok: bool) -> None
     [(timedelta(days=30), True, True), (timedelta(days=29), False, True), (timedelta(seconds=-1), False, False)],
 )
 def test_certificate_that_runs_out_soon_is_a_problem(left: timedelta, ok: bool, ready: bool) -> None:
-    certificate = Certificate(key="receive.tls.certificate", not_after=AT + left)
+    certificate = Certificate(key="receive.tls.certificate", not_after=AT + left, is_only_way=True)
     found = conditions(replace(FINE, certificates=(certificate,)))
     assert names(problems(found)) == ([] if ok else ["certificate.receive.tls.certificate"])
     assert is_ready(found) is ready
+
+
+def test_expired_certificate_beside_a_port_without_tls_is_a_warning() -> None:
+    for role in ("receive", "deliver"):
+        old = Certificate(key="tls.certificate of ris", not_after=AT - timedelta(days=2), role=role)
+        found = conditions(replace(FINE, certificates=(old,)))
+        assert f"renew it and restart osteon-{role}" in problems(found)[0].sentence
+        assert is_ready(found)
 
 
 def test_unreadable_certificate_is_a_warning() -> None:

@@ -32,6 +32,20 @@ CONFLICTS = frozenset({0x0119, 0x0122})
 """Failure reasons that sending again cannot mend: class-instance conflict, SOP Class not supported (PS3.3 C.14.1.1)."""
 
 
+def peer_of(config: DicomDestination) -> DicomPeer:
+    """Return the application entity of a destination; raises as `client_context`."""
+    return DicomPeer(
+        host=config.host,
+        port=config.port,
+        called_ae_title=config.called_ae_title,
+        calling_ae_title=config.calling_ae_title,
+        timeout_s=config.timeout_s,
+        max_pdu_bytes=config.max_pdu_bytes,
+        tls=client_context(config.tls, config.name) if config.tls else None,
+        server_name=(config.tls.server_name if config.tls else None) or "",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Parcel:
     """An artefact with the forms that it can have on the wire, best first."""
@@ -48,16 +62,7 @@ class Pacs:
         self.most = config.objects_at_a_time
         self._config = config
         self._encodings: Sequence[Encoding] = config.transfer_syntaxes
-        self._peer = DicomPeer(
-            host=config.host,
-            port=config.port,
-            called_ae_title=config.called_ae_title,
-            calling_ae_title=config.calling_ae_title,
-            timeout_s=config.timeout_s,
-            max_pdu_bytes=config.max_pdu_bytes,
-            tls=client_context(config.tls, config.name) if config.tls else None,
-            server_name=(config.tls.server_name if config.tls else None) or "",
-        )
+        self._peer = peer_of(config)
 
     def deliver(
         self, artefacts: Mapping[int, Artefact], may_go: Callable[[int], bool]

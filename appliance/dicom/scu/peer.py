@@ -28,7 +28,7 @@ from pynetdicom.presentation import PresentationContext
 from appliance.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Away
-from appliance.network import Deadline
+from appliance.network import Deadline, connection_failure, probe
 
 LONGEST_PDU = 128 * 1024
 """Eight times pynetdicom's default; longer PDUs were not faster in our measurements."""
@@ -92,22 +92,25 @@ def associated(
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = peer.timeout_s
     with contextlib.closing(_Guard(peer.timeout_s + GRACE_S)) as guard:
         rejections: list[A_ASSOCIATE_RJ] = []
-        association = ae.associate(
-            peer.host,
-            peer.port,
-            contexts=list(contexts),
-            ae_title=peer.called_ae_title,
-            max_pdu=peer.max_pdu_bytes,
-            ext_neg=list(roles),
-            tls_args=(peer.tls, peer.server_name or peer.host) if peer.tls else None,
-            evt_handlers=[
-                (evt.EVT_CONN_OPEN, guard.watch),
-                (evt.EVT_PDU_RECV, _note_rejection, [rejections]),
-                (evt.EVT_DIMSE_SENT, guard.begin_exchange),
-                (evt.EVT_DIMSE_RECV, guard.end_exchange),
-                *handlers,
-            ],
-        )
+        try:
+            association = ae.associate(
+                peer.host,
+                peer.port,
+                contexts=list(contexts),
+                ae_title=peer.called_ae_title,
+                max_pdu=peer.max_pdu_bytes,
+                ext_neg=list(roles),
+                tls_args=(peer.tls, peer.server_name or peer.host) if peer.tls else None,
+                evt_handlers=[
+                    (evt.EVT_CONN_OPEN, guard.watch),
+                    (evt.EVT_PDU_RECV, _note_rejection, [rejections]),
+                    (evt.EVT_DIMSE_SENT, guard.begin_exchange),
+                    (evt.EVT_DIMSE_RECV, guard.end_exchange),
+                    *handlers,
+                ],
+            )
+        except OSError as error:  # of the look-up of the name: pynetdicom keeps every other one
+            raise Away(ReasonCode.UNREACHABLE, f"{peer}: {connection_failure(error, peer.host)}") from None
         guard.lift()
         if rejections:  # not `is_rejected`: if the peer closes at once, pynetdicom may take its rejection for an abort
             raise Away(
@@ -115,12 +118,7 @@ def associated(
                 f"{peer} rejects the association: {rejections[0].reason_str}; check the AE titles on both sides",
             )
         if not association.is_established and not association.rejected_contexts:
-            check = "check its certificate and ours, that it" if peer.tls else "check that it"
-            late = f" within {peer.timeout_s:g} s" if guard.has_passed else ""
-            raise Away(
-                ReasonCode.UNREACHABLE,
-                f"no association with {peer}{late}; {check} runs and that the network lets us through",
-            )
+            raise Away(ReasonCode.UNREACHABLE, f"no association with {peer}: {_failure(peer, guard.has_passed)}")
         if association.is_established:
             _limit_pdus(association, peer.max_pdu_bytes)
         try:
@@ -129,6 +127,21 @@ def associated(
             if association.is_established:
                 guard.begin_exchange()
                 association.release()
+
+
+PROBE_S = 5.0
+"""Time limit of the second connection that finds out why the first one failed."""
+
+
+def _failure(peer: DicomPeer, is_late: bool) -> str:
+    """Return the reason why there is no association, in words: pynetdicom keeps the system's error to itself."""
+    if is_late:
+        return f"it takes the connection, but no answer came within {peer.timeout_s:g} s; see its log"
+    found = probe(peer.host, peer.port, min(peer.timeout_s, PROBE_S), peer.tls, peer.server_name)
+    if found.failure:
+        return found.failure
+    other = "whether it expects a connection without TLS" if peer.tls else "whether it expects TLS"
+    return f"it takes the connection, but does not answer as DICOM does; check the port, and {other}"
 
 
 def _note_rejection(event: Event, rejections: list[A_ASSOCIATE_RJ]) -> None:

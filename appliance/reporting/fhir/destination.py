@@ -11,15 +11,17 @@ from __future__ import annotations
 import json
 import ssl
 import zlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Away, OsteonError, Refused, Transient
-from appliance.network import Deadline
+from appliance.network import Deadline, Probe, connection_failure, probe
 from appliance.ports import Artefact
 
 CONTENT_TYPE = "application/fhir+json; charset=utf-8"
@@ -65,6 +67,31 @@ def verdict(status: int) -> tuple[type[OsteonError], str] | None:
     return STATUSES.get(status, default)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """The CapabilityStatement of a server.
+
+    Attributes
+    ----------
+    services
+        Interactions with the whole system that it names, such as ``transaction``; empty if it names none.
+    at
+        Time of the server by its header Date; None without one.
+    """
+
+    fhir_version: str
+    services: frozenset[str]
+    at: datetime | None
+
+
+def _date_of(response: httpx.Response) -> datetime | None:
+    try:
+        at = parsedate_to_datetime(response.headers.get("Date", ""))
+    except ValueError:
+        return None
+    return at.replace(tzinfo=at.tzinfo or UTC)
+
+
 class FhirServer:
     """A FHIR server; `base_url` is, for example, ``https://fhir.hospital.example/R4``."""
 
@@ -84,6 +111,37 @@ class FhirServer:
         self._tls = tls
         self._extensions = {"sni_hostname": server_name} if server_name else {}
 
+    def capabilities(self) -> Capabilities:
+        """Ask for the CapabilityStatement, which every FHIR server has (FHIR R4 http.html#capabilities).
+
+        Raises
+        ------
+        Transient, Refused
+            As `send`; ``fhir_answer`` if the response is no CapabilityStatement.
+        """
+        response, content = self._exchange("GET", f"{self._base_url}/metadata", self._headers(), b"")
+        self._check_status(response.status_code, "/metadata", response.headers.get("Retry-After", ""))
+        try:
+            found = json.loads(content)
+            if found["resourceType"] != "CapabilityStatement":
+                raise ValueError
+            services = [i["code"] for rest in found.get("rest", []) for i in rest.get("interaction", [])]
+            version = str(found.get("fhirVersion", ""))
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+            raise Transient(
+                ReasonCode.FHIR_ANSWER,
+                f"{self.name} answers success to /metadata, but with no CapabilityStatement; check base_url",
+            ) from None
+        return Capabilities(fhir_version=version, services=frozenset(services), at=_date_of(response))
+
+    def probe(self) -> Probe:
+        """Connect, with TLS for https, and close: no request is sent."""
+        parts = urlsplit(self._base_url)
+        is_secure = parts.scheme == "https"
+        tls = (self._tls or ssl.create_default_context()) if is_secure else None
+        port = parts.port or (443 if is_secure else 80)
+        return probe(parts.hostname or "", port, self._timeout_s, tls, self._extensions.get("sni_hostname", ""))
+
     def send(self, artefacts: list[Artefact]) -> list[str]:
         """Post each Bundle; return a note on each, for people.
 
@@ -94,14 +152,17 @@ class FhirServer:
         Refused
             The transaction or an entry has any other status but success.
         """
-        headers = {"Content-Type": CONTENT_TYPE, "Accept": ACCEPT, "Prefer": "return=minimal"}
-        headers["Accept-Encoding"] = "gzip"
-        if self._bearer:
-            headers["Authorization"] = f"Bearer {self._bearer}"
+        headers = {**self._headers(), "Content-Type": CONTENT_TYPE, "Prefer": "return=minimal"}
         return [self._post(headers, artefact) for artefact in artefacts]
 
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
+        if self._bearer:
+            headers["Authorization"] = f"Bearer {self._bearer}"
+        return headers
+
     def _post(self, headers: dict[str, str], artefact: Artefact) -> str:
-        response, content = self._exchange(headers, artefact.content)
+        response, content = self._exchange("POST", self._base_url, headers, artefact.content)
         self._check_status(response.status_code, "the transaction", response.headers.get("Retry-After", ""))
         sent = json.loads(artefact.content)["entry"]
         statuses = self._entry_statuses(content, expected=len(sent))
@@ -110,8 +171,8 @@ class FhirServer:
         created = statuses.count(201)
         return f"accepted: {created} created, {len(statuses) - created} already there or updated"
 
-    def _exchange(self, headers: dict[str, str], content: bytes) -> tuple[httpx.Response, bytes]:
-        """Post `content` on a connection of its own; return the response, and its content if it is a success."""
+    def _exchange(self, method: str, url: str, headers: dict[str, str], content: bytes) -> tuple[httpx.Response, bytes]:
+        """Send a request on a connection of its own; return the response, and its content if it is a success."""
         deadline = Deadline()
 
         def watch(event: str, values: dict[str, Any]) -> None:
@@ -123,17 +184,21 @@ class FhirServer:
         try:
             with (
                 httpx.Client(headers=headers, timeout=self._timeout_s, trust_env=False, verify=verify) as client,
-                client.stream("POST", self._base_url, content=content, extensions=extensions) as response,
+                client.stream(method, url, content=content, extensions=extensions) as response,
             ):
                 received = self._content(response) if response.is_success else b""
         except httpx.HTTPError as error:
             if deadline.has_passed or isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
                 raise self._too_slow() from None
             # once there is a connection, the message itself may be what ends it
-            is_away = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)) or _is_of_tls(error)
+            cause = _system_error(error)
+            is_unconnected = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
+            is_away = is_unconnected or isinstance(cause, ssl.SSLError)
+            why = f"{type(error).__name__}; check the server"
+            if is_away and cause:
+                why = connection_failure(cause, urlsplit(self._base_url).hostname or "")
             raise (Away if is_away else Transient)(
-                ReasonCode.FHIR_UNREACHABLE,
-                f"{self.name} at {self._base_url}: {type(error).__name__}; check the server",
+                ReasonCode.FHIR_UNREACHABLE, f"{self.name} at {self._base_url}: {why}"
             ) from None
         finally:
             deadline.lift()
@@ -186,10 +251,13 @@ class FhirServer:
             raise error(ReasonCode.FHIR_REFUSED if error is Refused else ReasonCode.FHIR_FAILED, reason)
 
 
-def _is_of_tls(error: BaseException) -> bool:
-    """Return whether TLS ended the exchange: with TLS 1.3 a client learns so late that its certificate is refused."""
+def _system_error(error: BaseException) -> OSError | None:
+    """Return the error of socket or TLS that `error` comes from.
+
+    With TLS 1.3 a client learns only after the handshake that its certificate is refused.
+    """
     cause = error.__cause__ or error.__context__
-    return isinstance(error, ssl.SSLError) or (cause is not None and _is_of_tls(cause))
+    return error if isinstance(error, OSError) else cause and _system_error(cause)
 
 
 def pause_s(retry_after: str) -> float:

@@ -20,7 +20,7 @@ from typing import NoReturn, Self
 
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Away, Refused, Transient
-from appliance.network import tls_reason
+from appliance.network import Probe, connect, connection_failure, probe, tls_failure
 from appliance.ports import Artefact
 
 from .frames import BLANK, SHORTEST_WAIT_S, Frames, Part, framed, receive_before
@@ -87,26 +87,20 @@ class MllpDestination:
                 is_connected = True
                 return [self._exchange(connection, artefact.content) for artefact in artefacts]
         except ssl.SSLError as error:
-            why = tls_reason(error)
-            raise Away(
-                ReasonCode.MLLP_TLS, f"{self._where}: no secure connection ({why}); check the certificates"
-            ) from None
+            raise Away(ReasonCode.MLLP_TLS, f"{self._where}: {tls_failure(error)}") from None
         except OSError as error:
-            why = "timed out" if isinstance(error, TimeoutError) else error.strerror or type(error).__name__
             if is_connected:  # the message itself may be what ends the connection
+                why = "timed out" if isinstance(error, TimeoutError) else error.strerror or type(error).__name__
                 self._transient(ReasonCode.MLLP_CLOSED, f"the connection broke ({why})")
-            raise Away(ReasonCode.MLLP_UNREACHABLE, f"{self._where}: the connection failed ({why})") from None
+            why = connection_failure(error, self._host)
+            raise Away(ReasonCode.MLLP_UNREACHABLE, f"{self._where}: {why}") from None
+
+    def probe(self) -> Probe:
+        """Connect, with TLS where the site has it, and close: nothing is sent."""
+        return probe(self._host, self._port, self._timeout_s, self._tls, self._server_name)
 
     def _connect(self) -> _Connection:
-        connection = socket.create_connection((self._host, self._port), self._timeout_s)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._tls is not None:
-            try:
-                connection = self._tls.wrap_socket(connection, server_hostname=self._server_name)
-            except OSError:
-                connection.close()
-                raise
-        return _Connection(connection)
+        return _Connection(connect(self._host, self._port, self._timeout_s, self._tls, self._server_name))
 
     def _exchange(self, connection: _Connection, message: bytes) -> str:
         deadline = time.monotonic() + self._timeout_s

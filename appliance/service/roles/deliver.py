@@ -14,7 +14,7 @@ from collections.abc import Callable
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from appliance.config import Configuration, DestinationConfig, DicomDestination, Hl7Destination
+from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
 from appliance.dicom.scu.pacs import Pacs
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, Transient
@@ -42,11 +42,21 @@ def outlet_of(config: DestinationConfig) -> Outlet:
     """Make the outlet of a configured destination."""
     if isinstance(config, DicomDestination):
         return Pacs(config)
+    return OneByOne(ris_of(config) if isinstance(config, Hl7Destination) else fhir_server_of(config))
+
+
+def ris_of(config: Hl7Destination) -> MllpDestination:
+    """Make the client of a RIS."""
     tls = client_context(config.tls, config.name) if config.tls else None
     server_name = config.tls.server_name if config.tls else None
-    if isinstance(config, Hl7Destination):
-        return OneByOne(MllpDestination(config.name, config.host, config.port, config.timeout_s, tls, server_name))
-    return OneByOne(FhirServer(config.name, config.base_url, config.bearer, config.timeout_s, tls, server_name))
+    return MllpDestination(config.name, config.host, config.port, config.timeout_s, tls, server_name)
+
+
+def fhir_server_of(config: FhirDestination) -> FhirServer:
+    """Make the client of a FHIR server."""
+    tls = client_context(config.tls, config.name) if config.tls else None
+    server_name = config.tls.server_name if config.tls else None
+    return FhirServer(config.name, config.base_url, config.bearer, config.timeout_s, tls, server_name)
 
 
 class DeliverRole:

@@ -1,0 +1,108 @@
+"""Checks of the ports that the roles listen on, and of the roles themselves."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from appliance.config import Configuration
+from appliance.domain.roles import ROLES
+from appliance.errors import Fault
+from appliance.service.role_lock import holder_of
+from appliance.storage.database import check_schema, readers
+from appliance.storage.heartbeats import heartbeats
+
+from .finding import Finding
+from .state import existing_database
+
+
+def ports_of(config: Configuration) -> dict[str, tuple[str, int, str]]:
+    """Return host, port and role of each listener by the key of its port."""
+    receive = config.receive
+    found = {"status.port": (config.status.host, config.status.port, "status")}
+    if receive.plain:
+        found["receive.port"] = (receive.host, receive.port, "receive")
+    if receive.tls:
+        found["receive.tls.port"] = (receive.host, receive.tls.port, "receive")
+    if receive.hl7:
+        found["receive.hl7.port"] = (receive.hl7.host, receive.hl7.port, "receive")
+    return found
+
+
+def check_ports(config: Configuration) -> Iterator[Finding]:
+    """Yield a finding for each listener: its port is free, or its role holds it."""
+    for key, (host, port, role) in ports_of(config).items():
+        yield _port(config, key, host, port, role)
+
+
+def _port(config: Configuration, key: str, host: str, port: int, role: str) -> Finding:
+    check = f"port.{key}"
+    if port == 0:
+        return Finding.good(check, f"{key} is 0: the system chooses a port at the start")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and holder_of(config, role):
+            return Finding.good(check, f"{key} {port} is held by our role {role}")
+        seen, remedy = _reason(key, host, port, error)
+        return Finding.error(check, seen, f"the role {role} cannot start", remedy)
+    if holder_of(config, role):
+        effect = "peers reach nothing there: the role listens elsewhere, or has just been started"
+        remedy = f"`systemctl restart osteon-{role}`, which reads the configuration again"
+        return Finding.warning(check, f"the role {role} runs, but not on {key} {port}", effect, remedy)
+    return Finding.good(check, f"{key} {port} is free")
+
+
+def _reason(key: str, host: str, port: int, error: OSError) -> tuple[str, str]:
+    """Return the words for a port that cannot be opened, and the remedy."""
+    if error.errno == errno.EADDRINUSE:
+        remedy = f"find it with `ss -ltnp 'sport = :{port}'` as root and stop it, or set another {key}"
+        return f"{key} {port} on {host} is in use by another program", remedy
+    if error.errno == errno.EACCES:
+        remedy = "see docs/installing.md, Ports below 1024, which a check by hand does not have; or set a higher port"
+        return f"{key} {port} may not be opened without privileges", remedy
+    why = error.strerror or type(error).__name__
+    return f"{key}: cannot listen on {host}:{port}: {why}", f"correct {key.rpartition('.')[0]}.host"
+
+
+def check_roles(config: Configuration, file: Path | None) -> Iterator[Finding]:
+    """Yield a finding for each role: it runs once, with the configuration of now."""
+    changed_at = datetime.fromtimestamp(file.stat().st_mtime, UTC) if file else None
+    started = _start_times(config)
+    for role in ROLES:
+        check = f"role.{role}"
+        pid = holder_of(config, role)
+        if pid is None:
+            effect = "radiographs wait" if role != "status" else "the page is not served"
+            remedy = f"`systemctl start osteon-{role}`; if it ends again: `journalctl -u osteon-{role} -n 30`"
+            yield Finding.warning(check, f"the role {role} does not run", effect, remedy)
+        elif changed_at and role in started and changed_at > started[role]:
+            effect = f"it works with the configuration of {started[role]:%Y-%m-%d %H:%M} UTC"
+            remedy = f"`systemctl restart osteon-{role}`"
+            yield Finding.warning(check, f"{file} was changed after the role {role} was started", effect, remedy)
+        else:
+            yield Finding.good(check, f"the role {role} runs (process {pid})")
+
+
+def _start_times(config: Configuration) -> dict[str, datetime]:
+    """Return the starts of the roles by their heartbeats; empty if the database cannot be read."""
+    try:
+        engine = existing_database(config)
+        if engine is None:
+            return {}
+        with readers(engine).connect() as c:
+            check_schema(c)
+            return {role: beat.started_at for role, beat in heartbeats(c).items()}
+    except (Fault, SQLAlchemyError):  # check_database names it
+        return {}
