@@ -249,4 +249,4 @@ def _ended_counts(c: Connection, table: Table) -> Iterator[StateCount]:
 def received_bytes(c: Connection, since: datetime) -> int:
     """Return the bytes of the radiographs received since then."""
     total = select(func.coalesce(func.sum(instances.c.size_bytes), 0)).where(instances.c.received_at >= since)
-    return c.execute(total).scalar_one()
+    return int(c.execute(total).scalar_one())

@@ -256,8 +256,10 @@ def _system_error(error: BaseException) -> OSError | None:
 
     With TLS 1.3 a client learns only after the handshake that its certificate is refused.
     """
+    if isinstance(error, OSError):
+        return error
     cause = error.__cause__ or error.__context__
-    return error if isinstance(error, OSError) else cause and _system_error(cause)
+    return _system_error(cause) if cause else None
 
 
 def pause_s(retry_after: str) -> float:

@@ -39,7 +39,7 @@ def check_pacs(config: DicomDestination) -> Iterator[Finding]:
     """Yield the findings about a PACS; nothing is stored there."""
     name = f"destination.{config.name}"
     asked = config.model_copy(update={"timeout_s": min(config.timeout_s, LOOK_S)})
-    forms = {kind: _forms(config, kind) for kind in config.objects}
+    forms = {str(kind): _forms(config, kind) for kind in config.objects}
     services = sorted(_services(config))
     try:
         answer = verify(peer_of(asked), [form for each in forms.values() for form in each], services)
