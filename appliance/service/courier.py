@@ -118,12 +118,17 @@ class Courier:
         self.moved_at = time.monotonic()
         self.is_retired = False
 
+    @property
+    def rest_s(self) -> float:
+        """Seconds until a delivery is due that waits for its time."""
+        return self._outbox.rest_s
+
     def step(self) -> bool:
         """Send due artefacts and ask for proof of stored ones; return whether any delivery had an outcome."""
         self.moved_at = time.monotonic()
-        if self.is_retired or self._gate.is_shut(self.outlet.name):
+        if self.is_retired:
             return False
-        leased = self._outbox.lease_due(self.outlet.most)
+        leased = self._outbox.lease_due(self.outlet.most, lambda: self._gate.is_shut(self.outlet.name))
         unsent = {number: one for number, one in leased.items() if one.delivery.stored_at is None}
         stored = {number: one for number, one in leased.items() if one.delivery.stored_at is not None}
         has_sent = self._settle(_Batch(unsent), self._send) if unsent else False

@@ -20,14 +20,12 @@ from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, Transient
 from appliance.storage.database import database_file, defect
 from appliance.storage.heartbeats import record_heartbeat, record_stop
+from appliance.storage.wakeups import Bell
 
 from .systemd_notify import notifier
 
 BEAT_S = 3.0
 """Interval of a role's heartbeats, which the status page reads."""
-
-POLL_S = 0.1
-"""Pause of a role that found no work: the longest that a radiograph waits for a free role."""
 
 PAUSE_S = 2.0
 """Pause after an error of the database."""
@@ -44,10 +42,15 @@ class Role(Protocol):
     """One of the four processes."""
 
     name: str
-    idle_s: float
+    bell: Bell
 
     def step(self) -> bool:
         """Do one piece of work; return False if there was none."""
+        ...
+
+    @property
+    def rest_s(self) -> float:
+        """Seconds until work is due that waits for its time; infinite if none does."""
         ...
 
     def detail(self) -> str:
@@ -65,6 +68,7 @@ def run_until_stopped(role: Role, engine: Engine) -> None:
 
     def request_stop(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
+        role.bell.ring()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, request_stop)
@@ -77,6 +81,7 @@ def run_until_stopped(role: Role, engine: Engine) -> None:
     try:
         while not stop.is_set():
             notify("WATCHDOG=1")
+            rings = role.bell.rings
             if database_file(engine) != opened:
                 reason = "the file of the database was removed, emptied or replaced: the role starts again with that"
                 raise Fault(ReasonCode.DATABASE_UNUSABLE, reason)
@@ -93,7 +98,7 @@ def run_until_stopped(role: Role, engine: Engine) -> None:
                 stop.wait(PAUSE_S)
             else:
                 if not busy:
-                    stop.wait(role.idle_s)
+                    role.bell.wait(rings, role.rest_s)
         notify("STOPPING=1")
         with contextlib.suppress(SQLAlchemyError):
             record_stop(engine, role.name)

@@ -21,6 +21,7 @@ from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 
 from .tables import metadata
+from .wakeups import wake_roles_of
 
 BUSY_TIMEOUT_S = 30
 
@@ -82,6 +83,7 @@ def unopened_database(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _sqlite_settings)
         event.listen(engine, "begin", _begin_immediate)
+        wake_roles_of(engine)
     return engine
 
 

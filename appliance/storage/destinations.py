@@ -20,6 +20,7 @@ from appliance.errors import Away, OsteonError
 
 from .database import readers, upsert
 from .tables import deliveries, destinations
+from .wakeups import wake_after_commit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +105,7 @@ def end_pause(engine: Engine, destination: str) -> None:
     del fresh["destination"], fresh["recoveries"]
     with engine.begin() as c:
         c.execute(update(destinations).where(destinations.c.destination == destination).values(**fresh))
+        wake_after_commit(c, destinations)
 
 
 def _written(c: Connection, state: DestinationState) -> DestinationState:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, bindparam, delete, select
 
 from appliance.clock import now
 
 from .database import readers, upsert
 from .tables import holds
+from .wakeups import wake_after_commit
 
 EVERY = "*"
 """Name that stands for every destination."""
@@ -27,6 +29,11 @@ class Hold:
     destination: str
     reason: str
     since: datetime
+
+
+_SHUTS: Final = (
+    select(holds.c.destination).where(holds.c.destination.in_([EVERY, bindparam("destination")])).limit(1)
+)
 
 
 class Gate:
@@ -43,9 +50,8 @@ class Gate:
 
     def is_shut(self, destination: str) -> bool:
         """Return whether nothing may leave for `destination`."""
-        query = select(holds.c.destination).where(holds.c.destination.in_([EVERY, destination]))
         with readers(self._engine).connect() as c:
-            return c.execute(query.limit(1)).first() is not None
+            return c.execute(_SHUTS, {"destination": destination}).first() is not None
 
     def shut(self, destination: str, reason: str) -> None:
         """Let nothing leave for `destination`, or for `EVERY`; an artefact on the wire still ends."""
@@ -56,4 +62,5 @@ class Gate:
     def open(self, destination: str) -> bool:
         """Lift the hold of exactly that name; return False if there was none."""
         with self._engine.begin() as c:
+            wake_after_commit(c, holds)
             return c.execute(delete(holds).where(holds.c.destination == destination)).rowcount > 0

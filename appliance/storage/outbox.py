@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -48,7 +48,8 @@ class DeliveryQueue(Queue):
 
     def lease(self, most: int = 1) -> list[Lease]:
         """Lease up to `most` due deliveries that no earlier one of the same study and destination holds up."""
-        self._reclaim()
+        if not self._has_work():
+            return []
         return self._lease(_is_in_order(one_of_a_study=False), most=most)
 
     def retry(self, job_id: int) -> State:
@@ -108,18 +109,24 @@ class Outbox(DeliveryQueue):
         self._own = deliveries.c.destination == destination
         self._destination = destination
         self._state = DestinationState(destination=destination)
+        self._work = self._work_of(self._own)
 
     def holds_up(self, delivery_id: int) -> bool:
         """Return whether a pause that began since the lease holds up a leased delivery."""
         return self._state.holds_up(delivery_id)
 
-    def lease_due(self, most: int) -> dict[int, LeasedDelivery]:
+    def lease_due(self, most: int, is_shut: Callable[[], bool] = lambda: False) -> dict[int, LeasedDelivery]:
         """Lease up to `most` due deliveries by their ids, in the order of each study; unsent ones come first.
 
+        Nothing is leased while nothing may leave; `is_shut`, which tells, is asked only if there is work.
         A destination that failed last gets one at a time: one that was not tried yet, unless the peer is away.
         """
+        if not self._has_work(self._own) or is_shut():
+            return {}
         self._state = destination_state(self._engine, self._destination)
-        self._reclaim(self._own)
+        if self._state.paused_until is not None:
+            pause_s = (self._state.paused_until - now()).total_seconds()
+            self.rest_s = min(self.rest_s, pause_s) if pause_s > 0 else self.rest_s
         leases = self._lease_paused() if self._state.is_paused else self._lease_in_turn(most)
         if not leases:
             return {}

@@ -7,12 +7,27 @@ or the database busy, takes the job back when it next asks for work.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, Table, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    Table,
+    UnaryExpression,
+    bindparam,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.sql.operators import custom_op
 
 from appliance.clock import now
 from appliance.domain.job import Backoff, Event, Lease, State
@@ -38,6 +53,11 @@ class Queue:
         Name of the process, or thread, that leases; unique.
     most_attempts
         After so many leases without an outcome the job is parked. None: never.
+
+    Attributes
+    ----------
+    rest_s
+        Seconds from the newest look for work until the next job is due that waits for its time; infinite if none does.
     """
 
     def __init__(
@@ -54,11 +74,12 @@ class Queue:
         self._owner = owner
         self._most_attempts = most_attempts
         self._backoff = backoff or Backoff()
+        self._work = self._work_of()
+        self.rest_s = 0.0
 
     def lease(self, most: int = 1) -> list[Lease]:
         """Lease up to `most` due jobs, oldest first; each lease is an attempt."""
-        self._reclaim()
-        return self._lease(most=most)
+        return self._lease(most=most) if self._has_work() else []
 
     def lease_job(self, job_id: int) -> Lease | None:
         """Lease that job if it is due; None if it is not, or another process holds it."""
@@ -70,7 +91,8 @@ class Queue:
     def peek(self, most: int = 1) -> list[int]:
         """Return the ids of the jobs that `lease` would return next; they stay free."""
         t = self._table
-        due = select(t.c.id).where(t.c.state == State.QUEUED, t.c.not_before <= now()).order_by(t.c.id).limit(most)
+        is_due = _by_no_index(t.c.not_before) <= now()
+        due = select(t.c.id).where(t.c.state == State.QUEUED, is_due).order_by(t.c.id).limit(most)
         with self._engine.connect() as c:
             return list(c.execute(due).scalars())
 
@@ -153,8 +175,9 @@ class Queue:
     ) -> list[Lease]:
         """Lease up to `most` due jobs of `where`, oldest first, or in that `order`."""
         t, moment = self._table, now()
-        due = select(t.c.id, t.c.attempts).where(t.c.state == State.QUEUED, t.c.not_before <= moment, *where)
-        if not self._exists(due):
+        not_before = _by_no_index(t.c.not_before) if order is None else t.c.not_before
+        due = select(t.c.id, t.c.attempts).where(t.c.state == State.QUEUED, not_before <= moment, *where)
+        if where and not self._exists(due):
             return []
         until = moment + timedelta(seconds=LEASE_S)
         with self._engine.begin() as c:
@@ -232,6 +255,30 @@ class Queue:
                 move_job(c, t, row.id, Event.GIVE_UP if is_last else Event.EXPIRE, **columns)
         return len(rows)
 
+    def _work_of(self, *where: ColumnElement[bool]) -> Select[tuple[bool, bool, datetime | None]]:
+        """Return the query whether a job of `where` is due, whether one has a lease to end, and when the next is due.
+
+        It is made once: an idle role asks every second, and SQLAlchemy makes a query more slowly than SQLite runs it.
+        """
+        t, moment = self._table.c, bindparam("moment", type_=self._table.c.not_before.type)
+        is_queued = t.state == State.QUEUED
+        has_lost = (t.lease_owner == self._owner) | (t.lease_until < moment)
+        return select(
+            select(t.id).where(is_queued, t.not_before <= moment, *where).exists(),
+            select(t.id).where(t.state == State.LEASED, has_lost, *where).exists(),
+            select(func.min(t.not_before)).where(is_queued, t.not_before > moment, *where).scalar_subquery(),
+        )
+
+    def _has_work(self, *where: ColumnElement[bool]) -> bool:
+        """Return whether a job is due; end the leases that were lost, and note when the next job is due."""
+        moment = now()
+        with readers(self._engine).connect() as c:
+            is_due, has_lost, next_at = c.execute(self._work, {"moment": moment}).one()
+        if has_lost:
+            self._reclaim(*where)
+        self.rest_s = (next_at - moment).total_seconds() if next_at else math.inf
+        return bool(is_due or has_lost)
+
     def _exists(self, query: Select[Any]) -> bool:
         """Return whether the query has a row, without the write lock: an idle role disturbs no other."""
         with readers(self._engine).connect() as c:
@@ -250,3 +297,11 @@ class Queue:
         if row is None:
             raise KeyError(job_id)
         return row
+
+
+def _by_no_index(column: Column[Any]) -> ColumnElement[Any]:
+    """Return the value of `column` in a form that keeps SQLite from an index on it (https://sqlite.org/optoverview.html).
+
+    The index that gives the order of a query saves the sorting of all its rows.
+    """
+    return UnaryExpression(column, operator=custom_op("+"), type_=column.type)

@@ -66,8 +66,7 @@ class StudyQueue(Queue):
 
     def lease(self, most: int = 1) -> list[Lease]:
         """Lease up to `most` settled studies, the one first that has been due for longest."""
-        self._reclaim()
-        return self._lease(_has_settled(), most=most, order=studies.c.not_before)
+        return self._lease(_has_settled(), most=most, order=studies.c.not_before) if self._has_work() else []
 
 
 def queue_study(c: Connection, study_instance_uid: str, settling: Settling) -> None:

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.engine import Dialect
 
@@ -111,6 +110,7 @@ analyses = Table(
     Column("instance_id", ForeignKey("instances.id"), nullable=False, unique=True),
     *_job_columns(),
     Index(None, "state", "id"),
+    Index(None, "state", "not_before"),
     Index(None, "state", "code", "id"),
     Index(None, "state", "finished_at"),
 )
@@ -154,8 +154,6 @@ study_results = Table(
     UniqueConstraint("study_id", "revision"),
 )
 
-_IS_STORED = text("stored_at IS NOT NULL")
-
 deliveries = Table(
     "deliveries",
     metadata,
@@ -183,7 +181,7 @@ deliveries = Table(
     UniqueConstraint("result_id", "destination", "kind", "page"),
     UniqueConstraint("study_result_id", "destination", "kind", "page"),
     Index(None, "destination", "state", "stored_at", "id"),  # what is sent next, without a sort
-    Index(None, "destination", "state", "not_before", sqlite_where=_IS_STORED, postgresql_where=_IS_STORED),
+    Index(None, "destination", "state", "not_before"),
     Index(None, "state", "code", "destination", "id"),
     Index(None, "state", "finished_at", "destination"),
 )

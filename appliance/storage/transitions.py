@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, case, insert, select, update
 
 from appliance.clock import now
 from appliance.domain.job import INITIAL, TABLE, Event, State, next_state, states_that_can
 from appliance.domain.reason import ReasonCode
+
+from .wakeups import wake_after_commit
+
+MAKE_DUE: Final = frozenset({Event.NEW_RESULT, Event.RETRY, Event.EXPIRE, Event.REFUTE})
+"""Events of a job that a role may have to look at sooner than it would."""
 
 
 def add_job(c: Connection, table: Table, **columns: Any) -> int:
@@ -24,6 +29,7 @@ def add_job(c: Connection, table: Table, **columns: Any) -> int:
     }
     key = c.execute(insert(table).values(**values | columns)).inserted_primary_key
     assert key is not None  # every table of jobs has the primary key `id`
+    wake_after_commit(c, table)
     return int(key[0])
 
 
@@ -41,6 +47,8 @@ def move_job(c: Connection, table: Table, job_id: int, event: Event, **columns: 
     if row is None:
         raise KeyError(job_id)
     state = next_state(State(row.state), event)
+    if event in MAKE_DUE:
+        wake_after_commit(c, table)
     c.execute(update(table).where(table.c.id == job_id).values(state=state, **columns))
     return state
 
@@ -50,6 +58,8 @@ def move_jobs(c: Connection, table: Table, where: ColumnElement[bool], event: Ev
     possible = states_that_can(event)
     after = case({state: TABLE[state, event] for state in possible}, value=table.c.state)
     able = update(table).where(where, table.c.state.in_(possible))
+    if event in MAKE_DUE:
+        wake_after_commit(c, table)
     return c.execute(able.values(state=after, **columns)).rowcount
 
 

@@ -30,6 +30,7 @@ done
 timeout 300 bash -c 'until curl -fs http://127.0.0.1:8080/health/ready; do sleep 0.5; done' && echo "ready"
 timeout 300 bash -c 'until (: < /dev/tcp/127.0.0.1/104); do sleep 0.2; done' && echo "port 104"
 cat /out/device-files
+[ -p /var/lib/osteon/wake-analyse ] && [ -p /var/lib/osteon/wake-deliver ] && echo "commits wake roles"
 before=$(systemctl show osteon-receive -p MainPID --value)
 [ "$before" -gt 0 ] && kill -9 "$before" && \\
 timeout 300 bash -c "until [ \\$(systemctl show osteon-receive -p MainPID --value) -gt 0 -a \\
@@ -154,6 +155,7 @@ def test_target_starts_restarts_and_stops_the_roles(root: Path, tmp_path: Path) 
         "active status",
         "ready",
         "port 104",
+        "commits wake roles",
         "restarted receive",
         "started slowly",
         "silence is not waited for",

@@ -283,6 +283,7 @@ def test_lease_sorts_and_scans_no_table(
             for step in c.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
         }
     assert any("ix_deliveries_destination_state_stored_at_id" in step for step in plans)
+    plans.discard("SCAN CONSTANT ROW")  # of the three answers of a look
     assert not [step for step in plans if step.startswith("SCAN") or "ORDER BY" in step]
 
 
@@ -302,6 +303,6 @@ def test_analyses_are_leased_without_a_sort(long_queue: tuple[Engine, Destinatio
             if statement.startswith("SELECT")
             for step in c.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
         ]
-    assert not [step for step in plans if step.startswith("SCAN") or "ORDER BY" in step]
+    assert not {step for step in plans if step.startswith("SCAN") or "ORDER BY" in step} - {"SCAN CONSTANT ROW"}
     with readers(engine).connect() as c:
         assert c.execute(select(destinations)).all() == []

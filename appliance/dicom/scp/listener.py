@@ -36,8 +36,8 @@ HEAD_BYTES = 74
 CALLED_AT, CALLING_AT, TITLE_BYTES = 10, 26, 16
 """Both AE titles in that part."""
 
-POLL_S = 0.05
-"""Interval at which a listener checks whether to stop."""
+POLL_S = 60.0
+"""Interval at which a listener checks whether to stop; `Listener.close` does not wait for it."""
 
 STOP_S = 2.0
 """Time for the associations to send their A-ABORT when the receiver stops."""
@@ -100,6 +100,7 @@ class Listener(socketserver.ThreadingTCPServer):
 
     def close(self) -> None:
         """Stop listening, and abort the associations; their senders repeat every instance without a response."""
+        self.socket.shutdown(socket.SHUT_RDWR)  # ends the wait for a connection
         self.shutdown()
         self.server_close()
         self.stopping.set()

@@ -33,8 +33,8 @@ from .radiologist_report import acknowledgement
 CLOSING_S = 2.0
 """Time that a refused peer has to read the reason: a reset would discard it on the peer's side."""
 
-POLL_S = 0.05
-"""Longest time until the listener notices that it has to stop."""
+POLL_S = 60.0
+"""Interval at which the listener checks whether to stop; `MllpListener.close` does not wait for it."""
 
 
 class IncomingMessage(Protocol):
@@ -91,6 +91,7 @@ class MllpListener(socketserver.ThreadingTCPServer):
 
     def close(self) -> None:
         """Take no more connections."""
+        self.socket.shutdown(socket.SHUT_RDWR)  # ends the wait for a connection
         self.shutdown()
         self.server_close()
 

@@ -17,10 +17,11 @@ from appliance.service.reporter import Reporter
 from appliance.service.spool_reader import SpoolReader
 from appliance.service.superseding import Superseding
 from appliance.service.systemd_notify import start_notifier
-from appliance.service.worker import POLL_S, owner
+from appliance.service.worker import owner
 from appliance.storage.instances import AnalysisQueue
 from appliance.storage.spool import FileSpool
 from appliance.storage.studies import StudyQueue
+from appliance.storage.wakeups import Bell
 
 BATCH_SIZE = {"cpu": 1, "gpu": 8}
 """Most radiographs inferred together, by device. On a GPU a batch shares the waiting time; the size is not yet measured
@@ -31,15 +32,16 @@ class AnalyseRole:
     """Analyses radiographs with one pack, and reports on studies that have settled."""
 
     name = "analyse"
-    idle_s = POLL_S
 
     def __init__(self, config: Configuration, engine: Engine) -> None:
         self._workbench = assemble_workbench(config, start_notifier())
         self._state_dir = config.state_dir
+        self.bell = Bell().listen(engine, self.name)
         analysis_queue = AnalysisQueue(engine, owner(self.name), most_attempts=config.analyse.attempts)
         study_queue = StudyQueue(engine, owner(self.name), most_attempts=config.analyse.attempts)
-        analysis_queue.release()
-        study_queue.release()
+        self._queues = (analysis_queue, study_queue)
+        for queue in self._queues:
+            queue.release()
         spool = FileSpool(config.spool_dir)
         settling = Settling(settle_s=config.study.settle_s, longest_s=config.study.longest_s)
         self._reader = SpoolReader(self._workbench.pipeline, spool)
@@ -62,6 +64,11 @@ class AnalyseRole:
         reported = self._reporter.step()
         return any((self._analyser.step(), self._superseding.step(), reported))
 
+    @property
+    def rest_s(self) -> float:
+        """Seconds until a job is due that waits for its time."""
+        return min(queue.rest_s for queue in self._queues)
+
     def detail(self) -> str:
         """Return pack, hardware with the reason for its choice, and the count of analyses."""
         provenance = self._workbench.pipeline.provenance
@@ -74,6 +81,7 @@ class AnalyseRole:
 
     def close(self) -> None:
         """End the child processes."""
+        self.bell.close()
         self._reader.close()
         self._headers.close()
 

@@ -7,6 +7,7 @@ another takes over its destination; the couriers to the other destinations go on
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -23,11 +24,12 @@ from appliance.ports import Outlet
 from appliance.reporting.fhir.destination import FhirServer
 from appliance.reporting.hl7.mllp import MllpDestination
 from appliance.service.courier import Courier, OneByOne
-from appliance.service.worker import PAUSE_S, POLL_S, owner
+from appliance.service.worker import PAUSE_S, owner
 from appliance.storage.gate import Gate
 from appliance.storage.outbox import DeliveryQueue, Outbox
 from appliance.storage.queue import LEASE_S
 from appliance.storage.spool import FileSpool
+from appliance.storage.wakeups import Bell
 
 HANGS_AFTER_S = 2 * LEASE_S
 """A courier without a sign of life for so long hangs; its leases have run out."""
@@ -63,17 +65,19 @@ class DeliverRole:
     """Runs and watches the couriers."""
 
     name = "deliver"
-    idle_s = 1.0
+    rest_s = math.inf
 
     def __init__(self, config: Configuration, engine: Engine) -> None:
         DeliveryQueue(engine, owner(self.name)).release()
         spool = FileSpool(config.spool_dir)
         self._stop = threading.Event()
+        self.bell = Bell().listen(engine, self.name)
         self._lines = [_Line(destination, engine, spool, self._run) for destination in config.destinations]
 
     def _run(self, courier: Courier) -> None:
         """Step the courier until the role stops, with a pause while the database cannot be used."""
         while not (self._stop.is_set() or courier.is_retired):
+            rings = self.bell.rings
             try:
                 busy = courier.step()
             except (SQLAlchemyError, Transient) as error:
@@ -81,7 +85,7 @@ class DeliverRole:
                 self._stop.wait(PAUSE_S)
             else:
                 if not busy:
-                    self._stop.wait(POLL_S)
+                    self.bell.wait(rings, courier.rest_s)
 
     def step(self) -> bool:
         """Check the couriers, which do the work on their threads; return False.
@@ -108,6 +112,7 @@ class DeliverRole:
     def close(self) -> None:
         """Stop the couriers after their current delivery."""
         self._stop.set()
+        self.bell.close()
         for line in self._lines:
             line.thread.join(timeout=5)
 

@@ -21,6 +21,7 @@ from appliance.storage.instances import keep_instance
 from appliance.storage.notices import Notebook
 from appliance.storage.retention import prune_instances, prune_radiologist_reports, prune_unclaimed
 from appliance.storage.spool import FOLDERS, FileSpool
+from appliance.storage.wakeups import Bell
 
 PRUNE_EVERY_S = 60.0
 """Interval at which the spool is pruned."""
@@ -30,9 +31,10 @@ class ReceiveRole:
     """Receives radiographs, commitment results and, if the site sends them, radiologist reports."""
 
     name = "receive"
-    idle_s = 1.0
+    rest_s = 1.0
 
     def __init__(self, config: Configuration, engine: Engine) -> None:
+        self.bell = Bell()
         self._config = config
         self._engine = engine
         self._spool = FileSpool(config.spool_dir)

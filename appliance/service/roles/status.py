@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import version
 
 from sqlalchemy import Engine
@@ -13,6 +14,7 @@ from appliance.service.pipeline_assembly import pack_of
 from appliance.status.app import create_app
 from appliance.status.server import PageServer
 from appliance.storage.database import readers
+from appliance.storage.wakeups import Bell
 from engines.pack import Pack
 
 
@@ -20,9 +22,10 @@ class StatusRole:
     """Runs the Flask application under waitress."""
 
     name = "status"
-    idle_s = 1.0
+    rest_s = math.inf
 
     def __init__(self, config: Configuration, engine: Engine) -> None:
+        self.bell = Bell()
         pack: Pack | str
         try:
             pack = pack_of(config)

@@ -169,6 +169,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("instance_id", name=op.f("uq_analyses_instance_id")),
     )
     op.create_index(op.f("ix_analyses_state_id"), "analyses", ["state", "id"], unique=False)
+    op.create_index(op.f("ix_analyses_state_not_before"), "analyses", ["state", "not_before"], unique=False)
     op.create_index(op.f("ix_analyses_state_code_id"), "analyses", ["state", "code", "id"], unique=False)
     op.create_index(op.f("ix_analyses_state_finished_at"), "analyses", ["state", "finished_at"], unique=False)
     op.create_table(
@@ -252,8 +253,6 @@ def upgrade() -> None:
         "deliveries",
         ["destination", "state", "not_before"],
         unique=False,
-        sqlite_where=sa.text("stored_at IS NOT NULL"),
-        postgresql_where=sa.text("stored_at IS NOT NULL"),
     )
     op.create_index(
         op.f("ix_deliveries_destination_state_stored_at_id"),
