@@ -31,9 +31,7 @@ class Hold:
     since: datetime
 
 
-_SHUTS: Final = (
-    select(holds.c.destination).where(holds.c.destination.in_([EVERY, bindparam("destination")])).limit(1)
-)
+_SHUTS: Final = select(holds.c.destination).where(holds.c.destination.in_([EVERY, bindparam("destination")])).limit(1)
 
 
 class Gate:

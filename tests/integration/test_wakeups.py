@@ -141,9 +141,7 @@ def test_full_fifo_holds_up_no_commit(engine: Engine, fifo: int) -> None:
     assert keep_instance(engine, received(1))
 
 
-def test_work_whose_wake_up_was_lost_is_found_by_the_next_look(
-    engine: Engine, bell: Bell, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_work_whose_wake_up_was_lost_is_found_by_the_next_look(engine: Engine, bell: Bell) -> None:
     Path(str(engine.url.database)).with_name("wake-analyse").unlink()
     queue = AnalysisQueue(engine, "me")
     bell.poll_s = 0.2
@@ -175,9 +173,7 @@ def test_plain_file_in_the_place_of_the_fifo_is_replaced(engine: Engine) -> None
         assert bell.rings == 1
 
 
-def test_role_that_no_commit_can_wake_polls_at_short_intervals(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_role_that_no_commit_can_wake_polls_at_short_intervals(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
