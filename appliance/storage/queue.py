@@ -255,7 +255,7 @@ class Queue:
                 move_job(c, t, row.id, Event.GIVE_UP if is_last else Event.EXPIRE, **columns)
         return len(rows)
 
-    def _work_of(self, *where: ColumnElement[bool]) -> Select[tuple[bool, bool, datetime | None]]:
+    def _work_of(self, *where: ColumnElement[bool]) -> Select[Any]:
         """Return the query whether a job of `where` is due, whether one has a lease to end, and when the next is due.
 
         It is made once: an idle role asks every second, and SQLAlchemy makes a query more slowly than SQLite runs it.

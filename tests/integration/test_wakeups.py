@@ -177,7 +177,7 @@ def test_role_that_no_commit_can_wake_polls_at_short_intervals(engine: Engine, m
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(wakeups.os, "mkfifo", refuse)
+    monkeypatch.setattr(os, "mkfifo", refuse)
     bell = Bell().listen(engine, "analyse")
     assert bell.poll_s == wakeups.UNWOKEN_POLL_S
     keep_instance(engine, received(1))
