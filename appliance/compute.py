@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from appliance.domain.reason import ReasonCode
-from engines.plan import PlanError, load_tensorrt
+from engines.plan import PlanError, load_tensorrt, supports
 from kernels import INSTALL
 from kernels.build import FATBIN
 
 from .errors import Fault
-from .gpu import GpuCard, NoGpu, card
+from .gpu import GpuCard, NoDriver, NoGpu, card
 
 Wanted = Literal["auto", "gpu", "cpu"]
 
@@ -38,11 +38,14 @@ class Compute:
         Processor or card with versions, for people and for the result's provenance.
     reason
         The reason of the choice, for the page and the log.
+    has_unused_gpu
+        Whether the CPU computes although a GPU was wanted and NVIDIA's driver is there: that needs attention.
     """
 
     device: Literal["cpu", "gpu"]
     name: str
     reason: str
+    has_unused_gpu: bool = False
 
 
 def choose_compute(wanted: Wanted = "auto", *, half: bool = False) -> Compute:
@@ -65,7 +68,7 @@ def choose_compute(wanted: Wanted = "auto", *, half: bool = False) -> Compute:
     except NoGpu as error:
         if wanted == "gpu":
             raise Fault(ReasonCode.NO_GPU, f"analyse.compute is gpu, and it cannot be used: {error}") from error
-        return on_cpu(f"no GPU is used: {error}", half=half)
+        return on_cpu(f"no GPU is used: {error}", half=half, has_unused_gpu=not isinstance(error, NoDriver))
     precision = ", float16" if half else ""
     return Compute(
         device="gpu",
@@ -74,11 +77,12 @@ def choose_compute(wanted: Wanted = "auto", *, half: bool = False) -> Compute:
     )
 
 
-def on_cpu(reason: str, *, half: bool = False) -> Compute:
+def on_cpu(reason: str, *, half: bool = False, has_unused_gpu: bool = False) -> Compute:
     """Return the CPU as the choice; its engines always compute in float32, so `half` only adds a note to the reason."""
     if half:
         reason += "; analyse.precision is float16, which has no effect on a CPU"
-    return Compute(device="cpu", name=f"cpu ({_cpu_model()}, {os.cpu_count()} threads)", reason=reason)
+    name = f"cpu ({_cpu_model()}, {os.cpu_count()} threads)"
+    return Compute(device="cpu", name=name, reason=reason, has_unused_gpu=has_unused_gpu)
 
 
 def _usable() -> tuple[GpuCard, str]:
@@ -87,20 +91,26 @@ def _usable() -> tuple[GpuCard, str]:
     Raises
     ------
     NoGpu
-        If card, driver, a package or the kernels are missing or too old.
+        If card, driver, a package or the kernels are missing or too old, or TensorRT does not support the card.
     """
     found = card()
+    capability = ".".join(map(str, found.compute_capability))
     if int(found.driver.partition(".")[0]) < DRIVER:
         raise NoGpu(f"driver {found.driver} is too old for CUDA 13: install {DRIVER} or newer and restart the box")
     if found.compute_capability < COMPUTE_CAPABILITY:
-        oldest, this = (".".join(map(str, c)) for c in (COMPUTE_CAPABILITY, found.compute_capability))
-        raise NoGpu(f"{found.name} has compute capability {this}: install a card with {oldest} or newer")
+        oldest = ".".join(map(str, COMPUTE_CAPABILITY))
+        raise NoGpu(f"{found.name} has compute capability {capability}: install a card with {oldest} or newer")
     if find_spec("pycuda") is None:
         raise NoGpu(f"pycuda is not installed: run {INSTALL}")
     try:
         trt = load_tensorrt()
     except PlanError as error:
         raise NoGpu(str(error)) from error
+    if not supports(found.compute_capability):
+        raise NoGpu(
+            f"{trt.__name__} does not support {found.name} with compute capability {capability}: install the full "
+            "TensorRT beside it, which is taken first (docs/installing.md, With a GPU), or a card that it supports"
+        )
     if not FATBIN.is_file():
         raise NoGpu(f"{FATBIN.name} is missing, and the wheel of Osteon has it: run {INSTALL}")
     return found, f"{trt.__name__} {trt.__version__}"

@@ -30,8 +30,16 @@ _TOO_MUCH_POWER = 0x4 | 0x80
 """nvmlClocksEventReasonSwPowerCap and HwPowerBrakeSlowdown (nvml.h)."""
 
 
+_KERNEL_MODULE = Path("/proc/driver/nvidia")
+"""Exists while NVIDIA's driver is loaded into the kernel."""
+
+
 class NoGpu(Exception):
     """No GPU can be used; the message says how to mend it."""
+
+
+class NoDriver(NoGpu):
+    """NVIDIA's driver is not there, as on a machine without a GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +69,8 @@ class GpuFigures:
         The reason of reduced clocks: ``"heat"``, ``"power"`` or empty.
     ecc_errors
         Uncorrected memory errors since the driver was loaded.
+    unused
+        The reason why the CPU computes although a driver is there; empty if the GPU is used.
     """
 
     temperature_c: int | None = None
@@ -69,6 +79,7 @@ class GpuFigures:
     utilisation: float | None = None
     throttled: str = ""
     ecc_errors: int | None = None
+    unused: str = ""
 
     def sentence(self) -> str:
         """Return the known figures in one line, for the page."""
@@ -175,9 +186,14 @@ def _library() -> Any:
     try:
         import pynvml as nvml
     except ImportError as error:
-        raise NoGpu(f"nvidia-ml-py is not installed: run {INSTALL}") from error
+        raise _missing(f"nvidia-ml-py is not installed: run {INSTALL}") from error
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
-        raise NoGpu(f"NVIDIA's driver does not answer ({error}): install it, and run nvidia-smi") from error
+        raise _missing(f"NVIDIA's driver does not answer ({error}): install it, and run nvidia-smi") from error
     return nvml
+
+
+def _missing(message: str) -> NoGpu:
+    """Return the error of an NVML that does not answer: a driver may be there nevertheless."""
+    return NoGpu(message) if _KERNEL_MODULE.exists() else NoDriver(message)

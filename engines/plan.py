@@ -17,6 +17,10 @@ HERE = "here"
 TARGETS = ("sm80", "sm86", "sm89", "sm120")
 """Compute capabilities that TensorRT-RTX 1.7 builds for ahead of time; sm89 is the RTX 4090."""
 
+RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9))
+"""Compute capabilities before 12.0 that TensorRT-RTX runs on; 9.0 (H100, H200) and 10.x are not among them (its support
+matrix, and the table in libtensorrt_rtx.so of 1.4 and 1.7)."""
+
 LARGEST_BATCH = 16
 """Largest batch of a plan; it is tuned for a batch of 1."""
 
@@ -55,6 +59,13 @@ def load_tensorrt() -> Any:
     except (ImportError, OSError) as error:
         raise PlanError(f"neither tensorrt nor tensorrt_rtx is installed: run {INSTALL}") from error
     return tensorrt_rtx
+
+
+def supports(compute_capability: tuple[int, int]) -> bool:
+    """Return whether the installed TensorRT runs on such a GPU; the full one runs on each that we have kernels for."""
+    if not hasattr(load_tensorrt(), "ComputeCapability"):
+        return True
+    return compute_capability in RTX_CAPABILITIES or compute_capability >= (12, 0)
 
 
 def plan_key(model: bytes, target: str, machine: str = "") -> str:

@@ -8,6 +8,7 @@ except that of the radiographs in work, which grows with them.
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from . import INSTALL
 from .operations import KernelError, TooLarge
+
+# CUDA's first card is then the driver's own (NVML), which was asked for its name and capability; CUDA reads it once
+os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
 
 ALLOCATED_BYTES = 256
 """Alignment of the driver's allocations; arrays inside a buffer have the same alignment."""

@@ -646,6 +646,11 @@ class ReasonCode(StrEnum):
         "The GPU failed while engines were loaded and checked.",
         'See the log and `nvidia-smi`, or set `analyse.compute = "cpu"`.',
     )
+    GPU_USABLE = (
+        "gpu_usable",
+        "The GPU can be used now, and could not when the role started. The role starts again with it.",
+        "Nothing to do.",
+    )
     DALI_FAILED = ("dali_failed", "DALI failed on the chosen hardware.", "See the log; on a GPU also `nvidia-smi`.")
     ENGINE_FAILED = (
         "engine_failed",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -110,6 +111,8 @@ class Hardware:
         Draws heat maps over a radiograph.
     half
         Whether the classifiers compute in float16.
+    close
+        Frees the memory of a GPU and its context.
     """
 
     preprocessor: Preprocessor
@@ -117,6 +120,7 @@ class Hardware:
     kernels: EvidenceKernel
     draw: Draw
     half: bool = False
+    close: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,15 +155,25 @@ def assemble_workbench(config: Configuration, notify: Notify = silent) -> Workbe
     compute = choose_compute(config.analyse.compute, half=half)
     if compute.device == "gpu":
         try:
-            return _workbench(on_gpu(config, packs, notify=notify), config, packs, compute)
+            return _workbench_on_gpu(config, packs, compute, notify)
         except (Fault, KernelError, PackError, PlanError, RunnerError) as error:
             if config.analyse.compute == "gpu":
                 raise Fault(ReasonCode.GPU_FAILED, f"{compute.name}: {error}") from error
-            compute = on_cpu(f"{compute.name} was tried at start: {error}", half=half)
+            compute = on_cpu(f"{compute.name} was tried at start: {error}", half=half, has_unused_gpu=True)
     try:
         return _workbench(_on_cpu(config), config, packs, compute)
     except PackError as error:
         raise Fault(ReasonCode.PACK, str(error)) from error
+
+
+def _workbench_on_gpu(config: Configuration, packs: Sequence[Pack], compute: Compute, notify: Notify) -> Workbench:
+    """Return the workbench on the GPU, or free the GPU where an engine does not compute as it should."""
+    hardware = on_gpu(config, packs, notify=notify)
+    try:
+        return _workbench(hardware, config, packs, compute)
+    except BaseException:
+        hardware.close()
+        raise
 
 
 def _workbench(hardware: Hardware, config: Configuration, packs: Sequence[Pack], compute: Compute) -> Workbench:
@@ -223,7 +237,7 @@ def on_gpu(
     fatbin: Path = FATBIN,
     notify: Notify = silent,
 ) -> Hardware:
-    """Take the GPU for the calling thread until the process ends, and build the TensorRT plans that are missing.
+    """Take the GPU for the calling thread until it is closed, and build the TensorRT plans that are missing.
 
     Parameters
     ----------
@@ -242,9 +256,14 @@ def on_gpu(
 
     plans = _plans(config, packs, notify)
     gpu = Gpu()
-    preprocessor = DaliPreprocessor(device, config.analyse.threads, gpu if device == "gpu" else None)
-    check_preprocessor(preprocessor)
-    kernels = CudaKernels(gpu, fatbin=fatbin)
+    close = partial(_close, gpu)
+    try:
+        preprocessor = DaliPreprocessor(device, config.analyse.threads, gpu if device == "gpu" else None)
+        check_preprocessor(preprocessor)
+        kernels = CudaKernels(gpu, fatbin=fatbin)
+    except BaseException:
+        close()
+        raise
 
     @cache
     def runner_of(file: Path) -> Runner:
@@ -263,7 +282,14 @@ def on_gpu(
         kernels=kernels,
         draw=drawn_by(kernels),
         half=config.analyse.half,
+        close=close,
     )
+
+
+def _close(gpu: Gpu) -> None:
+    """Free the memory of the GPU; one that failed may fail at this too, and the first error is the reason."""
+    with suppress(KernelError):
+        gpu.close()
 
 
 def _plans(config: Configuration, packs: Sequence[Pack], notify: Notify) -> dict[Path, Path]:

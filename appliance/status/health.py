@@ -144,10 +144,14 @@ def _role_condition(r: RoleStatus, readable: bool) -> Condition:
 
 
 def _gpu(seen: GpuFigures) -> list[Condition]:
+    if seen.unused:
+        sentence = f"A GPU is there, and the CPU computes: {seen.unused}. The role tries the GPU again by itself"
+        return [Condition(name="gpu.used", ok=False, severity=Severity.WARNING, sentence=sentence)]
     warm = "" if seen.temperature_c is None else f" ({seen.temperature_c} °C)"
     slow = f"The GPU is slowed down by {seen.throttled}{warm}: check its cooling and its power supply"
     faulty = f"The memory of the GPU had {seen.ecc_errors} uncorrectable errors: replace the card"
     return [
+        Condition(name="gpu.used", ok=True, severity=Severity.WARNING, sentence="The GPU computes"),
         Condition(
             name="gpu.clocks",
             ok=not seen.throttled,

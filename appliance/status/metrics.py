@@ -171,7 +171,10 @@ class OsteonCollector(Collector):
 
 
 def _of_gpu(seen: GpuFigures) -> Iterator[Metric]:
-    """Yield the figures that the GPU reports."""
+    """Yield whether the GPU computes, and the figures that it reports."""
+    yield GaugeMetricFamily("osteon_gpu_used", "Whether the GPU that is there computes.", float(not seen.unused))
+    if seen.unused:
+        return
     told = {
         "temperature_celsius": ("Temperature of the GPU.", seen.temperature_c),
         "memory_used_bytes": ("Memory of the GPU in use.", seen.memory_used_bytes),

@@ -81,6 +81,13 @@ def test_failure_of_the_driver_is_reported(environment: dict[str, str], function
     assert said in done.stderr
 
 
+def test_first_card_of_cuda_is_that_of_the_driver(environment: dict[str, str]) -> None:
+    """In the order of the slots, as NVML counts, and not the fastest first."""
+    program = "from kernels.device import Gpu\nwith Gpu() as gpu: print(gpu.driver.Device(0).pci_bus_id())"
+    done = python(environment | {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, "-c", program)
+    assert done.stdout == "0000:01:00.0\n", done.stderr
+
+
 def test_gpu_failure_while_drawing_stops_the_role(environment: dict[str, str]) -> None:
     """The role stops, since the analysis of this radiograph and of the next one needs the GPU, too."""
     done = python(environment, "-c", DRAW)

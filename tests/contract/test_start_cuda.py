@@ -20,17 +20,20 @@ from tests.support.kernel_cases import fatbin_of_today
 from tests.support.peers import find
 
 START = """
-import dataclasses, json, pathlib, sys
+import ctypes, dataclasses, functools, json, pathlib, sys
 import appliance.compute, appliance.service.pipeline_assembly as engines
 from appliance.config import Analyse, Configuration
 from appliance.service.log import set_up_logging
 set_up_logging()
 state, fatbin, wanted, precision = sys.argv[1:]
 appliance.compute.FATBIN = pathlib.Path(fatbin)
-analyse = Analyse(pack="phantom", compute=wanted, precision=precision)
+analyse = Analyse(pack="phantom", compute=wanted.split()[0], precision=precision)
 config = Configuration(state_dir=pathlib.Path(state), analyse=analyse)
+if wanted == "auto without DALI":
+    engines.on_gpu = functools.partial(engines.on_gpu, device="cpu", fatbin=pathlib.Path(fatbin))
 workbench = engines.assemble_workbench(config)
-print(json.dumps(dataclasses.asdict(workbench.compute) | {"stamped": workbench.pipeline.provenance.compute}))
+more = {"stamped": workbench.pipeline.provenance.compute, "left": ctypes.CDLL("libcuda.so.1").allocated_pieces()}
+print(json.dumps(dataclasses.asdict(workbench.compute) | more))
 """
 
 
@@ -81,6 +84,15 @@ def test_auto_without_a_usable_gpu_takes_the_cpu_with_the_reason(start: Any) -> 
     )
     assert "DALI cannot use the gpu" in chosen["reason"]
     assert chosen["reason"] in done.stderr
+    assert (chosen["has_unused_gpu"], chosen["left"]) == (True, 0)
+
+
+@pytest.mark.parametrize("failing", ["", "execute_async_v3", "deserialize_cuda_engine"])
+def test_gpu_whose_engines_fail_at_the_start_is_given_back(start: Any, failing: str) -> None:
+    done = start("auto without DALI", TENSORRT_FAILS=failing)
+    assert done.returncode == 0, done.stderr
+    chosen = json.loads(done.stdout)
+    assert (chosen["device"], chosen["left"] == 0) == (("cpu", True) if failing else ("gpu", False))
 
 
 def test_float16_has_no_effect_on_the_cpu(start: Any) -> None:

@@ -171,7 +171,7 @@ def test_plan_that_cannot_be_loaded_is_built_again_once(environment: dict[str, s
 
 
 def test_stand_in_refuses_static_memory_and_a_run_without_scratch(environment: dict[str, str], tmp_path: Path) -> None:
-    """As TensorRT-RTX 1.7 does for a plan that was built to be captured into a CUDA graph."""
+    """TensorRT-RTX 1.7 does so for a plan that was built to be captured into a CUDA graph."""
     done = ran(environment, tmp_path, program=STATIC)
     assert done.stdout.split() == ["None", "False"], done.stderr
 

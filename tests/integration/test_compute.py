@@ -56,6 +56,10 @@ def test_gpu_that_can_be_used_is_chosen(nvml: dict[str, str], wanted: str) -> No
         ({"NVML_DRIVER": "550.163.01"}, "driver 550.163.01 is too old for CUDA 13: install 580 or newer"),
         ({"NVML_CARDS": "0"}, "finds no GPU"),
         ({"NVML_CAPABILITY": "75"}, "compute capability 7.5: install a card with 8.0 or newer"),
+        (
+            {"NVML_CAPABILITY": "90"},
+            "tensorrt_rtx does not support NVIDIA GeForce RTX 4090 with compute capability 9.0",
+        ),
         ({"NVML_FAILS": "nvmlInitWithFlags"}, "driver does not answer"),
         ({"NVML_FAILS": "nvmlDeviceGetName"}, "cannot describe the GPU"),
     ],
@@ -69,6 +73,76 @@ def test_gpu_that_cannot_be_used_is_refused_with_a_remedy(
     refused = run_program(nvml | card, CHOOSE, "gpu")
     assert "Fault: analyse.compute is gpu, and it cannot be used" in refused
     assert remedy in refused
+
+
+@pytest.mark.parametrize(
+    ("capability", "rtx", "full"),
+    [("86", True, True), ("87", False, True), ("103", False, True), ("121", True, True)],
+)
+def test_card_is_taken_only_where_the_installed_tensorrt_supports_it(
+    nvml: dict[str, str], capability: str, rtx: bool, full: bool
+) -> None:
+    """The full TensorRT, which is taken first, supports more cards than TensorRT-RTX."""
+    card = nvml | {"NVML_CAPABILITY": capability}
+    chosen = run_program(card, CHOOSE, "auto")
+    assert (chosen["device"] == "gpu") is rtx, chosen
+    path = os.pathsep.join((str(driver.TENSORRT), str(Path.cwd())))
+    chosen = run_program(card | {"PYTHONPATH": path, "TENSORRT_FULL": "1"}, CHOOSE, "auto")
+    assert (chosen["device"] == "gpu") is full, chosen
+    assert not full or "tensorrt 0" in chosen["name"]
+
+
+def test_driver_without_a_usable_gpu_needs_attention_and_no_driver_does_not(nvml: dict[str, str]) -> None:
+    assert run_program(nvml | {"NVML_CARDS": "0"}, CHOOSE, "auto")["has_unused_gpu"]
+    assert not run_program(nvml, CHOOSE, "cpu")["has_unused_gpu"]
+    absent = nvml | {"NVML_FAILS": "nvmlInitWithFlags"}
+    loaded = CHOOSE.replace("print", "appliance.gpu._KERNEL_MODULE = pathlib.Path('/proc'); print")
+    absent_module = CHOOSE.replace("print", "appliance.gpu._KERNEL_MODULE = pathlib.Path('/absent'); print")
+    assert run_program(absent, loaded, "auto")["has_unused_gpu"]
+    assert not run_program(absent, absent_module, "auto")["has_unused_gpu"]
+
+
+WATCH = """
+import pathlib, sys, time
+import appliance.compute
+from appliance.compute import choose_compute, on_cpu
+from appliance.config import Analyse, Configuration
+from appliance.errors import Fault
+from appliance.service.gpu_watch import GpuWatch
+from functools import partial
+appliance.compute.find_spec = lambda name: name
+appliance.compute.FATBIN = pathlib.Path(sys.executable)
+
+def ends(trial, wanted="auto"):
+    "Return the end of a watch: a fault, or None where its first trial failed or there was none."
+    config = Configuration(analyse=Analyse(compute=wanted))
+    watch = GpuWatch(config, on_cpu("it failed at the start"), trial, pause_s=0.0)
+    try:
+        while True:
+            watch.check()
+            if watch._child is None:
+                return None
+            watch._child.join()
+    except Fault as fault:
+        return fault.code
+    finally:
+        watch.close()
+
+if __name__ == "__main__":
+    print(ends(partial(sys.exit, 0)), ends(partial(sys.exit, 1)), ends(partial(sys.exit, 0), "cpu"))
+    appliance.compute.FATBIN = pathlib.Path("absent")  # so that no trial is worth its time
+    print(ends(partial(sys.exit, 0)))
+"""
+
+
+def test_gpu_is_tried_again_and_the_role_starts_again_only_if_that_succeeds(
+    nvml: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "watch.py").write_text(WATCH)
+    environment = nvml | {"PYTHONPATH": str(Path.cwd())}
+    command = [sys.executable, str(tmp_path / "watch.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["gpu_usable", "None", "None", "None"], done.stderr
 
 
 def test_cpu_is_chosen_when_configured(nvml: dict[str, str]) -> None:

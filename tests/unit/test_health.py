@@ -223,6 +223,11 @@ def test_address_is_no_identity() -> None:
         (GpuFigures(temperature_c=92, throttled="heat"), ["gpu.clocks"], "slowed down by heat (92 °C)"),
         (GpuFigures(throttled="power"), ["gpu.clocks"], "slowed down by power"),
         (GpuFigures(ecc_errors=2), ["gpu.memory"], "had 2 uncorrectable errors"),
+        (
+            GpuFigures(unused="no memory"),
+            ["gpu.used"],
+            "A GPU is there, and the CPU computes: no memory. The role tries",
+        ),
     ],
 )
 def test_gpu_that_is_slowed_down_or_faulty_is_a_warning(seen: GpuFigures | None, broken: list[str], said: str) -> None:

@@ -10,6 +10,7 @@ from appliance.domain.job import Settling
 from appliance.gpu import GpuFigures, figures, write_figures
 from appliance.service.analyser import Analyser
 from appliance.service.artefacts import Renderer
+from appliance.service.gpu_watch import GpuWatch
 from appliance.service.instance_reader import HeaderReader
 from appliance.service.pipeline_assembly import assemble_workbench
 from appliance.service.rejection_notes import RejectionNotes
@@ -35,6 +36,7 @@ class AnalyseRole:
 
     def __init__(self, config: Configuration, engine: Engine) -> None:
         self._workbench = assemble_workbench(config, start_notifier())
+        self._gpu_watch = GpuWatch(config, self._workbench.compute)
         self._state_dir = config.state_dir
         self.bell = Bell().listen(engine, self.name)
         analysis_queue = AnalysisQueue(engine, owner(self.name), most_attempts=config.analyse.attempts)
@@ -61,6 +63,7 @@ class AnalyseRole:
 
     def step(self) -> bool:
         """Report on one settled study, analyse one batch, and reject replaced objects; return False without work."""
+        self._gpu_watch.check()
         reported = self._reporter.step()
         return any((self._analyser.step(), self._superseding.step(), reported))
 
@@ -82,12 +85,16 @@ class AnalyseRole:
     def close(self) -> None:
         """End the child processes."""
         self.bell.close()
+        self._gpu_watch.close()
         self._reader.close()
         self._headers.close()
 
     def _gpu_figures(self) -> GpuFigures:
         """Measure the GPU, and leave the figures for the status role; none without a GPU."""
-        if self._workbench.compute.device == "cpu":
+        compute = self._workbench.compute
+        if compute.device == "cpu":
+            if compute.has_unused_gpu:
+                write_figures(self._state_dir, GpuFigures(unused=compute.reason), read_clocks())
             return GpuFigures()
         measured = figures()
         write_figures(self._state_dir, measured, read_clocks())

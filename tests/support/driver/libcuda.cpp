@@ -40,11 +40,21 @@ const Kernel KERNELS[] = {KERNEL(channel_weights), KERNEL(combine), KERNEL(norma
 // Handles are opaque to the caller: any address that is not null.
 int context, stream, module, pushed;
 
+int allocated;       // pieces of memory that nobody has freed, on the device and pinned on the host
+bool by_slot = true; // whether the cards are in the order of their slots, which a process chooses before cuInit
+
 } // namespace
 
 extern "C" {
 
-CUresult cuInit(unsigned) { FAILS(CUDA_ERROR_NO_DEVICE); return CUDA_SUCCESS; }
+int allocated_pieces() { return allocated; }
+
+CUresult cuInit(unsigned) {
+    FAILS(CUDA_ERROR_NO_DEVICE);
+    const char *order = getenv("CUDA_DEVICE_ORDER");
+    by_slot = order && !strcmp(order, "PCI_BUS_ID");
+    return CUDA_SUCCESS;
+}
 CUresult cuDriverGetVersion(int *version) { *version = CUDA_VERSION; return CUDA_SUCCESS; }
 CUresult cuGetErrorName(CUresult error, const char **text) {
     *text = error == CUDA_ERROR_NO_DEVICE ? "CUDA_ERROR_NO_DEVICE" : "CUDA_ERROR";
@@ -58,6 +68,11 @@ CUresult cuDeviceGetCount(int *count) { *count = 1; return CUDA_SUCCESS; }
 CUresult cuDeviceGet(CUdevice *device, int ordinal) {
     *device = ordinal;
     return ordinal ? CUDA_ERROR_INVALID_DEVICE : CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetPCIBusId(char *text, int length, CUdevice) { // the faster card is in the second slot
+    strncpy(text, by_slot ? "0000:01:00.0" : "0000:02:00.0", length);
+    return CUDA_SUCCESS;
 }
 
 CUresult cuDevicePrimaryCtxRetain(CUcontext *retained, CUdevice) { *retained = (CUcontext)&context; return CUDA_SUCCESS; }
@@ -90,12 +105,13 @@ CUresult cuMemAlloc(CUdeviceptr *pointer, size_t bytes) {
     FAILS(CUDA_ERROR_OUT_OF_MEMORY);
     if (const char *room = getenv("CUDA_ROOM"); room && bytes > strtoull(room, nullptr, 10)) return CUDA_ERROR_OUT_OF_MEMORY;
     *pointer = (CUdeviceptr)aligned_alloc(256, (bytes + 255) / 256 * 256);
+    ++allocated;
     return CUDA_SUCCESS;
 }
-CUresult cuMemFree(CUdeviceptr pointer) { free((void *)pointer); return CUDA_SUCCESS; }
-CUresult cuMemAllocHost(void **pointer, size_t bytes) { *pointer = malloc(bytes); return CUDA_SUCCESS; }
+CUresult cuMemFree(CUdeviceptr pointer) { free((void *)pointer); --allocated; return CUDA_SUCCESS; }
+CUresult cuMemAllocHost(void **pointer, size_t bytes) { *pointer = malloc(bytes); ++allocated; return CUDA_SUCCESS; }
 CUresult cuMemHostAlloc(void **pointer, size_t bytes, unsigned) { return cuMemAllocHost(pointer, bytes); }
-CUresult cuMemFreeHost(void *pointer) { free(pointer); return CUDA_SUCCESS; }
+CUresult cuMemFreeHost(void *pointer) { free(pointer); --allocated; return CUDA_SUCCESS; }
 CUresult cuMemcpyHtoDAsync(CUdeviceptr to, const void *from, size_t bytes, CUstream on) {
     FAILS(CUDA_ERROR_INVALID_VALUE);
     memcpy((void *)to, from, bytes);
