@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from .analyse import Analyse, Study
 from .destinations import DestinationConfig
@@ -38,6 +36,9 @@ class Configuration(Section):
     def _check_database_url(cls, given: str | None) -> str | None:
         if given is None:
             return None
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError
+
         try:
             url = make_url(given)
             port = url.port or 0

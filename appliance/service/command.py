@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
-from sqlalchemy.exc import SQLAlchemyError
 
-from appliance.config import ConfigurationError, read_configuration
+from appliance.config import Configuration, ConfigurationError, read_configuration
 from appliance.domain.roles import ROLES
 from appliance.errors import OsteonError
-from appliance.storage.database import defect
-
-from .log import hush_libraries, set_up_logging
-from .parent import stop_when_closed
-from .role_lock import role_lock
-from .roles.start import start_role
-from .supervisor import run_all
-from .worker import run_until_stopped
 
 DEFAULT_CONFIG = Path("/etc/osteon/osteon.toml")
 """Configuration file that is read if no other is named."""
@@ -44,8 +36,39 @@ class SentenceErrors:
             raise click.ClickException("the configuration cannot be used\n  " + "\n  ".join(error.problems)) from error
         except OsteonError as error:
             raise click.ClickException(str(error)) from error
-        except SQLAlchemyError as error:
+        except _database_error() as error:
+            from appliance.storage.database import defect
+
             raise click.ClickException(f"the database cannot be used: {defect(error)}") from error
+
+
+def _database_error() -> type[Exception]:
+    """Return the base class of SQLAlchemy's errors, which is loaded only once there is an error."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return SQLAlchemyError
+
+
+def refuse_root(config: Configuration) -> None:
+    """Refuse to go on as root where the state folder is another user's: the roles could not write root's files.
+
+    Raises
+    ------
+    click.ClickException
+        With the command to give instead.
+    """
+    folder = config.state_dir
+    if os.geteuid() != 0 or not folder.exists() or (owner := folder.stat().st_uid) == 0:
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    verb = " ".join(["osteon", *sys.argv[1:2]])
+    raise click.ClickException(
+        f"as root this would leave files of root in {folder}, which the roles of {name} cannot write: "
+        f"runuser -u {name} -- {verb} ..."
+    )
 
 
 class _Command(SentenceErrors, click.Command):
@@ -70,15 +93,23 @@ def run(role: str, supervised: bool, config_path: Path | None) -> None:
     deliver   sends the results to PACS and RIS, and retries until they have arrived
     status    serves the health page
     """
+    from .log import hush_libraries, set_up_logging
+    from .parent import stop_when_closed
+    from .role_lock import role_lock
+    from .roles.start import start_role
+    from .supervisor import run_all
+    from .worker import run_until_stopped
+
     if supervised:
         stop_when_closed(sys.stdin.fileno())
     set_up_logging()
     hush_libraries()
     os.umask(0o027)  # received files are not readable by other users
     path = existing_config(config_path)
+    config = read_configuration(path)
+    refuse_root(config)
     if role == "all":
         run_all(path)
         return
-    config = read_configuration(path)
     with role_lock(config, role):
         run_until_stopped(*start_role(role, config))

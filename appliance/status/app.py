@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from flask import Flask, Response, jsonify, render_template
 from prometheus_client import CollectorRegistry, generate_latest
@@ -19,6 +20,7 @@ from engines.pack import Pack
 
 from . import facts as facts_of
 from . import health, records
+from .attention import attention
 from .metrics import OsteonCollector
 
 HEADERS = {
@@ -57,7 +59,7 @@ def create_app(engine: Engine, config: Configuration, pack: Pack | str, version:
         found = health.conditions(facts)
         try:
             with engine.connect() as c:
-                lists = {
+                lists: dict[str, Any] = {
                     "radiographs": records.newest_radiographs(c),
                     "parked": records.parked_jobs(c),
                     "declined": records.declined_analyses(c),
@@ -74,7 +76,7 @@ def create_app(engine: Engine, config: Configuration, pack: Pack | str, version:
         return render_template(
             "page.html",
             facts=facts,
-            problems=health.problems(found),
+            points=attention(facts, found, lists.get("errors", {})),
             ready=health.is_ready(found),
             headline=health.headline(found),
             pack=pack,

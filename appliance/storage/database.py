@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, make_url, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 
-from .tables import metadata
+from .tables import REVISION, metadata
 from .wakeups import wake_roles_of
 
 BUSY_TIMEOUT_S = 30
@@ -49,22 +44,42 @@ def open_database(url: str) -> Engine:
         If the database cannot be opened or migrated.
     """
     engine = unopened_database(url)
-    config = _migrations()
     try:
         if engine.dialect.name == "sqlite" and engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            if _revision(connection) != REVISION:
+                _migrate(connection)
             check_schema(connection)
     except OSError as error:
         reason = f"the folder of the database cannot be made: {error.filename}: {error.strerror}"
         raise Fault(ReasonCode.DATABASE_UNUSABLE, reason) from error
-    except CommandError as error:  # the revision of the database is none of ours
-        raise Fault(ReasonCode.DATABASE_UNUSABLE, NEWER) from error
     except SQLAlchemyError as error:
         raise Fault(ReasonCode.DATABASE_UNUSABLE, f"the database cannot be opened: {defect(error)}") from error
     return engine
+
+
+def _migrate(connection: Connection) -> None:
+    """Bring the schema up to date; Alembic takes as long to load as all else of a command, so only here."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util.exc import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:  # the revision of the database is none of ours
+        raise Fault(ReasonCode.DATABASE_UNUSABLE, NEWER) from error
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return the revision of the schema; None for an empty database."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
 
 
 def unopened_database(url: str) -> Engine:
@@ -85,6 +100,19 @@ def unopened_database(url: str) -> Engine:
         event.listen(engine, "begin", _begin_immediate)
         wake_roles_of(engine)
     return engine
+
+
+def existing_database(url: str) -> Engine | None:
+    """Return the database of `url` without opening it; None for an SQLite file that opening would make.
+
+    Raises
+    ------
+    Fault
+        ``database_unusable`` as `unopened_database`.
+    """
+    engine = unopened_database(url)
+    file = engine.url.database
+    return None if engine.dialect.name == "sqlite" and not (file and Path(file).exists()) else engine
 
 
 def without_password(url: str) -> str:
@@ -113,20 +141,8 @@ def check_schema(connection: Connection) -> None:
         names = ", ".join(sorted(missing))
         reason = f"the database lacks the tables {names}: see docs/installing.md, A damaged database"
         raise Fault(ReasonCode.DATABASE_UNUSABLE, reason)
-    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    if found != _newest_revision():
+    if _revision(connection) != REVISION:
         raise Fault(ReasonCode.DATABASE_UNUSABLE, NEWER)
-
-
-@cache
-def _newest_revision() -> str | None:
-    return ScriptDirectory.from_config(_migrations()).get_current_head()
-
-
-def _migrations() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
 
 
 def database_file(engine: Engine) -> tuple[int, int] | None:
@@ -152,8 +168,12 @@ def upsert(
     c: Connection, table: Table, row: Mapping[str, Any], *, key: Sequence[str], on_conflict: Mapping[str, Any]
 ) -> None:
     """Insert `row`; where a row of the same `key` exists, write `on_conflict` to that row instead."""
-    dialect = sqlite if c.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table).values(**row)
+    if c.dialect.name == "sqlite":
+        statement: Any = sqlite.insert(table).values(**row)
+    else:
+        from sqlalchemy.dialects import postgresql
+
+        statement = postgresql.insert(table).values(**row)
     c.execute(statement.on_conflict_do_update(index_elements=list(key), set_=dict(on_conflict)))
 
 

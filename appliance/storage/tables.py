@@ -29,6 +29,9 @@ from appliance.domain.reason import ReasonCode
 
 E = TypeVar("E", bound=StrEnum)
 
+REVISION = "0001"
+"""Revision of these tables: the newest of `appliance.storage.migrations`."""
+
 
 class Instant(TypeDecorator[datetime]):
     """A point in time: aware `datetime` in Python, Unix seconds in the database: every back end compares alike."""

@@ -8,7 +8,7 @@ import click
 
 from appliance.service.command import config_option
 
-from .options import configuration, out, with_pack
+from .options import out, own_configuration, with_pack
 
 TARGET_WITHOUT_GPU = "sm89"
 """Target where this machine has no GPU: the RTX 4090 of the box."""
@@ -42,7 +42,7 @@ def engines_build(target: str | None, name: str | None, half: bool | None, confi
     from engines.build import build_plans, networks
     from engines.plan import PlanError, target_of
 
-    config = with_pack(configuration(config_path), name)
+    config = with_pack(own_configuration(config_path), name)
     pack = pack_of(config)
     try:
         try:

@@ -14,9 +14,10 @@ from appliance.service.command import SentenceErrors, config_option, existing_co
 
 from .doctor import doctor
 from .engines import engines
-from .options import EXISTING, check_value, configuration, out
+from .options import EXISTING, check_value, configuration, out, own_configuration
 from .pack import pack
 from .queue import queue
+from .status import status
 from .train import train
 
 
@@ -36,6 +37,7 @@ def main() -> None:
       osteon check --config FILE       check the configuration
       osteon doctor --config FILE      look at this box and at every peer
       osteon run all --config FILE     run all four roles: receive, analyse, deliver and status
+      osteon status                    show what needs attention
     """
     from appliance.service.log import hush_libraries
 
@@ -48,7 +50,7 @@ def main() -> None:
     type=EXISTING,
     help="Folder of DICOM, JPEG or PNG files to read. Default: drawn radiographs (phantoms).",
 )
-@click.option("--limit", type=click.IntRange(1), help="Largest number of files, evenly spread. Default: all.")
+@click.option("--limit", type=click.IntRange(1), help="Largest number of radiographs, evenly spread. Default: all.")
 @click.option(
     "--out",
     "folder",
@@ -98,10 +100,10 @@ def send(files: tuple[Path, ...], peer: str, called: str, calling: str) -> None:
         called_ae_title=check_value(called, AeTitle, "--called"),
         calling_ae_title=check_value(calling, AeTitle, "--calling"),
     )
-    for path, status in track(sending, total=len(paths), description="C-STORE", console=out):
-        if not status.is_there:
+    for path, answer in track(sending, total=len(paths), description="C-STORE", console=out):
+        if not answer.is_there:
             failures += 1
-            out.print(f"[red]not stored:[/] {escape(f'{path}: {status.words}')}")
+            out.print(f"[red]not stored:[/] {escape(f'{path}: {answer.words}')}")
     out.print(f"{len(paths) - failures} of {len(paths)} stored")
     sys.exit(1 if failures else 0)
 
@@ -147,7 +149,7 @@ def withdraw(uid: str, reason: str, because: str, config_path: Path | None) -> N
         "safety": codes.REJECTED_FOR_PATIENT_SAFETY,
         "worklist": codes.INCORRECT_WORKLIST_ENTRY,
     }
-    config = configuration(config_path)
+    config = own_configuration(config_path)
     done = withdraw_study(config, open_database(config.database), uid, reason, titles[because])
     nowhere = "nowhere" if done.left_at else "nowhere, since nothing had left"
     where = ", ".join(done.revoked_at) or nowhere
@@ -215,5 +217,5 @@ def hl7_preview(destination: str, files: tuple[Path, ...], message: str, raw: bo
     preview(configuration(config_path), destination, list(files), message, raw, out)  # type: ignore[arg-type]
 
 
-for command in (run, doctor, queue, pack, engines, train):
+for command in (run, status, doctor, queue, pack, engines, train):
     main.add_command(command)

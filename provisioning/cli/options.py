@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from appliance.config import Configuration, read_configuration, sentence_of
-from appliance.service.command import existing_config
+from appliance.service.command import existing_config, refuse_root
 
 T = TypeVar("T")
 
@@ -41,6 +41,13 @@ def check_value(value: T, kind: Any, option: str) -> T:
 def configuration(path: Path | None) -> Configuration:
     """Read the configuration from `path` or from the default file; without either, return the built-in defaults."""
     return read_configuration(existing_config(path))
+
+
+def own_configuration(path: Path | None) -> Configuration:
+    """Read the configuration for a command that writes into the state folder; raises as `refuse_root`."""
+    config = configuration(path)
+    refuse_root(config)
+    return config
 
 
 def with_pack(config: Configuration, name: str | None) -> Configuration:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from appliance.service.command import config_option
 
-from .options import EXISTING, configuration, out, with_pack
+from .options import EXISTING, configuration, out, own_configuration, with_pack
 
 
 @click.group()
@@ -90,7 +90,7 @@ def pack_install(source: Path, config_path: Path | None) -> None:
     """
     from provisioning.operation.packs import install
 
-    name = install(source, configuration(config_path)).name
+    name = install(source, own_configuration(config_path)).name
     out.print(f'installed; to use it, set analyse.pack = "{name}" and restart osteon-analyse')
 
 

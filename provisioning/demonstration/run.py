@@ -61,7 +61,7 @@ def demonstrate(
         Folder of DICOM, JPEG or PNG files, read by the pack ``fracatlas``; None: sixteen phantoms of twelve studies,
         read by the pack ``phantom``.
     limit
-        Largest number of radiographs, evenly spread over the folder.
+        Largest number of radiographs, evenly spread over the folder or the phantoms.
     keep
         Leave everything running until Ctrl-C.
 
@@ -139,11 +139,10 @@ def _inputs(folder: Path, radiographs: Path | None, limit: int | None, console: 
                 if fracture and VIEWS[site.value] > 1:
                     made.append((f"{name}, second view", partial(_phantom, site, fracture, view=1)))
     else:
-        files = pick_evenly(find_radiograph_files([radiographs]), limit)
-        made += [(file.name, partial(read_instance, file)) for file in files]
+        made += [(file.name, partial(read_instance, file)) for file in find_radiograph_files([radiographs])]
     if not made:
         raise Fault(ReasonCode.NO_RADIOGRAPHS, f"{radiographs} holds no DICOM, JPEG or PNG file")
-    for k, (name, make) in enumerate(made):
+    for k, (name, make) in enumerate(pick_evenly(made, limit)):
         path = folder / f"{k:05}.dcm"
         try:
             path.write_bytes(make())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from appliance.clock import now
 from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
@@ -16,7 +17,7 @@ from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import ImpossibleTransition, State
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
-from appliance.storage.database import open_database, readers
+from appliance.storage.database import check_schema, existing_database, open_database, readers
 from appliance.storage.gate import EVERY, Gate
 from appliance.storage.inspection import (
     SETTLED,
@@ -30,6 +31,7 @@ from appliance.storage.inspection import (
 )
 from appliance.storage.instances import AnalysisQueue
 from appliance.storage.outbox import DeliveryQueue
+from appliance.storage.overview import count_deliveries
 from appliance.storage.queue import Queue
 from appliance.storage.studies import StudyQueue
 
@@ -70,12 +72,15 @@ class Selection:
         Jobs with that code of a reason alone, radiographs that were not analysed among them.
     older_than
         Jobs made before so long alone.
+    state
+        Jobs in that state alone.
     """
 
     names: tuple[str, ...] = ()
     destination: str | None = None
     code: str | None = None
     older_than: timedelta | None = None
+    state: State | None = None
 
 
 def selected(config: Configuration, selection: Selection) -> list[str]:
@@ -88,46 +93,73 @@ def selected(config: Configuration, selection: Selection) -> list[str]:
     """
     if selection.names:
         return list(selection.names)
-    known = [d.name for d in config.destinations]
-    if selection.destination is not None and selection.destination not in known:
-        raise Rejected(
-            ReasonCode.NO_SUCH_DESTINATION, f"the configuration has no destination {selection.destination!r}"
-        )
-    if selection.code is not None and selection.code not in {code.value for code in ReasonCode}:
-        raise Rejected(ReasonCode.NO_SUCH_JOB, f"there is no code {selection.code!r}: see osteon queue list")
-    with readers(_database(config)).connect() as c:
-        names = [job.name for queue in QueueName for job in open_jobs(c, queue) if _fits(job, selection)]
+    _check(config, selection)
+    with _reading(config) as c:
+        names = [job.name for queue in QueueName for job in (open_jobs(c, queue) if c else ()) if _fits(job, selection)]
     if not names:
         raise Rejected(ReasonCode.NO_SUCH_JOB, "no job that waits or is parked fits: see osteon queue list")
     return names
 
 
+def _check(config: Configuration, selection: Selection) -> None:
+    """Refuse a destination and a code that no job can have.
+
+    A destination that the configuration does not name any more may still have deliveries.
+    """
+    name = selection.destination
+    if name is not None and name not in [d.name for d in config.destinations]:
+        with _reading(config) as c:
+            if c is None or name not in {delivery.destination for delivery in count_deliveries(c)}:
+                raise Rejected(ReasonCode.NO_SUCH_DESTINATION, f"the configuration has no destination {name!r}")
+    if selection.code is not None and selection.code not in {code.value for code in ReasonCode}:
+        raise Rejected(ReasonCode.NO_SUCH_JOB, f"there is no code {selection.code!r}: see osteon queue list")
+
+
 def _fits(job: JobSummary, selection: Selection) -> bool:
-    is_open = job.state in (State.QUEUED, State.PARKED) or selection.code is not None
+    """Return whether the job waits, is parked, or has the code that is asked for, and fits the selection."""
+    return (job.state in (State.QUEUED, State.PARKED) or selection.code is not None) and _matches(job, selection)
+
+
+def _matches(job: JobSummary, selection: Selection) -> bool:
     is_meant = selection.destination is None or (job.queue is QueueName.DELIVERY and job.peer == selection.destination)
     is_old = selection.older_than is None or now() - job.created_at > selection.older_than
-    return is_open and is_meant and is_old and selection.code in (None, job.code.value)
+    has_state = selection.state in (None, job.state)
+    return is_meant and is_old and has_state and selection.code in (None, job.code.value)
 
 
-def jobs(config: Configuration, everything: bool, uid: str | None = None) -> Iterator[Job]:
+def jobs(
+    config: Configuration, everything: bool, uid: str | None = None, selection: Selection | None = None
+) -> Iterator[Job]:
     """Yield the jobs that a person may have to look at, oldest first.
 
     Parameters
     ----------
     everything
-        Yield ended jobs too.
+        Yield ended jobs too, as for a state that ended jobs have.
     uid
         Yield all jobs about the instance or study of that UID instead.
+    selection
+        Yield those of them alone that fit.
+
+    Raises
+    ------
+    Rejected
+        ``no_such_destination``, ``no_such_job`` for a code that there is not.
     """
-    with readers(_database(config)).connect() as c:
-        for queue in QueueName:
+    selection = selection or Selection()
+    _check(config, selection)
+    with _reading(config) as c:
+        for queue in QueueName if c else ():
+            assert c is not None
             if uid:
                 found = jobs_about(c, queue, uid)
-            elif everything:
+            elif everything or selection.state in SETTLED:
                 found = all_jobs(c, queue)
             else:
                 found = open_jobs(c, queue)
             for job in found:
+                if not _matches(job, selection):
+                    continue
                 yield Job(
                     name=job.name,
                     state=job.state,
@@ -137,6 +169,24 @@ def jobs(config: Configuration, everything: bool, uid: str | None = None) -> Ite
                     since=job.since,
                     reason=job.reason,
                 )
+
+
+@contextmanager
+def _reading(config: Configuration) -> Iterator[Connection | None]:
+    """Connect to the database for reading; None if there is none yet. Nothing is made or migrated.
+
+    Raises
+    ------
+    Fault
+        ``database_unusable`` if the schema is that of another version.
+    """
+    engine = existing_database(config.database)
+    if engine is None:
+        yield None
+        return
+    with readers(engine).connect() as c:
+        check_schema(c)
+        yield c
 
 
 def _subject(job: JobSummary) -> str:
@@ -158,8 +208,8 @@ def one_job(config: Configuration, name: str) -> dict[str, object]:
         ``no_such_job``.
     """
     queue, job_id = _parse(name)
-    with readers(_database(config)).connect() as c:
-        details = job_details(c, queue, job_id)
+    with _reading(config) as c:
+        details = job_details(c, queue, job_id) if c else None
     if details is None:
         raise _no_such_job(name)
     shown = details.job

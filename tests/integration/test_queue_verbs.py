@@ -1,5 +1,7 @@
 """The commands on deliveries: reroute, retry, hold and release."""
 
+import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -22,7 +24,9 @@ from appliance.service.withdrawal import withdraw
 from appliance.status.records import newest_radiographs
 from appliance.storage.database import readers
 from appliance.storage.tables import deliveries
+from provisioning.cli.main import main
 from provisioning.cli.queue import queue
+from provisioning.cli.status import status
 from provisioning.operation.queues import hold, release, reroute, retry
 from tests.support.outbox import Outbox, message, picture, radiograph
 from tests.support.pacs import profile, scripted_scp
@@ -258,6 +262,120 @@ def test_bulk_goes_on_after_a_job_that_cannot_be_changed(config: Configuration, 
     rerouted = queue_command(config, "reroute", "--from", "ris", "--to", "new-ris")
     assert rerouted.exit_code == 0, rerouted.output
     assert [row.destination for row in four_waiting.rows][:4] == ["new-ris", "fhir", "new-ris", "fhir"]
+
+
+@pytest.mark.parametrize(
+    ("options", "listed"),
+    [
+        ((), {1, 2, 4}),
+        (("--to", "ris"), {1}),
+        (("--state", "parked"), {2}),
+        (("--state", "dropped"), {3}),
+        (("--code", "mllp_unreachable"), {1}),
+        (("--older-than", "1h"), {4}),
+        (("--to", "former"), {4}),
+        (("--all", "--to", "ris"), {1, 3}),
+    ],
+)
+def test_list_shows_the_jobs_that_fit_every_option(
+    options: tuple[str, ...], listed: set[int], config: Configuration, four_waiting: Outbox
+) -> None:
+    with four_waiting.engine.begin() as c:
+        c.execute(update(deliveries).where(deliveries.c.id == 2).values(state=State.PARKED))
+        c.execute(update(deliveries).where(deliveries.c.id == 3).values(state=State.DROPPED))
+        c.execute(update(deliveries).where(deliveries.c.id == 4).values(destination="former"))
+    done = queue_command(config, "list", *options, "--json")
+    assert done.exit_code == 0, done.output
+    names = [json.loads(line)["name"] for line in done.output.splitlines()]
+    assert {int(name.removeprefix("delivery:")) for name in names if name.startswith("delivery:")} == listed
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [(("--to", "nowhere"), "no destination 'nowhere'"), (("--code", "typo"), "there is no code 'typo'")],
+)
+@pytest.mark.usefixtures("four_waiting")
+def test_list_of_an_unknown_name_is_refused(options: tuple[str, ...], why: str, config: Configuration) -> None:
+    done = queue_command(config, "list", *options)
+    assert done.exit_code == 1
+    assert why in done.output + str(done.exception)
+
+
+def test_list_before_the_first_start_makes_no_database(tmp_path: Path) -> None:
+    empty = Configuration.model_validate({"state_dir": tmp_path})
+    done = queue_command(empty, "list")
+    assert done.exit_code == 0, done.output
+    assert [file.name for file in tmp_path.iterdir()] == ["osteon.toml"]
+
+
+def test_deliveries_to_a_destination_that_is_gone_are_dropped_together(
+    config: Configuration, four_waiting: Outbox
+) -> None:
+    with four_waiting.engine.begin() as c:
+        c.execute(update(deliveries).where(deliveries.c.destination == "fhir").values(destination="former"))
+    done = queue_command(config, "drop", "--to", "former", "--reason", "the server is gone")
+    assert done.exit_code == 0, done.output
+    assert {row.destination for row in four_waiting.rows if row.state == State.DROPPED} == {"former"}
+
+
+def test_status_names_reason_and_next_command_of_each_point(config: Configuration, four_waiting: Outbox) -> None:
+    with four_waiting.engine.begin() as c:
+        parked = {"state": State.PARKED, "code": "mllp_refused", "reason": "ris refuses the message of Doe^Jane (AR)"}
+        c.execute(update(deliveries).where(deliveries.c.id == 1).values(**parked))
+        c.execute(update(deliveries).where(deliveries.c.destination == "fhir").values(destination="former site"))
+    file = config.state_dir / "osteon.toml"
+    queue_command(config, "list")  # writes the file
+    done = CliRunner().invoke(status, ["--config", str(file)])
+    assert done.exit_code == 2  # no role runs
+    lines = [line.strip() for line in done.output.splitlines()]
+    assert lines[0] == "Osteon is not working."
+    assert "reason: ris refuses the message of [name](AR) (mllp_refused)" in lines
+    assert "next: osteon queue retry --to ris, once the reason is mended" in lines
+    assert any(line.startswith('next: osteon queue reroute --from "former site" --to OTHER') for line in lines)
+    assert any("systemctl status osteon-receive" in line for line in lines)
+    shown = json.loads(CliRunner().invoke(status, ["--json", "--config", str(file)]).output)
+    assert shown["ready"] is False
+    assert [p["severity"] for p in shown["points"]] == sorted(p["severity"] for p in shown["points"])
+    assert {c["name"] for c in shown["conditions"]} >= {"disk", "clock", "role.deliver", "destination.ris"}
+
+
+def test_status_before_the_first_start_names_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "osteon.toml"
+    file.write_text(f'state_dir = "{tmp_path}/state"\n')
+    done = CliRunner().invoke(status, ["--config", str(file)])
+    assert done.exit_code == 2
+    assert "systemctl start osteon.target" in done.output
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("queue", "retry", "delivery:1"),
+        ("queue", "drop", "delivery:1", "--reason", "x"),
+        ("queue", "hold", "--reason", "x"),
+        ("queue", "release"),
+        ("withdraw", "1.2", "--reason", "x"),
+        ("run", "deliver"),
+        ("run", "all"),
+        ("pack", "install", "/"),
+        ("engines", "build"),
+    ],
+)
+def test_command_that_writes_is_refused_as_root_beside_another_user(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, file = tmp_path / "state", tmp_path / "osteon.toml"
+    state.mkdir()
+    if os.geteuid() == 0:
+        os.chown(state, 12345, -1)
+    file.write_text(f'state_dir = "{state}"\n')
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    done = CliRunner().invoke(main, [*arguments, "--config", str(file)])
+    assert done.exit_code == 1
+    assert f"as root this would leave files of root in {state}" in done.output
+    assert "runuser -u" in done.output
+    assert list(state.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import appliance
 import engines
 import kernels
 import provisioning
+from appliance.storage.database import open_database
 
 PACKAGES = (appliance, engines, kernels, provisioning)
 
@@ -19,6 +22,27 @@ OPTIONAL = ("pycuda", "pynvml", "tensorrt", "tensorrt_rtx", "systemd", "torch")
 NEEDS_TORCH = ("engines.training", "provisioning.training")
 
 RUNS_WHEN_IMPORTED = ("appliance.storage.migrations",)
+
+HEAVY = (
+    *OPTIONAL,
+    "alembic",
+    "contourpy",
+    "fhir",
+    "flask",
+    "highdicom",
+    "httpx",
+    "imagecodecs",
+    "matplotlib",
+    "numpy",
+    "nvidia",
+    "onnx",
+    "onnxruntime",
+    "PIL",
+    "pydicom",
+    "pynetdicom",
+    "scipy",
+)
+"""Packages that no command needs that only reads or changes the database."""
 
 IMPORTERS = {"import_module", "__import__"}
 """Functions that import a module by its name in a string, which import-linter cannot see."""
@@ -61,3 +85,20 @@ def test_no_module_imports_another_by_a_name_in_a_string() -> None:
         or (isinstance(node, ast.alias) and node.name in IMPORTERS)
     ]
     assert hidden == []
+
+
+@pytest.mark.parametrize("verb", ["status", "queue list", "queue retry --all", "--help"])
+def test_command_without_an_engine_loads_no_heavy_module(verb: str, tmp_path: Path) -> None:
+    """Each of these modules alone takes longer to load than such a command may take."""
+    (tmp_path / "osteon.toml").write_text(f'state_dir = "{tmp_path}"\n')
+    open_database(f"sqlite:///{tmp_path / 'osteon.db'}").dispose()
+    option = [] if verb == "--help" else ["--config", str(tmp_path / "osteon.toml")]
+    code = (
+        "import sys; from click.testing import CliRunner; from provisioning.cli.main import main\n"
+        "CliRunner().invoke(main, sys.argv[1:]); print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    command = [sys.executable, "-c", code, *verb.split(), *option]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "provisioning" in loaded
+    assert {*loaded} & {*HEAVY} == set()
+    assert verb != "--help" or "sqlalchemy" not in loaded

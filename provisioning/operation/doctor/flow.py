@@ -14,10 +14,9 @@ from appliance.errors import Fault
 from appliance.status.facts import observe
 from appliance.status.health import Severity, conditions, problems
 from appliance.status.records import destination_errors, newest_notices
-from appliance.storage.database import check_schema, readers
+from appliance.storage.database import check_schema, existing_database, readers
 
 from .finding import Finding
-from .state import existing_database
 
 RECENT = timedelta(days=1)
 """Age of the oldest refusal that is told."""
@@ -29,7 +28,7 @@ OWN_CHECKS = ("database", "disk", "role.", "certificate.")
 def check_flow(config: Configuration) -> Iterator[Finding]:
     """Yield the page's conditions that are not met, and the peers that were turned away."""
     try:
-        engine = existing_database(config)
+        engine = existing_database(config.database)
         if engine is None:
             return
         engine = readers(engine)

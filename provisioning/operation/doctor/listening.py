@@ -14,11 +14,10 @@ from appliance.config import Configuration
 from appliance.domain.roles import ROLES
 from appliance.errors import Fault
 from appliance.service.role_lock import holder_of
-from appliance.storage.database import check_schema, readers
+from appliance.storage.database import check_schema, existing_database, readers
 from appliance.storage.heartbeats import heartbeats
 
 from .finding import Finding
-from .state import existing_database
 
 
 def ports_of(config: Configuration) -> dict[str, tuple[str, int, str]]:
@@ -98,7 +97,7 @@ def check_roles(config: Configuration, file: Path | None) -> Iterator[Finding]:
 def _start_times(config: Configuration) -> dict[str, datetime]:
     """Return the starts of the roles by their heartbeats; empty if the database cannot be read."""
     try:
-        engine = existing_database(config)
+        engine = existing_database(config.database)
         if engine is None:
             return {}
         with readers(engine).connect() as c:

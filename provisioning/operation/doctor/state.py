@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
 from appliance.config import MEGABYTE, Configuration
 from appliance.errors import Fault
-from appliance.storage.database import check_schema, defect, readers, unopened_database
+from appliance.storage.database import check_schema, defect, existing_database, readers
 from appliance.storage.overview import received_bytes
 
 from .finding import Finding
@@ -121,24 +120,22 @@ def check_disk(config: Configuration) -> Iterator[Finding]:
 
 def _daily_bytes(config: Configuration) -> float:
     """Return the bytes of radiographs received in a day, on average; 0 if that is not known."""
-    engine = existing_database(config)
-    if engine is None:
-        return 0.0
     try:
+        engine = existing_database(config.database)
+        if engine is None:
+            return 0.0
         with readers(engine).connect() as c:
             check_schema(c)
             return received_bytes(c, since=now() - MEASURED) / MEASURED.days
     except (Fault, SQLAlchemyError):  # check_database names it
         return 0.0
-    finally:
-        engine.dispose()
 
 
 def check_database(config: Configuration) -> Iterator[Finding]:
     """Yield the finding about the database: it opens, and its schema is that of this version."""
     effect = "no role can work; the page shows this sentence too"
     try:
-        engine = existing_database(config)
+        engine = existing_database(config.database)
         if engine is None:
             yield Finding.good("database", "the database is made at the first start")
             return
@@ -156,16 +153,3 @@ def check_database(config: Configuration) -> Iterator[Finding]:
 def engine_is_file(config: Configuration) -> bool:
     """Return whether the database is an SQLite file."""
     return config.database.startswith("sqlite")
-
-
-def existing_database(config: Configuration) -> Engine | None:
-    """Return the database without opening it; None if its file does not exist, which opening would make.
-
-    Raises
-    ------
-    Fault
-        ``database_unusable`` if the URL cannot be used, for example without its driver.
-    """
-    engine = unopened_database(config.database)
-    file = engine.url.database
-    return None if engine.dialect.name == "sqlite" and not (file and Path(file).exists()) else engine

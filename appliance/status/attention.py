@@ -1,0 +1,64 @@
+"""The conditions that are not met, each with its reason and the next command: for the page and `osteon status`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .facts import Backlog, Facts
+from .health import Condition, Severity, problems
+from .records import DestinationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """A condition that is not met.
+
+    Attributes
+    ----------
+    reason
+        The newest failure behind it, without identity; empty if the sentence says it all.
+    command
+        The next command; empty if the sentence names it.
+    """
+
+    name: str
+    severity: Severity
+    sentence: str
+    reason: str = ""
+    command: str = ""
+
+
+def attention(
+    facts: Facts, conditions: tuple[Condition, ...], errors: Mapping[str, DestinationError]
+) -> tuple[Attention, ...]:
+    """Return the conditions that are not met and follow from no other, gravest first."""
+    destinations = {f"destination.{backlog.name}": backlog for backlog in facts.destinations}
+    found = [_attention(c, destinations.get(c.name), errors) for c in problems(conditions)]
+    return tuple(sorted(found, key=lambda one: one.severity is not Severity.ERROR))
+
+
+def _attention(condition: Condition, destination: Backlog | None, errors: Mapping[str, DestinationError]) -> Attention:
+    reason, command = "", ""
+    if destination:
+        error = errors.get(destination.name)
+        reason = f"{error.reason} ({error.code})" if error else ""
+        command = _command(destination)
+    elif condition.name.startswith("queue."):
+        command = "osteon queue list"
+    elif condition.name == "database":
+        command = "osteon doctor"
+    return Attention(
+        name=condition.name,
+        severity=condition.severity,
+        sentence=condition.sentence,
+        reason=reason,
+        command=command,
+    )
+
+
+def _command(destination: Backlog) -> str:
+    name = f'"{destination.name}"' if " " in destination.name else destination.name
+    if not destination.is_known:
+        return f"osteon queue reroute --from {name} --to OTHER, or osteon queue drop --to {name} --reason WHY"
+    return f"osteon queue retry --to {name}, once the reason is mended" if destination.parked else "osteon doctor"
