@@ -6,13 +6,16 @@ import os
 import pwd
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from appliance.config import Configuration, ConfigurationError, read_configuration
 from appliance.domain.roles import ROLES
 from appliance.errors import OsteonError
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import SQLAlchemyError
 
 DEFAULT_CONFIG = Path("/etc/osteon/osteon.toml")
 """Configuration file that is read if no other is named."""
@@ -42,7 +45,7 @@ class SentenceErrors:
             raise click.ClickException(f"the database cannot be used: {defect(error)}") from error
 
 
-def _database_error() -> type[Exception]:
+def _database_error() -> type[SQLAlchemyError]:
     """Return the base class of SQLAlchemy's errors, which is loaded only once there is an error."""
     from sqlalchemy.exc import SQLAlchemyError
 
