@@ -77,11 +77,12 @@ fuzz: $(TESTABLE)
 	$(BIN)/pytest --campaign --timeout=14400 tests/faults/test_fuzz_network.py tests/faults/test_fuzz_instances.py \
 	    tests/faults/test_outage.py
 
-# the figures of docs/performance.md: the stages of the analysis, then receiving
+# the figures of docs/performance.md: the stages of the analysis, receiving, the whole box
 benchmark: $(TESTABLE)
 	$(BIN)/python -m tests.benchmarks.stages
 	-tests/peers/install.sh
 	$(BIN)/python -m tests.benchmarks.receive
+	$(BIN)/python -m tests.benchmarks.rate
 
 # unsafe answers on the labelled radiographs of OSTEON_DATA: about an hour
 benchmark-safety: $(TESTABLE)
