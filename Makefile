@@ -14,7 +14,8 @@ PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -
 # Coverage counts the code that runs in the processes of the tests, not in the roles that the tests start.
 COVERAGE := --cov --cov-report=term:skip-covered
 
-.PHONY: demo test coverage peers release check kernels wheels test-gpu benchmark benchmark-gpu benchmark-safety fuzz clean
+.PHONY: demo test coverage peers release check kernels wheels test-gpu gpu-selfcheck benchmark benchmark-gpu \
+	benchmark-safety fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/osteon demo
@@ -67,6 +68,12 @@ test-gpu: $(TESTABLE) kernels
 	for tool in memcheck racecheck; do \
 	    $(SANITIZER) --tool=$$tool $(BIN)/pytest tests/contract/test_kernels.py tests/contract/on_a_gpu.py -k 'cuda or gpu' --backends=cuda || exit 1; \
 	done
+
+# what support asks a hospital to run; STAND_IN=1 runs, on a machine without a card, what a stand-in driver can show
+STAND_IN :=
+gpu-selfcheck: $(if $(STAND_IN),$(TESTABLE)) kernels
+	$(if $(STAND_IN),,$(GPU_PACKAGES))
+	$(BIN)/python $(if $(STAND_IN),-m tests.support.driver $(BIN)/python) -m provisioning.gpu_selfcheck --out build/gpu-selfcheck
 
 # the same stages on a GPU and on the CPU beside it
 benchmark-gpu: $(TESTABLE) kernels

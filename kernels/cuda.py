@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from . import INSTALL
 from .build import FATBIN
 from .device import DeviceArray, Gpu
 from .operations import LAYER, KernelError, Operations
@@ -73,7 +74,7 @@ class CudaKernels(Operations):
 
     def __init__(self, gpu: Gpu, capacity: Capacity | None = None, fatbin: Path = FATBIN) -> None:
         if not fatbin.is_file():
-            raise KernelError(f"{fatbin.name} is missing: run `make kernels`, or install a package that holds it")
+            raise KernelError(f"{fatbin.name} is missing, and the wheel of Osteon has it: run {INSTALL}")
         self._gpu = gpu
         self._module = gpu.module(fatbin)
         gpu.at_close(self.__dict__.clear)  # the module must not outlive the context

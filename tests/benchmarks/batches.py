@@ -7,25 +7,20 @@ a GPU.
 from __future__ import annotations
 
 import statistics
-from dataclasses import replace
 from time import perf_counter
 
 import click
-import numpy as np
 
 from appliance.analysis.pipeline import Pipeline
 from appliance.config import Analyse, Configuration
-from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset
-from appliance.domain.radiograph import Radiograph
 from appliance.service.pipeline_assembly import pipeline_of
 from provisioning.demonstration.run import SITES
-from provisioning.phantoms import instance_from_phantom, phantom
+from provisioning.phantoms.large import TEN_MEGAPIXELS as TEN_MEGAPIXELS
+from provisioning.phantoms.large import copy_of as copy_of
+from provisioning.phantoms.large import large_radiograph as large_radiograph
 
 MOST = 16
 """Largest batch that `analyse.batch` allows."""
-
-TEN_MEGAPIXELS = (3700, 2800)
-"""Rows and columns of a detector of 43 x 35 cm at 0.12 mm, a little more than 10 million."""
 
 
 @click.command()
@@ -58,20 +53,6 @@ def print_batches(name: str, pipeline: Pipeline, rounds: int) -> None:
                 times.append(perf_counter() - start)
     medians = {size: statistics.median(times) for size, times in spent.items()}
     print(f"{name}: " + "   ".join(f"{n}: {s * 1e3:.0f} ({MOST / s:.0f})" for n, s in medians.items()))
-
-
-def large_radiograph(site: str, seed: int) -> Radiograph:
-    """Return a phantom, tiled to the size of a large detector."""
-    ds = instance_from_phantom(phantom(site, seed, True))
-    rows, columns = TEN_MEGAPIXELS
-    pixels = np.tile(ds.pixel_array, (-(-rows // ds.Rows), -(-columns // ds.Columns)))[:rows, :columns]
-    ds.Rows, ds.Columns, ds.PixelData = rows, columns, pixels.tobytes()
-    return radiograph_from_dataset(ds, header_from_dataset(ds, ""))
-
-
-def copy_of(radiograph: Radiograph) -> Radiograph:
-    """Return the same radiograph in another array."""
-    return replace(radiograph, stored=replace(radiograph.stored, pixels=radiograph.stored.pixels.copy()))
 
 
 if __name__ == "__main__":
