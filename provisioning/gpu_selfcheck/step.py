@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 Figures = dict[str, object]
 """Name -> value of a finding or measurement, for people and as JSON."""
@@ -55,9 +52,6 @@ class Step:
     ----------
     about
         The subject, for the report.
-    run
-        Module of this package and its function, which takes a `Place` and returns figures, or raises an exception with
-        the fault. It is imported in the step's own process.
     needs_card
         Whether a stand-in would show nothing: times, and the vendor's own programs.
     limit_s
@@ -66,14 +60,8 @@ class Step:
 
     name: str
     about: str
-    run: str
     needs_card: bool = False
     limit_s: float = 120
-
-    def function(self) -> Callable[[Place], Figures]:
-        """Import and return the function that `run` names."""
-        module, _, name = self.run.partition(".")
-        return cast("Callable[[Place], Figures]", getattr(import_module(f"{__package__}.{module}"), name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
