@@ -35,7 +35,7 @@ RLE_HEADER = struct.Struct("<16L")
 
 
 def samples(ds: Dataset) -> NDArray[Any]:
-    """Decode the samples of a single-frame image: (H, W), or (H, W, 3) if it has colours.
+    """Decode the samples of a single-frame image: (H, W), or (H, W, 3) if it has colours; they may be read-only.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def samples(ds: Dataset) -> NDArray[Any]:
         decoded = _uncompressed(ds, shape)
     if decoded.shape[:2] != shape or decoded.ndim not in (2, 3):
         raise ValueError(f"the stream holds {decoded.shape}, the header says {shape}")
-    if not decoded.any():
+    if not (decoded[:: decoded.shape[0]].any() or decoded.any()):
         raise ValueError("every pixel is zero")  # some decoders return zeros instead of an error
     return decoded
 
@@ -122,4 +122,4 @@ def _uncompressed(ds: Dataset, shape: tuple[int, int]) -> NDArray[Any]:
     syntax = UID(ds.file_meta.TransferSyntaxUID)
     plain.file_meta = FileMetaDataset()
     plain.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax.is_encapsulated else syntax
-    return pixel_array(plain, raw=True, correct_unused_bits=False)
+    return pixel_array(plain, raw=True, correct_unused_bits=False, view_only=True)

@@ -21,7 +21,7 @@ from appliance.preprocessing.reference import displayed
 
 from .lookup_table import LookupTable, whole_table
 from .modality import Modality
-from .stored_bits import above_bits_stored, bits_stored, holds, masked, may_overshoot
+from .stored_bits import above_bits_stored, bits_stored, exceeds_bits_stored, holds, masked, may_overshoot
 from .windows import EXPOSED_PERCENTILES, percentile_window, thinned, voi_lut_of, windows_of
 
 NEARLY_BLACK, NEARLY_WHITE = 64, 192
@@ -128,7 +128,7 @@ class Possibilities:
             reach is None
             or may_overshoot(self.ds)
             or not holds(self.stored, bits, *reach)
-            or not above_bits_stored(self.stored, bits).any()
+            or not exceeds_bits_stored(self.stored, bits)
         ):
             return self.stored, ()
         share = float(above_bits_stored(thinned(self.stored)[self.exposed], bits).mean())

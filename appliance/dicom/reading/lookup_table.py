@@ -71,6 +71,14 @@ class LookupTable:
         pydicom's own function wraps the indices at the depth of the output.
         """
         first, _ = self.reach(signed=bool(values.min() < 0))
+        if values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
+            # the level of every value that the type has, so that the image is passed once
+            bits = values.view(f"u{values.dtype.itemsize}")
+            every = np.arange(np.iinfo(bits.dtype).max + 1, dtype=bits.dtype)
+            return self._levels_of(every.view(values.dtype), first)[bits]
+        return self._levels_of(values, first)
+
+    def _levels_of(self, values: NDArray[Any], first: int) -> NDArray[np.uint16]:
         index = np.clip(np.rint(values).astype(np.int64) - first, 0, self.levels.size - 1)
         return np.ascontiguousarray(self.levels[index], np.uint16)
 

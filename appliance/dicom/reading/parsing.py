@@ -116,7 +116,10 @@ def _file_meta(file: io.BytesIO) -> FileMetaDataset:
 
 def _peek(file: io.BytesIO, count: int) -> bytes:
     """Return the next bytes of `file` without moving on."""
-    return bytes(file.getbuffer()[file.tell() : file.tell() + count])
+    at = file.tell()
+    head = file.read(count)  # `getbuffer` would copy the whole file
+    file.seek(at)
+    return head
 
 
 def _guessed_syntax(head: bytes) -> UID:

@@ -21,7 +21,7 @@ from .attributes import number, numbers
 from .decoders import samples
 from .display import Possibilities
 from .modality import modality_of
-from .shutter import LEAST_OPENING, outside_shutter
+from .shutter import LEAST_OPENING, outside_shutter, whole_shutters
 from .stored_bits import with_sign
 from .windows import is_negative, photometric_of, thinned
 
@@ -44,14 +44,13 @@ def stored_values(ds: Dataset, presets: Sequence[PresetWindow] = ()) -> StoredVa
     if photometric_of(ds) not in GREY:
         raise ValueError(f"{photometric_of(ds)} is not grey")
     raw = with_sign(_grey(samples(ds)), ds)
-    padding = _unexposed(ds, raw)
-    exposed = raw[~padding]
-    if exposed.min() == exposed.max():
+    unexposed = _unexposed(ds, raw)
+    if _is_uniform(raw, unexposed):
         reason = Sentence.of("every exposed pixel has the same value: send the image again, and check the detector")
         raise Rejected(ReasonCode.BLANK, reason)
     little_endian = UID(ds.file_meta.TransferSyntaxUID).is_little_endian
     modality, invert = modality_of(ds, little_endian), is_negative(ds)
-    sampled = ~thinned(padding)
+    sampled = np.ones_like(thinned(raw), bool) if unexposed is None else ~thinned(unexposed)
     display, caveats = Possibilities(
         ds=ds,
         stored=raw,
@@ -62,9 +61,9 @@ def stored_values(ds: Dataset, presets: Sequence[PresetWindow] = ()) -> StoredVa
         invert=invert,
     ).choose()
     pixels, shift = _unsigned(display.values)
-    if padding.any():
+    if unexposed is not None:
         # the extreme value that every window shows black: equalisation does not count black
-        pixels = np.where(padding, np.uint16(65535 if invert == (display.slope > 0) else 0), pixels)
+        pixels = np.where(unexposed, np.uint16(65535 if invert == (display.slope > 0) else 0), pixels)
     return StoredValues(
         pixels=pixels,
         slope=display.slope,
@@ -102,29 +101,43 @@ def _unsigned(raw: NDArray[Any]) -> tuple[NDArray[np.uint16], int]:
         If a value needs more than 16 bits.
     """
     if raw.dtype.kind == "i":
-        return (raw.astype(np.int32) + 32768).astype(np.uint16), 32768
-    if raw.max() > 65535:
+        return raw.astype(np.uint16) + np.uint16(32768), 32768
+    if raw.dtype.itemsize > 2 and raw.max() > 65535:
         raise ValueError("more than 16 bits a pixel")
     return np.ascontiguousarray(raw, np.uint16), 0
 
 
-def _unexposed(ds: Dataset, raw: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return the mask of padding and of the area that shutters cover; a mask of nearly the whole image is none."""
-    padding, outside = _padding(ds, raw), outside_shutter(ds, raw.shape)
-    choices = (padding | outside, padding, outside)
-    return next((choice for choice in choices if choice.mean() <= 1 - LEAST_OPENING), np.zeros(raw.shape, bool))
+def _unexposed(ds: Dataset, raw: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Return the mask of padding and of the area that shutters cover; None if there are none.
+
+    A mask of nearly the whole image is none.
+    """
+    padding = _padding(ds, raw)
+    outside = outside_shutter(ds, raw.shape) if whole_shutters(ds) else None
+    both = padding | outside if padding is not None and outside is not None else None
+    masks = (mask for mask in (both, padding, outside) if mask is not None)
+    return next((mask for mask in masks if np.count_nonzero(mask) <= (1 - LEAST_OPENING) * mask.size), None)
 
 
-def _padding(ds: Dataset, raw: NDArray[Any]) -> NDArray[np.bool_]:
+def _is_uniform(raw: NDArray[Any], unexposed: NDArray[np.bool_] | None) -> bool:
+    """Return whether all exposed pixels have one value: a sample of them mostly tells that they do not."""
+    for image, mask in ((thinned(raw), None if unexposed is None else thinned(unexposed)), (raw, unexposed)):
+        exposed = image if mask is None else image[~mask]
+        if exposed.size and exposed.min() != exposed.max():
+            return False
+    return True
+
+
+def _padding(ds: Dataset, raw: NDArray[Any]) -> NDArray[np.bool_] | None:
     """Return the mask of padding pixels, which must not enter window or histogram (DICOM PS3.3 C.7.5.1.1.2).
 
-    Two values mean that each of them is padding, if there is no limit of a range.
+    Two values mean that each of them is padding, if there is no limit of a range. None if there is no value.
     """
     signed = raw.dtype.kind == "i"
     values = [_as_stored(int(v), signed=signed) for v in numbers(ds, "PixelPaddingValue") if not math.isnan(v)]
     limit = number(ds, "PixelPaddingRangeLimit")
     if not values:
-        return np.zeros(raw.shape, bool)
+        return None
     if limit is None or math.isnan(limit):
         return np.asarray(np.isin(raw, values)) if len(values) > 1 else np.asarray(raw == values[0])
     first, last = sorted((values[0], _as_stored(int(limit), signed=signed)))

@@ -39,10 +39,10 @@ def with_sign(raw: NDArray[Any], ds: Dataset) -> NDArray[Any]:
         raw = raw & ((1 << bits) - 1)  # retired: overlays in the unused bits of the pixels
     if whole(ds, "PixelRepresentation") != 1:
         return raw.view(f"u{raw.dtype.itemsize}") if raw.dtype.kind == "i" else raw
-    values = raw.astype(np.int32)
-    if values.min() >= 0 and values.max() < 1 << bits:
-        values = np.where(values >= 1 << (bits - 1), values - (1 << bits), values)  # the sign bit was not extended
-    return values.astype(np.int16)
+    values = raw.astype(np.int16, copy=False)
+    if raw.min() >= 0 and raw.max() < 1 << bits:  # the sign bit was not extended
+        values = values << (16 - bits) >> (16 - bits)
+    return values
 
 
 def may_overshoot(ds: Dataset) -> bool:
@@ -54,6 +54,12 @@ def above_bits_stored(values: NDArray[Any], bits: int) -> NDArray[np.bool_]:
     """Return the mask of values that need more than `bits`."""
     low, high = _limits(values, bits)
     return np.asarray((values < low) | (values > high))
+
+
+def exceeds_bits_stored(values: NDArray[Any], bits: int) -> bool:
+    """Return whether any value needs more than `bits`."""
+    low, high = _limits(values, bits)
+    return bool(values.max() > high or values.min() < low)
 
 
 def holds(values: NDArray[Any], bits: int, low: float, high: float) -> bool:
