@@ -74,6 +74,12 @@ class Analyse(Section):
         le=16,
         description="Most radiographs that are inferred together when many wait; default: 8 on a GPU, else 1",
     )
+    decoders: int | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="Processes that decode waiting radiographs; default: processors - 2, at least 1, at most 4",
+    )
     attempts: int = Field(3, ge=1, le=20, description="Attempts after which a radiograph that ends the role is parked")
     for_processing: bool = Field(
         False, description="Analyse FOR PROCESSING images as well; the same exposure usually comes FOR PRESENTATION"

@@ -137,10 +137,12 @@ class Analyser:
         )
 
     def _decode_ahead(self) -> None:
-        """Begin to decode the radiographs that are due next, without a lease, while this process analyses."""
-        radiographs = takewhile(
-            lambda job: job.instance.sop_class_uid in RADIOGRAPHS, self._next_jobs(self._batch_size)
-        )
+        """Begin to decode the radiographs that are due next, without a lease, while this process analyses.
+
+        They are those of the next batch, and at least one for each process that decodes.
+        """
+        next_jobs = self._next_jobs(max(self._batch_size, self._reader.processes))
+        radiographs = takewhile(lambda job: job.instance.sop_class_uid in RADIOGRAPHS, next_jobs)
         self._reader.decode_ahead([_spooled_instance(job) for job in radiographs])
 
     def _next_jobs(self, most: int) -> list[AnalysisJob]:

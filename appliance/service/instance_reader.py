@@ -1,4 +1,4 @@
-"""Readers of instances, each with a child process that may die: `Reader` for analysis, `HeaderReader` for headers.
+"""Readers of instances, with child processes that may die: `Reader` for analysis, `HeaderReader` for headers.
 
 The analyse role and ``osteon read`` share them.
 """
@@ -24,6 +24,7 @@ from appliance.errors import Rejected
 from appliance.preprocessing.reference import displayed
 
 from .examined_instance import HEADER_ALONE, Examined, Load, examine
+from .isolated_pool import IsolatedPool
 from .isolation import Isolated
 
 T = TypeVar("T")
@@ -50,18 +51,24 @@ class Reading:
 
 
 class Reader:
-    """Examines instances in a child process and analyses them in this one.
+    """Examines instances in child processes and analyses them in this one.
 
-    One thread waits for the child process, so that it examines one instance after the other.
+    One thread waits for each child process. Instances are begun in the order in which they are asked for.
+
+    Attributes
+    ----------
+    processes
+        Number of child processes.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, processes: int = 1) -> None:
+        self.processes = processes
         self._pipeline = pipeline
-        self._examine = Isolated(examine)
-        self._thread = ThreadPoolExecutor(1, "reading")
+        self._examine = IsolatedPool(examine, processes)
+        self._threads = ThreadPoolExecutor(processes, "reading")
 
     def examine(self, load: Load, calling_ae_title: str = "") -> Examined:
-        """Parse and decode the instance that `load` returns, in the child process.
+        """Parse and decode the instance that `load` returns, in a child process.
 
         Raises
         ------
@@ -82,18 +89,18 @@ class Reader:
         return [self._reading(examined, analyses) for examined in several]
 
     def close(self) -> None:
-        """End the child process, also in the middle of an instance."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """End the child processes, also in the middle of an instance."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._examine.interrupt()
-        self._thread.shutdown()
+        self._threads.shutdown()
         self._examine.close()
 
     def _submit(self, function: Callable[..., T], *arguments: object) -> Future[T]:
-        """Queue a call for the thread that waits for the child process."""
-        return self._thread.submit(function, *arguments)
+        """Queue a call for one of the threads that wait for the child processes."""
+        return self._threads.submit(function, *arguments)
 
     def _examine_now(self, load: Load, calling_ae_title: str) -> Examined:
-        """Examine an instance, on the thread; if its pixels end the child process, examine its header alone."""
+        """Examine an instance, on a thread; if its pixels end the child process, examine its header alone."""
         rules = self._pipeline.rules
         try:
             examined = self._examine(load, calling_ae_title, rules)

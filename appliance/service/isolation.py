@@ -16,6 +16,7 @@ import pickle
 import resource
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import DupFd
 from pathlib import Path
@@ -28,6 +29,7 @@ from appliance.domain.reason import ReasonCode
 from appliance.domain.sentence import Sentence
 from appliance.errors import OsteonError, Rejected, Transient
 
+from .heap import keep_freed_memory
 from .log import hush_libraries, set_up_logging
 from .unexpected_error import log_unexpected
 
@@ -39,6 +41,9 @@ LONGEST_S = 100
 
 LIMIT_BYTES = 3 * 2**30
 """Most memory of a call: seven copies, some 32 bits wide, of the largest image that `dicom.reading.reader` accepts."""
+
+KEPT_BYTES = 64 * 2**20
+"""Size of the shared memory that stays allocated between calls: new pages cost three times as much as the copy."""
 
 OWN_SIGNALS = {
     signal.SIGSEGV,
@@ -139,7 +144,7 @@ class Isolated(Generic[T]):
         self._connection.close()
         self._process.join(longest_s)
         code = self._process.exitcode or 0
-        os.ftruncate(self._memory, 0)
+        _shrink(self._memory)
         self._start()
         cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         log.error("the process that reads instances died (%s); a new one is started", cause)
@@ -188,7 +193,7 @@ def _write(memory: int, result: object) -> tuple[bytes, list[int]]:
 
 
 def _read_arrays(memory: int, sizes: list[int]) -> list[NDArray[np.uint8]]:
-    """Read arrays of these sizes in bytes from `memory`, and empty it."""
+    """Read arrays of these sizes in bytes from `memory`, and free all of it but `KEPT_BYTES`."""
     offset, arrays = 0, []
     for size in sizes:
         array = np.empty(size, np.uint8)
@@ -198,8 +203,13 @@ def _read_arrays(memory: int, sizes: list[int]) -> list[NDArray[np.uint8]]:
                 raise AssertionError("the shared memory ends before the last array")
             rest, offset = rest[count:], offset + count
         arrays.append(array)
-    os.ftruncate(memory, 0)
+    _shrink(memory)
     return arrays
+
+
+def _shrink(memory: int) -> None:
+    if os.fstat(memory).st_size > KEPT_BYTES:
+        os.ftruncate(memory, KEPT_BYTES)
 
 
 def _serve(
@@ -212,6 +222,7 @@ def _serve(
 ) -> None:
     set_up_logging()
     hush_libraries()
+    keep_freed_memory()
     for number in (signal.SIGINT, signal.SIGTERM):  # the role handles them, and closes the connection
         signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGALRM, signal.SIGPROF):  # they end the process, also inside a codec
@@ -220,6 +231,8 @@ def _serve(
     most_bytes = pages * resource.getpagesize() + limit_bytes
     resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold a patient's data
+    with suppress(OSError):  # if memory is short, the kernel ends this process and not the role
+        Path("/proc/self/oom_score_adj").write_text("1000")
     while True:
         try:
             arguments = connection.recv()

@@ -27,11 +27,12 @@ class SpoolReader(Reader):
     """Reads instances of the spool, and decodes those that come next before their turn.
 
     `_begun` holds the decoding of each instance that was begun and not yet asked for. Its value is None if as many
-    pixels were decoded as a batch may have; the instance is then decoded in its turn.
+    pixels were decoded as a batch may have; the instance is then decoded in its turn. Decoded ahead are at most those
+    pixels, and for each child process those of one radiograph.
     """
 
-    def __init__(self, pipeline: Pipeline, spool: FileSpool) -> None:
-        super().__init__(pipeline)
+    def __init__(self, pipeline: Pipeline, spool: FileSpool, processes: int = 1) -> None:
+        super().__init__(pipeline, processes)
         self._spool = spool
         self._begun: dict[SpooledInstance, Future[Examined | None]] = {}
 
@@ -60,7 +61,7 @@ class SpoolReader(Reader):
         return self.examine(self._load(instance), instance.calling_ae_title)
 
     def _decode_if_room(self, instance: SpooledInstance) -> Examined | None:
-        """Examine the instance, on the reading thread; None if a batch's worth of pixels is decoded already."""
+        """Examine the instance, on a reading thread; None if a batch's worth of pixels is decoded already."""
         decoded = [_result_by_now(begun) for begun in list(self._begun.values())]  # copied: another thread changes it
         held_px = sum(examined.size_px for examined in decoded if examined)
         if held_px >= BATCH_PX:

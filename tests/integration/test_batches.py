@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +36,9 @@ from appliance.errors import Fault
 from appliance.preprocessing.recipe import Cut, Prepared
 from appliance.service import batching, spool_reader
 from appliance.service.analyser import Analyser
-from appliance.service.examined_instance import Examined, Load, examine
+from appliance.service.examined_instance import Examined
 from appliance.service.instance_reader import HeaderReader, Reading
-from appliance.service.isolation import Isolated
+from appliance.service.isolated_pool import IsolatedPool
 from appliance.service.pipeline_assembly import pack_of, pipeline_of
 from appliance.service.rejection_notes import RejectionNotes
 from appliance.service.spool_reader import SpooledInstance, SpoolReader
@@ -49,8 +51,10 @@ from engines.runner import RunnerError
 from kernels.device import OutOfMemory
 from provisioning.demonstration.run import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
+from tests.support.examining import MARK, examine_last, examine_or_die, examine_when_told
 from tests.support.profiles import renderer
 from tests.support.results import result, study
+from tests.support.waiting import wait_until
 
 AT = datetime(2026, 11, 25, tzinfo=UTC)
 
@@ -174,16 +178,6 @@ def test_batch_larger_than_memory_is_halved(pipeline: Pipeline, radiographs: lis
         replace(pipeline, preprocessor=SmallMemory(pipeline, 0)).analyse_all(radiographs[:2])
 
 
-DEADLY = b"DEADLY"
-
-
-def examine_or_die(load: Load, *others: object) -> Examined:
-    """Examine an instance; one that is marked ends the process, unless its pixels are left out."""
-    if DEADLY in load() and len(others) < 3:
-        ctypes.string_at(0)
-    return examine(load, *others)  # type: ignore[arg-type]
-
-
 class WatchedReader(SpoolReader):
     """A reader that notes its batches, fails for chosen radiographs, and calls functions after an examination.
 
@@ -197,8 +191,8 @@ class WatchedReader(SpoolReader):
         Function that is called once this SOP Instance UID has been examined.
     """
 
-    def __init__(self, pipeline: Pipeline, spool: FileSpool) -> None:
-        super().__init__(pipeline, spool)
+    def __init__(self, pipeline: Pipeline, spool: FileSpool, processes: int) -> None:
+        super().__init__(pipeline, spool, processes)
         self.batches: list[list[str]] = []
         self.errors: dict[str, BaseException] = {}
         self.after_examination: dict[str, Callable[[], object]] = {}
@@ -221,11 +215,17 @@ class Role:
     """An analyser with its database and spool; each step begins when everything that may be decoded ahead is."""
 
     def __init__(
-        self, folder: Path, pipeline: Pipeline, headers: HeaderReader, batch_size: int = 4, attempts: int = ATTEMPTS
+        self,
+        folder: Path,
+        pipeline: Pipeline,
+        headers: HeaderReader,
+        batch_size: int = 4,
+        attempts: int = ATTEMPTS,
+        processes: int = 1,
     ) -> None:
         self.engine: Engine = open_database(Configuration(state_dir=folder).database)
         self.spool = FileSpool(folder / "spool")
-        self.reader = WatchedReader(pipeline, self.spool)
+        self.reader = WatchedReader(pipeline, self.spool, processes)
         backoff = Backoff(first_s=0.0, longest_s=0.0)
         self.queue = AnalysisQueue(self.engine, "me", most_attempts=attempts, backoff=backoff)
         settling = Settling()
@@ -238,6 +238,11 @@ class Role:
             settling=settling,
             batch_size=batch_size,
         )
+
+    def examine_by(self, function: Callable[..., Examined]) -> None:
+        """Let the child processes call `function` in place of `examine`."""
+        self.reader._examine.close()
+        self.reader._examine = IsolatedPool(function, self.reader.processes)
 
     def keep(self, ds: Dataset) -> str:
         received = Received(
@@ -349,6 +354,14 @@ def test_batch_holds_at_most_batch_px_pixels(role_of: RoleOf, monkeypatch: pytes
     assert [uid for batch in role.reader.batches for uid in batch] == uids
 
 
+def test_decoding_ahead_covers_every_process(role_of: RoleOf) -> None:
+    role = role_of(batch_size=1, processes=3)
+    for number in range(5):
+        role.keep(instance(number))
+    role.decode_ahead()
+    assert len(role.reader._begun) == 3
+
+
 def test_decoding_ahead_stops_at_batch_px_pixels(role_of: RoleOf, monkeypatch: pytest.MonkeyPatch) -> None:
     role = role_of()
     for number in range(4):
@@ -408,12 +421,12 @@ def test_rejection_note_between_radiographs_is_applied_in_its_turn(role_of: Role
     assert [row.code for row in role.rows()] == ["", "rejection_note", "", ""]
 
 
-def test_radiograph_that_ends_the_decoder_costs_no_other_radiograph(role_of: RoleOf) -> None:
-    role = role_of()
-    role.reader._examine.close()
-    role.reader._examine = Isolated(examine_or_die)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_radiograph_that_ends_the_decoder_costs_no_other_radiograph(role_of: RoleOf, processes: int) -> None:
+    role = role_of(processes=processes)
+    role.examine_by(examine_or_die)
     instances = [instance(number) for number in range(4)]
-    instances[1].ImageComments = DEADLY.decode()
+    instances[1].ImageComments = MARK.decode()
     uids = [role.keep(ds) for ds in instances]
     role.run()
     assert [uid for batch in role.reader.batches for uid in batch] == uids
@@ -424,6 +437,34 @@ def test_radiograph_that_ends_the_decoder_costs_no_other_radiograph(role_of: Rol
         *[("done", "")] * 2,
     ]
     assert {row.attempts for row in rows} == {1}
+
+
+def test_radiographs_decoded_out_of_order_are_analysed_in_the_order_of_the_queue(
+    role_of: RoleOf, tmp_path: Path
+) -> None:
+    role = role_of(batch_size=1, processes=3)
+    (tmp_path / "decoded").mkdir()
+    role.examine_by(partial(examine_last, tmp_path / "decoded"))
+    instances = [instance(number) for number in range(5)]
+    instances[0].ImageComments = MARK.decode()
+    uids = [role.keep(ds) for ds in instances]
+    assert role.run() == [[uid] for uid in uids]
+    assert [(row.state, row.attempts) for row in role.rows()] == [("done", 1)] * 5
+
+
+def test_killed_decoder_costs_only_the_radiograph_that_it_was_at(role_of: RoleOf, tmp_path: Path) -> None:
+    role = role_of(batch_size=1, processes=2)
+    role.examine_by(partial(examine_when_told, tmp_path))
+    uids = [role.keep(instance(number)) for number in range(3)]
+    role.analyser._decode_ahead()
+    files = [tmp_path / uid for uid in uids[:2]]
+    wait_until(lambda: all(file.exists() and file.read_text() for file in files), "two to be under way")
+    os.kill(int(files[0].read_text()), signal.SIGKILL)
+    (tmp_path / "go").touch()
+    role.run()
+    assert sorted(role.reader.batches) == sorted([uid] for uid in uids)
+    assert [(row.state, row.code) for row in role.rows()] == [("done", "")] * 3
+    assert [row.attempts for row in role.rows()] == [2, 1, 1]
 
 
 def test_job_dropped_during_its_examination_leaves_the_batch_intact(role_of: RoleOf) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from appliance.domain.reason import ReasonCode
 from appliance.errors import OsteonError, Rejected, Transient
+from appliance.service import isolation
 from appliance.service.isolation import Isolated
 from tests.support.waiting import wait_until
 
@@ -95,14 +96,15 @@ def numbers(count: int, first: int = 0) -> tuple[NDArray[np.uint16], str, NDArra
     return np.arange(first, first + count).astype(np.uint16), "beside", np.array([[0.5]])
 
 
-def test_arrays_are_returned_whole_and_removed_from_memory() -> None:
+def test_arrays_are_returned_whole_and_large_ones_leave_the_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation, "KEPT_BYTES", 4_000_000)
     made = Isolated(numbers)
     try:
-        for count, first in ((3_000_000, 7), (10, 1), (0, 0), (1_000_001, 3)):
+        for count, first in ((1_000_000, 7), (10, 1), (0, 0), (1_500_001, 3), (3_000_000, 5), (11, 2)):
             whole, beside, small = made(count, first)
             np.testing.assert_array_equal(whole, numbers(count, first)[0])
             assert (whole.dtype, beside, small.tolist()) == (np.dtype(np.uint16), "beside", [[0.5]])
-            assert os.fstat(made._memory).st_size == 0  # nothing of a radiograph stays there
+            assert os.fstat(made._memory).st_size <= 4_000_000
     finally:
         made.close()
 

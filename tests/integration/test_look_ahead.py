@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import wait
@@ -16,7 +15,6 @@ from appliance.dicom.part10 import part10_bytes
 from appliance.domain.job import Settling, State
 from appliance.domain.received import Received
 from appliance.service.analyser import Analyser
-from appliance.service.examined_instance import Examined
 from appliance.service.instance_reader import HeaderReader
 from appliance.service.isolation import Isolated
 from appliance.service.pipeline_assembly import pipeline_of
@@ -27,7 +25,8 @@ from appliance.storage.instances import AnalysisQueue, keep_instance
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses
 from provisioning.phantoms import instance_from_phantom, phantom
-from tests.integration.test_batches import CONFIG, DEADLY, examine_or_die
+from tests.integration.test_batches import CONFIG
+from tests.support.examining import MARK, examine_or_die, never
 from tests.support.profiles import renderer
 
 
@@ -79,7 +78,6 @@ def test_instance_decoded_ahead_is_read_once_in_any_order(
     assert reader.examine_spooled(fourth).radiograph
     assert [spool.reads(i.digest) for i in instances] == [1] * 5
     assert not reader._begun
-    assert os.fstat(reader._examine._memory).st_size == 0
 
 
 def test_instance_that_does_not_come_next_any_more_is_forgotten(
@@ -99,7 +97,7 @@ def test_instance_that_ended_the_decoder_ahead_gets_its_reason_in_its_turn(
     reader._examine.close()
     reader._examine = Isolated(examine_or_die)
     ds = wrist(9)
-    ds.ImageComments = DEADLY.decode()
+    ds.ImageComments = MARK.decode()
     deadly = SpooledInstance(spool.put(part10_bytes(ds)), "ROOM1")
     reader.decode_ahead([deadly, instances[1]])
     assert reader.examine_spooled(instances[2]).radiograph
@@ -119,12 +117,6 @@ def test_close_does_not_wait_for_instances_that_were_begun(
     began = time.monotonic()
     reader.close()
     assert time.monotonic() - began < 60  # a hang detector: the calls would never end
-
-
-def never(*_: object) -> Examined:
-    """Never return."""
-    while True:
-        pass
 
 
 def test_analyser_decodes_the_next_instance_ahead_and_then_analyses_it(tmp_path: Path) -> None:

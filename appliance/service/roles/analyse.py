@@ -12,6 +12,7 @@ from appliance.service.analyser import Analyser
 from appliance.service.artefacts import Renderer
 from appliance.service.gpu_watch import GpuWatch
 from appliance.service.instance_reader import HeaderReader
+from appliance.service.isolated_pool import default_count
 from appliance.service.pipeline_assembly import assemble_workbench
 from appliance.service.rejection_notes import RejectionNotes
 from appliance.service.reporter import Reporter
@@ -46,7 +47,7 @@ class AnalyseRole:
             queue.release()
         spool = FileSpool(config.spool_dir)
         settling = Settling(settle_s=config.study.settle_s, longest_s=config.study.longest_s)
-        self._reader = SpoolReader(self._workbench.pipeline, spool)
+        self._reader = SpoolReader(self._workbench.pipeline, spool, config.analyse.decoders or default_count())
         self._headers = HeaderReader(config.analyse)
         renderer = Renderer(destinations=config.destinations, put=spool.put, draw=self._workbench.draw)
         self._analyser = Analyser(
