@@ -16,7 +16,7 @@ from appliance.domain.job import Settling, State
 from appliance.domain.received import Received
 from appliance.service.analyser import Analyser
 from appliance.service.instance_reader import HeaderReader
-from appliance.service.isolation import Isolated
+from appliance.service.isolated_pool import IsolatedPool
 from appliance.service.pipeline_assembly import pipeline_of
 from appliance.service.rejection_notes import RejectionNotes
 from appliance.service.spool_reader import SpooledInstance, SpoolReader
@@ -95,7 +95,7 @@ def test_instance_that_ended_the_decoder_ahead_gets_its_reason_in_its_turn(
     reader: SpoolReader, spool: CountingSpool, instances: list[SpooledInstance]
 ) -> None:
     reader._examine.close()
-    reader._examine = Isolated(examine_or_die)
+    reader._examine = IsolatedPool(examine_or_die, 1)
     ds = wrist(9)
     ds.ImageComments = MARK.decode()
     deadly = SpooledInstance(spool.put(part10_bytes(ds)), "ROOM1")
@@ -112,7 +112,7 @@ def test_close_does_not_wait_for_instances_that_were_begun(
 ) -> None:
     reader = SpoolReader(pipeline_of(CONFIG), spool)
     reader._examine.close()
-    reader._examine = Isolated(never)
+    reader._examine = IsolatedPool(never, 1)
     reader.decode_ahead(instances)
     began = time.monotonic()
     reader.close()

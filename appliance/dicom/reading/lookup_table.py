@@ -75,7 +75,7 @@ class LookupTable:
             # the level of every value that the type has, so that the image is passed once
             bits = values.view(f"u{values.dtype.itemsize}")
             every = np.arange(np.iinfo(bits.dtype).max + 1, dtype=bits.dtype)
-            return self._levels_of(every.view(values.dtype), first)[bits]
+            return np.take(self._levels_of(every.view(values.dtype), first), bits)
         return self._levels_of(values, first)
 
     def _levels_of(self, values: NDArray[Any], first: int) -> NDArray[np.uint16]:
