@@ -121,14 +121,23 @@ overlay(const unsigned char *__restrict__ grey, const Layer *__restrict__ layers
         }
     }
 
-    union { uint4 word[3]; unsigned char byte[3 * PIXELS]; } out;
+    bool cold = true;
     #pragma unroll
-    for (int i = 0; i < PIXELS; ++i) {
-        const float g = in.byte[i], alpha = opacity * sqrtf(heat[i]);
-        const uchar4 colour = colours[min(max((int)rintf(heat[i] * 255.f), 0), 255)];
-        out.byte[3 * i] = blended(g, colour.x, alpha);
-        out.byte[3 * i + 1] = blended(g, colour.y, alpha);
-        out.byte[3 * i + 2] = blended(g, colour.z, alpha);
+    for (int i = 0; i < PIXELS; ++i) cold = cold && heat[i] == 0.f;
+
+    union { uint4 word[3]; unsigned char byte[3 * PIXELS]; } out;
+    if (cold) { // most of a radiograph; the other branch gives the same bytes at five times the instructions
+        #pragma unroll
+        for (int i = 0; i < PIXELS; ++i) out.byte[3 * i] = out.byte[3 * i + 1] = out.byte[3 * i + 2] = in.byte[i];
+    } else {
+        #pragma unroll
+        for (int i = 0; i < PIXELS; ++i) {
+            const float g = in.byte[i], alpha = opacity * sqrtf(heat[i]);
+            const uchar4 colour = colours[min(max((int)rintf(heat[i] * 255.f), 0), 255)];
+            out.byte[3 * i] = blended(g, colour.x, alpha);
+            out.byte[3 * i + 1] = blended(g, colour.y, alpha);
+            out.byte[3 * i + 2] = blended(g, colour.z, alpha);
+        }
     }
     for (int i = 0; i < 3; ++i) staged[3 * t + i] = out.word[i];
     __syncthreads();

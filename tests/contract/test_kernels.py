@@ -162,6 +162,40 @@ def test_missing_barrier_is_detected(at: int, tmp_path: Path) -> None:
             check_all(HostKernels(library, backward))
 
 
+COLD = "bool cold = true;"
+"""Start of the branch of gradcam.cu for pixels without heat."""
+
+
+def overlays(library: Path) -> list[np.ndarray]:
+    """Return pictures in which threads of 16 pixels see no map, no heat, heat in some pixels, minus zero or NaN."""
+    kernels, every_grey = HostKernels(library), np.arange(64 * 256, dtype=np.uint32).astype(np.uint8).reshape(64, 256)
+    made = [kernels.overlay(every_grey, [])]
+    for size in kernel_cases.IMAGES:
+        made += [kernels.overlay(kernel_cases.grey(*size), kernel_cases.heats(layout, *size)) for layout in LAYOUTS]
+    cells = np.zeros((8, 8), np.float32)
+    cells[2, 3], cells[5, 5], cells[6:, :2] = 1.0, np.nan, -0.0
+    return [*made, kernels.overlay(every_grey, [kernel_cases.Heat(cells, (0, 0, 256, 64), (0, 0, 256, 64))])]
+
+
+@pytest.mark.parametrize(
+    ("kept", "changed", "is_same"),
+    [
+        (COLD, COLD.replace("true", "false"), True),
+        ("cold = cold && heat[i] == 0.f", "cold = cold && !(heat[i] > 0.f)", False),
+        ("out.byte[3 * i + 2] = in.byte[i]", "out.byte[3 * i + 2] = ~in.byte[i]", False),
+    ],
+    ids=["never taken", "taken for NaN", "taken and wrong"],
+)
+def test_branch_for_pixels_without_heat_changes_no_byte(
+    library: Path, tmp_path: Path, kept: str, changed: str, is_same: bool
+) -> None:
+    text = SOURCE.read_text()
+    assert text.count(kept) == 1
+    (tmp_path / "changed.cu").write_text(text.replace(kept, changed))
+    other = overlays(host_library(tmp_path / "changed.so", tmp_path / "changed.cu"))
+    assert all(map(np.array_equal, overlays(library), other)) is is_same
+
+
 def run_under_address_sanitizer(source: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     library = host_library(folder / "sanitized.so", source, sanitize=True)
     runtime = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
