@@ -24,7 +24,7 @@ demo: $(INSTALLED)
 test: peers
 	$(BIN)/pytest $(PARALLEL)
 
-# the suite with branch coverage, which takes longer: for .ci/run
+# the suite with branch coverage, which takes half as long again: before a release
 coverage: peers
 	$(BIN)/pytest $(PARALLEL) $(COVERAGE)
 
@@ -32,8 +32,8 @@ peers: $(TESTABLE)
 	-tests/peers/install.sh
 	-test -e $(VENV)/.systemd || { $(BIN)/pip install --quiet --editable '.[systemd]' && touch $(VENV)/.systemd; }
 
-# before a release, in hours: the artefacts in a real viewer, and the campaigns
-release: $(TESTABLE)
+# before a release, in hours: the suite with coverage, the artefacts in a real viewer, and the campaigns
+release: coverage
 	tests/peers/install.sh
 	tests/release/install.sh
 	$(BIN)/pytest -m release tests

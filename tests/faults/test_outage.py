@@ -20,7 +20,7 @@ from tests.support.waiting import PATIENCE_S, wait_until
 def test_outage_of_pacs_and_ris_delays_only_them_and_keeps_the_order(
     tmp_path: Path, peer: Peer, node_peer: Callable[..., NodePeer], campaign: bool
 ) -> None:
-    count = 2000 if campaign else 200
+    count = 2000 if campaign else 60
     radiographs = [radiograph(n, study_number=n // 2) for n in range(count)]
     pacs, archive = tmp_path / "pacs", tmp_path / "archive"
     pacs.mkdir()
