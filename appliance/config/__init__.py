@@ -6,10 +6,10 @@ One module for each table of the file; `read_configuration` reads it.
 from .analyse import Ages, Analyse, Origins, PresetWindow, Study
 from .configuration import Configuration
 from .destinations import Colours, Compression, DestinationConfig, DicomDestination, Encoding, FhirDestination, Picture
-from .file import ConfigurationError, read_configuration, sentence_of
+from .file import ConfigurationError, check_values, read_configuration, sentence_of
 from .hl7 import Codes, Hl7Destination, Observations
 from .receive import Hl7Listener, Peer, Receive, Tls
-from .section import MEGABYTE, AeTitle, Host, Port, Section
+from .section import MEGABYTE, AeTitle, Host, Network, Port, Section
 from .status import Retention, Status
 from .tls import ClientTls
 
@@ -31,6 +31,7 @@ __all__ = [
     "Hl7Destination",
     "Hl7Listener",
     "Host",
+    "Network",
     "Observations",
     "Origins",
     "Peer",
@@ -43,6 +44,7 @@ __all__ = [
     "Status",
     "Study",
     "Tls",
+    "check_values",
     "read_configuration",
     "sentence_of",
 ]

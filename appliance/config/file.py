@@ -91,6 +91,17 @@ def read_configuration(path: Path | None) -> Configuration:
         ) from error
     except ValueError as error:  # tomllib's, or that of a text or a number that Python cannot hold
         raise ConfigurationError(path, [f"is not TOML: {error}"]) from error
+    return check_values(values, path)
+
+
+def check_values(values: Any, path: Path | None) -> Configuration:
+    """Return the configuration with these values of a file, which `path` names in the error.
+
+    Raises
+    ------
+    ConfigurationError
+        With every problem at once, each with the path of its key.
+    """
     try:
         return Configuration.model_validate(values)
     except ValidationError as error:

@@ -17,6 +17,7 @@ from .engines import engines
 from .options import EXISTING, check_value, configuration, out, own_configuration
 from .pack import pack
 from .queue import queue
+from .setup import setup
 from .status import status
 from .train import train
 
@@ -217,5 +218,5 @@ def hl7_preview(destination: str, files: tuple[Path, ...], message: str, raw: bo
     preview(configuration(config_path), destination, list(files), message, raw, out)  # type: ignore[arg-type]
 
 
-for command in (run, status, doctor, queue, pack, engines, train):
+for command in (run, status, doctor, queue, pack, engines, setup, train):
     main.add_command(command)
