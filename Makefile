@@ -14,8 +14,8 @@ PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -
 # Coverage counts the code that runs in the processes of the tests, not in the roles that the tests start.
 COVERAGE := --cov --cov-report=term:skip-covered
 
-.PHONY: demo test coverage peers release check kernels wheels test-gpu gpu-selfcheck benchmark benchmark-gpu \
-	benchmark-safety fuzz clean
+.PHONY: demo test coverage peers release check deb lock kernels wheels test-gpu gpu-selfcheck benchmark \
+	benchmark-gpu benchmark-safety fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/osteon demo
@@ -47,6 +47,19 @@ check: $(TESTABLE)
 
 kernels: $(TOOLKIT)
 	$(BIN)/python -m kernels.build
+
+# the Debian package, into build/deb
+deb: $(INSTALLED)
+	PIP="$(abspath $(BIN))/python -m pip" packaging/build-deb
+
+# the versions and hashes that the package is built with: of the newest releases that pyproject.toml allows, without the
+# codecs beside DALI, which have NVIDIA's own licences and are not used
+NOT_USED := nvidia-libnvcomp-cu13 nvidia-nvimgcodec-cu13 nvidia-nvjpeg nvidia-nvjpeg2k-cu13 nvidia-nvtiff-cu13
+lock: $(INSTALLED)
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --extra systemd \
+	    --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	    $(addprefix --no-emit-package=,$(NOT_USED)) --output-file packaging/requirements.lock pyproject.toml
 
 # Osteon and everything it needs, for a box without network, compiler and CUDA toolkit (docs/installing.md)
 EXTRAS := systemd,gpu
