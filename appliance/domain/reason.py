@@ -709,6 +709,11 @@ class ReasonCode(StrEnum):
     NOT_HELD = ("not_held", "Nothing is held for this destination.", "Nothing to do.")
     ON_THE_MOVE = ("on_the_move", "A delivery was sent during the withdrawal.", "Repeat the command.")
     NOTHING_ANSWERED = ("nothing_answered", "There is no answer under that UID.", "See `osteon queue find UID`.")
+    BACKUP = (
+        "backup",
+        "A backup cannot be written, or cannot be used.",
+        "Follow the message; take another backup if one is damaged.",
+    )
     MANIFEST = ("manifest", "The manifest cannot be used.", "Correct the file that the message names.")
     NOT_A_PICTURE = ("not_a_picture", "A picture cannot be read.", "Export the file again as DICOM, JPEG or PNG.")
     DEMO_FOLDER = (

@@ -12,6 +12,7 @@ from rich.markup import escape
 from appliance.config import AeTitle, ConfigurationError, Host, Port
 from appliance.service.command import SentenceErrors, config_option, existing_config, run
 
+from .backup import backup, restore
 from .doctor import doctor
 from .engines import engines
 from .options import EXISTING, check_value, configuration, out, own_configuration
@@ -218,5 +219,5 @@ def hl7_preview(destination: str, files: tuple[Path, ...], message: str, raw: bo
     preview(configuration(config_path), destination, list(files), message, raw, out)  # type: ignore[arg-type]
 
 
-for command in (run, status, doctor, queue, pack, engines, setup, train):
+for command in (run, status, doctor, queue, backup, restore, pack, engines, setup, train):
     main.add_command(command)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 from sqlalchemy import text
 
 from appliance.clock import now
@@ -28,6 +30,7 @@ from appliance.storage.database import open_database, readers, unopened_database
 from appliance.storage.heartbeats import record_heartbeat
 from appliance.storage.notices import Notebook
 from provisioning.cli.main import main
+from provisioning.demonstration.run import _inputs
 from provisioning.operation.doctor import clock
 from provisioning.operation.doctor.examination import examine, report_of
 from provisioning.operation.doctor.finding import Check, Finding, Level, gravest
@@ -402,6 +405,20 @@ def test_20_database_of_a_newer_version_is_refused_in_a_sentence_by_roles_doctor
 def osteon(*arguments: object) -> Result:
     """Run ``osteon`` with these arguments in this process."""
     return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def test_training_without_its_extra_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in sys.modules if name.startswith(("engines.training", "provisioning.training"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = osteon("train", "phantom", "--out", tmp_path / "pack")
+    assert done.exit_code == 1
+    assert "the package torch is not installed: it comes with the extra train" in done.output
+
+
+def test_demonstration_limits_phantoms_too(tmp_path: Path) -> None:
+    (only,) = _inputs(tmp_path / "in", None, 1, Console())
+    assert only[0] == "ankle, fracture" and only[1].stat().st_size > 100_000
 
 
 def test_configuration_changed_after_a_role_started_asks_for_a_restart(

@@ -1,0 +1,220 @@
+"""`osteon backup` and `osteon restore`: database, configuration and installed packs in one file, the spool by choice.
+
+The file is a tar archive. Its last member, ``backup.json``, has the versions and the SHA-256 of every other one, so
+that a file that was cut or altered is refused before anything is replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from sqlalchemy.engine import make_url
+
+from appliance.clock import now
+from appliance.config import Configuration
+from appliance.domain.reason import ReasonCode
+from appliance.domain.roles import ROLES
+from appliance.errors import Fault
+from appliance.service.role_lock import holder_of
+from appliance.storage.database import open_database
+from appliance.storage.gate import EVERY, Gate
+from appliance.storage.tables import REVISION
+
+MANIFEST = "backup.json"
+"""Last member of the archive."""
+
+FORMAT = 1
+
+DATABASE, SETTINGS, PACKS, SPOOL = "osteon.db", "osteon.toml", "packs", "spool"
+"""Names of the members, the latter two folders."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """Versions and contents of a backup; `digests` has the SHA-256 of each member."""
+
+    format: int
+    made_at: str
+    version: str
+    revision: str
+    digests: dict[str, str]
+
+    @property
+    def parts(self) -> list[str]:
+        """Contents by their first folder: ``osteon.db``, ``osteon.toml``, ``packs``, ``spool``."""
+        return sorted({name.partition("/")[0] for name in self.digests})
+
+
+def back_up(config: Configuration, settings: Path | None, target: Path, *, with_spool: bool = False) -> Manifest:
+    """Write a backup into the new file `target`, readable by its owner alone; the roles may run.
+
+    Raises
+    ------
+    Fault
+        ``backup`` if it cannot be written; nothing is left then.
+    """
+    if target.exists():
+        raise Fault(ReasonCode.BACKUP, f"{target} exists: name a new file")
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            manifest = _write(config, settings, file, target.parent, with_spool=with_spool)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.rename(target)
+    except OSError as error:
+        raise Fault(ReasonCode.BACKUP, f"{target} cannot be written: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise Fault(ReasonCode.BACKUP, f"the database cannot be copied: {error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return manifest
+
+
+def _write(
+    config: Configuration, settings: Path | None, file: IO[bytes], beside: Path, *, with_spool: bool
+) -> Manifest:
+    digests: dict[str, str] = {}
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        database = _database_file(config)
+        if database and database.exists():
+            with tempfile.TemporaryDirectory(dir=beside, prefix=".osteon-backup-") as folder:
+                copy = Path(folder) / DATABASE
+                with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
+                    source.backup(target)
+                _add(archive, digests, DATABASE, copy)
+        if settings:
+            _add(archive, digests, SETTINGS, settings)
+        folders = {PACKS: config.packs_dir} | ({SPOOL: config.spool_dir} if with_spool else {})
+        for name, folder_path in folders.items():  # the spool after the database: no row lacks its file
+            for path in sorted(folder_path.rglob("*")):
+                if path.is_file():
+                    with suppress(FileNotFoundError):  # pruned meanwhile
+                        _add(archive, digests, f"{name}/{path.relative_to(folder_path)}", path)
+        manifest = Manifest(
+            format=FORMAT,
+            made_at=now().isoformat(timespec="seconds"),
+            version=version("osteon"),
+            revision=REVISION,
+            digests=digests,
+        )
+        content = json.dumps(asdict(manifest)).encode()
+        member = tarfile.TarInfo(MANIFEST)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return manifest
+
+
+def _add(archive: tarfile.TarFile, digests: dict[str, str], name: str, path: Path) -> None:
+    with path.open("rb") as source:
+        digests[name] = hashlib.file_digest(source, "sha256").hexdigest()
+        source.seek(0)
+        member = tarfile.TarInfo(name)
+        member.size = os.fstat(source.fileno()).st_size
+        archive.addfile(member, source)
+
+
+def _database_file(config: Configuration) -> Path | None:
+    """Return the file of the database; None for PostgreSQL, which has tools of its own."""
+    url = make_url(config.database)
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def restore(config: Configuration, source: Path) -> Manifest:
+    """Put the contents of a backup into `state_dir`, and hold all deliveries until a person has looked.
+
+    The database that was there moves into the folder ``before-restore`` with the time; packs and files of the spool
+    that are there stay. The configuration is put beside them as ``restored-osteon.toml``.
+
+    Raises
+    ------
+    Fault
+        ``role_runs_already`` if a role runs; ``backup`` if the backup is damaged, of a newer version, or cannot be put
+        in place.
+    """
+    if running := [role for role in ROLES if holder_of(config, role)]:
+        reason = f"{', '.join(running)} still runs: systemctl stop osteon.target, then restore"
+        raise Fault(ReasonCode.ROLE_RUNS_ALREADY, reason)
+    try:
+        manifest = read_backup(source)
+        config.state_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=config.state_dir, prefix=".restoring-") as folder:
+            with tarfile.open(source) as archive:
+                archive.extractall(folder, filter="data")
+            _put_in_place(config, Path(folder), manifest)
+    except (OSError, tarfile.TarError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise Fault(ReasonCode.BACKUP, f"{source} cannot be restored: {why}") from error
+    engine = open_database(config.database)
+    Gate(engine).shut(EVERY, f"restored from the backup of {manifest.made_at}: look at osteon queue list first")
+    engine.dispose()
+    return manifest
+
+
+def _put_in_place(config: Configuration, folder: Path, manifest: Manifest) -> None:
+    database = _database_file(config)
+    if database and DATABASE in manifest.digests:
+        former = config.state_dir / f"before-restore-{now():%Y%m%dT%H%M%S}"
+        for suffix in ("-wal", "-shm", ""):
+            file = database.with_name(database.name + suffix)
+            if file.exists():
+                former.mkdir(exist_ok=True)
+                file.rename(former / file.name)
+        shutil.move(folder / DATABASE, database)
+    if SETTINGS in manifest.digests:
+        shutil.move(folder / SETTINGS, config.state_dir / "restored-osteon.toml")
+    for name, target in ((PACKS, config.packs_dir), (SPOOL, config.spool_dir)):
+        for file in sorted(path for path in (folder / name).rglob("*") if path.is_file()):
+            place = target / file.relative_to(folder / name)
+            if not place.exists():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                file.rename(place)
+
+
+def read_backup(source: Path) -> Manifest:
+    """Read the manifest of a backup and compare every member with it.
+
+    Raises
+    ------
+    Fault
+        ``backup`` with the reason.
+    """
+    try:
+        with tarfile.open(source) as archive:
+            found = dict(_digests(archive))
+            member = archive.extractfile(MANIFEST)
+            manifest = Manifest(**json.loads(member.read() if member else b""))
+    except OSError as error:
+        raise Fault(ReasonCode.BACKUP, f"{source} cannot be read: {error.strerror}") from error
+    except (tarfile.TarError, KeyError, TypeError, ValueError, EOFError) as error:
+        raise Fault(ReasonCode.BACKUP, f"{source} is no whole backup: take another one") from error
+    if manifest.format != FORMAT or manifest.revision > REVISION:
+        reason = f"{source} was made by Osteon {manifest.version}, which is newer: install that version first"
+        raise Fault(ReasonCode.BACKUP, reason)
+    if manifest.digests != found:
+        raise Fault(ReasonCode.BACKUP, f"{source} was altered: its files are not those of its list; take another one")
+    return manifest
+
+
+def _digests(archive: tarfile.TarFile) -> Iterator[tuple[str, str]]:
+    """Yield name and SHA-256 of each member but the manifest; ValueError for one that is no file of a backup."""
+    for member in archive:
+        path = PurePosixPath(member.name)
+        if not member.isfile() or path.is_absolute() or ".." in path.parts:
+            raise ValueError(member.name)
+        if member.name != MANIFEST and (content := archive.extractfile(member)):
+            yield member.name, hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,165 @@
+"""A backup of a box that works, and what a restore brings back, keeps and refuses."""
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import insert, select
+
+from appliance.clock import now
+from appliance.config import Configuration
+from appliance.domain.job import State
+from appliance.errors import Fault
+from appliance.service.role_lock import role_lock
+from appliance.storage.database import open_database
+from appliance.storage.gate import Gate
+from appliance.storage.spool import FileSpool
+from appliance.storage.tables import studies
+from provisioning.cli.main import main
+from provisioning.operation.backup import MANIFEST, back_up, read_backup, restore
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Configuration:
+    """A box with one study, one file in the spool and one installed pack."""
+    config = Configuration.model_validate({"state_dir": tmp_path / "state"})
+    add_study(config, "1.2.3")
+    spool = FileSpool(config.spool_dir)
+    spool.put(b"a radiograph")
+    (config.packs_dir / "own").mkdir(parents=True)
+    (config.packs_dir / "own" / "pack.toml").write_text("a pack")
+    return config
+
+
+def add_study(config: Configuration, uid: str) -> None:
+    engine = open_database(config.database)
+    with engine.begin() as c:
+        row = {"study_instance_uid": uid, "state": State.DONE, "not_before": now(), "created_at": now()}
+        c.execute(insert(studies).values(**row))
+    engine.dispose()
+
+
+def kept_studies(config: Configuration) -> list[str]:
+    engine = open_database(config.database)
+    with engine.connect() as c:
+        found = list(c.execute(select(studies.c.study_instance_uid)).scalars())
+    engine.dispose()
+    return found
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("with_spool", [False, True])
+def test_restore_brings_back_what_was_there_and_holds_all_deliveries(
+    with_spool: bool, box: Configuration, tmp_path: Path
+) -> None:
+    settings, target = tmp_path / "osteon.toml", tmp_path / "osteon.tar"
+    settings.write_text("# the settings\n")
+    with role_lock(box, "receive"):  # a role that runs does not matter
+        back_up(box, settings, target, with_spool=with_spool)
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+    other = Configuration.model_validate({"state_dir": tmp_path / "other"})
+    manifest = restore(other, target)
+    assert manifest.parts == ["osteon.db", "osteon.toml", "packs", *(["spool"] if with_spool else [])]
+    assert kept_studies(other) == ["1.2.3"]
+    assert files(other.packs_dir) == files(box.packs_dir)
+    assert (files(other.spool_dir) == files(box.spool_dir)) is with_spool
+    assert (other.state_dir / "restored-osteon.toml").read_text() == "# the settings\n"
+    engine = open_database(other.database)
+    (hold,) = Gate(engine).holds()
+    engine.dispose()
+    assert hold.destination == "*" and manifest.made_at in hold.reason
+
+
+def test_restore_keeps_the_present_database_and_files_aside(box: Configuration, tmp_path: Path) -> None:
+    back_up(box, None, tmp_path / "osteon.tar")
+    add_study(box, "4.5.6")
+    (box.packs_dir / "own" / "pack.toml").write_text("a newer pack")
+    restore(box, tmp_path / "osteon.tar")
+    assert kept_studies(box) == ["1.2.3"]
+    assert files(box.packs_dir) == {"own/pack.toml": b"a newer pack"}
+    (former,) = box.state_dir.glob("before-restore-*")
+    there = Configuration.model_validate({"state_dir": former})
+    assert kept_studies(there) == ["1.2.3", "4.5.6"]
+
+
+def test_restore_while_a_role_runs_is_refused(box: Configuration, tmp_path: Path) -> None:
+    back_up(box, None, tmp_path / "osteon.tar")
+    with role_lock(box, "deliver"), pytest.raises(Fault, match="deliver still runs: systemctl stop"):
+        restore(box, tmp_path / "osteon.tar")
+    assert not list(box.state_dir.glob("before-restore-*"))
+
+
+def rewritten(source: Path, change: Callable[[dict[str, bytes]], object]) -> None:
+    """Write a backup anew with changed members."""
+    with tarfile.open(source) as archive:
+        members = {m.name: archive.extractfile(m).read() for m in archive}  # type: ignore[union-attr]
+    change(members)
+    with tarfile.open(source, "w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def with_manifest(**values: object) -> Callable[[dict[str, bytes]], object]:
+    return lambda m: m.update({MANIFEST: json.dumps(json.loads(m[MANIFEST]) | values).encode()})
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda m: m.update({"osteon.db": b"x" + m["osteon.db"][1:]}), "altered"),
+        (lambda m: m.pop("packs/own/pack.toml"), "altered"),
+        (lambda m: m.update({"more": b""}), "altered"),
+        (lambda m: m.update({"../out": b""}), "no whole backup"),
+        (lambda m: m.pop(MANIFEST), "no whole backup"),
+        (with_manifest(digests=3), "altered"),
+        (with_manifest(strange=1), "no whole backup"),
+        (with_manifest(revision="9999", version="9.0"), "made by Osteon 9.0, which is newer"),
+    ],
+)
+def test_backup_that_is_not_whole_replaces_nothing(
+    change: Callable[[dict[str, bytes]], object], why: str, box: Configuration, tmp_path: Path
+) -> None:
+    source = tmp_path / "osteon.tar"
+    back_up(box, None, source)
+    rewritten(source, change)
+    before = files(box.state_dir)
+    with pytest.raises(Fault, match=why):
+        restore(box, source)
+    assert files(box.state_dir) == before
+
+
+def test_backup_cut_anywhere_is_refused(box: Configuration, tmp_path: Path) -> None:
+    source = tmp_path / "osteon.tar"
+    back_up(box, None, source)
+    content = source.read_bytes()
+    for share in (0, 0.3, 0.9):
+        source.write_bytes(content[: int(len(content) * share)])
+        with pytest.raises(Fault, match="no whole backup"):
+            read_backup(source)
+
+
+def test_commands_print_the_contents_and_the_next_steps(box: Configuration, tmp_path: Path) -> None:
+    settings, target = tmp_path / "osteon.toml", tmp_path / "osteon.tar"
+    settings.write_text(f'state_dir = "{box.state_dir}"\n')
+    made = CliRunner().invoke(main, ["backup", str(target), "--config", str(settings)])
+    assert made.exit_code == 0, made.output
+    assert "osteon.db, osteon.toml, packs, 3 files" in made.output
+    again = CliRunner().invoke(main, ["backup", str(target), "--config", str(settings)])
+    assert again.exit_code == 1 and "name a new file" in again.output
+    missing = CliRunner().invoke(main, ["backup", str(tmp_path / "no" / "b"), "--config", str(settings)])
+    assert missing.exit_code == 1 and "cannot be written: No such file" in missing.output
+    done = CliRunner().invoke(main, ["restore", str(target), "--config", str(settings)])
+    assert done.exit_code == 0, done.output
+    assert "restored-osteon.toml" in done.output and "osteon queue release" in done.output
+    assert {p.stat().st_uid for p in box.state_dir.rglob("*")} == {os.geteuid()}
