@@ -38,6 +38,9 @@ MANIFEST = "backup.json"
 
 FORMAT = 1
 
+PIECE_BYTES = 1 << 20
+"""Bytes of a member that are read at a time."""
+
 DATABASE, SETTINGS, PACKS, SPOOL = "osteon.db", "osteon.toml", "packs", "spool"
 """Names of the members, the latter two folders."""
 
@@ -217,4 +220,7 @@ def _digests(archive: tarfile.TarFile) -> Iterator[tuple[str, str]]:
         if not member.isfile() or path.is_absolute() or ".." in path.parts:
             raise ValueError(member.name)
         if member.name != MANIFEST and (content := archive.extractfile(member)):
-            yield member.name, hashlib.file_digest(content, "sha256").hexdigest()
+            digest = hashlib.sha256()
+            while piece := content.read(PIECE_BYTES):
+                digest.update(piece)
+            yield member.name, digest.hexdigest()
