@@ -595,6 +595,11 @@ class ReasonCode(StrEnum):
         "Several radiographs analysed together failed; each is tried by itself.",
         "Nothing to do.",
     )
+    RENDERING_DIED = (
+        "rendering_died",
+        "The process that draws the pictures of a radiograph ended, or did not end in time.",
+        "Nothing to do: the radiograph is analysed again. If it recurs, look for short memory, then report it.",
+    )
     LEASE_EXPIRED = (
         "lease_expired",
         "A role ended or hung during the job. After the last attempt the job is parked.",

@@ -28,6 +28,9 @@ AS_RECEIVED = Picture()
 """The default look: heat over the radiograph, at its received size."""
 
 
+THUMBNAIL_COLOURS: Colours = "standard"
+
+
 def overlay(
     grey: NDArray[np.uint8] | None,
     result: Result,
@@ -79,8 +82,23 @@ def thumbnail(
     """Draw (h, w, 3) uint8: the radiograph with heat maps and regions, without text, at most `longest_px` long."""
     drawing = _fit(grey, result, heats, longest_px)
     picture = np.zeros((*drawing.grey.shape, 3), np.uint8)
-    _draw(picture, drawing, text_px(*drawing.grey.shape), "standard", draw)
+    _draw(picture, drawing, text_px(*drawing.grey.shape), THUMBNAIL_COLOURS, draw)
     return picture
+
+
+def heat_panel(
+    grey: NDArray[np.uint8],
+    result: Result,
+    heats: Sequence[Heat],
+    longest_px: int | None,
+    colours: Colours,
+    draw: Draw = draw_heats,
+) -> NDArray[np.uint8]:
+    """Draw (h, w, 3) uint8: the radiograph with its heat maps alone, as `overlay` and `thumbnail` begin."""
+    drawing = _fit(grey, result, heats, longest_px)
+    panel = np.empty((*drawing.grey.shape, 3), np.uint8)
+    draw(panel, drawing.grey, drawing.heats, colours)
+    return panel
 
 
 def shown_shape(height: int, width: int, longest_px: int | None) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
@@ -16,16 +17,18 @@ from appliance.dicom.transfer_syntaxes import RADIOGRAPHS
 from appliance.domain.finding import Answer
 from appliance.domain.job import Event, Lease, Settling
 from appliance.domain.reason import ReasonCode
+from appliance.domain.result import Result
 from appliance.errors import Rejected
 from appliance.storage.instances import AnalysisJob, AnalysisQueue, analysis_jobs
 from appliance.storage.results import LatestResult, latest_result, record_result
 
-from .artefacts import Renderer
+from .artefacts import Rendered
 from .batching import Candidate, may_join
 from .error_policy import Action, settling_failures
 from .examined_instance import Examined
 from .instance_reader import Reading
 from .rejection_notes import RejectionNotes
+from .render_pool import Rendering, Renders
 from .spool_reader import SpooledInstance, SpoolReader
 from .unexpected_error import without_patients_data
 
@@ -33,6 +36,10 @@ BROKEN = frozenset({ReasonCode.UNREADABLE, ReasonCode.BROKEN_PIXELS})
 """Reasons that lie in the bytes of a transfer, and not in the radiograph."""
 
 log = logging.getLogger(__name__)
+
+
+RECLAIM_S = 30.0
+"""Longest time without a look for lost leases, during which results that are being rendered are leased."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +52,22 @@ class Case:
     latest: LatestResult | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unrecorded:
+    """A result while its artefacts are rendered; its job is leased."""
+
+    lease: Lease
+    result: Result
+    rendering: Rendering
+    source_digest: str
+    patient_digest: str
+
+
 class Analyser:
     """Leases radiographs, examines them, analyses them in batches and records their results.
 
-    A radiograph that fails is settled by `error_policy`, and the others of its batch are analysed alone.
+    A radiograph that fails is settled by `error_policy`, and the others of its batch are analysed alone. While
+    artefacts are rendered, the next radiographs are analysed; results are recorded in the order of the analyses.
 
     Parameters
     ----------
@@ -66,7 +85,7 @@ class Analyser:
         engine: Engine,
         queue: AnalysisQueue,
         reader: SpoolReader,
-        renderer: Renderer,
+        renders: Renders,
         rejection_notes: RejectionNotes,
         *,
         settling: Settling,
@@ -75,15 +94,22 @@ class Analyser:
         self._engine = engine
         self._queue = queue
         self._reader = reader
-        self._renderer = renderer
+        self._renders = renders
+        self._unrecorded: deque[Unrecorded] = deque()
+        self._reclaim_at = 0.0
         self._rejection_notes = rejection_notes
         self._settling = settling
         self._batch_size = batch_size
         self.done = 0
 
     def step(self) -> bool:
-        """Analyse the radiograph that is due first, with those that may join it; return False if none is due."""
-        leases = self._queue.lease()
+        """Analyse the radiograph that is due first, with those that may join it; return False if there is no work."""
+        while self._unrecorded and self._unrecorded[0].rendering.is_done():
+            self._record_first()
+        leases = self._lease()
+        if not leases and self._unrecorded:
+            self._record_first()
+            return True
         batch: deque[Case] = deque()
         try:
             for lease in leases:
@@ -96,11 +122,32 @@ class Analyser:
             raise
         return bool(leases)
 
+    def close(self) -> None:
+        """Give back the radiographs that are being rendered: the next start analyses them again."""
+        with suppress(SQLAlchemyError):
+            while self._unrecorded:
+                self._queue.put_back(self._unrecorded.popleft().lease)
+
+    def _lease(self) -> list[Lease]:
+        """Lease the radiograph that is due first.
+
+        A lease of this process without an outcome counts as lost when the queue looks for lost ones, so that nothing
+        may be rendering then.
+        """
+        if self._unrecorded and time.monotonic() < self._reclaim_at:
+            leases = (self._queue.lease_job(job_id) for job_id in self._queue.peek())
+            return [lease for lease in leases if lease]
+        self._record_all()
+        self._reclaim_at = time.monotonic() + RECLAIM_S
+        return self._queue.lease()
+
     def _examine(self, lease: Lease, batch: deque[Case]) -> None:
         """Add the radiograph of `lease` to `batch`, unless its job ends without an analysis."""
         self.done += 1
         with self._settling_failures(lease):
             (job,) = analysis_jobs(self._engine, [lease.job_id])
+            if self._must_follow_the_others(lease, job):
+                self._record_all()
             if job.instance.sop_class_uid not in RADIOGRAPHS:
                 self._rejection_notes.apply(lease, job)
                 return
@@ -108,6 +155,12 @@ class Analyser:
             latest = latest_result(self._engine, job.instance.sop_instance_uid)
             _check_is_new(job, examined, latest)
             batch.append(Case(lease=lease, job=job, examined=examined, latest=latest))
+
+    def _must_follow_the_others(self, lease: Lease, job: AnalysisJob) -> bool:
+        """Tell whether a radiograph depends on results that are not recorded, or may end the role before they are."""
+        is_newer_version = job.instance.sop_instance_uid in {u.result.sop_instance_uid for u in self._unrecorded}
+        is_note = job.instance.sop_class_uid not in RADIOGRAPHS
+        return is_newer_version or is_note or bool(job.code) or self._queue.is_last(lease)
 
     def _fill(self, batch: deque[Case]) -> None:
         """Lease and examine the next radiographs as long as they may join `batch`."""
@@ -150,12 +203,17 @@ class Analyser:
         return analysis_jobs(self._engine, self._queue.peek(most))
 
     def _analyse(self, batch: deque[Case]) -> None:
-        """Analyse and record every case and take it out of `batch`; after an error, `batch` holds the untried ones."""
+        """Analyse every case, begin to render it and take it out of `batch`; an error leaves the untried ones there."""
         readings = deque(self._read_batch(batch))
         while batch:
             case = batch.popleft()
             with self._settling_failures(case.lease):
-                self._record(case, readings.popleft() if readings else self._reader.read(case.examined))
+                reading = readings.popleft() if readings else self._reader.read(case.examined)
+                while len(self._unrecorded) >= max(self._renders.count, 1):
+                    self._record_first()
+                self._render(case, reading)
+            if not self._renders.count:
+                self._record_all()
 
     def _read_batch(self, batch: deque[Case]) -> list[Reading]:
         """Return the readings of a batch of several; an empty list if each radiograph has to be read alone."""
@@ -167,15 +225,35 @@ class Analyser:
             log.warning("a batch of %d failed, each is analysed alone: %s", len(batch), without_patients_data(error))
             return []
 
-    def _record(self, case: Case, reading: Reading) -> None:
-        """Write the result and its deliveries in one transaction, which also ends the job."""
+    def _render(self, case: Case, reading: Reading) -> None:
+        """Begin to render the artefacts of a radiograph."""
         result, latest = reading.analysis.result, case.latest
         if latest:
             result = replace(result, revision=latest.revision + 1, predecessor=latest.predecessor)
             reading = replace(reading, analysis=replace(reading.analysis, result=result))
-        lease = self._queue.renew(case.lease)
-        outgoing = self._renderer.render_radiograph(reading)
-        thumbnail_digest = self._renderer.keep_thumbnail(reading)
+        unrecorded = Unrecorded(
+            lease=self._queue.renew(case.lease),
+            result=result,
+            rendering=self._renders.begin(reading),
+            source_digest=case.examined.digest,
+            patient_digest=patient_digest(reading.source),
+        )
+        self._unrecorded.append(unrecorded)
+
+    def _record_all(self) -> None:
+        """Record every result in turn, as soon as its artefacts are rendered."""
+        while self._unrecorded:
+            self._record_first()
+
+    def _record_first(self) -> None:
+        """Record the result that was begun first, once its artefacts are rendered; settle its job if that failed."""
+        unrecorded = self._unrecorded.popleft()
+        with self._settling_failures(unrecorded.lease):
+            self._record(unrecorded, unrecorded.rendering.result())
+
+    def _record(self, unrecorded: Unrecorded, rendered: Rendered) -> None:
+        """Write the result and its deliveries in one transaction, which also ends the job."""
+        lease, result = unrecorded.lease, unrecorded.result
         if reason := result.not_analysed:
             log.info("analysis %d is answered as not analysed: %s [%s]", lease.job_id, reason.reason, reason.code)
             ending = self._queue.ending(lease, Event.DECLINE, reason.code, str(reason.reason))
@@ -186,10 +264,10 @@ class Analyser:
                 connection,
                 lease.job_id,
                 result,
-                outgoing,
-                source_digest=case.examined.digest,
-                picture_digest=thumbnail_digest,
-                patient_digest=patient_digest(reading.source),
+                rendered.outgoing,
+                source_digest=unrecorded.source_digest,
+                picture_digest=rendered.thumbnail_digest,
+                patient_digest=unrecorded.patient_digest,
                 settling=self._settling,
             )
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from appliance.config import Compression, DestinationConfig, DicomDestination, Hl7Destination
+from appliance.config import Colours, Compression, DestinationConfig, DicomDestination, Hl7Destination
 from appliance.dicom.objects.document import InstanceReference
 from appliance.dicom.objects.illustrations import illustrations
 from appliance.dicom.objects.key_objects import KEY_ANSWERS, key_objects, key_objects_uid
@@ -34,7 +34,8 @@ from appliance.domain.finding import Answer
 from appliance.domain.study import StudyResult
 from appliance.errors import OsteonError, Rejected, Transient
 from appliance.picture.heat import Draw
-from appliance.picture.overlay import overlay, thumbnail
+from appliance.picture.overlay import THUMBNAIL_COLOURS, heat_panel, overlay, thumbnail
+from appliance.ports import Heat
 from appliance.reporting.fhir import bundle as fhir
 from appliance.reporting.hl7 import oru
 from appliance.reporting.hl7.order_update import (
@@ -59,6 +60,9 @@ THUMBNAIL_PX = 512
 Put = Callable[[bytes], str]
 """Keeps bytes in the spool and returns their digest."""
 
+Blended = Mapping[tuple[int, int, Colours], NDArray[np.uint8]]
+"""Radiographs with their heat, (h, w, 3) uint8, by h, w and colours: blended before the rest of a picture is drawn."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
@@ -74,6 +78,20 @@ class Rendering:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """The artefacts of one radiograph, which are in the spool.
+
+    Attributes
+    ----------
+    thumbnail_digest
+        Digest of the thumbnail; empty if there is none.
+    """
+
+    outgoing: tuple[Outgoing, ...]
+    thumbnail_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Renderer:
     """Renders results as the destinations of a site take them.
 
@@ -86,6 +104,11 @@ class Renderer:
     destinations: Sequence[DestinationConfig]
     put: Put
     draw: Draw
+
+    def render_and_keep(self, reading: Reading) -> Rendered:
+        """Render the artefacts and the thumbnail of one radiograph; raises as `render_radiograph`."""
+        outgoing = tuple(self.render_radiograph(reading))
+        return Rendered(outgoing=outgoing, thumbnail_digest=self.keep_thumbnail(reading))
 
     def render_radiograph(self, reading: Reading) -> list[Outgoing]:
         """Render the artefacts of one radiograph.
@@ -171,6 +194,33 @@ class Renderer:
             raise
         except Exception as error:  # noqa: BLE001  a bug in one artefact must not cost the others
             return "", log_unexpected(error, f"{kind_and_page(rendering.kind, rendering.page)} for {destination.name}")
+
+
+def blend(reading: Reading, destinations: Sequence[DestinationConfig], draw: Draw) -> Blended:
+    """Blend the heat of a radiograph for every picture in colour that the destinations get, and for the thumbnail."""
+    if reading.grey is None:
+        return {}
+    looks = {
+        (destination.picture.longest_px, destination.picture.colours)
+        for destination in destinations
+        if isinstance(destination, DicomDestination) and "sc" in destination.objects
+        if destination.picture.layout != "grey"
+    }
+    analysis = reading.analysis
+    blended: dict[tuple[int, int, Colours], NDArray[np.uint8]] = {}
+    for longest_px, colours in looks | {(THUMBNAIL_PX, THUMBNAIL_COLOURS)}:
+        panel = heat_panel(reading.grey, analysis.result, analysis.heats, longest_px, colours, draw)
+        blended[*panel.shape[:2], colours] = panel
+    return blended
+
+
+def drawn_before(blended: Blended) -> Draw:
+    """Return a function like `draw_heats` that copies what `blend` has drawn."""
+
+    def draw(panel: NDArray[np.uint8], grey: NDArray[np.uint8], _heats: Sequence[Heat], kind: Colours) -> None:
+        panel[...] = blended[*grey.shape, kind]
+
+    return draw
 
 
 def _radiograph_renderings(reading: Reading, draw: Draw, destination: DestinationConfig) -> Iterator[Rendering]:

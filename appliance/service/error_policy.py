@@ -83,7 +83,7 @@ def decide(error: Exception, work: str, *, rejected: Action = Action.PARK) -> De
             return Decision(action=Action.RETRY, error=log_unexpected(error, work))
         case Fault() | SQLAlchemyError():
             raise error
-        case OsteonError():  # an unexpected error in the child process that reads instances, which has logged it
+        case OsteonError():  # an unexpected error in a child process, which has logged it, or its end
             return Decision(action=Action.RETRY, error=error)
         case _:
             return Decision(action=Action.RETRY, error=log_unexpected(error, work))

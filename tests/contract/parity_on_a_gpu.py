@@ -27,6 +27,7 @@ from appliance.service.artefacts import Renderer
 from appliance.service.instance_reader import HeaderReader, Reading
 from appliance.service.pipeline_assembly import Workbench, assemble_workbench, on_gpu, packs_of, pipeline_on
 from appliance.service.rejection_notes import RejectionNotes
+from appliance.service.render_pool import RendersHere
 from appliance.service.spool_reader import SpoolReader
 from appliance.storage.database import open_database
 from appliance.storage.instances import AnalysisQueue, keep_instance
@@ -137,7 +138,7 @@ def test_role_analyse_delivers_alike_on_gpu_and_cpu(both: tuple[Workbench, Workb
         queue = AnalysisQueue(engine, "me")
         renderer = Renderer(destinations=[archive], put=spool.put, draw=workbench.draw)
         notes = RejectionNotes(queue, spool, headers, Settling())
-        analyser = Analyser(engine, queue, reader, renderer, notes, settling=Settling())
+        analyser = Analyser(engine, queue, reader, RendersHere(renderer), notes, settling=Settling())
         assert analyser.step()
         reader.close()
         headers.close()

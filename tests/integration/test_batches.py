@@ -41,6 +41,7 @@ from appliance.service.instance_reader import HeaderReader, Reading
 from appliance.service.isolated_pool import IsolatedPool
 from appliance.service.pipeline_assembly import pack_of, pipeline_of
 from appliance.service.rejection_notes import RejectionNotes
+from appliance.service.render_pool import RendersHere
 from appliance.service.spool_reader import SpooledInstance, SpoolReader
 from appliance.storage.database import open_database
 from appliance.storage.instances import AnalysisQueue, keep_instance
@@ -233,7 +234,7 @@ class Role:
             self.engine,
             self.queue,
             self.reader,
-            renderer((), self.spool.put),
+            RendersHere(renderer((), self.spool.put)),
             RejectionNotes(self.queue, self.spool, headers, settling),
             settling=settling,
             batch_size=batch_size,

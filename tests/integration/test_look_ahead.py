@@ -19,6 +19,7 @@ from appliance.service.instance_reader import HeaderReader
 from appliance.service.isolated_pool import IsolatedPool
 from appliance.service.pipeline_assembly import pipeline_of
 from appliance.service.rejection_notes import RejectionNotes
+from appliance.service.render_pool import RendersHere
 from appliance.service.spool_reader import SpooledInstance, SpoolReader
 from appliance.storage.database import open_database
 from appliance.storage.instances import AnalysisQueue, keep_instance
@@ -140,7 +141,7 @@ def test_analyser_decodes_the_next_instance_ahead_and_then_analyses_it(tmp_path:
     queue = AnalysisQueue(engine, "me")
     reader, headers = SpoolReader(pipeline_of(config), spool), HeaderReader(config.analyse)
     notes = RejectionNotes(queue, spool, headers, Settling())
-    analyser = Analyser(engine, queue, reader, renderer((), spool.put), notes, settling=Settling())
+    analyser = Analyser(engine, queue, reader, RendersHere(renderer((), spool.put)), notes, settling=Settling())
     begun: list[SpooledInstance] = []
     try:
         while analyser.step():

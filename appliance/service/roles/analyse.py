@@ -15,6 +15,7 @@ from appliance.service.instance_reader import HeaderReader
 from appliance.service.isolated_pool import default_count
 from appliance.service.pipeline_assembly import assemble_workbench
 from appliance.service.rejection_notes import RejectionNotes
+from appliance.service.render_pool import RenderPool, RendersHere, default_count
 from appliance.service.reporter import Reporter
 from appliance.service.spool_reader import SpoolReader
 from appliance.service.superseding import Superseding
@@ -50,11 +51,13 @@ class AnalyseRole:
         self._reader = SpoolReader(self._workbench.pipeline, spool, config.analyse.decoders or default_count())
         self._headers = HeaderReader(config.analyse)
         renderer = Renderer(destinations=config.destinations, put=spool.put, draw=self._workbench.draw)
+        count = default_count()
+        self._pool = RenderPool(count, config.destinations, config.spool_dir, renderer.draw) if count else None
         self._analyser = Analyser(
             engine,
             analysis_queue,
             self._reader,
-            renderer,
+            self._pool or RendersHere(renderer),
             RejectionNotes(analysis_queue, spool, self._headers, settling),
             settling=settling,
             batch_size=config.analyse.batch or BATCH_SIZE[self._workbench.compute.device],
@@ -84,9 +87,12 @@ class AnalyseRole:
         return f"{sentence}; GPU {gpu}" if gpu else sentence
 
     def close(self) -> None:
-        """End the child processes."""
+        """Give back what is being rendered, and end the child processes."""
         self.bell.close()
         self._gpu_watch.close()
+        self._analyser.close()
+        if self._pool:
+            self._pool.close()
         self._reader.close()
         self._headers.close()
 
