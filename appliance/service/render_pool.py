@@ -30,12 +30,10 @@ from appliance.storage.spool import FileSpool
 
 from .artefacts import Blended, Rendered, Renderer, blend, drawn_before
 from .instance_reader import Reading
+from .isolated_pool import default_count
 from .isolation import OWN_SIGNALS
 from .log import hush_libraries, set_up_logging
 from .unexpected_error import log_unexpected
-
-MOST = 4
-"""Most render processes: with four, inference and DALI take all that the cores have left."""
 
 KEPT_BYTES = 64 * 2**20
 """Size of the shared memory that stays allocated between radiographs: new pages cost more than the copy into them."""
@@ -117,10 +115,9 @@ class RenderPool:
             process.close()
 
 
-def default_count() -> int:
-    """Return the number of render processes for the cores of this machine; 0 if there is one core."""
-    cores = len(os.sched_getaffinity(0))
-    return 0 if cores == 1 else max(1, min(MOST, cores - 2))
+def process_count() -> int:
+    """Return the number of render processes for this machine: as many as decode, but none where there is one core."""
+    return default_count() if len(os.sched_getaffinity(0)) > 1 else 0
 
 
 class _Done:

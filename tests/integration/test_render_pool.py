@@ -35,7 +35,7 @@ from appliance.service.artefacts import Renderer
 from appliance.service.instance_reader import HeaderReader, Reading
 from appliance.service.pipeline_assembly import pipeline_of
 from appliance.service.rejection_notes import RejectionNotes
-from appliance.service.render_pool import RenderPool, RendersHere, default_count
+from appliance.service.render_pool import RenderPool, RendersHere, process_count
 from appliance.service.spool_reader import SpoolReader
 from appliance.storage.database import open_database
 from appliance.storage.instances import AnalysisQueue, keep_instance
@@ -163,7 +163,7 @@ def test_process_ends_with_a_role_that_is_killed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("cores", "count"), [(1, 0), (2, 1), (3, 1), (5, 3), (16, 4)])
 def test_count_of_processes_follows_the_cores(cores: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(cores)))
-    assert default_count() == count
+    assert process_count() == count
 
 
 class Role:

@@ -15,7 +15,7 @@ from appliance.service.instance_reader import HeaderReader
 from appliance.service.isolated_pool import default_count
 from appliance.service.pipeline_assembly import assemble_workbench
 from appliance.service.rejection_notes import RejectionNotes
-from appliance.service.render_pool import RenderPool, RendersHere, default_count
+from appliance.service.render_pool import RenderPool, RendersHere, process_count
 from appliance.service.reporter import Reporter
 from appliance.service.spool_reader import SpoolReader
 from appliance.service.superseding import Superseding
@@ -51,7 +51,7 @@ class AnalyseRole:
         self._reader = SpoolReader(self._workbench.pipeline, spool, config.analyse.decoders or default_count())
         self._headers = HeaderReader(config.analyse)
         renderer = Renderer(destinations=config.destinations, put=spool.put, draw=self._workbench.draw)
-        count = default_count()
+        count = process_count()
         self._pool = RenderPool(count, config.destinations, config.spool_dir, renderer.draw) if count else None
         self._analyser = Analyser(
             engine,
