@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,8 @@ def open_database(url: str) -> Engine:
         if engine.dialect.name == "sqlite" and engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         with engine.begin() as connection:
-            if _revision(connection) != REVISION:
-                _migrate(connection)
+            if (found := _revision(connection)) != REVISION:
+                _migrate(connection, found)
             check_schema(connection)
     except OSError as error:
         reason = f"the folder of the database cannot be made: {error.filename}: {error.strerror}"
@@ -59,19 +60,48 @@ def open_database(url: str) -> Engine:
     return engine
 
 
-def _migrate(connection: Connection) -> None:
-    """Bring the schema up to date; Alembic takes as long to load as all else of a command, so only here."""
+MIGRATIONS = Path(__file__).parent / "migrations"
+"""Folder of Alembic's scripts."""
+
+
+def _migrate(connection: Connection, found: str | None) -> None:
+    """Bring the schema up to date from the revision `found`, after a copy of a database that is not new.
+
+    Alembic takes as long to load as all else of a command, so it is loaded only here.
+    """
     from alembic import command
     from alembic.config import Config
+    from alembic.script import ScriptDirectory
     from alembic.util.exc import CommandError
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     try:
+        if found is not None:
+            ScriptDirectory.from_config(config).get_revision(found)  # raises for a revision that is none of ours
+            _copy_aside(connection, found)
         command.upgrade(config, "head")
-    except CommandError as error:  # the revision of the database is none of ours
+    except CommandError as error:
         raise Fault(ReasonCode.DATABASE_UNUSABLE, NEWER) from error
+
+
+def _copy_aside(connection: Connection, revision: str) -> None:
+    """Copy an SQLite database to a file beside it, named by its revision: the way back to the former version."""
+    path = connection.engine.url.database
+    if connection.dialect.name != "sqlite" or not path:
+        return
+    copy = Path(f"{path}.before-{revision}")
+    unfinished = Path(f"{copy}.part")
+    try:
+        unfinished.unlink(missing_ok=True)
+        # another connection reads what was committed, while ours holds the write lock
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(unfinished)) as target:
+            source.backup(target)
+        unfinished.rename(copy)
+    except (OSError, sqlite3.Error) as error:
+        reason = f"the database is not migrated, since it cannot be copied to {copy} first: {error}; make room"
+        raise Fault(ReasonCode.DATABASE_UNUSABLE, reason) from error
 
 
 def _revision(connection: Connection) -> str | None:
