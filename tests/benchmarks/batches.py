@@ -15,9 +15,7 @@ from appliance.analysis.pipeline import Pipeline
 from appliance.config import Analyse, Configuration
 from appliance.service.pipeline_assembly import pipeline_of
 from provisioning.demonstration.run import SITES
-from provisioning.phantoms.large import TEN_MEGAPIXELS as TEN_MEGAPIXELS
-from provisioning.phantoms.large import copy_of as copy_of
-from provisioning.phantoms.large import large_radiograph as large_radiograph
+from provisioning.phantoms.large import copy_of, large_radiograph
 
 MOST = 16
 """Largest batch that `analyse.batch` allows."""

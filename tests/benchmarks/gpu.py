@@ -30,8 +30,11 @@ from engines.plan import LARGEST_BATCH, load_tensorrt
 from engines.runner import Runner
 from kernels.cuda import CudaKernels
 from kernels.device import Gpu
-from kernels.operations import LAYER
-from tests.benchmarks.batches import TEN_MEGAPIXELS, copy_of, large_radiograph, print_batches
+from provisioning.gpu_selfcheck.speed import bus_figures, kernel_figures
+from provisioning.gpu_selfcheck.step import is_stand_in
+from provisioning.gpu_selfcheck.timing import RING_BYTES, Rings
+from provisioning.phantoms.large import copy_of, large_radiograph
+from tests.benchmarks.batches import print_batches
 from tests.support.kernel_cases import fatbin_of_today, heats
 
 
@@ -46,7 +49,8 @@ def main(pack: str, rounds: int, precision: Literal["float32", "float16"]) -> No
     config = Configuration(analyse=Analyse(pack=pack, compute="cpu", precision=precision))
     with tempfile.TemporaryDirectory() as folder:
         config = config.model_copy(update={"state_dir": Path(folder)})
-        hardware, compute = _gpu(config, Path(folder))
+        fatbin = fatbin_of_today(Path(folder))
+        hardware, compute = _gpu(config, fatbin)
         packs = packs_of(config)
         start = perf_counter()
         on_the_gpu = pipeline_on(hardware, config, packs, compute)
@@ -58,17 +62,16 @@ def main(pack: str, rounds: int, precision: Literal["float32", "float16"]) -> No
         assert isinstance(kernels, CudaKernels)
         _overlay(kernels, radiograph, rounds)
         _batches(hardware.runner_of(next(iter(packs[0].classifiers.values())).file), kernels, rounds)
-        _bandwidth(kernels, rounds)
+        _device(kernels._gpu, fatbin, rounds)
         _pytorch(rounds)
 
 
-def _gpu(config: Configuration, folder: Path) -> tuple[Hardware, Compute]:
+def _gpu(config: Configuration, fatbin: Path) -> tuple[Hardware, Compute]:
     seen, trt = card(), load_tensorrt()
     name = f"{seen.name}, driver {seen.driver}, {trt.__name__} {trt.__version__}, {config.analyse.precision}"
-    stands_in = trt.__version__ == "0"
-    if stands_in:
+    if is_stand_in():
         name = "NO GPU: tests.support.driver stands in, and every figure is meaningless"
-    hardware = on_gpu(config, packs_of(config), "cpu" if stands_in else "gpu", fatbin_of_today(folder))
+    hardware = on_gpu(config, packs_of(config), "cpu" if is_stand_in() else "gpu", fatbin)
     return hardware, Compute(device="gpu", name=name, reason="it is measured")
 
 
@@ -125,55 +128,13 @@ def _median_ms(work: Callable[[], object], rounds: int) -> float:
     return statistics.median(spent)
 
 
-def _bandwidth(kernels: CudaKernels, rounds: int) -> None:
-    """Print the bytes that a kernel must read and write, over its time on the GPU's own clock; a copy does both."""
-    gpu: Gpu = kernels._gpu
-    height, width = TEN_MEGAPIXELS
-    maps, channels, cells = 16, 1280, 16
-    features = np.random.default_rng(1).standard_normal((maps, channels, cells, cells)).astype(np.float32)
-    there = gpu.buffer("features", features.nbytes).filled(features)
-    elsewhere = gpu.buffer("copy", features.nbytes)
-    weights = kernels._channel_weights(there)  # type: ignore[arg-type]
-    grey = gpu.buffer("image", height * width).filled(np.zeros((height, width), np.uint8))
-    layers = kernels._take("layers", np.zeros(0, LAYER))
-    no_cells, colours = (
-        kernels._take("cells", np.zeros(0, np.float32)),
-        kernels._take("colours", np.zeros((256, 4), np.uint8)),
-    )
-    rgb = kernels._made("rgb", (height, width, 3), np.uint8)
-    counts = tuple(np.int32(n) for n in (0, width, height * width))
-
-    def copy() -> None:
-        gpu.driver.memcpy_dtod_async(elsewhere.pointer, there.pointer, features.nbytes, gpu.stream)
-
-    def overlay() -> None:
-        grid = (-(-height * width // 2048), 1, 1)
-        kernels._run("overlay", grid, (128, 1, 1), grey, layers, no_cells, colours, rgb, *counts, np.float32(0.55))
-
-    works: dict[str, tuple[Callable[[], object], int]] = {
-        "copy": (copy, 2 * features.nbytes),
-        "channel_weights": (lambda: kernels._channel_weights(there), features.nbytes),  # type: ignore[arg-type]
-        "combine": (lambda: kernels._combine(there, weights), features.nbytes),  # type: ignore[arg-type]
-        "overlay": (overlay, 4 * height * width),
-    }
-    print(f"\n{features.nbytes / 1e6:.0f} MB of features, {height} x {width} px: GB/s, share of the copy's")
-    rates: dict[str, float] = {}
-    for name, (work, moved) in works.items():
-        rates[name] = moved / _median_device_ms(gpu, work, rounds) / 1e6
-        print(f"{name:<16} {rates[name]:8.0f}  {rates[name] / rates['copy']:6.0%}")
-
-
-def _median_device_ms(gpu: Gpu, work: Callable[[], object], rounds: int) -> float:
-    spent = []
-    for number in range(2 * rounds):
-        before, after = gpu.driver.Event(), gpu.driver.Event()
-        before.record(gpu.stream)
-        work()
-        after.record(gpu.stream)
-        after.synchronize()
-        if number >= rounds:
-            spent.append(float(after.time_since(before)))
-    return statistics.median(spent)
+def _device(gpu: Gpu, fatbin: Path, rounds: int) -> None:
+    """Print times on the GPU's own clock: kernels beside a copy on the card, and copies over the bus."""
+    with Rings(gpu, 64 << 20 if is_stand_in() else RING_BYTES) as rings:
+        figures = kernel_figures(gpu, rings, fatbin, launches=rounds) | bus_figures(gpu, rings, rounds)
+        print(f"\non the GPU's own clock, {rounds} launches behind a busy stream over {rings.size_bytes >> 20} MB")
+    for name, figure in figures.items():
+        print(f"{name:<26} {figure}")
 
 
 def _pytorch(rounds: int) -> None:
