@@ -1,6 +1,12 @@
 """Grad-CAM: its definition in NumPy and its CUDA kernels."""
 
 import sys
+from pathlib import Path
 
-INSTALL = f"{sys.prefix}/bin/pip install --force-reinstall --no-index --find-links wheels 'osteon[systemd,gpu]'"
+_PIP = Path(sys.prefix) / "bin" / "pip"
+
+FROM_WHEELS = f"{_PIP} install --force-reinstall --no-index --find-links wheels 'osteon[systemd,gpu]'"
 """Command that installs Osteon and its packages for a GPU from the folder of `make wheels` (docs/installing.md)."""
+
+INSTALL = FROM_WHEELS if _PIP.exists() else "apt remove osteon, and install it from wheels (docs/installing.md)"
+"""The same, or the way to it from the Debian package, which computes on the CPU and has no pip."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kernels import INSTALL
+from kernels import FROM_WHEELS, INSTALL
 from tests.support import driver
 from tests.support.peers import find
 
@@ -29,7 +29,14 @@ with kernels.device.Gpu() as gpu:
 
 def test_command_of_the_messages_is_documented() -> None:
     documented = " ".join((ROOT / "docs" / "installing.md").read_text().split())
-    assert INSTALL.replace(sys.prefix, "/usr/lib/osteon") in documented
+    assert FROM_WHEELS.replace(sys.prefix, "/usr/lib/osteon") in documented
+    assert INSTALL == FROM_WHEELS, "this Python has pip"
+
+
+def test_package_without_pip_says_how_to_come_to_the_wheels(tmp_path: Path) -> None:
+    program = f"import sys; sys.prefix = {str(tmp_path)!r}; import kernels; print(kernels.INSTALL)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "apt remove osteon, and install it from wheels (docs/installing.md)\n"
 
 
 def test_no_text_takes_osteon_from_an_index() -> None:
@@ -61,7 +68,7 @@ def test_box_with_a_driver_alone_installs_the_wheels_without_a_network(tmp_path:
     driver.nvml(driver.driver(stand_in))
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "CUDA", "PIP_"))}
     environment |= {"PATH": str(no_programs), "PIP_CONFIG_FILE": os.devnull, "LD_LIBRARY_PATH": str(stand_in)}
-    command = INSTALL.replace(sys.prefix, str(box)).replace("'", "").split()
+    command = FROM_WHEELS.replace(sys.prefix, str(box)).replace("'", "").split()
     subprocess.run(command, check=True, cwd=tmp_path, env=environment)
     done = subprocess.run(
         [box / "bin/python", "-c", BOX], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
