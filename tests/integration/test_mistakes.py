@@ -36,6 +36,7 @@ from provisioning.operation.doctor.examination import examine, report_of
 from provisioning.operation.doctor.finding import Check, Finding, Level, gravest
 from provisioning.operation.doctor.rounds import run_checks
 from tests.support.certificates import Authority
+from tests.support.orthanc import orthanc
 from tests.support.pacs import storescp
 from tests.support.peers import NodePeer, Peer, running, wait_for_port
 from tests.support.ports import free_ports
@@ -299,6 +300,19 @@ def test_14_pacs_without_a_service_is_named(
         assert_error(examined(config, "destination.pacs"), "accepts no storage commitment from OSTEON", "proof")
         assert_error(examined(config, "destination.find"), "accepts no C-FIND", "proof")
         assert examined(config, "destination.pacs.objects").level is Level.GOOD
+
+
+def test_archive_in_order_has_no_finding_that_needs_attention(
+    site: Callable[..., Configuration], peer: Peer, tmp_path: Path
+) -> None:
+    with orthanc(peer("Orthanc"), tmp_path / "orthanc") as archive:
+        objects = ["sc", "pr", "summary", "sr", "ko"]
+        proven = pacs(archive.port, proof="commitment", recheck_identity=True, objects=objects)
+        found = [f for f in examine(site(proven), None) if f.check.startswith("destination.")]
+        assert archive.get("/instances") == []
+    assert {f.level for f in found} == {Level.GOOD}
+    names = {f.check.removeprefix("destination.pacs.") for f in found}
+    assert names == {"echo", "commitment", "find", *(f"objects.{kind}" for kind in objects)}
 
 
 def test_14_pacs_without_a_sop_class_is_named(

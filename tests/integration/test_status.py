@@ -203,6 +203,7 @@ def test_deliveries_to_a_renamed_destination_are_reported(engine: Engine, config
     renamed = config.model_copy(update={"destinations": ()})
     text = create_app(readers(engine), renamed, PACK, "1").test_client().get("/").data.decode()
     assert "pacs: 1 artefact waiting for a destination that is no longer configured" in text
+    assert "Next: <code>osteon queue reroute --from pacs --to OTHER, or osteon queue drop --to pacs" in text
 
 
 def test_metrics_count_each_result_once(client: FlaskClient, engine: Engine) -> None:

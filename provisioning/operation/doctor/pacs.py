@@ -51,8 +51,7 @@ def check_pacs(config: DicomDestination) -> Iterator[Finding]:
     yield _echo(config, answer)
     yield from _objects(config, forms, answer)
     for uid in services:
-        if uid not in answer.services:
-            yield _missing_service(config, uid)
+        yield _service(config, uid, is_accepted=uid in answer.services)
 
 
 AFTER = "then `osteon doctor` again; `osteon queue list` shows what waits"
@@ -115,15 +114,18 @@ def _services(config: DicomDestination) -> set[str]:
     return needed
 
 
-def _missing_service(config: DicomDestination, uid: str) -> Finding:
+def _service(config: DicomDestination, uid: str, *, is_accepted: bool) -> Finding:
     if uid == StorageCommitmentPushModel:
-        check, service, keys = "commitment", "storage commitment", 'proof = "find" or "none"'
+        name, service, keys = "commitment", "storage commitment", 'proof = "find" or "none"'
         effect = "deliveries stay unproven, and wait for a proof that cannot come"
     else:
-        check, service, keys = "find", "C-FIND", 'proof, existing = "accept" and recheck_identity = false'
+        name, service, keys = "find", "C-FIND", 'proof, existing = "accept" and recheck_identity = false'
         effect = "nothing can be proven or rechecked by queries, and deliveries wait"
+    check = f"destination.{config.name}.{name}"
+    if is_accepted:
+        return Finding.good(check, f"{config.name} accepts {service} from {config.calling_ae_title}")
     return Finding.error(
-        f"destination.{config.name}.{check}",
+        check,
         f"{config.name} accepts no {service} from {config.calling_ae_title}",
         effect,
         f"allow it there, or set {keys} for this destination",
