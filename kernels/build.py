@@ -63,7 +63,9 @@ def fatbin(out: Path = FATBIN, source: Path = SOURCE) -> list[Usage]:
     """
     compiler = nvcc()
     if compiler is None:
-        raise KernelError("nvcc is not installed: pip install nvidia-cuda-nvcc, or NVIDIA's CUDA toolkit")
+        raise KernelError(
+            "nvcc is not installed: in the checkout, pip install '.[toolkit]', or install NVIDIA's CUDA toolkit"
+        )
     targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
     newest = f"-gencode=arch=compute_{ARCHITECTURES[-1]},code=compute_{ARCHITECTURES[-1]}"
     flags = ("-fatbin", "-O3", "-std=c++17", "--fmad=false", "-Xptxas=-v", *targets, newest)

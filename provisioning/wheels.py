@@ -54,7 +54,9 @@ def cuda_home() -> Path:
     """
     compiler = nvcc()
     if compiler is None:
-        raise KernelError("nvcc is not installed: pip install '.[toolkit]', or NVIDIA's CUDA toolkit")
+        raise KernelError(
+            "nvcc is not installed: in the checkout, pip install '.[toolkit]', or install NVIDIA's CUDA toolkit"
+        )
     said = subprocess.run([compiler, "--dryrun", SOURCE], capture_output=True, text=True, check=True).stderr
     top = re.search(r"^#\$ TOP=(.*)$", said, re.MULTILINE)
     assert top is not None, said
