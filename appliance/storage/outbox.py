@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, false, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, delete, exists, false, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from appliance.clock import now
@@ -314,6 +315,7 @@ def _stored_columns(sent_as: tuple[str, str] | None) -> dict[str, Any]:
     }
 
 
+@cache
 def _is_in_order(*, one_of_a_study: bool) -> ColumnElement[bool]:
     """Return the condition that no earlier delivery of the same study and destination is on the wire or backs off.
 
@@ -327,8 +329,9 @@ def _is_in_order(*, one_of_a_study: bool) -> ColumnElement[bool]:
     """
     d, earlier = deliveries.c, deliveries.alias()
     e = earlier.c
+    moment = bindparam("moment of order", callable_=now, type_=e.not_before.type)
     is_queued = e.state == State.QUEUED
-    waits = or_(e.state == State.LEASED, is_queued if one_of_a_study else and_(is_queued, e.not_before > now()))
+    waits = or_(e.state == State.LEASED, is_queued if one_of_a_study else and_(is_queued, e.not_before > moment))
     same = and_(e.study_instance_uid == d.study_instance_uid, e.destination == d.destination, e.id < d.id)
     blocks = and_(e.stored_at.is_(None), e.refused_in.is_(None), e.kind != ArtefactKind.REJECTION)
     return ~exists().where(same, waits, blocks).correlate(deliveries)

@@ -14,20 +14,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Engine,
     Row,
     Select,
     Table,
-    UnaryExpression,
     bindparam,
     func,
     select,
     update,
 )
-from sqlalchemy.sql.operators import custom_op
 
 from appliance.clock import now
 from appliance.domain.job import Backoff, Event, Lease, State
@@ -35,7 +32,7 @@ from appliance.domain.reason import ReasonCode
 from appliance.errors import OsteonError, Transient
 
 from .database import readers
-from .transitions import move_job
+from .transitions import by_no_index, move_job
 
 LEASE_S = 300.0
 """Longer than any single step: an object to a peer that stalls in connecting, negotiating and answering takes three
@@ -91,7 +88,7 @@ class Queue:
     def peek(self, most: int = 1) -> list[int]:
         """Return the ids of the jobs that `lease` would return next; they stay free."""
         t = self._table
-        is_due = _by_no_index(t.c.not_before) <= now()
+        is_due = by_no_index(t.c.not_before) <= now()
         due = select(t.c.id).where(t.c.state == State.QUEUED, is_due).order_by(t.c.id).limit(most)
         with self._engine.connect() as c:
             return list(c.execute(due).scalars())
@@ -175,7 +172,7 @@ class Queue:
     ) -> list[Lease]:
         """Lease up to `most` due jobs of `where`, oldest first, or in that `order`."""
         t, moment = self._table, now()
-        not_before = _by_no_index(t.c.not_before) if order is None else t.c.not_before
+        not_before = by_no_index(t.c.not_before) if order is None else t.c.not_before
         due = select(t.c.id, t.c.attempts).where(t.c.state == State.QUEUED, not_before <= moment, *where)
         if where and not self._exists(due):
             return []
@@ -297,11 +294,3 @@ class Queue:
         if row is None:
             raise KeyError(job_id)
         return row
-
-
-def _by_no_index(column: Column[Any]) -> ColumnElement[Any]:
-    """Return the value of `column` in a form that keeps SQLite from an index on it (https://sqlite.org/optoverview.html).
-
-    The index that gives the order of a query saves the sorting of all its rows.
-    """
-    return UnaryExpression(column, operator=custom_op("+"), type_=column.type)

@@ -98,10 +98,12 @@ def record_result(
         Time that the study waits before it is reported on; None: it is due at once.
     """
     of_radiograph = results.c.sop_instance_uid == result.sop_instance_uid
-    supersede(c, deliveries.c.result_id.in_(select(results.c.id).where(of_radiograph)), result.revision)
-    in_studies = set(c.execute(select(results.c.study_instance_uid).where(of_radiograph)).scalars())
-    reports = deliveries.c.study_result_id.is_not(None) & deliveries.c.study_instance_uid.in_(in_studies)
-    supersede(c, reports, result.revision)
+    earlier = c.execute(select(results.c.id, results.c.study_instance_uid).where(of_radiograph)).all()
+    in_studies = {row.study_instance_uid for row in earlier}
+    if earlier:
+        supersede(c, deliveries.c.result_id.in_([row.id for row in earlier]), result.revision)
+        reports = deliveries.c.study_result_id.is_not(None) & deliveries.c.study_instance_uid.in_(in_studies)
+        supersede(c, reports, result.revision)
     row = {
         "analysis_id": analysis_id,
         "sop_instance_uid": result.sop_instance_uid,

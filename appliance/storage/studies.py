@@ -5,9 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, exists, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    ScalarSelect,
+    and_,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from appliance.clock import now
 from appliance.domain.artefact_kind import ArtefactKind
@@ -66,7 +80,13 @@ class StudyQueue(Queue):
 
     def lease(self, most: int = 1) -> list[Lease]:
         """Lease up to `most` settled studies, the one first that has been due for longest."""
-        return self._lease(_has_settled(), most=most, order=studies.c.not_before) if self._has_work() else []
+        if not self._has_work():
+            return []
+        with readers(self._engine).connect() as c:
+            first_due, untried_since = c.execute(_FIRST).one()
+        if first_due and untried_since and first_due > untried_since:  # none has settled, however many are due
+            return []
+        return self._lease(_has_settled(), most=most, order=studies.c.not_before)
 
 
 def queue_study(c: Connection, study_instance_uid: str, settling: Settling) -> None:
@@ -90,14 +110,31 @@ def queue_study(c: Connection, study_instance_uid: str, settling: Settling) -> N
     move_job(c, studies, row.id, Event.NEW_RESULT, **fresh)
 
 
+def _untried_since() -> ScalarSelect[Any]:
+    """Return the time at which the first radiograph came that waits for its first analysis; null if none waits.
+
+    A radiograph that was tried already is not waited for.
+    """
+    a = analyses.c
+    first = [
+        select(func.min(a.created_at).label("at")).where(waits)
+        for waits in (a.state == State.LEASED, and_(a.state == State.QUEUED, a.attempts == 0))
+    ]
+    return select(func.min(union_all(*first).subquery().c.at)).scalar_subquery()
+
+
 def _has_settled() -> ColumnElement[bool]:
     """Return the condition that no radiograph waits for its first analysis that came before the study was due.
 
-    Such a radiograph might belong to the study. A radiograph that was tried already is not waited for.
+    Such a radiograph might belong to the study.
     """
-    untried = or_(analyses.c.state == State.LEASED, (analyses.c.state == State.QUEUED) & (analyses.c.attempts == 0))
-    came = select(analyses.c.id).join(instances, analyses.c.instance_id == instances.c.id)
-    return ~came.where(untried, instances.c.received_at < studies.c.not_before).exists()
+    return studies.c.not_before <= func.coalesce(_untried_since(), studies.c.not_before)
+
+
+_FIRST: Final = select(
+    select(func.min(studies.c.not_before)).where(studies.c.state == State.QUEUED).scalar_subquery(), _untried_since()
+)
+"""Query for the time at which the first study is due, and `_untried_since`."""
 
 
 def parts_of_study(engine: Engine, study_id: int, *, standing: bool = True) -> list[StudyPart]:

@@ -114,6 +114,7 @@ analyses = Table(
     *_job_columns(),
     Index(None, "state", "id"),
     Index(None, "state", "not_before"),
+    Index(None, "state", "attempts", "created_at"),  # the first that was not tried, which studies wait for
     Index(None, "state", "code", "id"),
     Index(None, "state", "finished_at"),
 )

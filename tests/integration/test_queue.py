@@ -1,12 +1,13 @@
 """Leases on a real SQLite file: processes that die, hang or finish late."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, func, insert, select, update
+from sqlalchemy import Connection, Engine, event, func, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from appliance.clock import now
@@ -15,8 +16,9 @@ from appliance.domain.job import Backoff, Event, ImpossibleTransition, State
 from appliance.domain.reason import ReasonCode
 from appliance.domain.received import Received
 from appliance.errors import Transient
+from appliance.storage import studies as studies_module
 from appliance.storage.database import readers
-from appliance.storage.deliveries import Outgoing
+from appliance.storage.deliveries import Outgoing, supersede
 from appliance.storage.instances import keep_instance
 from appliance.storage.queue import Queue
 from appliance.storage.results import latest_result, record_result
@@ -250,3 +252,35 @@ def test_peek_returns_the_next_jobs_and_leaves_them_free(engine: Engine, queue: 
     assert (first.job_id, queue.peek()) == (1, [2])
     assert [lease.job_id for lease in Queue(engine, analyses, "other").lease(most=2)] == [2, 3]
     assert queue.peek() == []
+
+
+def plan(engine: Engine, run: Callable[[Connection], object]) -> list[str]:
+    """Return the steps in which SQLite answers every statement that `run` executes on a connection, but inserts."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        seen.append((statement, parameters))
+
+    with engine.connect() as c:
+        event.listen(c, "before_cursor_execute", note)
+        run(c)
+        event.remove(c, "before_cursor_execute", note)
+        explained = [c.exec_driver_sql(f"EXPLAIN QUERY PLAN {s}", p) for s, p in seen if not s.startswith("INSERT")]
+        return [step.detail for steps in explained for step in steps]
+
+
+def test_replaced_deliveries_are_found_by_their_result_and_not_among_all_that_wait(engine: Engine) -> None:
+    d = deliveries.c
+    of_radiograph = select(results.c.id).where(results.c.sop_instance_uid == "1.2")
+    for which, column in (
+        (d.result_id.in_(of_radiograph), "result_id=?"),
+        (d.study_result_id.is_not(None) & d.study_instance_uid.in_(["1.2"]), "study_instance_uid=?"),
+    ):
+        steps = plan(engine, lambda c, which=which: supersede(c, which, 2))  # type: ignore[misc]
+        assert any(step.startswith("SEARCH deliveries") and column in step for step in steps), steps
+
+
+def test_first_untried_radiograph_is_found_without_reading_all_that_wait(engine: Engine) -> None:
+    steps = plan(engine, lambda c: c.execute(studies_module._FIRST))
+    assert any("state=? AND attempts=?" in step and "attempts_created_at" in step for step in steps)
+    assert not [step for step in steps if step.startswith("SCAN") and "CONSTANT" not in step and "subquery" not in step]

@@ -170,6 +170,9 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_analyses_state_id"), "analyses", ["state", "id"], unique=False)
     op.create_index(op.f("ix_analyses_state_not_before"), "analyses", ["state", "not_before"], unique=False)
+    op.create_index(
+        op.f("ix_analyses_state_attempts_created_at"), "analyses", ["state", "attempts", "created_at"], unique=False
+    )
     op.create_index(op.f("ix_analyses_state_code_id"), "analyses", ["state", "code", "id"], unique=False)
     op.create_index(op.f("ix_analyses_state_finished_at"), "analyses", ["state", "finished_at"], unique=False)
     op.create_table(
