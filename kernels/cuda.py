@@ -17,6 +17,9 @@ from .operations import LAYER, KernelError, Operations
 FLOAT_BYTES = 4
 """Size of a float32."""
 
+FROM_ENGINE = ("activations", "gradients")
+"""Arrays that come from an engine on the same GPU and need no buffer, unless a caller has them on the host."""
+
 ALIGNED_BYTES = 16
 """Alignment that the overlay needs: it reads 16 bytes at once."""
 
@@ -78,17 +81,19 @@ class CudaKernels(Operations):
         self._gpu = gpu
         self._module = gpu.module(fatbin)
         gpu.at_close(self.__dict__.clear)  # the module must not outlive the context
-        sizes = (capacity or Capacity()).sizes_bytes()
-        self._buffers = {name: gpu.buffer(name, size) for name, size in sizes.items()}
+        self._sizes = (capacity or Capacity()).sizes_bytes()
+        self._buffers = {name: gpu.buffer(name, size) for name, size in self._sizes.items() if name not in FROM_ENGINE}
 
     def _take(self, name: str, array: Any) -> DeviceArray:
         shared = getattr(array, "__cuda_array_interface__", None)
         if shared is None:
+            if name not in self._buffers:
+                self._buffers[name] = self._gpu.buffer(name, self._sizes[name])
             return self._buffers[name].filled(array)
         pointer = shared["data"][0]
         if shared.get("strides") is not None or pointer % ALIGNED_BYTES:
             raise KernelError(f"{name} lies on the GPU, but not dense and aligned to {ALIGNED_BYTES} bytes")
-        return DeviceArray(pointer, tuple(shared["shape"]), np.dtype(shared["typestr"]), self._buffers[name])
+        return DeviceArray(pointer, tuple(shared["shape"]), np.dtype(shared["typestr"]), None)
 
     def _made(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
         return self._buffers[name].made(shape, dtype)

@@ -41,25 +41,23 @@ def aligned(size_bytes: int) -> int:
 
 
 class Buffer:
-    """Memory on the GPU, and as much pinned memory on the host for copies.
+    """Memory on the GPU; pinned memory on the host for copies is taken when it is first needed.
 
     Attributes
     ----------
     name
         Name for messages.
+    size_bytes
+        Size on the GPU; 0 once it is freed.
     """
 
-    def __init__(self, gpu: Gpu, name: str, device: Any, pinned: NDArray[np.uint8]) -> None:
+    def __init__(self, gpu: Gpu, name: str, device: Any, size_bytes: int) -> None:
         self.name = name
+        self.size_bytes = size_bytes
         self._gpu = gpu
         self._device = device
-        self._pinned = pinned
+        self._pinned: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._filled_after = -1
-
-    @property
-    def size_bytes(self) -> int:
-        """Size of the buffer; 0 once it is freed."""
-        return self._pinned.nbytes
 
     @property
     def pointer(self) -> int:
@@ -75,8 +73,8 @@ class Buffer:
             If it does not fit.
         """
         size = prod(shape) * np.dtype(dtype).itemsize
-        if start + size > self._pinned.nbytes:
-            room = f"there is room for {self._pinned.nbytes}: raise the capacity"
+        if start + size > self.size_bytes:
+            room = f"there is room for {self.size_bytes}: raise the capacity"
             raise TooLarge(f"{self.name} {shape} takes {start + size} bytes, and {room}")
         return DeviceArray(self.pointer + start, shape, np.dtype(dtype), self)
 
@@ -89,8 +87,8 @@ class Buffer:
         starts = [0, *accumulate(aligned(array.nbytes) for array in arrays)]
         taken = [self.made(a.shape, a.dtype, start) for a, start in zip(arrays, starts, strict=False)]
         if any(array.size for array in arrays):
-            if self._filled_after == self._gpu.waits:  # the last copy may still read the pinned memory
-                self._gpu.wait()
+            self._pin(starts[-1])
+            self._wait_for_copies()
             self._filled_after = self._gpu.waits
             with self._gpu.reported(f"{self.name} cannot be copied to the GPU"):
                 for array, there, start in zip(arrays, taken, starts, strict=False):
@@ -113,22 +111,48 @@ class Buffer:
         """Free both memories; the buffer is empty afterwards. A second call has no effect."""
         if self._device is not None:
             self._device.free()
-            self._pinned.base.free()  # type: ignore[union-attr]  # PyCUDA's own object beneath the array
-            self._device, self._pinned = None, np.empty(0, np.uint8)
+            self._device, self.size_bytes = None, 0
+            self._free_pinned()
 
     def _on_host(self, array: DeviceArray, start: int = 0) -> NDArray[Any]:
         size = prod(array.shape) * array.dtype.itemsize
+        self._pin(start + size)
         return self._pinned[start : start + size].view(array.dtype).reshape(array.shape)
+
+    def _pin(self, size_bytes: int) -> None:
+        """Take `size_bytes` of pinned memory, or half as much again as before, if there is less."""
+        if size_bytes > self._pinned.nbytes:
+            larger = max(size_bytes, min(self._pinned.nbytes * 3 // 2, self.size_bytes))
+            self._wait_for_copies()
+            self._free_pinned()
+            with self._gpu.reported(f"{self.name} finds no room in pinned memory of the host"):
+                self._pinned = self._gpu.driver.pagelocked_empty(larger, np.uint8)
+
+    def _wait_for_copies(self) -> None:
+        """Wait for a copy to the GPU that may still read the pinned memory."""
+        if self._filled_after == self._gpu.waits:
+            self._gpu.wait()
+
+    def _free_pinned(self) -> None:
+        if self._pinned.base is not None:
+            self._pinned.base.free()  # type: ignore[attr-defined]  # PyCUDA's own object beneath the array
+            self._pinned = np.empty(0, np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeviceArray:
-    """A dense array on the GPU, valid until its buffer is written again; `numpy.asarray` copies it to the host."""
+    """A dense array on the GPU, valid until its buffer is written again; `numpy.asarray` copies it to the host.
+
+    Attributes
+    ----------
+    buffer
+        None for memory of another library, which is not copied.
+    """
 
     pointer: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    buffer: Buffer
+    buffer: Buffer | None
 
     @property
     def ndim(self) -> int:
@@ -140,6 +164,7 @@ class DeviceArray:
         return {"data": (self.pointer, False), "shape": self.shape, "typestr": self.dtype.str, "version": 3}
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        assert self.buffer is not None
         fetched = self.buffer.fetched(self)
         return fetched if dtype is None else fetched.astype(dtype)
 
@@ -205,12 +230,7 @@ class Gpu:
         """
         with self.reported(f"{name} finds no room on the GPU"):
             device = self.driver.mem_alloc(max(size_bytes, 1))
-            try:
-                pinned = self.driver.pagelocked_empty(max(size_bytes, 1), np.uint8)
-            except self.driver.Error:
-                device.free()
-                raise
-        buffer = Buffer(self, name, device, pinned)
+        buffer = Buffer(self, name, device, size_bytes)
         self._undo.callback(buffer.free)
         return buffer
 

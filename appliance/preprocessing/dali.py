@@ -249,7 +249,14 @@ class _OnGpu:
         self._buffer.free()
 
     def _buffer_of(self, size_bytes: int) -> Buffer:
+        """Return a buffer of that size; a new one has half as much again as the old one, where there is room."""
         if size_bytes > self._buffer.size_bytes:
+            larger = max(size_bytes, self._buffer.size_bytes * 3 // 2)
             self._buffer.free()
-            self._buffer = self._gpu.buffer("pixels", size_bytes)
+            try:
+                self._buffer = self._gpu.buffer("pixels", larger)
+            except OutOfMemory:
+                if larger == size_bytes:
+                    raise
+                self._buffer = self._gpu.buffer("pixels", size_bytes)
         return self._buffer

@@ -85,6 +85,35 @@ def test_batch_is_copied_to_the_gpu_once_and_kept(gpu: Gpu) -> None:
     assert len(on_gpu._held) == 2
 
 
+def test_buffer_for_radiographs_grows_by_half_at_least(gpu: Gpu) -> None:
+    on_gpu = _OnGpu(gpu)
+    sizes = []
+    for columns in (1000, 1001, 1500, 1502, 100):
+        on_gpu([np.zeros((64, columns), np.uint16)])
+        sizes.append(on_gpu._buffer.size_bytes)
+    assert sizes == [128_000, 192_000, 192_000, 288_000, 288_000]
+
+
+def test_memory_on_the_host_is_pinned_only_for_copies_and_grows_by_half(gpu: Gpu) -> None:
+    buffer = gpu.buffer("pixels", 10_000)
+    assert buffer._pinned.nbytes == 0
+    content = np.arange(10_000, dtype=np.uint16).astype(np.uint8)
+    pinned = []
+    for length in (1000, 1100, 10, 9000, 10_000):  # the copy before may be in flight when the memory is exchanged
+        there = buffer.filled(content[:length])
+        pinned.append(buffer._pinned.nbytes)
+        np.testing.assert_array_equal(np.asarray(there), content[:length])
+    assert pinned == [1024, 1536, 1536, 9216, 10_240]
+
+
+def test_arrays_of_an_engine_take_no_memory(gpu: Gpu, tmp_path: Path) -> None:
+    fresh = CudaKernels(gpu, SMALL, fatbin_of_today(tmp_path))
+    activations, gradients = maps((3, 7, 4, 5), "noise")
+    made = fresh.evidence(OnDevice(activations, gpu), OnDevice(gradients, gpu))  # type: ignore[arg-type]
+    assert {"activations", "gradients"}.isdisjoint(fresh._buffers)
+    same(fresh.evidence(activations, gradients), made)
+
+
 def test_freed_buffer_is_empty(gpu: Gpu) -> None:
     buffer = gpu.buffer("pixels", 1000)
     buffer.free()
@@ -155,5 +184,5 @@ def test_gpu_can_be_opened_again_after_it_was_closed(kernels: CudaKernels, tmp_p
 
 
 def test_missing_fatbin_is_reported(gpu: Gpu, tmp_path: Path) -> None:
-    with pytest.raises(KernelError, match="make kernels"):
+    with pytest.raises(KernelError, match="the wheel of Osteon has it"):
         CudaKernels(gpu, SMALL, tmp_path / "gradcam.fatbin")

@@ -70,7 +70,8 @@ def test_contract_holds_through_pycuda(environment: dict[str, str], file: str) -
     ("function", "said"),
     [
         ("cuInit", "KernelError: the GPU cannot be used: cuInit failed: no CUDA-capable device is detected"),
-        ("cuMemAlloc_v2", "OutOfMemory: activations finds no room on the GPU: cuMemAlloc failed"),
+        ("cuMemAlloc_v2", "OutOfMemory: weights finds no room on the GPU: cuMemAlloc failed"),
+        ("cuMemHostAlloc", "OutOfMemory: grey finds no room in pinned memory of the host: cuMemHostAlloc failed"),
         ("cuMemcpyHtoDAsync_v2", "KernelError: grey cannot be copied to the GPU: cuMemcpyHtoDAsync failed"),
         ("cuLaunchKernel", "KernelError: overlay cannot be launched: cuLaunchKernel failed"),
         ("cuStreamSynchronize", "KernelError: the GPU failed: cuStreamSynchronize failed"),

@@ -110,7 +110,10 @@ CUresult cuMemAlloc(CUdeviceptr *pointer, size_t bytes) {
 }
 CUresult cuMemFree(CUdeviceptr pointer) { free((void *)pointer); --allocated; return CUDA_SUCCESS; }
 CUresult cuMemAllocHost(void **pointer, size_t bytes) { *pointer = malloc(bytes); ++allocated; return CUDA_SUCCESS; }
-CUresult cuMemHostAlloc(void **pointer, size_t bytes, unsigned) { return cuMemAllocHost(pointer, bytes); }
+CUresult cuMemHostAlloc(void **pointer, size_t bytes, unsigned) {
+    FAILS(CUDA_ERROR_OUT_OF_MEMORY);
+    return cuMemAllocHost(pointer, bytes);
+}
 CUresult cuMemFreeHost(void *pointer) { free(pointer); --allocated; return CUDA_SUCCESS; }
 CUresult cuMemcpyHtoDAsync(CUdeviceptr to, const void *from, size_t bytes, CUstream on) {
     FAILS(CUDA_ERROR_INVALID_VALUE);
