@@ -77,7 +77,15 @@ def test_batch_on_the_gpu_gets_the_answers_of_the_cpu(both: tuple[Workbench, Wor
 
 
 def same(on_cpu: Analysis, on_the_gpu: Analysis) -> None:
+    """Print how far the two are apart, then check it: a failure shows whether the tolerance or the result is wrong."""
     expected, actual = on_cpu.result, on_the_gpu.result
+    for e, a in zip(expected.findings, actual.findings, strict=False):
+        box = np.abs(np.subtract(a.box.as_tuple(), e.box.as_tuple())).max()
+        print(f"{e.site}, {a.site}: probability {a.probability - e.probability:+.1e}, box {box:.2f} px")
+    for heat_e, heat_a in zip(on_cpu.heats, on_the_gpu.heats, strict=False):
+        if heat_e.cells.shape == heat_a.cells.shape:
+            median, high, largest = np.quantile(np.abs(heat_a.cells - heat_e.cells), (0.5, 0.99, 1))
+            print(f"heat: median {median:.1e}, 99 % {high:.1e}, largest {largest:.1e}")
     assert actual.provenance.compute == GPU.name
     assert expected.findings
     assert [f.site for f in actual.findings] == [f.site for f in expected.findings]

@@ -54,6 +54,7 @@ def regions(count: int) -> Tensors:
 
 def test_runner_reproduces_the_golden_outputs(runner_of: RunnerOf) -> None:
     worst = check_goldens(PACK, runner_of)
+    print(worst)
     assert list(worst) == list(networks(PACK))
 
 
