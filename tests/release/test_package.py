@@ -31,7 +31,7 @@ ip link set lo up
 active() { timeout 300 bash -c "until systemctl is-active --quiet $1; do sleep 0.5; done" && echo "active $1"; }
 ready() { timeout 300 bash -c 'until osteon status; do sleep 1; done' && echo "ready $1"; }
 command -v python3 || echo "no Python"
-apt-get install -y --no-download /out/osteon.deb && echo "installed"
+apt-get install -y /out/osteon.deb && echo "installed"
 systemctl is-active osteon-receive || echo "not started"
 osteon --version
 osteon setup --answers /out/answers.toml --certificate self-signed --host box && echo "set up"
