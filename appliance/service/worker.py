@@ -9,6 +9,8 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
@@ -19,7 +21,7 @@ from appliance.clock import now
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, Transient
 from appliance.storage.database import database_file, defect
-from appliance.storage.heartbeats import record_heartbeat, record_stop
+from appliance.storage.heartbeats import record_heartbeat, record_role_failure, record_stop
 from appliance.storage.wakeups import Bell
 
 from .systemd_notify import notifier
@@ -62,6 +64,18 @@ class Role(Protocol):
         ...
 
 
+@contextmanager
+def failure_recorded(engine: Engine, role: str) -> Iterator[None]:
+    """Record the reason of a `Fault` for the status page; the fault goes on and ends the process."""
+    try:
+        yield
+    except Fault as fault:
+        if fault.code is not ReasonCode.DATABASE_UNUSABLE:  # then nothing is written into what lies there
+            with contextlib.suppress(SQLAlchemyError):
+                record_role_failure(engine, role, fault.reason)
+        raise
+
+
 def run_until_stopped(role: Role, engine: Engine) -> None:
     """Run `role` until SIGTERM or SIGINT; a `Fault` is not caught and ends the process."""
     stop = threading.Event()
@@ -73,34 +87,39 @@ def run_until_stopped(role: Role, engine: Engine) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, request_stop)
     notify = notifier()
-    started_at = now()
-    last_beat = -BEAT_S
-    opened = database_file(engine)
     notify("READY=1")
     log.info("%s: %s", role.name, role.detail())
     try:
-        while not stop.is_set():
-            notify("WATCHDOG=1")
-            rings = role.bell.rings
-            if database_file(engine) != opened:
-                reason = "the file of the database was removed, emptied or replaced: the role starts again with that"
-                raise Fault(ReasonCode.DATABASE_UNUSABLE, reason)
-            try:
-                busy = role.step()
-                if time.monotonic() - last_beat >= BEAT_S:
-                    last_beat = time.monotonic()
-                    notify(f"STATUS={role.detail()}")
-                    record_heartbeat(engine, role.name, started_at, role.detail())
-            except (SQLAlchemyError, Transient) as error:
-                # the database is busy, full or restarting: no work is lost, and the missing heartbeat shows on the page
-                why = defect(error) if isinstance(error, SQLAlchemyError) else type(error).__name__
-                log.error("%s cannot work now: %s", role.name, why)
-                stop.wait(PAUSE_S)
-            else:
-                if not busy:
-                    role.bell.wait(rings, role.rest_s)
+        with failure_recorded(engine, role.name):
+            _work(role, engine, stop, notify)
         notify("STOPPING=1")
         with contextlib.suppress(SQLAlchemyError):
             record_stop(engine, role.name)
     finally:
         role.close()
+
+
+def _work(role: Role, engine: Engine, stop: threading.Event, notify: Callable[[str], None]) -> None:
+    """Step until `stop`, with a heartbeat every `BEAT_S`."""
+    started_at, opened = now(), database_file(engine)
+    last_beat = -BEAT_S
+    while not stop.is_set():
+        notify("WATCHDOG=1")
+        rings = role.bell.rings
+        if database_file(engine) != opened:
+            reason = "the file of the database was removed, emptied or replaced: the role starts again with that"
+            raise Fault(ReasonCode.DATABASE_UNUSABLE, reason)
+        try:
+            busy = role.step()
+            if time.monotonic() - last_beat >= BEAT_S:
+                last_beat = time.monotonic()
+                notify(f"STATUS={role.detail()}")
+                record_heartbeat(engine, role.name, started_at, role.detail())
+        except (SQLAlchemyError, Transient) as error:
+            # the database is busy, full or restarting: no work is lost, and the missing heartbeat shows on the page
+            why = defect(error) if isinstance(error, SQLAlchemyError) else type(error).__name__
+            log.error("%s cannot work now: %s", role.name, why)
+            stop.wait(PAUSE_S)
+        else:
+            if not busy:
+                role.bell.wait(rings, role.rest_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from flask import Flask, Response, jsonify, render_template
+from flask import Flask, Response, jsonify, render_template, request
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine
@@ -93,7 +93,7 @@ def create_app(engine: Engine, config: Configuration, pack: Pack | str, version:
     @app.get("/health/ready")
     def ready() -> tuple[Response, int]:
         found = health.conditions(facts_of.observe(engine, config, now()))
-        ok = health.is_ready(found)
+        ok = health.is_ready(found, strict="strict" in request.args)
         return jsonify(ready=ok, conditions=[asdict(c) for c in found]), 200 if ok else 503
 
     @app.get("/metrics")

@@ -21,6 +21,7 @@ from appliance.gpu import GpuFigures, read_figures
 from appliance.network import not_after
 from appliance.storage.clock_steps import ClockStep, recent_step
 from appliance.storage.database import check_schema, defect
+from appliance.storage.destinations import failures_in_a_row
 from appliance.storage.gate import Gate, Hold
 from appliance.storage.heartbeats import Heartbeat, heartbeats
 from appliance.storage.overview import StateCount, count_analyses, count_deliveries, count_studies
@@ -29,22 +30,40 @@ BEAT_WITHIN_S = 15.0
 """A role sends a heartbeat every 3 s and after each radiograph; a role that is silent for this long is missing."""
 
 
-class RoleState(StrEnum):
-    """State of a process: `STOPPED` is in order, `MISSING` is not."""
+START_WITHIN_S = 900.0
+"""Longest start that is in order: the first one on a GPU builds plans for minutes."""
 
+
+class RoleState(StrEnum):
+    """State of a process: `STOPPED` is in order, `MISSING` is not; `FAILED` is ended by a fault, and starts again."""
+
+    STARTING = "starting"
     ALIVE = "alive"
+    FAILED = "failed"
     MISSING = "missing"
     STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleStatus:
-    """One of the four processes of this machine; `since` is None when it never ran."""
+    """One of the four processes of this machine.
+
+    Attributes
+    ----------
+    since
+        Time of its start, or of its end; None when it never ran.
+    starts
+        Starts in a row without ten minutes of work between them.
+    failure
+        Reason why the last start ended; empty if it ended in order.
+    """
 
     role: str
     state: RoleState
     since: datetime | None
     detail: str
+    starts: int = 1
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +76,8 @@ class Backlog:
         Jobs per state; a state without jobs is absent.
     oldest
         Time at which the oldest waiting job was made, or was due for a study; parked jobs do not count.
+    failures
+        Failures of a destination in a row since it took an artefact.
     last_finished
         Time at which the newest done job ended.
     is_known
@@ -68,6 +89,7 @@ class Backlog:
     oldest: datetime | None = None
     last_finished: datetime | None = None
     is_known: bool = True
+    failures: int = 0
 
     @property
     def waiting(self) -> int:
@@ -153,6 +175,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
             analyses = count_analyses(c)
             studies = count_studies(c)
             deliveries = count_deliveries(c)
+            failures = failures_in_a_row(c)
         holds = tuple(Gate(engine).holds())
     except Fault as fault:
         return replace(seen, database_error=fault.reason)
@@ -170,7 +193,10 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         studies=_backlog("studies", studies),
         holds=holds,
         destinations=tuple(
-            _backlog(name, [count for count in deliveries if count.destination == name], name in configured)
+            replace(
+                _backlog(name, [count for count in deliveries if count.destination == name], name in configured),
+                failures=failures.get(name, 0),
+            )
             for name in names
         ),
     )
@@ -195,10 +221,23 @@ def _role(name: str, newest: Heartbeat | None, clocks: Reading) -> RoleStatus:
         return RoleStatus(role=name, state=RoleState.MISSING, since=None, detail="")
     if newest.has_stopped:
         return RoleStatus(role=name, state=RoleState.STOPPED, since=newest.beat.at, detail="stopped in order")
+    seen = RoleStatus(
+        role=name,
+        state=RoleState.ALIVE,
+        since=newest.started_at,
+        detail=newest.detail,
+        starts=newest.starts,
+        failure=newest.failure,
+    )
+    if newest.has_failed:
+        return replace(seen, state=RoleState.FAILED, since=newest.beat.at, detail=newest.failure)
     age_s = newest.beat.age_s(clocks)
+    if newest.is_starting:
+        is_late = age_s is None or age_s > START_WITHIN_S
+        return replace(seen, state=RoleState.MISSING if is_late else RoleState.STARTING)
     if age_s is None or age_s > BEAT_WITHIN_S:
-        return RoleStatus(role=name, state=RoleState.MISSING, since=newest.beat.at, detail=f"last: {newest.detail}")
-    return RoleStatus(role=name, state=RoleState.ALIVE, since=newest.started_at, detail=newest.detail)
+        return replace(seen, state=RoleState.MISSING, since=newest.beat.at, detail=f"last: {newest.detail}")
+    return seen
 
 
 def _disk_free_bytes(folder: Path) -> int | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -21,6 +21,12 @@ from .facts import Backlog, Certificate, Facts, RoleState, RoleStatus
 LATE_S = 300.0
 """A radiograph or a delivery that waits longer is reported as late."""
 
+LOST_S = 3600.0
+"""A destination that takes nothing for longer is an error: answers come too late to be of use there."""
+
+UNSTEADY = 3
+"""Starts in a row after which a role that runs again is reported all the same."""
+
 DEEP = 500
 """More radiographs than a busy hospital makes in an hour: a queue of that length needs attention."""
 
@@ -32,7 +38,11 @@ _UID = re.compile(r"\b\d+(?:\.\d+){4,}\b")
 
 
 class Severity(StrEnum):
-    """Meaning of a condition that is not met: `ERROR`, no radiograph is answered; `WARNING`, some are not."""
+    """Meaning of a condition that is not met.
+
+    `ERROR`: radiographs are not received, not analysed, or no destination or one for an hour takes the answers.
+    `WARNING`: all else that a person should look at.
+    """
 
     WARNING = "warning"
     ERROR = "error"
@@ -48,6 +58,8 @@ class Condition:
         The state for a person; if the condition is not met, also the next step.
     depends_on
         Names of conditions that must hold before this one can be judged.
+    is_starting
+        Whether the condition will soon be met by itself: a role starts.
     """
 
     name: str
@@ -55,6 +67,7 @@ class Condition:
     severity: Severity
     sentence: str
     depends_on: tuple[str, ...] = ()
+    is_starting: bool = False
 
 
 def conditions(facts: Facts) -> tuple[Condition, ...]:
@@ -77,18 +90,25 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
     found.append(_flow(facts.analyses, facts.at, readable, "radiograph", "analysis", analyse, "queue.analyses"))
     found.append(_flow(facts.studies, facts.at, readable, "report", "study", analyse, "queue.studies"))
     found += [_hold(hold) for hold in facts.holds]
+    unreached = bool(facts.destinations) and all(d.failures and d.waiting for d in facts.destinations if d.is_known)
     for d in facts.destinations:
         shut = [f"gate.{hold.destination}" for hold in facts.holds if hold.destination in (EVERY, d.name)]
         needs = ("role.deliver", *shut)
-        found.append(_flow(d, facts.at, readable, "artefact", "delivery", needs, f"destination.{d.name}"))
+        flow = _flow(d, facts.at, readable, "artefact", "delivery", needs, f"destination.{d.name}")
+        if d.failures and d.age_s(facts.at) > (LATE_S if unreached else LOST_S):
+            flow = replace(flow, severity=Severity.ERROR)
+        found.append(flow)
     found += [_certificate(certificate, facts.at) for certificate in facts.certificates]
     found += _gpu(facts.gpu) if facts.gpu else []
     return tuple(found)
 
 
-def is_ready(found: Iterable[Condition]) -> bool:
-    """Return whether radiographs are received, analysed and delivered: no condition of an error is broken."""
-    return all(c.ok for c in found if c.severity is Severity.ERROR)
+def is_ready(found: Iterable[Condition], *, strict: bool = False) -> bool:
+    """Return whether radiographs are received, analysed and delivered: no condition of an error is broken.
+
+    With `strict`, no condition at all may be broken.
+    """
+    return all(c.ok for c in found if strict or c.severity is Severity.ERROR)
 
 
 def problems(found: tuple[Condition, ...]) -> tuple[Condition, ...]:
@@ -103,6 +123,11 @@ def headline(found: tuple[Condition, ...]) -> str:
         return "Osteon works: radiographs are received, analysed and answered."
     if is_ready(found):
         return "Osteon works. The points below need attention."
+    broken = {c.name.partition(".")[0] for c in problems(found) if c.severity is Severity.ERROR}
+    if broken == {"destination"}:
+        return "Osteon receives and analyses radiographs, but their answers do not arrive."
+    if broken == {"role"} and all(c.is_starting for c in problems(found) if c.severity is Severity.ERROR):
+        return "Osteon is starting."
     return "Osteon is not working."
 
 
@@ -133,14 +158,29 @@ def _role_condition(r: RoleStatus, readable: bool) -> Condition:
     unit = f"osteon-{r.role}"
     if not readable:
         sentence = f"Role {r.role}: unknown while the database cannot be read"
-    elif r.state is RoleState.ALIVE:
+    elif r.state is RoleState.ALIVE and r.starts < UNSTEADY:
         sentence = f"Role {r.role} is running"
+    elif r.state is RoleState.ALIVE:
+        severity = Severity.WARNING
+        sentence = f"Role {r.role} is running again, after {r.starts} starts in a row"
+    elif r.state is RoleState.STARTING and r.starts < UNSTEADY:
+        sentence = f"Role {r.role} is starting"
+    elif r.state in {RoleState.STARTING, RoleState.FAILED}:
+        sentence = f"Role {r.role} fails and starts again, {_count(r.starts, 'time')} so far"
     elif r.state is RoleState.STOPPED:
         sentence = f"Role {r.role} is stopped{ago}: start it with `systemctl start {unit}`"
     else:
         sentence = f"Role {r.role} has sent no heartbeat{ago or ' yet'}: see `systemctl status {unit}`"
-    ok = readable and r.state is RoleState.ALIVE
-    return Condition(name=f"role.{r.role}", ok=ok, severity=severity, sentence=sentence, depends_on=("database",))
+    if readable and r.failure and "start" in sentence:
+        sentence += f": {without_identity(r.failure)}"
+    return Condition(
+        name=f"role.{r.role}",
+        ok=readable and r.state is RoleState.ALIVE and r.starts < UNSTEADY,
+        severity=severity,
+        sentence=sentence,
+        depends_on=("database",),
+        is_starting=r.state is RoleState.STARTING and r.starts < UNSTEADY,
+    )
 
 
 def _gpu(seen: GpuFigures) -> list[Condition]:
@@ -237,6 +277,8 @@ def _flow(
         wrong.append(f"{_count(queue.parked, noun)} parked: see the reason with `osteon queue show {command}:ID`")
     if queue.age_s(at) > LATE_S:
         wrong.append(f"{_count(queue.waiting, noun)} waiting, the oldest for {duration(queue.age_s(at))}")
+    elif queue.failures and queue.waiting:
+        wrong.append(f"the last {_count(queue.failures, 'attempt')} failed, {_count(queue.waiting, noun)} waiting")
     elif queue.waiting > DEEP:
         wrong.append(f"{_count(queue.waiting, noun)} waiting: more arrive than leave")
     label = "analyses" if command == "analysis" else queue.name

@@ -70,6 +70,12 @@ def destination_state(engine: Engine, destination: str) -> DestinationState:
     return DestinationState(**row._mapping) if row else DestinationState(destination=destination)
 
 
+def failures_in_a_row(c: Connection) -> dict[str, int]:
+    """Return, by destination, the failures since it took an artefact, where there are any."""
+    query = select(destinations.c.destination, destinations.c.failures).where(destinations.c.failures > 0)
+    return dict(c.execute(query).tuples().all())
+
+
 def record_failure(
     c: Connection, state: DestinationState, error: OsteonError, pause_until: datetime
 ) -> DestinationState:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, select, update
 
-from appliance.clock import Reading, read_clocks
+from appliance.clock import Reading, now, read_clocks
 
 from .clock_steps import lock_heartbeats, notice_step
 from .database import upsert
@@ -20,6 +21,15 @@ from .tables import roles
 
 STOPPED = "stopped"
 """Detail of a role that stopped in order."""
+
+STARTING = "starting"
+"""Detail of a role that loads its libraries, ports and engines."""
+
+FAILED = "failed"
+"""Detail of a role that a fault ended."""
+
+STEADY = timedelta(minutes=10)
+"""A role that worked for this long has started well: the next start is the first of a new count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,45 +42,81 @@ class Heartbeat:
         Both clocks at the heartbeat.
     detail
         The state of the role in a sentence.
-    has_stopped
-        Whether the role stopped in order.
+    starts
+        Starts in a row without `STEADY` work between them.
+    failure
+        Reason why the start before, or this one, ended; empty if it ended in order or the role has worked since.
     """
 
     role: str
     started_at: datetime
     beat: Reading
     detail: str
+    starts: int = 1
+    failure: str = ""
 
     @property
     def has_stopped(self) -> bool:
+        """Whether the role stopped in order."""
         return self.detail == STOPPED
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether the role has begun and does not work yet."""
+        return self.detail == STARTING
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a fault ended the role."""
+        return self.detail == FAILED
 
 
 def record_heartbeat(engine: Engine, role: str, started_at: datetime, detail: str) -> None:
     """Record that `role` is alive, with its state in a sentence; notice a step of the clock since the last record."""
-    host = socket.gethostname()
     with engine.begin() as c:
-        lock_heartbeats(c, host)
-        clocks = read_clocks()  # only now: another role may have beaten while this one waited
-        notice_step(c, clocks, host)
-        row = {
-            "host": host,
-            "role": role,
-            "pid": os.getpid(),
-            "started_at": started_at,
-            "beat_at": clocks.at,
-            "boot_id": clocks.boot_id,
-            "uptime_s": clocks.uptime_s,
-            "detail": detail,
-        }
-        upsert(c, roles, row, key=("host", "role"), on_conflict=row)
+        _write(c, role, {"started_at": started_at, "detail": detail})
+
+
+def record_start(engine: Engine, role: str) -> None:
+    """Record that `role` starts, and how often it did so lately without working for `STEADY`."""
+    with engine.begin() as c:
+        before = c.execute(select(roles).where(_is_own(role))).first()
+        counts_on = before is not None and before.detail != STOPPED and before.beat_at - before.started_at < STEADY
+        starts, failure = (before.starts + 1, before.failure) if before is not None and counts_on else (1, "")
+        _write(c, role, {"started_at": now(), "detail": STARTING, "starts": starts, "failure": failure})
+
+
+def _write(c: Connection, role: str, columns: dict[str, Any]) -> None:
+    """Write the row of a role with both clocks; notice a step of the wall clock."""
+    host = socket.gethostname()
+    lock_heartbeats(c, host)
+    clocks = read_clocks()  # only now: another role may have beaten while this one waited
+    notice_step(c, clocks, host)
+    row = columns | {
+        "host": host,
+        "role": role,
+        "pid": os.getpid(),
+        "beat_at": clocks.at,
+        "boot_id": clocks.boot_id,
+        "uptime_s": clocks.uptime_s,
+    }
+    upsert(c, roles, row, key=("host", "role"), on_conflict=row)
+
+
+def record_role_failure(engine: Engine, role: str, reason: str) -> None:
+    """Record that a fault ended a role of this machine, with its reason."""
+    with engine.begin() as c:
+        c.execute(update(roles).where(_is_own(role)).values(detail=FAILED, failure=reason))
 
 
 def record_stop(engine: Engine, role: str) -> None:
     """Record that a role of this machine stopped in order, so that the status page does not miss it."""
-    is_own = (roles.c.host == socket.gethostname()) & (roles.c.role == role)
     with engine.begin() as c:
-        c.execute(update(roles).where(is_own).values(detail=STOPPED))
+        c.execute(update(roles).where(_is_own(role)).values(detail=STOPPED, starts=1, failure=""))
+
+
+def _is_own(role: str) -> ColumnElement[bool]:
+    return (roles.c.host == socket.gethostname()) & (roles.c.role == role)
 
 
 def heartbeats(c: Connection) -> dict[str, Heartbeat]:
@@ -81,6 +127,8 @@ def heartbeats(c: Connection) -> dict[str, Heartbeat]:
             started_at=row.started_at,
             beat=Reading(at=row.beat_at, boot_id=row.boot_id, uptime_s=row.uptime_s),
             detail=row.detail,
+            starts=row.starts,
+            failure=row.failure,
         )
         for row in c.execute(select(roles).where(roles.c.host == socket.gethostname()))
     }

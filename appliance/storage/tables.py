@@ -266,10 +266,13 @@ roles = Table(
     Column("boot_id", String(36), nullable=False),
     Column("uptime_s", Float(53), nullable=False),
     Column("detail", Text, nullable=False, default=""),
+    Column("starts", Integer, nullable=False, default=1),
+    Column("failure", Text, nullable=False, default=""),
 )
 """The newest heartbeat of each role on each machine: several may share the database.
 
-`boot_id` and `uptime_s` give its time by the clock that never steps; see `appliance.clock`.
+`boot_id` and `uptime_s` give its time by the clock that never steps; see `appliance.clock`. `starts` counts the starts
+in a row without ten minutes of work between them, and `failure` is the reason why the last one ended.
 """
 
 clock_steps = Table(

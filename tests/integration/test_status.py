@@ -1,6 +1,7 @@
 """The page, /health and /metrics over a real database: they show every problem and no identity."""
 
 import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,13 +22,15 @@ from appliance.domain.reason import ReasonCode
 from appliance.domain.received import Received
 from appliance.domain.result import Result
 from appliance.domain.roles import ROLES
-from appliance.errors import Transient
+from appliance.errors import Fault, Transient
 from appliance.gpu import GpuFigures, write_figures
+from appliance.service.roles.start import start_role
 from appliance.status.app import create_app
 from appliance.storage.database import open_database, readers, unopened_database
 from appliance.storage.deliveries import Outgoing
+from appliance.storage.destinations import DestinationState, record_failure
 from appliance.storage.gate import Gate
-from appliance.storage.heartbeats import record_heartbeat, record_stop
+from appliance.storage.heartbeats import STEADY, heartbeats, record_heartbeat, record_start, record_stop
 from appliance.storage.instances import keep_instance
 from appliance.storage.notices import Notebook
 from appliance.storage.queue import Queue
@@ -133,6 +136,35 @@ def test_ready_endpoint_needs_the_heartbeat_of_every_role(client: FlaskClient, e
     (wrong,) = [c for c in answer.json["conditions"] if not c["ok"]]
     assert wrong["name"] == "role.analyse"
     assert "systemctl status osteon-analyse" in wrong["sentence"]
+
+
+def test_role_that_fails_at_its_start_is_shown_with_reason_and_count(
+    client: FlaskClient, engine: Engine, config: Configuration
+) -> None:
+    all_roles_beat(engine)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        receive = config.receive.model_copy(update={"port": taken.getsockname()[1]})
+        for _ in range(2):
+            with pytest.raises(Fault):
+                start_role("receive", config.model_copy(update={"receive": receive}))
+    answer = client.get("/health/ready").text
+    assert "Role receive fails and starts again, 3 times so far: cannot listen on" in answer
+    with engine.begin() as c:
+        c.execute(update(roles).values(started_at=now() - 2 * STEADY))
+    record_heartbeat(engine, "receive", now() - STEADY, "works")
+    record_start(engine, "receive")
+    with engine.connect() as c:
+        beat = heartbeats(c)["receive"]
+    assert (beat.starts, beat.failure, beat.is_starting) == (1, "", True), "it has worked for long"
+
+
+def test_strict_readiness_needs_every_condition(client: FlaskClient, engine: Engine) -> None:
+    all_roles_beat(engine)
+    record_refused_artefact(engine)
+    with engine.begin() as c:
+        record_failure(c, DestinationState(destination="pacs"), Transient(ReasonCode.STORE_TRANSIENT, "refused"), now())
+    assert client.get("/health/ready").status_code == 200
+    assert client.get("/health/ready?strict").status_code == 503
 
 
 def test_box_that_shares_the_database_sees_its_own_roles(

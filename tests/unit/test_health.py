@@ -12,6 +12,7 @@ from appliance.status.facts import Backlog, Certificate, Facts, RoleState, RoleS
 from appliance.status.health import (
     DEEP,
     LATE_S,
+    LOST_S,
     Condition,
     Severity,
     conditions,
@@ -145,6 +146,42 @@ def test_hold_is_a_problem_and_its_late_deliveries_are_not(name: str) -> None:
         replace(FINE, destinations=(waiting("ris", LATE_S + 60),), holds=(replace(hold, destination="pacs"),))
     )
     assert names(problems(late)) == ["gate.pacs", "destination.ris"]
+
+
+def test_failing_destination_is_reported_at_once_and_is_an_error_after_an_hour() -> None:
+    works = waiting("ris", 0, done=1)
+
+    def found_after(seconds: float) -> tuple[Condition, ...]:
+        return conditions(replace(FINE, destinations=(replace(waiting("pacs", seconds), failures=2), works)))
+
+    (problem,) = problems(found_after(5))
+    assert "the last 2 attempts failed, 1 artefact waiting" in problem.sentence
+    assert is_ready(found_after(LOST_S)) and not is_ready(found_after(LOST_S), strict=True)
+    assert not is_ready(found_after(LOST_S + 1))
+    assert headline(found_after(LOST_S + 1)).endswith("their answers do not arrive.")
+
+
+def test_no_destination_that_takes_anything_is_an_error_once_answers_are_late() -> None:
+    failing = tuple(replace(waiting(name, LATE_S + 1), failures=3) for name in ("pacs", "ris"))
+    assert not is_ready(conditions(replace(FINE, destinations=failing)))
+    assert is_ready(conditions(replace(FINE, destinations=(failing[0], waiting("ris", 0, done=1)))))
+
+
+def test_start_failure_and_restart_of_a_role_are_told_apart() -> None:
+    starting = with_role(FINE, "analyse", RoleState.STARTING)
+    assert headline(conditions(starting)) == "Osteon is starting."
+    assert not is_ready(conditions(starting))
+
+    def found(state: RoleState) -> Condition:
+        roles = (*FINE.roles[:1], replace(FINE.roles[1], state=state, starts=4, failure="pack is altered"))
+        (problem,) = problems(conditions(replace(FINE, roles=(*roles, *FINE.roles[2:]))))
+        return problem
+
+    for state in (RoleState.STARTING, RoleState.FAILED):
+        assert found(state).sentence.endswith("fails and starts again, 4 times so far: pack is altered")
+        assert found(state).severity is Severity.ERROR
+    assert found(RoleState.ALIVE).severity is Severity.WARNING
+    assert found(RoleState.ALIVE).sentence.endswith("running again, after 4 starts in a row: pack is altered")
 
 
 def test_deep_queue_is_a_problem_before_it_is_late() -> None:

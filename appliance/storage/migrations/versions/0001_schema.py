@@ -130,6 +130,8 @@ def upgrade() -> None:
         sa.Column("boot_id", sa.String(length=36), nullable=False),
         sa.Column("uptime_s", sa.Float(53), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("starts", sa.Integer(), nullable=False),
+        sa.Column("failure", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("host", "role", name=op.f("pk_roles")),
     )
     op.create_table(
