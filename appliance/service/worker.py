@@ -99,7 +99,7 @@ def run_until_stopped(role: Role, engine: Engine) -> None:
         role.close()
 
 
-def _work(role: Role, engine: Engine, stop: threading.Event, notify: Callable[[str], None]) -> None:
+def _work(role: Role, engine: Engine, stop: threading.Event, notify: Callable[[str], object]) -> None:
     """Step until `stop`, with a heartbeat every `BEAT_S`."""
     started_at, opened = now(), database_file(engine)
     last_beat = -BEAT_S

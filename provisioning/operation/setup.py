@@ -76,6 +76,7 @@ def write_private(text: str | bytes, path: Path) -> None:
     content = text.encode() if isinstance(text, str) else text
     try:
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "wb") as file:
+            os.fchmod(file.fileno(), 0o640)  # whatever the umask
             file.write(content)
             os.fsync(file.fileno())
         os.chown(unfinished, -1, path.parent.stat().st_gid)

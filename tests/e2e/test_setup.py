@@ -35,7 +35,7 @@ days = 14
 
 def setup(path: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "provisioning.cli", "setup", "--config", str(path), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    return subprocess.run(command, umask=0o077, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
 
 @pytest.fixture
