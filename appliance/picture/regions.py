@@ -51,6 +51,8 @@ class Region:
 
 def dim_unread(panel: NDArray[np.uint8], unread: Sequence[Box], read: Sequence[Box]) -> None:
     """Dim the boxes of `unread` in `panel`, (H, W, 3) or (H, W) uint8, outside the boxes of `read`, and frame them."""
+    if not unread:  # a mask of the whole picture takes as long as the heat
+        return
     height, width = panel.shape[:2]
     is_dimmed = np.zeros((height, width), bool)
     inners = [_clip_box(box, height, width) for box in unread]

@@ -42,13 +42,13 @@ def main() -> None:
     radiograph, ds = _radiograph(), source(rows=ROWS, columns=COLUMNS)
     given, heat = _answered(ds)
     looks = {
-        "overlay": Picture(),
-        "overlay, JPEG": Picture(compression="jpeg"),
-        "beside": Picture(layout="beside"),
-        "beside, JPEG": Picture(layout="beside", compression="jpeg"),
-        "grey": Picture(layout="grey"),
-        "grey, JPEG": Picture(layout="grey", compression="jpeg"),
-        "overlay, 2048 px, JPEG": Picture(longest_px=2048, compression="jpeg"),
+        "overlay, JPEG": Picture(),
+        "overlay": Picture(compression="none"),
+        "beside, JPEG": Picture(layout="beside"),
+        "beside": Picture(layout="beside", compression="none"),
+        "grey, JPEG": Picture(layout="grey"),
+        "grey": Picture(layout="grey", compression="none"),
+        "overlay, 2048 px, JPEG": Picture(longest_px=2048),
     }
     print(f"{'':<46} {'drawn':>8} {'encoded':>8} {'both ms':>8} {'MB':>6}")
     for name, look in looks.items():
