@@ -12,7 +12,6 @@ from appliance.domain.radiograph import StoredValues
 
 from .recipe import IMAGE_PX, REGION_PX, Cut, Prepared, equalisation_table, fitted_size, windowing
 
-
 STRIP_ROWS = 64
 """Rows looked up at a time: their indices, which NumPy widens to 64 bits, stay in the cache of the processor."""
 
