@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,7 +147,10 @@ def processor_s(pid: int) -> float:
 
 def children(pid: int) -> list[int]:
     """Return the running children of a process, and theirs."""
-    own = [int(c) for task in Path(f"/proc/{pid}/task").iterdir() for c in (task / "children").read_text().split()]
+    own: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError):  # a thread that ended since
+            own += map(int, (task / "children").read_text().split())
     return own + [grandchild for child in own for grandchild in children(child)]
 
 
