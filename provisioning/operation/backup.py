@@ -138,10 +138,11 @@ def _database_file(config: Configuration) -> Path | None:
 
 
 def restore(config: Configuration, source: Path) -> Manifest:
-    """Put the contents of a backup into `state_dir`, and hold all deliveries until a person has looked.
+    """Put the contents of a backup in their places, and hold all deliveries until a person has looked.
 
-    The database that was there moves into the folder ``before-restore`` with the time; packs and files of the spool
-    that are there stay. The configuration is put beside them as ``restored-osteon.toml``.
+    The database comes last and with the hold in it, so that a restore that fails leaves the present one. That one
+    moves into the folder ``before-restore`` with the time beside it; packs and files of the spool that are there stay.
+    The configuration is put into `state_dir` as ``restored-osteon.toml``.
 
     Raises
     ------
@@ -154,38 +155,64 @@ def restore(config: Configuration, source: Path) -> Manifest:
         raise Fault(ReasonCode.ROLE_RUNS_ALREADY, reason)
     try:
         manifest = read_backup(source)
+        database = _database_file(config)
+        if DATABASE in manifest.digests and not database:
+            reason = f"{source} has an SQLite database, and database_url names PostgreSQL: restore it without that"
+            raise Fault(ReasonCode.BACKUP, reason)
         config.state_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=config.state_dir, prefix=".restoring-") as folder:
+        with tempfile.TemporaryDirectory(dir=config.state_dir, prefix=".restoring-") as name:
+            folder = Path(name)
             with tarfile.open(source) as archive:
                 archive.extractall(folder, filter="data")
-            _put_in_place(config, Path(folder), manifest)
+            restored = folder / DATABASE if DATABASE in manifest.digests else None
+            _hold(f"sqlite:///{restored}" if restored else config.database, manifest)
+            _place_files(config, folder)
+            if restored and database:
+                _replace_database(database, restored)
     except (OSError, tarfile.TarError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise Fault(ReasonCode.BACKUP, f"{source} cannot be restored: {why}") from error
-    engine = open_database(config.database)
-    Gate(engine).shut(EVERY, f"restored from the backup of {manifest.made_at}: look at osteon queue list first")
-    engine.dispose()
     return manifest
 
 
-def _put_in_place(config: Configuration, folder: Path, manifest: Manifest) -> None:
-    database = _database_file(config)
-    if database and DATABASE in manifest.digests:
-        former = config.state_dir / f"before-restore-{now():%Y%m%dT%H%M%S}"
-        for suffix in ("-wal", "-shm", ""):
-            file = database.with_name(database.name + suffix)
-            if file.exists():
-                former.mkdir(exist_ok=True)
-                file.rename(former / file.name)
-        shutil.move(folder / DATABASE, database)
-    if SETTINGS in manifest.digests:
-        shutil.move(folder / SETTINGS, config.state_dir / "restored-osteon.toml")
+def _hold(url: str, manifest: Manifest) -> None:
+    """Bring the database of `url` up to date, and hold all deliveries in it."""
+    engine = open_database(url)
+    Gate(engine).shut(EVERY, f"restored from the backup of {manifest.made_at}: look at osteon queue list first")
+    engine.dispose()  # the last connection writes the WAL into the file
+
+
+def _place_files(config: Configuration, folder: Path) -> None:
+    """Move the configuration, and the packs and files of the spool that are not there, out of `folder`."""
+    if (folder / SETTINGS).exists():
+        _move(folder / SETTINGS, config.state_dir / "restored-osteon.toml")
     for name, target in ((PACKS, config.packs_dir), (SPOOL, config.spool_dir)):
         for file in sorted(path for path in (folder / name).rglob("*") if path.is_file()):
             place = target / file.relative_to(folder / name)
             if not place.exists():
-                place.parent.mkdir(parents=True, exist_ok=True)
-                file.rename(place)
+                _move(file, place)
+
+
+def _replace_database(database: Path, restored: Path) -> None:
+    """Put `restored` in the place of `database`, whose files move into a folder beside it."""
+    unfinished = database.with_name(f"{database.name}.restoring")
+    shutil.move(restored, unfinished)
+    os.sync()  # a power cut after this leaves no row without its file
+    former = database.parent / f"before-restore-{now():%Y%m%dT%H%M%S}"
+    for suffix in ("", "-wal", "-shm"):  # a WAL without its database is lost
+        file = database.with_name(database.name + suffix)
+        if file.exists():
+            former.mkdir(exist_ok=True)
+            file.rename(former / file.name)
+    unfinished.rename(database)
+
+
+def _move(file: Path, place: Path) -> None:
+    """Move a file, to another disk too; a move that was cut leaves nothing under the name `place`."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = place.with_name(f".{place.name}.restoring")
+    shutil.move(file, unfinished)
+    unfinished.rename(place)
 
 
 def read_backup(source: Path) -> Manifest:

@@ -3,7 +3,9 @@
 import io
 import json
 import os
+import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +91,66 @@ def test_restore_keeps_the_present_database_and_files_aside(box: Configuration, 
     (former,) = box.state_dir.glob("before-restore-*")
     there = Configuration.model_validate({"state_dir": former})
     assert kept_studies(there) == ["1.2.3", "4.5.6"]
+
+
+def held(config: Configuration) -> list[str]:
+    engine = open_database(config.database)
+    found = [hold.destination for hold in Gate(engine).holds()]
+    engine.dispose()
+    return found
+
+
+def test_restore_to_other_disks_holds_all_deliveries(box: Configuration, tmp_path: Path) -> None:
+    back_up(box, None, tmp_path / "osteon.tar", with_spool=True)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        disk = Path(folder)
+        assert disk.stat().st_dev != tmp_path.stat().st_dev
+        other = Configuration.model_validate(
+            {"state_dir": tmp_path / "other", "database_url": f"sqlite:///{disk / 'own.db'}"}
+        )
+        add_study(other, "4.5.6")
+        other.state_dir.mkdir()
+        (disk / "spool").mkdir()
+        other.spool_dir.symlink_to(disk / "spool")
+        restore(other, tmp_path / "osteon.tar")
+        assert (kept_studies(other), held(other)) == (["1.2.3"], ["*"])
+        assert files(other.spool_dir) == files(box.spool_dir)
+        assert files(other.packs_dir) == files(box.packs_dir)
+        (former,) = disk.glob("before-restore-*/own.db")
+        assert kept_studies(other.model_copy(update={"database_url": f"sqlite:///{former}"})) == ["4.5.6"]
+
+
+def test_restore_that_fails_half_way_leaves_the_present_database(box: Configuration, tmp_path: Path) -> None:
+    back_up(box, None, tmp_path / "osteon.tar")
+    add_study(box, "4.5.6")
+    shutil.rmtree(box.packs_dir)
+    box.packs_dir.write_text("no folder")
+    with pytest.raises(Fault, match="cannot be restored"):
+        restore(box, tmp_path / "osteon.tar")
+    assert kept_studies(box) == ["1.2.3", "4.5.6"]
+    box.packs_dir.unlink()
+    restore(box, tmp_path / "osteon.tar")
+    assert (kept_studies(box), held(box)) == (["1.2.3"], ["*"])
+    assert files(box.packs_dir) == {"own/pack.toml": b"a pack"}
+
+
+def test_restored_database_is_held_before_it_is_in_place(
+    box: Configuration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_up(box, None, tmp_path / "osteon.tar")
+    monkeypatch.setattr(os, "sync", lambda: os.link(box.state_dir / "osteon.db.restoring", tmp_path / "osteon.db"))
+    restore(box, tmp_path / "osteon.tar")
+    assert held(Configuration.model_validate({"state_dir": tmp_path})) == ["*"]
+
+
+def test_restore_of_a_database_for_postgresql_is_refused(box: Configuration, tmp_path: Path) -> None:
+    back_up(box, None, tmp_path / "osteon.tar")
+    other = Configuration.model_validate(
+        {"state_dir": tmp_path / "other", "database_url": "postgresql+psycopg://localhost/osteon"}
+    )
+    with pytest.raises(Fault, match="has an SQLite database, and database_url names PostgreSQL"):
+        restore(other, tmp_path / "osteon.tar")
+    assert not other.state_dir.exists()
 
 
 def test_restore_while_a_role_runs_is_refused(box: Configuration, tmp_path: Path) -> None:
