@@ -30,6 +30,7 @@ from .instance_reader import Reading
 from .rejection_notes import RejectionNotes
 from .render_pool import Rendering, Renders
 from .spool_reader import SpooledInstance, SpoolReader
+from .systemd_notify import Notify, silent
 from .unexpected_error import without_patients_data
 
 BROKEN = frozenset({ReasonCode.UNREADABLE, ReasonCode.BROKEN_PIXELS})
@@ -73,6 +74,8 @@ class Analyser:
     ----------
     batch_size
         Most radiographs in a batch.
+    notify
+        Notifies systemd before each wait for a rendering or for an instance.
 
     Attributes
     ----------
@@ -90,6 +93,7 @@ class Analyser:
         *,
         settling: Settling,
         batch_size: int = 1,
+        notify: Notify = silent,
     ) -> None:
         self._engine = engine
         self._queue = queue
@@ -100,6 +104,7 @@ class Analyser:
         self._rejection_notes = rejection_notes
         self._settling = settling
         self._batch_size = batch_size
+        self._notify = notify
         self.done = 0
 
     def step(self) -> bool:
@@ -144,6 +149,7 @@ class Analyser:
     def _examine(self, lease: Lease, batch: deque[Case]) -> None:
         """Add the radiograph of `lease` to `batch`, unless its job ends without an analysis."""
         self.done += 1
+        self._notify("WATCHDOG=1")
         with self._settling_failures(lease):
             (job,) = analysis_jobs(self._engine, [lease.job_id])
             if self._must_follow_the_others(lease, job):
@@ -231,12 +237,14 @@ class Analyser:
         if latest:
             result = replace(result, revision=latest.revision + 1, predecessor=latest.predecessor)
             reading = replace(reading, analysis=replace(reading.analysis, result=result))
+        patient = patient_digest(reading.source)
+        lease = self._queue.renew(case.lease)
         unrecorded = Unrecorded(
-            lease=self._queue.renew(case.lease),
+            lease=lease,
             result=result,
-            rendering=self._renders.begin(reading),
+            rendering=self._renders.begin(reading),  # last: nothing may fail before its result is asked for
             source_digest=case.examined.digest,
-            patient_digest=patient_digest(reading.source),
+            patient_digest=patient,
         )
         self._unrecorded.append(unrecorded)
 
@@ -248,6 +256,7 @@ class Analyser:
     def _record_first(self) -> None:
         """Record the result that was begun first, once its artefacts are rendered; settle its job if that failed."""
         unrecorded = self._unrecorded.popleft()
+        self._notify("WATCHDOG=1")  # several renderings that hang take longer together than it waits
         with self._settling_failures(unrecorded.lease):
             self._record(unrecorded, unrecorded.rendering.result())
 

@@ -13,6 +13,7 @@ import os
 import pickle
 import resource
 import signal
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -39,7 +40,7 @@ KEPT_BYTES = 64 * 2**20
 """Size of the shared memory that stays allocated between radiographs: new pages cost more than the copy into them."""
 
 LONGEST_S = 100.0
-"""Longest rendering by the clock, however busy the machine is: the role's watchdog waits 120 s."""
+"""Longest rendering from its begin by the clock, however busy the machine is: the role's watchdog waits 120 s."""
 
 STOP_S = 5.0
 """Time that a process has to end its rendering when the role stops."""
@@ -99,11 +100,21 @@ class RenderPool:
         self._free = deque(self._all)
 
     def begin(self, reading: Reading) -> Rendering:
-        """Hand the radiograph to a free process."""
+        """Hand the radiograph to a free process, which stays free if that fails.
+
+        Raises
+        ------
+        Transient
+            ``rendering_died`` if its process had ended and no new one can be started now.
+        """
+        blended = None if self._draw is draw_heats else blend(reading, self._destinations, self._draw)
         process = self._free.popleft()
-        rendering = _Begun(process, self._free)
-        process.begin(reading, None if self._draw is draw_heats else blend(reading, self._destinations, self._draw))
-        return rendering
+        try:
+            process.begin(reading, blended)
+        except BaseException:
+            self._free.append(process)
+            raise
+        return _Begun(process, self._free)
 
     def pids(self) -> list[int]:
         """Return the ids of the processes."""
@@ -166,6 +177,14 @@ class _RenderProcess:
         return self._process.pid
 
     def begin(self, reading: Reading, blended: Blended | None) -> None:
+        if not self._process.is_alive():  # it died after its last radiograph, so this one is not to blame
+            self._connection.close()
+            try:
+                self._start()
+            except OSError as error:
+                reason = f"no process that renders can be started: {error.strerror}"
+                raise Transient(ReasonCode.RENDERING_DIED, reason) from error
+        self._begun_at = time.monotonic()
         arrays: list[pickle.PickleBuffer] = []
         pickled = pickle.dumps((reading, blended), protocol=5, buffer_callback=arrays.append)
         parts = [memoryview(pickled), *(array.raw() for array in arrays)]
@@ -183,16 +202,14 @@ class _RenderProcess:
 
     def result(self) -> Rendered:
         try:
-            if not self._connection.poll(LONGEST_S):
-                self._process.kill()
-                self._process.join()
-                self._replace(f"rendering was not done after {LONGEST_S:.0f} s", by_itself=True)
+            if not self._connection.poll(max(self._begun_at + LONGEST_S - time.monotonic(), 0.0)):
+                self._end(f"rendering was not done after {LONGEST_S:.0f} s", by_itself=True)
             answer = self._connection.recv()
         except (EOFError, OSError):
             self._process.join()
             code = self._process.exitcode or 0
             cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-            self._replace(f"the process that renders died ({cause})", by_itself=code > 0 or -code in OWN_SIGNALS)
+            self._end(f"the process that renders died ({cause})", by_itself=code > 0 or -code in OWN_SIGNALS)
         if os.fstat(self._memory).st_size > KEPT_BYTES:
             os.ftruncate(self._memory, KEPT_BYTES)
         if isinstance(answer, Exception):
@@ -210,16 +227,17 @@ class _RenderProcess:
     def _start(self) -> None:
         # a fork would inherit the threads' locks of DALI and the inference engine
         context = multiprocessing.get_context("spawn")
-        self._connection, childs_connection = context.Pipe()
-        self._process = context.Process(target=_serve, args=(childs_connection, *self._arguments), daemon=True)
-        self._process.start()
-        childs_connection.close()
+        connection, childs_connection = context.Pipe()
+        process = context.Process(target=_serve, args=(childs_connection, *self._arguments), daemon=True)
+        with childs_connection:
+            process.start()
+        self._connection, self._process = connection, process
 
-    def _replace(self, what: str, *, by_itself: bool) -> NoReturn:
-        """Start a new process, and raise the error of the radiograph: if something else ended it, no attempt counts."""
-        log.error("%s; a new one is started", what)
-        self._connection.close()
-        self._start()
+    def _end(self, what: str, *, by_itself: bool) -> NoReturn:
+        """End the process, which the next radiograph starts anew, and raise the error of this one."""
+        log.error("%s; the next radiograph has a new one", what)
+        self._process.kill()
+        self._process.join()
         kind = OsteonError if by_itself else Transient
         raise kind(ReasonCode.RENDERING_DIED, f"{what}: the radiograph is analysed again")
 

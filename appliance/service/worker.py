@@ -1,4 +1,7 @@
-"""The loop that every role runs, and the only place that feeds the watchdog: a role that hangs is restarted."""
+"""The loop that every role runs, and feeds the watchdog: a role that hangs is restarted.
+
+The `analyser`, a step of which may wait for several processes, feeds it before each wait, too.
+"""
 
 from __future__ import annotations
 

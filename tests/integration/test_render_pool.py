@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -131,6 +134,52 @@ def test_process_that_hangs_is_replaced(pool: RenderPool, monkeypatch: pytest.Mo
     assert pool.begin(reading()).result().outgoing[0].digest
 
 
+def test_hanging_process_has_its_time_from_the_begin(pool: RenderPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float] = []
+    os.kill(pool.pids()[0], signal.SIGSTOP)
+    rendering = pool.begin(reading())
+    late = time.monotonic() + render_pool.LONGEST_S
+    with monkeypatch.context() as patch:
+        patch.setattr("appliance.service.render_pool.time.monotonic", lambda: late)
+        patch.setattr(Connection, "poll", lambda _self, timeout: asked.append(timeout))
+        with pytest.raises(OsteonError, match="not done after"):
+            rendering.result()
+    assert asked == [0.0]
+
+
+def test_error_before_a_rendering_costs_no_process(pool: RenderPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", fail)
+        for _ in range(pool.count + 1):
+            with pytest.raises(OSError, match="no space"):
+                pool.begin(reading())
+    monkeypatch.setattr(pool, "_draw", fail)
+    for _ in range(pool.count + 1):
+        with pytest.raises(OSError, match="no space"):
+            pool.begin(reading())
+    monkeypatch.undo()
+    assert pool.begin(reading()).result().outgoing[0].digest
+
+
+def test_process_that_cannot_be_started_now_is_started_later(pool: RenderPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise OSError(errno.EAGAIN, "no process")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("multiprocessing.context.SpawnProcess.start", fail)
+        rendering = pool.begin(reading())
+        os.kill(pool.pids()[0], signal.SIGKILL)
+        with pytest.raises(Transient, match="rendering_died"):
+            rendering.result()
+        for _ in range(2):
+            with pytest.raises(Transient, match="can be started: no process"):
+                pool.begin(reading())
+    assert pool.begin(reading()).result().outgoing[0].digest
+
+
 def test_error_of_the_disk_reaches_the_role(pool: RenderPool, spool: Path) -> None:
     spool.rename(spool.with_name("away"))
     try:
@@ -176,7 +225,10 @@ class Role:
         backoff = Backoff(first_s=0.0, longest_s=0.0)
         self.queue = AnalysisQueue(self.engine, "me", most_attempts=3, backoff=backoff)
         notes = RejectionNotes(self.queue, self.spool, self.headers, Settling())
-        self.analyser = Analyser(self.engine, self.queue, self.reader, pool, notes, settling=Settling())
+        self.told: list[str] = []
+        self.analyser = Analyser(
+            self.engine, self.queue, self.reader, pool, notes, settling=Settling(), notify=self.told.append
+        )
 
     def keep(self, ds: Dataset) -> str:
         received = Received(
@@ -239,6 +291,7 @@ def test_next_radiograph_is_analysed_while_the_former_is_rendered(role: Role, po
     while role.analyser.step():
         pass
     assert analysed == uids
+    assert role.told == ["WATCHDOG=1"] * 4  # before each is read, and before the result of each
     assert [row.sop_instance_uid for row in role.answers()] == uids
     assert role.jobs() == [(State.DONE, 1), (State.DONE, 1)]
     with role.engine.connect() as c:

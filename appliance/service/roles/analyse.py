@@ -19,7 +19,7 @@ from appliance.service.render_pool import RenderPool, RendersHere, process_count
 from appliance.service.reporter import Reporter
 from appliance.service.spool_reader import SpoolReader
 from appliance.service.superseding import Superseding
-from appliance.service.systemd_notify import start_notifier
+from appliance.service.systemd_notify import notifier, start_notifier
 from appliance.service.worker import owner
 from appliance.storage.instances import AnalysisQueue
 from appliance.storage.spool import FileSpool
@@ -61,6 +61,7 @@ class AnalyseRole:
             RejectionNotes(analysis_queue, spool, self._headers, settling),
             settling=settling,
             batch_size=config.analyse.batch or BATCH_SIZE[self._workbench.compute.device],
+            notify=notifier(),
         )
         self._reporter = Reporter(engine, study_queue, spool, self._headers, renderer)
         self._superseding = Superseding(engine, spool, self._headers, config.destinations)
