@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ def refuse_root(config: Configuration) -> None:
     Raises
     ------
     click.ClickException
-        With the command to give instead.
+        With the command to give instead: the same one, so that it needs no ``PATH``.
     """
     folder = config.state_dir
     if os.geteuid() != 0 or not folder.exists() or (owner := folder.stat().st_uid) == 0:
@@ -67,10 +68,10 @@ def refuse_root(config: Configuration) -> None:
         name = pwd.getpwuid(owner).pw_name
     except KeyError:
         name = f"#{owner}"
-    verb = " ".join(["osteon", *sys.argv[1:2]])
+    command = shlex.join([sys.executable, *sys.orig_argv[1:]])
     raise click.ClickException(
         f"as root this would leave files of root in {folder}, which the roles of {name} cannot write: "
-        f"runuser -u {name} -- {verb} ..."
+        f"runuser -u {name} -- {command}"
     )
 
 

@@ -1,11 +1,13 @@
 """Mistakes of an installation: the doctor, the check, or the message of a role names each with its remedy."""
 
+import errno
 import os
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ctypes.util import find_library
 from datetime import timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,6 +19,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 from sqlalchemy import text
 
+from appliance import gpu
 from appliance.clock import now
 from appliance.config import Configuration, ConfigurationError, read_configuration
 from appliance.domain.notice import Notice, Subject
@@ -32,8 +35,10 @@ from appliance.storage.notices import Notebook
 from provisioning.cli.main import main
 from provisioning.demonstration.run import _inputs
 from provisioning.operation.doctor import clock
+from provisioning.operation.doctor.engines import check_compute
 from provisioning.operation.doctor.examination import examine, report_of
 from provisioning.operation.doctor.finding import Check, Finding, Level, gravest
+from provisioning.operation.doctor.listening import check_ports
 from provisioning.operation.doctor.rounds import run_checks
 from tests.support.certificates import Authority
 from tests.support.orthanc import orthanc
@@ -272,6 +277,41 @@ def test_10_files_of_another_user_are_named(site: Callable[..., Configuration]) 
     open_database(config.database).dispose()
     os.chown(config.state_dir, 12345, 12345)
     assert_error(examined(config, "state_dir.owner"), "osteon.db", "chown -R 12345:", "runuser")
+
+
+def test_port_that_only_the_role_may_open_is_good_if_the_role_listens(
+    site: Callable[..., Configuration], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port below 1024, as the user osteon sees it."""
+    config = site()
+
+    def bind(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with socket.create_server(("127.0.0.1", config.receive.port)) as listener:
+        monkeypatch.setattr(socket.socket, "bind", bind)
+        assert_error(_receive_port(config), "may not be opened without privileges")
+        with role_lock(config, "receive"):
+            assert _receive_port(config).level is Level.GOOD
+            listener.close()
+            assert_error(_receive_port(config), "runs, but not on", level=Level.WARNING)
+
+
+def _receive_port(config: Configuration) -> Finding:
+    (found,) = (f for f in check_ports(config) if f.check == "port.receive.port")
+    return found
+
+
+@pytest.mark.parametrize(("is_unused", "level"), [(True, Level.WARNING), (False, Level.GOOD)])
+def test_gpu_that_is_not_used_is_a_warning(
+    site: Callable[..., Configuration], is_unused: bool, level: Level, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "_KERNEL_MODULE", Path("/proc" if is_unused else "/absent"))
+    if find_library("nvidia-ml"):
+        pytest.skip("not run: this machine has a driver")
+    (finding,) = check_compute(site())
+    assert finding.level is level
+    assert not is_unused or "restart osteon-analyse" in finding.remedy
 
 
 def test_11_disk_that_is_nearly_full_is_named(site: Callable[..., Configuration], tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -375,6 +377,7 @@ def test_command_that_writes_is_refused_as_root_beside_another_user(
     assert done.exit_code == 1
     assert f"as root this would leave files of root in {state}" in done.output
     assert "runuser -u" in done.output
+    assert shlex.join([sys.executable, *sys.orig_argv[1:]]) in done.output, "the same command, whatever the PATH"
     assert list(state.iterdir()) == []
 
 

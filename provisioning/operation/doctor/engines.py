@@ -36,4 +36,8 @@ def check_compute(config: Configuration) -> Iterator[Finding]:
         effect = "the role analyse cannot start: radiographs wait"
         yield Finding.error("compute", fault.reason, effect, fault.code.remedy)
         return
-    yield Finding.good("compute", f"{chosen.name}: {chosen.reason}")
+    if chosen.has_unused_gpu:
+        remedy = 'do what the reason says, then `systemctl restart osteon-analyse`; or set analyse.compute = "cpu"'
+        yield Finding.warning("compute", f"{chosen.name}: {chosen.reason}", "radiographs take longer", remedy)
+    else:
+        yield Finding.good("compute", f"{chosen.name}: {chosen.reason}")

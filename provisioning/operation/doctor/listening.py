@@ -19,6 +19,9 @@ from appliance.storage.heartbeats import heartbeats
 
 from .finding import Finding
 
+CONNECT_S = 5.0
+"""Longest wait for a connection to this box itself."""
+
 
 def ports_of(config: Configuration) -> dict[str, tuple[str, int, str]]:
     """Return host, port and role of each listener by the key of its port."""
@@ -52,15 +55,27 @@ def _port(config: Configuration, key: str, host: str, port: int, role: str) -> F
             listener.bind(address)
             listener.listen()
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and holder_of(config, role):
+        runs = holder_of(config, role) is not None
+        # the user osteon may not open a port below 1024, and systemd lets the role do so
+        if runs and (error.errno == errno.EADDRINUSE or (error.errno == errno.EACCES and _listens(host, port))):
             return Finding.good(check, f"{key} {port} is held by our role {role}")
-        seen, remedy = _reason(key, host, port, error)
-        return Finding.error(check, seen, f"the role {role} cannot start", remedy)
+        if not runs or error.errno != errno.EACCES:
+            seen, remedy = _reason(key, host, port, error)
+            return Finding.error(check, seen, f"the role {role} cannot start", remedy)
     if holder_of(config, role):
         effect = "peers reach nothing there: the role listens elsewhere, or has just been started"
         remedy = f"`systemctl restart osteon-{role}`, which reads the configuration again"
         return Finding.warning(check, f"the role {role} runs, but not on {key} {port}", effect, remedy)
     return Finding.good(check, f"{key} {port} is free")
+
+
+def _listens(host: str, port: int) -> bool:
+    """Return whether a program of this box accepts connections to the port."""
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_S):
+            return True
+    except OSError:
+        return False
 
 
 def _reason(key: str, host: str, port: int, error: OSError) -> tuple[str, str]:
