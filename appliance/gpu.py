@@ -168,6 +168,11 @@ def _throttle_reason(reasons: int) -> str:
     return "power" if reasons & _TOO_MUCH_POWER else ""
 
 
+def driver_is_loaded() -> bool:
+    """Return whether NVIDIA's driver is in the kernel, which a role sees without access to its devices."""
+    return _KERNEL_MODULE.exists()
+
+
 @contextmanager
 def _nvml() -> Iterator[tuple[Any, Any]]:
     """Yield NVML and its handle of the first GPU."""
@@ -196,4 +201,4 @@ def _library() -> Any:
 
 def _missing(message: str) -> NoGpu:
     """Return the error of an NVML that does not answer: a driver may be there nevertheless."""
-    return NoGpu(message) if _KERNEL_MODULE.exists() else NoDriver(message)
+    return NoGpu(message) if driver_is_loaded() else NoDriver(message)

@@ -1,11 +1,13 @@
 """A GPU that could not be used at the start, tried again in a process of its own while the CPU computes in its place.
 
-The role takes the GPU once, at its start. A driver that is loaded later, or a card that was busy, would else wait for
-a person to restart the role.
+The role takes the GPU once, at its start. A card that was busy would else wait for a person to restart the role. A
+driver that is loaded later needs no trial: systemd lets the role open the devices that are there when it starts, so
+that the role starts again first.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -19,6 +21,7 @@ from appliance.compute import Compute, choose_compute
 from appliance.config import Configuration
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
+from appliance.gpu import driver_is_loaded
 
 from .log import hush_libraries, set_up_logging
 from .pipeline_assembly import assemble_workbench
@@ -53,6 +56,7 @@ class GpuWatch:
     ) -> None:
         self._is_needed = compute.device == "cpu" and config.analyse.compute == "auto"
         self._half = config.analyse.half
+        self._had_driver = driver_is_loaded()
         self._trial = trial or partial(try_gpu, config)
         self._pause_s = pause_s
         self._due = time.monotonic() + pause_s
@@ -64,7 +68,8 @@ class GpuWatch:
         Raises
         ------
         Fault
-            ``gpu_usable`` if a trial has succeeded: the role starts again, and takes the GPU.
+            ``gpu_usable`` if a trial has succeeded, or the driver was loaded since: the role starts again, and takes
+            the GPU.
         """
         if not self._is_needed:
             return
@@ -83,6 +88,9 @@ class GpuWatch:
             self._child.join()
 
     def _begin(self) -> None:
+        if driver_is_loaded() and not self._had_driver:
+            reason = "NVIDIA's driver was loaded since the start: the role starts again, and may open its devices"
+            raise Fault(ReasonCode.GPU_USABLE, reason)
         if choose_compute("auto", half=self._half).device == "cpu":
             self._due = time.monotonic() + self._pause_s  # asking the driver costs nothing: no longer pause
             return
@@ -103,7 +111,8 @@ def try_gpu(config: Configuration) -> None:
     """Do all that the start of the role does with a GPU, and end this process with 0 if it succeeds."""
     set_up_logging()
     hush_libraries()
-    os.nice(10)  # the radiographs come first
+    with contextlib.suppress(OSError):  # systemd's unit denies it
+        os.nice(10)  # the radiographs come first
     rules = config.analyse.model_copy(update={"compute": "gpu"})
     try:
         assemble_workbench(config.model_copy(update={"analyse": rules}))

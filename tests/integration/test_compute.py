@@ -132,6 +132,34 @@ if __name__ == "__main__":
     print(ends(partial(sys.exit, 0)), ends(partial(sys.exit, 1)), ends(partial(sys.exit, 0), "cpu"))
     appliance.compute.FATBIN = pathlib.Path("absent")  # so that no trial is worth its time
     print(ends(partial(sys.exit, 0)))
+    import appliance.gpu
+    appliance.gpu._KERNEL_MODULE = pathlib.Path("absent")
+    watch = GpuWatch(Configuration(analyse=Analyse()), on_cpu("there was no driver"), pause_s=0.0)
+    watch.check()
+    appliance.gpu._KERNEL_MODULE = pathlib.Path("/proc")  # loaded meanwhile
+    try:
+        watch.check()
+    except Fault as fault:
+        print(fault.code)
+"""
+
+TRIAL = """
+import ctypes, errno, os, pathlib, struct, sys
+from appliance.config import Configuration
+from appliance.service.gpu_watch import try_gpu
+setpriority = {"x86_64": 141, "aarch64": 140}[os.uname().machine]
+# as @resources of packaging/systemd/osteon-analyse.service: LD nr; JEQ setpriority; RET errno EPERM; RET allow
+program = [(0x20, 0, 0, 0), (0x15, 0, 1, setpriority), (0x06, 0, 0, 0x50000 | errno.EPERM), (0x06, 0, 0, 0x7FFF0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
+class Filter(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_void_p)]
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+assert libc.prctl(22, 2, ctypes.byref(Filter(len(program), ctypes.addressof(code))), 0, 0) == 0  # PR_SET_SECCOMP
+try:
+    os.nice(1)
+except PermissionError:
+    try_gpu(Configuration(state_dir=pathlib.Path(sys.argv[1])))
 """
 
 
@@ -142,7 +170,14 @@ def test_gpu_is_tried_again_and_the_role_starts_again_only_if_that_succeeds(
     environment = nvml | {"PYTHONPATH": str(Path.cwd())}
     command = [sys.executable, str(tmp_path / "watch.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout.split() == ["gpu_usable", "None", "None", "None"], done.stderr
+    assert done.stdout.split() == ["gpu_usable", "None", "None", "None", "gpu_usable"], done.stderr
+
+
+def test_trial_of_the_gpu_runs_where_systemd_denies_its_priority(nvml: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TRIAL, str(tmp_path)]
+    done = subprocess.run(command, env=nvml, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("the GPU was tried again: "), done.stderr
 
 
 def test_cpu_is_chosen_when_configured(nvml: dict[str, str]) -> None:

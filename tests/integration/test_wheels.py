@@ -36,7 +36,10 @@ def test_command_of_the_messages_is_documented() -> None:
 def test_package_without_pip_says_how_to_come_to_the_wheels(tmp_path: Path) -> None:
     program = f"import sys; sys.prefix = {str(tmp_path)!r}; import kernels; print(kernels.INSTALL)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "apt remove osteon, and install it from wheels (docs/installing.md)\n"
+    assert (
+        done.stdout
+        == "apt remove osteon, and install it from wheels (docs/installing.md), or set analyse.compute = 'cpu'\n"
+    )
 
 
 def test_no_text_takes_osteon_from_an_index() -> None:
