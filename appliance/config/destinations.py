@@ -31,7 +31,9 @@ class Picture(Section):
     )
     colours: Colours = Field("standard", description="Colours of the heat map")
     compression: Compression = Field(
-        "jpeg", description="jpeg: JPEG Baseline, lossy; none: every pixel as drawn, in ten times the bytes"
+        "jpeg",
+        description="jpeg: JPEG Baseline, lossy; none: every pixel as drawn, in ten times the bytes, and always so where "
+        "`transfer_syntaxes` has no compressed",
     )
     longest_px: int | None = Field(
         None, ge=256, le=20000, description="Longest side of the radiograph in the picture; default: as received"
@@ -104,6 +106,13 @@ class DicomDestination(Section):
     recheck_identity: bool = Field(
         False, description="Ask by C-FIND for the study's patient before sending; park deliveries if it has changed"
     )
+
+    @property
+    def look(self) -> Picture:
+        """The picture that it gets: where it takes no compressed pixels, none that a compression has changed."""
+        if "compressed" in self.transfer_syntaxes:
+            return self.picture
+        return self.picture.model_copy(update={"compression": "none"})
 
 
 class FhirDestination(Section):

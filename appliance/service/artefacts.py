@@ -227,7 +227,7 @@ def _radiograph_renderings(reading: Reading, draw: Draw, destination: Destinatio
     """Artefacts of one radiograph; HL7 and FHIR destinations get reports of studies only."""
     if not isinstance(destination, DicomDestination):
         return
-    source, analysis, look = reading.source, reading.analysis, destination.picture
+    source, analysis, look = reading.source, reading.analysis, destination.look
     result, window, words = analysis.result, reading.window, language(destination.language)
     is_analysed = result.answer is not Answer.NOT_ANALYSED
     if "sc" in destination.objects and (is_analysed or look.not_analysed):
@@ -295,7 +295,7 @@ class _StudyRenderings:
     def _objects(self, destination: DicomDestination) -> Iterator[Rendering]:
         study, sources, words = self._study, self._sources, language(destination.language)
         if "summary" in destination.objects:
-            compression = destination.picture.compression
+            compression = destination.look.compression
             for page in range(1, page_count(study) + 1):
                 render_page = partial(self._summary_page, compression, words, page)
                 yield Rendering(ArtefactKind.SUMMARY, page_uid(study, page, compression, words), render_page, page)
@@ -304,7 +304,7 @@ class _StudyRenderings:
             kind = ArtefactKind.STRUCTURED_REPORT
             earlier = [delivery for delivery in self._earlier if delivery.destination == destination.name]
             sent = {each.identifier for each in earlier}
-            shown = tuple(illustrations(study, sources, destination.picture, sent, words))
+            shown = tuple(illustrations(study, sources, destination.look, sent, words))
             before = next((self._report(each, sop_class, words) for each in earlier if each.kind is kind), None)
             uid = structured_report_uid(study, sop_class, shown, before, words)
             make_report = partial(structured_report, study, sources, sop_class, shown, before, words)

@@ -208,6 +208,16 @@ def test_the_time_in_a_picture_is_in_the_zone_of_its_header(spool: Spool) -> Non
     assert not np.array_equal(there, here)
 
 
+def test_archive_that_takes_no_compressed_pixels_gets_every_pixel_as_drawn(spool: Spool) -> None:
+    plain = archive("plain", objects=["sc", "summary"], transfer_syntaxes=["implicit", "explicit"])
+    asked = archive("asked", objects=["sc", "summary"], picture={"compression": "none"})
+    answer = result(SOURCE)
+    for made in (radiograph(spool, answer, plain, asked), report(spool, answer, plain, asked)):
+        left, right = made
+        assert left.digest == right.digest
+        assert "LossyImageCompression" not in spool.object(left)
+
+
 def test_two_archives_get_the_report_in_the_class_that_each_takes(spool: Spool) -> None:
     destinations = archive("new", objects=["sr"]), archive("old", objects=["sr"], sr="comprehensive")
     new, old = report(spool, result(SOURCE), *destinations)

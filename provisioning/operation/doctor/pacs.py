@@ -93,7 +93,7 @@ def _objects(config: DicomDestination, forms: dict[str, list[ObjectForm]], answe
 
 def _forms(config: DicomDestination, kind: str) -> list[ObjectForm]:
     """Return the forms that objects of a kind can have at this destination, best first."""
-    is_jpeg = kind in ("sc", "summary") and config.picture.compression == "jpeg"
+    is_jpeg = kind in ("sc", "summary") and config.look.compression == "jpeg"
     syntaxes = [
         JPEGBaseline8Bit if encoding == "compressed" else UNCOMPRESSED[encoding]
         for encoding in config.transfer_syntaxes
