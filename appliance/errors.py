@@ -48,6 +48,13 @@ class Transient(OsteonError):
     """Back off and retry: a peer is away, a disk is full, a lock is held."""
 
 
+class Killed(Transient):
+    """Back off and retry: a child process of ours was ended from outside, or had no processor in time.
+
+    The work is not to blame, unless it happens again and again.
+    """
+
+
 class Away(Transient):
     """The peer itself is not reachable: other deliveries to it wait until it is.
 

@@ -32,8 +32,8 @@ class Picture(Section):
     colours: Colours = Field("standard", description="Colours of the heat map")
     compression: Compression = Field(
         "jpeg",
-        description="jpeg: JPEG Baseline, lossy; none: every pixel as drawn, in ten times the bytes, and always so where "
-        "`transfer_syntaxes` has no compressed",
+        description="jpeg: JPEG Baseline, lossy; none: every pixel as drawn, in ten times the bytes; always none "
+        "where `transfer_syntaxes` has no compressed",
     )
     longest_px: int | None = Field(
         None, ge=256, le=20000, description="Longest side of the radiograph in the picture; default: as received"

@@ -4,7 +4,8 @@
 |---|---|---|
 | `SpoolDamaged` | is parked for a person: its bytes are lost | goes on |
 | `Rejected` | is declined or parked, as the role asks | goes on |
-| `Transient` | backs off and is tried again, without limit | goes on |
+| `Transient` | backs off and is tried again, without limit; the attempt does not count | goes on |
+| `Killed` | the same, but after `MOST_DELAYS` of them the attempt counts: it may be to blame | goes on |
 | `RunnerError`, `KernelError` | stays leased; the lease gives it back | stops with a `Fault` |
 | `IntegrityError`, `DataError` | backs off and is tried again; is parked after its last attempt | goes on |
 | `Fault`, other `SQLAlchemyError` | stays leased; the queue takes it back | stops or pauses: `worker` decides |
@@ -23,7 +24,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from appliance.domain.job import Event, Lease
 from appliance.domain.reason import ReasonCode
-from appliance.errors import Fault, OsteonError, Rejected, Transient
+from appliance.errors import Fault, Killed, OsteonError, Rejected, Transient
 from appliance.storage.queue import Queue
 from appliance.storage.spool import SpoolDamaged
 from engines.runner import RunnerError
@@ -110,7 +111,7 @@ def _settle(queue: Queue, lease: Lease, work: str, decision: Decision) -> None:
             queue.failed(lease, error, for_good=True)
         case Action.BACK_OFF:
             log.warning("%s waits: %s", work, error)
-            queue.failed(lease, error)
+            queue.put_off(lease, error, blames_it_at_last=isinstance(error, Killed))
         case Action.RETRY:
             queue.failed(lease, error, for_good=queue.is_last(lease))
 

@@ -13,13 +13,10 @@ import logging
 import multiprocessing
 import os
 import pickle
-import resource
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import DupFd
-from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
 import numpy as np
@@ -27,8 +24,9 @@ from numpy.typing import NDArray
 
 from appliance.domain.reason import ReasonCode
 from appliance.domain.sentence import Sentence
-from appliance.errors import OsteonError, Rejected, Transient
+from appliance.errors import Killed, OsteonError, Rejected
 
+from .confinement import confine
 from .heap import keep_freed_memory
 from .log import hush_libraries, set_up_logging
 from .unexpected_error import log_unexpected
@@ -97,7 +95,7 @@ class Isolated(Generic[T]):
             The error that the function raised.
         Rejected
             ``decoder_died`` if these arguments ended the child process, or took too much processor time.
-        Transient
+        Killed
             ``decoder_killed`` if another process ended the child, or the machine was too busy for it.
         """
         if not self._process.is_alive():  # it died between two calls, so this call is not to blame
@@ -126,7 +124,7 @@ class Isolated(Generic[T]):
 
     def _start(self) -> None:
         if self._is_interrupted:
-            raise Transient(ReasonCode.DECODER_KILLED, "the reader was closed in the middle of the instance")
+            raise Killed(ReasonCode.DECODER_KILLED, "the reader was closed in the middle of the instance")
         # a fork would inherit the threads' locks of DALI and the inference engine
         context = multiprocessing.get_context("spawn")
         self._connection, childs_connection = context.Pipe()
@@ -150,9 +148,9 @@ class Isolated(Generic[T]):
         log.error("the process that reads instances died (%s); a new one is started", cause)
         if code == -signal.SIGALRM:
             reason = f"reading the instance was not done after {longest_s} s, while the machine was busy: tried again"
-            raise Transient(ReasonCode.DECODER_KILLED, reason)
+            raise Killed(ReasonCode.DECODER_KILLED, reason)
         if code <= 0 and -code not in OWN_SIGNALS:
-            raise Transient(
+            raise Killed(
                 ReasonCode.DECODER_KILLED, f"the process that reads instances was ended ({cause}): is memory short?"
             )
         if code == -signal.SIGPROF:
@@ -227,12 +225,7 @@ def _serve(
         signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGALRM, signal.SIGPROF):  # they end the process, also inside a codec
         signal.signal(number, signal.SIG_DFL)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most_bytes = pages * resource.getpagesize() + limit_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold a patient's data
-    with suppress(OSError):  # if memory is short, the kernel ends this process and not the role
-        Path("/proc/self/oom_score_adj").write_text("1000")
+    confine(limit_bytes, oom_score_adj=1000)
     while True:
         try:
             arguments = connection.recv()

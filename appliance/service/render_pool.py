@@ -11,7 +11,6 @@ import mmap
 import multiprocessing
 import os
 import pickle
-import resource
 import signal
 import time
 from collections import deque
@@ -25,11 +24,12 @@ from typing import NoReturn, Protocol
 
 from appliance.config import DestinationConfig
 from appliance.domain.reason import ReasonCode
-from appliance.errors import OsteonError, Transient
+from appliance.errors import Killed, OsteonError, Transient
 from appliance.picture.heat import Draw, draw_heats
 from appliance.storage.spool import FileSpool
 
 from .artefacts import Blended, Rendered, Renderer, blend, drawn_before
+from .confinement import confine
 from .instance_reader import Reading
 from .isolated_pool import default_count
 from .isolation import OWN_SIGNALS
@@ -38,6 +38,13 @@ from .unexpected_error import log_unexpected
 
 KEPT_BYTES = 64 * 2**20
 """Size of the shared memory that stays allocated between radiographs: new pages cost more than the copy into them."""
+
+LIMIT_BYTES = 6 * 2**30
+"""Most memory of a rendering: the largest radiograph that is read, uncompressed beside its overlay, takes
+2.7 GiB, and each look that a GPU has blended 0.4."""
+
+OOM_SCORE_ADJ = 900
+"""If memory is short, the kernel ends a process that renders before the role, and after one that reads."""
 
 LONGEST_S = 100.0
 """Longest rendering from its begin by the clock, however busy the machine is: the role's watchdog waits 120 s."""
@@ -238,7 +245,7 @@ class _RenderProcess:
         log.error("%s; the next radiograph has a new one", what)
         self._process.kill()
         self._process.join()
-        kind = OsteonError if by_itself else Transient
+        kind = OsteonError if by_itself else Killed
         raise kind(ReasonCode.RENDERING_DIED, f"{what}: the radiograph is analysed again")
 
 
@@ -248,7 +255,7 @@ def _serve(connection: Connection, destinations: Sequence[DestinationConfig], sp
     hush_libraries()
     for number in (signal.SIGINT, signal.SIGTERM):  # the role handles them, and closes the connection
         signal.signal(number, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold a patient's data
+    confine(LIMIT_BYTES, OOM_SCORE_ADJ)
     renderer = Renderer(destinations=destinations, put=FileSpool(spool_dir).put, draw=draw_heats)
     while True:
         try:

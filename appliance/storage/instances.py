@@ -61,7 +61,14 @@ def keep_instance(engine: Engine, received: Received) -> bool:
             if known.is_latest and not is_lost:
                 return False
             c.execute(update(instances).where(instances.c.id == known.id).values(received_at=moment, receipt=receipt))
-            fresh = {"attempts": 0, "not_before": moment, "code": ReasonCode.NONE, "reason": "", "created_at": moment}
+            fresh = {
+                "attempts": 0,
+                "delays": 0,
+                "not_before": moment,
+                "code": ReasonCode.NONE,
+                "reason": "",
+                "created_at": moment,
+            }
             move_jobs(c, analyses, analyses.c.id == known.analysis_id, Event.RETRY, **fresh)
             return True
         row = asdict(received) | {"received_at": moment, "receipt": receipt}

@@ -39,6 +39,10 @@ LEASE_S = 300.0
 timeouts of at most 60 s."""
 
 
+MOST_DELAYS = 20
+"""After so many, some one and a half hours, a job is to blame for an error that any job may have."""
+
+
 class Queue:
     """The jobs of one table.
 
@@ -129,6 +133,28 @@ class Queue:
         with self._engine.begin() as c:
             self._fail(c, lease, error, Event.GIVE_UP if for_good else Event.FAIL)
 
+    def put_off(self, lease: Lease, error: OsteonError, *, blames_it_at_last: bool = False) -> None:
+        """Give a job back to its back-off after an `error` that it is not to blame for.
+
+        Where attempts are limited, this one does not count: else the role's next start would park the job. A job that
+        another process has by now stays as it is.
+
+        Parameters
+        ----------
+        blames_it_at_last
+            Count the attempt after all once the job was put off `MOST_DELAYS` times, and park it after its last one.
+        """
+        with self._engine.begin() as c:
+            delays = self._row(c, lease.job_id).delays + 1
+            if self._most_attempts is None:
+                self._fail(c, lease, error, Event.FAIL)
+            elif blames_it_at_last and delays > MOST_DELAYS:
+                self._fail(c, lease, error, Event.GIVE_UP if self.is_last(lease) else Event.FAIL)
+            else:
+                until = self._backoff.after(delays, now())
+                columns = {"attempts": lease.attempts - 1, "delays": delays, "not_before": until}
+                self._fail(c, lease, error, Event.FAIL, **columns)
+
     def put_back(self, lease: Lease, code: ReasonCode | None = None, reason: str | None = None) -> None:
         """Give back a job that did not fail, as if it had never been leased; write `code` and `reason` if given.
 
@@ -209,6 +235,7 @@ class Queue:
     def _retry(self, job_id: int, reason: str = "", **columns: Any) -> State:
         fresh = {
             "attempts": 0,
+            "delays": 0,
             "not_before": now(),
             "lease_owner": None,
             "code": ReasonCode.NONE,

@@ -100,6 +100,7 @@ def queue_study(c: Connection, study_instance_uid: str, settling: Settling) -> N
     since = row.created_at if row.state in (State.QUEUED, State.LEASED) else moment
     fresh = {
         "attempts": 0,
+        "delays": 0,
         "not_before": settling.due(moment, since),
         "lease_owner": None,
         "code": ReasonCode.NONE,
@@ -118,7 +119,7 @@ def _untried_since() -> ScalarSelect[Any]:
     a = analyses.c
     first = [
         select(func.min(a.created_at).label("at")).where(waits)
-        for waits in (a.state == State.LEASED, and_(a.state == State.QUEUED, a.attempts == 0))
+        for waits in (a.state == State.LEASED, and_(a.state == State.QUEUED, a.attempts == 0, a.delays == 0))
     ]
     return select(func.min(union_all(*first).subquery().c.at)).scalar_subquery()
 

@@ -78,6 +78,7 @@ def _job_columns() -> tuple[Column[object], ...]:
     return (
         Column("state", Choice(State, 16), nullable=False),
         Column("attempts", Integer, nullable=False, default=0),
+        Column("delays", Integer, nullable=False, default=0),
         Column("not_before", Instant, nullable=False),
         Column("lease_owner", String(128)),
         Column("lease_until", Instant),

@@ -23,6 +23,7 @@ def add_job(c: Connection, table: Table, **columns: Any) -> int:
     values = {
         "state": INITIAL,
         "attempts": 0,
+        "delays": 0,
         "not_before": moment,
         "code": ReasonCode.NONE,
         "reason": "",

@@ -15,12 +15,13 @@ from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import Backoff, Event, ImpossibleTransition, State
 from appliance.domain.reason import ReasonCode
 from appliance.domain.received import Received
-from appliance.errors import Transient
+from appliance.errors import Killed, Transient
+from appliance.service.error_policy import Action, settling_failures
 from appliance.storage import studies as studies_module
 from appliance.storage.database import readers
 from appliance.storage.deliveries import Outgoing, supersede
 from appliance.storage.instances import keep_instance
-from appliance.storage.queue import Queue
+from appliance.storage.queue import MOST_DELAYS, Queue
 from appliance.storage.results import latest_result, record_result
 from appliance.storage.tables import analyses, deliveries, instances, results
 from tests.support.results import result
@@ -217,6 +218,47 @@ def test_transient_error_never_parks(engine: Engine, queue: Queue) -> None:
     for _ in range(10):
         queue.failed(queue.lease()[0], ERROR)
     assert state(engine) == ("queued", "unreachable")
+
+
+def fail(queue: Queue, error: Exception) -> None:
+    (lease,) = queue.lease()
+    with settling_failures(queue, lease, "analysis 1", rejected=Action.DECLINE):
+        raise error
+
+
+@pytest.mark.parametrize("error", [ERROR, Killed(ReasonCode.RENDERING_DIED, "ended from outside")])
+def test_attempt_that_failed_for_no_fault_of_the_job_does_not_count(
+    engine: Engine, queue: Queue, error: Transient
+) -> None:
+    keep_instance(engine, received(1))
+    for _ in range(MOST_DELAYS):
+        fail(queue, error)
+    (lease,) = queue.lease()
+    assert not queue.is_last(lease)
+    queue.release()  # the role was restarted meanwhile
+    assert state(engine)[0] == "queued"
+
+
+def test_job_whose_processes_are_ended_again_and_again_is_parked_at_last(engine: Engine, queue: Queue) -> None:
+    keep_instance(engine, received(1))
+    for _ in range(MOST_DELAYS + 3):
+        assert state(engine)[0] == "queued"
+        fail(queue, Killed(ReasonCode.DECODER_KILLED, "ended from outside"))
+    assert state(engine) == ("parked", "decoder_killed")
+    assert queue.retry(1) is State.QUEUED
+    fail(queue, Killed(ReasonCode.DECODER_KILLED, "ended from outside"))
+    assert state(engine)[0] == "queued"
+
+
+def test_back_off_grows_with_each_delay(engine: Engine) -> None:
+    queue = Queue(engine, analyses, "me", most_attempts=3, backoff=Backoff(first_s=100.0, longest_s=10_000.0))
+    keep_instance(engine, received(1))
+    for longest_s in (100.0, 200.0, 400.0, 800.0):
+        fail(queue, ERROR)
+        with engine.begin() as c:
+            wait_s = (c.execute(select(analyses.c.not_before)).scalar_one() - now()).total_seconds()
+            c.execute(update(analyses).values(not_before=now()))
+        assert 0.5 * longest_s - 10.0 < wait_s <= longest_s
 
 
 def test_newer_result_drops_pending_deliveries_of_the_older(engine: Engine, queue: Queue) -> None:

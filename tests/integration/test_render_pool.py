@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -145,6 +146,15 @@ def test_hanging_process_has_its_time_from_the_begin(pool: RenderPool, monkeypat
         with pytest.raises(OsteonError, match="not done after"):
             rendering.result()
     assert asked == [0.0]
+
+
+def test_process_is_ended_before_the_role_when_memory_is_short(pool: RenderPool) -> None:
+    pool.begin(reading()).result()  # it has set its limits by now
+    (pid,) = pool.pids()
+    assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "900"
+    size_bytes = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    limit_bytes, _ = resource.prlimit(pid, resource.RLIMIT_AS)
+    assert abs(limit_bytes - size_bytes - render_pool.LIMIT_BYTES) < 2**30
 
 
 def test_error_before_a_rendering_costs_no_process(pool: RenderPool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +317,7 @@ def test_radiograph_whose_process_was_killed_is_answered_by_its_next_attempt(rol
     os.kill(pid, signal.SIGKILL)
     while role.analyser.step():
         pass
-    assert role.jobs() == [(State.DONE, 2)]
+    assert role.jobs() == [(State.DONE, 1)]
     assert len(role.answers()) == 1
 
 

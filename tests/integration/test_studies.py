@@ -18,9 +18,11 @@ from appliance.dicom.part10 import part10_bytes
 from appliance.domain.codes import INCORRECT_WORKLIST_ENTRY
 from appliance.domain.finding import Answer
 from appliance.domain.job import Event, Settling
+from appliance.domain.reason import ReasonCode
 from appliance.domain.received import Received
 from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
+from appliance.errors import Killed
 from appliance.service.examined_instance import examine
 from appliance.service.reporter import Reporter
 from appliance.service.withdrawal import withdraw
@@ -174,6 +176,17 @@ def test_study_waits_for_a_radiograph_received_before_it_was_due(
     assert reporter.step()
     made = report(engine)
     assert made and len(made.results) == 2
+
+
+def test_study_waits_for_no_radiograph_that_was_put_off(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
+    received(engine, spool, view(1))
+    received(engine, spool, view(2))
+    answered(engine, result(view(1)), Settling(settle_s=0.05))
+    queue = Queue(engine, analyses, "me", most_attempts=3)
+    (lease,) = queue.lease()
+    assert not reporter.step(), "the second view is in hand"
+    queue.put_off(lease, Killed(ReasonCode.DECODER_KILLED, "ended from outside"))
+    assert reporter.step()
 
 
 def test_new_result_ends_the_lease_of_its_study(engine: Engine, spool: FileSpool) -> None:
