@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from appliance.domain.reason import ReasonCode
-from appliance.errors import OsteonError, Rejected, Transient
+from appliance.errors import Killed, OsteonError, Rejected, Transient
 from appliance.service import isolation
 from appliance.service.isolation import Isolated
 from tests.support.waiting import wait_until
@@ -122,8 +122,8 @@ def test_child_process_serves_many_calls(isolated: Isolated[str]) -> None:
         ("bomb", Rejected, "too_large", "memory"),
         ("deep", Rejected, "unreadable", "passed on"),
         ("reject", Rejected, "broken_pixels", "cut"),
-        ("killed", Transient, "decoder_killed", "memory"),
-        ("hung up", Transient, "decoder_killed", "SIGHUP"),
+        ("killed", Killed, "decoder_killed", "memory"),
+        ("hung up", Killed, "decoder_killed", "SIGHUP"),
         ("bug", OsteonError, "bug", "KeyError"),
     ],
 )
