@@ -35,6 +35,9 @@ BEAT_S = 3.0
 PAUSE_S = 2.0
 """Pause after an error of the database."""
 
+NO_FAILURE = frozenset({ReasonCode.DATABASE_UNUSABLE, ReasonCode.GPU_USABLE})
+"""Codes of a fault after which no failure of the role is recorded."""
+
 log = logging.getLogger(__name__)
 
 
@@ -69,13 +72,15 @@ class Role(Protocol):
 
 @contextmanager
 def failure_recorded(engine: Engine, role: str) -> Iterator[None]:
-    """Record the reason of a `Fault` for the status page; the fault goes on and ends the process."""
+    """Record the reason of an error for the status page; the error goes on and ends the process."""
     try:
         yield
-    except Fault as fault:
-        if fault.code is not ReasonCode.DATABASE_UNUSABLE:  # then nothing is written into what lies there
+    except Exception as error:
+        reason = error.reason if isinstance(error, Fault) else f"{type(error).__name__}: see its log"
+        # nothing is written into a database that cannot be used, and a restart on purpose is no failure
+        if not (isinstance(error, Fault) and error.code in NO_FAILURE):
             with contextlib.suppress(SQLAlchemyError):
-                record_role_failure(engine, role, fault.reason)
+                record_role_failure(engine, role, reason)
         raise
 
 

@@ -30,6 +30,9 @@ BEAT_WITHIN_S = 15.0
 """A role sends a heartbeat every 3 s and after each radiograph; a role that is silent for this long is missing."""
 
 
+RESTART_WITHIN_S = 60.0
+"""systemd starts a role that failed again after 2 s; after this long nothing will."""
+
 START_WITHIN_S = 900.0
 """Longest start that is in order: the first one on a GPU builds plans for minutes."""
 
@@ -229,9 +232,11 @@ def _role(name: str, newest: Heartbeat | None, clocks: Reading) -> RoleStatus:
         starts=newest.starts,
         failure=newest.failure,
     )
-    if newest.has_failed:
-        return replace(seen, state=RoleState.FAILED, since=newest.beat.at, detail=newest.failure)
     age_s = newest.beat.age_s(clocks)
+    if newest.has_failed:
+        is_over = age_s is None or age_s > RESTART_WITHIN_S
+        state = RoleState.MISSING if is_over else RoleState.FAILED
+        return replace(seen, state=state, since=newest.beat.at, detail=newest.failure)
     if newest.is_starting:
         is_late = age_s is None or age_s > START_WITHIN_S
         return replace(seen, state=RoleState.MISSING if is_late else RoleState.STARTING)

@@ -90,12 +90,13 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
     found.append(_flow(facts.analyses, facts.at, readable, "radiograph", "analysis", analyse, "queue.analyses"))
     found.append(_flow(facts.studies, facts.at, readable, "report", "study", analyse, "queue.studies"))
     found += [_hold(hold) for hold in facts.holds]
-    unreached = bool(facts.destinations) and all(d.failures and d.waiting for d in facts.destinations if d.is_known)
+    known = [d for d in facts.destinations if d.is_known]
+    unreached = bool(known) and all(d.failures and d.waiting for d in known)
     for d in facts.destinations:
         shut = [f"gate.{hold.destination}" for hold in facts.holds if hold.destination in (EVERY, d.name)]
         needs = ("role.deliver", *shut)
         flow = _flow(d, facts.at, readable, "artefact", "delivery", needs, f"destination.{d.name}")
-        if d.failures and d.age_s(facts.at) > (LATE_S if unreached else LOST_S):
+        if d.is_known and not shut and d.failures and d.age_s(facts.at) > (LATE_S if unreached else LOST_S):
             flow = replace(flow, severity=Severity.ERROR)
         found.append(flow)
     found += [_certificate(certificate, facts.at) for certificate in facts.certificates]
@@ -125,7 +126,8 @@ def headline(found: tuple[Condition, ...]) -> str:
         return "Osteon works. The points below need attention."
     broken = {c.name.partition(".")[0] for c in problems(found) if c.severity is Severity.ERROR}
     if broken == {"destination"}:
-        return "Osteon receives and analyses radiographs, but their answers do not arrive."
+        lost = [c.name.partition(".")[2] for c in problems(found) if c.severity is Severity.ERROR]
+        return f"Osteon receives and analyses radiographs, but answers do not arrive at {', '.join(lost)}."
     if broken == {"role"} and all(c.is_starting for c in problems(found) if c.severity is Severity.ERROR):
         return "Osteon is starting."
     return "Osteon is not working."
@@ -166,12 +168,14 @@ def _role_condition(r: RoleStatus, readable: bool) -> Condition:
     elif r.state is RoleState.STARTING and r.starts < UNSTEADY:
         sentence = f"Role {r.role} is starting"
     elif r.state in {RoleState.STARTING, RoleState.FAILED}:
-        sentence = f"Role {r.role} fails and starts again, {_count(r.starts, 'time')} so far"
+        sentence = f"Role {r.role} fails and starts again, {_count(r.starts, 'time')} so far (`journalctl -u {unit}`)"
     elif r.state is RoleState.STOPPED:
         sentence = f"Role {r.role} is stopped{ago}: start it with `systemctl start {unit}`"
     else:
         sentence = f"Role {r.role} has sent no heartbeat{ago or ' yet'}: see `systemctl status {unit}`"
-    if readable and r.failure and "start" in sentence:
+    if readable and r.state is RoleState.MISSING and r.failure:
+        sentence = f"Role {r.role} has failed{ago} and did not start again: `systemctl start {unit}`"
+    if readable and r.failure and r.state is not RoleState.STOPPED:
         sentence += f": {without_identity(r.failure)}"
     return Condition(
         name=f"role.{r.role}",

@@ -73,8 +73,11 @@ class Heartbeat:
 
 def record_heartbeat(engine: Engine, role: str, started_at: datetime, detail: str) -> None:
     """Record that `role` is alive, with its state in a sentence; notice a step of the clock since the last record."""
+    columns: dict[str, Any] = {"started_at": started_at, "detail": detail}
+    if now() - started_at >= STEADY:
+        columns |= {"starts": 1, "failure": ""}
     with engine.begin() as c:
-        _write(c, role, {"started_at": started_at, "detail": detail})
+        _write(c, role, columns)
 
 
 def record_start(engine: Engine, role: str) -> None:

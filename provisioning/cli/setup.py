@@ -73,7 +73,9 @@ def setup(
     write_private(text, path)
     out.print(escape(f"{path} is written"))
     if how == "request":
-        out.print(f"when the request is signed: {certificate}, and [receive.tls] in the configuration")
+        out.print(f"when the request is signed, keep the certificate as {certificate}, add these lines to {path}:")
+        click.echo(f'[receive.tls]\ncertificate = "{certificate}"\nkey = "{key}"')
+        out.print("and run: systemctl restart osteon-receive")
     out.print("next: osteon doctor, then systemctl enable --now osteon.target")
 
 

@@ -68,6 +68,7 @@ def test_request_names_the_box_and_is_signed_by_its_key(tmp_path: Path, answers:
     request = x509.load_pem_x509_csr((tmp_path / "osteon.csr").read_bytes())
     names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert request.is_signature_valid
+    assert f'[receive.tls]\ncertificate = "{tmp_path}/osteon.crt"' in done.stdout
     assert [str(ip) for ip in names.get_values_for_type(x509.IPAddress)] == ["192.0.2.7"]
     assert read_configuration(tmp_path / "osteon.toml").receive.tls is None
 

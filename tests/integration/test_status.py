@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -148,14 +149,31 @@ def test_role_that_fails_at_its_start_is_shown_with_reason_and_count(
             with pytest.raises(Fault):
                 start_role("receive", config.model_copy(update={"receive": receive}))
     answer = client.get("/health/ready").text
-    assert "Role receive fails and starts again, 3 times so far: cannot listen on" in answer
-    with engine.begin() as c:
-        c.execute(update(roles).values(started_at=now() - 2 * STEADY))
+    assert (
+        "Role receive fails and starts again, 3 times so far (`journalctl -u osteon-receive`): cannot listen on"
+        in answer
+    )
+    record_heartbeat(engine, "receive", now(), "works")
+    assert "running again, after 3 starts in a row: cannot listen on" in client.get("/health/ready").text
     record_heartbeat(engine, "receive", now() - STEADY, "works")
+    assert "Role receive is running" in client.get("/health/ready").text, "it has worked for long"
     record_start(engine, "receive")
     with engine.connect() as c:
-        beat = heartbeats(c)["receive"]
-    assert (beat.starts, beat.failure, beat.is_starting) == (1, "", True), "it has worked for long"
+        assert heartbeats(c)["receive"].starts == 1
+
+
+def test_error_of_any_kind_at_the_start_is_shown_without_its_words(
+    client: FlaskClient, engine: Engine, config: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "appliance.service.roles.receive", None)
+    with pytest.raises(ImportError):
+        start_role("receive", config)
+    assert (
+        "so far (`journalctl -u osteon-receive`): ModuleNotFoundError: see its log" in client.get("/health/ready").text
+    )
+    with engine.begin() as c:
+        c.execute(update(roles).values(uptime_s=roles.c.uptime_s - 61))
+    assert "did not start again: `systemctl start osteon-receive`" in client.get("/health/ready").text
 
 
 def test_strict_readiness_needs_every_condition(client: FlaskClient, engine: Engine) -> None:

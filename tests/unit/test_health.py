@@ -158,7 +158,11 @@ def test_failing_destination_is_reported_at_once_and_is_an_error_after_an_hour()
     assert "the last 2 attempts failed, 1 artefact waiting" in problem.sentence
     assert is_ready(found_after(LOST_S)) and not is_ready(found_after(LOST_S), strict=True)
     assert not is_ready(found_after(LOST_S + 1))
-    assert headline(found_after(LOST_S + 1)).endswith("their answers do not arrive.")
+    assert headline(found_after(LOST_S + 1)).endswith("answers do not arrive at pacs.")
+    lost = replace(waiting("pacs", LOST_S + 1), failures=2)
+    hold = Hold(destination="pacs", reason="phase shadow", since=AT)
+    assert is_ready(conditions(replace(FINE, destinations=(lost, works), holds=(hold,)))), "held on purpose"
+    assert is_ready(conditions(replace(FINE, destinations=(replace(lost, is_known=False),)))), "no longer configured"
 
 
 def test_no_destination_that_takes_anything_is_an_error_once_answers_are_late() -> None:
@@ -178,8 +182,10 @@ def test_start_failure_and_restart_of_a_role_are_told_apart() -> None:
         return problem
 
     for state in (RoleState.STARTING, RoleState.FAILED):
-        assert found(state).sentence.endswith("fails and starts again, 4 times so far: pack is altered")
+        assert "fails and starts again, 4 times so far" in found(state).sentence
+        assert found(state).sentence.endswith("(`journalctl -u osteon-analyse`): pack is altered")
         assert found(state).severity is Severity.ERROR
+    assert "did not start again: `systemctl start osteon-analyse`: pack is altered" in found(RoleState.MISSING).sentence
     assert found(RoleState.ALIVE).severity is Severity.WARNING
     assert found(RoleState.ALIVE).sentence.endswith("running again, after 4 starts in a row: pack is altered")
 
