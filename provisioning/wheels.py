@@ -23,6 +23,7 @@ import click
 
 from kernels.build import SOURCE, fatbin, nvcc
 from kernels.operations import KernelError
+from provisioning.archive import extract_files
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -109,7 +110,7 @@ def _build_pycuda(scratch: Path, wheel_folder: Path) -> None:
     fetch = ("download", "--quiet", "--no-deps", "--no-binary=pycuda", "--dest", str(scratch), PYCUDA)
     subprocess.run([*PIP, *fetch], check=True)
     with tarfile.open(next(scratch.glob("pycuda-*.tar.gz"))) as archive:
-        archive.extractall(scratch, filter="data")
+        extract_files(archive, scratch)
     source = next(p for p in scratch.glob("pycuda-*") if p.is_dir())
     (source / "siteconf.py").write_text(SETTINGS.format(cuda=str(cuda_home()), driver=str(driver)))
     subprocess.run([*PIP, "wheel", "--quiet", "--wheel-dir", wheel_folder, source], check=True)

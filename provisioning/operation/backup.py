@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 from sqlalchemy.engine import make_url
@@ -32,6 +32,7 @@ from appliance.service.role_lock import holder_of
 from appliance.storage.database import open_database
 from appliance.storage.gate import EVERY, Gate
 from appliance.storage.tables import REVISION
+from provisioning.archive import extract_files, is_plain_file
 
 MANIFEST = "backup.json"
 """Last member of the archive."""
@@ -40,6 +41,9 @@ FORMAT = 1
 
 PIECE_BYTES = 1 << 20
 """Bytes of a member that are read at a time."""
+
+FILE_MODE, UMASK = 0o640, 0o027
+"""Mode of every file of a backup, and the umask that gives it: the files hold patients' data and secrets."""
 
 DATABASE, SETTINGS, PACKS, SPOOL = "osteon.db", "osteon.toml", "packs", "spool"
 """Names of the members, the latter two folders."""
@@ -67,7 +71,7 @@ def back_up(config: Configuration, settings: Path | None, target: Path, *, with_
     Raises
     ------
     Fault
-        ``backup`` if it cannot be written; nothing is left then.
+        ``backup`` if it cannot be written, or there is no database; nothing is left then.
     """
     if target.exists():
         raise Fault(ReasonCode.BACKUP, f"{target} exists: name a new file")
@@ -94,7 +98,9 @@ def _write(
     digests: dict[str, str] = {}
     with tarfile.open(fileobj=file, mode="w") as archive:
         database = _database_file(config)
-        if database and database.exists():
+        if database:
+            if not database.exists():
+                raise Fault(ReasonCode.BACKUP, f"there is no database at {database}: check state_dir")
             with tempfile.TemporaryDirectory(dir=beside, prefix=".osteon-backup-") as folder:
                 copy = Path(folder) / DATABASE
                 with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
@@ -108,16 +114,17 @@ def _write(
                 if path.is_file():
                     with suppress(FileNotFoundError):  # pruned meanwhile
                         _add(archive, digests, f"{name}/{path.relative_to(folder_path)}", path)
+        made_at = now()
         manifest = Manifest(
             format=FORMAT,
-            made_at=now().isoformat(timespec="seconds"),
+            made_at=made_at.isoformat(timespec="seconds"),
             version=version("osteon"),
             revision=REVISION,
             digests=digests,
         )
         content = json.dumps(asdict(manifest)).encode()
         member = tarfile.TarInfo(MANIFEST)
-        member.size = len(content)
+        member.size, member.mtime, member.mode = len(content), int(made_at.timestamp()), FILE_MODE
         archive.addfile(member, io.BytesIO(content))
     return manifest
 
@@ -127,7 +134,8 @@ def _add(archive: tarfile.TarFile, digests: dict[str, str], name: str, path: Pat
         digests[name] = hashlib.file_digest(source, "sha256").hexdigest()
         source.seek(0)
         member = tarfile.TarInfo(name)
-        member.size = os.fstat(source.fileno()).st_size
+        found = os.fstat(source.fileno())
+        member.size, member.mtime, member.mode = found.st_size, int(found.st_mtime), FILE_MODE
         archive.addfile(member, source)
 
 
@@ -153,6 +161,7 @@ def restore(config: Configuration, source: Path) -> Manifest:
     if running := [role for role in ROLES if holder_of(config, role)]:
         reason = f"{', '.join(running)} still runs: systemctl stop osteon.target, then restore"
         raise Fault(ReasonCode.ROLE_RUNS_ALREADY, reason)
+    former_umask = os.umask(UMASK)
     try:
         manifest = read_backup(source)
         database = _database_file(config)
@@ -163,7 +172,7 @@ def restore(config: Configuration, source: Path) -> Manifest:
         with tempfile.TemporaryDirectory(dir=config.state_dir, prefix=".restoring-") as name:
             folder = Path(name)
             with tarfile.open(source) as archive:
-                archive.extractall(folder, filter="data")
+                extract_files(archive, folder)
             restored = folder / DATABASE if DATABASE in manifest.digests else None
             _hold(f"sqlite:///{restored}" if restored else config.database, manifest)
             _place_files(config, folder)
@@ -172,6 +181,8 @@ def restore(config: Configuration, source: Path) -> Manifest:
     except (OSError, tarfile.TarError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise Fault(ReasonCode.BACKUP, f"{source} cannot be restored: {why}") from error
+    finally:
+        os.umask(former_umask)
     return manifest
 
 
@@ -243,8 +254,7 @@ def read_backup(source: Path) -> Manifest:
 def _digests(archive: tarfile.TarFile) -> Iterator[tuple[str, str]]:
     """Yield name and SHA-256 of each member but the manifest; ValueError for one that is no file of a backup."""
     for member in archive:
-        path = PurePosixPath(member.name)
-        if not member.isfile() or path.is_absolute() or ".." in path.parts:
+        if not is_plain_file(member):
             raise ValueError(member.name)
         if member.name != MANIFEST and (content := archive.extractfile(member)):
             digest = hashlib.sha256()

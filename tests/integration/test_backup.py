@@ -81,6 +81,33 @@ def test_restore_brings_back_what_was_there_and_holds_all_deliveries(
     assert hold.destination == "*" and manifest.made_at in hold.reason
 
 
+def test_restored_files_are_hidden_from_other_users(
+    box: Configuration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, target = tmp_path / "osteon.toml", tmp_path / "osteon.tar"
+    settings.write_text("# the settings\n")
+    back_up(box, settings, target, with_spool=True)
+    with tarfile.open(target) as archive:
+        assert all(now().timestamp() - member.mtime < 3600 and member.mode == 0o640 for member in archive)
+    monkeypatch.setattr(tarfile.TarFile, "extractall", None)  # takes no filter in Python 3.11.2
+    other = Configuration.model_validate({"state_dir": tmp_path / "other"})
+    before = os.umask(0o022)
+    try:
+        restore(other, target)
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+    assert {p.stat().st_mode & 0o777 for p in other.state_dir.rglob("*") if p.is_file()} == {0o640}
+    assert not [p for p in other.state_dir.rglob("*") if p.stat().st_mode & 0o007]
+
+
+def test_backup_without_a_database_file_is_refused(tmp_path: Path) -> None:
+    config = Configuration.model_validate({"state_dir": tmp_path / "wrong"})
+    with pytest.raises(Fault, match="there is no database at .*wrong/osteon.db: check state_dir"):
+        back_up(config, None, tmp_path / "osteon.tar")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_restore_keeps_the_present_database_and_files_aside(box: Configuration, tmp_path: Path) -> None:
     back_up(box, None, tmp_path / "osteon.tar")
     add_study(box, "4.5.6")

@@ -115,7 +115,8 @@ def associated(
         if rejections:  # not `is_rejected`: if the peer closes at once, pynetdicom may take its rejection for an abort
             raise Away(
                 ReasonCode.ASSOCIATION_REJECTED,
-                f"{peer} rejects the association: {rejections[0].reason_str}; check the AE titles on both sides",
+                f"{peer} rejects the association: {rejections[0].reason_str}; check the AE titles on both sides, "
+                "or whether our address is listed there",
             )
         if not association.is_established and not association.rejected_contexts:
             raise Away(ReasonCode.UNREACHABLE, f"no association with {peer}: {_failure(peer, guard.has_passed)}")

@@ -52,9 +52,10 @@ def check_flow(config: Configuration) -> Iterator[Finding]:
         if now() - one.last_at < RECENT:
             notice = one.notice
             sender = f"{notice.calling_ae_title} at {notice.address}" if notice.calling_ae_title else notice.address
+            times = "once" if one.times == 1 else f"{one.times} times"
             yield Finding.warning(
                 f"refused.{notice.code}",
-                f"{sender} was turned away {one.times} times, last at {one.last_at:%H:%M} UTC: {notice.reason}",
+                f"{sender} was turned away {times}, last at {one.last_at:%H:%M} UTC: {notice.reason}",
                 "what it sent is not analysed",
                 notice.code.remedy,
             )
