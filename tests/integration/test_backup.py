@@ -103,7 +103,7 @@ def test_restored_files_are_hidden_from_other_users(
 
 def test_backup_without_a_database_file_is_refused(tmp_path: Path) -> None:
     config = Configuration.model_validate({"state_dir": tmp_path / "wrong"})
-    with pytest.raises(Fault, match="there is no database at .*wrong/osteon.db: check state_dir"):
+    with pytest.raises(Fault, match=r"there is no database at .*wrong/osteon\.db: check state_dir"):
         back_up(config, None, tmp_path / "osteon.tar")
     assert list(tmp_path.iterdir()) == []
 
