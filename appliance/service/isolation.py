@@ -96,12 +96,15 @@ class Isolated(Generic[T]):
         Rejected
             ``decoder_died`` if these arguments ended the child process, or took too much processor time.
         Killed
-            ``decoder_killed`` if another process ended the child, or the machine was too busy for it.
+            ``decoder_killed`` if another process ended the child, it could not begin, or the machine was too busy.
         """
         if not self._process.is_alive():  # it died between two calls, so this call is not to blame
             self._connection.close()
             self._start()
         try:
+            if not self._has_begun:
+                self._connection.recv()
+                self._has_begun = True
             self._connection.send(arguments)
             pickled, sizes = self._connection.recv()
         except (EOFError, OSError):
@@ -125,6 +128,7 @@ class Isolated(Generic[T]):
     def _start(self) -> None:
         if self._is_interrupted:
             raise Killed(ReasonCode.DECODER_KILLED, "the reader was closed in the middle of the instance")
+        self._has_begun = False
         # a fork would inherit the threads' locks of DALI and the inference engine
         context = multiprocessing.get_context("spawn")
         self._connection, childs_connection = context.Pipe()
@@ -141,11 +145,13 @@ class Isolated(Generic[T]):
         limit_s, longest_s, _ = self._limits
         self._connection.close()
         self._process.join(longest_s)
-        code = self._process.exitcode or 0
+        code, had_begun = self._process.exitcode or 0, self._has_begun
         _shrink(self._memory)
         self._start()
         cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         log.error("the process that reads instances died (%s); a new one is started", cause)
+        if not had_begun:  # before any instance: a library is missing, or memory
+            raise Killed(ReasonCode.DECODER_KILLED, f"the process that reads instances could not begin ({cause})")
         if code == -signal.SIGALRM:
             reason = f"reading the instance was not done after {longest_s} s, while the machine was busy: tried again"
             raise Killed(ReasonCode.DECODER_KILLED, reason)
@@ -226,6 +232,7 @@ def _serve(
     for number in (signal.SIGALRM, signal.SIGPROF):  # they end the process, also inside a codec
         signal.signal(number, signal.SIG_DFL)
     confine(limit_bytes, oom_score_adj=1000)
+    connection.send("begun")
     while True:
         try:
             arguments = connection.recv()

@@ -178,6 +178,16 @@ def test_child_killed_between_calls_is_replaced(isolated: Isolated[str]) -> None
     assert int(isolated("well")) != pid
 
 
+def test_child_that_cannot_begin_is_no_verdict_on_an_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation.multiprocessing.spawn, "get_executable", lambda: b"/bin/false")
+    isolated = Isolated(behave)
+    try:
+        with pytest.raises(Killed, match="could not begin"):
+            isolated("well")
+    finally:
+        isolated.close()
+
+
 def test_child_writes_no_core_file(isolated: Isolated[str]) -> None:
     assert isolated("core") == "(0, 0)"
 
