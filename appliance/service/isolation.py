@@ -16,6 +16,7 @@ import pickle
 import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import DupFd
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -84,6 +85,9 @@ class Isolated(Generic[T]):
         self._limits = (limit_s, longest_s, limit_bytes)
         self._memory = os.memfd_create("osteon")
         self._is_interrupted = False
+        self._process: BaseProcess
+        self._connection: Connection
+        self._has_begun: bool
         self._start()
 
     def __call__(self, *arguments: object) -> T:

@@ -1,6 +1,7 @@
 """A call that ends its child process costs one call: it gets an error, and the next call a new child."""
 
 import ctypes
+import multiprocessing.spawn
 import os
 import resource
 import signal
@@ -179,7 +180,7 @@ def test_child_killed_between_calls_is_replaced(isolated: Isolated[str]) -> None
 
 
 def test_child_that_cannot_begin_is_no_verdict_on_an_instance(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation.multiprocessing.spawn, "get_executable", lambda: b"/bin/false")
+    monkeypatch.setattr(multiprocessing.spawn, "get_executable", lambda: b"/bin/false")
     isolated = Isolated(behave)
     try:
         with pytest.raises(Killed, match="could not begin"):
