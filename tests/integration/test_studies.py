@@ -181,7 +181,7 @@ def test_study_waits_for_a_radiograph_received_before_it_was_due(
 def test_study_waits_for_no_radiograph_that_was_put_off(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
     received(engine, spool, view(1))
     received(engine, spool, view(2))
-    answered(engine, result(view(1)), Settling(settle_s=0.05))
+    answered(engine, result(view(1)))
     queue = Queue(engine, analyses, "me", most_attempts=3)
     (lease,) = queue.lease()
     assert not reporter.step(), "the second view is in hand"
