@@ -66,6 +66,11 @@ class Heartbeat:
         return self.detail == STARTING
 
     @property
+    def is_working(self) -> bool:
+        """Whether the role had started, and had not ended, at its newest heartbeat."""
+        return self.detail not in {STARTING, FAILED, STOPPED}
+
+    @property
     def has_failed(self) -> bool:
         """Whether a fault ended the role."""
         return self.detail == FAILED

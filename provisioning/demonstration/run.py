@@ -201,7 +201,7 @@ def _wait_for_roles(engine: Engine, supervisor: Supervisor, folder: Path, consol
         while time.monotonic() < deadline:
             supervisor.watch()
             with readers(engine).connect() as c:
-                if len(heartbeats(c)) == len(ROLES):
+                if sum(beat.is_working for beat in heartbeats(c).values()) == len(ROLES):
                     return
             time.sleep(0.05)
     raise Fault(ReasonCode.DEMO_START, f"a role did not start within {START_TIMEOUT_S} s: see {folder}/logs")

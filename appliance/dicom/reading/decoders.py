@@ -35,6 +35,17 @@ RLE_HEADER = struct.Struct("<16L")
 
 
 def samples(ds: Dataset) -> NDArray[Any]:
+    """Decode a received image as `decoded` does; raise ValueError also if every sample is zero.
+
+    Some decoders return zeros instead of an error.
+    """
+    found = decoded(ds)
+    if not (found[:: found.shape[0]].any() or found.any()):
+        raise ValueError("every pixel is zero")
+    return found
+
+
+def decoded(ds: Dataset) -> NDArray[Any]:
     """Decode the samples of a single-frame image: (H, W), or (H, W, 3) if it has colours; they may be read-only.
 
     Raises
@@ -42,7 +53,7 @@ def samples(ds: Dataset) -> NDArray[Any]:
     Rejected
         ``broken_pixels`` if the pixels are cut.
     ValueError
-        If the stream has another shape than the header says, or is all zero, or if there is no decoder.
+        If the stream has another shape than the header says, or if there is no decoder.
     Exception
         Any other exception of a codec.
     """
@@ -50,14 +61,12 @@ def samples(ds: Dataset) -> NDArray[Any]:
     element = ds[PIXEL_DATA]
     syntax = UID(ds.file_meta.TransferSyntaxUID)
     if (syntax.is_encapsulated or element.is_undefined_length) and is_compressed(element.value):
-        decoded = _decompressed(frame(element.value), ds, shape)
+        found = _decompressed(frame(element.value), ds, shape)
     else:
-        decoded = _uncompressed(ds, shape)
-    if decoded.shape[:2] != shape or decoded.ndim not in (2, 3):
-        raise ValueError(f"the stream holds {decoded.shape}, the header says {shape}")
-    if not (decoded[:: decoded.shape[0]].any() or decoded.any()):
-        raise ValueError("every pixel is zero")  # some decoders return zeros instead of an error
-    return decoded
+        found = _uncompressed(ds, shape)
+    if found.shape[:2] != shape or found.ndim not in (2, 3):
+        raise ValueError(f"the stream holds {found.shape}, the header says {shape}")
+    return found
 
 
 def _decompressed(stream: bytes, ds: Dataset, shape: tuple[int, int]) -> NDArray[Any]:

@@ -28,7 +28,7 @@ from pydicom.uid import (
 from appliance.config import Encoding
 from appliance.dicom.objects.report_class import report_uid
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
-from appliance.dicom.reading.decoders import samples
+from appliance.dicom.reading.decoders import decoded
 
 UNCOMPRESSED: dict[Encoding, UID] = {"explicit": ExplicitVRLittleEndian, "implicit": ImplicitVRLittleEndian}
 
@@ -126,7 +126,7 @@ def _has_3d_coordinates(ds: Dataset) -> bool:
 
 
 def _decompress(ds: Dataset) -> None:
-    pixels = samples(ds)
+    pixels = decoded(ds)
     ds.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
     ds["PixelData"].VR = "OB" if ds.BitsAllocated <= 8 else "OW"
     ds["PixelData"].is_undefined_length = False
