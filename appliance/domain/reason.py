@@ -711,7 +711,7 @@ class ReasonCode(StrEnum):
         "Configure the destination for them first.",
     )
     OUTDATED = ("outdated", "A later artefact for the same radiograph or study was delivered.", "Drop the job.")
-    NOT_HELD = ("not_held", "Nothing is held for this destination.", "Nothing to do.")
+    NOT_HELD = ("not_held", "There is no hold of that name.", "Use the command in the reason, if any.")
     ON_THE_MOVE = ("on_the_move", "A delivery was sent during the withdrawal.", "Repeat the command.")
     NOTHING_ANSWERED = ("nothing_answered", "There is no answer under that UID.", "See `osteon queue find UID`.")
     BACKUP = (

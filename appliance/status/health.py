@@ -14,7 +14,7 @@ from enum import StrEnum
 from appliance.config import MEGABYTE
 from appliance.gpu import GpuFigures
 from appliance.storage.clock_steps import ClockStep
-from appliance.storage.gate import EVERY, Hold
+from appliance.storage.gate import EVERY, Hold, release_command
 
 from .facts import Backlog, Certificate, Facts, RoleState, RoleStatus
 
@@ -247,7 +247,7 @@ def _hold(hold: Hold) -> Condition:
         ok=False,
         severity=Severity.WARNING,
         sentence=f"Nothing leaves for {place} since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.reason}; "
-        "lift the hold with `osteon queue release`",
+        f"lift the hold with `{release_command(hold.destination)}`",
         depends_on=("database",),
     )
 

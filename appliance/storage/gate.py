@@ -6,6 +6,7 @@ connection and before each artefact.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -29,6 +30,11 @@ class Hold:
     destination: str
     reason: str
     since: datetime
+
+
+def release_command(destination: str) -> str:
+    """Return the command that lifts the hold of that name."""
+    return "osteon queue release" + ("" if destination == EVERY else f" --to {shlex.quote(destination)}")
 
 
 _SHUTS: Final = select(holds.c.destination).where(holds.c.destination.in_([EVERY, bindparam("destination")])).limit(1)

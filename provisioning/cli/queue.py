@@ -166,14 +166,15 @@ def queue_reroute(target: str, config_path: Path | None, **selection: Any) -> No
 @click.option("--reason", required=True, help="Why deliveries are held; shown on the status page.")
 @config_option
 def queue_hold(to: str, reason: str, config_path: Path | None) -> None:
-    """Hold deliveries back until `osteon queue release`.
+    """Hold deliveries back until `osteon queue release`, with the same --to.
 
     Radiographs are still received, analysed and kept.
     """
+    from appliance.storage.gate import release_command
     from provisioning.operation.queues import hold
 
     hold(own_configuration(config_path), to, reason)
-    out.print(f"deliveries to {escape(to)} are held; `osteon queue release` lets them leave")
+    out.print(f"deliveries to {escape(to)} are held; `{escape(release_command(to))}` lets them leave")
 
 
 @queue.command("release")

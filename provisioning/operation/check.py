@@ -84,12 +84,19 @@ def _disk_mb(folder: Path) -> int:
 
 
 def find_doubts(config: Configuration) -> list[str]:
-    """Return the reasons why commitment results may not arrive.
+    """Return the reasons why listed senders or commitment results may not arrive.
 
-    They are no faults: an archive may send its commitment results from another host than the configured one.
+    They are no faults: a program of this box may pass on the connections of senders, and an archive may send its
+    commitment results from another host than the configured one.
     """
     receive = config.receive
-    found = []
+    listeners = {"receive": (receive.host, [peer.address for peer in receive.peers])}
+    listeners |= {"receive.hl7": (receive.hl7.host, list(receive.hl7.peers))} if receive.hl7 else {}
+    found = [
+        f"{key}.host is {host}, so no listed sender on another machine reaches it: set 0.0.0.0"
+        for key, (host, senders) in listeners.items()
+        if _is_loopback(host) and not _binding_error(host) and not all(s.is_loopback for s in senders)
+    ]
     for destination in config.destinations:
         if not isinstance(destination, DicomDestination) or destination.proof != "commitment":
             continue

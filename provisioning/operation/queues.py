@@ -18,7 +18,7 @@ from appliance.domain.job import ImpossibleTransition, State
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 from appliance.storage.database import check_schema, existing_database, open_database, readers
-from appliance.storage.gate import EVERY, Gate
+from appliance.storage.gate import EVERY, Gate, release_command
 from appliance.storage.inspection import (
     SETTLED,
     JobSummary,
@@ -326,8 +326,14 @@ def release(config: Configuration, to: str) -> None:
     Rejected
         ``not_held``.
     """
-    if not Gate(_database(config)).open(to):
-        raise Rejected(ReasonCode.NOT_HELD, f"there is no hold for {to!r}")
+    gate = Gate(_database(config))
+    if not gate.open(to):
+        name = "all destinations" if to == EVERY else to
+        commands = " or ".join(f"`{release_command(hold.destination)}`" for hold in gate.holds())
+        raise Rejected(
+            ReasonCode.NOT_HELD,
+            f"there is no hold of {name}; {f'lift another with {commands}' if commands else 'nothing is held'}",
+        )
 
 
 @cache

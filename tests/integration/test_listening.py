@@ -49,12 +49,24 @@ def doubts_of(receive: dict[str, Any], **destination: Any) -> list[str]:
 
 
 def test_archive_that_may_not_associate_to_report_commitment_is_doubted() -> None:
-    right = {"peers": [{"address": "192.0.2.0/24"}], "also_called": ["OTHER"]}
+    right = {"host": "0.0.0.0", "peers": [{"address": "192.0.2.0/24"}], "also_called": ["OTHER"]}
     assert doubts_of(right) == doubts_of(right, calling_ae_title="OTHER") == doubts_of({}, proof="find") == []
     (stranger,) = doubts_of({})
     assert "192.0.2.10" in stranger and "receive.peers" in stranger
     (misnamed,) = doubts_of(right, calling_ae_title="NOBODY")
     assert "NOBODY" in misnamed and "receive.also_called" in misnamed
+
+
+def test_listed_senders_that_cannot_reach_a_loopback_host_are_doubted() -> None:
+    def doubts(**receive: Any) -> list[str]:
+        return find_doubts(Configuration.model_validate({"receive": receive}))
+
+    remote = {"peers": [{"address": "192.0.2.10"}]}
+    sentence = "{}.host is 127.0.0.1, so no listed sender on another machine reaches it: set 0.0.0.0"
+    assert doubts(**remote) == [sentence.format("receive")]
+    assert doubts(hl7={"port": 2575, "peers": ["192.0.2.0/24"]}) == [sentence.format("receive.hl7")]
+    assert doubts() == doubts(**remote, host="0.0.0.0") == doubts(peers=[]) == []
+    assert doubts(peers=[*remote["peers"], {"address": "127.0.0.1"}]) == [sentence.format("receive")]
 
 
 def test_disk_smaller_than_the_room_that_has_to_stay_free_is_found(tmp_path: Path) -> None:

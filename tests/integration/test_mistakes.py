@@ -38,7 +38,7 @@ from provisioning.operation.doctor import clock
 from provisioning.operation.doctor.engines import check_compute
 from provisioning.operation.doctor.examination import examine, report_of
 from provisioning.operation.doctor.finding import Check, Finding, Level, gravest
-from provisioning.operation.doctor.listening import check_ports
+from provisioning.operation.doctor.listening import check_ports, check_roles
 from provisioning.operation.doctor.rounds import run_checks
 from tests.support.certificates import Authority
 from tests.support.orthanc import orthanc
@@ -413,6 +413,20 @@ def test_17_time_service_is_asked_for_by_the_kernels_record() -> None:
     (finding,) = clock.check_clock()
     assert finding.check == "clock"
     assert "time service" in finding.seen
+
+
+def test_18_first_start_is_one_finding_and_a_stopped_role_has_its_effect(site: Callable[..., Configuration]) -> None:
+    config = site()
+    (finding,) = check_roles(config, None)
+    assert_error(finding, "no role has run", "systemctl enable --now osteon.target", level=Level.WARNING)
+    with role_lock(config, "receive"):
+        pass
+    assert [f.effect for f in check_roles(config, None)] == [
+        "no radiograph is received",
+        "radiographs wait",
+        "answers wait",
+        "the page is not served",
+    ]
 
 
 def test_18_second_set_of_roles_is_refused_by_name(site: Callable[..., Configuration]) -> None:

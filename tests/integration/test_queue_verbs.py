@@ -198,9 +198,11 @@ def test_held_destination_gets_nothing_until_it_is_released(config: Configuratio
         with scripted_scp(free_port, [0], [SecondaryCaptureImageStorage]) as calls:
             hold(config, "other", "the archive moves")
             assert not outbox.carry("other") and calls == []
-            with pytest.raises(Rejected, match="not_held"):
+            with pytest.raises(Rejected, match=r"`osteon queue release --to other`.*not_held"):
                 release(config, "*")
             release(config, "other")
+            with pytest.raises(Rejected, match=r"nothing is held.*not_held"):
+                release(config, "other")
             outbox.carry_until("other", done=1)
     with pytest.raises(Rejected, match="no_such_destination"):
         hold(config, "nowhere", "?")

@@ -141,6 +141,8 @@ def test_hold_is_a_problem_and_its_late_deliveries_are_not(name: str) -> None:
     found = conditions(replace(FINE, destinations=(waiting("pacs", LATE_S + 60),), holds=(hold,)))
     (problem,) = problems(found)
     assert problem.name == f"gate.{name}" and "phase shadow" in problem.sentence
+    command = "osteon queue release" if name == "*" else "osteon queue release --to pacs"
+    assert problem.sentence.endswith(f"`{command}`")
     assert is_ready(found)
     late = conditions(
         replace(FINE, destinations=(waiting("ris", LATE_S + 60),), holds=(replace(hold, destination="pacs"),))

@@ -68,7 +68,9 @@ def _check_configuration(config: Configuration) -> Iterator[Finding]:
     for problem in problems:
         yield Finding.error("configuration", problem, "a role cannot start, or no sender reaches it", _CORRECT)
     for doubt in doubts:
-        yield Finding.warning("configuration", doubt, "commitment results may not arrive", _CORRECT)
+        yield Finding.warning(
+            "configuration", doubt, "radiographs, reports or commitment results may not arrive", _CORRECT
+        )
     if not problems and not doubts:
         yield Finding.good("configuration", "the configuration can be used")
 

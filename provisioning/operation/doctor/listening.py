@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from appliance.config import Configuration
 from appliance.domain.roles import ROLES
 from appliance.errors import Fault
-from appliance.service.role_lock import holder_of
+from appliance.service.role_lock import FOLDER, holder_of
 from appliance.storage.database import check_schema, existing_database, readers
 from appliance.storage.heartbeats import heartbeats
 
@@ -21,6 +21,15 @@ from .finding import Finding
 
 CONNECT_S = 5.0
 """Longest wait for a connection to this box itself."""
+
+
+EFFECTS = {
+    "receive": "no radiograph is received",
+    "analyse": "radiographs wait",
+    "deliver": "answers wait",
+    "status": "the page is not served",
+}
+"""The consequence of a role that does not run."""
 
 
 def ports_of(config: Configuration) -> dict[str, tuple[str, int, str]]:
@@ -91,22 +100,35 @@ def _reason(key: str, host: str, port: int, error: OSError) -> tuple[str, str]:
 
 
 def check_roles(config: Configuration, file: Path | None) -> Iterator[Finding]:
-    """Yield a finding for each role: it runs once, with the configuration of now."""
+    """Yield a finding for each role: it runs once, with the configuration of now; one if no role has ever run."""
+    if not _has_run(config):
+        effect, remedy = "no radiograph is received, analysed or answered", "`systemctl enable --now osteon.target`"
+        yield Finding.warning("role", f"no role has run on {config.state_dir} yet", effect, remedy)
+        return
     changed_at = datetime.fromtimestamp(file.stat().st_mtime, UTC) if file else None
     started = _start_times(config)
     for role in ROLES:
         check = f"role.{role}"
         pid = holder_of(config, role)
         if pid is None:
-            effect = "radiographs wait" if role != "status" else "the page is not served"
             remedy = f"`systemctl start osteon-{role}`; if it ends again: `journalctl -u osteon-{role} -n 30`"
-            yield Finding.warning(check, f"the role {role} does not run", effect, remedy)
+            yield Finding.warning(check, f"the role {role} does not run", EFFECTS[role], remedy)
         elif changed_at and role in started and changed_at > started[role]:
             effect = f"it works with the configuration of {started[role]:%Y-%m-%d %H:%M} UTC"
             remedy = f"`systemctl restart osteon-{role}`"
             yield Finding.warning(check, f"{file} was changed after the role {role} was started", effect, remedy)
         else:
             yield Finding.good(check, f"the role {role} runs (process {pid})")
+
+
+def _has_run(config: Configuration) -> bool:
+    """Return whether a role has left its lock file; True if the folder cannot be read."""
+    try:
+        return any((config.state_dir / FOLDER).iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _start_times(config: Configuration) -> dict[str, datetime]:
