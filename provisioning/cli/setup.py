@@ -45,6 +45,7 @@ def setup(
     The file is the commented example with your answers in it; other users cannot read it. Nothing is written unless
     the whole can be used.
     """
+    from provisioning.operation.check import find_doubts
     from provisioning.operation.setup import (
         configuration_text,
         keep_former,
@@ -63,7 +64,7 @@ def setup(
         receive = dict(values.get("receive", {}))
         receive["tls"] = {**receive.get("tls", {}), "certificate": str(certificate), "key": str(key)}
         values["receive"] = receive
-    check_values(values, answers)
+    config = check_values(values, answers)
     text = configuration_text(values)
     if how and name:
         made = write_certificate(check_value(name, Host, "--host"), path.parent, how)
@@ -72,6 +73,8 @@ def setup(
         out.print(escape(f"{former} is the former configuration"))
     write_private(text, path)
     out.print(escape(f"{path} is written"))
+    for doubt in find_doubts(config):
+        out.print(f"[yellow]{escape(doubt)}[/]")
     if how == "request":
         out.print(f"when the request is signed, keep the certificate as {certificate}, add these lines to {path}:")
         click.echo(f'[receive.tls]\ncertificate = "{certificate}"\nkey = "{key}"')

@@ -25,16 +25,18 @@ PICTURE_LEVELS = 2
 """Largest difference of a picture, of 255: a heat between two colours may take either."""
 
 
-def look_at_card(_: Place) -> Figures:
-    """Describe the card, and say whether the appliance would take it."""
-    seen = card()
+def look_at_card(place: Place) -> Figures:
+    """Describe the card; fail if the appliance would not take it."""
+    seen, chosen = card(), choose_compute("auto")
+    if chosen.device == "cpu" and not place.stand_in:
+        raise StepFailed(chosen.reason)
     return {
         "name": seen.name,
         "driver": seen.driver,
         "compute capability": ".".join(map(str, seen.compute_capability)),
         "state": figures().sentence(),
         "processors": os.cpu_count(),
-        "choice of the appliance": choose_compute("gpu").name,
+        "choice of the appliance": f"{chosen.name}: {chosen.reason}",
     }
 
 
