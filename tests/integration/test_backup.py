@@ -238,17 +238,22 @@ def test_backup_cut_anywhere_is_refused(box: Configuration, tmp_path: Path) -> N
             read_backup(source)
 
 
+def words(output: str) -> str:
+    """Return the output without its line breaks, which depend on the length of paths."""
+    return " ".join(output.split())
+
+
 def test_commands_print_the_contents_and_the_next_steps(box: Configuration, tmp_path: Path) -> None:
     settings, target = tmp_path / "osteon.toml", tmp_path / "osteon.tar"
     settings.write_text(f'state_dir = "{box.state_dir}"\n')
     made = CliRunner().invoke(main, ["backup", str(target), "--config", str(settings)])
     assert made.exit_code == 0, made.output
-    assert "osteon.db, osteon.toml, packs, 3 files" in made.output
+    assert "osteon.db, osteon.toml, packs, 3 files" in words(made.output)
     again = CliRunner().invoke(main, ["backup", str(target), "--config", str(settings)])
-    assert again.exit_code == 1 and "name a new file" in again.output
+    assert again.exit_code == 1 and "name a new file" in words(again.output)
     missing = CliRunner().invoke(main, ["backup", str(tmp_path / "no" / "b"), "--config", str(settings)])
-    assert missing.exit_code == 1 and "cannot be written: No such file" in missing.output
+    assert missing.exit_code == 1 and "cannot be written: No such file" in words(missing.output)
     done = CliRunner().invoke(main, ["restore", str(target), "--config", str(settings)])
     assert done.exit_code == 0, done.output
-    assert "restored-osteon.toml" in done.output and "osteon queue release" in done.output
+    assert "restored-osteon.toml" in done.output and "osteon queue release" in words(done.output)
     assert {p.stat().st_uid for p in box.state_dir.rglob("*")} == {os.geteuid()}

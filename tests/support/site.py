@@ -13,7 +13,7 @@ from typing import Any, Self
 from sqlalchemy import func, select
 
 from appliance.storage.database import open_database, readers
-from appliance.storage.heartbeats import STARTING
+from appliance.storage.heartbeats import FAILED, STARTING
 from appliance.storage.tables import analyses, deliveries, roles, studies
 from tests.support.ports import free_ports
 from tests.support.waiting import PATIENCE_S, wait_until
@@ -63,7 +63,7 @@ class Site:
         def beats() -> bool:
             assert process.poll() is None, f"{name} ended with {process.returncode}: {self.log(name)}"
             with readers(self.engine).connect() as c:
-                works = (roles.c.role == name) & (roles.c.detail != STARTING)
+                works = (roles.c.role == name) & roles.c.detail.not_in([STARTING, FAILED])
                 return c.execute(select(roles.c.pid).where(works)).scalar() == process.pid
 
         wait_until(beats, lambda: f"the first heartbeat of {name}: {self.log(name)}")
