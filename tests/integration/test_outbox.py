@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
+from pydicom.uid import SecondaryCaptureImageStorage
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 from sqlalchemy import select
@@ -105,7 +105,7 @@ def test_artefacts_on_one_association_have_one_outcome_each(free_port: int, tmp_
     opened: list[object] = []
     said = [0x0000, 0xA700, 0xC000, 0x0111, 0xB000, 0xC000]
     ae = AE("PACS")
-    ae.add_supported_context(SecondaryCaptureImageStorage, JPEGBaseline8Bit)
+    ae.add_supported_context(SecondaryCaptureImageStorage)
     handlers = [(evt.EVT_C_STORE, lambda _: said.pop(0)), (evt.EVT_ACCEPTED, opened.append)]
     server = ae.start_server(("127.0.0.1", free_port), block=False, evt_handlers=handlers)
     with Outbox(tmp_path, profile(free_port), backoff=LONG) as outbox:
@@ -138,7 +138,7 @@ def test_delivery_dropped_before_its_turn_is_not_sent(free_port: int, tmp_path: 
             return 0x0000
 
         ae = AE("PACS")
-        ae.add_supported_context(SecondaryCaptureImageStorage, JPEGBaseline8Bit)
+        ae.add_supported_context(SecondaryCaptureImageStorage)
         server = ae.start_server(("127.0.0.1", free_port), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
         radiographs = [radiograph(n) for n in range(3)]
         for ds in radiographs:
@@ -188,7 +188,7 @@ def test_held_destination_gets_nothing(tmp_path: Path) -> None:
 def test_hold_set_during_a_run_stops_the_remaining_deliveries(free_port: int, tmp_path: Path) -> None:
     with Outbox(tmp_path, profile(free_port)) as outbox:
         ae = AE("PACS")
-        ae.add_supported_context(SecondaryCaptureImageStorage, JPEGBaseline8Bit)
+        ae.add_supported_context(SecondaryCaptureImageStorage)
 
         def shut_and_accept(_: evt.Event) -> int:
             outbox.gate.shut("*", "now")
