@@ -15,6 +15,7 @@ import os
 import pickle
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import DupFd
@@ -236,7 +237,8 @@ def _serve(
     for number in (signal.SIGALRM, signal.SIGPROF):  # they end the process, also inside a codec
         signal.signal(number, signal.SIG_DFL)
     confine(limit_bytes, oom_score_adj=1000)
-    connection.send("begun")
+    with suppress(BrokenPipeError):  # the role has ended meanwhile, and `recv` says so
+        connection.send("begun")
     while True:
         try:
             arguments = connection.recv()

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from sqlalchemy import select
 
 from appliance.config import DestinationConfig, Hl7Destination
@@ -16,6 +17,7 @@ from appliance.dicom.objects.patient_study import patient_digest
 from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.reading.order import read_examination
+from appliance.dicom.scu.negotiation import ObjectForm, in_form
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import Backoff, Event
 from appliance.domain.received import Received
@@ -42,6 +44,9 @@ from tests.support.waiting import wait_until
 SOON = Backoff(first_s=0.05, longest_s=0.2)
 
 
+UNCOMPRESSED = ObjectForm(str(SecondaryCaptureImageStorage), str(ExplicitVRLittleEndian))
+
+
 def radiograph(number: int = 0, study_number: int | None = None) -> Dataset:
     """Return a radiograph of its own study, or of the study of that number."""
     ds = copy.deepcopy(source())
@@ -53,11 +58,10 @@ def radiograph(number: int = 0, study_number: int | None = None) -> Dataset:
 
 
 def picture(ds: Dataset, given: Result | None = None) -> Artefact:
-    """Return the Secondary Capture of a radiograph, of its first result or of `given`."""
+    """Return the Secondary Capture of a radiograph, of its first result or of `given`, which every PACS takes."""
     made = secondary_capture(ds, given or result(ds, finding()), np.zeros((32, 24, 3), np.uint8))
-    return Artefact(
-        kind=ArtefactKind.SECONDARY_CAPTURE, identifier=str(made.SOPInstanceUID), content=part10_bytes(made)
-    )
+    content = in_form(part10_bytes(made), UNCOMPRESSED)
+    return Artefact(kind=ArtefactKind.SECONDARY_CAPTURE, identifier=str(made.SOPInstanceUID), content=content)
 
 
 def message(ds: Dataset) -> Artefact:
