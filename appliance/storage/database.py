@@ -16,7 +16,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 
-from .tables import REVISION, metadata
+from .tables import REVISION as REVISION
+from .tables import metadata
 from .wakeups import wake_roles_of
 
 BUSY_TIMEOUT_S = 30

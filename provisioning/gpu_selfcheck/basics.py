@@ -34,7 +34,7 @@ def look_at_card(place: Place) -> Figures:
         "name": seen.name,
         "driver": seen.driver,
         "compute capability": ".".join(map(str, seen.compute_capability)),
-        "state": figures().sentence(),
+        "figures": figures().sentence(),
         "processors": os.cpu_count(),
         "choice of the appliance": f"{chosen.name}: {chosen.reason}",
     }

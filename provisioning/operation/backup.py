@@ -29,9 +29,8 @@ from appliance.domain.reason import ReasonCode
 from appliance.domain.roles import ROLES
 from appliance.errors import Fault
 from appliance.service.role_lock import holder_of
-from appliance.storage.database import open_database
+from appliance.storage.database import REVISION, open_database
 from appliance.storage.gate import EVERY, Gate
-from appliance.storage.tables import REVISION
 from provisioning.archive import extract_files, is_plain_file
 
 MANIFEST = "backup.json"
