@@ -29,7 +29,18 @@ set -x
 export DEBIAN_FRONTEND=noninteractive
 ip link set lo up
 active() { timeout 300 bash -c "until systemctl is-active --quiet $1; do sleep 0.5; done" && echo "active $1"; }
-ready() { timeout 300 bash -c 'until osteon status; do sleep 1; done' && echo "ready $1"; }
+# systemd-nspawn hides the boot id of the kernel, which the roles see: `osteon status` would miss their heartbeats
+ready() {
+    timeout 300 /usr/lib/osteon/bin/python - <<'END' && echo "ready $1"
+import time, urllib.error, urllib.request
+while True:
+    try:
+        urllib.request.urlopen("http://127.0.0.1:8080/health/ready")
+        break
+    except urllib.error.URLError:
+        time.sleep(1)
+END
+}
 command -v python3 || echo "no Python"
 apt-get install -y /out/osteon.deb && echo "installed"
 systemctl is-active osteon-receive || echo "not started"
