@@ -1,4 +1,4 @@
-"""Limits of a child process: what it takes too much of costs its own work, and not the role."""
+"""Limits of a child process: a child that takes too much memory costs its own work, and not the role."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def confine(limit_bytes: int, oom_score_adj: int) -> None:
     Parameters
     ----------
     limit_bytes
-        Memory that it may take in addition to what it has now; beyond that it gets a `MemoryError`.
+        Memory that the process may take in addition to its present memory; more is a `MemoryError`.
     oom_score_adj
         If memory is short, the kernel ends the process with the highest score, see proc(5): 1000 at most, a role has 0.
     """
