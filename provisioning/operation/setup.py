@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tomllib
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from tomlkit.items import Table
 
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
+from engines.whole_file import write_whole
 
 Answers = Mapping[str, Any]
 """Settings of the configuration that differ from its defaults, nested as in the file."""
@@ -72,17 +72,10 @@ def write_private(text: str | bytes, path: Path) -> None:
     Fault
         ``configuration`` if the folder cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     content = text.encode() if isinstance(text, str) else text
     try:
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640), "wb") as file:
-            os.fchmod(file.fileno(), 0o640)  # whatever the umask
-            file.write(content)
-            os.fsync(file.fileno())
-        os.chown(unfinished, -1, path.parent.stat().st_gid)
-        unfinished.replace(path)
+        write_whole(path, content, private_to=path.parent.stat().st_gid)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise Fault(ReasonCode.CONFIGURATION, f"{path} cannot be written: {error.strerror}") from error
 
 
