@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.test_units import PORT_104
 from tests.support.peers import Peer
+from tests.support.systemd import RUNNER, TARGET
 
 REPOSITORY = Path(__file__).parents[2]
 TIMEOUT_S = 900
@@ -57,14 +58,6 @@ echo "$(basename $0) $*, then analyse: $(systemctl show osteon-analyse -p Active
 """
 """The programs of NVIDIA's driver that `osteon-gpu.service` runs, as far as systemd sees them."""
 
-RUNNER = """\
-[Unit]
-After=basic.target
-[Service]
-Type=oneshot
-ExecStart=/out/script
-"""
-
 SLOW = f"""\
 [Service]
 Type=notify
@@ -74,13 +67,6 @@ ExecStart={sys.executable} -c 'import time; from appliance.service.systemd_notif
     {{tell}} time.sleep(25); notifier()("READY=1"); time.sleep(600)'
 """
 """Unit that takes longer to start than it allows, with or without a report of its progress."""
-
-TARGET = """\
-[Unit]
-Requires=basic.target runner.service
-After=basic.target
-AllowIsolate=yes
-"""
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.peers import Peer
+from tests.support.systemd import RUNNER, TARGET
 
 pytestmark = [pytest.mark.release, pytest.mark.timeout(3600)]
 
@@ -68,21 +69,6 @@ test -f /var/lib/osteon/osteon.db && echo "database kept"
 journalctl --no-pager -o cat -u 'osteon-*' | tail -40
 echo finished
 systemctl poweroff
-"""
-
-RUNNER = """\
-[Unit]
-After=basic.target
-[Service]
-Type=oneshot
-ExecStart=/out/script
-"""
-
-TARGET = """\
-[Unit]
-Requires=basic.target runner.service
-After=basic.target
-AllowIsolate=yes
 """
 
 
