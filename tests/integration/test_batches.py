@@ -23,14 +23,12 @@ from appliance.analysis.pipeline import Analysis, Pipeline
 from appliance.config import Analyse, Configuration
 from appliance.dicom.objects.document import reference
 from appliance.dicom.objects.key_objects import rejection_note
-from appliance.dicom.part10 import part10_bytes
 from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset
 from appliance.domain.codes import REJECTED_FOR_PATIENT_SAFETY
 from appliance.domain.identifiers import Site
 from appliance.domain.job import Backoff, Settling
 from appliance.domain.radiograph import Radiograph, StoredValues
 from appliance.domain.reason import ReasonCode
-from appliance.domain.received import Received
 from appliance.domain.result import Result
 from appliance.errors import Fault
 from appliance.preprocessing.recipe import Cut, Prepared
@@ -44,7 +42,7 @@ from appliance.service.rejection_notes import RejectionNotes
 from appliance.service.render_pool import RendersHere
 from appliance.service.spool_reader import SpooledInstance, SpoolReader
 from appliance.storage.database import open_database
-from appliance.storage.instances import AnalysisQueue, keep_instance
+from appliance.storage.instances import AnalysisQueue
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, instances, results
@@ -53,6 +51,7 @@ from kernels.device import OutOfMemory
 from provisioning.demonstration.run import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.examining import MARK, examine_last, examine_or_die, examine_when_told
+from tests.support.kept import keep
 from tests.support.profiles import renderer
 from tests.support.results import result, study
 from tests.support.waiting import wait_until
@@ -246,16 +245,7 @@ class Role:
         self.reader._examine = IsolatedPool(function, self.reader.processes)
 
     def keep(self, ds: Dataset) -> str:
-        received = Received(
-            sop_instance_uid=ds.SOPInstanceUID,
-            sop_class_uid=ds.SOPClassUID,
-            transfer_syntax_uid="1.2.840.10008.1.2.1",
-            digest=self.spool.put(part10_bytes(ds)),
-            size_bytes=1,
-            calling_ae_title="ROOM1",
-        )
-        keep_instance(self.engine, received)
-        return str(ds.SOPInstanceUID)
+        return keep(self.engine, self.spool, ds)
 
     def decode_ahead(self) -> None:
         self.analyser._decode_ahead()

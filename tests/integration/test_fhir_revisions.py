@@ -26,7 +26,8 @@ from appliance.storage.spool import FileSpool
 from appliance.storage.studies import StudyQueue, reject_radiographs
 from appliance.storage.tables import analyses, deliveries
 from tests.integration.test_fhir_server import held
-from tests.integration.test_studies import HeaderReader, answered, received, view
+from tests.integration.test_studies import HeaderReader, answered, view
+from tests.support.kept import keep
 from tests.support.peers import NodePeer
 from tests.support.profiles import fhir as profile
 from tests.support.profiles import renderer
@@ -85,7 +86,7 @@ def test_finding_missing_in_a_revision_is_entered_in_error(
 ) -> None:
     server = node_peer("fhir_server.js")
     for number, found in ((1, (finding(), finding(0.4), finding(0.1))), (2, (finding(),))):
-        received(engine, spool, view(number))
+        keep(engine, spool, view(number))
         answered(engine, result(view(number), *found))
     assert reporter.step()
     delivered(engine, spool, server.port)
@@ -114,7 +115,7 @@ def test_radiograph_no_longer_analysed_replaces_its_findings(
     engine: Engine, spool: FileSpool, reporter: Reporter, node_peer: START
 ) -> None:
     server = node_peer("fhir_server.js")
-    received(engine, spool, view(1))
+    keep(engine, spool, view(1))
     answered(engine, result(view(1), finding(), finding(0.4)))
     assert reporter.step()
     delivered(engine, spool, server.port)
@@ -130,7 +131,7 @@ def test_unread_region_that_a_later_revision_reads_is_entered_in_error(
     engine: Engine, spool: FileSpool, reporter: Reporter, node_peer: START
 ) -> None:
     server = node_peer("fhir_server.js")
-    received(engine, spool, view(1))
+    keep(engine, spool, view(1))
     answered(engine, result_with_unread(view(1), finding(0.1)))
     assert reporter.step()
     delivered(engine, spool, server.port)
@@ -148,12 +149,12 @@ def test_radiograph_moved_to_another_study_is_reported_there(
 ) -> None:
     server = node_peer("fhir_server.js")
     for number in (1, 2):
-        received(engine, spool, view(number))
+        keep(engine, spool, view(number))
         answered(engine, result(view(number), finding(), finding(0.4)))
     assert reporter.step()
     delivered(engine, spool, server.port)
     moved = view(1, study="1.2.3.10")
-    received(engine, spool, moved)
+    keep(engine, spool, moved)
     answered(engine, result(moved, finding()))
     assert reporter.step() and reporter.step()
     delivered(engine, spool, server.port)
@@ -165,7 +166,7 @@ def test_withdrawal_covers_findings_that_an_undelivered_revision_drops(
 ) -> None:
     """The second revision has an unknown outcome; in fact it did not arrive."""
     server = node_peer("fhir_server.js")
-    received(engine, spool, view(1))
+    keep(engine, spool, view(1))
     answered(engine, result(view(1), finding(), finding(0.4)))
     assert reporter.step()
     delivered(engine, spool, server.port)
@@ -185,13 +186,13 @@ def test_withdrawal_after_two_reports_enters_each_observation_in_error_once(
 ) -> None:
     """After the archive has rejected the radiographs, no statement of the last report stands either."""
     server = node_peer("fhir_server.js")
-    received(engine, spool, view(1))
+    keep(engine, spool, view(1))
     answered(engine, result(view(1), finding(), finding(0.4)))
     assert reporter.step()
     delivered(engine, spool, server.port)
     analysed_anew(engine)
     answered(engine, result(view(1), finding()))
-    received(engine, spool, view(2))
+    keep(engine, spool, view(2))
     answered(engine, result(view(2), finding()))
     assert reporter.step()
     delivered(engine, spool, server.port)

@@ -24,11 +24,9 @@ from sqlalchemy import Row, select
 
 from appliance.analysis.pipeline import Analysis, Pipeline
 from appliance.config import Analyse, Configuration, DicomDestination, Picture
-from appliance.dicom.part10 import part10_bytes
 from appliance.domain.finding import Box
 from appliance.domain.job import Backoff, Settling, State
 from appliance.domain.radiograph import Window
-from appliance.domain.received import Received
 from appliance.domain.result import Result
 from appliance.errors import OsteonError, Transient
 from appliance.picture.heat import Draw, draw_heats
@@ -42,10 +40,11 @@ from appliance.service.rejection_notes import RejectionNotes
 from appliance.service.render_pool import RenderPool, RendersHere, process_count
 from appliance.service.spool_reader import SpoolReader
 from appliance.storage.database import open_database
-from appliance.storage.instances import AnalysisQueue, keep_instance
+from appliance.storage.instances import AnalysisQueue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, deliveries, results
 from provisioning.phantoms import instance_from_phantom, phantom
+from tests.support.kept import keep
 from tests.support.results import finding, result
 from tests.support.sources import source
 from tests.support.waiting import wait_until
@@ -241,16 +240,7 @@ class Role:
         )
 
     def keep(self, ds: Dataset) -> str:
-        received = Received(
-            sop_instance_uid=ds.SOPInstanceUID,
-            sop_class_uid=ds.SOPClassUID,
-            transfer_syntax_uid="1.2.840.10008.1.2.1",
-            digest=self.spool.put(part10_bytes(ds)),
-            size_bytes=1,
-            calling_ae_title="ROOM1",
-        )
-        keep_instance(self.engine, received)
-        return received.sop_instance_uid
+        return keep(self.engine, self.spool, ds)
 
     def jobs(self) -> list[tuple[State, int]]:
         with self.engine.connect() as c:

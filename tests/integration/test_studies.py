@@ -19,20 +19,19 @@ from appliance.domain.codes import INCORRECT_WORKLIST_ENTRY
 from appliance.domain.finding import Answer
 from appliance.domain.job import Event, Settling
 from appliance.domain.reason import ReasonCode
-from appliance.domain.received import Received
 from appliance.domain.result import Result
 from appliance.domain.study import StudyResult
 from appliance.errors import Killed
 from appliance.service.examined_instance import examine
 from appliance.service.reporter import Reporter
 from appliance.service.withdrawal import withdraw
-from appliance.storage.instances import keep_instance
 from appliance.storage.queue import Queue
 from appliance.storage.results import record_result
 from appliance.storage.spool import FileSpool
 from appliance.storage.studies import StudyQueue, latest_study_result
 from appliance.storage.tables import analyses, deliveries, studies
 from provisioning.phantoms import instance_from_phantom, phantom
+from tests.support.kept import keep
 from tests.support.profiles import renderer
 from tests.support.results import finding, result
 
@@ -65,21 +64,6 @@ def view(number: int, patient: str = "P-1", study: str = "1.2.3.9") -> Dataset:
     return ds
 
 
-def received(engine: Engine, spool: FileSpool, ds: Dataset) -> None:
-    content = part10_bytes(ds)
-    assert keep_instance(
-        engine,
-        Received(
-            sop_instance_uid=str(ds.SOPInstanceUID),
-            sop_class_uid=str(ds.SOPClassUID),
-            transfer_syntax_uid=str(ds.file_meta.TransferSyntaxUID),
-            digest=spool.put(content),
-            size_bytes=len(content),
-            calling_ae_title="ROOM1",
-        ),
-    )
-
-
 def answered(engine: Engine, made: Result, settling: Settling | None = None, patient: str = "P-1") -> None:
     queue = Queue(engine, analyses, "me")
     (lease,) = queue.lease()
@@ -104,7 +88,7 @@ def sent(engine: Engine) -> list[tuple[str, str, str]]:
 def test_late_radiograph_makes_a_revision_of_the_report(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
     views = [view(1), view(2), view(3)]
     for ds in views[:2]:
-        received(engine, spool, ds)
+        keep(engine, spool, ds)
         answered(engine, result(ds))
     assert reporter.step()
     first = report(engine)
@@ -113,7 +97,7 @@ def test_late_radiograph_makes_a_revision_of_the_report(engine: Engine, spool: F
     assert sent(engine) == [("summary", "queued", ""), ("sr", "queued", ""), ("oru", "queued", "")]
     assert not reporter.step()
 
-    received(engine, spool, views[2])
+    keep(engine, spool, views[2])
     answered(engine, result(views[2], finding(0.1)))
     assert reporter.step()
     second = report(engine)
@@ -132,7 +116,7 @@ def test_late_radiograph_makes_a_revision_of_the_report(engine: Engine, spool: F
 def test_radiograph_analysed_twice_is_reported_with_its_newest_result(
     engine: Engine, spool: FileSpool, reporter: Reporter
 ) -> None:
-    received(engine, spool, view(1))
+    keep(engine, spool, view(1))
     answered(engine, result(view(1)))
     with engine.begin() as c:
         c.execute(update(analyses).values(state="queued"))
@@ -146,7 +130,7 @@ def test_study_is_due_after_settling_or_after_the_longest_wait(
     engine: Engine, spool: FileSpool, reporter: Reporter
 ) -> None:
     calm = Settling(settle_s=60, longest_s=100)
-    received(engine, spool, view(1))
+    keep(engine, spool, view(1))
     answered(engine, result(view(1)), calm)
     assert not reporter.step()
 
@@ -157,7 +141,7 @@ def test_study_is_due_after_settling_or_after_the_longest_wait(
     assert 55 < due_in() <= 60
     with engine.begin() as c:
         c.execute(update(studies).values(created_at=now() - timedelta(seconds=70)))
-    received(engine, spool, view(2))
+    keep(engine, spool, view(2))
     answered(engine, result(view(2)), calm)
     assert 25 < due_in() <= 30
 
@@ -165,8 +149,8 @@ def test_study_is_due_after_settling_or_after_the_longest_wait(
 def test_study_waits_for_a_radiograph_received_before_it_was_due(
     engine: Engine, spool: FileSpool, reporter: Reporter
 ) -> None:
-    received(engine, spool, view(1))
-    received(engine, spool, view(2))
+    keep(engine, spool, view(1))
+    keep(engine, spool, view(2))
     answered(engine, result(view(1)), Settling(settle_s=0.05))
     queue = Queue(engine, analyses, "me")
     (lease,) = queue.lease()
@@ -179,8 +163,8 @@ def test_study_waits_for_a_radiograph_received_before_it_was_due(
 
 
 def test_study_waits_for_no_radiograph_that_was_put_off(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
-    received(engine, spool, view(1))
-    received(engine, spool, view(2))
+    keep(engine, spool, view(1))
+    keep(engine, spool, view(2))
     answered(engine, result(view(1)))
     queue = Queue(engine, analyses, "me", most_attempts=3)
     (lease,) = queue.lease()
@@ -190,11 +174,11 @@ def test_study_waits_for_no_radiograph_that_was_put_off(engine: Engine, spool: F
 
 
 def test_new_result_ends_the_lease_of_its_study(engine: Engine, spool: FileSpool) -> None:
-    received(engine, spool, view(1))
+    keep(engine, spool, view(1))
     answered(engine, result(view(1)))
     queue = StudyQueue(engine, "me")
     (lease,) = queue.lease()
-    received(engine, spool, view(2))
+    keep(engine, spool, view(2))
     answered(engine, result(view(2)))
     with pytest.raises(Exception, match="lease_lost"), queue.ending(lease, Event.FINISH):
         pass
@@ -205,7 +189,7 @@ def test_report_of_a_study_with_two_patients_covers_the_newest_patient(
 ) -> None:
     for number, patient in enumerate(("P-1", "", "P-2"), 1):
         ds = view(number, patient)
-        received(engine, spool, ds)
+        keep(engine, spool, ds)
         answered(engine, replace(result(ds, finding(0.1)), not_read=()), patient=patient)
     assert reporter.step()
     made = report(engine)
@@ -225,13 +209,13 @@ def queued_messages(engine: Engine, spool: FileSpool) -> list[str]:
 
 
 def test_revision_keeps_a_radiograph_removed_by_retention(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
-    received(engine, spool, view(1))
+    keep(engine, spool, view(1))
     answered(engine, result(view(1), finding(0.9)))
     assert reporter.step()
     for path in spool._root.rglob("*"):
         if path.is_file():
             path.unlink()
-    received(engine, spool, view(2))
+    keep(engine, spool, view(2))
     answered(engine, result(view(2), finding(0.1)))
     assert reporter.step()
     made = report(engine)
@@ -246,7 +230,7 @@ def test_revision_keeps_a_radiograph_removed_by_retention(engine: Engine, spool:
 def test_correction_stops_the_report_of_the_corrected_radiograph(
     engine: Engine, spool: FileSpool, reporter: Reporter
 ) -> None:
-    received(engine, spool, view(1))
+    keep(engine, spool, view(1))
     answered(engine, result(view(1)))
     assert reporter.step()
     with engine.begin() as c:
@@ -259,11 +243,11 @@ def test_radiograph_moved_to_another_study_leaves_the_first_one(
     engine: Engine, spool: FileSpool, reporter: Reporter
 ) -> None:
     for number in (1, 2):
-        received(engine, spool, view(number))
+        keep(engine, spool, view(number))
         answered(engine, result(view(number)))
     assert reporter.step()
     moved = view(1, study="1.2.3.10")
-    received(engine, spool, moved)
+    keep(engine, spool, moved)
     answered(engine, result(moved))
     assert reporter.step() and reporter.step()
     former, present = report(engine), report(engine, "1.2.3.10")
@@ -272,7 +256,7 @@ def test_radiograph_moved_to_another_study_leaves_the_first_one(
 
 
 def test_radiograph_removed_by_retention_is_reported(engine: Engine, spool: FileSpool, reporter: Reporter) -> None:
-    received(engine, spool, view(1))
+    keep(engine, spool, view(1))
     answered(engine, result(view(1)))
     for path in spool._root.rglob("*"):
         if path.is_file():
@@ -287,7 +271,7 @@ def test_positive_study_raises_the_priority_of_its_order(engine: Engine, spool: 
     reporter = Reporter(engine, queue, spool, HeaderReader(), renderer((ris,), spool.put))  # type: ignore[arg-type]
     for number, probability in ((1, 0.1), (2, 0.87)):
         ds = view(number, study=f"1.2.3.{number}")
-        received(engine, spool, ds)
+        keep(engine, spool, ds)
         answered(engine, result(ds, finding(probability)))
         assert reporter.step()
     assert [kind for kind, _, _ in sent(engine)] == ["oru", "oru", "order"]
@@ -313,7 +297,7 @@ def reported(engine: Engine, spool: FileSpool, reporter: Reporter, *said: tuple[
             c.execute(update(analyses).values(state="done"))
         content = part10_bytes(ds)
         if not spool.has(hashlib.sha256(content).hexdigest()):
-            received(engine, spool, ds)
+            keep(engine, spool, ds)
         else:
             with engine.begin() as c:
                 c.execute(update(analyses).values(state="queued"))
@@ -395,7 +379,7 @@ def test_withdrawal_goes_out_without_the_priority_of_an_unnamed_order(
     reported(engine, spool, reporter, (0.87, "A1"))
     late = view(2, "P-A1")
     late.AccessionNumber = ""
-    received(engine, spool, late)
+    keep(engine, spool, late)
     answered(engine, result(late), patient="P-A1")
     orders_sent(engine, spool)
     assert reporter.step()
@@ -410,7 +394,7 @@ def test_withdrawal_goes_out_for_each_reported_patient(
 ) -> None:
     """A radiograph is reported for a wrong patient, then for the right one; then the study is withdrawn."""
     for patient in ("WRONG", "RIGHT"):
-        received(engine, spool, view(1, patient))
+        keep(engine, spool, view(1, patient))
         answered(engine, result(view(1, patient)), patient=patient)
         assert reporter.step()
         with engine.begin() as c:
@@ -424,7 +408,7 @@ def test_withdrawal_goes_out_for_each_reported_patient(
     assert [m.split("\rPID|")[1].split("|")[2].split("^")[0] for m in messages] == ["WRONG", "RIGHT"]
     assert len({m.split("|")[9] for m in messages}) == 2, "each has a control id of its own"
 
-    received(engine, spool, view(2, "RIGHT"))
+    keep(engine, spool, view(2, "RIGHT"))
     answered(engine, result(view(2, "RIGHT")), patient="RIGHT")
     assert reporter.step()
     made = report(engine)
