@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from flask import Flask, Response, request
+from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 from pynetdicom import AE, StoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification
 from waitress.server import create_server
@@ -62,6 +63,7 @@ class DemonstrationHospital:
         ae = AE(ae_title="PACS")
         ae.supported_contexts = StoragePresentationContexts
         ae.add_supported_context(Verification)
+        ae.add_supported_context(SecondaryCaptureImageStorage, JPEGBaseline8Bit)  # beside the uncompressed syntaxes
         self._pacs = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)])
         self._ris = _MllpServer(("127.0.0.1", 0), _MllpHandler)
         self._ris.inbox = self.ris
