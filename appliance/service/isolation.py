@@ -242,7 +242,7 @@ def _serve(
     while True:
         try:
             arguments = connection.recv()
-        except EOFError:
+        except (EOFError, OSError):  # OSError if the role closes it before it has read that this process has begun
             return
         signal.alarm(longest_s)
         signal.setitimer(signal.ITIMER_PROF, limit_s)

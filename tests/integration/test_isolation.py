@@ -193,6 +193,13 @@ def test_child_writes_no_core_file(isolated: Isolated[str]) -> None:
     assert isolated("core") == "(0, 0)"
 
 
+def test_child_that_was_never_called_ends_without_an_error() -> None:
+    isolated = Isolated(behave)
+    wait_until(isolated._connection.poll, "the child to begin")
+    isolated.close()
+    assert isolated._process.exitcode == 0
+
+
 def test_close_ends_the_child_process() -> None:
     made = Isolated(behave)
     pid = int(made("well"))
