@@ -255,5 +255,6 @@ def test_commands_print_the_contents_and_the_next_steps(box: Configuration, tmp_
     assert missing.exit_code == 1 and "cannot be written: No such file" in words(missing.output)
     done = CliRunner().invoke(main, ["restore", str(target), "--config", str(settings)])
     assert done.exit_code == 0, done.output
-    assert "restored-osteon.toml" in done.output and "osteon queue release" in words(done.output)
+    assert "restored-osteon.toml" in "".join(done.output.split())  # a terminal breaks a long path
+    assert "osteon queue release" in words(done.output)
     assert {p.stat().st_uid for p in box.state_dir.rglob("*")} == {os.geteuid()}

@@ -46,7 +46,7 @@ from tests.support.waiting import wait_until
 
 STUDY = "1.2.840.113619.2.5.1762583153"
 START, END = b"\x0b", b"\x1c\r"
-PRIVATE = ("Łukasiewicz", "4711", "ACC-77", STUDY)
+PRIVATE = ("Łukasiewicz", "MR-4711", "ACC-77", STUDY)
 
 
 def report(
@@ -60,7 +60,7 @@ def report(
     return "\r".join(
         [
             f"MSH|^~\\&|RIS|HOSPITAL|OSTEON|BOX|20260301101500||{kind}|{control_id}|{header}",
-            "PID|1||4711^^^H^MR||Łukasiewicz^Žofie||19700101|F",
+            "PID|1||MR-4711^^^H^MR||Łukasiewicz^Žofie||19700101|F",
             obr,
             study,
             "OBX|2|TX|59776-5^Findings^LN||Fracture of the distal radius.||||||F",
