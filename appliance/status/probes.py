@@ -1,0 +1,40 @@
+"""`/health` and `/metrics`, for programs: they need no sign-in, and show no identity."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from flask import Blueprint, Response, jsonify, request
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from sqlalchemy import Engine
+
+from appliance.clock import now
+from appliance.config import Configuration
+
+from . import health
+from .facts import observe
+from .metrics import OsteonCollector
+
+
+def make_probes(engine: Engine, config: Configuration) -> Blueprint:
+    """Return the pages that a monitor asks for."""
+    probes = Blueprint("probes", __name__)
+    registry = CollectorRegistry()
+    registry.register(OsteonCollector(engine, config))
+
+    @probes.get("/health/live")
+    def live() -> Response:
+        return jsonify(status="ok")
+
+    @probes.get("/health/ready")
+    def ready() -> tuple[Response, int]:
+        found = health.conditions(observe(engine, config, now()))
+        ok = health.is_ready(found, strict="strict" in request.args)
+        return jsonify(ready=ok, conditions=[asdict(c) for c in found]), 200 if ok else 503
+
+    @probes.get("/metrics")
+    def metrics() -> Response:
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    return probes
