@@ -61,7 +61,7 @@ lock: $(INSTALLED)
 	    --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
 	    $(addprefix --no-emit-package=,$(NOT_USED)) --output-file packaging/requirements.lock pyproject.toml
 
-# Osteon and everything it needs, for a box without network, compiler and CUDA toolkit (docs/installing.md)
+# Osteon and everything it needs, for a box without network, compiler and CUDA toolkit (docs/install.md)
 EXTRAS := systemd,gpu
 wheels: $(TOOLKIT)
 	$(BIN)/python -m provisioning.wheels dist/wheels --extras $(EXTRAS)

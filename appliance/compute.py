@@ -109,7 +109,7 @@ def _usable() -> tuple[GpuCard, str]:
     if not supports(found.compute_capability):
         raise NoGpu(
             f"{trt.__name__} does not support {found.name} with compute capability {capability}: install the full "
-            "TensorRT beside it, which is taken first (docs/installing.md, With a GPU), or a card that it supports"
+            "TensorRT beside it, which is taken first (docs/install.md, With a GPU), or a card that it supports"
         )
     if not FATBIN.is_file():
         raise NoGpu(f"{FATBIN.name} is missing, and the wheel of Osteon has it: run {INSTALL}")

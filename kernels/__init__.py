@@ -6,11 +6,11 @@ from pathlib import Path
 _PIP = Path(sys.prefix) / "bin" / "pip"
 
 FROM_WHEELS = f"{_PIP} install --force-reinstall --no-index --find-links wheels 'osteon[systemd,gpu]'"
-"""Command that installs Osteon and its packages for a GPU from the folder of `make wheels` (docs/installing.md)."""
+"""Command that installs Osteon and its packages for a GPU from the folder of `make wheels` (docs/install.md)."""
 
 INSTALL = (
     FROM_WHEELS
     if _PIP.exists()
-    else ("apt remove osteon, and install it from wheels (docs/installing.md), or set analyse.compute = 'cpu'")
+    else ("apt remove osteon, and install it from wheels (docs/install.md), or set analyse.compute = 'cpu'")
 )
 """The same, or the way to it from the Debian package, which computes on the CPU and has no pip."""

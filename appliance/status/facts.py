@@ -185,7 +185,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
     except SQLAlchemyError as error:
         return replace(seen, database_error=defect(error))
     except ValueError:  # a state or a code that no version of Osteon writes
-        return replace(seen, database_error="it is damaged: see docs/installing.md, A damaged database")
+        return replace(seen, database_error="it is damaged: see docs/operate.md, A damaged database")
     configured = [d.name for d in config.destinations]
     names = dict.fromkeys(configured + sorted({count.destination for count in deliveries}))
     return replace(

@@ -25,8 +25,8 @@ BUSY_TIMEOUT_S = 30
 NEWER = "the database was made by another version of Osteon, probably a newer one: install that version again"
 
 DEFECTS = {
-    sqlite3.SQLITE_CORRUPT: "it is damaged: see docs/installing.md, A damaged database",
-    sqlite3.SQLITE_NOTADB: "it is damaged: see docs/installing.md, A damaged database",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: see docs/operate.md, A damaged database",
+    sqlite3.SQLITE_NOTADB: "it is damaged: see docs/operate.md, A damaged database",
     sqlite3.SQLITE_CANTOPEN: "its file cannot be opened: check state_dir, its owner and its disk",
     sqlite3.SQLITE_READONLY: "its file may not be written: check the owner of state_dir",
     sqlite3.SQLITE_PERM: "its file may not be written: check the owner of state_dir",
@@ -123,7 +123,7 @@ def unopened_database(url: str) -> Engine:
         reason = (
             f"database_url needs the package {error.name}, which is not installed: it comes with the extra postgres"
         )
-        raise Fault(ReasonCode.DATABASE_UNUSABLE, f"{reason} (docs/installing.md)") from error
+        raise Fault(ReasonCode.DATABASE_UNUSABLE, f"{reason} (docs/install.md)") from error
     except (ArgumentError, ValueError) as error:
         raise Fault(ReasonCode.DATABASE_UNUSABLE, f"database_url cannot be used ({type(error).__name__})") from error
     if engine.dialect.name == "sqlite":
@@ -170,7 +170,7 @@ def check_schema(connection: Connection) -> None:
     missing = metadata.tables.keys() - set(inspect(connection).get_table_names())
     if missing:
         names = ", ".join(sorted(missing))
-        reason = f"the database lacks the tables {names}: see docs/installing.md, A damaged database"
+        reason = f"the database lacks the tables {names}: see docs/operate.md, A damaged database"
         raise Fault(ReasonCode.DATABASE_UNUSABLE, reason)
     if _revision(connection) != REVISION:
         raise Fault(ReasonCode.DATABASE_UNUSABLE, NEWER)

@@ -12,7 +12,7 @@ from tests.support.peers import Peer
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "packaging" / "systemd"
-PORT_104 = (ROOT / "docs" / "installing.md").read_text().partition("```ini\n")[2].partition("```")[0]
+PORT_104 = (ROOT / "docs" / "install.md").read_text().partition("```ini\n")[2].partition("```")[0]
 EXPOSURE = "15"
 """systemd-analyze's exposure, in tenths: above 1.5 of 10 a role could do more than its work needs."""
 

@@ -28,7 +28,7 @@ with kernels.device.Gpu() as gpu:
 
 
 def test_command_of_the_messages_is_documented() -> None:
-    documented = " ".join((ROOT / "docs" / "installing.md").read_text().split())
+    documented = " ".join((ROOT / "docs" / "install.md").read_text().split())
     assert FROM_WHEELS.replace(sys.prefix, "/usr/lib/osteon") in documented
     assert INSTALL == FROM_WHEELS, "this Python has pip"
 
@@ -38,7 +38,7 @@ def test_package_without_pip_says_how_to_come_to_the_wheels(tmp_path: Path) -> N
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert (
         done.stdout
-        == "apt remove osteon, and install it from wheels (docs/installing.md), or set analyse.compute = 'cpu'\n"
+        == "apt remove osteon, and install it from wheels (docs/install.md), or set analyse.compute = 'cpu'\n"
     )
 
 

@@ -1,21 +1,117 @@
-"""The documents' configurations are valid, and the conformance statement is generated."""
+"""The documents' configurations, commands and keys exist, and the conformance statement is generated."""
 
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
+import click
 import pytest
+from pydantic import BaseModel
 
-from appliance.config import read_configuration
+from appliance.config import Configuration, Picture, read_configuration
+from provisioning.cli.main import main
 from provisioning.documents.conformance import statement
 
 DOCS = Path(__file__).parents[2] / "docs"
 TESTS = Path(__file__).parents[1]
+DOCUMENTS = (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md")))
+
+CONFIGURED = ("connecting.md", "radiographs.md", "install.md", "operate.md")
+"""Documents with tables of the configuration; a document's tables together are one valid file."""
+
+FOR_PEOPLE = ("install.md", "operate.md", "connecting.md", "README.md")
+"""Documents that hospitals read: short lines and short paragraphs."""
+
+LONGEST_LINE, LONGEST_PARAGRAPH = 120, 120
+"""In characters, and in words."""
 
 
-@pytest.mark.parametrize("name", ["connecting.md", "radiographs.md"])
+def sections(model: type[BaseModel], key: str) -> Iterator[type[BaseModel]]:
+    """Yield the tables that stand below a key, each of the alternatives of a list as well."""
+    pending: list[object] = [model.model_fields[key].annotation]
+    while pending:
+        found = pending.pop()
+        pending += get_args(found)
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            yield found
+
+
+def is_key(path: str) -> bool:
+    """Return whether the configuration has a key at this path, such as ``receive.tls.port``."""
+    tables: list[type[BaseModel]] = [Configuration]
+    if path.startswith("picture."):
+        tables, path = [Picture], path.removeprefix("picture.")
+    for step in path.split("."):
+        tables = [table for table in tables if step in table.model_fields]
+        if not tables:
+            return False
+        tables = [below for table in tables for below in sections(table, step)]
+    return True
+
+
+def spans(document: str) -> list[str]:
+    """Return what a document shows as code within its sentences, and each line of its listings."""
+    listings = re.findall(r"```(?!toml)\w*\n(.*?)```", document, re.DOTALL)
+    text = re.sub(r"```.*?```", "", document, flags=re.DOTALL)
+    within = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
+    return within + [line.strip() for listing in listings for line in listing.splitlines()]
+
+
+def unknown_words(command: str) -> list[str]:
+    """Return the subcommands and options of a call of ``osteon`` that the command line does not have."""
+    unknown: list[str] = []
+    at: click.Command = main
+    for word in shlex.split(command, comments=True)[1:]:
+        options = {name for parameter in at.params for name in parameter.opts} | {"--help", "-h"}
+        if word.startswith("-"):
+            unknown += [word] if word.partition("=")[0] not in options else []
+        elif isinstance(at, click.Group) and word not in {"...", "COMMAND"}:
+            found = at.get_command(click.Context(at), word)
+            if found is None:
+                return [word]
+            at = found
+    return unknown
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_of_a_document_exist_with_their_options(path: Path) -> None:
+    commands = [span for span in spans(path.read_text()) if re.match(r"(\.venv/bin/)?osteon [a-z-]", span)]
+    assert {command: unknown for command in commands if (unknown := unknown_words(command))} == {}
+
+
+def test_unknown_command_or_option_is_noticed() -> None:
+    assert unknown_words("osteon queue retry --to ris --code mllp_refused") == []
+    assert unknown_words("osteon queue rerty") == ["rerty"]
+    assert unknown_words("osteon queue retry --two ris") == ["--two"]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_keys_of_a_document_exist_in_the_configuration(path: Path) -> None:
+    tables = "|".join([*Configuration.model_fields, "picture"])
+    keys = [
+        match[1] for span in spans(path.read_text()) if (match := re.match(rf"((?:{tables})\.[a-z_.]+)( =|$)", span))
+    ]
+    assert [key for key in keys if not is_key(key)] == []
+
+
+def test_unknown_key_is_noticed() -> None:
+    assert is_key("receive.tls.client_ca") and is_key("destinations.picture.layout") and is_key("picture.not_analysed")
+    assert not is_key("receive.ports") and not is_key("receive.port.number")
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.name in FOR_PEOPLE], ids=lambda path: path.name)
+def test_document_for_people_has_short_lines_and_paragraphs(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    long = [line for line in text.splitlines() if len(line) > LONGEST_LINE and not line.startswith(("|", "!"))]
+    blocks = [block for block in re.split(r"\n\s*\n|\n(?=- |\d+\. )", text) if not block.startswith("|")]
+    assert long == [] and [block for block in blocks if len(block.split()) > LONGEST_PARAGRAPH] == []
+
+
+@pytest.mark.parametrize("name", CONFIGURED)
 def test_configurations_of_a_document_are_valid_in_one_file(name: str, tmp_path: Path) -> None:
     snippets = re.findall(r"```toml\n(.*?)```", (DOCS / name).read_text(), re.DOTALL)
-    assert snippets
     (tmp_path / "osteon.toml").write_text("\n".join(snippets))
     read_configuration(tmp_path / "osteon.toml")
 

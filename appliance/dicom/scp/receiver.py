@@ -277,7 +277,7 @@ def _remedy(error: OSError, key: str, port: int) -> str:
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return "receive.host"
     if port < 1024:
-        return f"{key}; ports below 1024: docs/installing.md"
+        return f"{key}; ports below 1024: docs/install.md"
     return key
 
 

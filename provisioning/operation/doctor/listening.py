@@ -93,7 +93,7 @@ def _reason(key: str, host: str, port: int, error: OSError) -> tuple[str, str]:
         remedy = f"find it with `ss -ltnp 'sport = :{port}'` as root and stop it, or set another {key}"
         return f"{key} {port} on {host} is in use by another program", remedy
     if error.errno == errno.EACCES:
-        remedy = "see docs/installing.md, Ports below 1024, which a check by hand does not have; or set a higher port"
+        remedy = "see docs/install.md, Ports below 1024, which a check by hand does not have; or set a higher port"
         return f"{key} {port} may not be opened without privileges", remedy
     why = error.strerror or type(error).__name__
     return f"{key}: cannot listen on {host}:{port}: {why}", f"correct {key.rpartition('.')[0]}.host"
