@@ -50,7 +50,7 @@ Drawn = tuple[NDArray[np.uint8], Result, tuple[Heat, ...]]
 def answer_pictures() -> dict[str, NDArray[np.uint8]]:
     """Draw a picture of each answer, and the summary of a study of them, by name."""
     cases = dict(_cases())
-    pictures = {name: overlay(*case, LOOK) for name, case in cases.items()}
+    pictures = {name: overlay(*drawn, LOOK) for name, drawn in cases.items()}
     pictures["possible fracture, with probability"] = overlay(
         *cases["possible fracture"], LOOK.model_copy(update={"probability": True})
     )
@@ -76,32 +76,41 @@ def main() -> None:
 
 def _cases() -> Iterator[tuple[str, Drawn]]:
     """Yield a radiograph with each answer, by name."""
-    yield "fracture suspected", _case("wrist", 3, 0.93)
-    yield "possible fracture", _case("ankle", 4, 0.45, spread=3.0)
-    yield "incomplete: regions not read", _case("wrist", 5, 0.05, not_read=(Site.FOREARM, Site.ELBOW))
-    yield "incomplete: region not cleared", _case("knee", 6, 0.12, withheld=(Withheld.CUT,))
-    yield "no fracture found", _case("knee", 7, 0.04)
+    yield "fracture suspected", case("wrist", 3, 0.93)
+    yield "possible fracture", case("ankle", 4, 0.45, spread=3.0)
+    yield "incomplete: regions not read", case("wrist", 5, 0.05, not_read=(Site.FOREARM, Site.ELBOW))
+    yield "incomplete: region not cleared", case("knee", 6, 0.12, withheld=(Withheld.CUT,))
+    yield "no fracture found", case("knee", 7, 0.04)
     yield "several regions", _several()
-    grey, result, _ = _case("pelvis", 8, 0.1)
+    grey, result, _ = case("pelvis", 8, 0.1)
     reason = NotAnalysed(code=ReasonCode.NO_ENGINE, reason=Sentence.of("this pack has no engine for the pelvis"))
     yield "not analysed", (grey, replace(result, findings=(), not_analysed=reason), ())
-    grey, result, heats = _case("shoulder", 9, 0.88)
+    grey, result, heats = case("shoulder", 9, 0.88)
     caveat = Sentence.of("the header says wrist, the image looks like shoulder: site uncertain")
     uncertain = replace(result.findings[0], site_is_certain=False, laterality=Laterality.UNKNOWN)
     yield "site uncertain", (grey, replace(result, findings=(uncertain,), caveats=(caveat,)), heats)
 
 
-def _case(
+def case(
     site: str,
     seed: int,
     probability: float,
     *,
+    fracture: bool | None = None,
     spread: float = 1.8,
     withheld: tuple[Withheld, ...] = (),
     not_read: tuple[Site, ...] = (),
 ) -> Drawn:
-    """Draw the phantom of a site and a result with one finding; `spread` of its heat is in cells."""
-    drawn = phantom(site, seed, fracture=probability >= DOUBT)
+    """Draw the phantom of a site and a result with one finding.
+
+    Parameters
+    ----------
+    fracture
+        Whether the bone is broken; None: as the answer says.
+    spread
+        Width of the heat in cells.
+    """
+    drawn = phantom(site, seed, fracture=probability >= DOUBT if fracture is None else fracture)
     grey = displayed(StoredValues(pixels=drawn.pixels, window=drawn.window, invert=drawn.invert))
     box = Box(**dict(zip(("x0", "y0", "x1", "y1"), map(float, drawn.region), strict=True)))
     place = drawn.fracture or drawn.region
@@ -116,7 +125,7 @@ def _case(
 
 def _several() -> Drawn:
     """Draw a wrist with a suspected and a possible fracture whose regions overlap, and one without."""
-    grey, result, (heat,) = _case("wrist", 10, 0.93)
+    grey, result, (heat,) = case("wrist", 10, 0.93)
     first = result.findings[0]
     x0, y0, x1, y1 = first.box.as_tuple()
     width, height = x1 - x0, y1 - y0

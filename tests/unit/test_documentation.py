@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -11,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from appliance.config import Configuration, Picture, read_configuration
+from appliance.domain.identifiers import Site
 from provisioning.cli.main import main
 from provisioning.documents.conformance import statement
 
@@ -21,7 +23,7 @@ DOCUMENTS = (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md")))
 CONFIGURED = ("connecting.md", "radiographs.md", "install.md", "operate.md")
 """Documents with tables of the configuration; a document's tables together are one valid file."""
 
-FOR_PEOPLE = ("install.md", "operate.md", "connecting.md", "README.md")
+FOR_PEOPLE = ("install.md", "operate.md", "connecting.md", "radiologist.md", "README.md")
 """Documents that hospitals read: short lines and short paragraphs."""
 
 LONGEST_LINE, LONGEST_PARAGRAPH = 120, 120
@@ -114,6 +116,19 @@ def test_configurations_of_a_document_are_valid_in_one_file(name: str, tmp_path:
     snippets = re.findall(r"```toml\n(.*?)```", (DOCS / name).read_text(), re.DOTALL)
     (tmp_path / "osteon.toml").write_text("\n".join(snippets))
     read_configuration(tmp_path / "osteon.toml")
+
+
+def test_document_for_radiologists_names_the_sites_that_the_claims_allow() -> None:
+    pack = tomllib.loads((DOCS.parent / "engines" / "packs" / "fracatlas" / "pack.toml").read_text())
+    by_claims: dict[tuple[bool, bool], list[str]] = {}
+    for site, classifier in pack["classifiers"].items():
+        claims = classifier["claims"]
+        by_claims.setdefault((claims["finds"], claims["clears"]), []).append(str(Site(site).label))
+    both, finds, neither = (", ".join(by_claims[claims]) for claims in ((True, True), (True, False), (False, False)))
+    text = (DOCS / "radiologist.md").read_text()
+    assert f'| suspect a fracture, and say "no fracture found" | {both} |' in text
+    assert f'| suspect a fracture, and never say "no fracture found" | {finds} |' in text
+    assert f"| say nothing, since it does not read it | {neither}, and every other part of the body |" in text
 
 
 def test_conformance_statement_equals_the_generated_one() -> None:
