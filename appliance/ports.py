@@ -115,6 +115,24 @@ class Spool(Protocol):
         ...
 
 
+class TrialFiles(Protocol):
+    """Trials: files that are kept for minutes."""
+
+    def incoming(self) -> SpoolFile:
+        """Open a new file."""
+        ...
+
+    def add(self, name: str, digest: str) -> None:
+        """Queue a trial of a kept file under that name.
+
+        Raises
+        ------
+        Transient
+            ``too_many_trials``, or ``spool_failed`` if the file is gone.
+        """
+        ...
+
+
 class Preprocessor(Protocol):
     """Stage 1, and the resampling of regions with the window and the equalisation of stage 1."""
 

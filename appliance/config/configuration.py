@@ -93,3 +93,8 @@ class Configuration(Section):
     def spool_dir(self) -> Path:
         """Folder of the spool."""
         return self.state_dir / "spool"
+
+    @property
+    def trials_dir(self) -> Path:
+        """Folder of trials, which live for minutes; see `appliance.storage.trials`."""
+        return self.state_dir / "trials"

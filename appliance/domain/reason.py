@@ -151,6 +151,11 @@ class ReasonCode(StrEnum):
         "The instance is larger than `receive.instance_mb` and was refused (C000).",
         "Raise `receive.instance_mb` if such instances are radiographs.",
     )
+    TOO_MANY_TRIALS = (
+        "too_many_trials",
+        "As many trials are kept as may be: each is removed ten minutes after it came.",
+        "Wait, or remove one on the page.",
+    )
     INSTANCE_REFUSED = (
         "instance_refused",
         "The SOP Instance UID is no UID (C000), or the SOP class is not that of the context (0122). It was refused.",

@@ -170,11 +170,11 @@ class FileSpool:
         disk = os.statvfs(self._root)
         return disk.f_bavail * disk.f_frsize
 
-    def sweep(self) -> None:
-        """Remove files that killed writers left half written; one younger than `LEFT_S` may still have its writer."""
+    def sweep(self, left_s: float = LEFT_S) -> None:
+        """Remove files that killed writers left half written; one younger than `left_s` may still have its writer."""
         for left in (self._root / INCOMING).iterdir():
             with contextlib.suppress(FileNotFoundError):
-                if _age_s(left) > LEFT_S:
+                if _age_s(left) > left_s:
                     left.unlink()
 
     def written(self, folder: int, least_s: float, most_s: float) -> set[str]:

@@ -235,6 +235,19 @@ holds = Table(
 )
 """Destinations that nothing leaves for; see `appliance.storage.gate`."""
 
+trials = Table(
+    "trials",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("owner", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("result_digest", String(64), nullable=False, default=""),
+    Column("picture_digest", String(64), nullable=False, default=""),
+    *_job_columns(),
+)
+"""Trials, a few at a time and each for minutes; see `appliance.storage.trials`. No other table refers to them."""
+
 radiologist_reports = Table(
     "radiologist_reports",
     metadata,

@@ -20,7 +20,7 @@ from typing import Final, Self
 from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from .tables import analyses, deliveries, destinations, holds, studies
+from .tables import analyses, deliveries, destinations, holds, studies, trials
 
 POLL_S: Final = 2.0
 """Pause of a role that found no work, and that a commit wakes: the longest delay of a wake-up that was lost."""
@@ -31,6 +31,7 @@ UNWOKEN_POLL_S: Final = 0.1
 WAITING_ROLE: Final = {
     analyses: "analyse",
     studies: "analyse",
+    trials: "analyse",
     deliveries: "deliver",
     destinations: "deliver",
     holds: "deliver",

@@ -33,6 +33,7 @@ from appliance.analysis.geometry import iou
 from appliance.analysis.pipeline import Pipeline
 from appliance.analysis.reading_plan import ARM, LEG, SAME_PLACE
 from appliance.config import Analyse, Configuration
+from appliance.dicom.objects.wrapped_picture import wrap_picture
 from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset, read_dataset
 from appliance.domain.finding import Answer, Verdict, Withheld
 from appliance.domain.identifiers import Site
@@ -40,7 +41,7 @@ from appliance.domain.radiograph import Radiograph
 from appliance.domain.result import Result
 from appliance.errors import Rejected
 from appliance.service.pipeline_assembly import assemble_workbench
-from provisioning.radiograph_files import instance_from_picture, pick_evenly, read_instance
+from provisioning.radiograph_files import pick_evenly, read_instance
 from provisioning.training.manifest import ManifestRow, from_fracatlas
 from provisioning.training.whole_radiographs import holds_centre, touches
 from tests.benchmarks.no_bone import drawn_pictures
@@ -160,7 +161,7 @@ def main(data: Path, pack: str, limit: int | None, report: Path | None) -> None:
     lost: Counter[str] = Counter()
     positives = 0
     for number, row in enumerate(track(rows, description="radiographs", console=console)):
-        ds, subject = instance_from_picture(Path(row.file)), _largest(row)
+        ds, subject = wrap_picture(Path(row.file).read_bytes()), _largest(row)
         labelled = {site for site, _ in row.region_boxes()}
         others = [site for site in BODY_PARTS if site.value not in labelled]
         parts = {"absent": "", "right": BODY_PARTS[subject], "wrong": BODY_PARTS[others[number % len(others)]]}
@@ -194,7 +195,7 @@ def _without_bone(data: Path, drawn: int) -> dict[str, Iterator[Radiograph]]:
     """Return the images of the DICOM files that no engine reads, and `drawn` pictures without bone."""
     return {
         "chests and other real images that no engine reads": _real_images(data / "dicom"),
-        "drawn pictures without bone": (_radiograph(instance_from_picture(file)) for file in drawn_pictures(drawn)),
+        "drawn pictures without bone": (_radiograph(wrap_picture(file.read_bytes())) for file in drawn_pictures(drawn)),
     }
 
 

@@ -19,6 +19,7 @@ from appliance.storage.deliveries import is_own_artefact
 from appliance.storage.instances import keep_instance
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import instances
+from appliance.storage.trials import TrialStore
 
 
 class Receiving:
@@ -50,6 +51,7 @@ class Receiving:
             is_own_object=lambda uid: uid in self.own_objects or is_own_artefact(self.engine, uid),
             note=self.notices.append,
             record_commitment=self._record_commitment,
+            trials=TrialStore(self.engine, folder / "trials"),
         )
         self._permanent_threads = {*threads_before, *(t for t in threading.enumerate() if t.name == "listener")}
         self.port = getattr(self.receiver, "port", 0)

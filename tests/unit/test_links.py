@@ -28,10 +28,10 @@ def test_links_to_a_heading_lead_to_one(path: Path) -> None:
     assert [str(heading) for file, heading in targets if heading not in anchors(file.read_text())] == []
 
 
-def test_decisions_are_numbered_without_gaps_and_indexed() -> None:
+def test_decisions_have_numbers_of_their_own_and_are_indexed() -> None:
     folder = ROOT / "docs" / "decisions"
     decisions = sorted(path.name for path in folder.glob("0*.md"))
-    assert [int(name[:4]) for name in decisions] == list(range(1, len(decisions) + 1))
+    assert len({name[:4] for name in decisions}) == len(decisions) > 30
     assert re.findall(r"\((0[^)]+\.md)\)", (folder / "README.md").read_text()) == decisions
 
 

@@ -45,4 +45,4 @@ def test_no_module_outside_storage_imports_a_table() -> None:
 
 def test_every_table_of_jobs_has_a_state() -> None:
     with_state = {table.name for table in metadata.sorted_tables if "state" in table.c}
-    assert with_state == {"analyses", "studies", "deliveries"}
+    assert with_state == {"analyses", "studies", "deliveries", "trials"}

@@ -2,7 +2,7 @@
 
 A C-STORE request is answered with Success only after its bytes lie in the spool and its row is committed, both synced
 to disk. Pixels are never decoded here, and the data set is stored exactly as received. An instance that is no
-radiograph is accepted and not stored.
+radiograph is accepted and not stored. A trial, which its UID names, is kept apart: it never becomes a radiograph.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from appliance.domain.identifiers import is_valid_uid
 from appliance.domain.notice import Notice
 from appliance.domain.reason import ReasonCode
 from appliance.domain.received import Received
+from appliance.domain.trial import is_trial_uid
 from appliance.errors import Fault, Transient
 from appliance.network import server_context
-from appliance.ports import Spool, SpoolFile
+from appliance.ports import Spool, SpoolFile, TrialFiles
 
 from .admission import Admission, Refusal, Slots
 from .incoming_commitment import IncomingCommitmentResult
@@ -87,6 +88,8 @@ class Receiver:
         Records a notice.
     record_commitment
         Records a commitment result; returns the number of our deliveries that it concerns.
+    trials
+        Keeps the instances that `is_trial_uid` recognises.
 
     Attributes
     ----------
@@ -107,6 +110,7 @@ class Receiver:
         is_own_object: Callable[[str], bool],
         note: Callable[[Notice], None],
         record_commitment: Callable[[CommitmentResult], int],
+        trials: TrialFiles,
     ) -> None:
         self.received = 0
         self.slots = Slots(config.associations, config.associations_per_peer)
@@ -115,6 +119,7 @@ class Receiver:
         self._record_instance = record_instance
         self._is_own_object = is_own_object
         self._record_commitment = record_commitment
+        self._trials = trials
         self._admission = Admission(config)
         self._notices = IntakeNotices(self._admission.is_listed, note)
         self._listeners: list[Listener] = []
@@ -214,7 +219,7 @@ class Receiver:
             sop_instance_uid=UID(instance.sop_instance_uid),
             transfer_syntax=UID(instance.transfer_syntax_uid),
         )
-        file = self._spool.incoming()
+        file = (self._trials if is_trial_uid(instance.sop_instance_uid) else self._spool).incoming()
         try:
             file.write(b"\x00" * 128 + b"DICM" + encode_file_meta(meta))
         except BaseException:
@@ -240,8 +245,11 @@ class Receiver:
         return ResponseStatus(code=SUCCESS)
 
     def _keep(self, instance: IncomingInstance) -> None:
-        """Sync the spool file, then commit the row."""
+        """Sync the spool file, then commit the row, of a radiograph or of a trial."""
         assert instance.file is not None
+        if is_trial_uid(instance.sop_instance_uid):
+            self._trials.add(instance.sop_instance_uid, instance.file.keep())
+            return
         received = Received(
             sop_instance_uid=instance.sop_instance_uid,
             sop_class_uid=instance.sop_class_uid,

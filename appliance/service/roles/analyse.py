@@ -20,10 +20,12 @@ from appliance.service.reporter import Reporter
 from appliance.service.spool_reader import SpoolReader
 from appliance.service.superseding import Superseding
 from appliance.service.systemd_notify import notifier, start_notifier
+from appliance.service.trials import Trials
 from appliance.service.worker import owner
 from appliance.storage.instances import AnalysisQueue
 from appliance.storage.spool import FileSpool
 from appliance.storage.studies import StudyQueue
+from appliance.storage.trials import TrialQueue, TrialStore
 from appliance.storage.wakeups import Bell
 
 BATCH_SIZE = {"cpu": 1, "gpu": 8}
@@ -43,8 +45,9 @@ class AnalyseRole:
         self.bell = Bell().listen(engine, self.name)
         analysis_queue = AnalysisQueue(engine, owner(self.name), most_attempts=config.analyse.attempts)
         study_queue = StudyQueue(engine, owner(self.name), most_attempts=config.analyse.attempts)
+        trial_queue = TrialQueue(engine, owner(self.name))
         self._queues = (analysis_queue, study_queue)
-        for queue in self._queues:
+        for queue in (*self._queues, trial_queue):
             queue.release()
         spool = FileSpool(config.spool_dir)
         settling = Settling(settle_s=config.study.settle_s, longest_s=config.study.longest_s)
@@ -65,17 +68,29 @@ class AnalyseRole:
         )
         self._reporter = Reporter(engine, study_queue, spool, self._headers, renderer)
         self._superseding = Superseding(engine, spool, self._headers, config.destinations)
+        self._trials = Trials(
+            trial_queue,
+            TrialStore(engine, config.trials_dir),
+            self._reader.read,
+            rules=config.analyse,
+            draw=self._workbench.draw,
+            wake=self.bell.ring,
+        )
 
     def step(self) -> bool:
-        """Report on one settled study, analyse one batch, and reject replaced objects; return False without work."""
+        """Report on one settled study, analyse one batch, and reject replaced objects; return False without work.
+
+        A trial has its turn when nothing else is due.
+        """
         self._gpu_watch.check()
         reported = self._reporter.step()
-        return any((self._analyser.step(), self._superseding.step(), reported))
+        is_busy = any((self._analyser.step(), self._superseding.step(), reported))
+        return is_busy or self._trials.step()
 
     @property
     def rest_s(self) -> float:
         """Seconds until a job is due that waits for its time."""
-        return min(queue.rest_s for queue in self._queues)
+        return min(self._trials.rest_s, *(queue.rest_s for queue in self._queues))
 
     def detail(self) -> str:
         """Return pack, hardware with the reason for its choice, and the count of analyses."""
@@ -91,6 +106,7 @@ class AnalyseRole:
         """Give back what is being rendered, and end the child processes."""
         self.bell.close()
         self._gpu_watch.close()
+        self._trials.close()
         self._analyser.close()
         if self._pool:
             self._pool.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import partial
 
@@ -11,7 +12,7 @@ from appliance.config import MEGABYTE, Configuration
 from appliance.dicom.scp.receiver import Receiver
 from appliance.dicom.scu.commitment import CommitmentResult
 from appliance.dicom.scu.pacs import not_committed
-from appliance.errors import Fault
+from appliance.errors import Fault, Transient
 from appliance.ports import Fate
 from appliance.service.recovery import Recovery
 from appliance.service.report_inbox import ReportInbox
@@ -21,10 +22,13 @@ from appliance.storage.instances import keep_instance
 from appliance.storage.notices import Notebook
 from appliance.storage.retention import prune_instances, prune_radiologist_reports, prune_unclaimed
 from appliance.storage.spool import FOLDERS, FileSpool
+from appliance.storage.trials import TrialStore
 from appliance.storage.wakeups import Bell
 
 PRUNE_EVERY_S = 60.0
 """Interval at which the spool is pruned."""
+
+log = logging.getLogger(__name__)
 
 
 class ReceiveRole:
@@ -38,6 +42,7 @@ class ReceiveRole:
         self._config = config
         self._engine = engine
         self._spool = FileSpool(config.spool_dir)
+        self._trials = TrialStore(engine, config.trials_dir)
         self._recovery = Recovery(engine, self._spool)
         self._notebook = Notebook()
         self._pruned_at = -PRUNE_EVERY_S
@@ -49,6 +54,7 @@ class ReceiveRole:
             partial(is_own_artefact, engine),
             self._notebook.note,
             self._record_commitment,
+            self._trials,
         )
         self._inbox: ReportInbox | None = None
         if config.receive.hl7:
@@ -73,6 +79,7 @@ class ReceiveRole:
         is_recovering = self._recovery.step()
         if time.monotonic() - self._pruned_at < PRUNE_EVERY_S:
             return is_recovering
+        self._prune_trials()
         self._spool.sweep()
         days, prune_below_bytes = self._config.retention.days, self._config.retention.prune_below_mb * MEGABYTE
         if prune_instances(self._engine, self._spool, days=days, prune_below_bytes=prune_below_bytes):
@@ -85,6 +92,13 @@ class ReceiveRole:
         self._folder = (self._folder + 1) % FOLDERS  # one folder a minute: all 256 in four hours
         self._pruned_at = time.monotonic()
         return False
+
+    def _prune_trials(self) -> None:
+        """Remove trials whose time is over; a fault of their folder keeps no radiograph waiting."""
+        try:
+            self._trials.prune()
+        except (OSError, Transient) as error:
+            log.warning("trials cannot be removed now: %s", type(error).__name__)
 
     def detail(self) -> str:
         """Return AE title, ports, and the count of received instances."""

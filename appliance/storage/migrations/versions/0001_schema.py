@@ -155,6 +155,27 @@ def upgrade() -> None:
     op.create_index(op.f("ix_studies_state_code_id"), "studies", ["state", "code", "id"], unique=False)
     op.create_index(op.f("ix_studies_state_finished_at"), "studies", ["state", "finished_at"], unique=False)
     op.create_table(
+        "trials",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("owner", sa.String(length=64), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("result_digest", sa.String(length=64), nullable=False),
+        sa.Column("picture_digest", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("delays", sa.Integer(), nullable=False),
+        sa.Column("not_before", sa.Float(53), nullable=False),
+        sa.Column("lease_owner", sa.String(length=128), nullable=True),
+        sa.Column("lease_until", sa.Float(53), nullable=True),
+        sa.Column("code", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Float(53), nullable=False),
+        sa.Column("finished_at", sa.Float(53), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_trials")),
+        sa.UniqueConstraint("name", name=op.f("uq_trials_name")),
+    )
+    op.create_table(
         "analyses",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("instance_id", sa.Integer(), nullable=False),
