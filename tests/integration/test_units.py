@@ -52,6 +52,14 @@ def test_the_documented_drop_in_for_port_104_leaves_the_rest_shut_in(units: Path
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_documented_exposure_of_a_role_is_the_measured_one(units: Path, peer: Peer, role: str) -> None:
+    command = [peer("systemd-analyze"), "security", "--offline=true", str(units / f"osteon-{role}.service")]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    (measured,) = re.findall(r"exposure level for \S+: ([\d.]+)", said)
+    assert f"| `{role}` | {measured} |" in (ROOT / "docs" / "security.md").read_text()
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_each_role_is_shut_in(units: Path, peer: Peer, role: str) -> None:
     path = units / f"osteon-{role}.service"
     command = [peer("systemd-analyze"), "security", "--offline=true", f"--threshold={EXPOSURE}", str(path)]

@@ -46,6 +46,7 @@ command -v python3 || echo "no Python"
 apt-get install -y /out/osteon.deb && echo "installed"
 systemctl is-active osteon-receive || echo "not started"
 osteon --version
+test -f /usr/share/doc/osteon/docs/operate.md && echo "documents"
 osteon setup --answers /out/answers.toml --certificate self-signed --host box && echo "set up"
 stat -c '%U:%G %a %n' /etc/osteon/osteon.toml /etc/osteon/osteon.key
 systemctl enable --now osteon.target
@@ -117,6 +118,7 @@ def test_package_serves_a_bare_debian_without_a_network(peer: Peer, package: Pat
         "no Python",
         "installed",
         "not started",
+        "documents",
         "set up",
         "root:osteon 640 /etc/osteon/osteon.toml",
         "root:osteon 640 /etc/osteon/osteon.key",

@@ -23,7 +23,7 @@ DOCUMENTS = (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md")))
 CONFIGURED = ("connecting.md", "radiographs.md", "install.md", "operate.md", "pacs-admin.md")
 """Documents with tables of the configuration; a document's tables together are one valid file."""
 
-FOR_PEOPLE = ("install.md", "operate.md", "connecting.md", "pacs-admin.md", "radiologist.md", "README.md")
+FOR_PEOPLE = ("install.md", "operate.md", "connecting.md", "pacs-admin.md", "radiologist.md", "security.md", "README.md")
 """Documents that hospitals read: short lines and short paragraphs."""
 
 LONGEST_LINE, LONGEST_PARAGRAPH = 120, 120
@@ -136,9 +136,11 @@ def test_conformance_statement_equals_the_generated_one() -> None:
     assert (DOCS / "dicom-conformance-statement.md").read_text() == statement(), how
 
 
-def test_tests_of_the_reliability_document_exist() -> None:
-    named = re.findall(r"`((?:unit|integration|e2e)/\w+\.py)(?:::(\w+))?`", (DOCS / "reliability.md").read_text())
-    assert len(named) > 50
+@pytest.mark.parametrize(("document", "least"), [("reliability.md", 50), ("security.md", 12)])
+def test_tests_that_a_document_names_exist(document: str, least: int) -> None:
+    place = r"`((?:unit|integration|e2e|faults)/\w+\.py)(?:::(\w+))?`"
+    named = re.findall(place, (DOCS / document).read_text())
+    assert len(named) > least
     missing = [
         f"{file}::{name}"
         for file, name in named
