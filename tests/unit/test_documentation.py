@@ -23,7 +23,15 @@ DOCUMENTS = (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md")))
 CONFIGURED = ("connecting.md", "radiographs.md", "install.md", "operate.md", "pacs-admin.md")
 """Documents with tables of the configuration; a document's tables together are one valid file."""
 
-FOR_PEOPLE = ("install.md", "operate.md", "connecting.md", "pacs-admin.md", "radiologist.md", "security.md", "README.md")
+FOR_PEOPLE = (
+    "install.md",
+    "operate.md",
+    "connecting.md",
+    "pacs-admin.md",
+    "radiologist.md",
+    "security.md",
+    "README.md",
+)
 """Documents that hospitals read: short lines and short paragraphs."""
 
 LONGEST_LINE, LONGEST_PARAGRAPH = 120, 120
