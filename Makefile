@@ -14,7 +14,7 @@ PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -
 # Coverage counts the code that runs in the processes of the tests, not in the roles that the tests start.
 COVERAGE := --cov --cov-report=term:skip-covered
 
-.PHONY: demo test coverage peers release check deb lock kernels wheels test-gpu gpu-selfcheck benchmark \
+.PHONY: demo test coverage peers release check deb deb-gpu bundle lock kernels wheels test-gpu gpu-selfcheck benchmark \
 	benchmark-gpu benchmark-safety fuzz clean
 
 demo: $(INSTALLED)
@@ -51,6 +51,14 @@ kernels: $(TOOLKIT)
 # the Debian package, into build/deb
 deb: $(INSTALLED)
 	PIP="$(abspath $(BIN))/python -m pip" packaging/build-deb
+
+# the same, and a second one with NVIDIA's packages for a GPU, which may not be passed on
+deb-gpu: wheels
+	PIP="$(abspath $(BIN))/python -m pip" packaging/build-deb gpu
+
+# the packages, the documents and their signed checksums in one file: make bundle KEY=releases@example.org
+bundle:
+	packaging/build-bundle
 
 # the versions and hashes that the package is built with: of the newest releases that pyproject.toml allows, without the
 # codecs beside DALI, which have NVIDIA's own licences and are not used

@@ -11,6 +11,6 @@ FROM_WHEELS = f"{_PIP} install --force-reinstall --no-index --find-links wheels 
 INSTALL = (
     FROM_WHEELS
     if _PIP.exists()
-    else ("apt remove osteon, and install it from wheels (docs/install.md), or set analyse.compute = 'cpu'")
+    else "apt install ./osteon-gpu_VERSION_amd64.deb (docs/install.md), or set analyse.compute = 'cpu'"
 )
-"""The same, or the way to it from the Debian package, which computes on the CPU and has no pip."""
+"""The same, or the way from the Debian package, which computes on the CPU alone and has no pip."""

@@ -12,7 +12,12 @@ if [ ! -e "ohif/$OHIF" ]; then
     rm "ohif/ohif-app-$OHIF.tgz"
     touch "ohif/$OHIF"
 fi
-if [ ! -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ]; then
+# what OHIF reads from; what builds the packages and the bundle; what judges and tries them
+packages="orthanc-dicomweb \
+    debhelper gcc gpg libsystemd-dev patchelf pkg-config python3-pip \
+    debootstrap gpgv lintian systemd-container"
+# shellcheck disable=SC2086 # a list
+if ! dpkg-query --show --showformat='${Status}\n' $packages 2>&1 | awk '!/ installed$/ { exit 1 }'; then
     [ "$(id -u)" -eq 0 ] && as_root="" || as_root="sudo -n"
     policy=/usr/sbin/policy-rc.d # a service that apt would start stays stopped
     if [ ! -e "$policy" ]; then
@@ -20,7 +25,7 @@ if [ ! -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ]; then
         $as_root chmod +x "$policy"
         trap '$as_root rm -f "$policy"' EXIT
     fi
-    # shellcheck disable=SC2086 # nothing, or sudo
+    # shellcheck disable=SC2086 # nothing, or sudo; a list
     $as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends orthanc-dicomweb
+        apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends $packages
 fi

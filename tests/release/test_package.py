@@ -43,7 +43,10 @@ while True:
 END
 }
 command -v python3 || echo "no Python"
-apt-get install -y /out/osteon.deb && echo "installed"
+tar -C /tmp -xf /out/bundle.tar && cd /tmp/osteon-* || exit
+gpgv --keyring /out/key.gpg SHA256SUMS.asc SHA256SUMS && echo "signed"
+sha256sum --quiet --check SHA256SUMS && echo "whole"
+apt-get install -y ./osteon_*.deb && echo "installed"
 systemctl is-active osteon-receive || echo "not started"
 osteon --version
 test -f /usr/share/doc/osteon/docs/operate.md && echo "documents"
@@ -54,11 +57,28 @@ for role in receive analyse deliver status; do active osteon-$role; done
 ready first
 osteon doctor; echo "doctor $?"
 cd /tmp && osteon demo --limit 2 --out /var/lib/osteon/demo && echo "demonstrated"
+osteon backup /var/lib/osteon/before.tar && echo "backed up"
 before=$(systemctl show osteon-receive -p MainPID --value)
-dpkg -i /out/osteon.deb && echo "installed again"
+dpkg -i /tmp/osteon-*/osteon_*.deb && echo "installed again"
 active osteon-receive
 [ "$before" != "$(systemctl show osteon-receive -p MainPID --value)" ] && echo "restarted"
 ready again
+apt-get install -y /tmp/osteon-*/osteon-gpu_*.deb && echo "for a GPU"
+runuser -u osteon -- /usr/lib/osteon/bin/python -c \
+    'import pycuda, pynvml, tensorrt_rtx, kernels.build as k; assert k.FATBIN.is_file()' && echo "GPU's packages"
+active osteon-analyse
+osteon doctor | tr -s ' \n' ' '
+dpkg --remove osteon-gpu && echo "without a GPU"
+systemctl stop osteon.target osteon-receive osteon-analyse osteon-deliver osteon-status
+runuser -u osteon -- /usr/lib/osteon/bin/python - <<'END' && echo "of a newer version"
+import sqlite3
+with sqlite3.connect("/var/lib/osteon/osteon.db") as database:
+    database.execute("UPDATE alembic_version SET version_num = '9999'")
+END
+osteon status | tr -s ' \n' ' '
+osteon restore /var/lib/osteon/before.tar && echo "restored"
+systemctl start osteon.target
+ready restored
 stat -c '%U %n' /var/lib/osteon/* | grep -v '^osteon ' || echo "every file belongs to osteon"
 systemd-analyze security osteon-receive osteon-analyse osteon-deliver osteon-status --no-pager | tail -5
 dpkg --remove osteon && echo "removed"
@@ -73,23 +93,40 @@ systemctl poweroff
 """
 
 
+@pytest.fixture(scope="module")
+def packages() -> dict[str, Path]:
+    """The packages of this version, by name; built if `make deb-gpu` has not."""
+    folder = REPOSITORY / "build" / "deb"
+    if len(list(folder.glob("*.deb"))) != 2:
+        subprocess.run(["make", "-C", REPOSITORY, "deb-gpu"], check=True)
+    found = {path.name.split("_")[0]: path for path in folder.glob("*.deb")}
+    assert set(found) == {"osteon", "osteon-gpu"}
+    return found
+
+
 @pytest.fixture
-def package() -> Path:
-    """The package of this version; built if `make deb` has not."""
-    if not (found := list((REPOSITORY / "build" / "deb").glob("osteon_*.deb"))):
-        subprocess.run([REPOSITORY / "packaging" / "build-deb"], check=True)
-        found = list((REPOSITORY / "build" / "deb").glob("osteon_*.deb"))
-    (only,) = found
-    return only
+def bundle(peer: Peer, packages: dict[str, Path], tmp_path: Path) -> Path:
+    """The bundle of the packages, with the key that signs it beside."""
+    gpg = [peer("gpg"), "--batch", "--homedir", str(tmp_path / "gnupg")]
+    (tmp_path / "gnupg").mkdir(mode=0o700)
+    subprocess.run([*gpg, "--passphrase", "", "--quick-generate-key", "releases@example.org"], check=True)
+    subprocess.run([*gpg, "--output", tmp_path / "key.gpg", "--export"], check=True)
+    settings = os.environ | {"KEY": "releases@example.org", "GNUPGHOME": str(tmp_path / "gnupg")}
+    subprocess.run([REPOSITORY / "packaging" / "build-bundle"], env=settings, check=True)
+    (made,) = (REPOSITORY / "dist").glob("osteon-*.tar")
+    assert len(packages) == 2
+    return made.rename(tmp_path / "bundle.tar")
 
 
-def test_lintian_finds_nothing(peer: Peer, package: Path) -> None:
-    command = [peer("lintian"), "--allow-root", "--fail-on", "error,warning", str(package)]
+def test_lintian_finds_nothing(peer: Peer, packages: dict[str, Path]) -> None:
+    command = [peer("lintian"), "--allow-root", "--fail-on", "error,warning", *map(str, packages.values())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
-def test_package_serves_a_bare_debian_without_a_network(peer: Peer, package: Path, tmp_path: Path) -> None:
+def test_package_serves_a_bare_debian_without_a_network(
+    peer: Peer, bundle: Path, tmp_path: Path
+) -> None:
     peer("systemd-nspawn")
     if os.geteuid() != 0:
         peer("root")
@@ -100,7 +137,8 @@ def test_package_serves_a_bare_debian_without_a_network(peer: Peer, package: Pat
     mirror = next(line.split()[0] for line in sites if line.endswith(" bookworm main"))
     subprocess.run([peer("debootstrap"), *with_systemd, "bookworm", str(root), mirror], check=True)
     shared.mkdir()
-    shutil.copy(package, shared / "osteon.deb")
+    shutil.copy(bundle, shared / "bundle.tar")
+    shutil.copy(bundle.with_name("key.gpg"), shared)
     (shared / "answers.toml").write_text(ANSWERS)
     (shared / "script").write_text(SCRIPT)
     (shared / "script").chmod(0o755)
@@ -116,6 +154,8 @@ def test_package_serves_a_bare_debian_without_a_network(peer: Peer, package: Pat
     lines = said.splitlines()
     for line in (
         "no Python",
+        "signed",
+        "whole",
         "installed",
         "not started",
         "documents",
@@ -128,6 +168,13 @@ def test_package_serves_a_bare_debian_without_a_network(peer: Peer, package: Pat
         "installed again",
         "restarted",
         "ready again",
+        "backed up",
+        "for a GPU",
+        "GPU's packages",
+        "without a GPU",
+        "of a newer version",
+        "restored",
+        "ready restored",
         "every file belongs to osteon",
         "removed",
         "stopped",
