@@ -124,9 +124,7 @@ def test_lintian_finds_nothing(peer: Peer, packages: dict[str, Path]) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_package_serves_a_bare_debian_without_a_network(
-    peer: Peer, bundle: Path, tmp_path: Path
-) -> None:
+def test_package_serves_a_bare_debian_without_a_network(peer: Peer, bundle: Path, tmp_path: Path) -> None:
     peer("systemd-nspawn")
     if os.geteuid() != 0:
         peer("root")
