@@ -36,15 +36,8 @@ def test_command_of_the_messages_is_documented() -> None:
 def test_debian_package_names_the_package_for_a_gpu(tmp_path: Path) -> None:
     program = f"import sys; sys.prefix = {str(tmp_path)!r}; import kernels; print(kernels.INSTALL)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-<<<<<<< HEAD
-    assert (
-        done.stdout
-        == "apt remove osteon, and install it from wheels (docs/install.md), or set analyse.compute = 'cpu'\n"
-    )
-=======
     names = "apt install ./osteon-gpu_VERSION_amd64.deb (docs/install.md), or set analyse.compute = 'cpu'\n"
     assert done.stdout == names
->>>>>>> fb3a9a8 (packaging: a second package for a GPU, and one signed file for a site without a network)
 
 
 def test_no_text_takes_osteon_from_an_index() -> None:
