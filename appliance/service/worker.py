@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -110,7 +111,7 @@ def run_until_stopped(role: Role, engine: Engine) -> None:
 def _work(role: Role, engine: Engine, stop: threading.Event, notify: Callable[[str], object]) -> None:
     """Step until `stop`, with a heartbeat every `BEAT_S`."""
     started_at, opened = now(), database_file(engine)
-    last_beat = -BEAT_S
+    last_beat = -math.inf
     while not stop.is_set():
         notify("WATCHDOG=1")
         rings = role.bell.rings
@@ -118,11 +119,12 @@ def _work(role: Role, engine: Engine, stop: threading.Event, notify: Callable[[s
             reason = "the file of the database was removed, emptied or replaced: the role starts again with that"
             raise Fault(ReasonCode.DATABASE_UNUSABLE, reason)
         try:
-            busy = role.step()
+            # before the step: the first one may take long, and the role listens already
             if time.monotonic() - last_beat >= BEAT_S:
                 last_beat = time.monotonic()
                 notify(f"STATUS={role.detail()}")
                 record_heartbeat(engine, role.name, started_at, role.detail())
+            busy = role.step()
         except (SQLAlchemyError, Transient) as error:
             # the database is busy, full or restarting: no work is lost, and the missing heartbeat shows on the page
             why = defect(error) if isinstance(error, SQLAlchemyError) else type(error).__name__

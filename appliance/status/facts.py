@@ -23,7 +23,7 @@ from appliance.storage.clock_steps import ClockStep, recent_step
 from appliance.storage.database import check_schema, defect
 from appliance.storage.destinations import failures_in_a_row
 from appliance.storage.gate import Gate, Hold
-from appliance.storage.heartbeats import Heartbeat, heartbeats
+from appliance.storage.heartbeats import Heartbeat, as_roles_see, heartbeats
 from appliance.storage.overview import StateCount, count_analyses, count_deliveries, count_studies
 
 BEAT_WITHIN_S = 15.0
@@ -168,12 +168,12 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         disk_free_bytes=_disk_free_bytes(config.state_dir),
         disk_reserve_bytes=config.receive.reserve_mb * MEGABYTE,
         certificates=certificates(config),
-        gpu=read_figures(config.state_dir, clocks, BEAT_WITHIN_S),
     )
     try:
         with engine.connect() as c:
             check_schema(c)
             beats = heartbeats(c)
+            clocks = as_roles_see(clocks, beats.values())
             clock_step = recent_step(c, clocks)
             analyses = count_analyses(c)
             studies = count_studies(c)
@@ -192,6 +192,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         seen,
         roles=tuple(_role(name, beats.get(name), clocks) for name in ROLES),
         clock_step=clock_step,
+        gpu=read_figures(config.state_dir, clocks, BEAT_WITHIN_S),
         analyses=_backlog("analyses", analyses),
         studies=_backlog("studies", studies),
         holds=holds,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,6 +31,10 @@ FAILED = "failed"
 
 STEADY = timedelta(minutes=10)
 """A role that worked for this long has started well: the next start is the first of a new count."""
+
+
+SAME_BOOT_S = 2.0
+"""Two readings whose boots began within this time are of one boot: a restart of a machine takes longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,3 +145,24 @@ def heartbeats(c: Connection) -> dict[str, Heartbeat]:
         )
         for row in c.execute(select(roles).where(roles.c.host == socket.gethostname()))
     }
+
+
+def as_roles_see(clocks: Reading, beats: Iterable[Heartbeat]) -> Reading:
+    """Return `clocks` with the boot's name that the roles of this machine read.
+
+    systemd-nspawn and LXC mount a boot_id of their own over the kernel's. A role whose unit has its own /proc reads the
+    kernel's, and a command in the same container does not. Both read the same clocks, by which the boot began at the
+    same time.
+
+    References
+    ----------
+    systemd.exec(5), ProtectProc; src/nspawn/nspawn.c, setup_boot_id.
+    """
+    of_this_boot = [one.beat for one in beats if abs(_boot_s(one.beat) - _boot_s(clocks)) <= SAME_BOOT_S]
+    newest = max(of_this_boot, key=lambda beat: beat.uptime_s, default=clocks)
+    return replace(clocks, boot_id=newest.boot_id)
+
+
+def _boot_s(clocks: Reading) -> float:
+    """Return the time of the boot, in seconds of the wall clock since 1970."""
+    return clocks.at.timestamp() - clocks.uptime_s

@@ -18,6 +18,7 @@ from appliance.domain.job import Backoff
 from appliance.domain.notice import Notice, Subject
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Transient
+from appliance.gpu import GpuFigures, write_figures
 from appliance.status.facts import RoleState, observe
 from appliance.status.health import conditions
 from appliance.storage.clock_steps import LEAST_STEP_S, RECENT_S, recent_step
@@ -208,8 +209,8 @@ def test_role_that_died_is_missing_although_the_clock_was_set_back(
 
 def test_role_of_an_earlier_boot_is_missing(engine: Engine, tmp_path: Path) -> None:
     record_heartbeat(engine, "receive", now(), "works")
-    with engine.begin() as c:
-        c.execute(update(roles).values(boot_id="an earlier boot"))
+    with engine.begin() as c:  # it began an hour before this one
+        c.execute(update(roles).values(boot_id="an earlier boot", uptime_s=roles.c.uptime_s + HOUR_S))
     facts = observe(engine, Configuration.model_validate({"state_dir": tmp_path}), now())
     assert facts.roles[0].state is RoleState.MISSING
 
@@ -301,3 +302,18 @@ def test_real_role_that_starts_after_the_clock_was_set_back_does_the_jobs_that_w
         wait_until(lambda: outbox.rows[0].code, "the first attempt")
         assert (step := re.search(r"was set back by (\d+) s", site.log("deliver"))), site.log("deliver")
         assert 3600 <= int(step[1]) <= 3660  # plus the time until the role saw it
+
+
+def test_command_that_reads_another_boot_id_than_the_roles_sees_them_at_work(
+    engine: Engine, set_clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """systemd-nspawn mounts a boot_id of its own; the units of the roles have a /proc of theirs, which shows another."""
+    record_heartbeat(engine, "receive", now(), "works")
+    record_heartbeat(engine, "analyse", now(), "works")
+    set_clock(-HOUR_S)
+    write_figures(tmp_path, GpuFigures(temperature_c=50), read_clocks())
+    record_heartbeat(engine, "receive", now(), "works")
+    monkeypatch.setattr("appliance.clock._boot_id", lambda: "that of the container")
+    facts = observe(engine, Configuration.model_validate({"state_dir": tmp_path}), now())
+    assert [role.state for role in facts.roles[:3]] == [RoleState.ALIVE, RoleState.ALIVE, RoleState.MISSING]
+    assert facts.clock_step and facts.gpu
