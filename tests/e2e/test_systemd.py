@@ -1,5 +1,6 @@
 """A real systemd, as PID 1 in a container over this machine's files, runs the four roles."""
 
+import json
 import os
 import subprocess
 import sys
@@ -29,6 +30,7 @@ for role in receive analyse deliver status; do
     timeout 300 bash -c "until systemctl is-active --quiet osteon-$role; do sleep 0.2; done" && echo "active $role"
 done
 timeout 300 bash -c 'until curl -fs http://127.0.0.1:8080/health/ready; do sleep 0.5; done' && echo "ready"
+runuser -u osteon -- /out/osteon status --json
 timeout 300 bash -c 'until (: < /dev/tcp/127.0.0.1/104); do sleep 0.2; done' && echo "port 104"
 cat /out/device-files
 [ -p /var/lib/osteon/wake-analyse ] && [ -p /var/lib/osteon/wake-deliver ] && echo "commits wake roles"
@@ -129,6 +131,8 @@ def test_target_starts_restarts_and_stops_the_roles(root: Path, tmp_path: Path) 
     out.mkdir()
     (out / "script").write_text(SCRIPT)
     (out / "script").chmod(0o755)
+    (out / "osteon").write_text(f'#!/bin/sh\ncd {REPOSITORY} && exec {sys.executable} -m provisioning.cli "$@"\n')
+    (out / "osteon").chmod(0o755)
     command = ["systemd-nspawn", "-q", "-D", str(root), f"--bind={out}:/out", "--private-network", "--register=no"]
     command += [f"--bind-ro={REPOSITORY}"]
     command += ["--keep-unit", "-b", "systemd.unit=test.target"]
@@ -152,6 +156,9 @@ def test_target_starts_restarts_and_stops_the_roles(root: Path, tmp_path: Path) 
         "osteon-gpu.service: Skipped due to 'exec-condition'.",
     ):
         assert f"\n{line}\n" in output, f"{line}\n{output}"
+    # the command reads another boot_id than the roles, in a /proc of their own
+    (seen,) = [json.loads(line) for line in output.splitlines() if line.startswith('{"headline"')]
+    assert all(c["ok"] for c in seen["conditions"] if c["name"].startswith("role.")), seen
     assert "Result=success" in output, output
     assert "ActiveState=failed" not in output, output
     assert "-c=0 finds no card" not in output, output
