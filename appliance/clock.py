@@ -10,6 +10,7 @@ clock_gettime(2), CLOCK_BOOTTIME; random(4), /proc/sys/kernel/random/boot_id.
 
 from __future__ import annotations
 
+import ctypes
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,12 @@ from pathlib import Path
 
 wall_s = time.time
 """Seconds of the wall clock since 1970."""
+
+TIME_ERROR = 5
+"""Return value of adjtimex(2) for a clock that no time service keeps."""
+
+STRUCT_TIMEX_BYTES = 208
+"""Size of struct timex on 64-bit Linux; the mode in its first four bytes is 0, which only reads."""
 
 
 def now() -> datetime:
@@ -50,6 +57,15 @@ class Reading:
 def read_clocks() -> Reading:
     """Read the wall clock and the time since boot."""
     return Reading(at=now(), boot_id=_boot_id(), uptime_s=time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
+def is_kept() -> bool | None:
+    """Return whether a time service keeps the wall clock, by the kernel's own record; None if it may not be asked.
+
+    `timedatectl` reads the same (adjtimex(2)). Containers usually forbid the system call.
+    """
+    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(STRUCT_TIMEX_BYTES))
+    return None if state < 0 else state != TIME_ERROR
 
 
 @cache

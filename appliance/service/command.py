@@ -97,6 +97,7 @@ def run(role: str, supervised: bool, config_path: Path | None) -> None:
     deliver   sends the results to PACS and RIS, and retries until they have arrived
     status    serves the health page
     """
+    from .configuration_watch import ConfigurationWatch
     from .log import hush_libraries, set_up_logging
     from .parent import stop_when_closed
     from .role_lock import role_lock
@@ -116,4 +117,5 @@ def run(role: str, supervised: bool, config_path: Path | None) -> None:
         run_all(path)
         return
     with role_lock(config, role):
-        run_until_stopped(*start_role(role, config))
+        watch = ConfigurationWatch(path, config)
+        run_until_stopped(*start_role(role, config), watch)

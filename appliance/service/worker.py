@@ -28,6 +28,7 @@ from appliance.storage.database import database_file, defect
 from appliance.storage.heartbeats import record_heartbeat, record_role_failure, record_stop
 from appliance.storage.wakeups import Bell
 
+from .configuration_watch import ConfigurationWatch
 from .systemd_notify import notifier
 
 BEAT_S = 3.0
@@ -85,7 +86,7 @@ def failure_recorded(engine: Engine, role: str) -> Iterator[None]:
         raise
 
 
-def run_until_stopped(role: Role, engine: Engine) -> None:
+def run_until_stopped(role: Role, engine: Engine, watch: ConfigurationWatch) -> None:
     """Run `role` until SIGTERM or SIGINT; a `Fault` is not caught and ends the process."""
     stop = threading.Event()
 
@@ -100,7 +101,7 @@ def run_until_stopped(role: Role, engine: Engine) -> None:
     log.info("%s: %s", role.name, role.detail())
     try:
         with failure_recorded(engine, role.name):
-            _work(role, engine, stop, notify)
+            _work(role, engine, watch, stop, notify)
         notify("STOPPING=1")
         with contextlib.suppress(SQLAlchemyError):
             record_stop(engine, role.name)
@@ -108,7 +109,13 @@ def run_until_stopped(role: Role, engine: Engine) -> None:
         role.close()
 
 
-def _work(role: Role, engine: Engine, stop: threading.Event, notify: Callable[[str], object]) -> None:
+def _work(
+    role: Role,
+    engine: Engine,
+    watch: ConfigurationWatch,
+    stop: threading.Event,
+    notify: Callable[[str], object],
+) -> None:
     """Step until `stop`, with a heartbeat every `BEAT_S`."""
     started_at, opened = now(), database_file(engine)
     last_beat = -math.inf
@@ -123,7 +130,7 @@ def _work(role: Role, engine: Engine, stop: threading.Event, notify: Callable[[s
             if time.monotonic() - last_beat >= BEAT_S:
                 last_beat = time.monotonic()
                 notify(f"STATUS={role.detail()}")
-                record_heartbeat(engine, role.name, started_at, role.detail())
+                record_heartbeat(engine, role.name, started_at, role.detail(), watch.state())
             busy = role.step()
         except (SQLAlchemyError, Transient) as error:
             # the database is busy, full or restarting: no work is lost, and the missing heartbeat shows on the page

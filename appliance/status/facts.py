@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from appliance.clock import Reading, read_clocks
+from appliance.clock import Reading, is_kept, read_clocks
 from appliance.config import MEGABYTE, Configuration
 from appliance.domain.job import State
-from appliance.domain.roles import ROLES
+from appliance.domain.roles import ROLES, ConfigurationState
 from appliance.errors import Fault
 from appliance.gpu import GpuFigures, read_figures
 from appliance.network import not_after
+from appliance.storage.arrivals import Arrivals, read_arrivals
 from appliance.storage.clock_steps import ClockStep, recent_step
 from appliance.storage.database import check_schema, defect
 from appliance.storage.destinations import failures_in_a_row
 from appliance.storage.gate import Gate, Hold
 from appliance.storage.heartbeats import Heartbeat, as_roles_see, heartbeats
-from appliance.storage.overview import StateCount, count_analyses, count_deliveries, count_studies
+from appliance.storage.overview import StateCount, count_analyses, count_deliveries, count_studies, last_successes
+
+from .silence import LEARNED, Silence, silence_of
 
 BEAT_WITHIN_S = 15.0
 """A role sends a heartbeat every 3 s and after each radiograph; a role that is silent for this long is missing."""
@@ -35,6 +39,10 @@ RESTART_WITHIN_S = 60.0
 
 START_WITHIN_S = 900.0
 """Longest start that is in order: the first one on a GPU builds plans for minutes."""
+
+
+NO_ARRIVALS = Arrivals()
+"""The arrivals of an appliance that has received nothing."""
 
 
 class RoleState(StrEnum):
@@ -59,6 +67,8 @@ class RoleStatus:
         Starts in a row without ten minutes of work between them.
     failure
         Reason why the last start ended; empty if it ended in order.
+    configuration
+        The configuration file, compared with that of the role's start.
     """
 
     role: str
@@ -67,6 +77,7 @@ class RoleStatus:
     detail: str
     starts: int = 1
     failure: str = ""
+    configuration: ConfigurationState = ConfigurationState.CURRENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +93,9 @@ class Backlog:
     failures
         Failures of a destination in a row since it took an artefact.
     last_finished
-        Time at which the newest done job ended.
+        Time at which the newest done job of the last day ended.
+    last_success
+        Time at which a destination took an artefact last, however long ago.
     is_known
         False for a destination that has deliveries but is not in the configuration any more: no courier carries them.
     """
@@ -91,6 +104,7 @@ class Backlog:
     counts: dict[State, int]
     oldest: datetime | None = None
     last_finished: datetime | None = None
+    last_success: datetime | None = None
     is_known: bool = True
     failures: int = 0
 
@@ -143,6 +157,14 @@ class Facts:
         Figures of the GPU; None if the analyse role uses none.
     clock_step
         Newest step of the wall clock in the last day; None if there was none.
+    clock_is_kept
+        Whether a time service keeps the clock; None if that cannot be asked.
+    arrivals
+        The radiographs that came in.
+    silence
+        The time without a radiograph; None before the first one.
+    retention_days, prune_below_bytes
+        Settings of retention: files of ended work go after these days, or earlier when less than that is free.
     """
 
     at: datetime
@@ -157,6 +179,18 @@ class Facts:
     certificates: tuple[Certificate, ...] = ()
     gpu: GpuFigures | None = None
     clock_step: ClockStep | None = None
+    clock_is_kept: bool | None = None
+    arrivals: Arrivals = NO_ARRIVALS
+    silence: Silence | None = None
+    retention_days: float = math.inf
+    prune_below_bytes: int = 0
+
+    @property
+    def disk_days(self) -> float | None:
+        """Days until radiographs are refused at the pace of the last week; None if that is not known."""
+        if self.disk_free_bytes is None or not self.arrivals.daily_bytes:
+            return None
+        return max(0, self.disk_free_bytes - self.disk_reserve_bytes) / self.arrivals.daily_bytes
 
 
 def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
@@ -168,6 +202,9 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         disk_free_bytes=_disk_free_bytes(config.state_dir),
         disk_reserve_bytes=config.receive.reserve_mb * MEGABYTE,
         certificates=certificates(config),
+        clock_is_kept=is_kept(),
+        retention_days=config.retention.days,
+        prune_below_bytes=config.retention.prune_below_mb * MEGABYTE,
     )
     try:
         with engine.connect() as c:
@@ -179,6 +216,10 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
             studies = count_studies(c)
             deliveries = count_deliveries(c)
             failures = failures_in_a_row(c)
+            configured = [d.name for d in config.destinations]
+            names = dict.fromkeys(configured + sorted({count.destination for count in deliveries}))
+            successes = last_successes(c, names)
+            arrivals = read_arrivals(c, at, LEARNED)
         holds = tuple(Gate(engine).holds())
     except Fault as fault:
         return replace(seen, database_error=fault.reason)
@@ -186,12 +227,13 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         return replace(seen, database_error=defect(error))
     except ValueError:  # a state or a code that no version of Osteon writes
         return replace(seen, database_error="it is damaged: see docs/operate.md, A damaged database")
-    configured = [d.name for d in config.destinations]
-    names = dict.fromkeys(configured + sorted({count.destination for count in deliveries}))
+    receiving_since = beats["receive"].started_at if "receive" in beats else datetime.min.replace(tzinfo=UTC)
     return replace(
         seen,
         roles=tuple(_role(name, beats.get(name), clocks) for name in ROLES),
         clock_step=clock_step,
+        arrivals=arrivals,
+        silence=silence_of(arrivals, receiving_since, at),
         gpu=read_figures(config.state_dir, clocks, BEAT_WITHIN_S),
         analyses=_backlog("analyses", analyses),
         studies=_backlog("studies", studies),
@@ -200,6 +242,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
             replace(
                 _backlog(name, [count for count in deliveries if count.destination == name], name in configured),
                 failures=failures.get(name, 0),
+                last_success=successes.get(name),
             )
             for name in names
         ),
@@ -232,6 +275,7 @@ def _role(name: str, newest: Heartbeat | None, clocks: Reading) -> RoleStatus:
         detail=newest.detail,
         starts=newest.starts,
         failure=newest.failure,
+        configuration=newest.configuration,
     )
     age_s = newest.beat.age_s(clocks)
     if newest.has_failed:

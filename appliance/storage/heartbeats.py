@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, select, update
 
 from appliance.clock import Reading, now, read_clocks
+from appliance.domain.roles import ConfigurationState
 
 from .clock_steps import lock_heartbeats, notice_step
 from .database import upsert
@@ -51,6 +52,8 @@ class Heartbeat:
         Starts in a row without `STEADY` work between them.
     failure
         Reason why the start before, or this one, ended; empty if it ended in order or the role has worked since.
+    configuration
+        The configuration file, compared with that of the role's start.
     """
 
     role: str
@@ -59,6 +62,7 @@ class Heartbeat:
     detail: str
     starts: int = 1
     failure: str = ""
+    configuration: ConfigurationState = ConfigurationState.CURRENT
 
     @property
     def has_stopped(self) -> bool:
@@ -81,9 +85,15 @@ class Heartbeat:
         return self.detail == FAILED
 
 
-def record_heartbeat(engine: Engine, role: str, started_at: datetime, detail: str) -> None:
+def record_heartbeat(
+    engine: Engine,
+    role: str,
+    started_at: datetime,
+    detail: str,
+    configuration: ConfigurationState = ConfigurationState.CURRENT,
+) -> None:
     """Record that `role` is alive, with its state in a sentence; notice a step of the clock since the last record."""
-    columns: dict[str, Any] = {"started_at": started_at, "detail": detail}
+    columns: dict[str, Any] = {"started_at": started_at, "detail": detail, "configuration": configuration}
     if now() - started_at >= STEADY:
         columns |= {"starts": 1, "failure": ""}
     with engine.begin() as c:
@@ -142,6 +152,7 @@ def heartbeats(c: Connection) -> dict[str, Heartbeat]:
             detail=row.detail,
             starts=row.starts,
             failure=row.failure,
+            configuration=row.configuration,
         )
         for row in c.execute(select(roles).where(roles.c.host == socket.gethostname()))
     }

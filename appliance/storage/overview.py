@@ -6,7 +6,7 @@ destination, id), and those that have ended by another (state, finished_at, dest
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -90,6 +90,21 @@ def count_studies(c: Connection) -> list[StateCount]:
 def count_deliveries(c: Connection) -> list[StateCount]:
     """Return the deliveries per destination and state."""
     return _state_counts(c, deliveries)
+
+
+def last_successes(c: Connection, destinations: Iterable[str]) -> dict[str, datetime]:
+    """Return, by destination, the time at which it took an artefact last, where it ever did."""
+    d = deliveries.c
+    newest = {
+        name: c.execute(
+            select(d.finished_at)
+            .where(d.state == State.DONE, d.destination == name)
+            .order_by(d.finished_at.desc())
+            .limit(1)
+        ).scalar()
+        for name in destinations
+    }
+    return {name: at for name, at in newest.items() if at}
 
 
 def newest_instances(c: Connection, most: int) -> list[AnalysedInstance]:
@@ -244,9 +259,3 @@ def _ended_counts(c: Connection, table: Table) -> Iterator[StateCount]:
     for row in c.execute(recent.group_by(*by)):
         destination = row._mapping.get("destination", "")
         yield StateCount(destination=destination, state=row.state, jobs=row.jobs, newest_end=row.newest_end)
-
-
-def received_bytes(c: Connection, since: datetime) -> int:
-    """Return the bytes of the radiographs received since then."""
-    total = select(func.coalesce(func.sum(instances.c.size_bytes), 0)).where(instances.c.received_at >= since)
-    return int(c.execute(total).scalar_one())

@@ -26,6 +26,7 @@ from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import State
 from appliance.domain.notice import Subject
 from appliance.domain.reason import ReasonCode
+from appliance.domain.roles import ConfigurationState
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -282,6 +283,7 @@ roles = Table(
     Column("detail", Text, nullable=False, default=""),
     Column("starts", Integer, nullable=False, default=1),
     Column("failure", Text, nullable=False, default=""),
+    Column("configuration", Choice(ConfigurationState, 16), nullable=False, default=ConfigurationState.CURRENT),
 )
 """The newest heartbeat of each role on each machine: several may share the database.
 

@@ -12,6 +12,12 @@ from appliance.storage.database import open_database
 from appliance.storage.spool import FileSpool
 
 
+@pytest.fixture(autouse=True)
+def _clock_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the page see a time service, which machines for tests lack."""
+    monkeypatch.setattr("appliance.status.facts.is_kept", lambda: True)
+
+
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """An empty database in a SQLite file."""

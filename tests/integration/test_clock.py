@@ -307,7 +307,7 @@ def test_real_role_that_starts_after_the_clock_was_set_back_does_the_jobs_that_w
 def test_command_that_reads_another_boot_id_than_the_roles_sees_them_at_work(
     engine: Engine, set_clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """systemd-nspawn mounts a boot_id of its own; the units of the roles have a /proc of theirs, which shows another."""
+    """systemd-nspawn mounts a boot_id of its own, and the units of the roles have a /proc of their own."""
     record_heartbeat(engine, "receive", now(), "works")
     record_heartbeat(engine, "analyse", now(), "works")
     set_clock(-HOUR_S)

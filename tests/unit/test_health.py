@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from appliance.domain.job import State
-from appliance.domain.roles import ROLES
+from appliance.domain.roles import ROLES, ConfigurationState
 from appliance.gpu import GpuFigures
 from appliance.status.facts import Backlog, Certificate, Facts, RoleState, RoleStatus
 from appliance.status.health import (
@@ -22,6 +22,7 @@ from appliance.status.health import (
     problems,
     without_identity,
 )
+from appliance.storage.arrivals import Arrivals
 from appliance.storage.clock_steps import ClockStep
 from appliance.storage.gate import Hold
 
@@ -81,6 +82,57 @@ def test_step_of_the_clock_is_a_warning(step_s: float, words: str) -> None:
     (problem,) = problems(found)
     assert (problem.name, problem.severity) == ("clock", Severity.WARNING)
     assert words in problem.sentence and "2026-01-02 10:15 UTC" in problem.sentence
+    assert is_ready(found)
+
+
+def test_clock_without_a_time_service_is_a_warning() -> None:
+    for is_kept, broken in ((True, []), (None, []), (False, ["clock.kept"])):
+        found = conditions(replace(FINE, clock_is_kept=is_kept))
+        assert names(problems(found)) == broken
+        assert is_ready(found)
+
+
+@pytest.mark.parametrize(
+    ("free_mb", "daily_mb", "retention_days", "ok"),
+    [
+        (14_500, 1000, 30, True),  # two weeks
+        (14_499, 1000, 30, False),
+        (5_500, 1000, 5, True),  # retention removes what came five days ago
+        (5_499, 1000, 5, False),
+        (600, 0, 30, True),  # nothing came, or not for a day
+    ],
+)
+def test_disk_that_fills_before_retention_makes_room_is_a_warning(
+    free_mb: int, daily_mb: int, retention_days: float, ok: bool
+) -> None:
+    facts = replace(
+        FINE,
+        disk_free_bytes=free_mb * 1_000_000,
+        arrivals=Arrivals(daily_bytes=daily_mb * 1e6),
+        retention_days=retention_days,
+        prune_below_bytes=5_000_000_000,
+    )
+    found = conditions(facts)
+    assert names(problems(found)) == ([] if ok else ["disk.days"])
+    assert is_ready(found)
+    if not ok:
+        days = 13 if retention_days == 30 else 4
+        assert f"room for {days} days at 1000 MB" in problems(found)[0].sentence
+        assert "below 5000 MB they are removed earlier" in problems(found)[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (ConfigurationState.CURRENT, ""),
+        (ConfigurationState.CHANGED, "`systemctl restart osteon-analyse`"),
+        (ConfigurationState.UNUSABLE, "`osteon check`"),
+    ],
+)
+def test_configuration_that_changed_since_a_role_started_is_a_warning(state: ConfigurationState, words: str) -> None:
+    roles = tuple(replace(r, configuration=state) if r.role == "analyse" else r for r in FINE.roles)
+    found = conditions(replace(FINE, roles=roles))
+    assert [words in p.sentence for p in problems(found) if p.name == "configuration"] == ([True] if words else [])
     assert is_ready(found)
 
 

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,19 +15,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from appliance.clock import now
 from appliance.config import MEGABYTE, Configuration
 from appliance.errors import Fault
+from appliance.status.machine import FEW_DAYS
+from appliance.storage.arrivals import daily_bytes
 from appliance.storage.database import check_schema, defect, existing_database, readers
-from appliance.storage.overview import received_bytes
 
 from .finding import Finding
 
 SLOW_FSYNC_S = 0.5
 """Seconds of one fsync at which the receiver becomes slow: each radiograph takes several."""
-
-FEW_DAYS = 14
-"""Days until the disk is full at which there should be more room, or a shorter retention."""
-
-MEASURED = timedelta(days=7)
-"""Days whose radiographs tell the growth."""
 
 
 def check_state_dir(config: Configuration) -> Iterator[Finding]:
@@ -126,7 +120,7 @@ def _daily_bytes(config: Configuration) -> float:
             return 0.0
         with readers(engine).connect() as c:
             check_schema(c)
-            return received_bytes(c, since=now() - MEASURED) / MEASURED.days
+            return daily_bytes(c, now())
     except (Fault, SQLAlchemyError):  # check_database names it
         return 0.0
 

@@ -132,6 +132,7 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("starts", sa.Integer(), nullable=False),
         sa.Column("failure", sa.Text(), nullable=False),
+        sa.Column("configuration", sa.String(length=16), nullable=False),
         sa.PrimaryKeyConstraint("host", "role", name=op.f("pk_roles")),
     )
     op.create_table(
