@@ -14,7 +14,7 @@ class Severity(StrEnum):
     """Meaning of a condition that is not met.
 
     `ERROR`: radiographs are not received, not analysed, or no destination or one for an hour takes the answers.
-    `WARNING`: all else that a person should look at. docs/monitoring.md has the table of all conditions.
+    `WARNING`: all else that a person should look at. docs/operate.md has the table of all conditions.
     """
 
     WARNING = "warning"

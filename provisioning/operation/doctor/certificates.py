@@ -11,7 +11,7 @@ from appliance.dicom.scu.pacs import peer_of
 from appliance.network import probe
 from appliance.service.roles.deliver import fhir_server_of, ris_of
 from appliance.status.facts import certificates
-from appliance.status.health import RENEW_DAYS
+from appliance.status.machine import RENEW_DAYS
 
 from .finding import Finding
 from .pacs import LOOK_S
