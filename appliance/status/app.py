@@ -12,7 +12,9 @@ from engines.pack import Pack
 from .health import duration
 from .pages import make_pages
 from .probes import make_probes
+from .radiographs import make_radiograph_pages
 from .texts import local_time, short_time, with_commands
+from .view import View
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
@@ -41,7 +43,9 @@ def create_app(engine: Engine, config: Configuration, pack: Pack | str, version:
         "short_time": short_time,
         "with_commands": with_commands,
     }
-    app.register_blueprint(make_pages(engine, config, pack, version))
+    view = View(engine, config, pack, version)
+    app.register_blueprint(make_pages(view))
+    app.register_blueprint(make_radiograph_pages(view))
     app.register_blueprint(make_probes(engine, config))
 
     @app.after_request

@@ -118,6 +118,11 @@ def parked_jobs(c: Connection, most: int = LISTED) -> tuple[JobSummary, ...]:
     )
 
 
+def open_deliveries(c: Connection, destination: str, most: int = LISTED) -> tuple[JobSummary, ...]:
+    """Return the first deliveries to a destination that wait or are parked."""
+    return tuple(_without_identity(job) for job in inspection.open_deliveries(c, destination, most))
+
+
 def declined_analyses(c: Connection, most: int = LISTED) -> tuple[JobSummary, ...]:
     """Return the newest analyses of radiographs that were not analysed, with the reason."""
     found = inspection.newest_jobs_in_state(c, QueueName.ANALYSIS, State.NOT_ANALYSED, most)

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, case, or_, select
 
 from appliance.domain.artefact_kind import kind_and_page
 from appliance.domain.job import State
@@ -89,6 +89,15 @@ def newest_jobs_in_state(c: Connection, queue: QueueName, state: State, most: in
     newest = (table.c.finished_at.desc(), table.c.id.desc())  # the order of an index; open jobs have no end
     ids = c.execute(select(table.c.id).where(table.c.state == state).order_by(*newest).limit(most)).scalars().all()
     return list(_summaries(c, queue, _jobs(queue).where(table.c.id.in_(ids)).order_by(*newest)))
+
+
+def open_deliveries(c: Connection, destination: str, most: int) -> list[JobSummary]:
+    """Return up to `most` deliveries to a destination that are not done: parked ones first, then the oldest."""
+    d = deliveries.c
+    rank = case((d.state == State.PARKED, 0), else_=1)
+    waits = d.state.in_([State.QUEUED, State.LEASED, State.PARKED])
+    query = select(deliveries).where(d.destination == destination, waits).order_by(rank, d.id).limit(most)
+    return list(_summaries(c, QueueName.DELIVERY, query))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,16 @@ class StateCount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CodeCount:
+    """The open deliveries to one destination in one state with one code; `oldest` is when the first was made."""
+
+    state: State
+    code: ReasonCode
+    jobs: int
+    oldest: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedResult:
     """A result with its id in the database."""
 
@@ -150,6 +160,15 @@ def failing_deliveries(c: Connection, overdue_since: datetime) -> list[Delivery]
     )
     newest = select(func.max(d.id)).where(failing).group_by(d.destination)
     return [delivery_of(row) for row in c.execute(select(deliveries).where(d.id.in_(newest)).order_by(d.id))]
+
+
+def open_by_code(c: Connection, destination: str) -> list[CodeCount]:
+    """Return the open deliveries to a destination per state and code."""
+    d = deliveries.c
+    query = select(d.state, d.code, func.count().label("jobs"), func.min(d.created_at).label("oldest"))
+    of_destination = query.where(d.destination == destination, d.state.in_(OPEN))
+    rows = c.execute(of_destination.group_by(d.state, d.code).order_by(d.state, d.code))
+    return [CodeCount(state=row.state, code=row.code, jobs=row.jobs, oldest=row.oldest) for row in rows]
 
 
 def substituted_deliveries(c: Connection) -> list[Delivery]:

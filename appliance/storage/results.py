@@ -108,6 +108,7 @@ def record_result(
         "analysis_id": analysis_id,
         "sop_instance_uid": result.sop_instance_uid,
         "study_instance_uid": result.study_instance_uid,
+        "answer": result.answer,
         "record": result.to_json(),
         "source_digest": source_digest,
         "picture_digest": picture_digest,

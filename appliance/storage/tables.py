@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 
 from appliance.domain.artefact_kind import ArtefactKind
+from appliance.domain.finding import Answer
 from appliance.domain.job import State
 from appliance.domain.notice import Subject
 from appliance.domain.reason import ReasonCode
@@ -128,6 +129,7 @@ results = Table(
     Column("analysis_id", ForeignKey("analyses.id"), nullable=False, index=True),
     Column("sop_instance_uid", String(64), nullable=False, index=True),
     Column("study_instance_uid", String(64), nullable=False, index=True),
+    Column("answer", Choice(Answer, 16), nullable=False),
     Column("record", Text, nullable=False),
     Column("source_digest", String(64), nullable=False, default=""),
     Column("picture_digest", String(64), nullable=False, default="", index=True),
@@ -260,7 +262,7 @@ radiologist_reports = Table(
     Column("accession_number", String(64), nullable=False, index=True),
     Column("study_instance_uid", String(64), nullable=False, index=True),
     Column("result_status", String(1), nullable=False, index=True),
-    Column("matched_study_instance_uid", String(64), nullable=False, default=""),
+    Column("matched_study_instance_uid", String(64), nullable=False, default="", index=True),
     Column("received_at", Instant, nullable=False),
     Column("pruned_at", Instant),
     UniqueConstraint("sending_application", "control_id", "digest"),

@@ -106,7 +106,7 @@ def test_result_and_end_of_its_job_are_one_transaction(engine: Engine, queue: Qu
     (lease,) = queue.lease()
     with pytest.raises(RuntimeError, match="power cut"), queue.ending(lease, Event.FINISH) as c:
         uids = {"sop_instance_uid": "1.2.3", "study_instance_uid": "1.2.4"}
-        c.execute(insert(results).values(analysis_id=1, record="{}", created_at=now(), **uids))
+        c.execute(insert(results).values(analysis_id=1, answer="negative", record="{}", created_at=now(), **uids))
         raise RuntimeError("power cut")
     assert state(engine) == ("leased", "")
     with engine.connect() as c:

@@ -115,6 +115,12 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_radiologist_reports_digest"), "radiologist_reports", ["digest"], unique=False)
     op.create_index(
+        op.f("ix_radiologist_reports_matched_study_instance_uid"),
+        "radiologist_reports",
+        ["matched_study_instance_uid"],
+        unique=False,
+    )
+    op.create_index(
         op.f("ix_radiologist_reports_result_status"), "radiologist_reports", ["result_status"], unique=False
     )
     op.create_index(
@@ -219,6 +225,7 @@ def upgrade() -> None:
         sa.Column("analysis_id", sa.Integer(), nullable=False),
         sa.Column("sop_instance_uid", sa.String(length=64), nullable=False),
         sa.Column("study_instance_uid", sa.String(length=64), nullable=False),
+        sa.Column("answer", sa.String(length=16), nullable=False),
         sa.Column("record", sa.Text(), nullable=False),
         sa.Column("source_digest", sa.String(length=64), nullable=False),
         sa.Column("picture_digest", sa.String(length=64), nullable=False),
