@@ -719,6 +719,11 @@ class ReasonCode(StrEnum):
     NOT_HELD = ("not_held", "There is no hold of that name.", "Use the command in the reason, if any.")
     ON_THE_MOVE = ("on_the_move", "A delivery was sent during the withdrawal.", "Repeat the command.")
     NOTHING_ANSWERED = ("nothing_answered", "There is no answer under that UID.", "See `osteon queue find UID`.")
+    AUDIT_BROKEN = (
+        "audit_broken",
+        "The audit log is not whole: an entry was altered or removed.",
+        "Keep a copy of the database for whoever is responsible for security; compare it with a backup.",
+    )
     BACKUP = (
         "backup",
         "A backup cannot be written, or cannot be used.",

@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
 from appliance.dicom.reading.order import read_examination
 from appliance.domain.artefact_kind import ArtefactKind
+from appliance.domain.audit import Intervention
 from appliance.domain.codes import Concept
 from appliance.domain.order import Examination
 from appliance.domain.reason import ReasonCode
@@ -56,7 +57,7 @@ class Withdrawal:
     left_at: tuple[str, ...] = ()
 
 
-def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title: Concept) -> Withdrawal:
+def withdraw(config: Configuration, engine: Engine, uid: str, by: Intervention, title: Concept) -> Withdrawal:
     """Withdraw all answers of the study that `uid` names: its own UID, that of a radiograph, or that of an artefact.
 
     Every report covers the whole study, so all of it is withdrawn, for every patient that a report named. A FHIR server
@@ -64,8 +65,8 @@ def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title
 
     Parameters
     ----------
-    reason
-        Sentence for people, on every revocation and on the status page; without identity.
+    by
+        The person, and the reason: a sentence for people, on every revocation and on the page; without identity.
     title
         Title of the rejection note, one of `appliance.domain.codes.REJECTIONS`.
 
@@ -89,14 +90,14 @@ def withdraw(config: Configuration, engine: Engine, uid: str, reason: str, title
             for told, found in sent[-1:] if isinstance(destination, FhirDestination) else sent:
                 has_order = any(delivery.kind is ArtefactKind.ORDER for delivery in found)
                 is_raised = destination.name in flagged and has_order
-                revocations += _revocations(destination, told, found, is_raised, headers, spool, reason, title)
+                revocations += _revocations(destination, told, found, is_raised, headers, spool, by.reason, title)
     except SpoolDamaged as error:
         why = "retention removed the radiographs of the study: take its artefacts back at each destination by hand"
         raise Rejected(ReasonCode.NOT_KEPT, why) from error
     finally:
         headers.close()
     ids = {delivery.delivery_id for delivery in to_revoke}
-    dropped = record_withdrawal(engine, study_id, study_instance_uid, ids, revocations, reason)
+    dropped = record_withdrawal(engine, study_id, study_instance_uid, ids, revocations, by)
     if dropped is None:
         raise Transient(ReasonCode.ON_THE_MOVE, "an artefact left just now: repeat the command")
     revoked_at = tuple(o.destination for o in revocations if o.kind is not ArtefactKind.ORDER_WITHDRAWAL)

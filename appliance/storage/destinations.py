@@ -105,13 +105,12 @@ def record_recovery(c: Connection, state: DestinationState) -> DestinationState:
     return _written(c, fresh)
 
 
-def end_pause(engine: Engine, destination: str) -> None:
+def end_pause(c: Connection, destination: str) -> None:
     """Forget the failures of a destination and end its pause, for a person."""
     fresh = asdict(DestinationState(destination=destination))
     del fresh["destination"], fresh["recoveries"]
-    with engine.begin() as c:
-        c.execute(update(destinations).where(destinations.c.destination == destination).values(**fresh))
-        wake_after_commit(c, destinations)
+    c.execute(update(destinations).where(destinations.c.destination == destination).values(**fresh))
+    wake_after_commit(c, destinations)
 
 
 def _written(c: Connection, state: DestinationState) -> DestinationState:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Engine, bindparam, delete, select
+from sqlalchemy import Connection, Engine, bindparam, delete, select
 
 from appliance.clock import now
+from appliance.domain.audit import AuditAction, Intervention
 
+from .audit import record
 from .database import readers, upsert
 from .tables import holds
 from .wakeups import wake_after_commit
@@ -57,14 +59,23 @@ class Gate:
         with readers(self._engine).connect() as c:
             return c.execute(_SHUTS, {"destination": destination}).first() is not None
 
-    def shut(self, destination: str, reason: str) -> None:
-        """Let nothing leave for `destination`, or for `EVERY`; an artefact on the wire still ends."""
-        values = {"destination": destination, "reason": reason, "since": now()}
+    def shut(self, destination: str, by: Intervention) -> None:
+        """Let nothing leave for `destination`, or for `EVERY`, for a person; an artefact on the wire still ends."""
         with self._engine.begin() as c:
-            upsert(c, holds, values, key=("destination",), on_conflict=values)
+            shut(c, destination, by.reason)
+            record(c, by, AuditAction.HOLD, f"destination {destination}")
 
-    def open(self, destination: str) -> bool:
-        """Lift the hold of exactly that name; return False if there was none."""
+    def open(self, destination: str, by: Intervention) -> bool:
+        """Lift the hold of exactly that name, for a person; return False if there was none."""
         with self._engine.begin() as c:
             wake_after_commit(c, holds)
-            return c.execute(delete(holds).where(holds.c.destination == destination)).rowcount > 0
+            is_lifted = c.execute(delete(holds).where(holds.c.destination == destination)).rowcount > 0
+            if is_lifted:
+                record(c, by, AuditAction.RELEASE, f"destination {destination}")
+        return is_lifted
+
+
+def shut(c: Connection, destination: str, reason: str) -> None:
+    """Let nothing leave for `destination`, or for `EVERY`."""
+    values = {"destination": destination, "reason": reason, "since": now()}
+    upsert(c, holds, values, key=("destination",), on_conflict=values)

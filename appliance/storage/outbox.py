@@ -13,13 +13,14 @@ from sqlalchemy.exc import IntegrityError
 
 from appliance.clock import now
 from appliance.domain.artefact_kind import ArtefactKind
+from appliance.domain.audit import AuditAction, Intervention
 from appliance.domain.code_sets import NEVER_SENT, OWN_FAILURES, REFUSED
 from appliance.domain.job import Backoff, Event, Lease, State
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Away, OsteonError, Rejected, Transient
 
+from .audit import record_job
 from .commitments import keep_request, newest_request
-from .database import readers
 from .deliveries import Delivery, deliveries_by_id, delivery_of
 from .destinations import DestinationState, destination_state, end_pause, record_failure, record_recovery
 from .proofs import MOST_REFUTED, UNREFUSED, UNSENT, proven_outcome, refuted_columns
@@ -53,7 +54,7 @@ class DeliveryQueue(Queue):
             return []
         return self._lease(_is_in_order(one_of_a_study=False), most=most)
 
-    def retry(self, job_id: int) -> State:
+    def retry(self, job_id: int, by: Intervention) -> State:
         """Send a delivery again, at once, for a person; a pause of its destination ends.
 
         Earlier attempts stay on record as one attempt, for a withdrawal.
@@ -67,15 +68,16 @@ class DeliveryQueue(Queue):
         Rejected
             ``withdrawn``, or ``outdated`` if a newer artefact has a delivery to the same destination.
         """
-        with readers(self._engine).connect() as c:
+        with self._engine.begin() as c:
             delivery = _delivery(c, job_id)
             _require_current(c, delivery, delivery.destination)
-        state = self._retry(job_id, **UNSENT, **UNREFUSED, refuted=0, attempts=min(delivery.attempts, 1))
-        end_pause(self._engine, delivery.destination)
+            fresh = UNSENT | UNREFUSED | {"refuted": 0, "attempts": min(delivery.attempts, 1)}
+            state = self._retry(c, job_id, by, **fresh)
+            end_pause(c, delivery.destination)
         return state
 
-    def reroute(self, delivery_id: int, destination: str) -> State:
-        """Queue a delivery for another destination, at once; return its new state.
+    def reroute(self, delivery_id: int, destination: str, by: Intervention) -> State:
+        """Queue a delivery for another destination, at once, for a person; return its new state.
 
         If the former destination may have the artefact, that stays on record for a withdrawal, as a dropped delivery,
         until the delivery comes back.
@@ -95,10 +97,12 @@ class DeliveryQueue(Queue):
                 delivery = _delivery(c, delivery_id)
                 _require_current(c, delivery, destination)
                 state = _reroute(c, delivery, destination)
+                end_pause(c, destination)
+                detail = f"from {delivery.destination} to {destination}"
+                record_job(c, by, AuditAction.REROUTE, deliveries, delivery_id, detail)
         except IntegrityError:
             reason = f"the same artefact has a delivery to {destination} already: drop delivery:{delivery_id}"
             raise Rejected(ReasonCode.ALREADY_THERE, reason) from None
-        end_pause(self._engine, destination)
         return state
 
 

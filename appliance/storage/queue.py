@@ -27,10 +27,12 @@ from sqlalchemy import (
 )
 
 from appliance.clock import now
+from appliance.domain.audit import AuditAction, Intervention
 from appliance.domain.job import Backoff, Event, Lease, State
 from appliance.domain.reason import ReasonCode
 from appliance.errors import OsteonError, Transient
 
+from .audit import record_job
 from .database import readers
 from .transitions import by_no_index, move_job
 
@@ -175,8 +177,8 @@ class Queue:
         """Take back every lease, at the start of the only process that leases here; return the number of leases."""
         return self._expire(None)
 
-    def retry(self, job_id: int) -> State:
-        """Queue a job again, at once, for a person.
+    def retry(self, job_id: int, by: Intervention) -> State:
+        """Queue a job again, at once, for a person; the audit log says so.
 
         Raises
         ------
@@ -185,13 +187,16 @@ class Queue:
         ImpossibleTransition
             If the state of the job allows no retry.
         """
-        return self._retry(job_id)
-
-    def drop(self, job_id: int, reason: str) -> State:
-        """Give a job up for good, for a person; raises as `retry`."""
-        columns = {"code": ReasonCode.DROPPED, "reason": reason, "finished_at": now()}
         with self._engine.begin() as c:
-            return move_job(c, self._table, job_id, Event.DROP, **columns)
+            return self._retry(c, job_id, by)
+
+    def drop(self, job_id: int, by: Intervention) -> State:
+        """Give a job up for good, for a person, with the person's reason; raises as `retry`."""
+        columns = {"code": ReasonCode.DROPPED, "reason": by.reason, "finished_at": now()}
+        with self._engine.begin() as c:
+            state = move_job(c, self._table, job_id, Event.DROP, **columns)
+            record_job(c, by, AuditAction.DROP, self._table, job_id)
+        return state
 
     def _lease(
         self, *where: ColumnElement[bool], most: int = 1, order: ColumnElement[Any] | None = None
@@ -232,18 +237,19 @@ class Queue:
                 columns = {"attempts": lease.attempts - 1, "lease_owner": None} | columns
                 move_job(c, self._table, lease.job_id, Event.FAIL, **columns)
 
-    def _retry(self, job_id: int, reason: str = "", **columns: Any) -> State:
+    def _retry(self, c: Connection, job_id: int, by: Intervention, **columns: Any) -> State:
         fresh = {
             "attempts": 0,
             "delays": 0,
             "not_before": now(),
             "lease_owner": None,
             "code": ReasonCode.NONE,
-            "reason": reason,
+            "reason": "",
             "finished_at": None,
         }
-        with self._engine.begin() as c:
-            return move_job(c, self._table, job_id, Event.RETRY, **fresh | columns)
+        state = move_job(c, self._table, job_id, Event.RETRY, **fresh | columns)
+        record_job(c, by, AuditAction.RETRY, self._table, job_id)
+        return state
 
     def _reclaim(self, *where: ColumnElement[bool]) -> None:
         """Give back jobs that have a holder and no outcome, before this holder asks for others.

@@ -22,7 +22,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
+from appliance.domain.account import AccountRole
 from appliance.domain.artefact_kind import ArtefactKind
+from appliance.domain.audit import AuditAction, Door
 from appliance.domain.finding import Answer
 from appliance.domain.job import State
 from appliance.domain.notice import Subject
@@ -321,3 +323,40 @@ notices = Table(
     UniqueConstraint("code", "reason", "calling_ae_title", "called_ae_title", "address"),
 )
 """`turn` counts the notices that were written: the highest came last, whatever the clock."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+    Column("person", String(128), nullable=False),
+    Column("door", Choice(Door, 16), nullable=False),
+    Column("action", Choice(AuditAction, 32), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("previous", String(64), nullable=False, unique=True),
+    Column("digest", String(64), nullable=False),
+)
+"""The audit log, which triggers keep from every change; see `appliance.storage.audit`."""
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("role", Choice(AccountRole, 16), nullable=False),
+    Column("password_hash", String(256), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+)
+"""The accounts of the page; `password_hash` is Argon2's, with its parameters and its salt."""
+
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("account", ForeignKey("accounts.name"), nullable=False, index=True),
+    Column("created_at", Instant, nullable=False, index=True),
+    Column("seen_at", Instant, nullable=False),
+)
+"""Sessions of the page. `digest` is the SHA-256 of the token in the cookie: the table opens no session."""

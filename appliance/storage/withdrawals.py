@@ -7,11 +7,13 @@ from collections.abc import Collection
 from sqlalchemy import Connection, Engine, and_, or_, select
 
 from appliance.domain.artefact_kind import REVOCATIONS, ArtefactKind
+from appliance.domain.audit import AuditAction, Intervention
 from appliance.domain.code_sets import TAKEN_BACK
 from appliance.domain.job import ENDED, State
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 
+from .audit import record_job
 from .database import readers
 from .deliveries import Delivery, Outgoing, delivery_of, queue_deliveries
 from .outbox import may_be_at_peer
@@ -78,14 +80,14 @@ def record_withdrawal(
     study_instance_uid: str,
     revoked: Collection[int],
     outgoing: Collection[Outgoing],
-    reason: str,
+    by: Intervention,
 ) -> int | None:
-    """Drop pending deliveries, mark the deliveries that `outgoing` revokes, and queue `outgoing`.
+    """Drop pending deliveries, mark those that `outgoing` revokes, queue `outgoing`, and append to the audit log.
 
     Return the number of dropped deliveries; None, with nothing written, if deliveries beyond `revoked` left meanwhile.
     """
     d = deliveries.c
-    words = f"withdrawn: {reason}"
+    words = f"withdrawn: {by.reason}"
     with engine.begin() as c:
         if {delivery.delivery_id for delivery in _deliveries_to_revoke(c, study_instance_uid)} != set(revoked):
             return None
@@ -98,4 +100,7 @@ def record_withdrawal(
         drop_jobs(c, studies, studies.c.id == study_id, ReasonCode.WITHDRAWN, words)
         take_results_back(c, results.c.study_instance_uid == study_instance_uid)
         queue_deliveries(c, outgoing, study_instance_uid)
+        places = ", ".join(dict.fromkeys(o.destination for o in outgoing)) or "nowhere"
+        detail = f"{dropped} deliveries dropped, revoked at {places}"
+        record_job(c, by, AuditAction.WITHDRAW, studies, study_id, detail)
     return dropped

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from appliance.service.command import config_option, existing_config
 
-from .options import configuration, out, own_configuration
+from .options import by_hand, configuration, out, own_configuration, reason_option
 
 
 @click.command()
@@ -32,8 +32,9 @@ def backup(target: Path, with_spool: bool, config_path: Path | None) -> None:
 
 @click.command()
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@reason_option
 @config_option
-def restore(source: Path, config_path: Path | None) -> None:
+def restore(source: Path, reason: str, config_path: Path | None) -> None:
     """Put the backup SOURCE into state_dir; the roles have to be stopped.
 
     The present database is kept in a folder before-restore-TIME. All deliveries are held until `osteon queue release`.
@@ -42,7 +43,7 @@ def restore(source: Path, config_path: Path | None) -> None:
     from provisioning.operation.backup import restore as put_back
 
     config = own_configuration(config_path)
-    manifest = put_back(config, source)
+    manifest = put_back(config, source, by_hand(reason))
     out.print(f"restored {', '.join(manifest.parts)} of {manifest.made_at} (Osteon {manifest.version})")
     if SETTINGS in manifest.digests:
         out.print(

@@ -12,10 +12,11 @@ from rich.markup import escape
 from appliance.config import AeTitle, ConfigurationError, Host, Port
 from appliance.service.command import SentenceErrors, config_option, existing_config, run
 
+from .audit import audit
 from .backup import backup, restore
 from .doctor import doctor
 from .engines import engines
-from .options import EXISTING, check_value, configuration, out, own_configuration
+from .options import EXISTING, by_hand, check_value, configuration, out, own_configuration
 from .pack import pack
 from .queue import queue
 from .setup import setup
@@ -152,7 +153,7 @@ def withdraw(uid: str, reason: str, because: str, config_path: Path | None) -> N
         "worklist": codes.INCORRECT_WORKLIST_ENTRY,
     }
     config = own_configuration(config_path)
-    done = withdraw_study(config, open_database(config.database), uid, reason, titles[because])
+    done = withdraw_study(config, open_database(config.database), uid, by_hand(reason), titles[because])
     nowhere = "nowhere" if done.left_at else "nowhere, since nothing had left"
     where = ", ".join(done.revoked_at) or nowhere
     out.print(f"{done.dropped} deliveries are dropped; withdrawn at: {escape(where)}")
@@ -219,5 +220,5 @@ def hl7_preview(destination: str, files: tuple[Path, ...], message: str, raw: bo
     preview(configuration(config_path), destination, list(files), message, raw, out)  # type: ignore[arg-type]
 
 
-for command in (run, status, doctor, queue, backup, restore, pack, engines, setup, train):
+for command in (run, status, doctor, queue, audit, backup, restore, pack, engines, setup, train):
     main.add_command(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from appliance.config import Configuration, read_configuration, sentence_of
+from appliance.domain.audit import Door, Intervention
 from appliance.service.command import existing_config, refuse_root
 
 T = TypeVar("T")
@@ -60,3 +62,38 @@ def with_pack(config: Configuration, name: str | None) -> Configuration:
 def as_text(value: object) -> str:
     """Return the text for a value that JSON has no type for."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+reason_option = click.option("--reason", default="", help="Why; kept in the audit log. Name no patient.")
+"""Option of the commands that change something, where the reason may be left out."""
+
+LOGIN_UID = Path("/proc/self/loginuid")
+"""User who signed in to this machine; the kernel keeps it through `su` and `sudo` (pam_loginuid(8))."""
+
+NO_LOGIN = 2**32 - 1
+"""Value of `LOGIN_UID` for a process that no sign-in has begun."""
+
+
+def by_hand(reason: str) -> Intervention:
+    """Return the intervention of the person who gives this command."""
+    return Intervention(person=person(), door=Door.COMMAND_LINE, reason=reason)
+
+
+def person() -> str:
+    """Return the user who signed in, and the user of this process if it is another one."""
+    try:
+        login = int(LOGIN_UID.read_text())
+    except (OSError, ValueError):
+        login = NO_LOGIN
+    if login == NO_LOGIN:  # sudo says who called it; its user could say something else
+        called_by = os.environ.get("SUDO_UID", "")
+        login = int(called_by) if called_by.isdecimal() else os.geteuid()
+    names = dict.fromkeys([_user(login), _user(os.geteuid())])
+    return " as ".join(names)
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return f"#{uid}"

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from appliance.service.command import config_option
 
-from .options import EXISTING, configuration, out, own_configuration, with_pack
+from .options import EXISTING, by_hand, configuration, out, own_configuration, reason_option, with_pack
 
 
 @click.group()
@@ -81,8 +81,9 @@ def pack_verify(name: str, config_path: Path | None) -> None:
 
 @pack.command("install")
 @click.argument("source", type=EXISTING)
+@reason_option
 @config_option
-def pack_install(source: Path, config_path: Path | None) -> None:
+def pack_install(source: Path, reason: str, config_path: Path | None) -> None:
     """Check a pack and install it beside the others.
 
     SOURCE is a folder or a zip archive. Running roles keep their pack until analyse.pack is changed and osteon-
@@ -90,7 +91,7 @@ def pack_install(source: Path, config_path: Path | None) -> None:
     """
     from provisioning.operation.packs import install
 
-    name = install(source, own_configuration(config_path)).name
+    name = install(source, own_configuration(config_path), by_hand(reason)).name
     out.print(f'installed; to use it, set analyse.pack = "{name}" and restart osteon-analyse')
 
 

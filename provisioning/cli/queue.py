@@ -19,7 +19,7 @@ from appliance.domain.job import State
 from appliance.errors import Rejected
 from appliance.service.command import config_option
 
-from .options import as_text, configuration, out, own_configuration
+from .options import as_text, by_hand, configuration, out, own_configuration, reason_option
 
 if TYPE_CHECKING:
     from provisioning.operation.queues import Job
@@ -123,42 +123,44 @@ def queue_show(job: str, config_path: Path | None) -> None:
 @queue.command("retry")
 @click.argument("jobs", metavar="[JOB]...", nargs=-1)
 @selecting("--to")
+@reason_option
 @config_option
-def queue_retry(config_path: Path | None, **selection: Any) -> None:
+def queue_retry(reason: str, config_path: Path | None, **selection: Any) -> None:
     """Try jobs again now: each JOB, or all that wait or are parked and fit the options.
 
     A finished analysis is done anew and makes a new revision. A finished delivery is sent again as the same object.
     """
     from provisioning.operation.queues import retry
 
-    config = own_configuration(config_path)
-    _for_each(_selected(config, **selection), lambda job: f"is {retry(config, job)}")
+    config, by = own_configuration(config_path), by_hand(reason)
+    _for_each(_selected(config, **selection), lambda job: f"is {retry(config, job, by)}")
 
 
 @queue.command("drop")
 @click.argument("jobs", metavar="[JOB]...", nargs=-1)
 @selecting("--to")
-@click.option("--reason", required=True, help="Why the jobs are given up; kept with each.")
+@click.option("--reason", required=True, help="Why the jobs are given up; kept with each. Name no patient.")
 @config_option
 def queue_drop(reason: str, config_path: Path | None, **selection: Any) -> None:
     """Give up jobs for good: each JOB, or all that wait or are parked and fit the options."""
     from provisioning.operation.queues import drop
 
-    config = own_configuration(config_path)
-    _for_each(_selected(config, **selection), lambda job: f"is {drop(config, job, reason)}")
+    config, by = own_configuration(config_path), by_hand(reason)
+    _for_each(_selected(config, **selection), lambda job: f"is {drop(config, job, by)}")
 
 
 @queue.command("reroute")
 @click.argument("jobs", metavar="[JOB]...", nargs=-1)
 @selecting("--from")
 @click.option("--to", "target", required=True, help="Name of another destination of the same kind.")
+@reason_option
 @config_option
-def queue_reroute(target: str, config_path: Path | None, **selection: Any) -> None:
+def queue_reroute(target: str, reason: str, config_path: Path | None, **selection: Any) -> None:
     """Send deliveries to another destination: each JOB, or all that wait or are parked and fit the options."""
     from provisioning.operation.queues import reroute
 
-    config = own_configuration(config_path)
-    _for_each(_selected(config, **selection), lambda job: f"is {reroute(config, job, target)}, for {target}")
+    config, by = own_configuration(config_path), by_hand(reason)
+    _for_each(_selected(config, **selection), lambda job: f"is {reroute(config, job, target, by)}, for {target}")
 
 
 @queue.command("hold")
@@ -173,18 +175,19 @@ def queue_hold(to: str, reason: str, config_path: Path | None) -> None:
     from appliance.storage.gate import release_command
     from provisioning.operation.queues import hold
 
-    hold(own_configuration(config_path), to, reason)
+    hold(own_configuration(config_path), to, by_hand(reason))
     out.print(f"deliveries to {escape(to)} are held; `{escape(release_command(to))}` lets them leave")
 
 
 @queue.command("release")
 @click.option("--to", default="*", show_default=True, help="Name that was held; * for the hold of all.")
+@reason_option
 @config_option
-def queue_release(to: str, config_path: Path | None) -> None:
+def queue_release(to: str, reason: str, config_path: Path | None) -> None:
     """End an `osteon queue hold` and let the deliveries leave."""
     from provisioning.operation.queues import release
 
-    release(own_configuration(config_path), to)
+    release(own_configuration(config_path), to, by_hand(reason))
     out.print(f"deliveries to {escape(to)} leave, unless another hold applies")
 
 

@@ -22,15 +22,18 @@ from pathlib import Path
 from typing import IO
 
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
 from appliance.config import Configuration
+from appliance.domain.audit import FIRST, AuditAction, Intervention
 from appliance.domain.reason import ReasonCode
 from appliance.domain.roles import ROLES
 from appliance.errors import Fault
 from appliance.service.role_lock import holder_of
-from appliance.storage.database import REVISION, open_database
-from appliance.storage.gate import EVERY, Gate
+from appliance.storage.audit import head, record
+from appliance.storage.database import REVISION, existing_database, open_database, readers
+from appliance.storage.gate import EVERY, shut
 from provisioning.archive import extract_files, is_plain_file
 
 MANIFEST = "backup.json"
@@ -144,7 +147,7 @@ def _database_file(config: Configuration) -> Path | None:
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
-def restore(config: Configuration, source: Path) -> Manifest:
+def restore(config: Configuration, source: Path, by: Intervention) -> Manifest:
     """Put the contents of a backup in their places, and hold all deliveries until a person has looked.
 
     The database comes last and with the hold in it, so that a restore that fails leaves the present one. That one
@@ -173,7 +176,7 @@ def restore(config: Configuration, source: Path) -> Manifest:
             with tarfile.open(source) as archive:
                 extract_files(archive, folder)
             restored = folder / DATABASE if DATABASE in manifest.digests else None
-            _hold(f"sqlite:///{restored}" if restored else config.database, manifest)
+            _hold(config, restored, manifest, by)
             _place_files(config, folder)
             if restored and database:
                 _replace_database(database, restored)
@@ -185,11 +188,33 @@ def restore(config: Configuration, source: Path) -> Manifest:
     return manifest
 
 
-def _hold(url: str, manifest: Manifest) -> None:
-    """Bring the database of `url` up to date, and hold all deliveries in it."""
-    engine = open_database(url)
-    Gate(engine).shut(EVERY, f"restored from the backup of {manifest.made_at}: look at osteon queue list first")
+def _hold(config: Configuration, restored: Path | None, manifest: Manifest, by: Intervention) -> None:
+    """Bring the restored database, or else the present one, up to date, and hold all deliveries in it.
+
+    Its audit log goes on with an entry that names the head of the log which it replaces.
+    """
+    detail = f"backup of {manifest.made_at}: {', '.join(manifest.parts)}"
+    if restored:
+        detail += f"; head of the audit log before: {_audit_head(config)}"
+    engine = open_database(f"sqlite:///{restored}" if restored else config.database)
+    with engine.begin() as c:
+        shut(c, EVERY, f"restored from the backup of {manifest.made_at}: look at osteon queue list first")
+        record(c, by, AuditAction.RESTORE, "database" if restored else "files", detail)
     engine.dispose()  # the last connection writes the WAL into the file
+
+
+def _audit_head(config: Configuration) -> str:
+    """Return the digest of the newest entry of the present database, or words where it cannot be read."""
+    try:
+        engine = existing_database(config.database)
+        if engine is None:
+            return FIRST
+        with readers(engine).connect() as c:
+            newest = head(c)
+    except (Fault, SQLAlchemyError, ValueError):
+        return "unreadable"
+    engine.dispose()
+    return newest.digest if newest else FIRST
 
 
 def _place_files(config: Configuration, folder: Path) -> None:

@@ -12,10 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from appliance.config import Configuration
+from appliance.domain.audit import AuditAction, Intervention
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 from appliance.preprocessing.recipe import DIGEST
 from appliance.service.pipeline_assembly import SHIPPED, known_sites, pack_folder
+from appliance.storage.audit import record
+from appliance.storage.database import open_database
 from engines.goldens import check_goldens
 from engines.onnxruntime_runner import OnnxRuntimeRunner
 from engines.pack import MANIFEST, Pack, PackError, read_pack
@@ -79,8 +82,10 @@ def verify(folder: Path, config: Configuration) -> tuple[Pack, dict[str, float],
         raise Rejected(ReasonCode.PACK, str(error)) from error
 
 
-def install(source: Path, config: Configuration) -> Path:
+def install(source: Path, config: Configuration, by: Intervention) -> Path:
     """Check the pack in `source`, a folder or a zip archive, and move it beside the others; running roles keep theirs.
+
+    The audit log has an entry for it.
 
     Returns
     -------
@@ -106,8 +111,12 @@ def install(source: Path, config: Configuration) -> Path:
             shutil.rmtree(target)  # damaged: no role runs it, since a role refuses a damaged pack at its start
         for file in work.iterdir():
             _sync(file)
-        work.rename(target)
+        engine = open_database(config.database)
+        with engine.begin() as c:  # an entry that cannot be written leaves the pack out
+            record(c, by, AuditAction.INSTALL_PACK, f"pack {target.name}", f"digest {pack.digest}")
+            work.rename(target)
         _sync(config.packs_dir)
+        engine.dispose()
         return target
 
 

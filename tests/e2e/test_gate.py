@@ -13,6 +13,7 @@ from appliance.storage.database import readers
 from appliance.storage.tables import roles
 from tests.support.outbox import Outbox, message, picture, radiograph
 from tests.support.peers import Peer, running
+from tests.support.people import anna
 from tests.support.site import Site
 from tests.support.waiting import wait_until
 
@@ -41,7 +42,7 @@ def test_shut_gate_lets_no_connection_out_until_it_opens(tmp_path: Path) -> None
         )
         ds = radiograph(1)
         outbox.answer(ds, ("pacs", picture(ds)), ("ris", message(ds)), ("fhir", message(ds)))
-        outbox.gate.shut("*", "phase shadow")
+        outbox.gate.shut("*", anna("phase shadow"))
         site.start("deliver")
 
         def beat() -> object:
@@ -54,7 +55,7 @@ def test_shut_gate_lets_no_connection_out_until_it_opens(tmp_path: Path) -> None
             with pytest.raises(BlockingIOError):
                 server.accept()
         assert [(row.state, row.attempts) for row in outbox.rows] == [("queued", 0)] * 3
-        outbox.gate.open("*")
+        outbox.gate.open("*", anna())
         wait_until(lambda: all(row.code for row in outbox.rows), "one attempt of every courier")
         for server in servers:
             server.accept()[0].close()
@@ -70,7 +71,7 @@ def test_shut_gate_lets_no_packet_out_until_it_opens(tmp_path: Path, peer: Peer)
     with Site(tmp_path, destinations) as site, Outbox(tmp_path / "state") as outbox:
         ds = radiograph(1)
         outbox.answer(ds, ("pacs", picture(ds)), ("ris", message(ds)), ("fhir", message(ds)))
-        outbox.gate.shut("*", "phase shadow")
+        outbox.gate.shut("*", anna("phase shadow"))
         deliver = [sys.executable, "-m", "appliance.service", "deliver", "--config", str(site.config)]
         inside = f"{peer('ip')} link set lo up && exec {shlex.join(deliver)}"
 
@@ -89,6 +90,6 @@ def test_shut_gate_lets_no_packet_out_until_it_opens(tmp_path: Path, peer: Peer)
             first = beat()
             wait_until(lambda: beat() != first, "another heartbeat of the role, after 3 s")
             assert packets() == 0
-            outbox.gate.open("*")
+            outbox.gate.open("*", anna())
             wait_until(lambda: all(row.code for row in outbox.rows), "one attempt of every courier")
             assert packets() > 0

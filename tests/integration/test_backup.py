@@ -24,6 +24,7 @@ from appliance.storage.spool import FileSpool
 from appliance.storage.tables import studies
 from provisioning.cli.main import main
 from provisioning.operation.backup import MANIFEST, back_up, read_backup, restore
+from tests.support.people import anna
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_restore_brings_back_what_was_there_and_holds_all_deliveries(
     assert target.stat().st_mode & 0o777 == 0o600
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
     other = Configuration.model_validate({"state_dir": tmp_path / "other"})
-    manifest = restore(other, target)
+    manifest = restore(other, target, anna())
     assert manifest.parts == ["osteon.db", "osteon.toml", "packs", *(["spool"] if with_spool else [])]
     assert kept_studies(other) == ["1.2.3"]
     assert files(other.packs_dir) == files(box.packs_dir)
@@ -93,7 +94,7 @@ def test_restored_files_are_hidden_from_other_users(
     other = Configuration.model_validate({"state_dir": tmp_path / "other"})
     before = os.umask(0o022)
     try:
-        restore(other, target)
+        restore(other, target, anna())
         assert os.umask(0o022) == 0o022
     finally:
         os.umask(before)
@@ -112,7 +113,7 @@ def test_restore_keeps_the_present_database_and_files_aside(box: Configuration, 
     back_up(box, None, tmp_path / "osteon.tar")
     add_study(box, "4.5.6")
     (box.packs_dir / "own" / "pack.toml").write_text("a newer pack")
-    restore(box, tmp_path / "osteon.tar")
+    restore(box, tmp_path / "osteon.tar", anna())
     assert kept_studies(box) == ["1.2.3"]
     assert files(box.packs_dir) == {"own/pack.toml": b"a newer pack"}
     (former,) = box.state_dir.glob("before-restore-*")
@@ -139,7 +140,7 @@ def test_restore_to_other_disks_holds_all_deliveries(box: Configuration, tmp_pat
         other.state_dir.mkdir()
         (disk / "spool").mkdir()
         other.spool_dir.symlink_to(disk / "spool")
-        restore(other, tmp_path / "osteon.tar")
+        restore(other, tmp_path / "osteon.tar", anna())
         assert (kept_studies(other), held(other)) == (["1.2.3"], ["*"])
         assert files(other.spool_dir) == files(box.spool_dir)
         assert files(other.packs_dir) == files(box.packs_dir)
@@ -153,10 +154,10 @@ def test_restore_that_fails_half_way_leaves_the_present_database(box: Configurat
     shutil.rmtree(box.packs_dir)
     box.packs_dir.write_text("no folder")
     with pytest.raises(Fault, match="cannot be restored"):
-        restore(box, tmp_path / "osteon.tar")
+        restore(box, tmp_path / "osteon.tar", anna())
     assert kept_studies(box) == ["1.2.3", "4.5.6"]
     box.packs_dir.unlink()
-    restore(box, tmp_path / "osteon.tar")
+    restore(box, tmp_path / "osteon.tar", anna())
     assert (kept_studies(box), held(box)) == (["1.2.3"], ["*"])
     assert files(box.packs_dir) == {"own/pack.toml": b"a pack"}
 
@@ -166,7 +167,7 @@ def test_restored_database_is_held_before_it_is_in_place(
 ) -> None:
     back_up(box, None, tmp_path / "osteon.tar")
     monkeypatch.setattr(os, "sync", lambda: os.link(box.state_dir / "osteon.db.restoring", tmp_path / "osteon.db"))
-    restore(box, tmp_path / "osteon.tar")
+    restore(box, tmp_path / "osteon.tar", anna())
     assert held(Configuration.model_validate({"state_dir": tmp_path})) == ["*"]
 
 
@@ -176,14 +177,14 @@ def test_restore_of_a_database_for_postgresql_is_refused(box: Configuration, tmp
         {"state_dir": tmp_path / "other", "database_url": "postgresql+psycopg://localhost/osteon"}
     )
     with pytest.raises(Fault, match="has an SQLite database, and database_url names PostgreSQL"):
-        restore(other, tmp_path / "osteon.tar")
+        restore(other, tmp_path / "osteon.tar", anna())
     assert not other.state_dir.exists()
 
 
 def test_restore_while_a_role_runs_is_refused(box: Configuration, tmp_path: Path) -> None:
     back_up(box, None, tmp_path / "osteon.tar")
     with role_lock(box, "deliver"), pytest.raises(Fault, match="deliver still runs: systemctl stop"):
-        restore(box, tmp_path / "osteon.tar")
+        restore(box, tmp_path / "osteon.tar", anna())
     assert not list(box.state_dir.glob("before-restore-*"))
 
 
@@ -224,7 +225,7 @@ def test_backup_that_is_not_whole_replaces_nothing(
     rewritten(source, change)
     before = files(box.state_dir)
     with pytest.raises(Fault, match=why):
-        restore(box, source)
+        restore(box, source, anna())
     assert files(box.state_dir) == before
 
 

@@ -52,6 +52,7 @@ from provisioning.demonstration.run import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.examining import MARK, examine_last, examine_or_die, examine_when_told
 from tests.support.kept import keep
+from tests.support.people import anna
 from tests.support.profiles import renderer
 from tests.support.results import result, study
 from tests.support.waiting import wait_until
@@ -466,7 +467,7 @@ def test_job_dropped_during_its_examination_leaves_the_batch_intact(role_of: Rol
     other = role.keep(instance(2))
     ds.SeriesDescription = "SENT AGAIN"  # which would not be analysed: it is unchanged
     role.keep(ds)
-    role.reader.after_examination[first] = lambda: role.queue.drop(role.rows()[2].id, "sent by mistake")
+    role.reader.after_examination[first] = lambda: role.queue.drop(role.rows()[2].id, anna("sent by mistake"))
     assert role.step()
     assert role.reader.batches == [[first], [other]]
     assert [(row.state, row.code) for row in role.rows()] == [("done", ""), ("done", ""), ("dropped", "dropped")]

@@ -29,6 +29,7 @@ from tests.integration.test_fhir_server import held
 from tests.integration.test_studies import HeaderReader, answered, view
 from tests.support.kept import keep
 from tests.support.peers import NodePeer
+from tests.support.people import anna
 from tests.support.profiles import fhir as profile
 from tests.support.profiles import renderer
 from tests.support.results import finding, unanalysed
@@ -58,7 +59,7 @@ def delivered(engine: Engine, spool: FileSpool, port: int) -> None:
 
 def withdrawn(engine: Engine, state_dir: Path) -> None:
     config = Configuration(state_dir=state_dir, destinations=(FHIR,))
-    assert withdraw(config, engine, "1.2.3.9", "a cast", REJECTED_FOR_QUALITY).revoked_at == ("FHIR",)
+    assert withdraw(config, engine, "1.2.3.9", anna("a cast"), REJECTED_FOR_QUALITY).revoked_at == ("FHIR",)
 
 
 def result(source: Dataset, *findings: Finding) -> Result:

@@ -32,6 +32,7 @@ from tests.support.orthanc import orthanc
 from tests.support.outbox import Outbox, picture, radiograph
 from tests.support.pacs import kept, profile, scripted_scp, storescp
 from tests.support.peers import Peer
+from tests.support.people import anna
 from tests.support.ports import free_ports
 from tests.support.waiting import wait_until
 
@@ -56,7 +57,7 @@ def test_delivery_that_backs_off_holds_up_its_own_study_only(free_port: int, tmp
                 pass
             assert calls == uids(first, other)
             assert [row.state for row in outbox.rows] == ["queued", "queued", "done"]
-            outbox.queue.retry(1)
+            outbox.queue.retry(1, anna())
             assert outbox.carry() and not outbox.carry()
             assert calls[2:] == uids(first, second)
         assert outbox.states == {"done": 3}
@@ -133,8 +134,8 @@ def test_delivery_dropped_before_its_turn_is_not_sent(free_port: int, tmp_path: 
         def store(event: evt.Event) -> int:
             calls.append(event.request.AffectedSOPInstanceUID)
             if len(calls) == 1:
-                outbox.queue.drop(2, "a test radiograph")
-                outbox.gate.shut("nobody", "another destination's hold holds up nothing here")
+                outbox.queue.drop(2, anna("a test radiograph"))
+                outbox.gate.shut("nobody", anna("another destination's hold holds up nothing here"))
             return 0x0000
 
         ae = AE("PACS")
@@ -174,12 +175,12 @@ def test_held_destination_gets_nothing(tmp_path: Path) -> None:
         with Outbox(tmp_path, profile(port, timeout_s=0.5)) as outbox:
             outbox.answer(radiograph(1), ("pacs", picture(radiograph(1))))
             for name in ("*", "pacs"):
-                outbox.gate.shut(name, "phase shadow")
+                outbox.gate.shut(name, anna("phase shadow"))
                 assert not outbox.carry()
                 with pytest.raises(BlockingIOError):
                     server.accept()
                 assert outbox.states == {"queued": 1} and outbox.rows[0].attempts == 0
-                assert outbox.gate.open(name) and not outbox.gate.open(name)
+                assert outbox.gate.open(name, anna()) and not outbox.gate.open(name, anna())
             outbox.carry()  # the listener never answers
             server.accept()[0].close()
             assert outbox.rows[0].code == "unreachable"
@@ -191,7 +192,7 @@ def test_hold_set_during_a_run_stops_the_remaining_deliveries(free_port: int, tm
         ae.add_supported_context(SecondaryCaptureImageStorage)
 
         def shut_and_accept(_: evt.Event) -> int:
-            outbox.gate.shut("*", "now")
+            outbox.gate.shut("*", anna("now"))
             return 0
 
         handlers = [(evt.EVT_C_STORE, shut_and_accept)]
@@ -430,7 +431,7 @@ def test_delivery_dropped_on_the_wire_is_recorded_as_sent_and_does_not_hold_up_o
         def dropped_meanwhile(*arguments: Any) -> Iterator[tuple[int, Outcome]]:
             for number, outcome in deliver(*arguments):
                 if number == 1:
-                    outbox.queue.drop(1, "a person said so")
+                    outbox.queue.drop(1, anna("a person said so"))
                 yield number, outcome
 
         outlet.deliver = dropped_meanwhile  # type: ignore[method-assign, assignment]

@@ -28,6 +28,7 @@ from engines.signature import sign
 from engines.training.toml_writer import toml
 from provisioning.operation.packs import find_pack, install, list_packs, model_card, verify
 from provisioning.phantoms import instance_from_phantom, phantom
+from tests.support.people import anna
 
 
 @pytest.fixture
@@ -71,9 +72,9 @@ def test_installed_pack_can_be_used(copy: Path, config: Configuration, archived:
         with zipfile.ZipFile(source, "w") as archive:
             for file in copy.iterdir():
                 archive.write(file, f"some/folder/{file.name}")
-    target = install(source, config)
+    target = install(source, config, anna())
     assert target.parent == config.packs_dir
-    assert install(source, config) == target  # again: nothing new
+    assert install(source, config, anna()) == target  # again: nothing new
     using = config.model_copy(update={"analyse": Analyse(pack=target.name)})
     assert pack_of(using).version.startswith("9.")
     assert pipeline_of(using).provenance.pack_digest == pack_of(using).digest
@@ -213,23 +214,23 @@ def test_bad_pack_is_refused_and_leaves_no_file(
     monkeypatch.chdir(tmp_path)
     damage(copy)
     with pytest.raises(Rejected, match=says):
-        install(copy, config)
+        install(copy, config, anna())
     assert list(config.packs_dir.iterdir()) == []
 
 
 def test_pack_with_an_installed_name_and_version_but_other_content_is_refused(
     copy: Path, config: Configuration
 ) -> None:
-    install(copy, config)
+    install(copy, config, anna())
     edit(copy, lambda text: text + "\n# other bytes\n")
     with pytest.raises(Rejected, match="another version"):
-        install(copy, config)
+        install(copy, config, anna())
 
 
 def test_damaged_pack_is_replaced_by_installing_it_again(copy: Path, config: Configuration) -> None:
-    target = install(copy, config)
+    target = install(copy, config, anna())
     altered(target)
-    assert install(copy, config) == target
+    assert install(copy, config, anna()) == target
     assert verify(target, config)[0].version.startswith("9.")
 
 
@@ -241,9 +242,9 @@ def test_unreadable_archive_is_refused(config: Configuration, tmp_path: Path) ->
     content[45:50] = b"\xff" * 5
     archive.write_bytes(content)
     with pytest.raises(Rejected, match="zip archive"):
-        install(archive, config)
+        install(archive, config, anna())
     with pytest.raises(Rejected, match="zip archive"):
-        install(Path(__file__), config)
+        install(Path(__file__), config, anna())
 
 
 def test_pack_without_a_model_card_is_said_to_have_none(copy: Path, config: Configuration) -> None:
@@ -254,7 +255,7 @@ def test_pack_without_a_model_card_is_said_to_have_none(copy: Path, config: Conf
 
 
 def test_pack_altered_after_installation_is_not_used(copy: Path, config: Configuration) -> None:
-    target = install(copy, config)
+    target = install(copy, config, anna())
     altered(target)
     with pytest.raises(Fault, match="not the file that was packed"):
         pack_of(config.model_copy(update={"analyse": Analyse(pack=target.name)}))
@@ -268,21 +269,21 @@ def test_pack_without_a_trusted_signature_is_refused_where_keys_are_configured(c
         state_dir=tmp_path / "state", analyse=Analyse(trusted_keys=(their_public, my_public), pack="phantom")
     )
     with pytest.raises(Rejected, match="not signed, and"):
-        install(copy, trusting)
+        install(copy, trusting, anna())
     with pytest.raises(Fault, match="not signed, and"):
         pack_of(trusting)  # the packs that ship, too
     sign(copy, mine)
     assert verify(copy, trusting)[2] == my_public
-    install(copy, trusting)
+    install(copy, trusting, anna())
     edit(copy, lambda text: text.replace('version = "9.', 'version = "10.'))
     with pytest.raises(Rejected, match="not signed by a key"):
-        install(copy, trusting)
+        install(copy, trusting, anna())
     only_theirs = trusting.model_copy(update={"analyse": Analyse(trusted_keys=(their_public,))})
     sign(copy, mine)
     with pytest.raises(Rejected, match="not signed by a key"):
-        install(copy, only_theirs)
+        install(copy, only_theirs, anna())
     sign(copy, theirs)
-    install(copy, only_theirs)
+    install(copy, only_theirs, anna())
 
 
 def test_pack_is_found_by_name_and_by_path(config: Configuration, copy: Path) -> None:
@@ -314,7 +315,7 @@ def test_two_packs_are_read_as_one(copy: Path, config: Configuration) -> None:
     manifest = tomllib.loads((copy / "pack.toml").read_text())
     del manifest["classifiers"]["spine"]
     edit(copy, lambda _: toml(manifest))
-    name = install(copy, config).name
+    name = install(copy, config, anna()).name
     alone = config.model_copy(update={"analyse": Analyse(pack=name)})
     assert "spine" not in pack_of(alone).classifiers
     both = config.model_copy(update={"analyse": Analyse(pack=name, more_packs=("phantom",))})

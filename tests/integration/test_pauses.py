@@ -24,6 +24,7 @@ from tests.integration.test_fhir_server import bundle
 from tests.support.outbox import Outbox, message, picture, radiograph
 from tests.support.pacs import profile, scripted_scp
 from tests.support.peers import NodePeer
+from tests.support.people import anna
 
 LONG = Backoff(first_s=3600, longest_s=3600)
 START = Callable[..., NodePeer]
@@ -170,7 +171,7 @@ def test_pause_that_a_server_asks_for_is_kept_in_the_database_and_ended_by_a_per
         assert state.paused_until and timedelta(minutes=4) < state.paused_until - now() <= timedelta(minutes=5)
         assert [(row.attempts, row.code) for row in outbox.rows] == [(1, "fhir_asked_to_wait"), (0, ""), (0, "")]
         assert not outbox.carry("fhir"), "it is not asked in between"
-        outbox.queue.retry(2)
+        outbox.queue.retry(2, anna())
         outbox.carry_until(done=3)
 
 

@@ -24,6 +24,7 @@ from appliance.storage.instances import keep_instance
 from appliance.storage.queue import MOST_DELAYS, Queue
 from appliance.storage.results import latest_result, record_result
 from appliance.storage.tables import analyses, deliveries, instances, results
+from tests.support.people import anna
 from tests.support.results import result
 from tests.support.sources import source
 
@@ -185,7 +186,7 @@ def test_failed_job_backs_off_until_a_person_retries_it(engine: Engine) -> None:
     queue.failed(lease, ERROR)
     assert state(engine) == ("queued", "unreachable")
     assert queue.lease() == []
-    queue.retry(1)
+    queue.retry(1, anna())
     assert queue.lease()[0].attempts == 1
 
 
@@ -193,12 +194,12 @@ def test_person_can_retry_and_drop_but_not_retry_a_dropped_job(engine: Engine, q
     keep_instance(engine, received(1))
     queue.failed(queue.lease()[0], ERROR, for_good=True)
     assert state(engine)[0] == "parked"
-    assert queue.retry(1) is State.QUEUED
-    assert queue.drop(1, "a test radiograph") is State.DROPPED
+    assert queue.retry(1, anna()) is State.QUEUED
+    assert queue.drop(1, anna("a test radiograph")) is State.DROPPED
     with pytest.raises(ImpossibleTransition):
-        queue.retry(1)
+        queue.retry(1, anna())
     with pytest.raises(KeyError):
-        queue.retry(99)
+        queue.retry(99, anna())
 
 
 def test_reader_takes_no_write_lock(engine: Engine) -> None:
@@ -245,7 +246,7 @@ def test_job_whose_processes_are_ended_again_and_again_is_parked_at_last(engine:
         assert state(engine)[0] == "queued"
         fail(queue, Killed(ReasonCode.DECODER_KILLED, "ended from outside"))
     assert state(engine) == ("parked", "decoder_killed")
-    assert queue.retry(1) is State.QUEUED
+    assert queue.retry(1, anna()) is State.QUEUED
     fail(queue, Killed(ReasonCode.DECODER_KILLED, "ended from outside"))
     assert state(engine)[0] == "queued"
 

@@ -32,6 +32,7 @@ from provisioning.cli.status import status
 from provisioning.operation.queues import hold, release, reroute, retry
 from tests.support.outbox import Outbox, message, picture, radiograph
 from tests.support.pacs import profile, scripted_scp
+from tests.support.people import anna
 from tests.support.ports import free_ports
 
 
@@ -59,14 +60,14 @@ def test_reroute_sends_a_delivery_to_another_destination_of_its_kind_only(
             ("delivery:9", "other", "no_such_job"),
         ]:
             with pytest.raises(Rejected) as caught:
-                reroute(config, name, to)
+                reroute(config, name, to, anna())
             assert caught.value.code == code
-        assert reroute(config, "delivery:1", "other") is State.QUEUED
+        assert reroute(config, "delivery:1", "other", anna()) is State.QUEUED
         with scripted_scp(free_port, [0], [SecondaryCaptureImageStorage]) as calls:
             outbox.carry_until("other", done=1, queued=1)
         assert calls == [picture(radiograph(1)).identifier]
         with pytest.raises(Rejected, match="only a delivery that waits"):
-            reroute(config, "delivery:1", "pacs")
+            reroute(config, "delivery:1", "pacs", anna())
 
 
 def archives(folder: Path, *ports: int) -> Configuration:
@@ -76,7 +77,7 @@ def archives(folder: Path, *ports: int) -> Configuration:
 
 def withdraw_and_list_rejected(config: Configuration, outbox: Outbox, ds: Dataset) -> dict[str, set[str]]:
     """Withdraw the study of `ds` and return, by archive, the UIDs that its rejection note names."""
-    withdraw(config, outbox.engine, str(ds.StudyInstanceUID), "a cast", REJECTED_FOR_QUALITY)
+    withdraw(config, outbox.engine, str(ds.StudyInstanceUID), anna("a cast"), REJECTED_FOR_QUALITY)
     found = {}
     for row in outbox.rows:
         if row.kind == "rejection":
@@ -94,7 +95,7 @@ def test_withdrawal_after_a_reroute_revokes_at_both_destinations(tmp_path: Path)
         outbox.answer(ds, ("former", picture(ds)))
         with scripted_scp(former, [0x0110], [SecondaryCaptureImageStorage]) as calls:
             assert outbox.carry("former") and calls == [picture(ds).identifier]
-        assert reroute(config, "delivery:1", "other") is State.QUEUED
+        assert reroute(config, "delivery:1", "other", anna()) is State.QUEUED
         with scripted_scp(other, [0], [SecondaryCaptureImageStorage]):
             outbox.carry_until("former", "other", done=1, dropped=1)
         assert [(r.destination, r.state, r.code) for r in outbox.rows] == [
@@ -115,7 +116,7 @@ def test_withdrawal_after_a_reroute_skips_a_destination_that_was_never_reached(t
     with Outbox(tmp_path, *config.destinations) as outbox:
         outbox.answer(ds, ("former", picture(ds)))
         outbox.carry("former")
-        assert reroute(config, "delivery:1", "other") is State.QUEUED
+        assert reroute(config, "delivery:1", "other", anna()) is State.QUEUED
         with scripted_scp(other, [0], [SecondaryCaptureImageStorage]):
             outbox.carry_until("other", done=1)
         assert withdraw_and_list_rejected(config, outbox, ds) == {"other": {picture(ds).identifier}}
@@ -128,8 +129,8 @@ def test_delivery_rerouted_back_keeps_the_record_of_its_attempt(tmp_path: Path) 
         outbox.answer(ds, ("former", picture(ds)))
         with scripted_scp(former, [0x0110], [SecondaryCaptureImageStorage]):
             assert outbox.carry("former")
-        reroute(config, "delivery:1", "other")
-        assert reroute(config, "delivery:1", "former") is State.QUEUED
+        reroute(config, "delivery:1", "other", anna())
+        assert reroute(config, "delivery:1", "former", anna()) is State.QUEUED
         assert [(r.id, r.destination, r.state, r.attempts) for r in outbox.rows] == [(1, "former", "queued", 1)]
         assert withdraw_and_list_rejected(config, outbox, ds) == {"former": {picture(ds).identifier}}
 
@@ -145,8 +146,8 @@ def test_reroute_to_a_destination_that_gets_no_such_artefact_is_refused(tmp_path
         outbox.answer(radiograph(1), ("pacs", picture(radiograph(1))), ("ris", order), ("ris", message(radiograph(1))))
         for name, to in (("delivery:1", "bare"), ("delivery:2", "ris2")):
             with pytest.raises(Rejected, match="not_configured"):
-                reroute(config, name, to)
-        assert reroute(config, "delivery:3", "ris2") is State.QUEUED
+                reroute(config, name, to, anna())
+        assert reroute(config, "delivery:3", "ris2", anna()) is State.QUEUED
         assert [r.destination for r in outbox.rows] == ["pacs", "ris", "ris2"]
 
 
@@ -154,7 +155,7 @@ def test_reroute_to_a_destination_that_has_the_artefact_is_refused(config: Confi
     with Outbox(config.state_dir, *config.destinations) as outbox:
         outbox.answer(radiograph(1), ("pacs", picture(radiograph(1))), ("other", picture(radiograph(1))))
         with pytest.raises(Rejected, match="already"):
-            reroute(config, "delivery:1", "other")
+            reroute(config, "delivery:1", "other", anna())
         assert [row.destination for row in outbox.rows] == ["pacs", "other"]
 
 
@@ -163,7 +164,7 @@ def test_retry_of_a_done_delivery_sends_the_same_object_again(config: Configurat
         outbox.answer(radiograph(1), ("other", picture(radiograph(1))))
         with scripted_scp(free_port, [0, 0x0111], [SecondaryCaptureImageStorage]) as calls:
             outbox.carry_until("other", done=1)
-            assert retry(config, "delivery:1") is State.QUEUED
+            assert retry(config, "delivery:1", anna()) is State.QUEUED
             assert outbox.rows[0].stored_at is None and outbox.rows[0].attempts == 1, "it was tried"
             outbox.carry_until("other", done=1)
         assert len(calls) == 2 and len(set(calls)) == 1
@@ -183,12 +184,12 @@ def test_retry_of_a_withdrawn_or_outdated_delivery_is_refused(config: Configurat
         assert "was withdrawn" in _refusal(config, "delivery:4")
         assert outbox.states == {"done": 4}
         for name in ("delivery:2", "delivery:3"):  # the only one for its destination; the latest
-            assert retry(config, name) is State.QUEUED
+            assert retry(config, name, anna()) is State.QUEUED
 
 
 def _refusal(config: Configuration, name: str) -> str:
     with pytest.raises(Rejected) as caught:
-        retry(config, name)
+        retry(config, name, anna())
     return caught.value.reason
 
 
@@ -196,16 +197,16 @@ def test_held_destination_gets_nothing_until_it_is_released(config: Configuratio
     with Outbox(config.state_dir, *config.destinations) as outbox:
         outbox.answer(radiograph(1), ("other", picture(radiograph(1))))
         with scripted_scp(free_port, [0], [SecondaryCaptureImageStorage]) as calls:
-            hold(config, "other", "the archive moves")
+            hold(config, "other", anna("the archive moves"))
             assert not outbox.carry("other") and calls == []
             with pytest.raises(Rejected, match=r"`osteon queue release --to other`.*not_held"):
-                release(config, "*")
-            release(config, "other")
+                release(config, "*", anna())
+            release(config, "other", anna())
             with pytest.raises(Rejected, match=r"nothing is held.*not_held"):
-                release(config, "other")
+                release(config, "other", anna())
             outbox.carry_until("other", done=1)
     with pytest.raises(Rejected, match="no_such_destination"):
-        hold(config, "nowhere", "?")
+        hold(config, "nowhere", anna("?"))
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ from appliance.storage.queue import Queue
 from appliance.storage.results import record_result
 from appliance.storage.tables import analyses, deliveries, notices, roles
 from engines.pack import ClassifierSpec, LocaliserSpec, Pack
+from tests.support.people import anna
 from tests.support.results import finding, result
 from tests.support.sources import source
 
@@ -404,9 +405,9 @@ def test_artefact_replaced_by_another_is_not_shown_as_missing(client: FlaskClien
 
 
 def test_page_shows_a_hold(client: FlaskClient, engine: Engine) -> None:
-    Gate(engine).shut("*", "phase shadow")
+    Gate(engine).shut("*", anna("phase shadow"))
     assert "Nothing leaves for any destination" in client.get("/").text
-    Gate(engine).open("*")
+    Gate(engine).open("*", anna())
     assert "Nothing leaves" not in client.get("/").text
 
 

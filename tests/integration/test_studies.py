@@ -32,6 +32,7 @@ from appliance.storage.studies import StudyQueue, latest_study_result
 from appliance.storage.tables import analyses, deliveries, studies
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.kept import keep
+from tests.support.people import anna
 from tests.support.profiles import renderer
 from tests.support.results import finding, result
 
@@ -365,7 +366,7 @@ def test_withdrawal_takes_the_priority_back_once(
     if revised:
         reported(engine, spool, reporter, (0.1, "A1"))
     config = Configuration(state_dir=tmp_path, destinations=(RIS,))
-    assert withdraw(config, engine, "1.2.3.9", "a cast", INCORRECT_WORKLIST_ENTRY).revoked_at == ("ris",)
+    assert withdraw(config, engine, "1.2.3.9", anna("a cast"), INCORRECT_WORKLIST_ENTRY).revoked_at == ("ris",)
     assert orders_sent(engine, spool) == [("A1", "R")]
     reported(engine, spool, reporter, (0.1, "A1"))
     assert orders_sent(engine, spool) == []
@@ -385,7 +386,7 @@ def test_withdrawal_goes_out_without_the_priority_of_an_unnamed_order(
     assert reporter.step()
     orders_sent(engine, spool)
     config = Configuration(state_dir=tmp_path, destinations=(RIS,))
-    assert withdraw(config, engine, "1.2.3.9", "a cast", INCORRECT_WORKLIST_ENTRY).revoked_at == ("ris",)
+    assert withdraw(config, engine, "1.2.3.9", anna("a cast"), INCORRECT_WORKLIST_ENTRY).revoked_at == ("ris",)
     assert sent(engine)[-2:] == [("oru_withdrawal", "queued", ""), ("order_withdrawal", "parked", "no_order")]
 
 
@@ -400,7 +401,7 @@ def test_withdrawal_goes_out_for_each_reported_patient(
         with engine.begin() as c:
             c.execute(update(deliveries).values(state="done", code="delivered"))
     config = Configuration(state_dir=tmp_path, destinations=(DESTINATIONS[1],))
-    done = withdraw(config, engine, "1.2.3.9", "somebody else's radiograph", INCORRECT_WORKLIST_ENTRY)
+    done = withdraw(config, engine, "1.2.3.9", anna("somebody else's radiograph"), INCORRECT_WORKLIST_ENTRY)
     assert done.revoked_at == ("ris", "ris")
     with engine.connect() as c:
         rows = c.execute(select(deliveries.c.digest).where(deliveries.c.kind == "oru_withdrawal")).all()

@@ -29,6 +29,7 @@ from appliance.storage.tables import studies
 from appliance.storage.transitions import add_job
 from appliance.storage.wakeups import Bell
 from tests.integration.test_queue import received
+from tests.support.people import anna
 from tests.support.results import result
 from tests.support.sources import source
 from tests.support.waiting import PATIENCE_S, wait_until
@@ -96,14 +97,15 @@ def test_every_thread_of_a_role_is_woken(engine: Engine, deliver_bell: Bell) -> 
     couriers = [threading.Thread(target=deliver_bell.wait, args=(0, PATIENCE_S)) for _ in range(3)]
     for courier in couriers:
         courier.start()
-    Gate(engine).open(EVERY)
+    Gate(engine).open(EVERY, anna())
     for courier in couriers:
         courier.join(PATIENCE_S)
     assert not any(courier.is_alive() for courier in couriers)
 
 
 def test_ended_pause_wakes_the_deliver_role(engine: Engine, deliver_bell: Bell) -> None:
-    end_pause(engine, "pacs")
+    with engine.begin() as c:
+        end_pause(c, "pacs")
     deliver_bell.wait(0, PATIENCE_S)
     assert deliver_bell.rings == 1
 

@@ -19,6 +19,7 @@ from tests.support.orthanc import orthanc
 from tests.support.outbox import Outbox, message, picture, radiograph
 from tests.support.pacs import profile, scripted_scp
 from tests.support.peers import Peer
+from tests.support.people import anna
 
 REASON = "the radiograph is somebody else's"
 
@@ -28,7 +29,7 @@ def configured(folder: Path, *destinations: object) -> Configuration:
 
 
 def taken_back(config: Configuration, outbox: Outbox, uid: str) -> tuple[int, tuple[str, ...]]:
-    done = withdraw(config, outbox.engine, uid, REASON, INCORRECT_WORKLIST_ENTRY)
+    done = withdraw(config, outbox.engine, uid, anna(REASON), INCORRECT_WORKLIST_ENTRY)
     return done.dropped, done.revoked_at
 
 
@@ -137,7 +138,7 @@ def test_withdrawal_names_a_destination_that_is_no_longer_configured(free_port: 
         with scripted_scp(free_port, [0], [SecondaryCaptureImageStorage]):
             outbox.carry_until(done=1)
         uid = str(radiograph(1).StudyInstanceUID)
-        done = withdraw(configured(tmp_path), outbox.engine, uid, REASON, INCORRECT_WORKLIST_ENTRY)
+        done = withdraw(configured(tmp_path), outbox.engine, uid, anna(REASON), INCORRECT_WORKLIST_ENTRY)
         assert (done.dropped, done.revoked_at, done.left_at) == (0, (), ("pacs",))
         assert outbox.rows[0].code == "delivered", "nobody there knows"
         again = configured(tmp_path, pacs.model_dump())

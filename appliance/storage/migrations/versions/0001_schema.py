@@ -7,6 +7,28 @@ revision = "0001"
 down_revision = None
 
 
+APPEND_ONLY = {
+    "sqlite": """
+        CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
+
+        CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
+
+        -- INSERT OR REPLACE removes the row in its way without the trigger above
+        CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit
+        WHEN EXISTS (SELECT 1 FROM audit WHERE number = NEW.number OR previous = NEW.previous)
+        BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
+    """,
+    "postgresql": """
+        CREATE FUNCTION refuse_change_of_audit() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN RAISE EXCEPTION 'audit is append-only'; END $$;
+
+        CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+        FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_audit();
+    """,
+}
+"""Statements that keep every program, ours included, from changing an entry of the audit log."""
+
+
 def upgrade() -> None:
     op.create_table(
         "clock_steps",
@@ -314,3 +336,40 @@ def upgrade() -> None:
     op.create_index(op.f("ix_deliveries_sent_uid"), "deliveries", ["sent_uid"], unique=False)
     op.create_index(op.f("ix_deliveries_study_instance_uid"), "deliveries", ["study_instance_uid"], unique=False)
     op.create_index(op.f("ix_deliveries_transaction_uid"), "deliveries", ["transaction_uid"], unique=False)
+    op.create_table(
+        "accounts",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("password_hash", sa.String(length=256), nullable=False),
+        sa.Column("created_at", sa.Float(53), nullable=False),
+        sa.Column("changed_at", sa.Float(53), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_accounts")),
+    )
+    op.create_table(
+        "sign_ins",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("account", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.Float(53), nullable=False),
+        sa.Column("seen_at", sa.Float(53), nullable=False),
+        sa.ForeignKeyConstraint(["account"], ["accounts.name"], name=op.f("fk_sign_ins_account")),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_sign_ins")),
+    )
+    op.create_index(op.f("ix_sign_ins_account"), "sign_ins", ["account"], unique=False)
+    op.create_index(op.f("ix_sign_ins_created_at"), "sign_ins", ["created_at"], unique=False)
+    op.create_table(
+        "audit",
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.Float(53), nullable=False),
+        sa.Column("person", sa.String(length=128), nullable=False),
+        sa.Column("door", sa.String(length=16), nullable=False),
+        sa.Column("action", sa.String(length=32), nullable=False),
+        sa.Column("subject", sa.String(length=128), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("previous", sa.String(length=64), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_audit")),
+        sa.UniqueConstraint("previous", name=op.f("uq_audit_previous")),
+    )
+    for statement in APPEND_ONLY[op.get_bind().dialect.name].strip().split("\n\n"):
+        op.execute(statement)

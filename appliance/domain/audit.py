@@ -1,0 +1,151 @@
+"""The audit log: a person's intervention, and the entry that records it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+FIRST: Final = "0" * 64
+"""Digest that the first entry follows."""
+
+
+class Door(StrEnum):
+    """The way by which a person reached the appliance, which vouches for the person's name."""
+
+    COMMAND_LINE = "command line"
+    ACCOUNT = "account"
+    PROXY = "proxy"
+
+
+class AuditAction(StrEnum):
+    """The change that an entry records."""
+
+    RETRY = "retry"
+    DROP = "drop"
+    REROUTE = "reroute"
+    HOLD = "hold"
+    RELEASE = "release"
+    WITHDRAW = "withdraw"
+    RESTORE = "restore"
+    INSTALL_PACK = "install pack"
+    ADD_ACCOUNT = "add account"
+    REMOVE_ACCOUNT = "remove account"
+    CHANGE_PASSWORD = "change password"  # noqa: S105  the name of an action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intervention:
+    """A person who changes something, and the reason.
+
+    Attributes
+    ----------
+    person
+        User of the operating system, account of the page, or the name that a reverse proxy gives.
+    reason
+        Free text; it names no patient.
+    """
+
+    person: str
+    door: Door
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One change, chained to the entry before it.
+
+    Attributes
+    ----------
+    number
+        Position in the log, from 1 without gaps.
+    subject
+        Job, destination, study's job, account or pack: an identifier of ours, never of a patient.
+    detail
+        Outcome in words, such as the destination of a rerouted delivery.
+    previous
+        Digest of the entry before; `FIRST` for the first one.
+    digest
+        SHA-256 over `previous` and all fields above.
+    """
+
+    number: int
+    at: datetime
+    person: str
+    door: Door
+    action: AuditAction
+    subject: str
+    detail: str
+    reason: str
+    previous: str
+    digest: str
+
+    @property
+    def computed_digest(self) -> str:
+        """Digest that follows from the other fields: that of an unaltered entry."""
+        fields = {
+            "number": self.number,
+            "at": self.at.isoformat(),
+            "person": self.person,
+            "door": self.door.value,
+            "action": self.action.value,
+            "subject": self.subject,
+            "detail": self.detail,
+            "reason": self.reason,
+        }
+        canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(f"{self.previous}\n{canonical}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditCheck:
+    """The outcome of a check of the chain.
+
+    Attributes
+    ----------
+    entries
+        Number of entries before the first defect, or of all.
+    head
+        Digest of the last of them; `FIRST` if there are none.
+    defect
+        First defect in words; empty if the chain is whole.
+    """
+
+    entries: int
+    head: str
+    defect: str = ""
+
+
+def check_chain(entries: Iterable[AuditEntry], kept_digest: str = "") -> AuditCheck:
+    """Compute every digest anew, and look for `kept_digest`, which a site keeps elsewhere, if it is given.
+
+    Parameters
+    ----------
+    entries
+        All entries, oldest first; one that cannot be read raises ValueError.
+    """
+    number, previous, has_kept, defect = 0, FIRST, kept_digest in ("", FIRST), ""
+    try:
+        for entry in entries:
+            defect = _defect(entry, number + 1, previous)
+            if defect:
+                break
+            number, previous = entry.number, entry.digest
+            has_kept = has_kept or entry.digest == kept_digest
+    except ValueError:
+        defect = f"entry {number + 1} was altered: it cannot be read"
+    if not defect and not has_kept:
+        defect = "no entry has the digest that was kept: entries were removed, or a backup was restored"
+    return AuditCheck(entries=number, head=previous, defect=defect)
+
+
+def _defect(entry: AuditEntry, number: int, previous: str) -> str:
+    if entry.number != number:
+        return f"entry {number} is missing"
+    if entry.previous != previous:
+        return f"entry {number} does not follow the entry before it"
+    return f"entry {number} was altered" if entry.computed_digest != entry.digest else ""
