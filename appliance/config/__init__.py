@@ -5,7 +5,17 @@ One module for each table of the file; `read_configuration` reads it.
 
 from .analyse import Ages, Analyse, Origins, PresetWindow, Study
 from .configuration import Configuration
-from .destinations import Colours, Compression, DestinationConfig, DicomDestination, Encoding, FhirDestination, Picture
+from .destinations import (
+    Archive,
+    Colours,
+    Compression,
+    DestinationConfig,
+    DicomDestination,
+    DicomWebDestination,
+    Encoding,
+    FhirDestination,
+    Picture,
+)
 from .file import ConfigurationError, check_values, read_configuration, sentence_of
 from .hl7 import Codes, Hl7Destination, Observations
 from .receive import Hl7Listener, Peer, Receive, Tls
@@ -18,6 +28,7 @@ __all__ = [
     "AeTitle",
     "Ages",
     "Analyse",
+    "Archive",
     "ClientTls",
     "Codes",
     "Colours",
@@ -26,6 +37,7 @@ __all__ = [
     "ConfigurationError",
     "DestinationConfig",
     "DicomDestination",
+    "DicomWebDestination",
     "Encoding",
     "FhirDestination",
     "Hl7Destination",

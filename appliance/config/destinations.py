@@ -1,15 +1,15 @@
-"""``[[destinations]]``: PACS and FHIR servers; `appliance.config.hl7` has the RIS."""
+"""``[[destinations]]``: archives and FHIR servers; `appliance.config.hl7` has the RIS."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from appliance.words import LanguageCode
 
 from .hl7 import Hl7Destination
-from .section import AeTitle, Host, Name, Port, Section, Token, Uri, WebAddress
+from .section import AbsolutePath, AeTitle, Host, Name, Port, Section, Token, Uri, UserName, WebAddress
 from .tls import ClientTls
 
 Colours = Literal["standard", "colour_blind"]
@@ -51,15 +51,11 @@ class Picture(Section):
         return self.model_copy(update={"not_analysed": True})
 
 
-class DicomDestination(Section):
-    """A PACS that accepts Secondary Capture and SR, and its profile."""
+class Archive(Section):
+    """An archive that accepts Secondary Capture and SR, and its profile, however the objects go there."""
 
-    kind: Literal["dicom"]
+    kind: str
     name: Name
-    host: Host
-    port: Port
-    called_ae_title: AeTitle
-    calling_ae_title: AeTitle = "OSTEON"
     objects: tuple[Literal["sc", "pr", "summary", "sr", "ko"], ...] = Field(
         ("sc", "summary", "sr"),
         description="Overlay, presentation state, study at a glance, report, key objects",
@@ -87,16 +83,15 @@ class DicomDestination(Section):
         "ISO_IR 144",
         "ISO_IR 148",
     ] = Field("ISO_IR 192", description="Specific Character Set of our objects; letters outside it become ?")
-    max_pdu_bytes: int = Field(131072, ge=4096, le=1 << 20, description="Largest PDU that we send or accept")
     language: LanguageCode = Field("en", description="Language of every text for people; codes keep their meanings")
-    objects_at_a_time: int = Field(20, ge=1, le=200, description="Objects on one association")
+    objects_at_a_time: int = Field(20, ge=1, le=200, description="Objects on one association, or in one request")
     tls: ClientTls | None = Field(None, description="Connect with TLS")
     existing: Literal["accept", "verify", "hold"] = Field(
         "accept",
         description="When the peer says that it has the object (0x0111): count as delivered, look for it, or park it",
     )
     proof: Literal["none", "find", "commitment"] = Field(
-        "none", description="Delivered only when C-FIND shows the object, or storage commitment confirms it"
+        "none", description="Delivered only when a query shows the object, or storage commitment confirms it"
     )
     superseded: Literal["keep", "reject"] = Field(
         "keep",
@@ -104,7 +99,7 @@ class DicomDestination(Section):
         "rejection note (113001) once the new objects are delivered",
     )
     recheck_identity: bool = Field(
-        False, description="Ask by C-FIND for the study's patient before sending; park deliveries if it has changed"
+        False, description="Query the study's patient before sending; park deliveries if it has changed"
     )
 
     @property
@@ -113,6 +108,36 @@ class DicomDestination(Section):
         if "compressed" in self.transfer_syntaxes:
             return self.picture
         return self.picture.model_copy(update={"compression": "none"})
+
+
+class DicomDestination(Archive):
+    """An archive that accepts objects by C-STORE."""
+
+    kind: Literal["dicom"]
+    host: Host
+    port: Port
+    called_ae_title: AeTitle
+    calling_ae_title: AeTitle = "OSTEON"
+    max_pdu_bytes: int = Field(131072, ge=4096, le=1 << 20, description="Largest PDU that we send or accept")
+
+
+class DicomWebDestination(Archive):
+    """An archive that accepts objects by STOW-RS (DICOM PS3.18 section 10.5)."""
+
+    kind: Literal["dicomweb"]
+    base_url: WebAddress
+    bearer_file: AbsolutePath | None = Field(None, description="File with the token of the Authorization header")
+    user: UserName | None = Field(None, description="Name for basic authentication")
+    password_file: AbsolutePath | None = Field(None, description="File with the password of `user`")
+    proof: Literal["none", "find"] = Field("none", description="Delivered only when QIDO-RS shows the object")
+
+    @model_validator(mode="after")
+    def _require_one_way_to_sign_in(self) -> DicomWebDestination:
+        if (self.user is None) != (self.password_file is None):
+            raise ValueError("user and password_file come together: set both, or neither")
+        if self.bearer_file and self.user:
+            raise ValueError("the server takes a token or a password: set bearer_file, or user and password_file")
+        return self
 
 
 class FhirDestination(Section):
@@ -141,5 +166,7 @@ class FhirDestination(Section):
     timeout_s: float = Field(30.0, gt=0, le=60)
 
 
-DestinationConfig = Annotated[DicomDestination | Hl7Destination | FhirDestination, Field(discriminator="kind")]
+DestinationConfig = Annotated[
+    DicomDestination | DicomWebDestination | Hl7Destination | FhirDestination, Field(discriminator="kind")
+]
 """One table of ``[[destinations]]``, by its ``kind``."""

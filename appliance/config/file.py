@@ -13,12 +13,13 @@ from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 
 from .configuration import Configuration
-from .destinations import DicomDestination, FhirDestination
+from .destinations import DicomDestination, DicomWebDestination, FhirDestination
 from .hl7 import CODED, CODED_OR_EMPTY, PRIORITY, Hl7Destination
-from .section import AE_TITLE, NAME, URI, VISIBLE
+from .section import AE_TITLE, NAME, URI, USER_NAME, VISIBLE
 
 _DESTINATIONS: dict[object, type[BaseModel]] = {
     "dicom": DicomDestination,
+    "dicomweb": DicomWebDestination,
     "hl7": Hl7Destination,
     "fhir": FhirDestination,
 }
@@ -46,7 +47,7 @@ _MESSAGES = {
     "too_short": "is empty: name at least one",
     "model_type": "must be a table",
     "path_type": "must be the path of a file, in quotes",
-    "union_tag_not_found": 'needs kind: write kind = "dicom", "hl7" or "fhir"',
+    "union_tag_not_found": 'needs kind: write kind = "dicom", "dicomweb", "hl7" or "fhir"',
 }
 """Pydantic's error types in the words of this file; pydantic's own sentence stands for any other type."""
 
@@ -56,6 +57,7 @@ _FORMS = {
     CODED_OR_EMPTY: "is no code: write code^text^coding system, or leave it empty",
     PRIORITY: "is no priority: write one or two capital letters, such as S",
     NAME: "is no name: write letters, digits, spaces inside, and . + - _",
+    USER_NAME: "is no name of a user: write ASCII characters without colon",
     VISIBLE: "is no token: write it without spaces, accents and line breaks",
     URI: "is no URI: write one such as urn:oid:1.2.3 or https://hospital.example/patients",
 }

@@ -134,6 +134,12 @@ VISIBLE = r"^[\x21-\x7e]+$"
 Token = Annotated[str, Field(min_length=1, max_length=8000, pattern=VISIBLE)]
 """A token in the header of a request."""
 
+USER_NAME = r"^[\x20-\x39\x3b-\x7e]+$"
+"""Characters of a name for basic authentication: no colon, which ends it (RFC 7617 section 2)."""
+
+UserName = Annotated[str, Field(min_length=1, max_length=200, pattern=USER_NAME)]
+"""The name that a server knows us by."""
+
 URI = r"^[A-Za-z][A-Za-z0-9+.-]*:[\x21-\x7e]+$"
 """A scheme and what it names, without spaces (RFC 3986 section 3)."""
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from appliance.config import Colours, Compression, DestinationConfig, DicomDestination, Hl7Destination
+from appliance.config import Archive, Colours, Compression, DestinationConfig, Hl7Destination
 from appliance.dicom.objects.document import InstanceReference
 from appliance.dicom.objects.illustrations import illustrations
 from appliance.dicom.objects.key_objects import KEY_ANSWERS, key_objects, key_objects_uid
@@ -173,7 +173,7 @@ class Renderer:
                 digest = digests.get(rendering.identifier, "")
                 if not digest:
                     digest, error = self._render(rendering, destination)
-                if isinstance(destination, DicomDestination):
+                if isinstance(destination, Archive):
                     digests[rendering.identifier] = digest
                 yield Outgoing(
                     destination=destination.name,
@@ -203,7 +203,7 @@ def blend(reading: Reading, destinations: Sequence[DestinationConfig], draw: Dra
     looks = {
         (destination.picture.longest_px, destination.picture.colours)
         for destination in destinations
-        if isinstance(destination, DicomDestination) and "sc" in destination.objects
+        if isinstance(destination, Archive) and "sc" in destination.objects
         if destination.picture.layout != "grey"
     }
     analysis = reading.analysis
@@ -225,7 +225,7 @@ def drawn_before(blended: Blended) -> Draw:
 
 def _radiograph_renderings(reading: Reading, draw: Draw, destination: DestinationConfig) -> Iterator[Rendering]:
     """Artefacts of one radiograph; HL7 and FHIR destinations get reports of studies only."""
-    if not isinstance(destination, DicomDestination):
+    if not isinstance(destination, Archive):
         return
     source, analysis, look = reading.source, reading.analysis, destination.look
     result, window, words = analysis.result, reading.window, language(destination.language)
@@ -271,7 +271,7 @@ class _StudyRenderings:
     def for_destination(self, destination: DestinationConfig) -> Iterator[Rendering]:
         """Yield the artefacts that `destination` gets."""
         study, examination = self._study, self._examination
-        if isinstance(destination, DicomDestination):
+        if isinstance(destination, Archive):
             yield from self._objects(destination)
         elif isinstance(destination, Hl7Destination):
             kind = ArtefactKind.ORU
@@ -292,7 +292,7 @@ class _StudyRenderings:
         if flagged:
             yield Rendering(ORDER, control_id(study, ORDER), lambda: priority_update(study, examination, destination))
 
-    def _objects(self, destination: DicomDestination) -> Iterator[Rendering]:
+    def _objects(self, destination: Archive) -> Iterator[Rendering]:
         study, sources, words = self._study, self._sources, language(destination.language)
         if "summary" in destination.objects:
             compression = destination.look.compression

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from appliance.config import DestinationConfig, DicomDestination
+from appliance.config import Archive, DestinationConfig
 from appliance.dicom.objects.key_objects import rejection_uid
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.codes import REJECTED_FOR_QUALITY
@@ -60,7 +60,7 @@ class Superseding:
         self._languages = {
             d.name: language(d.language)
             for d in destinations
-            if isinstance(d, DicomDestination) and d.superseded == "reject"
+            if isinstance(d, Archive) and d.superseded == "reject"
         }
         self._interval_s = interval_s
         self._next_look = 0.0

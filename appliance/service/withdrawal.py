@@ -14,7 +14,7 @@ from functools import partial
 
 from sqlalchemy import Engine
 
-from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
+from appliance.config import Archive, Configuration, DestinationConfig, FhirDestination, Hl7Destination
 from appliance.dicom.reading.order import read_examination
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.audit import Intervention
@@ -122,7 +122,7 @@ def _revocations(
     study = told.study
     sources = told.sources(headers, spool)
     examination = read_examination(sources[study.results[-1].sop_instance_uid], sources.values())
-    if isinstance(destination, DicomDestination):
+    if isinstance(destination, Archive):
         kind = ArtefactKind.REJECTION
         identifier, content = rejection(told, sent, sources, spool, title, reason, language(destination.language))
     elif isinstance(destination, Hl7Destination):

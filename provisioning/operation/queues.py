@@ -11,7 +11,7 @@ from functools import cache
 
 from sqlalchemy import Connection, Engine
 
-from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
+from appliance.config import Archive, Configuration, DestinationConfig, FhirDestination, Hl7Destination
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.audit import Intervention
 from appliance.domain.job import ImpossibleTransition, State
@@ -200,13 +200,13 @@ def reroute(config: Configuration, name: str, to: str, by: Intervention) -> Stat
 def takes(destination: DestinationConfig, kind: ArtefactKind) -> bool:
     """Return whether destinations of that kind take artefacts of that kind."""
     if kind.is_dicom:
-        return isinstance(destination, DicomDestination)
+        return isinstance(destination, Archive)
     return isinstance(destination, FhirDestination if kind.is_fhir else Hl7Destination)
 
 
 def _is_configured_for(destination: DestinationConfig, kind: ArtefactKind) -> bool:
     """Return whether the configuration sends such artefacts, and so their corrections, to a destination."""
-    if isinstance(destination, DicomDestination):
+    if isinstance(destination, Archive):
         return kind is ArtefactKind.REJECTION or kind.value in destination.objects
     if kind is ArtefactKind.ORDER:
         return isinstance(destination, Hl7Destination) and destination.flag in ("orm", "omi")

@@ -1,0 +1,214 @@
+"""Requests to web servers: each has a deadline as a whole, and a limit on the bytes of its response.
+
+References
+----------
+RFC 9110 sections 10.2.3 (Retry-After) and 15 (status codes).
+"""
+
+from __future__ import annotations
+
+import ssl
+import zlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from appliance.domain.reason import ReasonCode
+from appliance.errors import Away, Transient
+from appliance.network import Deadline, Probe, connection_failure, probe
+
+LONGEST_RESPONSE_BYTES = 4_000_000
+"""Bytes of a response that are read, after decompression: a thousand entries with an outcome of 4 kB each."""
+
+GZIP_OR_ZLIB = 47
+"""Window bits by which zlib reads both formats: 15, and 32 for either header (zlib manual, inflateInit2)."""
+
+CONNECTED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
+"""Trace events of httpcore with a new stream (HTTPX, Request extensions, trace)."""
+
+LONGEST_PAUSE_S = 300.0
+"""Longest pause that a server may ask for (Retry-After): it may be repaired much earlier than it thought."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureCodes:
+    """Reason codes of an exchange that failed, for one kind of destination.
+
+    Attributes
+    ----------
+    unreachable
+        There is no connection, or it ended within the exchange.
+    too_slow
+        No whole response came in time.
+    answer
+        The response is longer than `LONGEST_RESPONSE_BYTES`.
+    """
+
+    unreachable: ReasonCode
+    too_slow: ReasonCode
+    answer: ReasonCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """The response to a request.
+
+    Attributes
+    ----------
+    content
+        Empty unless the status is a success, or one whose content was asked for.
+    wait_s
+        Seconds that the server asks to wait (Retry-After): 0 if it does not, at most `LONGEST_PAUSE_S`.
+    at
+        Time of the server by its header Date; None without one.
+    """
+
+    status: int
+    content: bytes = field(repr=False)
+    wait_s: float
+    at: datetime | None
+
+
+class HttpServer:
+    """A web server; `base_url` is, for example, ``https://fhir.hospital.example/R4``."""
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        codes: FailureCodes,
+        timeout_s: float,
+        tls: ssl.SSLContext | None = None,
+        server_name: str | None = None,
+    ) -> None:
+        self.name = name
+        self.base_url = base_url.rstrip("/")
+        self._codes = codes
+        self._timeout_s = timeout_s
+        is_secure = urlsplit(base_url).scheme == "https"
+        self._tls = (tls or ssl.create_default_context()) if is_secure else None
+        self._extensions = {"sni_hostname": server_name} if server_name else {}
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.base_url}"
+
+    def probe(self) -> Probe:
+        """Connect, with TLS for https, and close: no request is sent."""
+        parts = urlsplit(self.base_url)
+        port = parts.port or (443 if self._tls else 80)
+        return probe(parts.hostname or "", port, self._timeout_s, self._tls, self._extensions.get("sni_hostname", ""))
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        content: bytes = b"",
+        read_too: Collection[int] = (),
+    ) -> Response:
+        """Send a request on a connection of its own; read the content of a success, and of the statuses `read_too`.
+
+        Raises
+        ------
+        Away
+            There is no connection.
+        Transient
+            The exchange failed after that.
+        """
+        deadline = Deadline()
+
+        def watch(event: str, values: dict[str, Any]) -> None:
+            if event in CONNECTED:
+                deadline.watch(values["return_value"].get_extra_info("socket"), self._timeout_s)
+
+        extensions = {**self._extensions, "trace": watch}
+        verify = self._tls or False  # no connection without TLS is verified
+        try:
+            with (
+                httpx.Client(
+                    headers={**headers, "Accept-Encoding": "gzip"},
+                    timeout=self._timeout_s,
+                    trust_env=False,
+                    verify=verify,
+                ) as client,
+                client.stream(method, f"{self.base_url}{path}", content=content, extensions=extensions) as response,
+            ):
+                is_read = response.is_success or response.status_code in read_too
+                received = self._read(response) if is_read else b""
+        except httpx.HTTPError as error:
+            if deadline.has_passed or isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
+                raise self._too_slow() from None
+            # once there is a connection, the message itself may be what ends it
+            cause = _system_error(error)
+            is_unconnected = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
+            is_away = is_unconnected or isinstance(cause, ssl.SSLError)
+            why = f"{type(error).__name__}; check the server"
+            if is_away and cause:
+                why = connection_failure(cause, urlsplit(self.base_url).hostname or "")
+            raise (Away if is_away else Transient)(self._codes.unreachable, f"{self}: {why}") from None
+        finally:
+            deadline.lift()
+        if deadline.has_passed and is_read:  # a content without a length ends with its connection
+            raise self._too_slow()
+        return Response(
+            status=response.status_code,
+            content=received,
+            wait_s=pause_s(response.headers.get("Retry-After", "")),
+            at=_read_date(response.headers.get("Date", "")),
+        )
+
+    def _read(self, response: httpx.Response) -> bytes:
+        """Read and decompress the content, up to `LONGEST_RESPONSE_BYTES`."""
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        inflate = None if encoding == "identity" else zlib.decompressobj(GZIP_OR_ZLIB)
+        content = bytearray()
+        try:
+            for piece in response.iter_raw():
+                left = LONGEST_RESPONSE_BYTES + 1 - len(content)
+                content += inflate.decompress(piece, left) if inflate else piece
+                if len(content) > LONGEST_RESPONSE_BYTES:
+                    raise Transient(
+                        self._codes.answer,
+                        f"{self.name} answers {response.status_code} with more than {LONGEST_RESPONSE_BYTES} bytes; "
+                        "check its URL",
+                    )
+        except zlib.error:
+            return b""
+        return bytes(content)
+
+    def _too_slow(self) -> Transient:
+        reason = f"{self}: no whole response within {self._timeout_s:g} s; see its log"
+        return Transient(self._codes.too_slow, reason)
+
+
+def _system_error(error: BaseException) -> OSError | None:
+    """Return the error of socket or TLS that `error` comes from.
+
+    With TLS 1.3 a client learns only after the handshake that its certificate is refused.
+    """
+    if isinstance(error, OSError):
+        return error
+    cause = error.__cause__ or error.__context__
+    return _system_error(cause) if cause else None
+
+
+def _read_date(given: str) -> datetime | None:
+    try:
+        at = parsedate_to_datetime(given)
+    except ValueError:
+        return None
+    return at.replace(tzinfo=at.tzinfo or UTC)
+
+
+def pause_s(retry_after: str) -> float:
+    """Return the seconds that a Retry-After asks for, a number or a date: 0 without one, at most `LONGEST_PAUSE_S`."""
+    if retry_after.strip().isdecimal():
+        return min(float(retry_after), LONGEST_PAUSE_S)
+    at = _read_date(retry_after)
+    wait_s = (at - datetime.now(UTC)).total_seconds() if at else 0.0
+    return min(max(wait_s, 0.0), LONGEST_PAUSE_S)
