@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from appliance.domain.reason import ReasonCode
-from appliance.errors import Away, Transient
+from appliance.errors import Away, OsteonError, Refused, Transient
 from appliance.network import Deadline, Probe, connection_failure, probe
 
 LONGEST_RESPONSE_BYTES = 4_000_000
@@ -30,6 +30,9 @@ GZIP_OR_ZLIB = 47
 
 CONNECTED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
 """Trace events of httpcore with a new stream (HTTPX, Request extensions, trace)."""
+
+Statuses = Mapping[int, tuple[type[OsteonError], str]]
+"""Error and remedy of each status code; of all others, 5xx are temporary and the rest is a refusal."""
 
 LONGEST_PAUSE_S = 300.0
 """Longest pause that a server may ask for (Retry-After): it may be repaired much earlier than it thought."""
@@ -47,11 +50,16 @@ class FailureCodes:
         No whole response came in time.
     answer
         The response is longer than `LONGEST_RESPONSE_BYTES`.
+    asked_to_wait, failed, refused
+        The status is temporary, with Retry-After or without it; or a refusal.
     """
 
     unreachable: ReasonCode
     too_slow: ReasonCode
     answer: ReasonCode
+    asked_to_wait: ReasonCode
+    failed: ReasonCode
+    refused: ReasonCode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +90,7 @@ class HttpServer:
         name: str,
         base_url: str,
         codes: FailureCodes,
+        statuses: Statuses,
         timeout_s: float,
         tls: ssl.SSLContext | None = None,
         server_name: str | None = None,
@@ -89,6 +98,7 @@ class HttpServer:
         self.name = name
         self.base_url = base_url.rstrip("/")
         self._codes = codes
+        self._statuses = statuses
         self._timeout_s = timeout_s
         is_secure = urlsplit(base_url).scheme == "https"
         self._tls = (tls or ssl.create_default_context()) if is_secure else None
@@ -162,6 +172,16 @@ class HttpServer:
             at=_read_date(response.headers.get("Date", "")),
         )
 
+    def check_status(self, status: int, subject: str, wait_s: float = 0.0) -> None:
+        """Raise the error that the status of `subject` stands for; return if it is a success."""
+        if judged := verdict(status, self._statuses):
+            error, remedy = judged
+            reason = f"{self.name} answers {status} to {subject}: {remedy}"
+            if not issubclass(error, Refused) and wait_s:
+                reason += f"; it asked us to wait {wait_s:.0f} s (Retry-After)"
+                raise Away(self._codes.asked_to_wait, reason, wait_s)
+            raise error(self._codes.refused if error is Refused else self._codes.failed, reason)
+
     def _read(self, response: httpx.Response) -> bytes:
         """Read and decompress the content, up to `LONGEST_RESPONSE_BYTES`."""
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
@@ -184,6 +204,14 @@ class HttpServer:
     def _too_slow(self) -> Transient:
         reason = f"{self}: no whole response within {self._timeout_s:g} s; see its log"
         return Transient(self._codes.too_slow, reason)
+
+
+def verdict(status: int, statuses: Statuses) -> tuple[type[OsteonError], str] | None:
+    """Return the error and the remedy for a status, or None for success."""
+    if 200 <= status < 300:
+        return None
+    default = (Refused, "see its log") if status < 500 else (Transient, "it is tried again")
+    return statuses.get(status, default)
 
 
 def _system_error(error: BaseException) -> OSError | None:

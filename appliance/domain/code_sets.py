@@ -24,6 +24,7 @@ NEVER_SENT: Final = frozenset(
         ReasonCode.UNREACHABLE,
         ReasonCode.ASSOCIATION_REJECTED,
         ReasonCode.NO_FIND,
+        ReasonCode.DICOMWEB_CREDENTIALS,
         ReasonCode.STUDY_NOT_THERE,
         ReasonCode.IDENTITY_CHANGED,
         ReasonCode.NEVER_MADE,

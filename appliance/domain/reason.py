@@ -393,7 +393,7 @@ class ReasonCode(StrEnum):
     DELIVERED = ("delivered", "The peer has accepted it.", "Nothing to do.")
     IN_PACS = (
         "in_pacs",
-        "The archive confirmed by C-FIND or storage commitment that it has the object.",
+        "The archive confirmed by a query or storage commitment that it has the object.",
         "Nothing to do.",
     )
     DELIVERED_OTHERWISE = (
@@ -436,13 +436,13 @@ class ReasonCode(StrEnum):
     )
     NO_FIND = (
         "no_find",
-        "The archive does not accept C-FIND.",
-        "Allow C-FIND for Osteon's AE title, or set another `proof`.",
+        "The archive does not accept C-FIND or QIDO-RS.",
+        "Allow it for Osteon, or set another `proof`.",
     )
-    FIND_FAILED = ("find_failed", "C-FIND failed; the delivery is tried again.", "See the archive's log.")
+    FIND_FAILED = ("find_failed", "C-FIND or QIDO-RS failed; the delivery is tried again.", "See the archive's log.")
     NOT_FOUND = (
         "not_found",
-        "The object was stored, but C-FIND does not show it; the delivery is tried again.",
+        "The object was stored, but a query does not show it; the delivery is tried again.",
         "See the archive's log.",
     )
     NO_COMMITMENT = (
@@ -464,6 +464,44 @@ class ReasonCode(StrEnum):
         "not_committed",
         "The archive did not commit to the object. It is sent again, ever later, and parked the fifth time.",
         "See the archive's log.",
+    )
+    DICOMWEB_UNREACHABLE = (
+        "dicomweb_unreachable",
+        "The archive cannot be reached by DICOMweb, or ended the connection; the objects are sent again.",
+        "Check that its server runs, the network, and the certificates on both sides.",
+    )
+    DICOMWEB_CREDENTIALS = (
+        "dicomweb_credentials",
+        "The file with the token or password cannot be used; nothing was sent, and everything waits.",
+        "Correct the file that the message names; the user osteon must be able to read it.",
+    )
+    DICOMWEB_TOO_SLOW = (
+        "dicomweb_too_slow",
+        "The archive sent no whole response within `timeout_s`; the objects are sent again.",
+        "See the archive's log; raise `timeout_s` if it is busy.",
+    )
+    DICOMWEB_ASKED_TO_WAIT = (
+        "dicomweb_asked_to_wait",
+        "The archive asked for a later attempt (Retry-After); its wish counts for at most five minutes.",
+        "Nothing to do; `osteon queue retry` ends the wait.",
+    )
+    DICOMWEB_ANSWER = (
+        "dicomweb_answer",
+        "The archive's response to STOW-RS names no object, or is too long; the objects are sent again.",
+        'Check `base_url`; if the archive answers in XML alone, set `proof = "find"`.',
+    )
+    DICOMWEB_FAILED = (
+        "dicomweb_failed",
+        "The archive returned an HTTP status that may pass; the objects are sent again.",
+        "See the archive's log if it lasts.",
+    )
+    DICOMWEB_REFUSED = (
+        "dicomweb_refused",
+        (
+            "The archive refused the request. "
+            "The object is parked if others are taken and it is refused again, or after ten refusals over a day."
+        ),
+        "Check `base_url` and the archive's log, then `osteon queue retry` or `osteon queue drop`.",
     )
     STUDY_NOT_THERE = (
         "study_not_there",

@@ -58,9 +58,7 @@ class Superseding:
         self._spool = spool
         self._headers = headers
         self._languages = {
-            d.name: language(d.language)
-            for d in destinations
-            if isinstance(d, Archive) and d.superseded == "reject"
+            d.name: language(d.language) for d in destinations if isinstance(d, Archive) and d.superseded == "reject"
         }
         self._interval_s = interval_s
         self._next_look = 0.0

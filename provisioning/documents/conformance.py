@@ -48,6 +48,7 @@ from appliance.dicom.scp.upper_layer import PDU_BYTES
 from appliance.dicom.scu.dimse_status import STATUS_RANGES, STATUSES, StoreOutcome
 from appliance.dicom.scu.peer import LONGEST_PDU
 from appliance.dicom.transfer_syntaxes import ACCEPTED, KEPT, RADIOGRAPHS
+from appliance.dicom.web.server import STATUSES as WEB
 from appliance.domain import codes
 from appliance.domain.codes import Concept
 from appliance.domain.finding import Box, Finding
@@ -56,6 +57,7 @@ from appliance.domain.radiograph import Window
 from appliance.domain.result import Predecessor, Provenance, Result
 from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
+from appliance.errors import Transient
 from appliance.network import CIPHERS
 
 LINE = 120
@@ -128,6 +130,7 @@ def statement() -> str:
         study=defaults.study,
         pdu_bytes=PDU_BYTES,
         longest_pdu=LONGEST_PDU,
+        web_transient=", ".join(str(status) for status, (error, _) in WEB.items() if issubclass(error, Transient)),
         implementation_class_uid=IMPLEMENTATION_CLASS_UID,
         implementation_version_name=IMPLEMENTATION_VERSION_NAME,
         radiographs=", ".join(uid.name for uid in RADIOGRAPHS),

@@ -14,8 +14,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from appliance.config import MEGABYTE, Configuration, DicomDestination
-from appliance.errors import Fault
+from appliance.config import MEGABYTE, Configuration, DicomDestination, DicomWebDestination
+from appliance.dicom.web.credentials import credentials
+from appliance.errors import Away, Fault
 from appliance.network import server_context
 from appliance.storage.database import unopened_database, without_password
 
@@ -46,6 +47,12 @@ def find_problems(config: Configuration) -> list[str]:
             f"receive.hl7.peers: only this machine may send, although Osteon listens on {receive.hl7.host}; "
             "list the addresses that send"
         )
+    for destination in config.destinations:
+        if isinstance(destination, DicomWebDestination):
+            try:
+                credentials(destination)
+            except Away as error:
+                found.append(error.reason)
     try:
         unopened_database(config.database)
     except Fault as fault:

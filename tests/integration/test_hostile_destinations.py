@@ -25,8 +25,8 @@ from appliance.dicom.scu.query import identities, querying
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Away, OsteonError, Rejected, Transient
-from appliance.ports import Artefact, Fate
 from appliance.http_client import LONGEST_RESPONSE_BYTES
+from appliance.ports import Artefact, Fate
 from appliance.reporting.fhir.destination import FhirServer
 from appliance.service.roles import deliver
 from tests.support.hostile import DRIP_S, Speak, associate_ac, drip, hostile_server, pour, read_http_request, read_pdu

@@ -20,6 +20,7 @@ need systemd-analyze systemd
 need systemd-nspawn systemd-container
 need pkg-config pkg-config
 need g++ g++
+[ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing="$missing orthanc-dicomweb"
 [ -e /usr/include/systemd/sd-daemon.h ] || missing="$missing libsystemd-dev gcc"
 
 failed=0

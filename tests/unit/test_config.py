@@ -20,6 +20,7 @@ from appliance.config import (
     Configuration,
     ConfigurationError,
     DicomDestination,
+    DicomWebDestination,
     FhirDestination,
     Hl7Destination,
     Hl7Listener,
@@ -115,7 +116,7 @@ def test_destinations_of_the_example_are_valid_when_uncommented(tmp_path: Path) 
     config = read_configuration(
         write_configuration(tmp_path, head + "\n".join(line.removeprefix("# ") for line in lines))
     )
-    assert [d.kind for d in config.destinations] == ["dicom", "hl7", "fhir"]
+    assert [d.kind for d in config.destinations] == ["dicom", "dicomweb", "hl7", "fhir"]
 
 
 @pytest.mark.parametrize(
@@ -517,3 +518,25 @@ def hl7(**values: Any) -> Hl7Destination:
 
 def fhir(**values: Any) -> FhirDestination:
     return FhirDestination.model_validate({"kind": "fhir", "name": "fhir", "base_url": "http://127.0.0.1"} | values)
+
+
+def web(**values: Any) -> DicomWebDestination:
+    usual = {"kind": "dicomweb", "name": "web", "base_url": "https://pacs.example/dicom-web"}
+    return DicomWebDestination.model_validate(usual | values)
+
+
+def test_archive_by_dicomweb_has_one_way_to_sign_in() -> None:
+    password, token = Path("/etc/osteon/password"), Path("/etc/osteon/token")
+    assert web(user="osteon", password_file=password).password_file == password
+    assert web(bearer_file=token).bearer_file == token and web().user is None
+    for wrong, says in (
+        ({"user": "osteon"}, "come together"),
+        ({"password_file": password}, "come together"),
+        ({"user": "osteon", "password_file": password, "bearer_file": token}, "a token or a password"),
+        ({"user": "a:b", "password_file": password}, "pattern"),
+        ({"bearer_file": "token"}, "begin it with /"),
+        ({"proof": "commitment"}, "proof"),
+        ({"base_url": "https://osteon:secret@pacs.example/"}, "name no user"),
+    ):
+        with pytest.raises(ValidationError, match=says):
+            web(**wrong)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from appliance.domain.reason import ReasonCode
-from appliance.errors import Away, OsteonError, Refused, Transient
-from appliance.http_client import FailureCodes, HttpServer
+from appliance.errors import Away, Refused, Transient
+from appliance.http_client import FailureCodes, HttpServer, Statuses
 from appliance.network import Probe
 from appliance.ports import Artefact
 
@@ -23,10 +23,15 @@ CONTENT_TYPE = "application/fhir+json; charset=utf-8"
 ACCEPT = "application/fhir+json"
 
 FAILURES = FailureCodes(
-    unreachable=ReasonCode.FHIR_UNREACHABLE, too_slow=ReasonCode.FHIR_TOO_SLOW, answer=ReasonCode.FHIR_ANSWER
+    unreachable=ReasonCode.FHIR_UNREACHABLE,
+    too_slow=ReasonCode.FHIR_TOO_SLOW,
+    answer=ReasonCode.FHIR_ANSWER,
+    asked_to_wait=ReasonCode.FHIR_ASKED_TO_WAIT,
+    failed=ReasonCode.FHIR_FAILED,
+    refused=ReasonCode.FHIR_REFUSED,
 )
 
-STATUSES: dict[int, tuple[type[OsteonError], str]] = {
+STATUSES: Statuses = {
     400: (Refused, "it cannot make sense of it; see its log"),
     401: (Transient, "it does not accept our token or certificate; renew it, it is tried again"),
     403: (Refused, "we are not allowed to write; grant it and retry"),
@@ -44,14 +49,6 @@ STATUSES: dict[int, tuple[type[OsteonError], str]] = {
     503: (Transient, "it is out of service; it is tried again"),
 }
 """Error and remedy of each status; of all others, 5xx are temporary and the rest is a refusal."""
-
-
-def verdict(status: int) -> tuple[type[OsteonError], str] | None:
-    """Return the error and the remedy for a status, or None for success."""
-    if 200 <= status < 300:
-        return None
-    default = (Refused, "see its log") if status < 500 else (Transient, "it is tried again")
-    return STATUSES.get(status, default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +82,7 @@ class FhirServer:
     ) -> None:
         self.name = name
         self._bearer = bearer
-        self._server = HttpServer(name, base_url, FAILURES, timeout_s, tls, server_name)
+        self._server = HttpServer(name, base_url, FAILURES, STATUSES, timeout_s, tls, server_name)
 
     def capabilities(self) -> Capabilities:
         """Ask for the CapabilityStatement, which every FHIR server has (FHIR R4 http.html#capabilities).
@@ -96,7 +93,7 @@ class FhirServer:
             As `send`; ``fhir_answer`` if the response is no CapabilityStatement.
         """
         response = self._server.exchange("GET", "/metadata", self._headers())
-        self._check_status(response.status, "/metadata", response.wait_s)
+        self._server.check_status(response.status, "/metadata", response.wait_s)
         try:
             found = json.loads(response.content)
             if found["resourceType"] != "CapabilityStatement":
@@ -135,11 +132,11 @@ class FhirServer:
 
     def _post(self, headers: dict[str, str], artefact: Artefact) -> str:
         response = self._server.exchange("POST", "", headers, artefact.content)
-        self._check_status(response.status, "the transaction", response.wait_s)
+        self._server.check_status(response.status, "the transaction", response.wait_s)
         sent = json.loads(artefact.content)["entry"]
         statuses = self._entry_statuses(response.content, expected=len(sent))
         for number, (status, entry) in enumerate(zip(statuses, sent, strict=True), 1):
-            self._check_status(status, f"entry {number}, {entry['resource']['resourceType']}")
+            self._server.check_status(status, f"entry {number}, {entry['resource']['resourceType']}")
         created = statuses.count(201)
         return f"accepted: {created} created, {len(statuses) - created} already there or updated"
 
@@ -154,13 +151,3 @@ class FhirServer:
             raise Transient(
                 ReasonCode.FHIR_ANSWER, f"{self.name} answers success, but with no transaction-response; check its URL"
             ) from None
-
-    def _check_status(self, status: int, subject: str, wait_s: float = 0.0) -> None:
-        """Raise the error that the status stands for."""
-        if judged := verdict(status):
-            error, remedy = judged
-            reason = f"{self.name} answers {status} to {subject}: {remedy}"
-            if not issubclass(error, Refused) and wait_s:
-                reason += f"; it asked us to wait {wait_s:.0f} s (Retry-After)"
-                raise Away(ReasonCode.FHIR_ASKED_TO_WAIT, reason, wait_s)
-            raise error(ReasonCode.FHIR_REFUSED if error is Refused else ReasonCode.FHIR_FAILED, reason)

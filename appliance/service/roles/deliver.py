@@ -15,8 +15,16 @@ from collections.abc import Callable
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from appliance.config import Configuration, DestinationConfig, DicomDestination, FhirDestination, Hl7Destination
+from appliance.config import (
+    Configuration,
+    DestinationConfig,
+    DicomDestination,
+    DicomWebDestination,
+    FhirDestination,
+    Hl7Destination,
+)
 from appliance.dicom.scu.pacs import Pacs
+from appliance.dicom.web.archive import WebArchive
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, Transient
 from appliance.network import client_context
@@ -44,6 +52,8 @@ def outlet_of(config: DestinationConfig) -> Outlet:
     """Make the outlet of a configured destination."""
     if isinstance(config, DicomDestination):
         return Pacs(config)
+    if isinstance(config, DicomWebDestination):
+        return WebArchive(config)
     return OneByOne(ris_of(config) if isinstance(config, Hl7Destination) else fhir_server_of(config))
 
 

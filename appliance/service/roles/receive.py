@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from appliance.config import MEGABYTE, Configuration
 from appliance.dicom.scp.receiver import Receiver
 from appliance.dicom.scu.commitment import CommitmentResult
-from appliance.dicom.scu.pacs import not_committed
+from appliance.dicom.scu.outcomes import not_committed
 from appliance.errors import Fault, Transient
 from appliance.ports import Fate
 from appliance.service.recovery import Recovery

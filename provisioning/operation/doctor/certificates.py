@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from appliance.clock import now
-from appliance.config import Configuration, DicomDestination, FhirDestination, Hl7Destination
+from appliance.config import Configuration, DestinationConfig, DicomDestination, DicomWebDestination, Hl7Destination
 from appliance.dicom.scu.pacs import peer_of
+from appliance.dicom.web.server import DicomWebServer
 from appliance.network import probe
 from appliance.service.roles.deliver import fhir_server_of, ris_of
 from appliance.status.facts import certificates
@@ -33,12 +34,14 @@ def check_certificates(config: Configuration) -> Iterator[Finding]:
             )
 
 
-def check_presented(config: DicomDestination | Hl7Destination | FhirDestination) -> Iterator[Finding]:
+def check_presented(config: DestinationConfig) -> Iterator[Finding]:
     """Yield a finding about the certificate that a peer presents; none if it cannot be reached, or has none."""
     asked = config.model_copy(update={"timeout_s": min(config.timeout_s, LOOK_S)})
     if isinstance(asked, DicomDestination):
         peer = peer_of(asked)
         found = probe(peer.host, peer.port, peer.timeout_s, peer.tls, peer.server_name)
+    elif isinstance(asked, DicomWebDestination):
+        found = DicomWebServer(asked).probe()
     else:
         found = (ris_of(asked) if isinstance(asked, Hl7Destination) else fhir_server_of(asked)).probe()
     if found.certificate_ends:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from appliance.clock import now
-from appliance.config import Configuration, DestinationConfig, DicomDestination, Hl7Destination
+from appliance.config import Configuration, DestinationConfig, DicomDestination, DicomWebDestination, Hl7Destination
 from appliance.status.health import without_identity
 from provisioning.operation.check import find_doubts, find_problems, shown_values
 
 from .certificates import check_certificates, check_presented
 from .clock import check_clock
+from .dicomweb import check_dicomweb
 from .engines import check_compute, check_packs
 from .fhir_server import check_fhir_server
 from .finding import Check, Finding
@@ -55,6 +56,8 @@ def _peer(destination: DestinationConfig) -> list[Check]:
     name = f"destination.{destination.name}"
     if isinstance(destination, DicomDestination):
         look = partial(check_pacs, destination)
+    elif isinstance(destination, DicomWebDestination):
+        look = partial(check_dicomweb, destination)
     elif isinstance(destination, Hl7Destination):
         look = partial(check_ris, destination)
     else:

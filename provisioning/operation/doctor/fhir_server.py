@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from appliance.clock import now
 from appliance.config import FhirDestination
@@ -34,7 +35,7 @@ def check_fhir_server(config: FhirDestination) -> Iterator[Finding]:
         remedy = "switch transactions on there, or correct base_url"
         yield Finding.error(f"{name}.transaction", f"{config.name} names no transactions in /metadata", effect, remedy)
     if found.at is not None:
-        yield _clock(config, (now() - found.at).total_seconds())
+        yield clock_finding(config.name, found.at)
 
 
 def _version(config: FhirDestination, found: Capabilities) -> Finding:
@@ -51,14 +52,16 @@ def _version(config: FhirDestination, found: Capabilities) -> Finding:
     )
 
 
-def _clock(config: FhirDestination, ahead_s: float) -> Finding:
-    check = f"clock.{config.name}"
+def clock_finding(name: str, at: datetime) -> Finding:
+    """Return the finding about our clock, from the time in a response that has just come from `name`."""
+    check = f"clock.{name}"
+    ahead_s = (now() - at).total_seconds()
     if abs(ahead_s) < CLOCKS_DIFFER_S:
-        return Finding.good(check, f"the clocks of this box and of {config.name} agree")
+        return Finding.good(check, f"the clocks of this box and of {name} agree")
     way = "ahead of" if ahead_s > 0 else "behind"
     return Finding.warning(
         check,
-        f"the clock of this box is {duration(abs(ahead_s))} {way} that of {config.name}",
+        f"the clock of this box is {duration(abs(ahead_s))} {way} that of {name}",
         "one of them is wrong: times in answers, certificates and retention follow ours",
         "run `timedatectl` here; switch the time service on with `timedatectl set-ntp true`",
     )
