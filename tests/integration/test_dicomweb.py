@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import UID, ComprehensiveSRStorage, ExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from appliance.config import Configuration
 from appliance.dicom.objects.document import reference
@@ -129,12 +129,18 @@ def test_object_of_a_study_with_another_identity_is_not_stored(
     with archive(peer, tmp_path) as there:
         if identity is not None:
             ds = dataset_from_bytes(SC.content)
-            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.4")
             for keyword, value in identity.items():
                 setattr(ds, keyword, value)
             (tmp_path / "one.dcm").write_bytes(part10_bytes(ds))
-            to = {"host": "127.0.0.1", "port": there.port, "called_ae_title": "PACS", "calling_ae_title": "OSTEON"}
-            assert all(status.is_there for _, status in send_files([tmp_path / "one.dcm"], **to))
+            sent = send_files(
+                [tmp_path / "one.dcm"],
+                host="127.0.0.1",
+                port=there.port,
+                called_ae_title="PACS",
+                calling_ae_title="OSTEON",
+            )
+            assert all(status.is_there for _, status in sent)
         said = stored(WebArchive(profile(there.http_port, recheck_identity=True)), [SC, SR])
         assert {o.code for o in said.values()} == {code}
         assert (SC.identifier in there.instances) is (code == "delivered")

@@ -9,7 +9,7 @@ import io
 import json
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import policy
@@ -61,10 +61,10 @@ Script = Callable[[Request], Answer]
 """Returns the answer to each request."""
 
 
-def response(stored: dict[str, int], failed: dict[str, int | None], status: int = 200) -> Answer:
+def response(stored: Mapping[str, int], failed: Mapping[str, int | None], status: int = 200) -> Answer:
     """Return a Store Instances Response: UIDs with their warning (0: none) or failure reason (None: absent)."""
 
-    def items(codes: dict[str, Any], tag: str) -> list[Any]:
+    def items(codes: Mapping[str, Any], tag: str) -> list[Any]:
         return [
             {"00081155": {"vr": "UI", "Value": [uid]}} | ({tag: {"vr": "US", "Value": [code]}} if code else {})
             for uid, code in codes.items()
@@ -130,4 +130,5 @@ def _objects(content_type: str, content: bytes) -> list[Dataset]:
     assert message.get_content_type() == "multipart/related" and message.get_param("type") == "application/dicom"
     parts = list(message.iter_parts())
     assert all(part.get_content_type() == "application/dicom" for part in parts)
-    return [pydicom.dcmread(io.BytesIO(part.get_payload(decode=True))) for part in parts]
+    contents = [part.get_payload(decode=True) for part in parts]
+    return [pydicom.dcmread(io.BytesIO(content)) for content in contents if isinstance(content, bytes)]

@@ -75,7 +75,8 @@ class WebArchive:
         going = {number: parcel for number, parcel in group.items() if may_go(number)}
         statuses = self._store_together(list(going.values())) if len(going) > 1 else {}
         for number, parcel in going.items():
-            form, untried = parcel.forms[0], parcel.forms
+            form = parcel.forms[0]
+            untried: Sequence[ObjectForm] = parcel.forms
             status = statuses.get(parcel.sent_as(form)[1])
             if status is not None:
                 untried = _other_forms(parcel.forms, status)
