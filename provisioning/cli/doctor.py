@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,24 +28,30 @@ MARKS = {"good": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "error": 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line and finding.")
 @click.option(
+    "--radiograph",
+    is_flag=True,
+    help="Send a drawn radiograph to the role receive, too, and follow it to its answer; nothing leaves this box.",
+)
+@click.option(
     "--report",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write findings, versions and settings to this file, for support: no patient's data, no token.",
 )
 @config_option
-def doctor(as_json: bool, report: Path | None, config_path: Path | None) -> None:
+def doctor(as_json: bool, radiograph: bool, report: Path | None, config_path: Path | None) -> None:
     """Look at this box and at every peer; name each fault with its remedy.
 
     Peers are asked by C-ECHO, a connection, or /metadata; nothing is stored there. The exit status is 0 if all is well,
     1 if something needs attention, 2 for a fault.
     """
-    from provisioning.operation.doctor.examination import examine, report_of
+    from provisioning.operation.doctor.examination import examine, report_of, try_radiograph
     from provisioning.operation.doctor.finding import Finding, gravest
 
     config: Configuration | None = None
+    findings: Iterator[Finding]
     try:
         config = configuration(config_path)
-        findings = examine(config, existing_config(config_path))
+        findings = chain(examine(config, existing_config(config_path)), try_radiograph(config) if radiograph else ())
     except ConfigurationError as error:
         effect, remedy = "no role can start", f"correct it in {existing_config(config_path)}"
         findings = iter(Finding.error("configuration", problem, effect, remedy) for problem in error.problems)

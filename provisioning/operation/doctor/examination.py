@@ -25,14 +25,23 @@ from .finding import Check, Finding
 from .flow import check_flow
 from .listening import check_ports, check_roles
 from .pacs import check_pacs
+from .radiograph import FOLLOW_S, check_radiograph
 from .ris import check_ris
 from .rounds import run_checks
 from .state import check_database, check_disk, check_state_dir
+
+RADIOGRAPH_S = FOLLOW_S + 30.0
+"""Time for the drawn radiograph: to draw, send and follow it."""
 
 
 def examine(config: Configuration, file: Path | None) -> Iterator[Finding]:
     """Yield every finding about this box and the peers of the configuration, which was read from `file`."""
     return run_checks([*_box(config, file), *(check for d in config.destinations for check in _peer(d))])
+
+
+def try_radiograph(config: Configuration) -> Iterator[Finding]:
+    """Yield the findings about a drawn radiograph, which takes longer than any other check."""
+    return run_checks([Check(name="radiograph", look=partial(check_radiograph, config))], RADIOGRAPH_S)
 
 
 def _box(config: Configuration, file: Path | None) -> list[Check]:
