@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from appliance.config import Configuration, Picture, read_configuration
+from appliance.dicom.objects.series import FIRST_SERIES_NUMBER, TITLES
 from appliance.domain.identifiers import Site
 from provisioning.cli.main import main
 from provisioning.documents.conformance import statement
@@ -137,6 +138,14 @@ def test_document_for_radiologists_names_the_sites_that_the_claims_allow() -> No
     assert f'| suspect a fracture, and say "no fracture found" | {both} |' in text
     assert f'| suspect a fracture, and never say "no fracture found" | {finds} |' in text
     assert f"| say nothing, since it does not read it | {neither}, and every other part of the body |" in text
+
+
+def test_document_for_pacs_administrators_has_the_numbers_of_every_series() -> None:
+    titles = {"summary": "summary", "sc": "heat map", "pr": "regions", "sr": "report", "ko": "key views"}
+    text = (DOCS / "pacs-admin.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| Osteon ([\w ]+) \| \w\w \| (\d+) \+ \*n\* \|", text, re.MULTILINE)
+    assert {kind: int(number) for kind, _, number in rows} == FIRST_SERIES_NUMBER
+    assert {kind: title for kind, title, _ in rows} == titles and set(titles.values()) < set(TITLES)
 
 
 def test_conformance_statement_equals_the_generated_one() -> None:
