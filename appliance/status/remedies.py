@@ -31,9 +31,35 @@ REMEDIES: Mapping[str, Remedy] = {
         effect="Below its reserve the appliance refuses radiographs; senders keep them and try again.",
         steps=(
             "Look at what fills the disk: `du -xh --max-depth=2 /var/lib/osteon`.",
-            "Deliver what waits: files that have not been delivered are never removed.",
+            "Mend the destinations that files wait for: what was not delivered is never removed.",
             "Shorten `retention.days`, or give the appliance a larger disk.",
         ),
+    ),
+    "disk.days": Remedy(
+        effect="When the disk is full, delivered radiographs are removed early; then radiographs are refused.",
+        steps=(
+            "Shorten `retention.days`, or give the appliance a larger disk.",
+            "See whether answers wait for a destination that is away: `osteon queue list`.",
+        ),
+    ),
+    "configuration": Remedy(
+        effect="Roles work with the configuration of their start, and one that cannot be used ends the next start.",
+        steps=(
+            "`osteon check` names what cannot be used.",
+            "`systemctl restart 'osteon-*.service'` starts every role with the file as it is.",
+        ),
+    ),
+    "silence": Remedy(
+        effect="If a sender has stopped, its radiographs get no answer, and nothing else tells of it.",
+        steps=(
+            "Ask whether radiographs were made: a holiday or a room out of order is a reason, too.",
+            "Send one from the PACS, and look at the associations that were turned away: `osteon doctor`.",
+            "Look at the routing rules of the PACS and of the X-ray rooms, and at the network.",
+        ),
+    ),
+    "clock.kept": Remedy(
+        effect="Times in answers, certificates and retention drift with the clock.",
+        steps=("`timedatectl set-ntp true`, with the time server of the hospital in `/etc/systemd/timesyncd.conf`.",),
     ),
     "clock": Remedy(
         effect="Times in answers before the step may be wrong; queues go on by a clock that never steps.",

@@ -12,10 +12,10 @@ if [ ! -e "ohif/$OHIF" ]; then
     rm "ohif/ohif-app-$OHIF.tgz"
     touch "ohif/$OHIF"
 fi
-# what OHIF reads from; what builds the packages and the bundle; what judges and tries them
+# what OHIF reads from; what builds the packages and the bundle; what judges and tries them and the documents
 packages="orthanc-dicomweb \
     debhelper gcc gpg libsystemd-dev patchelf pkg-config python3-pip \
-    debootstrap gpgv lintian systemd-container"
+    debootstrap gpgv lintian nftables nginx-light systemd-container"
 # shellcheck disable=SC2086 # a list
 if ! dpkg-query --show --showformat='${Status}\n' $packages 2>&1 | awk '!/ installed$/ { exit 1 }'; then
     [ "$(id -u)" -eq 0 ] && as_root="" || as_root="sudo -n"

@@ -1,5 +1,6 @@
 """The documents' configurations, commands and keys exist, and the conformance statement is generated."""
 
+import ast
 import re
 import shlex
 import tomllib
@@ -14,7 +15,10 @@ from pydantic import BaseModel
 from appliance.config import Configuration, Picture, read_configuration
 from appliance.dicom.objects.series import FIRST_SERIES_NUMBER, TITLES
 from appliance.domain.identifiers import Site
+from appliance.domain.roles import ROLES
+from appliance.status.remedies import REMEDIES
 from provisioning.cli.main import main
+from provisioning.documents.conditions import with_table
 from provisioning.documents.conformance import statement
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -138,6 +142,28 @@ def test_document_for_radiologists_names_the_sites_that_the_claims_allow() -> No
     assert f'| suspect a fracture, and say "no fracture found" | {both} |' in text
     assert f'| suspect a fracture, and never say "no fracture found" | {finds} |' in text
     assert f"| say nothing, since it does not read it | {neither}, and every other part of the body |" in text
+
+
+def test_conditions_of_the_document_are_those_of_the_page() -> None:
+    document = (DOCS / "operate.md").read_text()
+    assert with_table(document) == document, "python -m provisioning.documents.conditions"
+
+
+def test_each_condition_has_a_remedy() -> None:
+    status = DOCS.parent / "appliance" / "status"
+    calls = [
+        call
+        for path in status.glob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in {"Condition", "_flow"}
+    ]
+    given = [ast.unparse(argument.value) for call in calls for argument in call.keywords if argument.arg == "name"]
+    given += [ast.unparse(call.args[-1]) for call in calls if call.args]
+    names = {re.sub(r"\.?\{.*", "", name.strip("f'")) for name in given if "'" in name}
+    assert {"database", "disk.days", "destination", "queue.studies", "role"} <= names
+    missing = {name for name in names - {"role"} if name not in REMEDIES}
+    missing |= {f"role.{role}" for role in ROLES if f"role.{role}" not in REMEDIES}
+    assert missing == set()
 
 
 def test_document_for_pacs_administrators_has_the_numbers_of_every_series() -> None:
