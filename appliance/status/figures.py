@@ -116,8 +116,8 @@ def figures(found: Sequence[Passage], at: datetime, pacs: str) -> Figures:
     lines = [_count_line(name, hours, days, matches) for name, matches in _COUNTED.items()]
     if pacs:
         lines += [
-            _time_line(f"Seconds to {pacs}, median", hours, days, pacs, median),
-            _time_line(f"Seconds to {pacs}, 95 % within", hours, days, pacs, percentile_95),
+            _time_line(f"Median seconds to {pacs}", hours, days, pacs, median),
+            _time_line(f"p95 seconds to {pacs}", hours, days, pacs, percentile_95),
         ]
     declined = Counter(p.code for p in today if p.code is not ReasonCode.NONE)
     seconds = {name: _seconds(today, name) for name in dict.fromkeys(name for p in today for name in p.delivered_at)}

@@ -22,10 +22,10 @@ from .view import View
 REFRESH_S = 10
 """Interval at which the overview reads itself again, unless the reader stops it."""
 
-POINTS = 5
+POINTS = 4
 """Points that the overview shows; the page of conditions has all."""
 
-NEWEST = 8
+NEWEST = 7
 """Radiographs that the overview shows."""
 
 Answer = str | tuple[str, int]

@@ -67,6 +67,11 @@ class Progress:
     proven_at: datetime | None = None
     is_probable: bool = False
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every artefact is delivered."""
+        return self.done == self.total
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedRadiograph:

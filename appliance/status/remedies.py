@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,5 +140,9 @@ REMEDIES: Mapping[str, Remedy] = {
 
 
 def remedy_of(name: str) -> Remedy | None:
-    """Return the remedy of a condition; None for a condition that has none."""
-    return REMEDIES.get(name) or REMEDIES.get(name.partition(".")[0])
+    """Return the remedy of a condition, with the name of its destination; None for a condition that has none."""
+    family, _, about = name.partition(".")
+    found = REMEDIES.get(name) or REMEDIES.get(family)
+    if found is None or family != "destination":
+        return found
+    return replace(found, steps=tuple(step.replace("NAME", shlex.quote(about)) for step in found.steps))

@@ -252,7 +252,7 @@ def test_probability_on_the_page_is_written_as_on_the_pictures(client: FlaskClie
 def test_deliveries_to_a_renamed_destination_are_reported(engine: Engine, config: Configuration) -> None:
     record_refused_artefact(engine)
     renamed = config.model_copy(update={"destinations": ()})
-    text = create_app(readers(engine), renamed, PACK, "1").test_client().get("/").data.decode()
+    text = create_app(readers(engine), renamed, PACK, "1").test_client().get("/conditions").text
     assert "pacs: 1 artefact waiting for a destination that is no longer configured" in text
     assert "Next: <code>osteon queue reroute --from pacs --to OTHER, or osteon queue drop --to pacs" in text
 
@@ -405,6 +405,7 @@ def test_artefact_replaced_by_another_is_not_shown_as_missing(client: FlaskClien
 
 
 def test_page_shows_a_hold(client: FlaskClient, engine: Engine) -> None:
+    all_roles_beat(engine)
     Gate(engine).shut("*", anna("phase shadow"))
     assert "Nothing leaves for any destination" in client.get("/").text
     Gate(engine).open("*", anna())
@@ -420,6 +421,6 @@ def test_gpu_figures_are_shown_while_they_are_fresh(client: FlaskClient, config:
     assert "osteon_gpu_utilisation_ratio 0.12" in metrics
     assert "osteon_gpu_throttled 1.0" in metrics
     assert "osteon_gpu_ecc_errors" not in metrics  # a figure that the card does not report is not shown as zero
-    assert "The GPU is slowed down by heat (92 °C)" in client.get("/").text
+    assert "The GPU is slowed down by heat (92 °C)" in client.get("/conditions").text
     write_figures(config.state_dir, GpuFigures(temperature_c=92), replace(clocks, uptime_s=clocks.uptime_s - 60))
     assert "osteon_gpu" not in client.get("/metrics").text

@@ -68,3 +68,8 @@ def test_every_condition_has_a_remedy() -> None:
         remedy = remedy_of(condition.name)
         assert remedy and remedy.effect and remedy.steps, condition.name
     assert remedy_of("something.else") is None
+
+
+def test_remedy_of_a_destination_has_its_name_in_the_commands() -> None:
+    remedy = remedy_of("destination.trauma centre")
+    assert remedy and any("osteon queue retry --to 'trauma centre'`" in step for step in remedy.steps)
