@@ -148,8 +148,8 @@ def test_package_serves_a_bare_debian_without_a_network(peer: Peer, bundle: Path
     subprocess.run(command, capture_output=True, timeout=1800, check=False)
     said = (shared / "said").read_text()
     shutil.rmtree(root)
-    assert said.rstrip().splitlines()[-1] == "+ systemctl poweroff", said
     lines = said.splitlines()
+    assert "finished" in lines, said
     for line in (
         "no Python",
         "signed",
@@ -184,3 +184,5 @@ def test_package_serves_a_bare_debian_without_a_network(peer: Peer, bundle: Path
     assert "ls: cannot access '/usr/lib/osteon': No such file or directory" in said
     assert "ls: cannot access '/etc/osteon': No such file or directory" in said
     assert "Traceback" not in said
+    assert "probably a newer one: install that version again" in said
+    assert "NVIDIA's driver does not answer" in said, "the package for a GPU brings what asks it"
