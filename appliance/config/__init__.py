@@ -3,6 +3,7 @@
 One module for each table of the file; `read_configuration` reads it.
 """
 
+from .alarms import Alarms, EmailAlarm, WebhookAlarm
 from .analyse import Ages, Analyse, Origins, PresetWindow, Study
 from .configuration import Configuration
 from .destinations import (
@@ -27,6 +28,7 @@ __all__ = [
     "MEGABYTE",
     "AeTitle",
     "Ages",
+    "Alarms",
     "Analyse",
     "Archive",
     "ClientTls",
@@ -38,6 +40,7 @@ __all__ = [
     "DestinationConfig",
     "DicomDestination",
     "DicomWebDestination",
+    "EmailAlarm",
     "Encoding",
     "FhirDestination",
     "Hl7Destination",
@@ -56,6 +59,7 @@ __all__ = [
     "Status",
     "Study",
     "Tls",
+    "WebhookAlarm",
     "check_values",
     "read_configuration",
     "sentence_of",

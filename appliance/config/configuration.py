@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
 
+from .alarms import Alarms
 from .analyse import Analyse, Study
 from .destinations import DestinationConfig
 from .receive import Receive
@@ -30,6 +31,7 @@ class Configuration(Section):
     destinations: tuple[DestinationConfig, ...] = ()
     status: Status = Status()
     retention: Retention = Retention()
+    alarms: Alarms = Alarms()
 
     @field_validator("database_url")
     @classmethod

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 
+from .alarms import ADDRESS
 from .configuration import Configuration
 from .destinations import DicomDestination, DicomWebDestination, FhirDestination
 from .hl7 import CODED, CODED_OR_EMPTY, PRIORITY, Hl7Destination
@@ -58,6 +59,7 @@ _FORMS = {
     PRIORITY: "is no priority: write one or two capital letters, such as S",
     NAME: "is no name: write letters, digits, spaces inside, and . + - _",
     USER_NAME: "is no name of a user: write ASCII characters without colon",
+    ADDRESS: "is no mail address: write one such as osteon@hospital.example",
     VISIBLE: "is no token: write it without spaces, accents and line breaks",
     URI: "is no URI: write one such as urn:oid:1.2.3 or https://hospital.example/patients",
 }

@@ -721,6 +721,13 @@ class ReasonCode(StrEnum):
         "See the log of `osteon-deliver`.",
     )
 
+    # Alarms
+    ALARM_NOT_SENT = (
+        "alarm_not_sent",
+        "A mail server or webhook did not take an alarm; it is tried again.",
+        "See the reason; `osteon alarm test` sends a message.",
+    )
+
     # Command line
     NO_SUCH_JOB = (
         "no_such_job",

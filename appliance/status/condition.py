@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
+
+from appliance.domain.alarm import Severity as Severity
 
 _PERSON_NAME = re.compile(r"[^\s'\"(),;|]*\^[^'\"(),;|]*")
 _UID = re.compile(r"\b\d+(?:\.\d+){4,}\b")
-
-
-class Severity(StrEnum):
-    """Meaning of a condition that is not met.
-
-    `ERROR`: radiographs are not received, not analysed, or no destination or one for an hour takes the answers.
-    `WARNING`: all else that a person should look at. docs/operate.md has the table of all conditions.
-    """
-
-    WARNING = "warning"
-    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,11 +15,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import Reading, is_kept, read_clocks
 from appliance.config import MEGABYTE, Configuration
+from appliance.domain.alarm import ChannelState
 from appliance.domain.job import State
 from appliance.domain.roles import ROLES, ConfigurationState
 from appliance.errors import Fault
 from appliance.gpu import GpuFigures, read_figures
 from appliance.network import not_after
+from appliance.storage.alarms import channel_states
 from appliance.storage.arrivals import Arrivals, read_arrivals
 from appliance.storage.clock_steps import ClockStep, recent_step
 from appliance.storage.database import check_schema, defect
@@ -163,6 +165,8 @@ class Facts:
         The radiographs that came in.
     silence
         The time without a radiograph; None before the first one.
+    channels
+        The configured channels of alarms that were used before.
     retention_days, prune_below_bytes
         Settings of retention: files of ended work go after these days, or earlier when less than that is free.
     """
@@ -182,6 +186,7 @@ class Facts:
     clock_is_kept: bool | None = None
     arrivals: Arrivals = NO_ARRIVALS
     silence: Silence | None = None
+    channels: tuple[ChannelState, ...] = ()
     retention_days: float = math.inf
     prune_below_bytes: int = 0
 
@@ -220,6 +225,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
             names = dict.fromkeys(configured + sorted({count.destination for count in deliveries}))
             successes = last_successes(c, names)
             arrivals = read_arrivals(c, at, LEARNED)
+            channels = channel_states(c)
         holds = tuple(Gate(engine).holds())
     except Fault as fault:
         return replace(seen, database_error=fault.reason)
@@ -233,6 +239,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         roles=tuple(_role(name, beats.get(name), clocks) for name in ROLES),
         clock_step=clock_step,
         arrivals=arrivals,
+        channels=tuple(one for one in channels if getattr(config.alarms, one.channel)),
         silence=silence_of(arrivals, receiving_since, at),
         gpu=read_figures(config.state_dir, clocks, BEAT_WITHIN_S),
         analyses=_backlog("analyses", analyses),

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from appliance.domain.alarm import ChannelState
 from appliance.domain.roles import ConfigurationState
 from appliance.storage.gate import EVERY, Hold, release_command
 
@@ -68,6 +69,7 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
         found.append(flow)
     if facts.silence:
         found.append(_silence(facts.silence))
+    found += [_channel(channel, facts.at) for channel in facts.channels]
     found += [machine.certificate_end(certificate, facts.at) for certificate in facts.certificates]
     found += machine.gpu(facts.gpu) if facts.gpu else []
     return tuple(found)
@@ -174,6 +176,23 @@ def _silence(seen: Silence) -> Condition:
         severity=Severity.WARNING,
         sentence=sentence,
         depends_on=("database", "role.receive", "clock", "disk"),
+    )
+
+
+def _channel(channel: ChannelState, at: datetime) -> Condition:
+    """Return the condition of a channel of alarms: it takes messages."""
+    sentence = f"Alarms leave by {channel.channel}"
+    is_failing = channel.failures >= UNSTEADY and channel.failing_since is not None
+    if is_failing and channel.failing_since:
+        lost_s = (at - channel.failing_since).total_seconds()
+        sentence = f"Alarms have not left by {channel.channel} for {duration(lost_s)}: {channel.reason}"
+        sentence += "; they are tried again; `osteon alarm test` sends a message"
+    return Condition(
+        name=f"alarms.{channel.channel}",
+        ok=not is_failing,
+        severity=Severity.WARNING,
+        sentence=sentence,
+        depends_on=("database",),
     )
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 
 from appliance.domain.account import AccountRole
+from appliance.domain.alarm import Channel, EventKind, Severity
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.audit import AuditAction, Door
 from appliance.domain.finding import Answer
@@ -360,3 +361,46 @@ sign_ins = Table(
     Column("seen_at", Instant, nullable=False),
 )
 """Sessions of the page. `digest` is the SHA-256 of the token in the cookie: the table opens no session."""
+
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("host", String(64), primary_key=True),
+    Column("condition", String(128), primary_key=True),
+    Column("since", Instant, nullable=False),
+    Column("met_since", Instant),
+    Column("told", Choice(Severity, 8)),
+    Column("told_at", Instant),
+)
+"""The conditions of each machine that are broken, or were a moment ago; see `appliance.domain.alarm`."""
+
+alarm_events = Table(
+    "alarm_events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("host", String(64), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("kind", Choice(EventKind, 16), nullable=False),
+    Column("condition", String(128), nullable=False),
+    Column("severity", Choice(Severity, 8), nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("command", Text, nullable=False),
+    Index(None, "host", "id"),
+    sqlite_autoincrement=True,  # an id is never used again: the progress of channels is compared with it
+)
+"""Messages about conditions; see `appliance.storage.alarms`."""
+
+alarm_channels = Table(
+    "alarm_channels",
+    metadata,
+    Column("host", String(64), primary_key=True),
+    Column("channel", Choice(Channel, 16), primary_key=True),
+    Column("sent_up_to", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("failing_since", Instant),
+    Column("tried_at", Instant),
+)
+"""The progress of each channel of alarms: the id of the newest event that was sent."""

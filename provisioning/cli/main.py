@@ -12,6 +12,7 @@ from rich.markup import escape
 from appliance.config import AeTitle, ConfigurationError, Host, Port
 from appliance.service.command import SentenceErrors, config_option, existing_config, run
 
+from .alarm import alarm
 from .audit import audit
 from .backup import backup, restore
 from .doctor import doctor
@@ -220,5 +221,5 @@ def hl7_preview(destination: str, files: tuple[Path, ...], message: str, raw: bo
     preview(configuration(config_path), destination, list(files), message, raw, out)  # type: ignore[arg-type]
 
 
-for command in (run, status, doctor, queue, audit, backup, restore, pack, engines, setup, train):
+for command in (run, status, doctor, queue, audit, backup, restore, pack, engines, setup, train, alarm):
     main.add_command(command)

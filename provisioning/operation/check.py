@@ -13,6 +13,7 @@ import socket
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from appliance.config import MEGABYTE, Configuration, DicomDestination, DicomWebDestination
 from appliance.dicom.web.credentials import credentials
@@ -76,6 +77,9 @@ def shown_values(config: Configuration) -> dict[str, Any]:
     for shown in values["destinations"]:
         if shown.get("bearer"):
             shown["bearer"] = "********"
+    if config.alarms.webhook:
+        parts = urlsplit(config.alarms.webhook.url)
+        values["alarms"]["webhook"]["url"] = f"{parts.scheme}://{parts.netloc}/********"
     if config.database_url:
         values["database_url"] = without_password(config.database_url)
     return values

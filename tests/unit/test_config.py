@@ -21,11 +21,13 @@ from appliance.config import (
     ConfigurationError,
     DicomDestination,
     DicomWebDestination,
+    EmailAlarm,
     FhirDestination,
     Hl7Destination,
     Hl7Listener,
     Receive,
     Status,
+    WebhookAlarm,
     read_configuration,
 )
 from appliance.storage.database import without_password
@@ -173,6 +175,25 @@ def test_hl7_listener_of_the_example_is_the_default_when_uncommented(tmp_path: P
     assert config.receive.hl7 == Hl7Listener()
     assert section.count("# ") >= len(Hl7Listener.model_fields)
     assert all(f"# {name} = " in section for name in Hl7Listener.model_fields)
+
+
+def test_alarms_of_the_example_name_every_key_and_are_valid_when_uncommented(tmp_path: Path) -> None:
+    section = EXAMPLE.read_text().split("# [alarms.email]", 1)[1].split("# Destinations:", 1)[0]
+    shown = "[alarms.email]" + "\n".join(line.removeprefix("# ") for line in section.splitlines())
+    alarms = read_configuration(write_configuration(tmp_path, shown)).alarms
+    assert alarms.email and alarms.webhook
+    assert alarms.email.model_fields_set == set(EmailAlarm.model_fields)
+    assert alarms.webhook.model_fields_set == set(WebhookAlarm.model_fields)
+
+
+@pytest.mark.parametrize("address", ["it", "it@", "a@b@c", "it@x, them@y", "IT <it@x>", "it@x\\nBcc: y@z", ""])
+def test_mail_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
+    lines = f'[alarms.email]\nhost = "mail"\nsender = "{address}"\nrecipients = []'
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(write_configuration(tmp_path, lines))
+    problems = "\n".join(caught.value.problems)
+    assert "alarms.email.sender: is no mail address" in problems
+    assert "alarms.email.recipients: is empty" in problems
 
 
 HL7 = '[[destinations]]\nkind = "hl7"\nname = "ris"\nhost = "127.0.0.1"\nport = 2575\n'

@@ -1,4 +1,4 @@
-"""The status role: serves the status page, and only reads the database."""
+"""The status role: serves the status page, and sends alarms."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from appliance.config import Configuration
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 from appliance.service.pipeline_assembly import pack_of
+from appliance.status.alarms.channels import channels_of
+from appliance.status.alarms.watch import AlarmWatch
 from appliance.status.app import create_app
 from appliance.status.server import PageServer
 from appliance.storage.database import readers
@@ -38,6 +40,8 @@ class StatusRole:
             why = error.strerror if isinstance(error, OSError) else "the host is not known"
             reason = f"cannot listen on {config.status.host}:{config.status.port}: {why}; see status.host, status.port"
             raise Fault(ReasonCode.CANNOT_LISTEN, reason) from error
+        self._alarms = AlarmWatch(engine, config, channels_of(config.alarms))
+        self._alarms.start()
         self._address = f"http://{config.status.host}:{self._server.port}"
 
     def step(self) -> bool:
@@ -49,5 +53,6 @@ class StatusRole:
         return f"page at {self._address}"
 
     def close(self) -> None:
-        """Stop serving."""
+        """Stop serving and sending."""
+        self._alarms.close()
         self._server.close()

@@ -13,9 +13,11 @@ from typing import Any
 
 from appliance.clock import now
 from appliance.config import Configuration, DestinationConfig, DicomDestination, DicomWebDestination, Hl7Destination
+from appliance.status.alarms.channels import channels_of
 from appliance.status.health import without_identity
 from provisioning.operation.check import find_doubts, find_problems, shown_values
 
+from .alarms import check_channel
 from .certificates import check_certificates, check_presented
 from .clock import check_clock
 from .dicomweb import check_dicomweb
@@ -57,6 +59,7 @@ def _box(config: Configuration, file: Path | None) -> list[Check]:
         Check(name="clock", look=check_clock),
         Check(name="packs", look=partial(check_packs, config)),
         Check(name="compute", look=partial(check_compute, config)),
+        *(Check(name=f"alarms.{c.channel}", look=partial(check_channel, c)) for c in channels_of(config.alarms)),
         Check(name="flow", look=partial(check_flow, config)),
     ]
 

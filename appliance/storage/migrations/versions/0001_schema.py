@@ -149,6 +149,43 @@ def upgrade() -> None:
         op.f("ix_radiologist_reports_study_instance_uid"), "radiologist_reports", ["study_instance_uid"], unique=False
     )
     op.create_table(
+        "alarms",
+        sa.Column("host", sa.String(length=64), nullable=False),
+        sa.Column("condition", sa.String(length=128), nullable=False),
+        sa.Column("since", sa.Float(53), nullable=False),
+        sa.Column("met_since", sa.Float(53), nullable=True),
+        sa.Column("told", sa.String(length=8), nullable=True),
+        sa.Column("told_at", sa.Float(53), nullable=True),
+        sa.PrimaryKeyConstraint("host", "condition", name=op.f("pk_alarms")),
+    )
+    op.create_table(
+        "alarm_events",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("host", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.Float(53), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("condition", sa.String(length=128), nullable=False),
+        sa.Column("severity", sa.String(length=8), nullable=False),
+        sa.Column("since", sa.Float(53), nullable=False),
+        sa.Column("sentence", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("command", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_alarm_events")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_alarm_events_host_id"), "alarm_events", ["host", "id"], unique=False)
+    op.create_table(
+        "alarm_channels",
+        sa.Column("host", sa.String(length=64), nullable=False),
+        sa.Column("channel", sa.String(length=16), nullable=False),
+        sa.Column("sent_up_to", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("failing_since", sa.Float(53), nullable=True),
+        sa.Column("tried_at", sa.Float(53), nullable=True),
+        sa.PrimaryKeyConstraint("host", "channel", name=op.f("pk_alarm_channels")),
+    )
+    op.create_table(
         "roles",
         sa.Column("host", sa.String(length=64), nullable=False),
         sa.Column("role", sa.String(length=16), nullable=False),

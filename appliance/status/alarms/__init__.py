@@ -1,0 +1,1 @@
+"""Alarms: messages to people and programs when a condition breaks, lasts and is met again."""

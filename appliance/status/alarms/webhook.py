@@ -1,0 +1,93 @@
+"""JSON by POST, for programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from appliance.config import ClientTls, WebhookAlarm
+from appliance.domain.alarm import Channel, Severity
+from appliance.network import Deadline, client_context, connection_failure
+
+from .message import Message, not_sent
+
+CONNECTED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
+"""Trace events of httpcore with a new stream (HTTPX, Request extensions, trace)."""
+
+
+class Webhook:
+    """A program that takes JSON."""
+
+    channel = Channel.WEBHOOK
+
+    def __init__(self, config: WebhookAlarm) -> None:
+        self.least = Severity(config.severity)
+        self._config = config
+        self._host = urlsplit(config.url).hostname or ""
+        self._tls = client_context(ClientTls(ca=config.ca), "alarms.webhook") if config.ca else None
+
+    def send(self, message: Message) -> None:
+        """Post a message; any status but 2xx is a failure, and a redirect is not followed with our token."""
+        status = self._status("POST", json=message.as_json())
+        if not 200 <= status < 300:
+            raise not_sent(f"{self._host} answers {status}; check alarms.webhook.url and bearer")
+
+    def look(self) -> str:
+        """Connect and ask for the options of the place, which changes nothing there."""
+        status = self._status("OPTIONS")
+        if status in {401, 403}:
+            raise not_sent(f"{self._host} answers {status}; check alarms.webhook.bearer")
+        return f"{self._host} can be reached; `osteon alarm test` sends a message"
+
+    def _status(self, method: str, **content: Any) -> int:
+        """Return the status of the response, the content of which is not read."""
+        config, deadline = self._config, Deadline()
+
+        def watch(event: str, values: dict[str, Any]) -> None:
+            if event in CONNECTED:
+                deadline.watch(values["return_value"].get_extra_info("socket"), config.timeout_s)
+
+        try:
+            headers = {"Authorization": f"Bearer {_token(config.bearer)}"} if config.bearer else {}
+            with (
+                httpx.Client(
+                    headers=headers,
+                    timeout=config.timeout_s,
+                    trust_env=False,
+                    verify=self._tls if self._tls is not None else True,
+                ) as client,
+                client.stream(method, config.url, extensions={"trace": watch}, **content) as response,
+            ):
+                return response.status_code
+        except (httpx.HTTPError, OSError, ValueError) as error:
+            raise not_sent(self._failure(error, deadline)) from None
+        finally:
+            deadline.lift()
+
+    def _failure(self, error: Exception, deadline: Deadline) -> str:
+        """Return the reason without the address, a part of which may be secret."""
+        if deadline.has_passed or isinstance(error, httpx.TimeoutException):
+            return f"{self._host} gave no answer within {self._config.timeout_s:g} s; see its log"
+        cause = _system_error(error)
+        if cause is None:
+            return str(error) if isinstance(error, ValueError) else f"{self._host}: {type(error).__name__}"
+        if cause.filename:
+            return f"{cause.filename} cannot be read: {cause.strerror}"
+        return f"{self._host}: {connection_failure(cause, self._host)}"
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """Return the error of file, socket or TLS that `error` comes from; None if there is none."""
+    if error is None or isinstance(error, OSError):
+        return error
+    return _system_error(error.__cause__ or error.__context__)
+
+
+def _token(path: Path) -> str:
+    token = path.read_text(encoding="utf-8").strip()
+    if not token or not token.isascii() or any(sign.isspace() for sign in token):
+        raise ValueError(f"{path} needs the token alone, without spaces")
+    return token
