@@ -58,6 +58,13 @@ REMEDIES: Mapping[str, Remedy] = {
             "Look at the routing rules of the PACS and of the X-ray rooms, and at the network.",
         ),
     ),
+    "alarms": Remedy(
+        effect="Conditions are not told by this channel; they are sent as soon as it takes messages again.",
+        steps=(
+            "`osteon alarm test` sends a message, and says why it was not taken.",
+            "Correct the table of the channel in `[alarms]`, its files or the server, and restart osteon-status.",
+        ),
+    ),
     "clock.kept": Remedy(
         effect="Times in answers, certificates and retention drift with the clock.",
         steps=("`timedatectl set-ntp true`, with the time server of the hospital in `/etc/systemd/timesyncd.conf`.",),
