@@ -36,6 +36,7 @@ from provisioning.operation.doctor.finding import Level
 from tests.support.alarms import PASSWORD, USER, HookServer, MailServer, hook_server, mail_server
 from tests.support.certificates import Authority
 from tests.support.hostile import drip, hostile_server
+from tests.support.people import anna
 from tests.support.waiting import wait_until
 
 
@@ -91,14 +92,14 @@ def test_broken_condition_is_mailed_once_over_restarts_and_then_its_recovery(
     config = site(**by_mail(mail.port))
     looked(engine, config)
     assert mail.mails == []
-    Gate(engine).shut("*", "the archive moves")
+    Gate(engine).shut("*", anna("the archive moves"))
     for _ in range(3):
         look(looked(engine, config))
     (sent,) = mail.mails
     assert sent["Subject"].endswith("warning: gate.*")
     assert (sent["To"], sent["Auto-Submitted"]) == ("it@hospital.example", "auto-generated")
     assert "Nothing leaves for any destination" in sent.get_content()
-    Gate(engine).open("*")
+    Gate(engine).open("*", anna())
     for _ in range(3):
         look(looked(engine, config))
     assert [m["Subject"].partition(": ")[2] for m in mail.mails] == ["warning: gate.*", "recovered: gate.*"]
@@ -109,7 +110,7 @@ def test_event_of_a_process_that_died_before_it_was_sent_is_sent_by_the_next(
 ) -> None:
     config = site(**by_mail(mail.port))
     looked(engine, config)
-    Gate(engine).shut("*", "moved")
+    Gate(engine).shut("*", anna("moved"))
     AlarmWatch(engine, config, channels_of(config.alarms)).step()  # it dies here
     assert mail.mails == []
     looked(engine, config)
@@ -121,7 +122,7 @@ def test_message_whose_record_was_lost_is_repeated_with_its_identifier(
 ) -> None:
     config = site(**by_mail(mail.port))
     looked(engine, config)
-    Gate(engine).shut("*", "moved")
+    Gate(engine).shut("*", anna("moved"))
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
@@ -140,7 +141,7 @@ def test_several_events_are_one_message_and_a_channel_for_errors_takes_errors(
 ) -> None:
     config = site(**by_mail(mail.port, severity="error"), **by_hook(hook))
     watch = looked(engine, config)
-    Gate(engine).shut("*", "moved")
+    Gate(engine).shut("*", anna("moved"))
     with engine.begin() as c:
         c.execute(update(roles).where(roles.c.role == "receive").values(uptime_s=roles.c.uptime_s - 60))
     look(watch)
@@ -152,7 +153,7 @@ def test_several_events_are_one_message_and_a_channel_for_errors_takes_errors(
     assert "systemctl status osteon-receive" in posted["text"]
     (sent,) = mail.mails
     assert "role.receive" in sent.get_content() and "gate" not in sent.get_content()
-    Gate(engine).open("*")
+    Gate(engine).open("*", anna())
     look(watch)
     assert len(hook.posts) == 2 and len(mail.mails) == 1
 
@@ -161,11 +162,11 @@ def test_new_channel_tells_no_old_news(
     site: Callable[..., Configuration], engine: Engine, mail: MailServer, hook: HookServer
 ) -> None:
     watch = looked(engine, site(**by_mail(mail.port)))
-    Gate(engine).shut("*", "moved")
+    Gate(engine).shut("*", anna("moved"))
     look(watch)
     both = looked(engine, site(**by_mail(mail.port), **by_hook(hook)))
     assert hook.posts == []
-    Gate(engine).open("*")
+    Gate(engine).open("*", anna())
     look(both)
     assert len(hook.posts) == 1 and len(mail.mails) == 2
 
@@ -176,7 +177,7 @@ def test_channel_that_fails_is_tried_again_and_shown_as_a_condition(
     config = site(**by_mail(mail.port))
     watch = looked(engine, config)
     mail.refusal = "451 busy"
-    Gate(engine).shut("*", "moved")
+    Gate(engine).shut("*", anna("moved"))
     watch.step()
     (messenger,) = watch.messengers
     for _ in range(3):
@@ -223,7 +224,7 @@ def test_server_that_hangs_holds_up_neither_the_page_nor_the_other_channel(
         config = config.model_copy(update={"status": config.status.model_copy(update={"port": 0})})
         for channel in (Channel.EMAIL, Channel.WEBHOOK):
             channel_state(engine, channel)
-        Gate(engine).shut("*", "moved")
+        Gate(engine).shut("*", anna("moved"))
         role = StatusRole(config, engine)
         try:
             wait_until(lambda: hook.posts, "the post")

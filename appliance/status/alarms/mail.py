@@ -57,6 +57,7 @@ class Mail:
             with _connected(config, self._tls, deadline) as server:
                 if config.security == "starttls":
                     server.starttls(context=self._tls)
+                    assert server.sock is not None
                     deadline.watch(server.sock, EXCHANGES * config.timeout_s)  # it is another one
                 if user:
                     server.login(user, password)
