@@ -258,6 +258,7 @@ def test_mail_goes_over_starttls_after_a_sign_in(site: Callable[..., Configurati
         assert "refuses the user or password" in taken()
         secret.write_text(USER)
         assert "needs the user on its first line" in taken()
+        secret.write_text(f"{USER}\n{PASSWORD}\n")
         assert "cannot be read: No such file" in taken(credentials=str(tmp_path / "absent"))
         assert "tls.ca of alarms.email cannot be used" in taken(ca=str(tmp_path / "absent"))
         assert "TLS: " in taken(security="tls")
