@@ -1,4 +1,4 @@
-"""The programs that the documents configure beside Osteon take the documented text."""
+"""The programs that the documents configure beside Osteon take the documented text, and drawn pictures are current."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from appliance.picture.overlay import overlay
+from provisioning.documents.quiz import LOOK, questions
 from tests.support.certificates import Authority
 from tests.support.peers import Peer
 
 pytestmark = pytest.mark.release
 
-OPERATE = (Path(__file__).parents[2] / "docs" / "operate.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+OPERATE = (DOCS / "operate.md").read_text()
 
 
 def listing(kind: str) -> str:
@@ -59,3 +64,11 @@ def test_documented_request_for_a_certificate_is_one(peer: Peer, tmp_path: Path)
             check=True,
         ).stdout
     )
+
+
+def test_pictures_of_the_quiz_are_those_that_are_drawn() -> None:
+    drawn = [overlay(*question, LOOK) for question in questions()]
+    assert len(drawn) == 6
+    for number, picture in enumerate(drawn, 1):
+        with Image.open(DOCS / f"quiz-{number}.png") as kept:
+            np.testing.assert_array_equal(np.asarray(kept), picture)
