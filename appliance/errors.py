@@ -6,6 +6,8 @@ holds a patient's data.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from appliance.domain.reason import ReasonCode
 from appliance.domain.sentence import Sentence
 
@@ -71,3 +73,12 @@ class Away(Transient):
 
 class Fault(OsteonError):
     """Stop the role: systemd restarts it and the lease gives the job back."""
+
+
+class ConfigurationError(Fault):
+    """All problems of the file, one line each."""
+
+    def __init__(self, path: Path | None, problems: list[str]) -> None:
+        self.problems = problems
+        where = f"{path}: " if path else ""
+        super().__init__(ReasonCode.CONFIGURATION, where + "; ".join(problems))

@@ -16,8 +16,6 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
-from cryptography import x509
-
 from appliance.config import ClientTls, Tls
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
@@ -209,6 +207,8 @@ def not_after(path: Path) -> datetime:
     OSError, ValueError
         If the file holds no readable certificate.
     """
+    from cryptography import x509  # most commands look at no certificate
+
     return min(certificate.not_valid_after_utc for certificate in x509.load_pem_x509_certificates(path.read_bytes()))
 
 

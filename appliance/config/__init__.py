@@ -17,7 +17,7 @@ from .destinations import (
     FhirDestination,
     Picture,
 )
-from .file import ConfigurationError, check_values, read_configuration, sentence_of
+from .file import check_values, read_configuration, sentence_of
 from .hl7 import Codes, Hl7Destination, Observations
 from .receive import Hl7Listener, Peer, Receive, Tls
 from .section import MEGABYTE, AeTitle, Host, Network, Port, Section
@@ -36,7 +36,6 @@ __all__ = [
     "Colours",
     "Compression",
     "Configuration",
-    "ConfigurationError",
     "DestinationConfig",
     "DicomDestination",
     "DicomWebDestination",

@@ -9,8 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from appliance.domain.reason import ReasonCode
-from appliance.errors import Fault
+from appliance.errors import ConfigurationError
 
 from .alarms import ADDRESS
 from .configuration import Configuration
@@ -64,15 +63,6 @@ _FORMS = {
     URI: "is no URI: write one such as urn:oid:1.2.3 or https://hospital.example/patients",
 }
 """Sentences for values that do not match the pattern."""
-
-
-class ConfigurationError(Fault):
-    """All problems of the file, one line each."""
-
-    def __init__(self, path: Path | None, problems: list[str]) -> None:
-        self.problems = problems
-        where = f"{path}: " if path else ""
-        super().__init__(ReasonCode.CONFIGURATION, where + "; ".join(problems))
 
 
 def read_configuration(path: Path | None) -> Configuration:

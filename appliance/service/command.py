@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from appliance.config import Configuration, ConfigurationError, read_configuration
 from appliance.domain.roles import ROLES
-from appliance.errors import OsteonError
+from appliance.errors import ConfigurationError, OsteonError
 
 if TYPE_CHECKING:
     from sqlalchemy.exc import SQLAlchemyError
+
+    from appliance.config import Configuration
 
 DEFAULT_CONFIG = Path("/etc/osteon/osteon.toml")
 """Configuration file that is read if no other is named."""
@@ -46,8 +47,10 @@ class SentenceErrors:
             raise click.ClickException(f"the database cannot be used: {defect(error)}") from error
 
 
-def _database_error() -> type[SQLAlchemyError]:
-    """Return the base class of SQLAlchemy's errors, which is loaded only once there is an error."""
+def _database_error() -> type[SQLAlchemyError] | tuple[()]:
+    """Return the base class of SQLAlchemy's errors; none where SQLAlchemy is not loaded, and so has raised nothing."""
+    if "sqlalchemy" not in sys.modules:
+        return ()
     from sqlalchemy.exc import SQLAlchemyError
 
     return SQLAlchemyError
@@ -97,6 +100,8 @@ def run(role: str, supervised: bool, config_path: Path | None) -> None:
     deliver   sends the results to PACS and RIS, and retries until they have arrived
     status    serves the health page
     """
+    from appliance.config import read_configuration
+
     from .configuration_watch import ConfigurationWatch
     from .log import hush_libraries, set_up_logging
     from .parent import stop_when_closed

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from appliance.config import Configuration, ConfigurationError, read_configuration
+from appliance.config import Configuration, read_configuration
 from appliance.domain.roles import ConfigurationState
+from appliance.errors import ConfigurationError
 
 
 class ConfigurationWatch:

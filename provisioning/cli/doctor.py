@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 import click
 from rich.markup import escape
 
-from appliance.config import Configuration, ConfigurationError
+from appliance.errors import ConfigurationError
 from appliance.service.command import config_option, existing_config
 
 from .options import configuration, out
 
 if TYPE_CHECKING:
+    from appliance.config import Configuration
     from provisioning.operation.doctor.finding import Finding
 
 MARKS = {"good": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "error": "[red]error[/]  "}

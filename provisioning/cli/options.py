@@ -7,15 +7,16 @@ import pwd
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
-from appliance.config import Configuration, read_configuration, sentence_of
 from appliance.domain.audit import Door, Intervention
 from appliance.service.command import existing_config, refuse_root
+
+if TYPE_CHECKING:
+    from appliance.config import Configuration
 
 T = TypeVar("T")
 
@@ -34,6 +35,10 @@ def check_value(value: T, kind: Any, option: str) -> T:
     click.BadParameter
         With the sentence that the configuration has for such a value.
     """
+    from pydantic import TypeAdapter, ValidationError
+
+    from appliance.config import sentence_of
+
     try:
         return TypeAdapter[T](kind).validate_python(value)
     except ValidationError as error:
@@ -42,6 +47,8 @@ def check_value(value: T, kind: Any, option: str) -> T:
 
 def configuration(path: Path | None) -> Configuration:
     """Read the configuration from `path` or from the default file; without either, return the built-in defaults."""
+    from appliance.config import read_configuration
+
     return read_configuration(existing_config(path))
 
 

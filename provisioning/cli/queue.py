@@ -14,7 +14,6 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from appliance.config import Configuration
 from appliance.domain.job import State
 from appliance.errors import Rejected
 from appliance.service.command import config_option
@@ -22,6 +21,7 @@ from appliance.service.command import config_option
 from .options import as_text, by_hand, configuration, out, own_configuration, reason_option
 
 if TYPE_CHECKING:
+    from appliance.config import Configuration
     from provisioning.operation.queues import Job
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import click
 from rich.markup import escape
 
-from appliance.config import AeTitle, Host, Network, Port, check_values
 from appliance.service.command import DEFAULT_CONFIG
 
 from .options import check_value, out
@@ -45,6 +44,7 @@ def setup(
     The file is the commented example with your answers in it; other users cannot read it. Nothing is written unless
     the whole can be used.
     """
+    from appliance.config import Host, check_values
     from provisioning.operation.check import find_doubts
     from provisioning.operation.setup import (
         configuration_text,
@@ -84,6 +84,8 @@ def setup(
 
 def _ask() -> dict[str, Any]:
     """Ask at the terminal; an empty answer to an address leaves the peer out."""
+    from appliance.config import AeTitle, Host, Network, Port
+
     if not sys.stdin.isatty():
         raise click.UsageError("there is nobody to ask: give --answers FILE")
     receive: dict[str, Any] = {

@@ -21,10 +21,10 @@ from sqlalchemy import text
 
 from appliance import gpu
 from appliance.clock import now
-from appliance.config import Configuration, ConfigurationError, read_configuration
+from appliance.config import Configuration, read_configuration
 from appliance.domain.notice import Notice, Subject
 from appliance.domain.reason import ReasonCode
-from appliance.errors import Fault
+from appliance.errors import ConfigurationError, Fault
 from appliance.service.role_lock import role_lock
 from appliance.service.roles.start import start_role
 from appliance.status.facts import observe

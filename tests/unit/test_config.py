@@ -18,7 +18,6 @@ from appliance.clock import now
 from appliance.config import (
     ClientTls,
     Configuration,
-    ConfigurationError,
     DicomDestination,
     DicomWebDestination,
     EmailAlarm,
@@ -30,6 +29,7 @@ from appliance.config import (
     WebhookAlarm,
     read_configuration,
 )
+from appliance.errors import ConfigurationError
 from appliance.storage.database import without_password
 
 
