@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from ipaddress import ip_address
+from typing import Annotated
 
-from .section import LARGEST_DISK_MB, Host, Port, Section
+from pydantic import Field, model_validator
+
+from appliance.domain.account import ACCOUNT_NAME
+
+from .section import LARGEST_DISK_MB, Host, Network, Port, Section
+
+HEADER_NAME = r"^[A-Za-z][A-Za-z0-9-]*$"
+"""Name of a header; one with an underscore would look like another one to the application (RFC 3875 section 4.1.18)."""
+
+HeaderName = Annotated[str, Field(min_length=1, max_length=64, pattern=HEADER_NAME)]
+"""Name of a header of a request."""
+
+Person = Annotated[str, Field(pattern=f"^{ACCOUNT_NAME}$")]
+"""Name of a person as a reverse proxy gives it."""
+
+
+class Proxy(Section):
+    """A reverse proxy before the page."""
+
+    addresses: tuple[Network, ...] = Field(
+        min_length=1, description="Addresses from which the proxy connects; nothing is believed from others"
+    )
+    header: HeaderName | None = Field(None, description="Header with the name of the person whom the proxy signed in")
+    operators: tuple[Person, ...] = Field((), description="Names that may change something; all others only read")
+
+    @model_validator(mode="after")
+    def _require_header(self) -> Proxy:
+        if self.operators and self.header is None:
+            raise ValueError("operators are named by a header: write header, such as X-Remote-User")
+        return self
 
 
 class Status(Section):
@@ -12,6 +42,26 @@ class Status(Section):
 
     host: Host = Field("127.0.0.1", description="Address of the page; it shows no patient's data")
     port: Port = Field(8080, description="TCP port of the page")
+    accounts: bool = Field(False, description="Readers sign in with an account (osteon account)")
+    open: bool = Field(False, description="Everybody who reaches the page may read it")
+    proxy: Proxy | None = Field(None, description="Reverse proxy before the page")
+
+    @model_validator(mode="after")
+    def _require_rules_of_reading(self) -> Status:
+        has_rules = self.accounts or self.open or (self.proxy is not None and self.proxy.header is not None)
+        if not (has_rules or _is_loopback(self.host)):
+            raise ValueError(
+                f"{self.host} is reached from other machines: say who may read the page: accounts = true, a "
+                "[status.proxy] with header, or open = true for everybody"
+            )
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Retention(Section):

@@ -764,6 +764,18 @@ class ReasonCode(StrEnum):
     NOT_HELD = ("not_held", "There is no hold of that name.", "Use the command in the reason, if any.")
     ON_THE_MOVE = ("on_the_move", "A delivery was sent during the withdrawal.", "Repeat the command.")
     NOTHING_ANSWERED = ("nothing_answered", "There is no answer under that UID.", "See `osteon queue find UID`.")
+    NO_SUCH_ACCOUNT = ("no_such_account", "There is no account of that name.", "See `osteon account list`.")
+    ACCOUNT_EXISTS = (
+        "account_exists",
+        "There is an account of that name already.",
+        "Choose another name, or change its password: `osteon account password`.",
+    )
+    WEAK_PASSWORD = (
+        "weak_password",
+        "The password is too short, too long, or repeats the name or a few characters.",
+        "Choose another one: three words or more.",
+    )
+    NO_REASON = ("no_reason", "An action of the page was asked for without a reason.", "Write the reason.")
     AUDIT_BROKEN = (
         "audit_broken",
         "The audit log is not whole: an entry was altered or removed.",

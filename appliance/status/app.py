@@ -9,10 +9,13 @@ from appliance.config import Configuration
 from appliance.domain.finding import percent
 from engines.pack import Pack
 
+from .actions import Withdraw, make_actions
+from .guard import Guard
 from .health import duration
 from .pages import make_pages
 from .probes import make_probes
 from .radiographs import make_radiograph_pages
+from .sign_in import make_sign_in
 from .texts import local_time, short_time, with_commands
 from .view import View
 
@@ -25,7 +28,15 @@ HEADERS = {
 }
 
 
-def create_app(engine: Engine, config: Configuration, pack: Pack | str, version: str) -> Flask:
+def create_app(
+    engine: Engine,
+    config: Configuration,
+    pack: Pack | str,
+    version: str,
+    *,
+    writer: Engine | None = None,
+    withdraw: Withdraw | None = None,
+) -> Flask:
     """Return the WSGI application.
 
     Parameters
@@ -34,6 +45,8 @@ def create_app(engine: Engine, config: Configuration, pack: Pack | str, version:
         For reading only (`appliance.storage.database.readers`).
     pack
         The pack in use, or the sentence that says why there is none.
+    writer, withdraw
+        For sign-ins and the actions of operators; without them the page only reads.
     """
     app = Flask(__name__)
     app.jinja_env.filters |= {
@@ -47,6 +60,11 @@ def create_app(engine: Engine, config: Configuration, pack: Pack | str, version:
     app.register_blueprint(make_pages(view))
     app.register_blueprint(make_radiograph_pages(view))
     app.register_blueprint(make_probes(engine, config))
+    guard = Guard(config.status, writer)
+    guard.protect(app)
+    if writer is not None and withdraw is not None:
+        app.register_blueprint(make_sign_in(writer, guard))
+        app.register_blueprint(make_actions(view, writer, withdraw))
 
     @app.after_request
     def add_headers(response: Response) -> Response:

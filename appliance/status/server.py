@@ -99,6 +99,7 @@ class PageServer:
             port=port,
             threads=THREADS,
             ident=None,
+            clear_untrusted_proxy_headers=False,  # appliance.status.guard believes those of listed proxies
             connection_limit=2 * MOST,
             max_request_header_size=LONGEST_REQUEST_BYTES,
             max_request_body_size=LONGEST_REQUEST_BYTES,

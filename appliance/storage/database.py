@@ -191,8 +191,8 @@ def database_file(engine: Engine) -> tuple[int, int] | None:
 
 
 def readers(engine: Engine) -> Engine:
-    """Return the same database for reading only: without the write lock, so that the page never holds up a role."""
-    return engine.execution_options(reads_only=True)
+    """Return the same database for reading only: a write fails, and no reader holds up a role by the write lock."""
+    return engine.execution_options(reads_only=True, postgresql_readonly=True)
 
 
 def upsert(
@@ -216,5 +216,6 @@ def _sqlite_settings(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> 
 
 def _begin_immediate(connection: Connection) -> None:
     """Take the write lock at once: a read that turns into a write could not wait for it (SQLite, WAL, section 3)."""
-    mode = "DEFERRED" if connection.get_execution_options().get("reads_only") else "IMMEDIATE"
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    reads_only = bool(connection.get_execution_options().get("reads_only"))
+    connection.exec_driver_sql(f"PRAGMA query_only = {int(reads_only)}")
+    connection.exec_driver_sql(f"BEGIN {'DEFERRED' if reads_only else 'IMMEDIATE'}")

@@ -13,6 +13,7 @@ from rich.markup import escape
 from appliance.errors import ConfigurationError
 from appliance.service.command import SentenceErrors, config_option, existing_config, run
 
+from .account import account
 from .alarm import alarm
 from .audit import audit
 from .backup import backup, restore
@@ -224,5 +225,5 @@ def hl7_preview(destination: str, files: tuple[Path, ...], message: str, raw: bo
     preview(configuration(config_path), destination, list(files), message, raw, out)  # type: ignore[arg-type]
 
 
-for command in (run, status, doctor, queue, audit, backup, restore, pack, engines, setup, train, alarm):
+for command in (run, status, doctor, queue, audit, account, backup, restore, pack, engines, setup, train, alarm):
     main.add_command(command)

@@ -95,7 +95,7 @@ def _disk_mb(folder: Path) -> int:
 
 
 def find_doubts(config: Configuration) -> list[str]:
-    """Return the reasons why listed senders or commitment results may not arrive.
+    """Return the reasons why listed senders or commitment results may not arrive, or passwords be read.
 
     They are no faults: a program of this box may pass on the connections of senders, and an archive may send its
     commitment results from another host than the configured one.
@@ -108,6 +108,11 @@ def find_doubts(config: Configuration) -> list[str]:
         for key, (host, senders) in listeners.items()
         if _is_loopback(host) and not _binding_error(host) and not all(s.is_loopback for s in senders)
     ]
+    if config.status.accounts and config.status.proxy is None and not _is_loopback(config.status.host):
+        found.append(
+            "status.accounts: passwords cross the network readable: let a reverse proxy with TLS connect to 127.0.0.1, "
+            "and name it in status.proxy"
+        )
     for destination in config.destinations:
         if not isinstance(destination, DicomDestination) or destination.proof != "commitment":
             continue

@@ -87,7 +87,7 @@ def test_database_without_its_driver_is_found(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_unusable_host_of_the_page_is_found() -> None:
-    (problem,) = find_problems(Configuration.model_validate({"status": {"host": ABSENT}}))
+    (problem,) = find_problems(Configuration.model_validate({"status": {"host": ABSENT, "open": True}}))
     assert problem.startswith("status.host")
 
 
@@ -124,7 +124,7 @@ def test_start_with_port_in_use_names_its_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", ABSENT])
 def test_start_with_unusable_host_of_the_page_names_its_key(tmp_path: Path, host: str) -> None:
-    config = Configuration.model_validate({"state_dir": tmp_path, "status": {"host": host}})
+    config = Configuration.model_validate({"state_dir": tmp_path, "status": {"host": host, "open": True}})
     engine = open_database(config.database)
     with pytest.raises(Fault, match=r"see status\.host"):
         StatusRole(config, engine)

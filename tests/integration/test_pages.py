@@ -24,6 +24,7 @@ from appliance.storage.queue import Queue
 from appliance.storage.radiologist_reports import keep_report
 from appliance.storage.tables import analyses, deliveries, instances, studies
 from tests.integration.test_status import PACK, PATIENT, received, record_refused_artefact
+from tests.support.forms import look_up
 
 RADIOGRAPH, ARTEFACT, ACCESSION = "1.2.826.0.1.99", "1.2.826.0.1.100", "ACC-77"
 
@@ -67,7 +68,7 @@ def report(engine: Engine) -> RadiologistReport:
 def test_look_up_by_each_number_leads_to_the_study(client: FlaskClient, engine: Engine, number: str) -> None:
     record_refused_artefact(engine)
     keep_report(engine, report(engine), "d" * 64)
-    found = client.post("/radiographs", data={"number": study_uid(engine) if number == "THE STUDY" else number})
+    found = look_up(client, study_uid(engine) if number == "THE STUDY" else number)
     assert (found.status_code, found.location) == (303, "/studies/1"), "no number of the form enters an address"
     page = client.get(found.location).text
     steps = [
@@ -88,7 +89,7 @@ def test_look_up_by_the_uid_of_a_radiograph_shows_its_steps(client: FlaskClient,
     queue = Queue(engine, analyses, "me")
     with queue.ending(queue.lease()[0], Event.DECLINE, ReasonCode.OUT_OF_SCOPE, "a chest"):
         pass
-    found = client.post("/radiographs", data={"number": RADIOGRAPH})
+    found = look_up(client, RADIOGRAPH)
     assert (found.status_code, found.location) == (303, "/radiographs/1")
     page = client.get(found.location).text
     assert "Not analysed" in page and "a chest" in page and "out_of_scope" in page
@@ -109,7 +110,7 @@ def test_steps_tell_when_a_peer_stored_and_confirmed(client: FlaskClient, engine
 
 def test_look_up_of_an_unknown_number_says_where_to_look(client: FlaskClient) -> None:
     for number in ("1.2.3", "", "delivery:5", "analysis:99999999999999999"):
-        found = client.post("/radiographs", data={"number": number})
+        found = look_up(client, number)
         assert found.status_code == 404
         assert "The radiograph has not arrived" in found.text
 
@@ -140,7 +141,7 @@ def test_every_page_stays_while_the_database_cannot_be_read(config: Configuratio
         assert page.status_code == 200 and "Osteon is not working." in page.text, path
     for path in ("/radiographs/1", "/studies/1"):
         assert client.get(path).status_code == 503
-    assert client.post("/radiographs", data={"number": "1.2.3"}).status_code == 503
+    assert look_up(client, "1.2.3").status_code == 503
     engine.dispose()
 
 

@@ -1,13 +1,16 @@
-"""The status role: serves the status page, and sends alarms."""
+"""The status role: serves the page, sends alarms, and writes sign-ins and the actions of operators."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from importlib.metadata import version
 
 from sqlalchemy import Engine
 
 from appliance.config import Configuration
+from appliance.domain.audit import Intervention
+from appliance.domain.codes import Concept
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 from appliance.service.pipeline_assembly import pack_of
@@ -33,7 +36,14 @@ class StatusRole:
             pack = pack_of(config)
         except Fault as fault:  # people look for the reason on the page
             pack = fault.reason
-        app = create_app(readers(engine), config, pack, version("osteon"))
+        app = create_app(
+            readers(engine),
+            config,
+            pack,
+            version("osteon"),
+            writer=engine,
+            withdraw=partial(_withdraw, config, engine),
+        )
         try:
             self._server = PageServer(app, config.status.host, config.status.port)
         except (OSError, ValueError) as error:  # waitress raises ValueError for a host that cannot be resolved
@@ -56,3 +66,10 @@ class StatusRole:
         """Stop serving and sending."""
         self._alarms.close()
         self._server.close()
+
+
+def _withdraw(config: Configuration, engine: Engine, uid: str, by: Intervention, title: Concept) -> None:
+    """Withdraw the answers of a study; the modules that make revocations are loaded at the first withdrawal."""
+    from appliance.service.withdrawal import withdraw
+
+    withdraw(config, engine, uid, by, title)

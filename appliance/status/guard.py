@@ -1,0 +1,210 @@
+"""Who may read the page, and who may change something on it: asked before every request.
+
+A person has signed in with an account, or a reverse proxy at a listed address names the person. Requests that change
+something need a token which only our own forms contain: a page of another site cannot send them.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar
+
+from flask import Flask, Response, g, redirect, render_template, request, url_for
+from markupsafe import Markup
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.wrappers import Response as AnyResponse
+
+from appliance.config import Status
+from appliance.domain.account import ACCOUNT_NAME, AccountRole
+from appliance.domain.audit import Door, Intervention
+from appliance.network import plain_address
+from appliance.storage.database import defect
+from appliance.storage.sign_ins import signed_in
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+PUBLIC: Final = ("/health/", "/metrics", "/static/", "/sign-in")
+"""Paths that need no sign-in: probes for programs, without identity, and the way in."""
+
+SIGN_IN_COOKIE, FORM_COOKIE = "osteon_sign_in", "osteon_form"
+
+CSRF_FIELD = "csrf"
+
+REFRESHED = "/"
+"""The page that reads itself again: looking at it keeps no sign-in alive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """The person behind a request.
+
+    Attributes
+    ----------
+    name
+        Name of the account, or the one that the proxy gives; empty for a visitor without a sign-in.
+    role
+        Rights of the person; None without a sign-in.
+    address
+        Address of the browser.
+    """
+
+    address: str
+    name: str = ""
+    role: AccountRole | None = None
+    door: Door = Door.ACCOUNT
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether the person may change something."""
+        return self.role is AccountRole.OPERATOR
+
+    def intervention(self, reason: str) -> Intervention:
+        """Return an intervention of this person."""
+        return Intervention(person=self.name, door=self.door, reason=reason)
+
+
+class Guard:
+    """Decides about every request of the application.
+
+    Parameters
+    ----------
+    engine
+        For writing: it records the time of a sign-in's newest request. None: nobody signs in.
+    """
+
+    def __init__(self, config: Status, engine: Engine | None) -> None:
+        self._config = config
+        self._engine = engine
+
+    def protect(self, app: Flask) -> None:
+        """Ask before every request of `app`, and give its templates the visitor and the field of forms."""
+        app.before_request(self._decide)
+        app.after_request(self._set_form_cookie)
+        app.register_error_handler(SQLAlchemyError, _explain_database)
+        # macros that are imported without their context see globals alone
+        app.jinja_env.globals |= {"visitor": visitor, "has_accounts": self._config.accounts, "csrf_field": _field}
+
+    def is_secure(self) -> bool:
+        """Return whether the browser's connection is encrypted, as a listed proxy says."""
+        return self._is_proxied() and request.headers.get("X-Forwarded-Proto", "").strip().lower() == "https"
+
+    def _decide(self) -> AnyResponse | tuple[str, int] | None:
+        g.visitor, g.database_defect = Visitor(address=self._address()), ""
+        try:
+            g.visitor = self._identify(g.visitor.address)
+        except SQLAlchemyError as error:
+            g.database_defect = defect(error)
+        is_public = request.path.startswith(PUBLIC)
+        if not (is_public or self._may_read()):
+            if self._config.accounts:
+                return redirect(url_for("sign_in.form"), 303)
+            return refused("The reverse proxy before this page names nobody: sign in there."), 403
+        if request.method not in ("GET", "HEAD", "OPTIONS") and not _has_csrf_token():
+            return refused("The form is older than the sign-in, or comes from another site: load the page again."), 403
+        return None
+
+    def _may_read(self) -> bool:
+        config = self._config
+        has_rules = config.accounts or (config.proxy is not None and config.proxy.header is not None)
+        return g.visitor.role is not None or config.open or not has_rules
+
+    def _identify(self, address: str) -> Visitor:
+        """Return the person of this request: of the proxy's header, else of the cookie."""
+        proxy = self._config.proxy
+        if self._engine is None:
+            return Visitor(address=address)
+        if proxy and proxy.header and self._is_proxied():
+            name = request.headers.get(proxy.header, "")
+            if re.fullmatch(ACCOUNT_NAME, name):
+                role = AccountRole.OPERATOR if name in proxy.operators else AccountRole.VIEWER
+                return Visitor(address=address, name=name, role=role, door=Door.PROXY)
+        token = request.cookies.get(SIGN_IN_COOKIE, "") if self._config.accounts else ""
+        account = signed_in(self._engine, token, is_activity=request.path != REFRESHED) if token else None
+        if account is None:
+            return Visitor(address=address)
+        g.csrf_secret = token
+        return Visitor(address=address, name=account.name, role=account.role)
+
+    def _is_proxied(self) -> bool:
+        """Return whether a listed proxy sends this request."""
+        try:
+            peer = plain_address(request.remote_addr or "")
+        except ValueError:
+            return False
+        proxy = self._config.proxy
+        return proxy is not None and any(peer in network for network in proxy.addresses)
+
+    def _address(self) -> str:
+        """Return the browser's address, which a listed proxy adds at the end of X-Forwarded-For."""
+        address = request.remote_addr or ""
+        forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip() if self._is_proxied() else ""
+        try:
+            return str(plain_address(forwarded or address))
+        except ValueError:
+            return address
+
+    def _set_form_cookie(self, response: Response) -> Response:
+        if secret := g.get("new_form_secret"):
+            set_cookie(response, FORM_COOKIE, secret, is_secure=self.is_secure())
+        return response
+
+
+def set_cookie(response: AnyResponse, name: str, value: str, *, is_secure: bool) -> None:
+    """Give the browser a cookie that no script reads and no other site sends; it ends with the browser."""
+    response.set_cookie(name, value, secure=is_secure, httponly=True, samesite="Strict")
+
+
+def visitor() -> Visitor:
+    """Return the person behind this request."""
+    found: Visitor = g.visitor
+    return found
+
+
+def for_operators(view: Callable[P, R]) -> Callable[P, R | tuple[str, int]]:
+    """Refuse a view to all but operators."""
+
+    @wraps(view)
+    def guarded(*arguments: P.args, **named: P.kwargs) -> R | tuple[str, int]:
+        if visitor().is_operator:
+            return view(*arguments, **named)
+        return refused("This needs the role operator."), 403
+
+    return guarded
+
+
+def refused(sentence: str) -> str:
+    """Return a page with one sentence."""
+    return render_template("refused.html", sentence=sentence)
+
+
+def _explain_database(error: SQLAlchemyError) -> tuple[str, int]:
+    return refused(f"The database cannot be used: {defect(error)}."), 503
+
+
+def _field() -> Markup:
+    """Return the hidden field that every form of ours contains."""
+    if not _csrf_secret():
+        g.new_form_secret = secrets.token_urlsafe(32)
+    return Markup('<input type="hidden" name="{}" value="{}">').format(CSRF_FIELD, _csrf_token(_csrf_secret()))
+
+
+def _has_csrf_token() -> bool:
+    secret = _csrf_secret()
+    given = request.form.get(CSRF_FIELD, "")
+    return bool(secret) and hmac.compare_digest(given.encode(), _csrf_token(secret).encode())
+
+
+def _csrf_secret() -> str:
+    """Return the secret of the browser: its sign-in, else the cookie that a form has set; empty if there is none."""
+    return str(g.get("csrf_secret") or g.get("new_form_secret") or request.cookies.get(FORM_COOKIE, ""))
+
+
+def _csrf_token(secret: str) -> str:
+    return hmac.new(secret.encode(), b"form", "sha256").hexdigest()
