@@ -1,66 +1,47 @@
-"""The page in a real browser, light and dark, wide and narrow: it fits the window, and the console stays empty."""
+"""The pages in a real browser: they fit their window, the console stays empty, and the keyboard is enough."""
 
-import subprocess
-import threading
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import pytest
-from PIL import Image
-from werkzeug.serving import make_server
-
-from appliance.config import Configuration
-from appliance.status.app import create_app
-from appliance.storage.database import open_database, readers
-from tests.integration.test_status import PACK, all_roles_beat, record_refused_artefact
+from tests.support.pages import PATHS, busy_pages, look
 from tests.support.peers import Peer
-from tests.support.waiting import PATIENCE_S
 
-DARK = "--blink-settings=preferredColorScheme=0"
-LIGHT = "--blink-settings=preferredColorScheme=1"
-NARROWEST_PX = 500
-"""The narrowest window of a headless Chromium."""
+SCREEN: dict[str, Any] = {"name": "screen", "scheme": "light", "width": 1440, "height": 900}
+ZOOMED: dict[str, Any] = {"name": "zoomed", "scheme": "dark", "width": 720, "height": 450}
+"""The same screen at 200 %."""
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> Iterator[str]:
-    """Address of a page that shows four roles and one result."""
-    config = Configuration(state_dir=tmp_path / "state")
-    engine = open_database(config.database)
-    all_roles_beat(engine)
-    record_refused_artefact(engine)
-    server = make_server("127.0.0.1", 0, create_app(readers(engine), config, PACK, "1.2.3"), threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        thread.join(PATIENCE_S)
-        engine.dispose()
+def is_dark(colour: str) -> bool:
+    """Return whether a colour, ``rgb(r, g, b)``, is a dark one."""
+    return sum(map(int, colour.removeprefix("rgb(").removesuffix(")").split(","))) < 3 * 128
 
 
-def photograph(chromium: str, page: str, folder: Path, scheme: str, width_px: int) -> tuple[Image.Image, str]:
-    """Return the page as pixels, and the lines of the browser's console."""
-    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
-    command += [f"--user-data-dir={folder / 'profile'}", f"--screenshot={folder / 'page.png'}", scheme]
-    command += [f"--window-size={width_px},1600", page]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
-    with Image.open(folder / "page.png") as image:
-        return image.convert("RGB"), "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+def check(one: dict[str, Any], view: dict[str, Any]) -> None:
+    """Check what was seen of one page."""
+    is_missing = one["path"].endswith("999999")
+    assert one["status"] == (404 if is_missing else 200), one
+    # a browser tells of the status of a page that is missing
+    assert [c for c in one["complaints"] if not (is_missing and "404" in c)] == [], one
+    assert one["width"] <= view["width"], one
+    assert is_dark(one["paper"]) is (view["scheme"] == "dark"), one
+    assert one["scripts"] == 0, one
 
 
-@pytest.mark.parametrize("width_px", [1400, NARROWEST_PX])
-@pytest.mark.parametrize(("scheme", "is_dark"), [(LIGHT, False), (DARK, True)])
-def test_page_in_a_browser_is_drawn_without_complaints(
-    page: str, peer: Peer, tmp_path: Path, scheme: str, is_dark: bool, width_px: int
-) -> None:
-    image, complaints = photograph(peer("chromium"), page, tmp_path, scheme, width_px)
-    assert complaints == ""
-    assert image.size == (width_px, 1600)
-    paper = image.getpixel((width_px // 2, 1598))
-    assert isinstance(paper, tuple)
-    assert (sum(paper) < 3 * 128) is is_dark
-    colours = image.getcolors(maxcolors=image.width * image.height)
-    assert colours is not None
-    assert len(colours) > 50, "an unstyled or empty page has fewer"
+def test_every_page_with_faults_fits_its_window_without_complaints(peer: Peer, tmp_path: Path) -> None:
+    views = [SCREEN, ZOOMED | {"paths": ["/?still", "/radiographs", "/destinations/archive"]}]
+    with busy_pages(tmp_path, faults=True) as base:
+        seen = look(peer, base, views)
+    assert len(seen) == len(PATHS) + 3
+    for one in seen:
+        check(one, SCREEN if one["view"] == "screen" else ZOOMED)
+
+
+def test_overview_fits_the_screen_and_the_keyboard_finds_a_radiograph(peer: Peer, tmp_path: Path) -> None:
+    uid = "1.2.826.0.1.2.400"
+    with busy_pages(tmp_path, faults=False) as base:
+        overview, found = look(peer, base, [SCREEN], ("/?still",), lookUp=uid)
+    check(overview, SCREEN)
+    assert overview["height"] <= SCREEN["height"], "with ten destinations"
+    assert found["first"] == "skip"
+    assert found["url"] == f"{base}/radiographs/400", "the number is in no address"
+    assert "Radiograph received from ROOM0" in found["text"] and uid not in found["text"]

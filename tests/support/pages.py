@@ -1,0 +1,56 @@
+"""The pages of a busy site, served as the status role serves them, and looked at in a browser."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from appliance.status.app import create_app
+from appliance.status.server import PageServer
+from appliance.storage.database import open_database, readers
+from tests.integration.test_status import PACK
+from tests.support.busy_site import busy_configuration, fill
+from tests.support.peers import Peer
+from tests.support.waiting import PATIENCE_S
+
+PATHS = (
+    "/?still",
+    "/radiographs",
+    "/radiographs/400",
+    "/studies/100",
+    "/conditions",
+    "/destinations/archive",
+    "/destinations/ris%20of%20the%20clinic",
+    "/turned-away",
+    "/pack",
+    "/studies/999999",
+)
+
+Seen = list[dict[str, Any]]
+
+
+@contextmanager
+def busy_pages(folder: Path, *, faults: bool) -> Iterator[str]:
+    """Serve the pages of a busy site; yield their address."""
+    config = busy_configuration(folder)
+    engine = open_database(config.database)
+    fill(engine, faults=faults)
+    server = PageServer(create_app(readers(engine), config, PACK, "1.2.3"), "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.close()
+        engine.dispose()
+
+
+def look(peer: Peer, base: str, views: list[dict[str, Any]], paths: tuple[str, ...] = PATHS, **more: Any) -> Seen:
+    """Open each page in each view; return what was seen, with the look-up last where `more` has one."""
+    asked = {"chromium": peer("chromium"), "base": base, "views": views, "paths": paths} | more
+    command = ["node", peer("pages.js"), json.dumps(asked)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10 * PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
