@@ -59,7 +59,7 @@ def create_app(
     view = View(engine, config, pack, version)
     app.register_blueprint(make_pages(view))
     app.register_blueprint(make_radiograph_pages(view))
-    app.register_blueprint(make_probes(engine, config))
+    app.register_blueprint(make_probes(engine, config, pack, version))
     guard = Guard(config.status, writer)
     guard.protect(app)
     if writer is not None and withdraw is not None:

@@ -7,10 +7,18 @@ Prometheus expects of counters: the records of all results would take minutes to
 from __future__ import annotations
 
 import threading
-from collections import Counter, defaultdict
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
+from itertools import accumulate
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,24 +29,31 @@ from appliance.domain.notice import Subject
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Result
 from appliance.gpu import GpuFigures
+from appliance.storage.failed_attempts import failed_attempt_counts
 from appliance.storage.notices import all_notices
 from appliance.storage.overview import count_not_analysed, count_radiologist_reports, newest_result_id, results_after
+from engines.pack import Pack
 
-from .facts import RoleState, observe
+from .facts import Facts, RoleState, observe
+from .health import conditions, problems
+
+STAGE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the histogram of stages: Prometheus' own, and longer ones for a slow processor."""
 
 
 class OsteonCollector(Collector):
     """Reads the database at each scrape; counters keep their value between scrapes."""
 
-    def __init__(self, engine: Engine, config: Configuration) -> None:
+    def __init__(self, engine: Engine, config: Configuration, pack: Pack | str, version: str) -> None:
         self._engine, self._config = engine, config
+        self._build = {"version": version} | _pack_labels(pack)
         self._lock = threading.Lock()  # waitress scrapes in several threads; each result counts once
         self._newest_result = self._first_result()  # None until the database can be read
         self._answers: Counter[tuple[str, str]] = Counter()
         self._notices: dict[int, int] = {}
         self._turned_away: Counter[tuple[str, str]] = Counter()
         self._not_kept: Counter[str] = Counter()
-        self._stages: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._stages: dict[str, Stage] = {}
 
     def _first_result(self) -> int | None:
         try:
@@ -50,6 +65,8 @@ class OsteonCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every metric, as of now."""
         facts = observe(self._engine, self._config, now())
+        yield InfoMetricFamily("osteon_build", "Version of Osteon and its pack.", self._build)
+        yield _of_conditions(facts)
         up = GaugeMetricFamily("osteon_role_up", "1 while a role sends its heartbeat, else 0.", labels=["role"])
         for role in facts.roles:
             up.add_metric([role.role], float(role.state is RoleState.ALIVE))
@@ -58,13 +75,10 @@ class OsteonCollector(Collector):
             yield GaugeMetricFamily(
                 "osteon_disk_free_bytes", "Free bytes on the disk of the spool.", facts.disk_free_bytes
             )
-        expiry = GaugeMetricFamily(
-            "osteon_certificate_seconds", "Seconds until a certificate runs out.", labels=["key"]
-        )
-        for certificate in facts.certificates:
-            if certificate.not_after:
-                expiry.add_metric([certificate.key], (certificate.not_after - facts.at).total_seconds())
-        yield expiry
+            yield GaugeMetricFamily(
+                "osteon_disk_reserve_bytes", "Free bytes below which radiographs are refused.", facts.disk_reserve_bytes
+            )
+        yield from _of_times(facts)
         jobs = GaugeMetricFamily(
             "osteon_radiographs",
             "Radiographs by state of analysis; ended ones: of a day.",
@@ -102,6 +116,7 @@ class OsteonCollector(Collector):
                     reports = count_radiologist_reports(c)
                     declined = count_not_analysed(c)
                     notices = all_notices(c)
+                    failed = failed_attempt_counts(c)
             except (SQLAlchemyError, ValueError):
                 return
             for counted in notices:  # the table forgets its oldest rows, and a counter must not go down
@@ -113,6 +128,14 @@ class OsteonCollector(Collector):
                     self._turned_away[notice.subject, notice.code] += more
             self._notices = {counted.notice_id: counted.times for counted in notices}
             turned_away, not_kept = dict(self._turned_away), dict(self._not_kept)
+        attempts = CounterMetricFamily(
+            "osteon_failed_attempts",
+            "Attempts of analyses, studies and deliveries (by destination) that failed, by reason code.",
+            labels=["queue", "code"],
+        )
+        for (queue, failure), number in failed.items():
+            attempts.add_metric([queue, failure], number)
+        yield attempts
         unchanged = declined.pop(ReasonCode.UNCHANGED, 0)
         yield GaugeMetricFamily("osteon_unchanged", "Radiographs received again without a change.", unchanged)
         reasons = GaugeMetricFamily("osteon_not_analysed", "Radiographs not analysed, by reason.", labels=["code"])
@@ -141,7 +164,7 @@ class OsteonCollector(Collector):
     def _from_results(self) -> Iterator[Metric]:
         """Yield answers by site and time per stage; read only the results that are new since the last scrape."""
         answers = CounterMetricFamily("osteon_answers", "Answers by site.", labels=["site", "answer"])
-        stages = SummaryMetricFamily("osteon_stage_seconds", "Time per stage.", labels=["stage"])
+        stages = HistogramMetricFamily("osteon_stage_seconds", "Time per stage.", labels=["stage"])
         with self._lock:
             try:
                 with self._engine.connect() as c:
@@ -155,8 +178,8 @@ class OsteonCollector(Collector):
                 self._newest_result = one.result_id
             for key, number in self._answers.items():
                 answers.add_metric(key, number)
-            for stage, (count, total) in self._stages.items():
-                stages.add_metric([stage], int(count), total)
+            for name, stage in self._stages.items():
+                stages.add_metric([name], stage.buckets(), stage.total_s)
         yield answers
         yield stages
 
@@ -165,9 +188,68 @@ class OsteonCollector(Collector):
             self._answers[finding.site.value, finding.verdict.value] += 1
         if result.not_analysed:
             self._answers["", "not_analysed"] += 1
-        for stage, ms in result.timings_ms:
-            self._stages[stage][0] += 1.0
-            self._stages[stage][1] += ms / 1e3
+        for name, ms in result.timings_ms:
+            self._stages.setdefault(name, Stage()).add(ms / 1e3)
+
+
+class Stage:
+    """Times of one stage, counted by bucket."""
+
+    def __init__(self) -> None:
+        self.total_s = 0.0
+        self._counts = [0] * (len(STAGE_BUCKETS_S) + 1)
+
+    def add(self, seconds: float) -> None:
+        """Count one time."""
+        self.total_s += seconds
+        self._counts[bisect_left(STAGE_BUCKETS_S, seconds)] += 1
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return the number of times up to each bound, as Prometheus expects."""
+        bounds = [*map(str, STAGE_BUCKETS_S), "+Inf"]
+        return list(zip(bounds, accumulate(self._counts), strict=True))
+
+
+def _pack_labels(pack: Pack | str) -> dict[str, str]:
+    """Return name, version and digest of the pack; empty ones where it cannot be used."""
+    if isinstance(pack, str):
+        return {"pack": "", "pack_version": "", "digest": ""}
+    return {"pack": pack.name, "pack_version": pack.version, "digest": pack.digest}
+
+
+def _of_conditions(facts: Facts) -> Metric:
+    """Return each condition: 1 if it is not met and follows from no other, as the page shows it."""
+    family = GaugeMetricFamily(
+        "osteon_condition", "1 while a condition of the page is not met, else 0.", labels=["name", "severity"]
+    )
+    found = conditions(facts)
+    broken = {c.name for c in problems(found)}
+    for condition in found:
+        family.add_metric([condition.name, condition.severity], float(condition.name in broken))
+    return family
+
+
+def _of_times(facts: Facts) -> Iterator[Metric]:
+    """Yield points in time, in seconds since 1970: alert rules subtract them from `time()`."""
+    if facts.arrivals.last_at:
+        received = "Time of the newest receipt of a radiograph."
+        yield GaugeMetricFamily("osteon_last_received_timestamp_seconds", received, facts.arrivals.last_at.timestamp())
+    taken = GaugeMetricFamily(
+        "osteon_last_success_timestamp_seconds",
+        "Time at which a destination took an artefact last.",
+        labels=["destination"],
+    )
+    for destination in facts.destinations:
+        if destination.last_success:
+            taken.add_metric([destination.name], destination.last_success.timestamp())
+    yield taken
+    ends = GaugeMetricFamily(
+        "osteon_certificate_not_after_timestamp_seconds", "End of validity of a certificate file.", labels=["key"]
+    )
+    for certificate in facts.certificates:
+        if certificate.not_after:
+            ends.add_metric([certificate.key], certificate.not_after.timestamp())
+    yield ends
 
 
 def _of_gpu(seen: GpuFigures) -> Iterator[Metric]:

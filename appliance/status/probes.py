@@ -5,23 +5,26 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from flask import Blueprint, Response, jsonify, request
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine
 
 from appliance.clock import now
 from appliance.config import Configuration
+from engines.pack import Pack
 
 from . import health
 from .facts import observe
 from .metrics import OsteonCollector
 
 
-def make_probes(engine: Engine, config: Configuration) -> Blueprint:
-    """Return the pages that a monitor asks for."""
+def make_probes(engine: Engine, config: Configuration, pack: Pack | str, version: str) -> Blueprint:
+    """Return the pages that a monitor asks for; parameters as those of `create_app`."""
     probes = Blueprint("probes", __name__)
     registry = CollectorRegistry()
-    registry.register(OsteonCollector(engine, config))
+    registry.register(OsteonCollector(engine, config, pack, version))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
 
     @probes.get("/health/live")
     def live() -> Response:

@@ -112,7 +112,7 @@ class Outbox(DeliveryQueue):
     def __init__(self, engine: Engine, destination: str, owner: str, *, backoff: Backoff | None = None) -> None:
         super().__init__(engine, owner, backoff=backoff)
         self._own = deliveries.c.destination == destination
-        self._destination = destination
+        self._destination = self._counted_as = destination
         self._state = DestinationState(destination=destination)
         self._work = self._work_of(self._own)
 

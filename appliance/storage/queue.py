@@ -34,6 +34,7 @@ from appliance.errors import OsteonError, Transient
 
 from .audit import record_job
 from .database import readers
+from .failed_attempts import count_failed_attempt
 from .transitions import by_no_index, move_job
 
 LEASE_S = 300.0
@@ -78,6 +79,7 @@ class Queue:
         self._most_attempts = most_attempts
         self._backoff = backoff or Backoff()
         self._work = self._work_of()
+        self._counted_as = table.name
         self.rest_s = 0.0
 
     def lease(self, most: int = 1) -> list[Lease]:
@@ -230,6 +232,8 @@ class Queue:
         outcome = {"code": error.code, "reason": error.reason, "not_before": until, "lease_owner": None}
         if self._is_held(c, lease):
             move_job(c, self._table, lease.job_id, event, **outcome | columns)
+            if self._counted_as:
+                count_failed_attempt(c, self._counted_as, error.code)
 
     def _put_back(self, lease: Lease, **columns: Any) -> None:
         with self._engine.begin() as c:

@@ -404,3 +404,12 @@ alarm_channels = Table(
     Column("tried_at", Instant),
 )
 """The progress of each channel of alarms: the id of the newest event that was sent."""
+
+failed_attempts = Table(
+    "failed_attempts",
+    metadata,
+    Column("queue", String(64), primary_key=True),
+    Column("code", Choice(ReasonCode, 64), primary_key=True),
+    Column("times", Integer, nullable=False),
+)
+"""Attempts that failed, by reason code: of analyses, of studies, and of deliveries by the name of the destination."""

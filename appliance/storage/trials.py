@@ -177,6 +177,7 @@ class TrialQueue(Queue):
 
     def __init__(self, engine: Engine, owner: str) -> None:
         super().__init__(engine, trials, owner, most_attempts=1)
+        self._counted_as = ""  # no figure counts a trial
 
     def digest(self, lease: Lease) -> str:
         """Return the digest of the file of a leased trial; raises as `ending`."""

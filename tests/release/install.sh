@@ -15,7 +15,7 @@ fi
 # what OHIF reads from; what builds the packages and the bundle; what judges and tries them and the documents
 packages="orthanc-dicomweb \
     debhelper gcc gpg libsystemd-dev patchelf pkg-config python3-pip \
-    debootstrap gpgv lintian nftables nginx-light systemd-container"
+    debootstrap gpgv lintian nftables nginx-light prometheus systemd-container"
 # shellcheck disable=SC2086 # a list
 if ! dpkg-query --show --showformat='${Status}\n' $packages 2>&1 | awk '!/ installed$/ { exit 1 }'; then
     [ "$(id -u)" -eq 0 ] && as_root="" || as_root="sudo -n"

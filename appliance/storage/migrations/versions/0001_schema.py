@@ -186,6 +186,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("host", "channel", name=op.f("pk_alarm_channels")),
     )
     op.create_table(
+        "failed_attempts",
+        sa.Column("queue", sa.String(length=64), nullable=False),
+        sa.Column("code", sa.String(length=64), nullable=False),
+        sa.Column("times", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("queue", "code", name=op.f("pk_failed_attempts")),
+    )
+    op.create_table(
         "roles",
         sa.Column("host", sa.String(length=64), nullable=False),
         sa.Column("role", sa.String(length=16), nullable=False),
