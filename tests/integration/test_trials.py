@@ -115,7 +115,7 @@ class Bench:
                 os.utime(path, (time.time() - seconds,) * 2)
 
     def figures(self) -> str:
-        metrics = OsteonCollector(self.engine, self.config).collect()
+        metrics = OsteonCollector(self.engine, self.config, "no pack", "1").collect()
         return "\n".join(str(m) for m in metrics if "disk" not in m.name and "role" not in m.name)
 
     def assert_no_trace(self) -> None:
