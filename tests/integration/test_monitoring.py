@@ -147,7 +147,8 @@ def test_condition_that_is_not_met_is_one_and_those_that_follow_from_it_are_not(
 
 
 def test_trial_that_fails_is_no_failed_attempt(engine: Engine, tmp_path: Path) -> None:
-    TrialStore(engine, tmp_path / "trials").add("one", "d" * 64)
+    store = TrialStore(engine, tmp_path / "trials")
+    store.add("one", store.files.put(b"a radiograph"))
     queue = TrialQueue(engine, "me")
     (lease,) = queue.lease()
     queue.failed(lease, Transient(ReasonCode.STORE_TRANSIENT, "busy"), for_good=True)
