@@ -6,6 +6,7 @@ A radiograph that comes later queues its study again; the next report is a revis
 from __future__ import annotations
 
 import io
+import logging
 from functools import partial
 
 import numpy as np
@@ -38,6 +39,8 @@ from appliance.storage.withdrawals import flagging_reports
 from .artefacts import Renderer
 from .error_policy import Action, settling_failures
 from .instance_reader import HeaderReader
+
+log = logging.getLogger(__name__)
 
 
 class Reporter:
@@ -72,6 +75,7 @@ class Reporter:
         outgoing = self._renderer.render_study(study, sources, thumbnails, flagged_by, earlier)
         with self._queue.ending(lease, Event.FINISH) as connection:
             record_study_result(connection, lease.job_id, study, [part.result_id for part in parts], outgoing)
+        log.info("%s", _sentence(lease.job_id, parts, study.revision))
 
     def _study_result(self, study_id: int, parts: list[StudyPart], left_out: int) -> StudyResult:
         """Make the next revision of the study's result from those of its radiographs."""
@@ -127,6 +131,17 @@ class Reporter:
             return np.asarray(Image.open(io.BytesIO(self._spool.get(part.picture_digest))).convert("RGB"))
         except SpoolDamaged:
             return None
+
+
+def _sentence(study_id: int, parts: list[StudyPart], revision: int) -> str:
+    """Return the sentence of the log about a study: its radiographs, and the time since the last one was received."""
+    senders = (
+        ", ".join(sorted({part.calling_ae_title for part in parts if part.calling_ae_title})) or "an unknown sender"
+    )
+    radiographs = "1 radiograph" if len(parts) == 1 else f"{len(parts)} radiographs"
+    took_s = max(0.0, (now() - max(part.received_at for part in parts)).total_seconds())
+    again = f", revision {revision}" if revision > 1 else ""
+    return f"study:{study_id}: {radiographs} of {senders} answered in {took_s:.0f} s{again}"
 
 
 def _of_one_patient(parts: list[StudyPart]) -> tuple[list[StudyPart], int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -57,6 +58,7 @@ class StudyPart:
     result: Result
     digest: str
     calling_ae_title: str
+    received_at: datetime
     picture_digest: str
 
 
@@ -64,7 +66,7 @@ ILLUSTRATIONS = (ArtefactKind.SECONDARY_CAPTURE, ArtefactKind.PRESENTATION_STATE
 """Kinds that a structured report refers to."""
 
 _PARTS = (
-    select(results, instances.c.digest, instances.c.calling_ae_title)
+    select(results, instances.c.digest, instances.c.calling_ae_title, instances.c.received_at)
     .join(analyses, results.c.analysis_id == analyses.c.id)
     .join(instances, analyses.c.instance_id == instances.c.id)
 )
@@ -158,6 +160,7 @@ def parts_of_study(engine: Engine, study_id: int, *, standing: bool = True) -> l
             result=Result.from_json(row.record),
             digest=row.digest,
             calling_ae_title=row.calling_ae_title,
+            received_at=row.received_at,
             picture_digest=row.picture_digest,
         )
         for row in rows

@@ -1,6 +1,8 @@
 """Reports of studies: when they are due, their radiographs, and their revisions."""
 
 import hashlib
+import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -29,7 +31,7 @@ from appliance.storage.queue import Queue
 from appliance.storage.results import record_result
 from appliance.storage.spool import FileSpool
 from appliance.storage.studies import StudyQueue, latest_study_result
-from appliance.storage.tables import analyses, deliveries, studies
+from appliance.storage.tables import analyses, deliveries, instances, studies
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.kept import keep
 from tests.support.people import anna
@@ -112,6 +114,27 @@ def test_late_radiograph_makes_a_revision_of_the_report(engine: Engine, spool: F
         ("sr", "queued", ""),
         ("oru", "queued", ""),
     ]
+
+
+def test_answer_of_a_study_is_one_line_of_the_log_without_identity(
+    engine: Engine, spool: FileSpool, reporter: Reporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for ds in (view(1), view(2)):
+        keep(engine, spool, ds)
+        answered(engine, result(ds))
+    with engine.begin() as c:
+        c.execute(update(instances).where(instances.c.id == 1).values(received_at=now() - timedelta(seconds=500)))
+        c.execute(update(instances).where(instances.c.id == 2).values(received_at=now() - timedelta(seconds=90)))
+    assert reporter.step()
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "appliance.service.reporter"]
+    found = re.fullmatch(r"study:1: 2 radiographs of ROOM1 answered in (\d+) s", line)
+    assert found and 90 <= int(found[1]) < 500
+    keep(engine, spool, view(3))
+    answered(engine, result(view(3)))
+    assert reporter.step()
+    assert re.search(r"study:1: 3 radiographs of ROOM1 answered in \d+ s, revision 2", caplog.text)
+    assert "P-1" not in caplog.text and "1.2.3.9" not in caplog.text
 
 
 def test_radiograph_analysed_twice_is_reported_with_its_newest_result(
