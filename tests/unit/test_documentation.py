@@ -25,10 +25,19 @@ DOCS = Path(__file__).parents[2] / "docs"
 TESTS = Path(__file__).parents[1]
 DOCUMENTS = (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md")))
 
-CONFIGURED = ("accounts.md", "connecting.md", "radiographs.md", "install.md", "operate.md", "pacs-admin.md")
+CONFIGURED = (
+    "accounts.md",
+    "connecting.md",
+    "radiographs.md",
+    "install.md",
+    "operate.md",
+    "pacs-admin.md",
+    "accounts.md",
+)
 """Documents with tables of the configuration; a document's tables together are one valid file."""
 
 FOR_PEOPLE = (
+    "accounts.md",
     "accounts.md",
     "install.md",
     "operate.md",
