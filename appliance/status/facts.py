@@ -6,7 +6,7 @@ import math
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from appliance.storage.gate import Gate, Hold
 from appliance.storage.heartbeats import Heartbeat, as_roles_see, heartbeats
 from appliance.storage.overview import StateCount, count_analyses, count_deliveries, count_studies, last_successes
 
-from .silence import LEARNED, Silence, silence_of
+from .silence import LEARNED, LEAST_S, Silence, silence_of
 
 BEAT_WITHIN_S = 15.0
 """A role sends a heartbeat every 3 s and after each radiograph; a role that is silent for this long is missing."""
@@ -223,8 +223,9 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
             failures = failures_in_a_row(c)
             configured = [d.name for d in config.destinations]
             names = dict.fromkeys(configured + sorted({count.destination for count in deliveries}))
-            successes = last_successes(c, names)
-            arrivals = read_arrivals(c, at, LEARNED)
+            recent = {count.destination: count.newest_end for count in deliveries if count.state is State.DONE}
+            successes = last_successes(c, [name for name in names if not recent.get(name)])
+            arrivals = read_arrivals(c, at, LEARNED, timedelta(seconds=LEAST_S))
             channels = channel_states(c)
         holds = tuple(Gate(engine).holds())
     except Fault as fault:
@@ -249,7 +250,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
             replace(
                 _backlog(name, [count for count in deliveries if count.destination == name], name in configured),
                 failures=failures.get(name, 0),
-                last_success=successes.get(name),
+                last_success=recent.get(name) or successes.get(name),
             )
             for name in names
         ),

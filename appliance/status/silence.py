@@ -41,7 +41,7 @@ class Silence:
     length_s
         Seconds until now.
     chance
-        Chance of so long a silence by the rhythm of the site; None before `LEAST_SEEN`.
+        Chance of so long a silence by the rhythm of the site, 1 before `LEAST_S`; None before `LEAST_SEEN`.
     """
 
     since: datetime
@@ -60,11 +60,13 @@ def silence_of(arrivals: Arrivals, listening_since: datetime, at: datetime) -> S
     if first_at is None or last_at is None:
         return None
     since = max(last_at, listening_since)
-    chance = None
-    if last_at - first_at >= LEAST_SEEN:  # the silence itself teaches nothing
-        rhythm = learn_rhythm(arrivals.steps, max(first_at, at - LEARNED), last_at)
-        chance = _chance(rhythm, since, at)
-    return Silence(since=since, length_s=(at - since).total_seconds(), chance=chance)
+    length_s = (at - since).total_seconds()
+    if last_at - first_at < LEAST_SEEN:
+        return Silence(since=since, length_s=length_s, chance=None)
+    if length_s < LEAST_S:
+        return Silence(since=since, length_s=length_s, chance=1.0)
+    rhythm = learn_rhythm(arrivals.steps, max(first_at, at - LEARNED), last_at)  # the silence itself teaches nothing
+    return Silence(since=since, length_s=length_s, chance=_chance(rhythm, since, at))
 
 
 def learn_rhythm(steps: Iterable[int], first_at: datetime, last_at: datetime) -> Mapping[tuple[int, int], float]:
