@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -228,6 +229,8 @@ def test_server_that_hangs_holds_up_neither_the_page_nor_the_other_channel(
         role = StatusRole(config, engine)
         try:
             wait_until(lambda: hook.posts, "the post")
+            with urllib.request.urlopen(f"http://127.0.0.1:{role._server.port}/health/live", timeout=60) as answer:
+                assert answer.status == 200
             wait_until(lambda: channel_state(engine, Channel.EMAIL).failures, "the failure of the mail")
         finally:
             role.close()

@@ -40,6 +40,7 @@ def test_arrivals_are_the_steps_with_radiographs_and_the_bytes_of_a_day(engine: 
     record_instances(engine, *times, at - timedelta(days=6, seconds=-1))
     with engine.connect() as c:
         found = read_arrivals(c, at, timedelta(days=9))
+        assert read_arrivals(c, at, timedelta(days=9), timedelta(days=2)).steps == frozenset(), "it is not silent"
     assert (found.first_at, found.last_at) == (times[0], times[-1])
     assert found.steps >= {int(at.timestamp() // STEP_S) for at in times[1:]} and len(found.steps) <= 4
     assert abs(found.daily_bytes - 5e6 / 7) < 1
