@@ -156,6 +156,7 @@ class ReasonCode(StrEnum):
         "As many trials are kept as may be: each is removed ten minutes after it came.",
         "Wait, or remove one on the page.",
     )
+    NO_FILE = ("no_file", "A trial was sent without a file.", "Choose a DICOM, JPEG or PNG file on the page.")
     INSTANCE_REFUSED = (
         "instance_refused",
         "The SOP Instance UID is no UID (C000), or the SOP class is not that of the context (0122). It was refused.",

@@ -15,7 +15,7 @@ TRIAL_S: Final = 600
 MOST_TRIALS: Final = 20
 """Most trials that are kept at a time."""
 
-TRIAL_BYTES: Final = 64 * 2**20
+TRIAL_BYTES: Final = 64_000_000
 """Largest file of a trial: an uncompressed radiograph of 32 megapixels at 16 bits."""
 
 ROOT: Final = "2.25."

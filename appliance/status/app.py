@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from appliance.config import Configuration
 from appliance.domain.finding import percent
+from appliance.storage.trials import TrialStore
 from engines.pack import Pack
 
 from .actions import Withdraw, make_actions
@@ -17,6 +18,7 @@ from .probes import make_probes
 from .radiographs import make_radiograph_pages
 from .sign_in import make_sign_in
 from .texts import local_time, short_time, with_commands
+from .trials import make_trials
 from .view import View
 
 HEADERS = {
@@ -65,6 +67,7 @@ def create_app(
     if writer is not None and withdraw is not None:
         app.register_blueprint(make_sign_in(writer, guard))
         app.register_blueprint(make_actions(view, writer, withdraw))
+        app.register_blueprint(make_trials(view, TrialStore(writer, config.trials_dir)))
 
     @app.after_request
     def add_headers(response: Response) -> Response:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
+
+from .upload import MOST_UPLOADS, UPLOAD_S, PageParser
 
 THREADS = 4
 """Requests that are answered at a time."""
@@ -35,7 +38,7 @@ POLL_S = 1.0
 """Interval at which the times of connections are looked at."""
 
 LONGEST_REQUEST_BYTES = 16384
-"""Bytes of a request, and of its body; ours have a few hundred, and no body."""
+"""Bytes of a request, and of its body if that is no file; ours have a few hundred."""
 
 
 class PageChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
@@ -52,6 +55,7 @@ class PageChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     def __init__(self, server: BaseWSGIServer, connection: Any, address: Any, adjustments: Any, map: Any) -> None:  # noqa: A002  waitress's name
         self.waits_since = time.monotonic()
         self.has_asked = False
+        self.parser_class = partial(PageParser, has_room=self._has_room)
         super().__init__(server, connection, address, adjustments, map=map)
         waiting = [one for one in server.active_channels.values() if one.is_waiting()]
         silent = [one for one in waiting if one.addr[0] == address[0] and not one.has_asked]
@@ -62,10 +66,19 @@ class PageChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         """Return whether no whole request has come."""
         return not (self.requests or self.will_close or self.total_outbufs_len)
 
+    def is_uploading(self) -> bool:
+        """Return whether a file is being received."""
+        return bool(self.request and self.request.is_upload)
+
+    def _has_room(self) -> bool:
+        channels: list[PageChannel] = list(self.server.active_channels.values())
+        return sum(one.is_uploading() for one in channels) < MOST_UPLOADS
+
     def readable(self) -> bool:
         """Return whether to wait for bytes; the server asks every `POLL_S`, and so a connection past its time ends."""
         waited_s = time.monotonic() - self.waits_since
-        if not self.requests and waited_s > (RESPONSE_S if self.total_outbufs_len else REQUEST_S):
+        longest_s = RESPONSE_S if self.total_outbufs_len else UPLOAD_S if self.is_uploading() else REQUEST_S
+        if not self.requests and waited_s > longest_s:
             self.will_close = True
         return bool(super().readable())
 

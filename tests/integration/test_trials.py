@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
-import threading
-import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +11,29 @@ import pydicom
 import pytest
 from PIL import Image
 from pydicom.uid import UID
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import func, select
 
 from appliance.analysis.pipeline import Pipeline
-from appliance.clock import now
-from appliance.config import Analyse, Configuration
+from appliance.config import Configuration
 from appliance.dicom.part10 import part10_bytes
 from appliance.domain.job import State
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Result
 from appliance.domain.trial import MOST_TRIALS, TRIAL_S, new_trial_uid
 from appliance.errors import Fault, Transient
-from appliance.picture.heat import draw_heats
 from appliance.service import trials as trials_module
 from appliance.service.examined_instance import Examined
-from appliance.service.instance_reader import Reader, Reading
+from appliance.service.instance_reader import Reading
 from appliance.service.pipeline_assembly import pipeline_of
-from appliance.service.trials import Trials
-from appliance.status.metrics import OsteonCollector
-from appliance.storage.database import open_database
-from appliance.storage.tables import analyses, deliveries, instances, results, studies, study_results
 from appliance.storage.tables import trials as table
-from appliance.storage.trials import Trial, TrialQueue, TrialStore
+from appliance.storage.trials import TrialStore
 from engines.runner import RunnerError
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.peers import Peer
 from tests.support.receiving import Receiving
 from tests.support.send import storescu
 from tests.support.sources import source
-
-RULES = Analyse(pack="phantom", compute="cpu")
-TABLES = (instances, analyses, results, studies, study_results, deliveries)
-"""Everything that a radiograph leaves."""
+from tests.support.trials import RULES, Bench
 
 
 @pytest.fixture(scope="module")
@@ -57,73 +44,6 @@ def pipeline() -> Pipeline:
 @pytest.fixture(scope="module")
 def wrist() -> bytes:
     return part10_bytes(instance_from_phantom(phantom("wrist", 2, fracture=True)))
-
-
-class Bench:
-    """Trials with their database and folder; `read` may be replaced."""
-
-    def __init__(self, folder: Path, pipeline: Pipeline) -> None:
-        self.folder = folder / "trials"
-        self.config = Configuration(state_dir=folder, analyse=RULES)
-        self.engine: Engine = open_database(self.config.database)
-        self.store = TrialStore(self.engine, self.config.trials_dir)
-        self.queue = TrialQueue(self.engine, "me")
-        self.woken = threading.Event()
-        reader = Reader.__new__(Reader)  # of the reader only the half without child processes
-        reader._pipeline = pipeline
-        self.read: Callable[[Examined], Reading] = reader.read
-        self.trials = self.restarted()
-
-    def restarted(self) -> Trials:
-        self.queue.release()
-        return Trials(
-            self.queue,
-            self.store,
-            lambda examined: self.read(examined),  # noqa: PLW0108  a test may replace it
-            rules=RULES,
-            draw=draw_heats,
-            wake=self.woken.set,
-        )
-
-    def add(self, content: bytes, name: str = "one") -> None:
-        file = self.store.incoming()
-        file.write(content)
-        self.store.add(name, file.keep())
-
-    def run(self) -> None:
-        """Step until nothing is due."""
-        while self.trials.step() or self.trials._begun:
-            if self.trials._begun:
-                assert self.woken.wait(60)
-                self.woken.clear()
-
-    def trial(self, name: str = "one") -> Trial:
-        found = self.store.find(name)
-        assert found is not None
-        return found
-
-    @property
-    def files(self) -> set[str]:
-        return {path.name for path in self.folder.rglob("*") if path.is_file()}
-
-    def age(self, seconds: float) -> None:
-        """Let rows and files be older."""
-        with self.engine.begin() as c:
-            c.execute(update(table).values(created_at=now() - timedelta(seconds=seconds)))
-        for path in self.folder.rglob("*"):
-            if path.is_file():
-                os.utime(path, (time.time() - seconds,) * 2)
-
-    def figures(self) -> str:
-        metrics = OsteonCollector(self.engine, self.config, "no pack", "1").collect()
-        return "\n".join(str(m) for m in metrics if "disk" not in m.name and "role" not in m.name)
-
-    def assert_no_trace(self) -> None:
-        with self.engine.connect() as c:
-            assert {t.name: c.execute(select(func.count()).select_from(t)).scalar() for t in TABLES} == {
-                t.name: 0 for t in TABLES
-            }
-        assert not (self.config.spool_dir.exists())
 
 
 @pytest.fixture
