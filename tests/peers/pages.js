@@ -14,8 +14,9 @@ const PATIENCE_MS = 60000;
 const LONGEST_WAY = 200;
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 
-async function openTab(browser, view) {
+async function openTab(browser, asked, view) {
   const page = await browser.newPage();
+  await page.setExtraHTTPHeaders(asked.headers || {});
   await page.setViewport({ width: view.width, height: view.height, deviceScaleFactor: view.scale || 1 });
   // each of the two undoes the other
   if (view.media) await page.emulateMediaType(view.media);
@@ -49,7 +50,7 @@ async function look(page, asked, view, address) {
 }
 
 async function lookUp(browser, asked) {
-  const page = await browser.newPage();
+  const page = await openTab(browser, asked, asked.views[0]);
   await page.goto(`${asked.base}/?still`, { timeout: PATIENCE_MS });
   const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.className);
   await page.keyboard.press('Tab');
@@ -70,7 +71,7 @@ async function lookUp(browser, asked) {
   });
   try {
     for (const view of asked.views) {
-      const page = await openTab(browser, view);
+      const page = await openTab(browser, asked, view);
       for (const address of view.paths || asked.paths) console.log(JSON.stringify(await look(page, asked, view, address)));
       await page.close();
     }

@@ -38,7 +38,7 @@ DECLINED = (ReasonCode.OUT_OF_SCOPE, ReasonCode.NOT_HUMAN)
 REFUSED = "mllp_refused", "the RIS answers AE to the ORU: order of Doe^Jane 1.2.826.0.1.4711.9 is not known"
 
 
-def busy_configuration(folder: Path) -> Configuration:
+def busy_configuration(folder: Path, **more: Any) -> Configuration:
     """Return a configuration with ten destinations."""
     dicom = [
         {"kind": "dicom", "name": name, "host": "192.0.2.1", "port": 104, "called_ae_title": name.upper()[:16]}
@@ -46,7 +46,7 @@ def busy_configuration(folder: Path) -> Configuration:
     ]
     hl7 = [{"kind": "hl7", "name": name, "host": "192.0.2.2", "port": 2575} for name in RIS]
     fhir = [{"kind": "fhir", "name": name, "base_url": "https://fhir.example/r4"} for name in FHIR]
-    return Configuration.model_validate({"state_dir": folder, "destinations": [*dicom, *hl7, *fhir]})
+    return Configuration.model_validate({"state_dir": folder, "destinations": [*dicom, *hl7, *fhir]} | more)
 
 
 def fill(engine: Engine, *, faults: bool = False) -> None:

@@ -27,8 +27,13 @@ PATHS = (
     "/destinations/ris%20of%20the%20clinic",
     "/turned-away",
     "/pack",
+    "/actions",
+    "/audit",
     "/studies/999999",
 )
+
+OPERATOR, OPERATOR_HEADER = "olga", "X-Remote-User"
+"""A person whom a reverse proxy names, so that the pages show the actions."""
 
 Seen = list[dict[str, Any]]
 
@@ -36,10 +41,12 @@ Seen = list[dict[str, Any]]
 @contextmanager
 def busy_pages(folder: Path, *, faults: bool) -> Iterator[str]:
     """Serve the pages of a busy site; yield their address."""
-    config = busy_configuration(folder)
+    proxy = {"addresses": ["127.0.0.1"], "header": OPERATOR_HEADER, "operators": [OPERATOR]}
+    config = busy_configuration(folder, status={"proxy": proxy})
     engine = open_database(config.database)
     fill(engine, faults=faults)
-    server = PageServer(create_app(readers(engine), config, PACK, "1.2.3"), "127.0.0.1", 0)
+    app = create_app(readers(engine), config, PACK, "1.2.3", writer=engine, withdraw=lambda *_: None)
+    server = PageServer(app, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.port}"
     finally:
@@ -49,7 +56,8 @@ def busy_pages(folder: Path, *, faults: bool) -> Iterator[str]:
 
 def look(peer: Peer, base: str, views: list[dict[str, Any]], paths: tuple[str, ...] = PATHS, **more: Any) -> Seen:
     """Open each page in each view; return what was seen, with the look-up last where `more` has one."""
-    asked = {"chromium": peer("chromium"), "base": base, "views": views, "paths": paths} | more
+    operator = {"headers": {OPERATOR_HEADER: OPERATOR}}
+    asked = {"chromium": peer("chromium"), "base": base, "views": views, "paths": paths} | operator | more
     command = ["node", peer("pages.js"), json.dumps(asked)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10 * PATIENCE_S)
     assert done.returncode == 0, done.stderr
