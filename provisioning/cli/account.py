@@ -6,16 +6,19 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
-from appliance.config import Configuration
 from appliance.domain.account import AccountRole
 from appliance.service.command import config_option
 
 from .options import as_text, by_hand, configuration, out, own_configuration, reason_option
+
+if TYPE_CHECKING:
+    from appliance.config import Configuration
 
 
 @click.group()
