@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from appliance.domain.artefact_kind import ArtefactKind, kind_and_page
 from appliance.domain.radiograph import StoredValues
 from appliance.domain.reason import ReasonCode
+from appliance.domain.result import Result
 from appliance.preprocessing.recipe import Cut, Prepared
 
 from .errors import OsteonError, Refused, Rejected
@@ -78,6 +79,14 @@ class Heat:
     cells: NDArray[np.float32] = field(repr=False)
     extent: tuple[float, float, float, float]
     within: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """A result with one heat map for each finding, in their order."""
+
+    result: Result
+    heats: tuple[Heat, ...] = ()
 
 
 class SpoolFile(Protocol):

@@ -16,7 +16,7 @@ from appliance.domain.identifiers import Site
 from appliance.domain.radiograph import Header, Radiograph
 from appliance.domain.result import Provenance, Result
 from appliance.domain.sentence import Sentence
-from appliance.ports import Heat, Preprocessor
+from appliance.ports import Analysis, Heat, Preprocessor
 from appliance.preprocessing.recipe import REGION_PX, Cut, Prepared, fitted_size
 from kernels.device import OutOfMemory
 
@@ -41,14 +41,6 @@ from .upright import read_upright
 
 Timings = tuple[tuple[str, float], ...]
 """Milliseconds by stage."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Analysis:
-    """A result with one heat map for each finding, in their order."""
-
-    result: Result
-    heats: tuple[Heat, ...] = ()
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from .artefacts import Rendered
 from .batching import Candidate, may_join
 from .error_policy import Action, settling_failures
 from .examined_instance import Examined
-from .instance_reader import Reading
+from .reading import Reading
 from .rejection_notes import RejectionNotes
 from .render_pool import Rendering, Renders
 from .spool_reader import SpooledInstance, SpoolReader

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,12 +48,15 @@ from appliance.reporting.hl7.order_update import (
     priority_withdrawal,
 )
 from appliance.reporting.hl7.segments import control_id
-from appliance.storage.deliveries import Delivery, Outgoing
+from appliance.storage.outgoing import Outgoing
 from appliance.words import Language, language
 from kernels.operations import KernelError
 
-from .instance_reader import Reading
+from .reading import Reading
 from .unexpected_error import log_unexpected
+
+if TYPE_CHECKING:
+    from appliance.storage.deliveries import Delivery
 
 THUMBNAIL_PX = 512
 """Longer side of the overlay that is kept for the summary of the study."""

@@ -7,47 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from appliance.analysis.eligibility import UNANSWERED
-from appliance.analysis.pipeline import Analysis, Pipeline
+from appliance.analysis.pipeline import Pipeline
 from appliance.config import Analyse
 from appliance.domain.finding import NotAnalysed
-from appliance.domain.radiograph import Window
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
+from appliance.ports import Analysis
 from appliance.preprocessing.reference import displayed
 
 from .examined_instance import HEADER_ALONE, Examined, Load, examine
 from .isolated_pool import IsolatedPool
 from .isolation import Isolated
+from .reading import Reading
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """An analysis with everything that its artefacts are rendered from.
-
-    Attributes
-    ----------
-    source
-        Data set of the radiograph without its pixels.
-    grey
-        (H, W) uint8, the radiograph as a viewer displays it; None if it has no usable pixels.
-    window
-        Window of that display; None if it has no usable pixels.
-    """
-
-    source: Dataset
-    analysis: Analysis
-    grey: NDArray[np.uint8] | None = field(default=None, repr=False)
-    window: Window | None = None
 
 
 class Reader:

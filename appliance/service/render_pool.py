@@ -30,10 +30,10 @@ from appliance.storage.spool import FileSpool
 
 from .artefacts import Blended, Rendered, Renderer, blend, drawn_before
 from .confinement import confine
-from .instance_reader import Reading
 from .isolated_pool import default_count
 from .isolation import OWN_SIGNALS
 from .log import hush_libraries, set_up_logging
+from .reading import Reading
 from .unexpected_error import log_unexpected
 
 KEPT_BYTES = 64 * 2**20

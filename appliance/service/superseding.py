@@ -24,7 +24,8 @@ from appliance.domain.codes import REJECTED_FOR_QUALITY
 from appliance.domain.job import State
 from appliance.domain.sentence import Sentence
 from appliance.errors import Fault, OsteonError, Rejected, Transient
-from appliance.storage.deliveries import Delivery, Outgoing
+from appliance.storage.deliveries import Delivery
+from appliance.storage.outgoing import Outgoing
 from appliance.storage.spool import FileSpool
 from appliance.storage.superseded import queue_rejection, replaced_objects
 from appliance.storage.withdrawals import find_study

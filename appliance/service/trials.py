@@ -28,8 +28,8 @@ from appliance.storage.trials import TrialQueue, TrialStore, record_answer
 
 from .error_policy import Action, settling_failures
 from .examined_instance import Examined, Load, examine
-from .instance_reader import Reading
 from .isolation import Isolated
+from .reading import Reading
 
 LOOK = Picture(longest_px=1600)
 """The look of the picture: it fits a screen, and is drawn in a fraction of a second."""

@@ -27,7 +27,8 @@ from appliance.reporting.fhir import bundle as fhir
 from appliance.reporting.hl7 import oru
 from appliance.reporting.hl7.order_update import is_lowered, priority_withdrawal
 from appliance.reporting.hl7.segments import control_id
-from appliance.storage.deliveries import Delivery, Outgoing
+from appliance.storage.deliveries import Delivery
+from appliance.storage.outgoing import Outgoing
 from appliance.storage.spool import FileSpool, SpoolDamaged
 from appliance.storage.withdrawals import deliveries_to_revoke, find_study, flagging_reports, record_withdrawal
 from appliance.words import language

@@ -12,35 +12,11 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, select
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import Event, State
 from appliance.domain.reason import ReasonCode
-from appliance.errors import OsteonError
 
 from .database import readers
+from .outgoing import Outgoing
 from .tables import deliveries
 from .transitions import add_job, drop_jobs, move_job
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
-    """An artefact in the spool, and the destination that it is for.
-
-    Attributes
-    ----------
-    page
-        Page number of the artefact within its kind and result, from 1.
-    identifier
-        SOP Instance UID, MSH-10 or Bundle identifier.
-    digest
-        Name of the file in the spool; empty if the artefact could not be made.
-    refused
-        The reason why the artefact could not be made. Its delivery is parked.
-    """
-
-    destination: str
-    kind: ArtefactKind
-    page: int = 1
-    identifier: str
-    digest: str
-    refused: OsteonError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ from appliance.domain.job import Settling
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor, Result
 
-from .deliveries import Outgoing, queue_deliveries, supersede
+from .deliveries import queue_deliveries, supersede
+from .outgoing import Outgoing
 from .studies import queue_study, report_again_or_drop
 from .tables import analyses, deliveries, instances, results
 

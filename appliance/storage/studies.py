@@ -33,7 +33,8 @@ from appliance.domain.result import Predecessor, Result
 from appliance.domain.study import StudyResult
 
 from .database import readers
-from .deliveries import Delivery, Outgoing, delivery_of, queue_deliveries, supersede
+from .deliveries import Delivery, delivery_of, queue_deliveries, supersede
+from .outgoing import Outgoing
 from .queue import Queue
 from .tables import analyses, deliveries, instances, results, studies, study_results
 from .transitions import add_job, drop_jobs, move_job

@@ -16,8 +16,9 @@ from appliance.domain.job import ENDED, State
 from appliance.domain.reason import ReasonCode
 
 from .database import readers
-from .deliveries import Delivery, Outgoing, delivery_of, queue_deliveries
+from .deliveries import Delivery, delivery_of, queue_deliveries
 from .outbox import may_be_at_peer
+from .outgoing import Outgoing
 from .tables import deliveries, results, study_results
 
 REASON = "a later revision took its place; a rejection note names it"

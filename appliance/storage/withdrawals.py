@@ -15,8 +15,9 @@ from appliance.errors import Rejected
 
 from .audit import record_job
 from .database import readers
-from .deliveries import Delivery, Outgoing, delivery_of, queue_deliveries
+from .deliveries import Delivery, delivery_of, queue_deliveries
 from .outbox import may_be_at_peer
+from .outgoing import Outgoing
 from .studies import take_results_back
 from .tables import deliveries, results, studies
 from .transitions import drop_jobs

@@ -9,11 +9,10 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.analysis.pipeline import Analysis
 from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset
 from appliance.domain.radiograph import Radiograph
 from appliance.errors import Fault
-from appliance.ports import Preprocessor
+from appliance.ports import Analysis, Preprocessor
 from appliance.preprocessing.recipe import Cut
 from appliance.service.pipeline_assembly import GREY_LEVELS, check_preprocessor, packs_of
 from engines.goldens import check_goldens

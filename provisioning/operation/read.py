@@ -17,8 +17,9 @@ from appliance.config import Analyse, Configuration
 from appliance.domain.result import SECOND_READER, Result
 from appliance.errors import Rejected
 from appliance.picture.overlay import overlay
-from appliance.service.instance_reader import Reader, Reading
+from appliance.service.instance_reader import Reader
 from appliance.service.pipeline_assembly import pipeline_of
+from appliance.service.reading import Reading
 from provisioning.contact_sheet import write_contact_sheet
 from provisioning.radiograph_files import find_radiograph_files, pick_evenly, read_instance
 

@@ -31,8 +31,9 @@ from appliance.domain.finding import Box, Finding, Verdict, percent
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 from appliance.picture.overlay import overlay
-from appliance.service.instance_reader import Reader, Reading
+from appliance.service.instance_reader import Reader
 from appliance.service.pipeline_assembly import pack_of, pipeline_of
+from appliance.service.reading import Reading
 from engines.pack import Pack
 from engines.training.performance import Estimate, auroc, format_estimate, share
 from provisioning.radiograph_files import pick_evenly, read_instance

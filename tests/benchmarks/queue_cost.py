@@ -24,9 +24,9 @@ from appliance.domain.job import Event, Settling, State
 from appliance.domain.reason import ReasonCode
 from appliance.domain.received import Received
 from appliance.storage.database import open_database, readers
-from appliance.storage.deliveries import Outgoing
 from appliance.storage.instances import AnalysisQueue, keep_instance
 from appliance.storage.outbox import Outbox
+from appliance.storage.outgoing import Outgoing
 from appliance.storage.overview import count_analyses, count_deliveries, count_studies
 from appliance.storage.results import record_result
 from appliance.storage.studies import StudyQueue

@@ -14,18 +14,19 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
-from appliance.analysis.pipeline import Analysis
 from appliance.compute import Compute
 from appliance.config import Analyse, Configuration, DicomDestination
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.dicom.reading.reader import header_from_dataset, radiograph_from_dataset
 from appliance.domain.job import Settling
 from appliance.domain.received import Received
+from appliance.ports import Analysis
 from appliance.preprocessing.reference import displayed
 from appliance.service.analyser import Analyser
 from appliance.service.artefacts import Renderer
-from appliance.service.instance_reader import HeaderReader, Reading
+from appliance.service.instance_reader import HeaderReader
 from appliance.service.pipeline_assembly import Workbench, assemble_workbench, on_gpu, packs_of, pipeline_on
+from appliance.service.reading import Reading
 from appliance.service.rejection_notes import RejectionNotes
 from appliance.service.render_pool import RendersHere
 from appliance.service.spool_reader import SpoolReader

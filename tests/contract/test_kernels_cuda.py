@@ -26,11 +26,11 @@ with kernels.device.Gpu() as gpu:
 DRAW = f"""
 import numpy as np, pathlib
 from appliance.picture.heat import drawn_by
-from appliance.analysis.pipeline import Analysis
+from appliance.ports import Analysis
 from appliance.config import DicomDestination
 from appliance.ports import Heat
 from appliance.service.artefacts import Renderer
-from appliance.service.instance_reader import Reading
+from appliance.service.reading import Reading
 from kernels.cuda import CudaKernels
 from kernels.device import Gpu
 from tests.support.results import finding, result

@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from sqlalchemy import Engine, Row, delete, select, update
 
 from appliance.analysis.localiser import Localiser
-from appliance.analysis.pipeline import Analysis, Pipeline
+from appliance.analysis.pipeline import Pipeline
 from appliance.config import Analyse, Configuration
 from appliance.dicom.objects.document import reference
 from appliance.dicom.objects.key_objects import rejection_note
@@ -31,13 +31,15 @@ from appliance.domain.radiograph import Radiograph, StoredValues
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Result
 from appliance.errors import Fault
+from appliance.ports import Analysis
 from appliance.preprocessing.recipe import Cut, Prepared
 from appliance.service import batching, spool_reader
 from appliance.service.analyser import Analyser
 from appliance.service.examined_instance import Examined
-from appliance.service.instance_reader import HeaderReader, Reading
+from appliance.service.instance_reader import HeaderReader
 from appliance.service.isolated_pool import IsolatedPool
 from appliance.service.pipeline_assembly import pack_of, pipeline_of
+from appliance.service.reading import Reading
 from appliance.service.rejection_notes import RejectionNotes
 from appliance.service.render_pool import RendersHere
 from appliance.service.spool_reader import SpooledInstance, SpoolReader

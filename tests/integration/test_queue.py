@@ -19,8 +19,9 @@ from appliance.errors import Killed, Transient
 from appliance.service.error_policy import Action, settling_failures
 from appliance.storage import studies as studies_module
 from appliance.storage.database import readers
-from appliance.storage.deliveries import Outgoing, supersede
+from appliance.storage.deliveries import supersede
 from appliance.storage.instances import keep_instance
+from appliance.storage.outgoing import Outgoing
 from appliance.storage.queue import MOST_DELAYS, Queue
 from appliance.storage.results import latest_result, record_result
 from appliance.storage.tables import analyses, deliveries, instances, results

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from sqlalchemy import Row, select
 
-from appliance.analysis.pipeline import Analysis, Pipeline
+from appliance.analysis.pipeline import Pipeline
 from appliance.config import Analyse, Configuration, DicomDestination, Picture
 from appliance.domain.finding import Box
 from appliance.domain.job import Backoff, Settling, State
@@ -30,12 +30,13 @@ from appliance.domain.radiograph import Window
 from appliance.domain.result import Result
 from appliance.errors import OsteonError, Transient
 from appliance.picture.heat import Draw, draw_heats
-from appliance.ports import Heat
+from appliance.ports import Analysis, Heat
 from appliance.service import render_pool
 from appliance.service.analyser import Analyser
 from appliance.service.artefacts import Renderer
-from appliance.service.instance_reader import HeaderReader, Reading
+from appliance.service.instance_reader import HeaderReader
 from appliance.service.pipeline_assembly import pipeline_of
+from appliance.service.reading import Reading
 from appliance.service.rejection_notes import RejectionNotes
 from appliance.service.render_pool import RenderPool, RendersHere, process_count
 from appliance.service.spool_reader import SpoolReader

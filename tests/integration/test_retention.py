@@ -17,8 +17,9 @@ from appliance.errors import Rejected
 from appliance.service.roles.receive import PRUNE_EVERY_S, ReceiveRole
 from appliance.storage import retention
 from appliance.storage.database import open_database
-from appliance.storage.deliveries import Outgoing, is_own_artefact
+from appliance.storage.deliveries import is_own_artefact
 from appliance.storage.instances import keep_instance
+from appliance.storage.outgoing import Outgoing
 from appliance.storage.queue import Queue
 from appliance.storage.results import record_result
 from appliance.storage.retention import prune_instances

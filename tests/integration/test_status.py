@@ -28,12 +28,12 @@ from appliance.gpu import GpuFigures, write_figures
 from appliance.service.roles.start import start_role
 from appliance.status.app import create_app
 from appliance.storage.database import open_database, readers, unopened_database
-from appliance.storage.deliveries import Outgoing
 from appliance.storage.destinations import DestinationState, record_failure
 from appliance.storage.gate import Gate
 from appliance.storage.heartbeats import STEADY, heartbeats, record_heartbeat, record_start, record_stop
 from appliance.storage.instances import keep_instance
 from appliance.storage.notices import Notebook
+from appliance.storage.outgoing import Outgoing
 from appliance.storage.queue import Queue
 from appliance.storage.results import record_result
 from appliance.storage.tables import analyses, deliveries, notices, roles

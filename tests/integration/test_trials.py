@@ -23,8 +23,8 @@ from appliance.domain.trial import MOST_TRIALS, TRIAL_S, new_trial_uid
 from appliance.errors import Fault, Transient
 from appliance.service import trials as trials_module
 from appliance.service.examined_instance import Examined
-from appliance.service.instance_reader import Reading
 from appliance.service.pipeline_assembly import pipeline_of
+from appliance.service.reading import Reading
 from appliance.storage.tables import trials as table
 from appliance.storage.trials import TrialStore
 from engines.runner import RunnerError

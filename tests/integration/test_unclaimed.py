@@ -42,7 +42,7 @@ from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import Event
 from appliance.storage.database import open_database
 from appliance.storage.results import record_result
-from appliance.storage.deliveries import Outgoing
+from appliance.storage.outgoing import Outgoing
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses

@@ -19,10 +19,10 @@ from appliance.clock import now
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import Settling
 from appliance.storage import wakeups
-from appliance.storage.deliveries import Outgoing
 from appliance.storage.destinations import end_pause
 from appliance.storage.gate import EVERY, Gate
 from appliance.storage.instances import AnalysisQueue, keep_instance
+from appliance.storage.outgoing import Outgoing
 from appliance.storage.results import record_result
 from appliance.storage.studies import StudyQueue, queue_study
 from appliance.storage.tables import studies

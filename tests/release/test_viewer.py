@@ -22,7 +22,7 @@ from appliance.dicom.scu.sender import send_files
 from appliance.domain.identifiers import derived_uid
 from appliance.service.instance_reader import Reader
 from appliance.service.pipeline_assembly import pipeline_of
-from appliance.storage.deliveries import Outgoing
+from appliance.storage.outgoing import Outgoing
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.orthanc import Orthanc, orthanc
 from tests.support.peers import Peer

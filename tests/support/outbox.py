@@ -28,12 +28,12 @@ from appliance.reporting.hl7.segments import control_id
 from appliance.service.courier import Courier
 from appliance.service.roles.deliver import outlet_of
 from appliance.storage.database import open_database, readers
-from appliance.storage.deliveries import Outgoing
 from appliance.storage.destinations import DestinationState, destination_state
 from appliance.storage.gate import Gate
 from appliance.storage.instances import AnalysisQueue, keep_instance
 from appliance.storage.outbox import DeliveryQueue
 from appliance.storage.outbox import Outbox as DestinationOutbox
+from appliance.storage.outgoing import Outgoing
 from appliance.storage.results import record_result
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import deliveries

@@ -107,3 +107,12 @@ def test_light_command_loads_the_packages_that_it_needs(verb: str, allowed: set[
     loaded = {*subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()}
     assert "provisioning" in loaded
     assert {name for name in loaded - allowed if not name.startswith(("_", "cython_"))} == set()  # parts of others
+
+
+def test_process_that_renders_loads_no_part_of_the_analysis_and_no_database() -> None:
+    code = "import sys; import appliance.service.render_pool; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "appliance.service.artefacts" in loaded
+    packages = {"contourpy", "fhir", "hl7apy", "nvidia", "onnx", "onnxruntime", "pynetdicom", "scipy", "sqlalchemy"}
+    assert loaded & {*packages, "appliance.analysis.pipeline", "appliance.storage.tables"} == set()

@@ -11,7 +11,6 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage
 
-from appliance.analysis.pipeline import Analysis
 from appliance.config import DicomDestination
 from appliance.dicom.part10 import dataset_from_bytes
 from appliance.domain.codes import KEY_IMAGES
@@ -20,8 +19,10 @@ from appliance.domain.radiograph import Window
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Result
 from appliance.picture.overlay import overlay
-from appliance.service.instance_reader import Reading
-from appliance.storage.deliveries import Delivery, Outgoing
+from appliance.ports import Analysis
+from appliance.service.reading import Reading
+from appliance.storage.deliveries import Delivery
+from appliance.storage.outgoing import Outgoing
 from tests.support.profiles import renderer
 from tests.support.results import finding, result, revised, study, unanalysed
 from tests.support.sources import variants

@@ -17,15 +17,14 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.uid import JPEGBaseline8Bit
 
-from appliance.analysis.pipeline import Analysis
 from appliance.config import DicomDestination, Picture
 from appliance.dicom.objects.secondary_capture import secondary_capture
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.domain.finding import Box
 from appliance.domain.result import Predecessor
 from appliance.picture.overlay import overlay
-from appliance.ports import Heat
-from appliance.service.instance_reader import Reading
+from appliance.ports import Analysis, Heat
+from appliance.service.reading import Reading
 from tests.support.objects import dciodvfy
 from tests.support.peers import Peer
 from tests.support.profiles import renderer

@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from appliance.analysis.pipeline import Analysis
 from appliance.domain.result import Result
-from appliance.service.instance_reader import Reading
+from appliance.ports import Analysis
+from appliance.service.reading import Reading
 from provisioning.demonstration.outcome import OutcomeRow, closing_table
 from provisioning.operation.read import _add_rows, _record
 from tests.support.results import finding, result

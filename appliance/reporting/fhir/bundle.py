@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from fhir.resources.R4B.bundle import Bundle
 from pydantic import ValidationError
 
 from appliance.config import FhirDestination as Profile
@@ -181,6 +180,8 @@ def _bundle(study: StudyResult, kind: str, entries: list[Json]) -> bytes:
         "timestamp": study.created_at.isoformat(),
         "entry": entries,
     }
+    from fhir.resources.R4B.bundle import Bundle  # takes a second; a process that renders makes no Bundle
+
     try:
         Bundle.model_validate(bundle)
     except ValidationError as error:

@@ -14,10 +14,6 @@ import re
 import unicodedata
 from datetime import date, datetime
 
-from hl7apy.consts import VALIDATION_LEVEL
-from hl7apy.exceptions import HL7apyException
-from hl7apy.parser import parse_message, parse_segment
-
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 
@@ -124,6 +120,8 @@ def message_of(segments: list[Segment], character_set: str) -> bytes:
     """
     text = "".join("|".join(fields).rstrip("|") + "\r" for fields in segments)
     content = encoded(text, character_set)
+    from hl7apy.exceptions import HL7apyException  # its tables take a while; a process that renders needs none
+
     try:
         _validate(content.decode(CODECS[character_set]).rstrip("\r"))
     except (HL7apyException, ValueError) as error:  # hl7apy raises a bare ValueError for a time that does not exist
@@ -136,6 +134,9 @@ def message_of(segments: list[Segment], character_set: str) -> bytes:
 
 
 def _validate(text: str) -> None:
+    from hl7apy.consts import VALIDATION_LEVEL
+    from hl7apy.parser import parse_message, parse_segment
+
     header, *lines = text.split("\r")
     event, version = header.split("|")[8], header.split("|")[11]
     if event.startswith("ORM"):  # hl7apy demands every segment of ORM^O01's choice: validate one by one
