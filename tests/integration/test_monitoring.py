@@ -26,11 +26,11 @@ from appliance.gpu import GpuFigures, write_figures
 from appliance.service.pipeline_assembly import pack_of
 from appliance.status.app import create_app
 from appliance.storage.database import readers
-from appliance.storage.deliveries import Outgoing
 from appliance.storage.gate import Gate
 from appliance.storage.heartbeats import record_heartbeat
 from appliance.storage.instances import AnalysisQueue, keep_instance
 from appliance.storage.outbox import Outbox
+from appliance.storage.outgoing import Outgoing
 from appliance.storage.results import record_result
 from appliance.storage.tables import analyses, deliveries, failed_attempts, instances, roles
 from appliance.storage.trials import TrialQueue, TrialStore
