@@ -16,7 +16,8 @@ from appliance.clock import now
 from appliance.config import Analyse, Configuration
 from appliance.picture.heat import draw_heats
 from appliance.service.examined_instance import Examined
-from appliance.service.instance_reader import Reader, Reading
+from appliance.service.instance_reader import Reader
+from appliance.service.reading import Reading
 from appliance.service.trials import Trials
 from appliance.status.metrics import OsteonCollector
 from appliance.storage.database import open_database
