@@ -32,6 +32,11 @@ def now() -> datetime:
     return datetime.fromtimestamp(wall_s(), UTC)
 
 
+def local_minute(at: datetime) -> str:
+    """Return a time for people, in the zone of this machine: ``2026-11-30 17:25 CET``."""
+    return f"{at.astimezone():%Y-%m-%d %H:%M %Z}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """Both clocks, read together; `boot_id` names the boot that `uptime_s` counts from."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from appliance.clock import local_minute
 from appliance.domain.alarm import ChannelState
 from appliance.domain.roles import ConfigurationState
 from appliance.storage.gate import EVERY, Hold, release_command
@@ -106,7 +107,7 @@ def headline(found: tuple[Condition, ...]) -> str:
 
 def _role_condition(r: RoleStatus, readable: bool) -> Condition:
     severity = Severity.WARNING if r.role == "status" else Severity.ERROR
-    ago = "" if r.since is None else f" since {r.since:%Y-%m-%d %H:%M:%S} UTC"
+    ago = "" if r.since is None else f" since {local_minute(r.since)}"
     unit = f"osteon-{r.role}"
     if not readable:
         sentence = f"Role {r.role}: unknown while the database cannot be read"
@@ -203,7 +204,7 @@ def _hold(hold: Hold) -> Condition:
         name=f"gate.{hold.destination}",
         ok=False,
         severity=Severity.WARNING,
-        sentence=f"Nothing leaves for {place} since {hold.since:%Y-%m-%d %H:%M} UTC: {hold.reason}; "
+        sentence=f"Nothing leaves for {place} since {local_minute(hold.since)}: {hold.reason}; "
         f"lift the hold with `{release_command(hold.destination)}`",
         depends_on=("database",),
     )

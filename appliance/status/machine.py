@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from appliance.clock import local_minute
 from appliance.config import MEGABYTE
 from appliance.gpu import GpuFigures
 from appliance.storage.clock_steps import ClockStep
@@ -100,8 +101,8 @@ def clock_step(step: ClockStep | None) -> Condition:
     if step is not None:
         way = "on" if step.step_s > 0 else "back"
         sentence = (
-            f"The clock of this machine was set {way} by {duration(abs(step.step_s))}, to {step.at:%Y-%m-%d %H:%M} "
-            "UTC: the times in answers before it may be wrong; check its time service with `timedatectl`"
+            f"The clock of this machine was set {way} by {duration(abs(step.step_s))}, to {local_minute(step.at)}: "
+            "the times in answers before it may be wrong; check its time service with `timedatectl`"
         )
     return Condition(name="clock", ok=step is None, severity=Severity.WARNING, sentence=sentence)
 

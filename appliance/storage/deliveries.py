@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, select
 
+from appliance.clock import local_minute
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.job import Event, State
 from appliance.domain.reason import ReasonCode
@@ -78,7 +79,7 @@ def explanation(reason: str, stored_at: datetime | None, unanswered_at: datetime
     """Return the reason of a delivery for people, with the wait for a commitment result where there is one."""
     if stored_at is None or unanswered_at is None:
         return reason
-    return f"{reason}; no commitment result since {stored_at:%Y-%m-%d %H:%M} UTC"
+    return f"{reason}; no commitment result since {local_minute(stored_at)}"
 
 
 def delivery_of(row: Row[Any]) -> Delivery:

@@ -13,7 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, delete, update
 
-from appliance.clock import now, read_clocks
+from appliance.clock import local_minute, now, read_clocks
 from appliance.config import Configuration, DicomDestination
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.finding import Finding
@@ -383,7 +383,7 @@ def test_page_shows_proof_missing_commitment_result_and_other_form(client: Flask
         with engine.begin() as c:
             stored_at = now() - timedelta(minutes=age)
             c.execute(update(deliveries).values(stored_at=stored_at, unanswered_at=now()))
-        words = f"stored (0x0000); no commitment result since {stored_at:%Y-%m-%d %H:%M} UTC"
+        words = f"stored (0x0000); no commitment result since {local_minute(stored_at)}"
         page = client.get("/").text
         assert (words in page, "no_commitment_result" in page) == (is_said, is_said)
     at = now()

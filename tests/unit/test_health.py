@@ -76,12 +76,13 @@ def test_missing_status_role_leaves_the_appliance_ready() -> None:
     assert is_ready(found)
 
 
+@pytest.mark.usefixtures("zone_of_machine")
 @pytest.mark.parametrize(("step_s", "words"), [(3600, "set on by 60 min"), (-90, "set back by 2 min")])
 def test_step_of_the_clock_is_a_warning(step_s: float, words: str) -> None:
     found = conditions(replace(FINE, clock_step=ClockStep(step_s=step_s, at=AT)))
     (problem,) = problems(found)
     assert (problem.name, problem.severity) == ("clock", Severity.WARNING)
-    assert words in problem.sentence and "2026-01-02 10:15 UTC" in problem.sentence
+    assert words in problem.sentence and "2026-01-02 11:15 CET" in problem.sentence
     assert is_ready(found)
 
 
