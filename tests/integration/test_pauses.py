@@ -238,7 +238,7 @@ def test_peer_that_is_away_costs_a_few_rows_however_many_deliveries_wait(
         for leased in others:
             outbox.put_back(leased.lease)
         assert outbox.lease_due(20) == {}
-    assert rows_written(seen) == 20 + 20 + 1, "the lease of a batch, its end, and the destination"
+    assert rows_written(seen) == 20 + 20 + 1 + 1, "the lease of a batch, its end, the destination, and the counter"
     with engine.begin() as c:
         c.execute(update(destinations).values(paused_until=now()))
     with statements(engine) as seen:
@@ -246,7 +246,7 @@ def test_peer_that_is_away_costs_a_few_rows_however_many_deliveries_wait(
         assert probe.lease.job_id == first.lease.job_id
         outbox.pause(probe, Away(ReasonCode.UNREACHABLE, "away"))
         assert outbox.lease_due(20) == {}
-    assert rows_written(seen) == 3, "the lease, its end, and the destination"
+    assert rows_written(seen) == 4, "the lease, its end, the destination, and the counter"
 
 
 def test_return_of_a_peer_writes_the_failed_deliveries_only(long_queue: tuple[Engine, DestinationOutbox]) -> None:
