@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tests.support.pages import PATHS, busy_pages, look
+from tests.support.pages import ACCOUNT, PATHS, busy_pages, look
 from tests.support.peers import Peer
 
 SCREEN: dict[str, Any] = {"name": "screen", "scheme": "light", "width": 1440, "height": 900}
@@ -45,3 +45,30 @@ def test_overview_fits_the_screen_and_the_keyboard_finds_a_radiograph(peer: Peer
     assert found["first"] == "skip"
     assert found["url"] == f"{base}/radiographs/400", "the number is in no address"
     assert "Radiograph received from ROOM0" in found["text"] and uid not in found["text"]
+
+
+def test_operator_signs_in_changes_something_and_signs_out(peer: Peer, tmp_path: Path) -> None:
+    why = {"reason": "a test of the page"}
+    acts: list[dict[str, Any]] = [
+        {"path": "/destinations/ris", "button": "Hold deliveries to ris", "fields": why},
+        {"path": "/actions", "button": "Hold all deliveries", "fields": why},
+        {"path": "/actions", "button": "Release all", "fields": why},
+        {"path": "/actions", "button": "Drop for good", "fields": why | {"jobs": "delivery:1 delivery:999999"}},
+        {"path": "/actions", "button": "Withdraw every answer on the study", "fields": why | {"uid": "1.2.3"}},
+        {"path": "/audit", "button": "Sign out"},
+    ]
+    with busy_pages(tmp_path, faults=True, accounts=True) as base:
+        signed_in, page, *done = look(peer, base, [SCREEN], ("/actions",), signIn=ACCOUNT, acts=acts)
+        assert (signed_in["cameTo"], signed_in["url"]) == (f"{base}/sign-in", f"{base}/")
+        assert signed_in["cookies"] == "", "no script reads a cookie"
+        check(page, SCREEN)
+        assert [one["complaints"] for one in done] == [[]] * len(acts)
+        assert [one["url"].removeprefix(base) for one in done] == [
+            "/audit?changed=1",
+            "/audit?changed=1",
+            "/audit?changed=1",
+            "/audit?changed=0&refused=2&code=impossible",
+            "/audit?changed=1",
+            "/sign-in",
+        ]
+        assert all("a test of the page" in one["text"] for one in done[:-1])

@@ -27,6 +27,8 @@ from appliance.storage.gate import Gate
 from provisioning.cli import options
 from provisioning.cli.main import main
 from provisioning.operation.backup import back_up, restore
+from provisioning.operation.doctor.finding import Level
+from provisioning.operation.doctor.state import check_audit
 from provisioning.operation.queues import drop
 from tests.support.outbox import Outbox, message, radiograph
 from tests.support.people import anna
@@ -187,7 +189,11 @@ def test_verify_names_the_first_defect(config: Configuration, statement: str, de
     head = json.loads(osteon(config, "audit", "verify", "--json").output)["head"]
     whole = osteon(config, "audit", "verify", "--digest", head)
     assert (whole.exit_code, whole.output) == (0, f"3 entries, none altered; head: {head}\n")
+    assert [f.level for f in check_audit(config)] == [Level.GOOD]
     tamper(config.state_dir / "osteon.db", statement)
+    (finding,) = check_audit(config)
+    assert finding.level is (Level.GOOD if "kept" in defect else Level.WARNING)
+    assert "kept" in defect or defect in finding.seen
     done = osteon(config, "audit", "verify", "--digest", head)
     assert done.exit_code == 1
     assert defect in done.output

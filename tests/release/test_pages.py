@@ -29,3 +29,11 @@ def test_pages_meet_the_rules_of_accessibility(peer: Peer, tmp_path: Path, fault
         seen = look(peer, base, VIEWS, axe=True, out=str(out))
     assert [(one["path"], one["view"], one["violations"]) for one in seen if one["violations"]] == []
     assert len(list(out.glob("*.png"))) == len(PATHS) * len(VIEWS)
+
+
+def test_sign_in_meets_the_rules_of_accessibility(peer: Peer, tmp_path: Path) -> None:
+    out = Path(os.environ.get("OSTEON_PICTURES", tmp_path)) / "sign-in"
+    out.mkdir(exist_ok=True)
+    with busy_pages(tmp_path, faults=True, accounts=True) as base:
+        seen = look(peer, base, VIEWS, ("/sign-in",), axe=True, out=str(out))
+    assert [one["violations"] for one in seen] == [[]] * len(VIEWS)

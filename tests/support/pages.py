@@ -9,12 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from appliance.domain.account import AccountRole
 from appliance.status.app import create_app
 from appliance.status.server import PageServer
+from appliance.storage.accounts import add_account
 from appliance.storage.database import open_database, readers
+from appliance.storage.passwords import hash_password
 from tests.integration.test_status import PACK
 from tests.support.busy_site import busy_configuration, fill
 from tests.support.peers import Peer
+from tests.support.people import anna
 from tests.support.waiting import PATIENCE_S
 
 PATHS = (
@@ -35,16 +39,21 @@ PATHS = (
 OPERATOR, OPERATOR_HEADER = "olga", "X-Remote-User"
 """A person whom a reverse proxy names, so that the pages show the actions."""
 
+ACCOUNT = {"name": "anna", "password": "three words and more"}
+"""An account that may change something."""
+
 Seen = list[dict[str, Any]]
 
 
 @contextmanager
-def busy_pages(folder: Path, *, faults: bool) -> Iterator[str]:
-    """Serve the pages of a busy site; yield their address."""
+def busy_pages(folder: Path, *, faults: bool, accounts: bool = False) -> Iterator[str]:
+    """Serve the pages of a busy site; yield their address. With `accounts` they ask for the sign-in of `ACCOUNT`."""
     proxy = {"addresses": ["127.0.0.1"], "header": OPERATOR_HEADER, "operators": [OPERATOR]}
-    config = busy_configuration(folder, status={"proxy": proxy})
+    config = busy_configuration(folder, status={"accounts": True} if accounts else {"proxy": proxy})
     engine = open_database(config.database)
     fill(engine, faults=faults)
+    if accounts:
+        add_account(engine, ACCOUNT["name"], AccountRole.OPERATOR, hash_password(**ACCOUNT), anna("first account"))
     app = create_app(readers(engine), config, PACK, "1.2.3", writer=engine, withdraw=lambda *_: None)
     server = PageServer(app, "127.0.0.1", 0)
     try:

@@ -30,7 +30,7 @@ from .pacs import check_pacs
 from .radiograph import FOLLOW_S, check_radiograph
 from .ris import check_ris
 from .rounds import run_checks
-from .state import check_database, check_disk, check_state_dir
+from .state import check_audit, check_database, check_disk, check_state_dir
 
 RADIOGRAPH_S = FOLLOW_S + 30.0
 """Time for the drawn radiograph: to draw, send and follow it."""
@@ -53,6 +53,7 @@ def _box(config: Configuration, file: Path | None) -> list[Check]:
         Check(name="state_dir", look=partial(check_state_dir, config)),
         Check(name="disk", look=partial(check_disk, config)),
         Check(name="database", look=partial(check_database, config)),
+        Check(name="audit", look=partial(check_audit, config)),
         Check(name="port", look=partial(check_ports, config)),
         Check(name="role", look=partial(check_roles, config, file)),
         Check(name="certificate", look=partial(check_certificates, config)),

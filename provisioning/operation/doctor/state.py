@@ -1,4 +1,4 @@
-"""Checks of the state folder: writing, owners, room on the disk, and the database."""
+"""Checks of the state folder: writing, owners, room on the disk, the database and its audit log."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
 from appliance.config import MEGABYTE, Configuration
+from appliance.domain.audit import check_chain
+from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 from appliance.status.machine import FEW_DAYS
 from appliance.storage.arrivals import daily_bytes
+from appliance.storage.audit import all_entries
 from appliance.storage.database import check_schema, defect, existing_database, readers
 
 from .finding import Finding
@@ -142,6 +145,23 @@ def check_database(config: Configuration) -> Iterator[Finding]:
         yield Finding.error("database", f"the database cannot be opened: {defect(error)}", effect, remedy)
     else:
         yield Finding.good("database", "the database opens, and its schema is that of this version")
+
+
+def check_audit(config: Configuration) -> Iterator[Finding]:
+    """Yield the finding about the audit log: no entry was altered or removed."""
+    try:
+        engine = existing_database(config.database)
+        if engine is None:
+            return
+        with readers(engine).connect() as c:
+            found = check_chain(all_entries(c))
+    except (Fault, SQLAlchemyError):  # check_database names it
+        return
+    if found.defect:
+        effect = "the log does not show any more who changed what"
+        yield Finding.warning("audit", f"the audit log: {found.defect}", effect, ReasonCode.AUDIT_BROKEN.remedy)
+    else:
+        yield Finding.good("audit", f"the {found.entries} entries of the audit log are whole; head: {found.head}")
 
 
 def engine_is_file(config: Configuration) -> bool:
