@@ -14,7 +14,7 @@ class ConfigurationWatch:
 
     def __init__(self, path: Path | None, config: Configuration) -> None:
         self._path, self._config = path, config
-        self._read_at = _change_of(path)
+        self._read_at: tuple[int, int] | None = (0, 0)  # the file may have changed since the role read it
         self._state = ConfigurationState.CURRENT
 
     def state(self) -> ConfigurationState:

@@ -119,6 +119,13 @@ def _work(
     """Step until `stop`, with a heartbeat every `BEAT_S`."""
     started_at, opened = now(), database_file(engine)
     last_beat = -math.inf
+
+    def beat() -> None:
+        nonlocal last_beat
+        last_beat = time.monotonic()
+        notify(f"STATUS={role.detail()}")
+        record_heartbeat(engine, role.name, started_at, role.detail(), watch.state())
+
     while not stop.is_set():
         notify("WATCHDOG=1")
         rings = role.bell.rings
@@ -126,12 +133,11 @@ def _work(
             reason = "the file of the database was removed, emptied or replaced: the role starts again with that"
             raise Fault(ReasonCode.DATABASE_UNUSABLE, reason)
         try:
-            # before the step: the first one may take long, and the role listens already
-            if time.monotonic() - last_beat >= BEAT_S:
-                last_beat = time.monotonic()
-                notify(f"STATUS={role.detail()}")
-                record_heartbeat(engine, role.name, started_at, role.detail(), watch.state())
+            if last_beat == -math.inf:  # the first step may take long, and the role listens already
+                beat()
             busy = role.step()
+            if time.monotonic() - last_beat >= BEAT_S:
+                beat()
         except (SQLAlchemyError, Transient) as error:
             # the database is busy, full or restarting: no work is lost, and the missing heartbeat shows on the page
             why = defect(error) if isinstance(error, SQLAlchemyError) else type(error).__name__

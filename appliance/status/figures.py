@@ -75,7 +75,7 @@ class FigureReader:
         self._engine, self._pacs = engine, pacs
         self._lock = threading.Lock()
         self._figures: _Kept[Figures] = _Kept(KEPT_S)
-        self._past: _Kept[list[Passage]] = _Kept(PAST_KEPT_S)
+        self._past: _Kept[tuple[datetime, list[Passage]]] = _Kept(PAST_KEPT_S)
 
     def read(self, at: datetime) -> Figures:
         """Return the figures; raises as the database does."""
@@ -84,13 +84,16 @@ class FigureReader:
 
     def _read(self, at: datetime) -> Figures:
         day = local_day(at)
-        begin = min(_midnight(day), _hours(at)[0])
-        past = self._past.value(day, lambda: self._passages(_midnight(day - timedelta(days=DAYS - 1)), begin))
-        # some of the past may be read again by now, since the hours move on
-        known = [p for p in past if p.received_at < begin]
-        return figures([*known, *self._passages(begin, None)], at, self._pacs)
 
-    def _passages(self, since: datetime, before: datetime | None) -> list[Passage]:
+        def read_past() -> tuple[datetime, list[Passage]]:
+            end = min(_midnight(day), _hours(at)[0])
+            return end, self._passages(_midnight(day - timedelta(days=DAYS - 1)), end)
+
+        end, past = self._past.value(day, read_past)
+        # not later than now: what a clock that was ahead dated would be of today on every day until then
+        return figures([*past, *self._passages(end, at)], at, self._pacs)
+
+    def _passages(self, since: datetime, before: datetime) -> list[Passage]:
         with self._engine.connect() as c:
             return passages(c, since, before)
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
+from appliance.config.destinations import Archive
 from appliance.domain.notice import Subject
 from appliance.storage import overview
 
@@ -35,7 +36,7 @@ def make_pages(view: View) -> Blueprint:
     """Return the pages about the appliance and its destinations."""
     pages = Blueprint("pages", __name__)
     destinations = {d.name: d for d in view.config.destinations}
-    reader = FigureReader(view.engine, next((d.name for d in destinations.values() if d.kind == "dicom"), ""))
+    reader = FigureReader(view.engine, next((d.name for d in destinations.values() if isinstance(d, Archive)), ""))
 
     def figures() -> Figures:
         with suppress(SQLAlchemyError, ValueError):

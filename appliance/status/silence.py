@@ -65,7 +65,9 @@ def silence_of(arrivals: Arrivals, listening_since: datetime, at: datetime) -> S
         return Silence(since=since, length_s=length_s, chance=None)
     if length_s < LEAST_S:
         return Silence(since=since, length_s=length_s, chance=1.0)
-    rhythm = learn_rhythm(arrivals.steps, max(first_at, at - LEARNED), last_at)  # the silence itself teaches nothing
+    rhythm = learn_rhythm(
+        arrivals.steps, max(first_at, last_at - LEARNED), last_at
+    )  # the silence itself teaches nothing
     return Silence(since=since, length_s=length_s, chance=_chance(rhythm, since, at))
 
 
@@ -83,7 +85,7 @@ def learn_rhythm(steps: Iterable[int], first_at: datetime, last_at: datetime) ->
 def _chance(rhythm: Mapping[tuple[int, int], float], since: datetime, at: datetime) -> float:
     """Return the chance that no radiograph comes in any whole step between the two times."""
     logarithm = 0.0
-    for step in range(_step(since) + 1, _step(at)):
+    for step in range(_step(since) + 1, _step(min(at, since + LEARNED))):
         logarithm += math.log1p(-rhythm.get(_slot(step // STEPS_PER_HOUR), 0.0))
         if logarithm < 2 * math.log(LEAST_CHANCE):
             break

@@ -44,21 +44,22 @@ def read_arrivals(c: Connection, at: datetime, within: timedelta, silent_for: ti
     Parameters
     ----------
     within
-        The steps are those of this time before `at`.
+        The steps are those of this time before the newest receipt.
     silent_for
         They are read only where no radiograph has come for so long: of a busy site they take 40 ms.
     """
     received_at = instances.c.received_at
     first_at, last_at = (
         c.execute(select(func.min(received_at))).scalar(),
-        c.execute(select(func.max(received_at))).scalar(),
+        # what a clock that was ahead dated is not the newest
+        c.execute(select(func.max(received_at)).where(received_at <= at)).scalar(),
     )
     if first_at is None or last_at is None:
         return Arrivals()
     return Arrivals(
         first_at=first_at,
         last_at=last_at,
-        steps=_steps(c, at - within) if at - last_at >= silent_for else frozenset(),
+        steps=_steps(c, last_at - within) if at - last_at >= silent_for else frozenset(),
         daily_bytes=_daily_bytes(c, first_at, at),
     )
 

@@ -39,7 +39,7 @@ def record(c: Connection, by: Intervention, action: AuditAction, subject: str, d
         action=action,
         subject=subject,
         detail=detail,
-        reason=by.reason[:LONGEST_REASON],
+        reason=_legible(by.reason)[:LONGEST_REASON],
         previous=newest.digest if newest else FIRST,
         digest="",
     )
@@ -68,6 +68,11 @@ def all_entries(c: Connection) -> Iterator[AuditEntry]:
     """Yield every entry, oldest first."""
     for row in c.execution_options(yield_per=1000).execute(select(audit).order_by(audit.c.number)):
         yield _entry(row)
+
+
+def _legible(reason: str) -> str:
+    """Return `reason` with a space for each character that a terminal or PostgreSQL does not take."""
+    return "".join(character if character.isprintable() else " " for character in reason)
 
 
 def _entry(row: Row[Any]) -> AuditEntry:

@@ -35,21 +35,20 @@ class Passage:
     delivered_at: dict[str, datetime] = field(default_factory=dict)
 
 
-def passages(c: Connection, since: datetime, before: datetime | None = None) -> list[Passage]:
+def passages(c: Connection, since: datetime, before: datetime) -> list[Passage]:
     """Return the radiographs received in a span of time, oldest first, each once.
 
-    Those that came again without a change are left out. Without `before` the span ends now.
+    Those that came again without a change are left out.
     """
     query = (
         select(instances.c.id, instances.c.received_at, analyses.c.state, analyses.c.code)
         .add_columns(results.c.id.label("result_id"), results.c.answer)
         .join(analyses, analyses.c.instance_id == instances.c.id)
         .outerjoin(results, results.c.analysis_id == analyses.c.id)
-        .where(instances.c.received_at >= since, analyses.c.code != ReasonCode.UNCHANGED)
+        .where(instances.c.received_at >= since, instances.c.received_at < before)
+        .where(analyses.c.code != ReasonCode.UNCHANGED)
         .order_by(instances.c.received_at, results.c.id)
     )
-    if before is not None:
-        query = query.where(instances.c.received_at < before)
     newest = {row.id: row for row in c.execute(query)}  # of several results, the last
     result_ids = [row.result_id for row in newest.values() if row.result_id]
     delivered = _delivered(c, min(result_ids), max(result_ids)) if result_ids else {}

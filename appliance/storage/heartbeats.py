@@ -169,8 +169,16 @@ def as_roles_see(clocks: Reading, beats: Iterable[Heartbeat]) -> Reading:
     ----------
     systemd.exec(5), ProtectProc; src/nspawn/nspawn.c, setup_boot_id.
     """
-    of_this_boot = [one.beat for one in beats if abs(_boot_s(one.beat) - _boot_s(clocks)) <= SAME_BOOT_S]
-    newest = max(of_this_boot, key=lambda beat: beat.uptime_s, default=clocks)
+    readings = [one.beat for one in beats]
+    if any(beat.boot_id == clocks.boot_id for beat in readings):
+        return clocks
+    # a clock without a battery begins each boot at the same time: the newest heartbeat is of this one
+    of_this_boot = [
+        beat
+        for beat in readings
+        if abs(_boot_s(beat) - _boot_s(clocks)) <= SAME_BOOT_S and beat.uptime_s <= clocks.uptime_s
+    ]
+    newest = max(of_this_boot, key=lambda beat: beat.at, default=clocks)
     return replace(clocks, boot_id=newest.boot_id)
 
 

@@ -24,7 +24,7 @@ from .tables import analyses, deliveries, instances, radiologist_reports, result
 LONGEST_NUMBER = 64
 """Characters of a UID, and more than an accession number has."""
 
-_JOB = re.compile(rf"({'|'.join(QueueName)}):(\d{{1,18}})")
+_JOB = re.compile(rf"({'|'.join(QueueName)}):(\d{{1,9}})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ def find_targets(c: Connection, number: str) -> list[Target]:
         a job.
     """
     number = number.strip()[:LONGEST_NUMBER]
-    if not number:
+    if not number or not number.isprintable():
         return []
     if job := _JOB.fullmatch(number):
         return _of_job(c, QueueName(job[1]), int(job[2]))

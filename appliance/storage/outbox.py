@@ -72,9 +72,8 @@ class DeliveryQueue(Queue):
             delivery = _delivery(c, job_id)
             _require_current(c, delivery, delivery.destination)
             fresh = UNSENT | UNREFUSED | {"refuted": 0, "attempts": min(delivery.attempts, 1)}
-            state = self._retry(c, job_id, by, **fresh)
             end_pause(c, delivery.destination)
-        return state
+            return self._retry(c, job_id, by, **fresh)  # its audit entry comes last, as everywhere: no deadlock
 
     def reroute(self, delivery_id: int, destination: str, by: Intervention) -> State:
         """Queue a delivery for another destination, at once, for a person; return its new state.
@@ -92,17 +91,17 @@ class DeliveryQueue(Queue):
             ``withdrawn``; ``outdated`` or ``already_there`` if the destination has a delivery of a newer artefact, or
             of the same one.
         """
-        try:
-            with self._engine.begin() as c:
-                delivery = _delivery(c, delivery_id)
-                _require_current(c, delivery, destination)
+        with self._engine.begin() as c:
+            delivery = _delivery(c, delivery_id)
+            _require_current(c, delivery, destination)
+            try:
                 state = _reroute(c, delivery, destination)
-                end_pause(c, destination)
-                detail = f"from {delivery.destination} to {destination}"
-                record_job(c, by, AuditAction.REROUTE, deliveries, delivery_id, detail)
-        except IntegrityError:
-            reason = f"the same artefact has a delivery to {destination} already: drop delivery:{delivery_id}"
-            raise Rejected(ReasonCode.ALREADY_THERE, reason) from None
+            except IntegrityError:
+                reason = f"the same artefact has a delivery to {destination} already: drop delivery:{delivery_id}"
+                raise Rejected(ReasonCode.ALREADY_THERE, reason) from None
+            end_pause(c, destination)
+            detail = f"from {delivery.destination} to {destination}"
+            record_job(c, by, AuditAction.REROUTE, deliveries, delivery_id, detail)
         return state
 
 

@@ -193,6 +193,7 @@ deliveries = Table(
     UniqueConstraint("study_result_id", "destination", "kind", "page"),
     Index(None, "destination", "state", "stored_at", "id"),  # what is sent next, without a sort
     Index(None, "destination", "state", "not_before"),
+    Index(None, "destination", "state", "finished_at"),  # when the destination took the last one
     Index(None, "state", "code", "destination", "id"),
     Index(None, "state", "finished_at", "destination"),
 )

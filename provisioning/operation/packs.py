@@ -112,11 +112,11 @@ def install(source: Path, config: Configuration, by: Intervention) -> Path:
         for file in work.iterdir():
             _sync(file)
         engine = open_database(config.database)
-        with engine.begin() as c:  # an entry that cannot be written leaves the pack out
+        with engine.begin() as c:  # first: no pack is without its entry
             record(c, by, AuditAction.INSTALL_PACK, f"pack {target.name}", f"digest {pack.digest}")
-            work.rename(target)
-        _sync(config.packs_dir)
         engine.dispose()
+        work.rename(target)
+        _sync(config.packs_dir)
         return target
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, insert, update
 
 from appliance.clock import now
 from appliance.config import Configuration, read_configuration
@@ -54,6 +54,10 @@ def test_site_that_falls_silent_is_seen_in_its_database(engine: Engine, tmp_path
     found = conditions(observe(engine, Configuration(state_dir=tmp_path), now()))
     (silence,) = [c for c in problems(found) if c.name == "silence"]
     assert "No radiograph has come for 3 h" in silence.sentence
+    with engine.begin() as c:  # as a clock that was ahead for a moment dated it
+        c.execute(update(instances).where(instances.c.id == 1).values(received_at=now() + timedelta(days=900)))
+    found = conditions(observe(engine, Configuration(state_dir=tmp_path), now()))
+    assert [c.name for c in problems(found) if c.name == "silence"] == ["silence"]
     record_heartbeat(engine, "receive", now() - timedelta(minutes=30), "works")
     found = conditions(observe(engine, Configuration(state_dir=tmp_path), now()))
     assert [c.name for c in problems(found) if c.name == "silence"] == [], "the role listens for half an hour only"
@@ -72,3 +76,11 @@ def test_watch_tells_a_change_of_values_from_a_change_of_comments(tmp_path: Path
     seen.append(watch.state())
     current, changed, unusable = ConfigurationState
     assert seen == [current, current, changed, unusable, changed, unusable, unusable]
+
+
+def test_change_between_the_reading_of_a_role_and_its_start_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "osteon.toml"
+    path.write_text("receive.port = 11113")
+    config = read_configuration(path)
+    path.write_text("receive.port = 11114")
+    assert ConfigurationWatch(path, config).state() is ConfigurationState.CHANGED

@@ -286,3 +286,10 @@ def test_job_of_a_huge_number_is_no_job(config: Configuration, outbox: Outbox) -
         with pytest.raises(Rejected, match="no_such_job"):
             drop(config, name, anna("a test"))
     assert entries(outbox.engine) == []
+
+
+def test_characters_that_no_terminal_shows_are_spaces(engine: Engine) -> None:
+    with engine.begin() as c:
+        record(c, anna("a\0b\udce4\nc"), AuditAction.HOLD, "destination ris")
+    (entry,) = entries(engine)
+    assert entry.reason == "a b  c"

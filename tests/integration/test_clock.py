@@ -23,7 +23,7 @@ from appliance.status.facts import RoleState, observe
 from appliance.status.health import conditions
 from appliance.storage.clock_steps import LEAST_STEP_S, RECENT_S, recent_step
 from appliance.storage.commitments import record_commitment
-from appliance.storage.heartbeats import record_heartbeat
+from appliance.storage.heartbeats import as_roles_see, heartbeats, record_heartbeat
 from appliance.storage.instances import AnalysisQueue, analysis_jobs, keep_instance
 from appliance.storage.notices import MOST, Notebook, newest_notices
 from appliance.storage.retention import prune_instances
@@ -317,3 +317,18 @@ def test_command_that_reads_another_boot_id_than_the_roles_sees_them_at_work(
     facts = observe(engine, Configuration.model_validate({"state_dir": tmp_path}), now())
     assert [role.state for role in facts.roles[:3]] == [RoleState.ALIVE, RoleState.ALIVE, RoleState.MISSING]
     assert facts.clock_step and facts.gpu
+
+
+def test_heartbeats_of_an_earlier_boot_are_not_of_this_one(engine: Engine) -> None:
+    """A clock without a battery begins each boot at the same time."""
+    record_heartbeat(engine, "receive", now(), "works")
+    record_heartbeat(engine, "analyse", now(), "works")
+    clocks = read_clocks()
+    with engine.begin() as c:
+        earlier = {"boot_id": "an earlier boot", "uptime_s": clocks.uptime_s + 300, "beat_at": now()}
+        c.execute(update(roles).where(roles.c.role == "receive").values(earlier))
+    with engine.connect() as c:
+        beats = heartbeats(c)
+    assert as_roles_see(clocks, beats.values()) == clocks
+    del beats["analyse"]
+    assert as_roles_see(clocks, beats.values()) == clocks, "a role of this boot has no longer uptime than the box"

@@ -148,19 +148,20 @@ def test_every_page_stays_while_the_database_cannot_be_read(config: Configuratio
 def test_passages_of_a_span_have_answer_and_time_of_delivery(engine: Engine) -> None:
     record_refused_artefact(engine)
     at = now()
+    later = at + timedelta(seconds=1)
     with engine.connect() as c:
-        (waits,) = passages(c, at - timedelta(hours=1))
+        (waits,) = passages(c, at - timedelta(hours=1), later)
         assert (waits.answer, waits.delivered_at) == (Answer.POSITIVE, {})
         assert passages(c, at - timedelta(hours=1), at - timedelta(minutes=59)) == []
     with engine.begin() as c:
         c.execute(update(deliveries).values(state="done", finished_at=at, stored_at=at - timedelta(seconds=1)))
     with engine.connect() as c:
-        (there,) = passages(c, at - timedelta(hours=1))
+        (there,) = passages(c, at - timedelta(hours=1), later)
     assert abs(there.delivered_at["pacs"] - (at - timedelta(seconds=1))) < timedelta(milliseconds=1)
     with engine.begin() as c:
         c.execute(update(analyses).values(state="not_analysed", code="unchanged"))
     with engine.connect() as c:
-        assert passages(c, at - timedelta(hours=1)) == [], "it came before, and is counted there"
+        assert passages(c, at - timedelta(hours=1), later) == [], "it came before, and is counted there"
 
 
 def test_figures_are_read_again_after_a_moment(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,3 +172,16 @@ def test_figures_are_read_again_after_a_moment(engine: Engine, monkeypatch: pyte
     monkeypatch.setattr(reader._figures, "_kept_s", 0.0)
     assert reader.read(now()).lines[0].today == "1"
     assert reader.read(now()).lines[0].week == "1", "counted once, although two spans meet"
+
+
+def test_figures_lose_nothing_when_an_hour_ends_and_count_nothing_of_the_future(engine: Engine) -> None:
+    hour = now().replace(minute=0, second=0, microsecond=0)
+    record_refused_artefact(engine)
+    reader = figures_of.FigureReader(engine, "pacs")
+    for received_at, week in ((hour - timedelta(hours=23, minutes=30), "1"), (hour + timedelta(days=400), "0")):
+        with engine.begin() as c:
+            c.execute(update(instances).values(received_at=received_at))
+        reader = figures_of.FigureReader(engine, "pacs")
+        reader._figures._kept_s = 0.0
+        for at in (hour - timedelta(seconds=1), hour + timedelta(seconds=1)):
+            assert reader.read(at).lines[0].week == week, at

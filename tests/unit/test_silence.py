@@ -41,7 +41,7 @@ def drawn(rate: float) -> tuple[datetime, ...]:
 def arrivals(times: tuple[datetime, ...], before: datetime) -> Arrivals:
     """Return the arrivals before a moment, as the database tells them."""
     past = [at for at in times if at <= before]
-    steps = frozenset(int(at.timestamp() // STEP_S) for at in past if at >= before - LEARNED)
+    steps = frozenset(int(at.timestamp() // STEP_S) for at in past if at >= past[-1] - LEARNED)
     return Arrivals(first_at=past[0], last_at=past[-1], steps=steps)
 
 
@@ -92,3 +92,9 @@ def test_time_without_a_listener_is_no_silence_of_the_site() -> None:
 
 def test_appliance_without_a_radiograph_has_no_silence() -> None:
     assert silence_of(Arrivals(), START, START) is None
+
+
+def test_silence_of_a_year_stays_unusual() -> None:
+    stop = START + timedelta(weeks=12, days=2, hours=10)
+    for days in (1, 41, 43, 400):
+        assert is_unusual(drawn(10.0), stop, stop + timedelta(days=days)), days

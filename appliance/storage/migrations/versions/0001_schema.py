@@ -352,6 +352,11 @@ def upgrade() -> None:
         ),
     )
     op.create_index(
+        op.f("ix_deliveries_destination_state_finished_at"),
+        "deliveries",
+        ["destination", "state", "finished_at"],
+    )
+    op.create_index(
         op.f("ix_deliveries_destination_state_not_before"),
         "deliveries",
         ["destination", "state", "not_before"],
