@@ -1,7 +1,8 @@
 """Who may read the page, and who may change something on it: asked before every request.
 
 A person has signed in with an account, or a reverse proxy at a listed address names the person. Requests that change
-something need a token which only our own forms contain: a page of another site cannot send them.
+something need a token which only our own forms contain, and the browser's word that one of our pages sends them: a page
+of another site, also of a sibling that sets cookies for us, cannot send them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Final, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, redirect, render_template, request, url_for
 from markupsafe import Markup
@@ -33,12 +35,18 @@ R = TypeVar("R")
 PUBLIC: Final = ("/health/", "/metrics", "/static/", "/sign-in")
 """Paths that need no sign-in: probes for programs, without identity, and the way in."""
 
+NAMELESS: Final = ("/health/", "/metrics", "/static/")
+"""Paths that are the same for everybody: no person is looked for, so that no lock of the database holds them up."""
+
 SIGN_IN_COOKIE, FORM_COOKIE = "osteon_sign_in", "osteon_form"
 
 CSRF_FIELD = "csrf"
 
-REFRESHED = "/"
-"""The page that reads itself again: looking at it keeps no sign-in alive."""
+AGAIN: Final = "again"
+"""Argument of a page that reads itself again (`base.html`): that keeps no sign-in alive."""
+
+OWN_PAGES: Final = ("same-origin", "none")
+"""Values of Sec-Fetch-Site for requests of our pages and of the person; *same-site* are sibling sites."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +60,7 @@ class Visitor:
     role
         Rights of the person; None without a sign-in.
     address
-        Address of the browser.
+        Address of the browser; empty behind a listed proxy that names none.
     """
 
     address: str
@@ -82,6 +90,7 @@ class Guard:
     def __init__(self, config: Status, engine: Engine | None) -> None:
         self._config = config
         self._engine = engine
+        self._secret = secrets.token_bytes(32)
 
     def protect(self, app: Flask) -> None:
         """Ask before every request of `app`, and give its templates the visitor and the field of forms."""
@@ -89,7 +98,7 @@ class Guard:
         app.after_request(self._set_form_cookie)
         app.register_error_handler(SQLAlchemyError, _explain_database)
         # macros that are imported without their context see globals alone
-        app.jinja_env.globals |= {"visitor": visitor, "has_accounts": self._config.accounts, "csrf_field": _field}
+        app.jinja_env.globals |= {"visitor": visitor, "has_accounts": self._config.accounts, "csrf_field": self._field}
 
     def is_secure(self) -> bool:
         """Return whether the browser's connection is encrypted, as a listed proxy says."""
@@ -97,6 +106,8 @@ class Guard:
 
     def _decide(self) -> AnyResponse | tuple[str, int] | None:
         g.visitor, g.database_defect = Visitor(address=self._address()), ""
+        if request.path.startswith(NAMELESS):
+            return None
         try:
             g.visitor = self._identify(g.visitor.address)
         except SQLAlchemyError as error:
@@ -106,7 +117,7 @@ class Guard:
             if self._config.accounts:
                 return redirect(url_for("sign_in.form"), 303)
             return refused("The reverse proxy before this page names nobody: sign in there."), 403
-        if request.method not in ("GET", "HEAD", "OPTIONS") and not _has_csrf_token():
+        if request.method not in ("GET", "HEAD", "OPTIONS") and (self._is_foreign() or not self._has_csrf_token()):
             return refused("The form is older than the sign-in, or comes from another site: load the page again."), 403
         return None
 
@@ -126,29 +137,57 @@ class Guard:
                 role = AccountRole.OPERATOR if name in proxy.operators else AccountRole.VIEWER
                 return Visitor(address=address, name=name, role=role, door=Door.PROXY)
         token = request.cookies.get(SIGN_IN_COOKIE, "") if self._config.accounts else ""
-        account = signed_in(self._engine, token, is_activity=request.path != REFRESHED) if token else None
+        is_activity = AGAIN not in request.args and not request.path.startswith(PUBLIC)
+        account = signed_in(self._engine, token, is_activity=is_activity) if token else None
         if account is None:
             return Visitor(address=address)
-        g.csrf_secret = token
+        g.browser_secret = token
         return Visitor(address=address, name=account.name, role=account.role)
 
     def _is_proxied(self) -> bool:
         """Return whether a listed proxy sends this request."""
+        return self.is_proxy(request.remote_addr or "")
+
+    def is_proxy(self, address: str) -> bool:
+        """Return whether a listed proxy has that address."""
         try:
-            peer = plain_address(request.remote_addr or "")
+            at = plain_address(address)
         except ValueError:
             return False
         proxy = self._config.proxy
-        return proxy is not None and any(peer in network for network in proxy.addresses)
+        return proxy is not None and any(at in network for network in proxy.addresses)
 
     def _address(self) -> str:
-        """Return the browser's address, which a listed proxy adds at the end of X-Forwarded-For."""
-        address = request.remote_addr or ""
-        forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip() if self._is_proxied() else ""
+        """Return the browser's address: the last of X-Forwarded-For that is no listed proxy; empty without one."""
+        hops = [*request.headers.get("X-Forwarded-For", "").split(","), request.remote_addr or ""]
+        hop = next((one.strip() for one in reversed(hops) if not self.is_proxy(one.strip())), "")
         try:
-            return str(plain_address(forwarded or address))
+            return str(plain_address(hop))
         except ValueError:
-            return address
+            return ""
+
+    def _is_foreign(self) -> bool:
+        """Return whether the browser says that a page of another site, sibling sites included, sends this request."""
+        if site := request.headers.get("Sec-Fetch-Site"):
+            return site not in OWN_PAGES
+        origin = request.headers.get("Origin")  # all that browsers send to an address without TLS
+        forwarded = request.headers.get("X-Forwarded-Host", "") if self._is_proxied() else ""
+        return origin is not None and urlsplit(origin).netloc not in {request.host, forwarded} - {""}  # "null" has none
+
+    def _field(self) -> Markup:
+        """Return the hidden field that every form of ours contains."""
+        if not browser_secret():
+            g.new_form_secret = secrets.token_urlsafe(32)
+        return Markup('<input type="hidden" name="{}" value="{}">').format(CSRF_FIELD, self._csrf_token())
+
+    def _has_csrf_token(self) -> bool:
+        given = request.form.get(CSRF_FIELD, "")
+        return bool(browser_secret()) and hmac.compare_digest(given.encode(), self._csrf_token().encode())
+
+    def _csrf_token(self) -> str:
+        """Return the token of this browser and person: another site can set the cookie, but knows no key of ours."""
+        person = visitor()
+        return hmac.new(self._secret, repr((browser_secret(), person.door, person.name)).encode(), "sha256").hexdigest()
 
     def _set_form_cookie(self, response: Response) -> Response:
         if secret := g.get("new_form_secret"):
@@ -188,23 +227,6 @@ def _explain_database(error: SQLAlchemyError) -> tuple[str, int]:
     return refused(f"The database cannot be used: {defect(error)}."), 503
 
 
-def _field() -> Markup:
-    """Return the hidden field that every form of ours contains."""
-    if not _csrf_secret():
-        g.new_form_secret = secrets.token_urlsafe(32)
-    return Markup('<input type="hidden" name="{}" value="{}">').format(CSRF_FIELD, _csrf_token(_csrf_secret()))
-
-
-def _has_csrf_token() -> bool:
-    secret = _csrf_secret()
-    given = request.form.get(CSRF_FIELD, "")
-    return bool(secret) and hmac.compare_digest(given.encode(), _csrf_token(secret).encode())
-
-
-def _csrf_secret() -> str:
+def browser_secret() -> str:
     """Return the secret of the browser: its sign-in, else the cookie that a form has set; empty if there is none."""
-    return str(g.get("csrf_secret") or g.get("new_form_secret") or request.cookies.get(FORM_COOKIE, ""))
-
-
-def _csrf_token(secret: str) -> str:
-    return hmac.new(secret.encode(), b"form", "sha256").hexdigest()
+    return str(g.get("browser_secret") or g.get("new_form_secret") or request.cookies.get(FORM_COOKIE, ""))

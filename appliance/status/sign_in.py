@@ -22,7 +22,7 @@ from .throttle import Throttle
 WITHIN_S: Final = 300.0
 MOST_PER_ADDRESS: Final = 10
 MOST_PER_ACCOUNT: Final = 10
-"""Attempts in five minutes; a right password forgets those of its account."""
+"""Attempts in five minutes; a right password forgets those of its account, and its own of the address."""
 
 WRONG: Final = "Name or password is wrong."
 
@@ -49,7 +49,9 @@ def make_sign_in(engine: Engine, guard: Guard) -> Blueprint:
     def sign_in() -> AnyResponse:
         name, password = request.form.get("name", "").strip(), request.form.get("password", "")
         address, account = _network_of(visitor().address), name[:64]
-        if wait_s := by_address.admit(address) or by_account.admit(account):
+        if not address:
+            log.warning("the proxy names no address in X-Forwarded-For: attempts are limited by account alone")
+        if wait_s := (by_address.admit(address) if address else 0) or by_account.admit(account):
             log.warning("too many attempts to sign in from %s: refused for %d s", visitor().address, wait_s)
             too_many = _form(f"Too many attempts: wait {wait_s} s.", 429)
             too_many.headers["Retry-After"] = str(wait_s)
@@ -61,6 +63,7 @@ def make_sign_in(engine: Engine, guard: Guard) -> Blueprint:
             log.warning("a wrong name or password from %s", visitor().address)
             return _form(WRONG, 403)
         by_account.forget(account)
+        by_address.give_back(address)
         log.info("%s signed in from %s", name, visitor().address)
         response = redirect(url_for("pages.page"), 303)
         set_cookie(response, SIGN_IN_COOKIE, token, is_secure=guard.is_secure())

@@ -42,6 +42,12 @@ class Throttle:
                 self._attempts.popitem(last=False)
             return 0
 
+    def give_back(self, key: Hashable) -> None:
+        """Count the newest attempt of a key no longer: it was right."""
+        with self._lock:
+            if attempts := self._attempts.get(key):
+                attempts.pop()
+
     def forget(self, key: Hashable) -> None:
         """Forget the attempts of a key, which was right in the end."""
         with self._lock:

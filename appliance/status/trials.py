@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from flask import Blueprint, Response, g, redirect, request, url_for
+from flask import Blueprint, Response, redirect, request, url_for
 from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -25,7 +25,7 @@ from appliance.errors import OsteonError, Rejected, Transient
 from appliance.reporting.wording import headline, limits, radiograph_sentences
 from appliance.storage.trials import Trial, TrialStore
 
-from .guard import for_operators, refused, visitor
+from .guard import browser_secret, for_operators, refused, visitor
 from .upload import UPLOAD_PATH
 from .view import View
 
@@ -108,9 +108,9 @@ def make_trials(view: View, store: TrialStore) -> Blueprint:
 
 
 def _owner() -> str:
-    """Return a digest of the sign-in behind this request; another sign-in of the same person has another."""
+    """Return a digest of person and browser; another sign-in of the same person, here or at a proxy, has another."""
     person = visitor()
-    return hashlib.sha256(f"{person.door}/{person.name}/{g.get('csrf_secret', '')}".encode()).hexdigest()
+    return hashlib.sha256(f"{person.door}/{person.name}/{browser_secret()}".encode()).hexdigest()
 
 
 def _keep(store: TrialStore, file: FileStorage | None) -> str:

@@ -195,6 +195,11 @@ def readers(engine: Engine) -> Engine:
     return engine.execution_options(reads_only=True, postgresql_readonly=True)
 
 
+def hasty(engine: Engine, wait_s: float) -> Engine:
+    """Return the same database for transactions that wait for no lock of SQLite longer than `wait_s`."""
+    return engine.execution_options(wait_s=wait_s)
+
+
 def upsert(
     c: Connection, table: Table, row: Mapping[str, Any], *, key: Sequence[str], on_conflict: Mapping[str, Any]
 ) -> None:
@@ -216,6 +221,8 @@ def _sqlite_settings(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> 
 
 def _begin_immediate(connection: Connection) -> None:
     """Take the write lock at once: a read that turns into a write could not wait for it (SQLite, WAL, section 3)."""
-    reads_only = bool(connection.get_execution_options().get("reads_only"))
+    options = connection.get_execution_options()
+    reads_only = bool(options.get("reads_only"))
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * options.get('wait_s', BUSY_TIMEOUT_S))}")
     connection.exec_driver_sql(f"PRAGMA query_only = {int(reads_only)}")
     connection.exec_driver_sql(f"BEGIN {'DEFERRED' if reads_only else 'IMMEDIATE'}")

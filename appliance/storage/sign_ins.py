@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
 from appliance.domain.account import Account
 
 from .accounts import account_of
-from .database import readers
+from .database import hasty, readers
 from .tables import accounts, sign_ins
 
 IDLE: Final = timedelta(minutes=30)
@@ -22,6 +24,9 @@ LONGEST: Final = timedelta(hours=12)
 
 SEEN_EVERY: Final = timedelta(minutes=1)
 """Precision of the time of the newest request: not every one is a commit."""
+
+SEEN_WAIT_S: Final = 0.1
+"""Wait of that commit for the database: where another process holds it, the page stays readable."""
 
 STEPPED: Final = timedelta(minutes=2)
 """A sign-in that seems to come from the future by more was made before the clock was set back, and ends."""
@@ -59,7 +64,7 @@ def signed_in(engine: Engine, token: str, *, is_activity: bool) -> Account | Non
     if row is None or not (_is_within(row.begun_at, moment, LONGEST) and _is_within(row.seen_at, moment, IDLE)):
         return None
     if is_activity and abs(moment - row.seen_at) > SEEN_EVERY:
-        with engine.begin() as c:
+        with suppress(SQLAlchemyError), hasty(engine, SEEN_WAIT_S).begin() as c:
             c.execute(update(sign_ins).where(sign_ins.c.digest == digest).values(seen_at=moment))
     return account_of(row)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hmac
 import json
 import logging
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -235,7 +237,9 @@ def test_page_that_reads_itself_again_keeps_no_sign_in_alive(page: Page) -> None
     with page.signed_in("olga") as browser:
         with page.engine.begin() as c:
             c.execute(update(sign_ins).values(seen_at=now() - timedelta(minutes=20)))
-        assert browser.get("/").status_code == 200
+        assert 'content="10; url=?again=1"' in browser.get("/?again=1").text
+        for path in FREE:
+            browser.get(path)
         assert seen_s() > 1100
         assert browser.get("/audit").status_code == 200
         assert seen_s() < 1100
@@ -264,6 +268,12 @@ def test_attempts_of_one_address_are_limited(page: Page) -> None:
         assert answer.status_code == 429
         assert 0 < int(answer.headers["retry-after"]) <= sign_in_page.WITHIN_S
         assert sign_in(other, "olga").status_code == 303
+
+
+def test_right_passwords_of_an_address_are_no_attempts(page: Page) -> None:
+    for _ in range(sign_in_page.MOST_PER_ADDRESS + 1):
+        with page.signed_in("victor"):
+            pass
 
 
 def test_attempts_on_one_account_are_limited_from_everywhere(page: Page) -> None:
@@ -359,7 +369,7 @@ def test_page_without_accounts_is_read_by_this_machine_and_changes_nothing(open_
         shown = browser.get("/")
         assert shown.status_code == 200
         assert "Sign in" not in shown.text and "/actions" not in shown.text
-        csrf = token_of_form(browser)
+        csrf = token(browser, "/")
         for action, fields in CHANGES.items():
             answer = browser.post(f"/actions/{action}", data=fields | {"csrf": csrf, "reason": "a test"})
             assert answer.status_code == 403
@@ -368,12 +378,6 @@ def test_page_without_accounts_is_read_by_this_machine_and_changes_nothing(open_
             browser.cookies.set(cookie, "olga")
         assert browser.get("/actions", headers={"X-Remote-User": "olga"}).status_code == 403
     assert page.audited() == []
-
-
-def token_of_form(browser: httpx.Client) -> str:
-    """Return a token that is right for a form cookie of the attacker's choice."""
-    browser.cookies.set("osteon_form", "chosen")
-    return hmac.new(b"chosen", b"form", "sha256").hexdigest()
 
 
 PROXY = {"addresses": ["127.0.0.3"], "header": "X-Remote-User", "operators": ["olga", "HOSPITAL\\olga"]}
@@ -390,6 +394,78 @@ def test_proxy_names_the_person(open_page: Callable[..., Page]) -> None:
     assert page.audited() == [("drop", "delivery:1", "olga")]
     with readers(page.engine).connect() as c:
         assert newest_entries(c, 1)[0].door is Door.PROXY
+
+
+FOREIGN: list[dict[str, str]] = [
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Origin": "null"},
+    {"Origin": "https://evil.hospital.example"},
+    {"Origin": "https://evil.hospital.example", "Sec-Fetch-Site": "same-site"},
+]
+
+
+def test_sibling_site_that_sets_our_cookie_acts_for_nobody(open_page: Callable[..., Page]) -> None:
+    page = open_page(proxy=PROXY)
+    planted = {"Cookie": "osteon_form=chosen"}
+    drop = {"jobs": "delivery:1", "reason": "forged"}
+    tokens = [hmac.new(b"chosen", b"form", "sha256").hexdigest()]
+    with page.browser("127.0.0.3", **{"X-Remote-User": "mallory"}) as browser:
+        tokens.append(csrf_of(browser.get("/", headers=planted).text))
+    with page.browser("127.0.0.3", **{"X-Remote-User": "olga"}) as browser:
+        for csrf in tokens:
+            assert browser.post("/actions/drop", data=drop | {"csrf": csrf}, headers=planted).status_code == 403
+        own = drop | {"csrf": csrf_of(browser.get("/actions", headers=planted).text)}
+        for headers in FOREIGN:
+            assert browser.post("/actions/drop", data=own, headers=planted | headers).status_code == 403, headers
+        assert page.audited() == []
+        same = {"Origin": "https://page.example", "X-Forwarded-Host": "page.example"}
+        assert browser.post("/actions/drop", data=own, headers=planted | same).status_code == 303
+
+
+def test_sign_in_and_upload_are_refused_to_other_sites(page: Page) -> None:
+    with page.browser() as browser:
+        data = {"csrf": token(browser), "name": "olga", "password": PASSWORD}
+        for headers in FOREIGN:
+            assert browser.post("/sign-in", data=data, headers=headers).status_code == 403, headers
+        ours = {"Origin": page.url, "Sec-Fetch-Site": "same-origin"}
+        assert browser.post("/sign-in", data=data, headers={"Origin": page.url}).status_code == 303
+        csrf = {"csrf": token(browser, "/trials")}
+        for headers in FOREIGN:
+            sent = browser.post("/trials", data=csrf, files={"file": b"x"}, headers=headers)
+            assert sent.status_code == 403, headers
+        assert browser.post("/trials", data=csrf, files={"file": b"x"}, headers=ours).status_code != 403
+
+
+def test_browsers_of_one_person_behind_a_proxy_have_trials_of_their_own(open_page: Callable[..., Page]) -> None:
+    page = open_page(proxy=PROXY)
+    named = {"X-Remote-User": "olga"}
+    with page.browser("127.0.0.3", **named) as one, page.browser("127.0.0.3", **named) as other:
+        data = {"csrf": token(one, "/trials")}
+        address = one.post("/trials", data=data, files={"file": b"x"}).headers["location"]
+        other.get("/trials")
+        assert one.get(address).status_code == 200
+        assert other.get(address).status_code == 404
+
+
+@contextmanager
+def locked(page: Page) -> Iterator[None]:
+    """Hold the write lock of the database, as a role that works or a backup does."""
+    with closing(sqlite3.connect(page.config.state_dir / "osteon.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        yield
+        holder.execute("ROLLBACK")
+
+
+def test_readers_stay_signed_in_while_the_database_is_locked(page: Page) -> None:
+    with page.signed_in("victor") as browser:
+        with page.engine.begin() as c:
+            c.execute(update(sign_ins).values(seen_at=now() - timedelta(minutes=20)))
+        with locked(page):
+            began = time.monotonic()
+            assert browser.get("/conditions").status_code == 200
+            assert browser.get("/health/live").status_code == 200
+            assert time.monotonic() - began < 5
 
 
 NOT_BELIEVED: list[tuple[str, dict[str, str]]] = [
@@ -439,6 +515,28 @@ def test_proxy_names_the_address_of_the_browser(open_page: Callable[..., Page]) 
         one.headers["X-Forwarded-For"] = "8.8.8.8, 192.0.2.7"
         assert sign_in(one, "olga").status_code == 429
         assert sign_in(two, "olga").status_code == 303
+
+
+def test_address_is_looked_for_past_listed_proxies(open_page: Callable[..., Page]) -> None:
+    page = open_page(accounts=True, proxy={"addresses": ["127.0.0.3", "10.0.0.0/8"]})
+    chain = "9.9.9.9, {}, 10.0.0.7, 10.0.0.8"
+    with page.browser("127.0.0.3", **{"X-Forwarded-For": chain.format("192.0.2.7")}) as browser:
+        for number in range(sign_in_page.MOST_PER_ADDRESS):
+            assert sign_in(browser, f"name{number}").status_code == 403
+        assert sign_in(browser, "olga").status_code == 429
+        browser.headers["X-Forwarded-For"] = chain.format("192.0.2.8")
+        assert sign_in(browser, "olga").status_code == 303
+
+
+def test_proxy_without_addresses_of_browsers_locks_nobody_out(
+    open_page: Callable[..., Page], caplog: pytest.LogCaptureFixture
+) -> None:
+    page = open_page(accounts=True, proxy={"addresses": ["127.0.0.3"]})
+    with page.browser("127.0.0.3") as browser:
+        for number in range(sign_in_page.MOST_PER_ADDRESS):
+            assert sign_in(browser, f"name{number}").status_code == 403
+        assert sign_in(browser, "olga").status_code == 303
+    assert "the proxy names no address in X-Forwarded-For" in caplog.text
 
 
 def test_open_page_is_read_by_everybody_and_changed_by_operators(open_page: Callable[..., Page]) -> None:

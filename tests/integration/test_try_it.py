@@ -111,7 +111,7 @@ def test_file_that_an_operator_sends_is_shown_with_picture_and_report(
     address = sent.headers["location"]
     waiting = browser.get(address)
     assert "It is being read" in waiting.text
-    assert 'http-equiv="refresh" content="1"' in waiting.text
+    assert 'http-equiv="refresh" content="1; url=?again=1"' in waiting.text
     box.bench.run()
     answer = browser.get(address)
     assert "FRACTURE SUSPECTED" in answer.text
