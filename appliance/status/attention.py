@@ -32,10 +32,10 @@ class Attention:
 def attention(
     facts: Facts, conditions: tuple[Condition, ...], errors: Mapping[str, DestinationError]
 ) -> tuple[Attention, ...]:
-    """Return the conditions that are not met and follow from no other, gravest first."""
+    """Return the conditions that are not met and follow from no other, gravest first, then those of destinations."""
     destinations = {f"destination.{backlog.name}": backlog for backlog in facts.destinations}
     found = [_attention(c, destinations.get(c.name), errors) for c in problems(conditions)]
-    return tuple(sorted(found, key=lambda one: one.severity is not Severity.ERROR))
+    return tuple(sorted(found, key=lambda one: (one.severity is not Severity.ERROR, one.name not in destinations)))
 
 
 def _attention(condition: Condition, destination: Backlog | None, errors: Mapping[str, DestinationError]) -> Attention:

@@ -95,6 +95,9 @@ def headline(found: tuple[Condition, ...]) -> str:
     if not problems(found):
         return "Osteon works: radiographs are received, analysed and answered."
     if is_ready(found):
+        late = [c.name.partition(".")[2] for c in problems(found) if c.name.startswith("destination.")]
+        if late and len(late) == sum(c.name.startswith("destination.") for c in found):
+            return f"Osteon receives and analyses radiographs, but answers wait for {', '.join(late)}."
         return "Osteon works. The points below need attention."
     broken = {c.name.partition(".")[0] for c in problems(found) if c.severity is Severity.ERROR}
     if broken == {"destination"}:

@@ -104,7 +104,13 @@ def queue_find(uid: str, config_path: Path | None, as_json: bool) -> None:
     """
     from provisioning.operation.queues import jobs
 
-    _show_jobs(jobs(configuration(config_path), True, uid), as_json, "no job has this UID")
+    found = list(jobs(configuration(config_path), True, uid))
+    if not found:
+        raise click.ClickException(
+            "no job has this UID: nothing with it was received, or it was not kept. Numbers of patients and accession "
+            "numbers are not kept either; the page's look-up knows those that a radiologist report named"
+        )
+    _show_jobs(found, as_json, "")
 
 
 @queue.command("show")

@@ -306,6 +306,16 @@ def test_list_of_an_unknown_name_is_refused(options: tuple[str, ...], why: str, 
     assert why in done.output + str(done.exception)
 
 
+def test_find_of_a_number_that_is_not_there_says_which_numbers_are_kept(
+    config: Configuration, four_waiting: Outbox
+) -> None:
+    done = queue_command(config, "find", "AWR00011")
+    assert done.exit_code == 1
+    assert "no job has this UID" in done.output and "accession numbers are not kept" in " ".join(done.output.split())
+    found = queue_command(config, "find", four_waiting.rows[0].study_instance_uid)
+    assert found.exit_code == 0 and "delivery:1" in found.output
+
+
 def test_list_before_the_first_start_makes_no_database(tmp_path: Path) -> None:
     empty = Configuration.model_validate({"state_dir": tmp_path})
     done = queue_command(empty, "list")

@@ -8,6 +8,7 @@ import pytest
 from appliance.domain.job import State
 from appliance.domain.roles import ROLES, ConfigurationState
 from appliance.gpu import GpuFigures
+from appliance.status.attention import attention
 from appliance.status.facts import Backlog, Certificate, Facts, RoleState, RoleStatus
 from appliance.status.health import (
     DEEP,
@@ -201,6 +202,16 @@ def test_hold_is_a_problem_and_its_late_deliveries_are_not(name: str) -> None:
         replace(FINE, destinations=(waiting("ris", LATE_S + 60),), holds=(replace(hold, destination="pacs"),))
     )
     assert names(problems(late)) == ["gate.pacs", "destination.ris"]
+
+
+def test_headline_says_where_answers_wait_if_no_destination_takes_any_and_they_come_before_the_clock() -> None:
+    failing = tuple(replace(waiting(name, 60), failures=2) for name in ("pacs", "ris"))
+    facts = replace(FINE, destinations=failing, clock_is_kept=False)
+    found = conditions(facts)
+    assert headline(found) == "Osteon receives and analyses radiographs, but answers wait for pacs, ris."
+    assert [one.name for one in attention(facts, found, {})] == ["destination.pacs", "destination.ris", "clock.kept"]
+    works = replace(FINE, destinations=(failing[0], waiting("ris", 0, done=1)))
+    assert headline(conditions(works)) == "Osteon works. The points below need attention."
 
 
 def test_failing_destination_is_reported_at_once_and_is_an_error_after_an_hour() -> None:

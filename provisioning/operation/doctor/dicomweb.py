@@ -64,6 +64,7 @@ def _find(config: DicomWebDestination, server: DicomWebServer) -> Finding:
         search(server, "/studies", StudyInstanceUID=derived_uid("doctor", config.name), limit="1")
     except OsteonError as error:
         effect = "nothing can be proven or rechecked by queries, and deliveries wait"
-        remedy = 'allow it there, or set proof = "none", existing = "accept" and recheck_identity = false'
+        off = 'set proof = "none", existing = "accept" and recheck_identity = false'
+        remedy = f"mend that, or, where it offers no queries, {off}"
         return Finding.error(check, error.reason, effect, remedy)
     return Finding.good(check, f"{config.name} answers QIDO-RS")

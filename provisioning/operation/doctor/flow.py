@@ -14,6 +14,7 @@ from appliance.errors import Fault
 from appliance.status.facts import observe
 from appliance.status.health import Severity, conditions, problems
 from appliance.status.records import destination_errors, newest_notices
+from appliance.status.remedies import remedy_of
 from appliance.storage.database import check_schema, existing_database, readers
 
 from .finding import Finding
@@ -21,7 +22,7 @@ from .finding import Finding
 RECENT = timedelta(days=1)
 """Age of the oldest refusal that is told."""
 
-OWN_CHECKS = ("database", "disk", "role.", "certificate.")
+OWN_CHECKS = ("database", "disk", "role.", "certificate.", "clock.kept")
 """Beginnings of the names of conditions that other checks look at."""
 
 
@@ -46,8 +47,12 @@ def check_flow(config: Configuration) -> Iterator[Finding]:
             continue
         make = Finding.error if condition.severity is Severity.ERROR else Finding.warning
         error = errors.get(condition.name.removeprefix("destination."))
-        effect = f"{error.reason} ({error.code})" if error else "answers are late or missing"
-        yield make(condition.name, condition.sentence, effect, "`osteon status`, `osteon queue list`")
+        seen = (
+            f"{condition.sentence}; the newest reason: {error.reason} ({error.code})" if error else condition.sentence
+        )
+        remedy = remedy_of(condition.name)
+        assert remedy is not None, condition.name  # a test holds one for each
+        yield make(condition.name, seen, remedy.effect, " ".join(remedy.steps))
     for one in refused:
         if now() - one.last_at < RECENT:
             notice = one.notice
