@@ -49,15 +49,21 @@ class Status(Section):
     @model_validator(mode="after")
     def _require_rules_of_reading(self) -> Status:
         has_rules = self.accounts or self.open or (self.proxy is not None and self.proxy.header is not None)
-        if not (has_rules or _is_loopback(self.host)):
+        if not (has_rules or is_loopback(self.host)):
             raise ValueError(
                 f"{self.host} is reached from other machines: say who may read the page: accounts = true, a "
                 "[status.proxy] with header, or open = true for everybody"
             )
         return self
 
+    @property
+    def is_private(self) -> bool:
+        """Whether programs of this machine alone read the page: on loopback, with nothing that lets others in."""
+        return is_loopback(self.host) and not (self.accounts or self.open or self.proxy)
 
-def _is_loopback(host: str) -> bool:
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine, by its address or as *localhost*."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -38,6 +38,7 @@ def create_app(
     *,
     writer: Engine | None = None,
     withdraw: Withdraw | None = None,
+    keep_s: float = 0.0,
 ) -> Flask:
     """Return the WSGI application.
 
@@ -49,6 +50,8 @@ def create_app(
         The pack in use, or the sentence that says why there is none.
     writer, withdraw
         For sign-ins and the actions of operators; without them the page only reads.
+    keep_s
+        Time for which readiness and metrics are kept: strangers may ask for them as often as they like.
     """
     app = Flask(__name__)
     app.jinja_env.filters |= {
@@ -61,9 +64,10 @@ def create_app(
     view = View(engine, config, pack, version)
     app.register_blueprint(make_pages(view))
     app.register_blueprint(make_radiograph_pages(view))
-    app.register_blueprint(make_probes(engine, config, pack, version))
+    app.register_blueprint(make_probes(engine, config, pack, version, keep_s))
     guard = Guard(config.status, writer)
     guard.protect(app)
+    app.extensions["guard"] = guard
     if writer is not None and withdraw is not None:
         app.register_blueprint(make_sign_in(writer, guard))
         app.register_blueprint(make_actions(view, writer, withdraw))

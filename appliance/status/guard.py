@@ -10,19 +10,21 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Final, ParamSpec, TypeVar
-from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, redirect, render_template, request, url_for
 from markupsafe import Markup
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.wrappers import Request
 from werkzeug.wrappers import Response as AnyResponse
 
 from appliance.config import Status
+from appliance.config.status import is_loopback
 from appliance.domain.account import ACCOUNT_NAME, AccountRole
 from appliance.domain.audit import Door, Intervention
 from appliance.network import plain_address
@@ -44,6 +46,12 @@ CSRF_FIELD = "csrf"
 
 AGAIN: Final = "again"
 """Argument of a page that reads itself again (`base.html`): that keeps no sign-in alive."""
+
+LISTS: Final = "radiographs.newest"
+"""Page of radiographs that leads from no number to an answer."""
+
+MOST_OPERATORS: Final = 1000
+"""Sign-ins of operators that are remembered; the one that was not used for longest is forgotten first."""
 
 OWN_PAGES: Final = ("same-origin", "none")
 """Values of Sec-Fetch-Site for requests of our pages and of the person; *same-site* are sibling sites."""
@@ -91,6 +99,7 @@ class Guard:
         self._config = config
         self._engine = engine
         self._secret = secrets.token_bytes(32)
+        self._operators: OrderedDict[str, str] = OrderedDict()
 
     def protect(self, app: Flask) -> None:
         """Ask before every request of `app`, and give its templates the visitor and the field of forms."""
@@ -98,7 +107,12 @@ class Guard:
         app.after_request(self._set_form_cookie)
         app.register_error_handler(SQLAlchemyError, _explain_database)
         # macros that are imported without their context see globals alone
-        app.jinja_env.globals |= {"visitor": visitor, "has_accounts": self._config.accounts, "csrf_field": self._field}
+        app.jinja_env.globals |= {
+            "visitor": visitor,
+            "has_accounts": self._config.accounts,
+            "csrf_field": self._field,
+            "may_look_up": self._may_look_up,
+        }
 
     def is_secure(self) -> bool:
         """Return whether the browser's connection is encrypted, as a listed proxy says."""
@@ -108,6 +122,8 @@ class Guard:
         g.visitor, g.database_defect = Visitor(address=self._address()), ""
         if request.path.startswith(NAMELESS):
             return None
+        if self._config.is_private and not is_loopback(re.sub(r":\d*$", "", request.host).strip("[]").lower()):
+            return refused("This page is for this machine alone: open it as localhost, or set status.accounts."), 403
         try:
             g.visitor = self._identify(g.visitor.address)
         except SQLAlchemyError as error:
@@ -117,32 +133,62 @@ class Guard:
             if self._config.accounts:
                 return redirect(url_for("sign_in.form"), 303)
             return refused("The reverse proxy before this page names nobody: sign in there."), 403
-        if request.method not in ("GET", "HEAD", "OPTIONS") and (self._is_foreign() or not self._has_csrf_token()):
-            return refused("The form is older than the sign-in, or comes from another site: load the page again."), 403
-        return None
+        sentence = self._refusal()
+        return (refused(sentence), 403) if sentence else None
+
+    def _refusal(self) -> str:
+        """Return why a reader of the page may not do this; empty if nothing stands against it."""
+        if request.blueprint == "radiographs" and request.endpoint != LISTS and not self._may_look_up():
+            return "Single radiographs are shown after a sign-in."
+        is_change = request.method not in ("GET", "HEAD", "OPTIONS")
+        if is_change and (self._is_foreign() or not self._has_csrf_token()):
+            return "The form is older than the sign-in, or comes from another site: load the page again."
+        return ""
 
     def _may_read(self) -> bool:
         config = self._config
         has_rules = config.accounts or (config.proxy is not None and config.proxy.header is not None)
         return g.visitor.role is not None or config.open or not has_rules
 
+    def _may_look_up(self) -> bool:
+        """Return whether the person may go from a number to the answer about a radiograph."""
+        return self._config.is_private or g.visitor.role is not None
+
     def _identify(self, address: str) -> Visitor:
         """Return the person of this request: of the proxy's header, else of the cookie."""
-        proxy = self._config.proxy
         if self._engine is None:
             return Visitor(address=address)
-        if proxy and proxy.header and self._is_proxied():
-            name = request.headers.get(proxy.header, "")
-            if re.fullmatch(ACCOUNT_NAME, name):
-                role = AccountRole.OPERATOR if name in proxy.operators else AccountRole.VIEWER
-                return Visitor(address=address, name=name, role=role, door=Door.PROXY)
+        if (proxy := self._config.proxy) and (name := self._named_by_proxy(request)):
+            role = AccountRole.OPERATOR if name in proxy.operators else AccountRole.VIEWER
+            return Visitor(address=address, name=name, role=role, door=Door.PROXY)
         token = request.cookies.get(SIGN_IN_COOKIE, "") if self._config.accounts else ""
         is_activity = AGAIN not in request.args and not request.path.startswith(PUBLIC)
         account = signed_in(self._engine, token, is_activity=is_activity) if token else None
+        self._operators.pop(token, None)
         if account is None:
             return Visitor(address=address)
+        if account.role is AccountRole.OPERATOR:
+            self._operators[token] = account.name
+            while len(self._operators) > MOST_OPERATORS:
+                self._operators.popitem(last=False)
         g.browser_secret = token
         return Visitor(address=address, name=account.name, role=account.role)
+
+    def _named_by_proxy(self, asked: Request) -> str:
+        """Return the name that a listed proxy gives; empty without one."""
+        proxy = self._config.proxy
+        is_believed = proxy is not None and proxy.header is not None and self.is_proxy(asked.remote_addr or "")
+        name = asked.headers.get(proxy.header, "") if is_believed and proxy and proxy.header else ""
+        return name if re.fullmatch(ACCOUNT_NAME, name) else ""
+
+    def uploader(self, asked: Request) -> str:
+        """Return the operator who sends a request, by what is remembered: no look at the database; empty if unknown.
+
+        The form that a file is sent by was loaded before, and so its sign-in is remembered.
+        """
+        if (proxy := self._config.proxy) and (name := self._named_by_proxy(asked)):
+            return name if name in proxy.operators else ""
+        return self._operators.get(asked.cookies.get(SIGN_IN_COOKIE, ""), "")
 
     def _is_proxied(self) -> bool:
         """Return whether a listed proxy sends this request."""
@@ -172,7 +218,9 @@ class Guard:
             return site not in OWN_PAGES
         origin = request.headers.get("Origin")  # all that browsers send to an address without TLS
         forwarded = request.headers.get("X-Forwarded-Host", "") if self._is_proxied() else ""
-        return origin is not None and urlsplit(origin).netloc not in {request.host, forwarded} - {""}  # "null" has none
+        return origin is not None and origin.partition("://")[2] not in {request.host, forwarded} - {
+            ""
+        }  # "null" has none
 
     def _field(self) -> Markup:
         """Return the hidden field that every form of ours contains."""

@@ -5,6 +5,7 @@ Without them a hundred silent connections keep the page, readiness and metrics f
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable
@@ -15,8 +16,13 @@ from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
+from waitress.utilities import Error
+from werkzeug.wrappers import Request
 
-from .upload import MOST_UPLOADS, UPLOAD_S, PageParser
+from appliance.config import Status
+
+from .guard import Guard
+from .upload import MOST_UPLOADS, UPLOAD_S, NotAnOperator, PageParser, TooManyUploads
 
 THREADS = 4
 """Requests that are answered at a time."""
@@ -30,6 +36,9 @@ RESPONSE_S = 60.0
 MOST_PER_ADDRESS = 16
 """Connections of one address that have not asked for anything yet; a browser opens six, and a proxy has one address for
 all. One more ends the oldest of them."""
+
+MOST_OF_ADDRESS = 64
+"""Connections of one address, busy ones too, unless it is a listed proxy; one more ends the oldest that waits."""
 
 MOST = 200
 """Connections of all addresses that wait for their request; one more ends the oldest of them."""
@@ -55,24 +64,38 @@ class PageChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     def __init__(self, server: BaseWSGIServer, connection: Any, address: Any, adjustments: Any, map: Any) -> None:  # noqa: A002  waitress's name
         self.waits_since = time.monotonic()
         self.has_asked = False
-        self.parser_class = partial(PageParser, has_room=self._has_room)
+        self.parser_class = partial(PageParser, admit=self._admit)
         super().__init__(server, connection, address, adjustments, map=map)
         waiting = [one for one in server.active_channels.values() if one.is_waiting()]
-        silent = [one for one in waiting if one.addr[0] == address[0] and not one.has_asked]
-        _end_oldest(silent, MOST_PER_ADDRESS)
+        own = [one for one in waiting if one.addr[0] == address[0]]
+        _end_oldest((one for one in own if not one.has_asked), MOST_PER_ADDRESS)
+        if not server.guard.is_proxy(address[0]):
+            busy = sum(one.addr[0] == address[0] and one.is_busy() for one in server.active_channels.values())
+            _end_oldest(own, max(0, MOST_OF_ADDRESS - busy))
         _end_oldest(waiting, MOST)
 
     def is_waiting(self) -> bool:
         """Return whether no whole request has come."""
-        return not (self.requests or self.will_close or self.total_outbufs_len)
+        return not (self.is_busy() or self.will_close)
+
+    def is_busy(self) -> bool:
+        """Return whether a request is being answered, or its response is not read yet."""
+        return bool(self.requests or self.total_outbufs_len)
 
     def is_uploading(self) -> bool:
         """Return whether a file is being received."""
-        return bool(self.request and self.request.is_upload)
+        return bool(self.request and self.request.uploader)
 
-    def _has_room(self) -> bool:
+    def _admit(self, headers: dict[str, str]) -> str | Error:
+        asked = Request({"REMOTE_ADDR": self.addr[0]} | {f"HTTP_{name}": value for name, value in headers.items()})
+        person = self.server.guard.uploader(asked)
+        if not person:
+            return NotAnOperator("operators send files: sign in, and load the page again")
         channels: list[PageChannel] = list(self.server.active_channels.values())
-        return sum(one.is_uploading() for one in channels) < MOST_UPLOADS
+        uploaders = [one.request.uploader for one in channels if one.is_uploading()]
+        if person in uploaders or len(uploaders) >= MOST_UPLOADS:
+            return TooManyUploads("other files are being sent: try again in a minute")
+        return person
 
     def readable(self) -> bool:
         """Return whether to wait for bytes; the server asks every `POLL_S`, and so a connection past its time ends."""
@@ -97,6 +120,8 @@ def _end_oldest(waiting: Iterable[PageChannel], most: int) -> None:
 class PageServer:
     """Serves the application from its construction to `close`, on a thread of its own.
 
+    The `Guard` in its extensions knows proxies and operators; without one there are none.
+
     Raises
     ------
     OSError, ValueError
@@ -120,6 +145,8 @@ class PageServer:
         ports = [one for one in self._channels.values() if isinstance(one, BaseWSGIServer)]
         for one in ports:
             one.channel_class = PageChannel
+            one.guard = app.extensions.get("guard") or Guard(Status(), None)
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a warning each request beyond THREADS
         self.port = int(ports[0].effective_port)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="waitress", daemon=True)

@@ -1,4 +1,4 @@
-"""Uploads: one address of the page takes a large body, a few at a time; every other request stays small."""
+"""Uploads: one address takes a large body, of operators, one each and a few at a time; other requests stay small."""
 
 from __future__ import annotations
 
@@ -20,11 +20,21 @@ UPLOAD_S: Final = 60.0
 """Time for a request with a file: a radiograph of 30 MB at 4 Mbit/s."""
 
 MOST_UPLOADS: Final = 2
-"""Uploads at a time: a body lies on disk until it is complete, whoever sends it."""
+"""Uploads at a time: a body lies on disk until it is complete."""
+
+Admit = Callable[[dict[str, str]], str | Error]
+"""Returns the name of the operator who sends a header as waitress has it, or the refusal."""
 
 
-class TooManyUploads(Error):  # type: ignore[misc]  # waitress has no types
-    """Response to an upload beyond `MOST_UPLOADS`."""
+class NotAnOperator(Error):  # type: ignore[misc]  # waitress has no types
+    """Response to an upload of anybody else: its body is not taken."""
+
+    code = 403
+    reason = "Forbidden"
+
+
+class TooManyUploads(Error):  # type: ignore[misc]
+    """Response to an upload beyond `MOST_UPLOADS`, or to the second one of an operator."""
 
     code = 503
     reason = "Service Unavailable"
@@ -45,17 +55,25 @@ class _Adjustments:
 class PageParser(HTTPRequestParser):  # type: ignore[misc]
     """Parser of one request, which knows by its header whether it is an upload.
 
-    Parameters
+    Attributes
     ----------
-    has_room
-        Returns whether another upload may begin.
+    uploader
+        Name of the operator whose file it takes; empty for every other request.
     """
 
-    def __init__(self, settings: Any, has_room: Callable[[], bool]) -> None:
+    def __init__(self, settings: Any, admit: Admit) -> None:
         super().__init__(settings)
         self.adj: Any = settings
-        self._has_room = has_room
-        self.is_upload = False
+        self._admit = admit
+        self.uploader = ""
+
+    def received(self, data: bytes) -> int:
+        """Take bytes; those after the end of a request are dropped, and its response ends the connection."""
+        taken: int = super().received(data)
+        if not self.completed or self.empty or taken >= len(data):
+            return taken
+        self.headers["CONNECTION"] = "close"
+        return len(data)
 
     def parse_header(self, header_plus: bytes) -> None:
         """Parse the header, and give an upload its limit."""
@@ -63,6 +81,8 @@ class PageParser(HTTPRequestParser):  # type: ignore[misc]
         if self.command != "POST" or self.path != UPLOAD_PATH:
             return
         self.adj = _Adjustments(self.adj)
-        self.is_upload = self._has_room()
-        if not self.is_upload:
-            self.error, self.completed = TooManyUploads("other files are being sent: try again in a minute"), True
+        admitted = self._admit(self.headers)
+        if isinstance(admitted, Error):
+            self.error, self.completed = admitted, True
+        else:
+            self.uploader = admitted

@@ -548,6 +548,28 @@ def test_open_page_is_read_by_everybody_and_changed_by_operators(open_page: Call
         assert act(browser, "drop", jobs="delivery:1").status_code == 303
 
 
+def test_number_leads_to_an_answer_after_a_sign_in_alone(open_page: Callable[..., Page]) -> None:
+    page = open_page(open=True, accounts=True)
+    number = {"number": "analysis:1"}
+    with page.browser() as browser:
+        assert "/radiographs/" not in browser.get("/").text + browser.get("/radiographs").text
+        assert {browser.get(path).status_code for path in ("/radiographs/1", "/studies/1")} == {403}
+        assert browser.post("/radiographs", data=number | {"csrf": token(browser)}).status_code == 403
+    with page.signed_in("victor") as browser:
+        assert browser.post("/radiographs", data=number | {"csrf": token(browser, "/")}).status_code == 303
+        assert "/radiographs/1" in browser.get("/").text
+
+
+def test_page_of_this_machine_has_the_names_of_this_machine(open_page: Callable[..., Page]) -> None:
+    with open_page().browser() as browser:
+        for host in ("localhost:8080", "127.0.0.1", "[::1]:8080"):
+            assert browser.get("/", headers={"Host": host}).status_code == 200, host
+        for host in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example", "192.0.2.1", "["):
+            assert browser.get("/radiographs/1", headers={"Host": host}).status_code == 403, host
+    with open_page(accounts=True).browser() as browser:
+        assert browser.get("/sign-in", headers={"Host": "osteon.hospital.example"}).status_code == 200
+
+
 def test_sign_in_page_says_that_the_database_is_gone(page: Page) -> None:
     with page.signed_in("olga") as browser:
         with page.engine.begin() as c:

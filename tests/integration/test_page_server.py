@@ -33,8 +33,9 @@ from appliance.config import Configuration
 from appliance.service.roles.status import StatusRole
 from appliance.status import server
 from appliance.status.app import create_app
-from appliance.status.server import MOST_PER_ADDRESS, REQUEST_S
+from appliance.status.server import MOST_OF_ADDRESS, MOST_PER_ADDRESS, REQUEST_S
 from appliance.storage.database import open_database, readers
+from appliance.storage.heartbeats import record_heartbeat
 from appliance.storage.tables import analyses, deliveries, instances, results, studies
 from tests.support.forms import csrf_of
 from tests.support.results import finding, result
@@ -169,6 +170,36 @@ def test_many_readers_behind_one_address_keep_their_connections(port: int) -> No
                 connection.request("GET", "/health/live")
                 response = connection.getresponse()
                 assert response.status == 200 and response.read()
+
+
+def test_one_address_keeps_no_more_connections_than_its_share(port: int) -> None:
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(connect(port, "127.0.0.2")) for _ in range(MOST_PER_ADDRESS)]
+        for _ in range(MOST_OF_ADDRESS - MOST_PER_ADDRESS + 10):
+            connections.append(stack.enter_context(connect(port, "127.0.0.2")))
+            connections[-1].sendall(b"GET /health/live HTTP/1.1\r\n\r\n")
+            assert connections[-1].recv(15) == b"HTTP/1.1 200 OK"
+        wait_until(lambda: sum(map(is_closed, connections)) == 10, "the connections beyond the limit to be closed")
+
+
+def test_one_request_of_a_buffer_is_answered(port: int) -> None:
+    with connect(port, "127.0.0.2") as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\n\r\n" * 100)
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := connection.recv(65536):
+                received += piece
+    assert received.count(b"HTTP/1.1 200 OK") == 1
+    assert b"Connection: close" in received
+
+
+def test_readiness_and_metrics_are_made_once_in_their_time(engine: Engine, config: Configuration) -> None:
+    client = create_app(readers(engine), config, "no pack", "1", keep_s=60).test_client()
+    before = [client.get(path).data for path in ("/metrics", "/health/ready")]
+    record_heartbeat(engine, "analyse", now(), "works")
+    assert [client.get(path).data for path in ("/metrics", "/health/ready")] == before
+    later = create_app(readers(engine), config, "no pack", "1").test_client()
+    assert 'osteon_role_up{role="analyse"} 1.0' in later.get("/metrics").text
 
 
 def test_large_requests_are_refused(port: int) -> None:

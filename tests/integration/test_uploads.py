@@ -10,11 +10,15 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask, request
 
+from appliance.config import Status
 from appliance.status import server, upload
+from appliance.status.guard import Guard
 from appliance.status.server import PageChannel, PageServer
 from appliance.status.upload import MOST_UPLOADS, UPLOAD_BYTES
 from tests.integration.test_page_server import is_closed
 from tests.support.waiting import PATIENCE_S, wait_until
+
+OPERATORS = ("olga", "paul", "rosa")
 
 
 @pytest.fixture
@@ -22,6 +26,8 @@ def page() -> Iterator[PageServer]:
     """A server with an application that answers with the digest of the body."""
     app = Flask(__name__)
     app.add_url_rule("/<path:_>", view_func=lambda _: hashlib.sha256(request.get_data()).hexdigest(), methods=["POST"])
+    proxy = {"addresses": ["127.0.0.1"], "header": "X-Remote-User", "operators": OPERATORS}
+    app.extensions["guard"] = Guard(Status.model_validate({"proxy": proxy}), None)
     page = PageServer(app, "127.0.0.1", 0)
     yield page
     page.close()
@@ -32,9 +38,10 @@ def port(page: PageServer) -> int:
     return page.port
 
 
-def begin(port: int, path: str, length_bytes: int, body: bytes = b"") -> socket.socket:
+def begin(port: int, path: str, length_bytes: int, body: bytes = b"", name: str = "olga") -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
-    connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length_bytes}\r\n\r\n".encode() + body)
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Remote-User: {name}\r\nContent-Length: {length_bytes}\r\n\r\n"
+    connection.sendall(head.encode() + body)
     return connection
 
 
@@ -65,20 +72,26 @@ def test_body_that_is_too_long_is_refused_by_its_header(port: int) -> None:
 def test_body_in_chunks_is_cut_at_the_limit(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload._Adjustments, "max_request_body_size", 100_000)
     connection = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
-    connection.sendall(b"POST /trials HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    connection.sendall(b"POST /trials HTTP/1.1\r\nX-Remote-User: olga\r\nTransfer-Encoding: chunked\r\n\r\n")
     with contextlib.suppress(ConnectionError):
         connection.sendall(b"10000\r\n" + bytes(0x10000) + b"\r\n10000\r\n" + bytes(0x10000) + b"\r\n")
     assert "413" in answer(connection)[0]
 
 
 def test_upload_beyond_the_most_is_refused_until_one_ends(port: int) -> None:
-    uploads = [begin(port, "/trials", 1000, b"x") for _ in range(MOST_UPLOADS)]
-    wait_until(lambda: "503" in answer(begin(port, "/trials", 1000))[0], "the uploads to begin")
+    uploads = [begin(port, "/trials", 1000, b"x", name) for name in OPERATORS[:MOST_UPLOADS]]
+    wait_until(lambda: "503" in answer(begin(port, "/trials", 1000, name="rosa"))[0], "the uploads to begin")
     assert "200" in answer(begin(port, "/other", 1, b"x"))[0]
     uploads[0].sendall(bytes(999))
     assert "200" in answer(uploads[0])[0]
+    assert "503" in answer(begin(port, "/trials", 1, b"x", OPERATORS[1]))[0], "one slot for an operator"
     assert "200" in answer(begin(port, "/trials", 1, b"x"))[0]
     uploads[1].close()
+
+
+@pytest.mark.parametrize("name", ["victor", "", "olga,paul"])
+def test_file_of_others_than_operators_is_refused_by_its_header(port: int, name: str) -> None:
+    assert "403" in answer(begin(port, "/trials", UPLOAD_BYTES - 1, name=name))[0]
 
 
 def test_upload_has_more_time_than_other_requests_and_not_for_ever(

@@ -22,6 +22,9 @@ from appliance.storage.database import readers
 from appliance.storage.wakeups import Bell
 from engines.pack import Pack
 
+KEEP_S = 1.0
+"""Time for which readiness and metrics are kept."""
+
 
 class StatusRole:
     """Runs the Flask application under waitress."""
@@ -43,6 +46,7 @@ class StatusRole:
             version("osteon"),
             writer=engine,
             withdraw=partial(_withdraw, config, engine),
+            keep_s=KEEP_S,
         )
         try:
             self._server = PageServer(app, config.status.host, config.status.port)
