@@ -64,11 +64,16 @@ class Away(Transient):
     ----------
     wait_s
         Seconds that the peer asked us to wait; 0 if it did not.
+    was_sent
+        Whether the request may have reached the peer, so that it may have acted on it.
     """
 
-    def __init__(self, code: ReasonCode, reason: str | Sentence, wait_s: float = 0.0) -> None:
+    def __init__(
+        self, code: ReasonCode, reason: str | Sentence, wait_s: float = 0.0, *, was_sent: bool = False
+    ) -> None:
         super().__init__(code, reason)
         self.wait_s = wait_s
+        self.was_sent = was_sent
 
 
 class Fault(OsteonError):

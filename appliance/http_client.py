@@ -150,7 +150,7 @@ class HttpServer:
             ):
                 is_read = response.is_success or response.status_code in read_too
                 received = self._read(response) if is_read else b""
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:  # the latter: an absurd Location
             if deadline.has_passed or isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
                 raise self._too_slow() from None
             # once there is a connection, the message itself may be what ends it
@@ -160,7 +160,10 @@ class HttpServer:
             why = f"{type(error).__name__}; check the server"
             if is_away and cause:
                 why = connection_failure(cause, urlsplit(self.base_url).hostname or "")
-            raise (Away if is_away else Transient)(self._codes.unreachable, f"{self}: {why}") from None
+            reason = f"{self}: {why}"
+            if is_away:
+                raise Away(self._codes.unreachable, reason, was_sent=not is_unconnected) from None
+            raise Transient(self._codes.unreachable, reason) from None
         finally:
             deadline.lift()
         if deadline.has_passed and is_read:  # a content without a length ends with its connection
@@ -179,7 +182,9 @@ class HttpServer:
             reason = f"{self.name} answers {status} to {subject}: {remedy}"
             if not issubclass(error, Refused) and wait_s:
                 reason += f"; it asked us to wait {wait_s:.0f} s (Retry-After)"
-                raise Away(self._codes.asked_to_wait, reason, wait_s)
+                error = Away
+            if error is Away:
+                raise Away(self._codes.asked_to_wait, reason, wait_s, was_sent=True)
             raise error(self._codes.refused if error is Refused else self._codes.failed, reason)
 
     def _read(self, response: httpx.Response) -> bytes:
@@ -228,7 +233,7 @@ def _system_error(error: BaseException) -> OSError | None:
 def _read_date(given: str) -> datetime | None:
     try:
         at = parsedate_to_datetime(given)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return at.replace(tzinfo=at.tzinfo or UTC)
 

@@ -178,7 +178,7 @@ class Fate(StrEnum):
     `TAKEN`: none, it is delivered. `UNPROVEN`: the peer has accepted it; ask for the proof of its storage. `LATER`:
     back off and try again. `REFUSED`: try again; a person has to look if the peer takes others and refuses it again.
     `UNFIT`: a person has to look. `LEFT_OUT`: none, since the peer takes no artefacts of that kind and gets the content
-    in another one.
+    in another one. `UNANSWERED`: none yet; it was sent, and the peer said nothing of it: it may have it.
     """
 
     TAKEN = "taken"
@@ -187,6 +187,7 @@ class Fate(StrEnum):
     REFUSED = "refused"
     UNFIT = "unfit"
     LEFT_OUT = "left_out"
+    UNANSWERED = "unanswered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +240,8 @@ class Outlet(Protocol):
     ) -> Iterator[tuple[int, Outcome]]:
         """Send the artefacts in their order; yield each number with its outcome as soon as that is known.
 
-        An artefact for which `may_go` returns False in its turn is not sent, and its number is not yielded.
+        An artefact for which `may_go` returns False in its turn is not sent, and its number is not yielded; one that
+        is `UNANSWERED` may be yielded again.
 
         Raises
         ------

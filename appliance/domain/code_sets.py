@@ -43,6 +43,9 @@ OWN_FAILURES: Final = frozenset(
 )
 """Codes of an attempt that failed although the peer works: other deliveries to it may well succeed."""
 
+ASKED_TO_WAIT: Final = frozenset({ReasonCode.DICOMWEB_ASKED_TO_WAIT, ReasonCode.FHIR_ASKED_TO_WAIT})
+"""Codes of a peer that answers, and takes nothing for a while: perhaps because of the one artefact that it got."""
+
 REFUSED: Final = frozenset({ReasonCode.STORE_REJECTED, ReasonCode.MLLP_REFUSED, ReasonCode.NOT_DICOM})
 """Codes of an attempt that ended with a refusal: by the peer, or by us before sending."""
 

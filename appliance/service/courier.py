@@ -89,11 +89,14 @@ class _Batch:
         Studies with a delivery that backs off: their later deliveries wait for it.
     stored
         Ids of deliveries that the peer has just stored; their proof is asked for later.
+    unanswered
+        Ids of deliveries that were sent without an answer: the peer may have them.
     """
 
     pending: dict[int, LeasedDelivery]
     blocked_studies: set[str] = field(default_factory=set)
     stored: list[int] = field(default_factory=list)
+    unanswered: set[int] = field(default_factory=set)
 
 
 class Courier:
@@ -140,6 +143,9 @@ class Courier:
         has_outcome = False
         try:
             for number, outcome in attempt(batch):
+                if outcome.fate is Fate.UNANSWERED:
+                    batch.unanswered.add(number)
+                    continue
                 self._record(batch, number, outcome)
                 has_outcome = True
         except Away as error:
@@ -147,7 +153,7 @@ class Courier:
         except Exception as error:  # noqa: BLE001  `decide` raises those at which the role has to stop
             self._fail_pending(batch, decide(error, f"deliveries {sorted(batch.pending)}").error)
         for leased in batch.pending.values():
-            self._give_back(leased)
+            self._give_back(batch, leased)
         if batch.stored:  # at the same time for all, since one question asks for the proof of all
             self._outbox.defer(batch.stored, now() + PROOF_AFTER)
         return has_outcome
@@ -220,7 +226,9 @@ class Courier:
                 self._outbox.wait_for_proof(leased.lease, outcome.code, outcome.reason, outcome.sent_as, ask_at)
                 batch.stored.append(number)
                 self._outbox.recover(leased)
-            case Fate.TAKEN | Fate.LEFT_OUT:
+            case Fate.LEFT_OUT:
+                self._end(leased, outcome)
+            case Fate.TAKEN:
                 self._end(leased, outcome)
                 self._outbox.recover(leased)
 
@@ -247,21 +255,32 @@ class Courier:
         batch.pending.clear()
 
     def _wait_for_peer(self, batch: _Batch, error: Away) -> None:
-        """Pause the destination; the first delivery has made an attempt, and the others count none."""
+        """Pause the destination; the delivery that was on the wire has failed, or else the first one."""
         log.warning("%s is away: %s", self.outlet.name, error)
-        first, *others = (batch.pending[number] for number in sorted(batch.pending))
-        self._outbox.pause(first, error)
-        for leased in others:
-            self._outbox.put_back(leased.lease)
+
+        def order(number: int) -> tuple[bool, bool, int]:
+            is_blocked = batch.pending[number].delivery.study_instance_uid in batch.blocked_studies
+            return is_blocked, number not in batch.unanswered, number
+
+        self._outbox.pause(batch.pending.pop(min(batch.pending, key=order)), error)
+        for leased in batch.pending.values():
+            self._put_back(batch, leased)
         batch.pending.clear()
 
-    def _give_back(self, leased: LeasedDelivery) -> None:
-        """Give back a delivery without an outcome: it was not sent, or no commitment result came for it."""
+    def _give_back(self, batch: _Batch, leased: LeasedDelivery) -> None:
+        """Give back a delivery without an outcome: no verdict on it, or no commitment result, came for it."""
         stored_at = leased.delivery.stored_at
         if stored_at is None:
-            self._outbox.put_back(leased.lease)
+            self._put_back(batch, leased)
         else:
             self._outbox.ask_again(leased.lease, _next_question_at(stored_at))
+
+    def _put_back(self, batch: _Batch, leased: LeasedDelivery) -> None:
+        """Give back a delivery that did not fail; one that was sent keeps its attempt, for a withdrawal."""
+        if leased.lease.job_id in batch.unanswered:
+            self._outbox.put_back_unanswered(leased.lease)
+        else:
+            self._outbox.put_back(leased.lease)
 
     def _artefact(self, delivery: Delivery) -> Artefact:
         if not delivery.digest:

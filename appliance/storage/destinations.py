@@ -1,8 +1,9 @@
 """The state of a destination: its failures in a row, and the pause in which no waiting delivery is tried.
 
-A pause is one row, however many deliveries wait. A peer that is away holds up all of them. A peer that answers and
-takes nothing holds up those that waited when the pause began; a later one is tried at once, so that deliveries which
-fail for reasons of their own do not delay the rest.
+A pause is one row, however many deliveries wait. A peer that is away holds up all of them, and so does one that asks to
+wait; after its pause another delivery is tried first. A peer that answers and takes nothing holds up those that waited
+when the pause began; a later one is tried at once, so that deliveries which fail for reasons of their own do not delay
+the rest.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, select, update
 
 from appliance.clock import now
+from appliance.domain.code_sets import ASKED_TO_WAIT
 from appliance.domain.pause import pauses_at
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Away, OsteonError
@@ -34,7 +36,7 @@ class DestinationState:
     recoveries
         How often the destination took an artefact after failures.
     is_away
-        Whether the newest failure was that the peer is not reachable.
+        Whether the newest failure was that the peer is not reachable, or asked to wait: its pause holds up everything.
     paused_until
         End of the newest pause; None if there was none since the last success.
     held_up_to
@@ -57,6 +59,11 @@ class DestinationState:
     def is_paused(self) -> bool:
         """True until the pause is over."""
         return self.paused_until is not None and self.paused_until > now()
+
+    @property
+    def is_unreachable(self) -> bool:
+        """True if the peer gave no answer, so that no artefact can be what it fails at."""
+        return self.is_away and self.code not in ASKED_TO_WAIT
 
     def holds_up(self, delivery_id: int) -> bool:
         """Return whether a delivery has to wait for the end of the pause."""

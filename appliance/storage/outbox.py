@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from appliance.clock import now
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.audit import AuditAction, Intervention
-from appliance.domain.code_sets import NEVER_SENT, OWN_FAILURES, REFUSED
+from appliance.domain.code_sets import ASKED_TO_WAIT, NEVER_SENT, OWN_FAILURES, REFUSED
 from appliance.domain.job import Backoff, Event, Lease, State
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Away, OsteonError, Rejected, Transient
@@ -123,7 +123,7 @@ class Outbox(DeliveryQueue):
         """Lease up to `most` due deliveries by their ids, in the order of each study; unsent ones come first.
 
         Nothing is leased while nothing may leave; `is_shut`, which tells, is asked only if there is work.
-        A destination that failed last gets one at a time: one that was not tried yet, unless the peer is away.
+        A destination that failed last gets one at a time: one that was not tried yet, unless it cannot be reached.
         """
         if not self._has_work(self._own) or is_shut():
             return {}
@@ -148,7 +148,7 @@ class Outbox(DeliveryQueue):
         d, unsent = deliveries.c, self._unsent()
         if not self._state.failures:
             leases = self._lease(*unsent, most=most)
-        elif self._state.is_away:
+        elif self._state.is_unreachable:
             leases, most = self._lease(*unsent), 1
         else:
             fresh = d.code == ReasonCode.NONE
@@ -198,22 +198,31 @@ class Outbox(DeliveryQueue):
         return True
 
     def pause(self, leased: LeasedDelivery, error: Away) -> None:
-        """Let all deliveries wait, since the peer is away; only this one counts the attempt."""
+        """Let all deliveries wait, since the peer is away; this one has failed.
+
+        It is due at the end of the pause, unless the peer has answered: then it may be what the peer cannot take, and
+        backs off by itself.
+        """
+        columns = {} if error.code in ASKED_TO_WAIT else {"not_before": now()}
         with self._engine.begin() as c:
-            self._fail(c, leased.lease, error, Event.FAIL, unanswered_at=None, not_before=now())
+            self._fail(c, leased.lease, error, Event.FAIL, unanswered_at=None, **columns)
             self._count_failure(c, error, error.wait_s)
+
+    def put_back_unanswered(self, lease: Lease) -> None:
+        """Give back a delivery that was sent without an answer: the peer may have it, whatever it said before."""
+        self._put_back(lease, attempts=lease.attempts, code=ReasonCode.NONE, reason="")
 
     def recover(self, leased: LeasedDelivery) -> None:
         """Record that the peer took an artefact; make those due now that it refused before.
 
-        If the peer had been away, or had failed this delivery before, every delivery that backs off is due now. Refuted
-        and stored ones keep their time.
+        If the peer could not be reached, or had failed this delivery before, every delivery that backs off is due now.
+        Refuted and stored ones keep their time.
         """
         state, d = self._state, deliveries.c
         if not state.failures:
             return
         backs_off = [self._own, d.state == State.QUEUED, d.not_before > now(), d.stored_at.is_(None), d.refuted == 0]
-        if not state.is_away and leased.lease.attempts == 1:
+        if not state.is_unreachable and leased.lease.attempts == 1:
             backs_off.append(d.refused_in.is_not(None))
         with self._engine.begin() as c:
             self._state = record_recovery(c, state)
@@ -281,9 +290,9 @@ class Outbox(DeliveryQueue):
             later = update(deliveries).where(d.id.in_(ids), d.state == State.QUEUED, d.not_before < until)
             c.execute(later.values(not_before=until))
 
-    def _count_failure(self, c: Connection, error: OsteonError, least_s: float = 0.0) -> None:
+    def _count_failure(self, c: Connection, error: OsteonError, wait_s: float = 0.0) -> None:
         moment = now()
-        until = max(self._backoff.after(self._state.pauses + 1, moment), moment + timedelta(seconds=least_s))
+        until = moment + timedelta(seconds=wait_s) if wait_s else self._backoff.after(self._state.pauses + 1, moment)
         self._state = record_failure(c, self._state, error, until)
 
     def _record_on_dropped(self, delivery_id: int, columns: dict[str, Any]) -> None:

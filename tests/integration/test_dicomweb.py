@@ -9,12 +9,15 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.uid import UID, ComprehensiveSRStorage, ExplicitVRLittleEndian, JPEGBaseline8Bit
+from sqlalchemy import update
 
+from appliance.clock import now
 from appliance.config import Configuration
 from appliance.dicom.objects.document import reference
 from appliance.dicom.objects.key_objects import rejection_note
@@ -25,8 +28,11 @@ from appliance.dicom.web.archive import WebArchive, _groups
 from appliance.dicom.web.stow import multipart
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.codes import REJECTED_FOR_QUALITY
+from appliance.domain.job import Backoff
 from appliance.errors import Away, OsteonError, Refused, Transient
-from appliance.ports import Artefact, Fate
+from appliance.ports import Artefact, Fate, Sent
+from appliance.storage.tables import destinations
+from appliance.storage.withdrawals import deliveries_to_revoke
 from provisioning.operation.check import find_problems
 from provisioning.operation.doctor.dicomweb import check_dicomweb
 from provisioning.operation.doctor.finding import Level
@@ -316,7 +322,7 @@ def test_status_of_each_kind_has_its_own_error(status: int, error: type[OsteonEr
     with stow_server(lambda _: Answer(status)) as (port, received):
         web = WebArchive(profile(port))
         if error is Away:
-            with pytest.raises(Away, match="dicomweb_failed"):
+            with pytest.raises(Away, match="dicomweb_asked_to_wait"):
                 stored(web, [SC])
             return
         (said,) = stored(web, [SC]).values()
@@ -431,7 +437,122 @@ def test_failure_of_a_study_stops_the_rest_of_it_at_a_courier(tmp_path: Path) ->
             outbox.answer(ds, ("pacs", picture(ds)))
         outbox.carry()
         assert [len(request.objects) for request in received] == [4, 1]
-        assert [row.attempts for row in outbox.rows] == [1, 0, 0, 0]
+        assert [row.attempts for row in outbox.rows] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "requests"), [(Answer(500), 2), (Answer(400), 5), (Answer(503, b"", {"Retry-After": "20"}), 1)]
+)
+def test_withdrawal_follows_every_object_that_was_sent_without_an_answer(
+    answer: Answer, requests: int, tmp_path: Path
+) -> None:
+    with stow_server(lambda _: answer) as (port, received), Outbox(tmp_path, profile(port)) as outbox:
+        for number in range(4):
+            ds = radiograph(number, study_number=1)
+            outbox.answer(ds, ("pacs", picture(ds)))
+        outbox.carry()
+        assert len(received) == requests
+        revoked = deliveries_to_revoke(outbox.engine, str(radiograph(0, 1).StudyInstanceUID))
+        assert [one.delivery_id for one in revoked] == [1, 2, 3, 4]
+
+
+def test_withdrawal_forgets_objects_that_no_server_was_there_for(free_port: int, tmp_path: Path) -> None:
+    with Outbox(tmp_path, profile(free_port)) as outbox:
+        for number in range(3):
+            ds = radiograph(number, study_number=1)
+            outbox.answer(ds, ("pacs", picture(ds)))
+        outbox.carry()
+        assert [row.attempts for row in outbox.rows] == [1, 0, 0]
+
+
+def test_object_that_a_server_asks_to_wait_for_has_failed_and_not_one_that_waits_behind_another(tmp_path: Path) -> None:
+    def script(request: Request) -> Answer:
+        is_first_study = any(str(ds.StudyInstanceUID).endswith(".1") for ds in request.objects)
+        return Answer(500) if is_first_study else Answer(503, b"", {"Retry-After": "20"})
+
+    with stow_server(script) as (port, received), Outbox(tmp_path, profile(port)) as outbox:
+        for number in range(4):
+            ds = radiograph(number, study_number=1 + number // 2)
+            outbox.answer(ds, ("pacs", picture(ds)))
+        outbox.carry()
+        assert [len(request.objects) for request in received] == [2, 1, 2]
+        assert [(row.code, row.attempts) for row in outbox.rows] == [
+            ("dicomweb_failed", 1),
+            ("", 1),
+            ("dicomweb_asked_to_wait", 1),
+            ("", 1),
+        ]
+
+
+def test_object_that_a_server_asks_to_wait_for_holds_up_no_other_study_after_the_pause(tmp_path: Path) -> None:
+    poison = picture(radiograph(0)).identifier
+
+    def script(request: Request) -> Answer:
+        return Answer(503, b"", {"Retry-After": "200"}) if poison in uids(request) else everything_stored(request)
+
+    with (
+        stow_server(script) as (port, received),
+        Outbox(tmp_path, profile(port), backoff=Backoff(first_s=3600, longest_s=3600)) as outbox,
+    ):
+        for number in range(3):
+            outbox.answer(radiograph(number), ("pacs", picture(radiograph(number))))
+        assert not outbox.carry() and len(received) == 1
+        paused_until = outbox.state().paused_until
+        assert paused_until and abs(paused_until - now() - timedelta(seconds=200)) < timedelta(seconds=60)
+        assert not outbox.carry() and len(received) == 1
+        with outbox.engine.begin() as c:
+            c.execute(update(destinations).values(paused_until=now()))
+        outbox.carry_until(done=2, queued=1)
+
+
+def test_proxy_that_takes_no_media_type_loses_no_object(tmp_path: Path) -> None:
+    is_mended = False
+
+    def script(request: Request) -> Answer:
+        return everything_stored(request) if is_mended else Answer(415)
+
+    names = ("sc", "sr", "pr", "ko")
+    with (
+        stow_server(script) as (port, _),
+        Outbox(tmp_path, profile(port, objects=["sc", "summary", "sr", "pr", "ko"])) as outbox,
+    ):
+        for number, name in enumerate(names):
+            outbox.answer(radiograph(number, study_number=1), ("pacs", OBJECTS[name]))
+        for _ in range(8):
+            outbox.carry()
+        assert {(row.state, row.code) for row in outbox.rows} == {("queued", "dicomweb_refused")}
+        assert outbox.state().recoveries == 0
+        is_mended = True
+        outbox.carry_until(done=len(names))
+
+
+def test_object_that_is_left_out_is_no_sign_that_the_archive_works(tmp_path: Path) -> None:
+    def script(request: Request) -> Answer:
+        failed = dict.fromkeys(uids(request), 0x0122) if request.objects[0].Modality == "SR" else {}
+        return response({}, failed, 409) if failed else Answer(500)
+
+    with stow_server(script) as (port, _), Outbox(tmp_path, profile(port)) as outbox:
+        for number, made in enumerate((SC, SR)):
+            outbox.answer(radiograph(number), ("pacs", made))
+        outbox.carry()
+        outbox.carry()
+        assert {row.code for row in outbox.rows} == {"dicomweb_failed", "not_taken"}
+        assert outbox.state().failures and not outbox.state().recoveries
+
+
+def test_request_that_takes_too_long_is_halved_until_the_next_start() -> None:
+    stop = threading.Event()
+
+    def script(request: Request) -> Answer:
+        if len(request.objects) > 2:
+            stop.wait(10)
+        return everything_stored(request)
+
+    with stow_server(script) as (port, received):
+        web = WebArchive(profile(port, timeout_s=0.5))
+        assert {o.fate for o in stored(web, list(OBJECTS.values())).values()} == {Fate.TAKEN}
+        stop.set()
+    assert web.most == 2 and [len(r.objects) for r in received] == [5, 1, 1, 1, 1, 1]
 
 
 # Searches -----------------------------------------------------------------------------------------
@@ -455,6 +576,27 @@ def test_search_that_fails_is_no_absence(answer: Answer, code: str) -> None:
         pytest.raises(Transient, match=code),
     ):
         stored(WebArchive(profile(port, recheck_identity=True)), [SC])
+
+
+def test_round_of_searches_ends_long_before_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.dicom.web.archive.LONGEST_ROUND_S", 0.02)
+
+    def script(_: Request) -> Answer:
+        threading.Event().wait(0.05)
+        return Answer(204)
+
+    others = [picture(radiograph(number)) for number in range(3)]
+    with stow_server(script) as (port, received):
+        web = WebArchive(profile(port, recheck_identity=True, objects_at_a_time=8))
+        with pytest.raises(Transient, match="dicomweb_too_slow"):
+            stored(web, others)
+        assert len(received) == 1 and web.most == 4, "the next round is shorter"
+        sent = {n: Sent(artefact=a, sop_class_uid="", sop_instance_uid=a.identifier) for n, a in enumerate(others)}
+        asked = web.prove(sent)
+        assert next(asked)[0] == 0
+        with pytest.raises(Transient, match="dicomweb_too_slow"):
+            next(asked)
+    assert len(received) == 2
 
 
 @pytest.mark.parametrize("answer", [Answer(204), Answer(404), Answer(200, b"[]"), Answer(200, b'[1, null, "x", {}]')])
@@ -488,6 +630,26 @@ def test_endless_response_is_no_answer(status: bytes) -> None:
     with hostile_server(speak) as port:
         (said,) = stored(WebArchive(profile(port)), [SC]).values()
     assert (said.fate, said.code) == (Fate.LATER, "dicomweb_answer")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "200 OK\r\nDate: Mon, 30 Nov 99999999999 00:00:00 GMT",
+        "200 OK\r\nDate: Mon, 30 Nov 2026 00:00:00 +99999999999999999",
+        "503 no\r\nRetry-After: Mon, 30 Nov 2026 99999999999999999999:00:00 GMT",
+        "302 Found\r\nLocation: mailto:x",
+        "302 Found\r\nLocation: http://[::1",
+    ],
+)
+def test_absurd_header_is_no_bug(head: str) -> None:
+    def speak(connection: socket.socket, _: threading.Event) -> None:
+        read_http_request(connection)
+        connection.sendall(f"HTTP/1.1 {head}\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+
+    with hostile_server(speak) as port:
+        (said,) = stored(WebArchive(profile(port)), [SC]).values()
+    assert said.fate is Fate.LATER and said.code.startswith("dicomweb_")
 
 
 # The doctor ---------------------------------------------------------------------------------------

@@ -6,18 +6,19 @@ a whole, is no verdict on any: each of them is then sent in a request of its own
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 from appliance.config import DicomWebDestination
 from appliance.dicom.part10 import dataset_from_bytes
 from appliance.dicom.scu.dimse_status import StoreStatus
 from appliance.dicom.scu.negotiation import ObjectForm, in_form
 from appliance.dicom.scu.outcomes import IdentitiesOf, Outcomes, Parcel, not_found, proven
+from appliance.dicom.scu.query import Identity
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.reason import ReasonCode
-from appliance.errors import Away, Rejected, Transient
+from appliance.errors import Away, Refused, Rejected, Transient
 from appliance.ports import Artefact, Fate, Outcome, Sent
 
 from .qido import has_instance, identities
@@ -31,6 +32,9 @@ TELLING = frozenset({400, 409})
 """Statuses of a failure whose content may name objects; Orthanc answers 400 where it stored some of them."""
 
 UNSUPPORTED_MEDIA_TYPE = 415
+
+LONGEST_ROUND_S = 120.0
+"""Time for the queries of one round, and one more request: well within a lease."""
 
 _Named = Mapping[str, StoreStatus]
 
@@ -67,32 +71,59 @@ class WebArchive:
 
     @contextmanager
     def _queries(self) -> Iterator[IdentitiesOf]:
-        yield partial(identities, self._server)
+        ends_at = time.monotonic() + LONGEST_ROUND_S
+
+        def identities_of(study_instance_uid: str) -> list[Identity]:
+            self._require_time(ends_at)
+            return identities(self._server, study_instance_uid)
+
+        yield identities_of
+
+    def _require_time(self, ends_at: float) -> None:
+        """Check that a round of queries still has time; else the next one is half as long."""
+        if time.monotonic() > ends_at:
+            self.most = max(1, self.most // 2)
+            reason = f"{self.name} answers QIDO-RS too slowly: the rest is asked later; see its log"
+            raise Transient(ReasonCode.DICOMWEB_TOO_SLOW, reason)
 
     def _deliver_group(
         self, group: Mapping[int, Parcel], may_go: Callable[[int], bool]
     ) -> Iterator[tuple[int, Outcome]]:
         going = {number: parcel for number, parcel in group.items() if may_go(number)}
-        statuses = self._store_together(list(going.values())) if len(going) > 1 else {}
-        for number, parcel in going.items():
-            form = parcel.forms[0]
-            untried: Sequence[ObjectForm] = parcel.forms
-            status = statuses.get(parcel.sent_as(form)[1])
-            if status is not None:
-                untried = _other_forms(parcel.forms, status)
-                if not untried:
-                    yield number, self._outcome(parcel, form, status)
-                    continue
-            if len(going) == 1 or may_go(number):
-                yield number, self._store_alone(parcel, untried)
+        statuses: _Named
+        on_wire, statuses = going, {}
+        try:
+            if len(going) > 1:
+                statuses = self._store_together(list(going.values()))
+                yield from _unanswered(going, statuses)
+            for number, parcel in going.items():
+                form = parcel.forms[0]
+                untried: Sequence[ObjectForm] = parcel.forms
+                status = statuses.get(parcel.sent_as(form)[1])
+                if status is not None:
+                    untried = _other_forms(parcel.forms, status)
+                    if not untried:
+                        yield number, self._outcome(parcel, form, status)
+                        continue
+                if len(going) == 1 or may_go(number):
+                    on_wire = {number: parcel}
+                    yield number, self._store_alone(parcel, untried)
+        except Away as error:
+            yield from _unanswered(on_wire if error.was_sent else {}, {})
+            raise
 
     def _store_together(self, parcels: list[Parcel]) -> _Named:
-        """Return the statuses of the objects that the response names; none if the request failed as a whole."""
+        """Return the statuses of the objects that the response names; none if the request failed as a whole.
+
+        If it took too long, requests have half as many objects until the next start.
+        """
         try:
             return self._request([(parcel, parcel.forms[0]) for parcel in parcels])[1]
         except Away:
             raise
-        except (Rejected, Transient):
+        except (Rejected, Transient) as error:
+            if error.code is ReasonCode.DICOMWEB_TOO_SLOW:
+                self.most = len(parcels) // 2
             return {}
 
     def _store_alone(self, parcel: Parcel, untried: Sequence[ObjectForm]) -> Outcome:
@@ -114,7 +145,11 @@ class WebArchive:
                 untried = _other_forms(untried, status)
                 if not untried:
                     return self._outcome(parcel, form, status)
-        return self._outcomes.of_not_taken(parcel)
+        reason = (
+            f"{self.name} answers {UNSUPPORTED_MEDIA_TYPE} to every form of {parcel.artefact.name}: "
+            "check base_url, proxies on the way, and its conformance statement"
+        )
+        return Outcome.of_error(Refused(ReasonCode.DICOMWEB_REFUSED, reason))
 
     def _request(self, sent: list[tuple[Parcel, ObjectForm]]) -> tuple[int, _Named]:
         """Send one request; return its status, and those of the objects that the response names.
@@ -153,13 +188,22 @@ class WebArchive:
         Raises
         ------
         Transient
-            If the archive cannot be asked now.
+            If the archive cannot be asked now, or `LONGEST_ROUND_S` are over.
         """
+        ends_at = time.monotonic() + LONGEST_ROUND_S
         for number, one in sent.items():
+            self._require_time(ends_at)
             ds = dataset_from_bytes(one.artefact.content)
             ds.SOPInstanceUID = one.sop_instance_uid
             is_there = has_instance(self._server, ds)
             yield number, proven("found by QIDO-RS") if is_there else not_found("QIDO-RS")
+
+
+def _unanswered(sent: Mapping[int, Parcel], statuses: _Named) -> Iterator[tuple[int, Outcome]]:
+    """Yield that the archive may have each object that a request carried and its response does not name."""
+    for number, parcel in sent.items():
+        if parcel.sent_as(parcel.forms[0])[1] not in statuses:
+            yield number, Outcome(fate=Fate.UNANSWERED, code=ReasonCode.NONE, reason="")
 
 
 def _other_forms(tried: Sequence[ObjectForm], status: StoreStatus) -> Sequence[ObjectForm]:
