@@ -49,6 +49,8 @@ class Event(StrEnum):
     NEW_RESULT = "new_result"
     """A radiograph of a study has a new result: the study is reported on again. Only studies have this event."""
     RETRY = "retry"
+    REINSTATE = "reinstate"
+    """A person wants a withdrawal after all, which a person had dropped. Only withdrawals have this event."""
     DROP = "drop"
 
 
@@ -78,6 +80,7 @@ TABLE: Final[dict[tuple[State, Event], State]] = {
     (State.NOT_ANALYSED, Event.DROP): State.DROPPED,
     (State.DONE, Event.NEW_RESULT): State.QUEUED,
     (State.DONE, Event.RETRY): State.QUEUED,
+    (State.DROPPED, Event.REINSTATE): State.QUEUED,
     (State.DROPPED, Event.NEW_RESULT): State.QUEUED,  # only a study: a corrected radiograph is reported on
 }
 """The transitions that exist; any other pair is a bug and raises `ImpossibleTransition`."""

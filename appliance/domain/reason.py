@@ -763,6 +763,21 @@ class ReasonCode(StrEnum):
     )
     OUTDATED = ("outdated", "A later artefact for the same radiograph or study was delivered.", "Drop the job.")
     NOT_HELD = ("not_held", "There is no hold of that name.", "Use the command in the reason, if any.")
+    HELD_ALREADY = (
+        "held_already",
+        "There is a hold of that name, whose reason stands.",
+        "If its reason is gone, release it first.",
+    )
+    HOLD_CHANGED = (
+        "hold_changed",
+        "The hold is another one than the page showed.",
+        "Load the page again, and read the reason of the hold.",
+    )
+    TAKES_BACK = (
+        "takes_back",
+        "A delivery takes an answer back, which would stay at its destination if the delivery were dropped.",
+        "Leave it; or name the job, with `--withdrawals` or the box of the form. A retry sends it after all.",
+    )
     ON_THE_MOVE = ("on_the_move", "A delivery was sent during the withdrawal.", "Repeat the command.")
     NOTHING_ANSWERED = ("nothing_answered", "There is no answer under that UID.", "See `osteon queue find UID`.")
     NO_SUCH_ACCOUNT = ("no_such_account", "There is no account of that name.", "See `osteon account list`.")

@@ -98,14 +98,14 @@ def withdraw(config: Configuration, engine: Engine, uid: str, by: Intervention, 
     finally:
         headers.close()
     ids = {delivery.delivery_id for delivery in to_revoke}
-    dropped = record_withdrawal(engine, study_id, study_instance_uid, ids, revocations, by)
+    known = {destination.name for destination in config.destinations}
+    left_at = tuple(dict.fromkeys(d.destination for d in to_revoke if d.destination not in known))
+    dropped = record_withdrawal(engine, study_id, study_instance_uid, ids, revocations, by, left_at)
     if dropped is None:
         raise Transient(ReasonCode.ON_THE_MOVE, "an artefact left just now: repeat the command")
     revoked_at = tuple(o.destination for o in revocations if o.kind is not ArtefactKind.ORDER_WITHDRAWAL)
     places = ", ".join(revoked_at)
     log.warning("the answers of study %d are withdrawn: %d dropped, revoked at %s", study_id, dropped, places)
-    known = {destination.name for destination in config.destinations}
-    left_at = tuple(dict.fromkeys(d.destination for d in to_revoke if d.destination not in known))
     return Withdrawal(dropped=dropped, revoked_at=revoked_at, left_at=left_at)
 
 

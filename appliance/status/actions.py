@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response
 
 from appliance.domain import codes
@@ -19,7 +22,7 @@ from appliance.domain.reason import ReasonCode
 from appliance.errors import OsteonError, Rejected
 from appliance.storage import interventions
 from appliance.storage.audit import newest_entries
-from appliance.storage.database import readers
+from appliance.storage.database import defect, readers
 from appliance.storage.interventions import Selection
 
 from .guard import for_operators, visitor
@@ -27,6 +30,9 @@ from .view import View
 
 MOST_AT_ONCE: Final = 500
 """Jobs that one request changes: some seconds. The answer says how many are left."""
+
+MOST_REFUSALS: Final = 10 * MOST_AT_ONCE
+"""Jobs that one request tries in vain: a refusal is quicker than a change."""
 
 LONGEST_REASON: Final = 200
 
@@ -62,14 +68,7 @@ def make_actions(view: View, engine: Engine, withdraw: Withdraw) -> Blueprint:
         by = _intervention()
         with readers(engine).connect() as c:
             names = interventions.selected(c, _selection(), configured)
-        refusals: Counter[ReasonCode] = Counter()
-        for name in names[:MOST_AT_ONCE]:
-            try:
-                act(engine, name, by)
-            except Rejected as error:
-                refusals[error.code] += 1
-        changed = len(names[:MOST_AT_ONCE]) - refusals.total()
-        return _outcome(changed, refusals, left=len(names[MOST_AT_ONCE:]))
+        return _change(engine, names, act, by)
 
     @pages.get("/actions")
     @for_operators
@@ -79,8 +78,10 @@ def make_actions(view: View, engine: Engine, withdraw: Withdraw) -> Blueprint:
     @pages.get("/audit")
     @for_operators
     def audit() -> str:
-        refused_for = ReasonCode(code) if (code := request.args.get("code", "")) in list(ReasonCode) else None
-        return view.render("audit.html", lambda c: {"entries": newest_entries(c, NEWEST)}, refused_for=refused_for)
+        codes_of = {
+            name: _code(request.args.get(arg, "")) for name, arg in (("refused_for", "code"), ("failure", "failure"))
+        }
+        return view.render("audit.html", lambda c: {"entries": newest_entries(c, NEWEST)}, **codes_of)
 
     @pages.post("/actions/retry")
     @for_operators
@@ -90,7 +91,9 @@ def make_actions(view: View, engine: Engine, withdraw: Withdraw) -> Blueprint:
     @pages.post("/actions/drop")
     @for_operators
     def drop() -> Response:
-        return change(interventions.drop)
+        # only a job that is named can be one that takes an answer back
+        is_confirmed = bool(request.form.get("withdrawals") and request.form.get("jobs", "").strip())
+        return change(partial(interventions.drop, withdrawals=is_confirmed))
 
     @pages.post("/actions/hold")
     @for_operators
@@ -101,7 +104,7 @@ def make_actions(view: View, engine: Engine, withdraw: Withdraw) -> Blueprint:
     @pages.post("/actions/release")
     @for_operators
     def release() -> Response:
-        interventions.release(engine, request.form.get("destination", ""), _intervention())
+        interventions.release(engine, request.form.get("destination", ""), _intervention(), _seen_hold())
         return _outcome(1)
 
     @pages.post("/actions/withdraw")
@@ -109,13 +112,38 @@ def make_actions(view: View, engine: Engine, withdraw: Withdraw) -> Blueprint:
     def withdraw_study() -> Response:
         title = TITLES.get(request.form.get("because", ""), codes.REJECTED_FOR_QUALITY)
         withdraw(request.form.get("uid", "").strip(), _intervention(), title)
-        return _outcome(1)
+        return redirect(url_for("actions.audit", withdrawn=1), 303)
 
     @pages.errorhandler(OsteonError)
     def explain(error: OsteonError) -> tuple[str, int]:
         return render_template("refused.html", sentence=error.reason), 409
 
     return pages
+
+
+def _change(
+    engine: Engine, names: list[str], act: Callable[[Engine, str, Intervention], object], by: Intervention
+) -> Response:
+    """Do the same to each job; what was changed before an error stays changed, and the answer says so."""
+    waiting, changed, refusals = deque(names), 0, Counter[ReasonCode]()
+    failure: ReasonCode | None = None
+    while waiting and changed < MOST_AT_ONCE and refusals.total() < MOST_REFUSALS:
+        try:
+            act(engine, waiting[0], by)
+            changed += 1
+        except Rejected as error:
+            refusals[error.code] += 1
+        except (OsteonError, SQLAlchemyError) as error:
+            failure = error.code if isinstance(error, OsteonError) else ReasonCode.DATABASE_UNUSABLE
+            why = error.reason if isinstance(error, OsteonError) else defect(error)
+            log.warning("an action of %s stopped after %d jobs, at %s: %s", by.person, changed, waiting[0], why)
+            break
+        waiting.popleft()
+    return _outcome(changed, refusals, left=len(waiting), failure=failure)
+
+
+def _code(name: str) -> ReasonCode | None:
+    return ReasonCode(name) if name and name in list(ReasonCode) else None
 
 
 def _selection() -> Selection:
@@ -137,6 +165,14 @@ def _selection() -> Selection:
     return selection
 
 
+def _seen_hold() -> datetime:
+    """Return the time at which the hold began that the page showed; the first of all times for none."""
+    try:
+        return datetime.fromisoformat(request.form.get("since", ""))
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
 def _intervention() -> Intervention:
     """Return the intervention of the visitor.
 
@@ -151,10 +187,28 @@ def _intervention() -> Intervention:
     return visitor().intervention(reason)
 
 
-def _outcome(changed: int, refusals: Counter[ReasonCode] | None = None, left: int = 0) -> Response:
-    """Lead to the audit log, which shows the changes, with the numbers of those that were refused and are left."""
+def _outcome(
+    changed: int,
+    refusals: Counter[ReasonCode] | None = None,
+    left: int = 0,
+    failure: ReasonCode | None = None,
+) -> Response:
+    """Lead to the audit log, which shows the changes, with the numbers of those that were refused and are left.
+
+    Parameters
+    ----------
+    failure
+        Code of the error that ended the action before its time, if one did.
+    """
     found = refusals or Counter[ReasonCode]()
     log.info("%s changed %d, and was refused %d", visitor().name, changed, found.total())
-    most = found.most_common(1)[0][0].value if found else None
-    url = url_for("actions.audit", changed=changed, refused=found.total() or None, code=most, left=left or None)
+    most = found.most_common(1)[0][0] if found else None
+    url = url_for(
+        "actions.audit",
+        changed=changed,
+        refused=found.total() or None,
+        code=most,
+        left=left or None,
+        failure=failure,
+    )
     return redirect(url, 303)

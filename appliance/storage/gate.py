@@ -13,8 +13,10 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, bindparam, delete, select
 
-from appliance.clock import now
+from appliance.clock import local_minute, now
 from appliance.domain.audit import AuditAction, Intervention
+from appliance.domain.reason import ReasonCode
+from appliance.errors import Rejected
 
 from .audit import record
 from .database import readers, upsert
@@ -60,22 +62,55 @@ class Gate:
             return c.execute(_SHUTS, {"destination": destination}).first() is not None
 
     def shut(self, destination: str, by: Intervention) -> None:
-        """Let nothing leave for `destination`, or for `EVERY`, for a person; an artefact on the wire still ends."""
+        """Let nothing leave for `destination`, or for `EVERY`, for a person; an artefact on the wire still ends.
+
+        Raises
+        ------
+        Rejected
+            ``held_already``: the release of two holds in one would lift both.
+        """
         with self._engine.begin() as c:
+            if (standing := _hold(c, destination)) is not None:
+                name = "every destination" if destination == EVERY else destination
+                reason = f"{name} is held since {local_minute(standing.since)}: {standing.reason}"
+                raise Rejected(ReasonCode.HELD_ALREADY, reason)
             shut(c, destination, by.reason)
             record(c, by, AuditAction.HOLD, f"destination {destination}")
 
-    def open(self, destination: str, by: Intervention) -> bool:
-        """Lift the hold of exactly that name, for a person; return False if there was none."""
+    def open(self, destination: str, by: Intervention, since: datetime | None = None) -> bool:
+        """Lift the hold of exactly that name, for a person; return False if there was none.
+
+        Parameters
+        ----------
+        since
+            Beginning of the hold that the person saw; None for the command line, which shows none.
+
+        Raises
+        ------
+        Rejected
+            ``hold_changed`` if the hold began at another time.
+        """
         with self._engine.begin() as c:
+            standing = _hold(c, destination)
+            if standing is None:
+                return False
+            if since not in (None, standing.since):
+                reason = f"another hold was set at {local_minute(standing.since)}: {standing.reason}"
+                raise Rejected(ReasonCode.HOLD_CHANGED, reason)
             wake_after_commit(c, holds)
-            is_lifted = c.execute(delete(holds).where(holds.c.destination == destination)).rowcount > 0
-            if is_lifted:
-                record(c, by, AuditAction.RELEASE, f"destination {destination}")
-        return is_lifted
+            c.execute(delete(holds).where(holds.c.destination == destination))
+            record(c, by, AuditAction.RELEASE, f"destination {destination}", f"held: {standing.reason}")
+        return True
+
+
+def _hold(c: Connection, destination: str) -> Hold | None:
+    row = c.execute(select(holds).where(holds.c.destination == destination)).first()
+    return Hold(destination=row.destination, reason=row.reason, since=row.since) if row else None
 
 
 def shut(c: Connection, destination: str, reason: str) -> None:
-    """Let nothing leave for `destination`, or for `EVERY`."""
-    values = {"destination": destination, "reason": reason, "since": now()}
+    """Let nothing leave for `destination`, or for `EVERY`; the reason of a hold that stands is kept behind `reason`."""
+    standing = _hold(c, destination)
+    words = f"{reason}; before that: {standing.reason}" if standing else reason
+    values = {"destination": destination, "reason": words, "since": now()}
     upsert(c, holds, values, key=("destination",), on_conflict=values)

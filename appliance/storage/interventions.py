@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection, Engine
@@ -15,8 +15,9 @@ from appliance.domain.job import ImpossibleTransition, State
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
 
+from .database import readers
 from .gate import EVERY, Gate, release_command
-from .inspection import JobSummary, QueueName, open_jobs
+from .inspection import JobSummary, QueueName, find_delivery, open_jobs
 from .instances import AnalysisQueue
 from .outbox import DeliveryQueue
 from .overview import count_deliveries
@@ -120,15 +121,26 @@ def retry(engine: Engine, name: str, by: Intervention) -> State:
         raise Rejected(ReasonCode.IMPOSSIBLE, f"{name}: {error}") from error
 
 
-def drop(engine: Engine, name: str, by: Intervention) -> State:
+def drop(engine: Engine, name: str, by: Intervention, *, withdrawals: bool = False) -> State:
     """Give a job up for good, with the person's reason; return its new state.
+
+    Parameters
+    ----------
+    withdrawals
+        Whether the job may be a delivery that takes an answer back, which then stays at its destination.
 
     Raises
     ------
     Rejected
-        ``no_such_job``, ``impossible``.
+        ``no_such_job``, ``impossible``, ``takes_back``.
     """
     queue, job_id = _queue_of(engine, name)
+    if isinstance(queue, DeliveryQueue) and not withdrawals:
+        with readers(engine).connect() as c:
+            delivery = find_delivery(c, job_id)
+        if delivery and delivery.kind.revokes:
+            reason = f"{name} takes an answer back at {delivery.destination}, where the answer would stay"
+            raise Rejected(ReasonCode.TAKES_BACK, reason)
     try:
         return queue.drop(job_id, by)
     except KeyError:
@@ -143,23 +155,23 @@ def hold(engine: Engine, to: str, by: Intervention, configured: Collection[str])
     Raises
     ------
     Rejected
-        ``no_such_destination``.
+        ``no_such_destination``, ``held_already``.
     """
     if to != EVERY and to not in configured:
         raise _no_such_destination(to)
     Gate(engine).shut(to, by)
 
 
-def release(engine: Engine, to: str, by: Intervention) -> None:
-    """Lift a hold.
+def release(engine: Engine, to: str, by: Intervention, since: datetime | None = None) -> None:
+    """Lift a hold, that of `since` alone if it is given.
 
     Raises
     ------
     Rejected
-        ``not_held``.
+        ``not_held``, ``hold_changed``.
     """
     gate = Gate(engine)
-    if not gate.open(to, by):
+    if not gate.open(to, by, since):
         name = "all destinations" if to == EVERY else to
         commands = " or ".join(f"`{release_command(hold.destination)}`" for hold in gate.holds())
         raise Rejected(

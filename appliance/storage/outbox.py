@@ -57,7 +57,8 @@ class DeliveryQueue(Queue):
     def retry(self, job_id: int, by: Intervention) -> State:
         """Send a delivery again, at once, for a person; a pause of its destination ends.
 
-        Earlier attempts stay on record as one attempt, for a withdrawal.
+        Earlier attempts stay on record as one attempt, for a withdrawal. Of dropped deliveries only those that take an
+        artefact back can be sent after all: nothing else would make them anew.
 
         Raises
         ------
@@ -73,7 +74,9 @@ class DeliveryQueue(Queue):
             _require_current(c, delivery, delivery.destination)
             fresh = UNSENT | UNREFUSED | {"refuted": 0, "attempts": min(delivery.attempts, 1)}
             end_pause(c, delivery.destination)
-            return self._retry(c, job_id, by, **fresh)  # its audit entry comes last, as everywhere: no deadlock
+            is_reinstated = delivery.code is ReasonCode.DROPPED and delivery.kind.revokes
+            event = Event.REINSTATE if is_reinstated else Event.RETRY
+            return self._retry(c, job_id, by, event, **fresh)  # its audit entry comes last, as everywhere: no deadlock
 
     def reroute(self, delivery_id: int, destination: str, by: Intervention) -> State:
         """Queue a delivery for another destination, at once, for a person; return its new state.

@@ -241,7 +241,7 @@ class Queue:
                 columns = {"attempts": lease.attempts - 1, "lease_owner": None} | columns
                 move_job(c, self._table, lease.job_id, Event.FAIL, **columns)
 
-    def _retry(self, c: Connection, job_id: int, by: Intervention, **columns: Any) -> State:
+    def _retry(self, c: Connection, job_id: int, by: Intervention, event: Event = Event.RETRY, **columns: Any) -> State:
         fresh = {
             "attempts": 0,
             "delays": 0,
@@ -251,7 +251,7 @@ class Queue:
             "reason": "",
             "finished_at": None,
         }
-        state = move_job(c, self._table, job_id, Event.RETRY, **fresh | columns)
+        state = move_job(c, self._table, job_id, event, **fresh | columns)
         record_job(c, by, AuditAction.RETRY, self._table, job_id)
         return state
 

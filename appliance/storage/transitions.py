@@ -13,7 +13,7 @@ from appliance.domain.reason import ReasonCode
 
 from .wakeups import wake_after_commit
 
-MAKE_DUE: Final = frozenset({Event.NEW_RESULT, Event.RETRY, Event.EXPIRE, Event.REFUTE})
+MAKE_DUE: Final = frozenset({Event.NEW_RESULT, Event.RETRY, Event.REINSTATE, Event.EXPIRE, Event.REFUTE})
 """Events of a job that a role may have to look at sooner than it would."""
 
 

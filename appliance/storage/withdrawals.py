@@ -82,8 +82,11 @@ def record_withdrawal(
     revoked: Collection[int],
     outgoing: Collection[Outgoing],
     by: Intervention,
+    left_at: Collection[str] = (),
 ) -> int | None:
     """Drop pending deliveries, mark those that `outgoing` revokes, queue `outgoing`, and append to the audit log.
+
+    The log names the destinations of `left_at`, which have artefacts that nothing takes back.
 
     Return the number of dropped deliveries; None, with nothing written, if deliveries beyond `revoked` left meanwhile.
     """
@@ -103,5 +106,8 @@ def record_withdrawal(
         queue_deliveries(c, outgoing, study_instance_uid)
         places = ", ".join(dict.fromkeys(o.destination for o in outgoing)) or "nowhere"
         detail = f"{dropped} deliveries dropped, revoked at {places}"
+        if left_at:
+            names = ", ".join(left_at)
+            detail += f"; not withdrawn at {names}, which the configuration does not name: withdraw there by hand"
         record_job(c, by, AuditAction.WITHDRAW, studies, study_id, detail)
     return dropped

@@ -146,13 +146,23 @@ def queue_retry(reason: str, config_path: Path | None, **selection: Any) -> None
 @click.argument("jobs", metavar="[JOB]...", nargs=-1)
 @selecting("--to")
 @click.option("--reason", required=True, help="Why the jobs are given up; kept with each. Name no patient.")
+@click.option(
+    "--withdrawals",
+    is_flag=True,
+    help="Give up a named JOB that takes an answer back, too: the answer stays at its destination.",
+)
 @config_option
-def queue_drop(reason: str, config_path: Path | None, **selection: Any) -> None:
-    """Give up jobs for good: each JOB, or all that wait or are parked and fit the options."""
+def queue_drop(reason: str, withdrawals: bool, config_path: Path | None, **selection: Any) -> None:
+    """Give up jobs for good: each JOB, or all that wait or are parked and fit the options.
+
+    A delivery that takes an answer back stays as it is, unless it is named and --withdrawals is given.
+    """
     from provisioning.operation.queues import drop
 
+    if withdrawals and not selection["jobs"]:
+        raise click.UsageError("name each JOB that takes an answer back: --withdrawals gives up no others")
     config, by = own_configuration(config_path), by_hand(reason)
-    _for_each(_selected(config, **selection), lambda job: f"is {drop(config, job, by)}")
+    _for_each(_selected(config, **selection), lambda job: f"is {drop(config, job, by, withdrawals=withdrawals)}")
 
 
 @queue.command("reroute")

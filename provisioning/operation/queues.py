@@ -158,9 +158,9 @@ def retry(config: Configuration, name: str, by: Intervention) -> State:
     return interventions.retry(_database(config), name, by)
 
 
-def drop(config: Configuration, name: str, by: Intervention) -> State:
+def drop(config: Configuration, name: str, by: Intervention, *, withdrawals: bool = False) -> State:
     """Give a job up for good; return its new state. Raises as `interventions.drop`."""
-    return interventions.drop(_database(config), name, by)
+    return interventions.drop(_database(config), name, by, withdrawals=withdrawals)
 
 
 def reroute(config: Configuration, name: str, to: str, by: Intervention) -> State:

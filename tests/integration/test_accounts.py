@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import logging
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -309,7 +310,11 @@ def test_operator_repairs_in_bulk_and_by_name(page: Page) -> None:
         with readers(page.engine).connect() as c:
             assert c.execute(select(holds.c.destination, holds.c.reason)).all() == [("ris", "a test")]
         assert "held: a test" in browser.get("/actions").text
-        act(browser, "release", destination="ris")
+        assert act(browser, "hold", destination="ris", reason="another").status_code == 409
+        assert act(browser, "release", destination="ris").status_code == 409, "without the beginning of the hold"
+        since = re.search(r'name="since" value="([^"]+)"', browser.get("/actions").text)
+        assert since
+        act(browser, "release", destination="ris", since=since[1].replace("&#43;", "+"))
         act(browser, "drop", jobs="delivery:2, delivery:99")
         assert page.states() == ["queued", "dropped"]
         shown = browser.get("/audit?changed=1&refused=1&code=no_such_job&left=3").text
@@ -328,7 +333,9 @@ def test_operator_withdraws_a_study_and_no_uid_enters_an_address(page: Page, cap
     uid = str(radiograph(1).StudyInstanceUID)
     with page.signed_in("olga") as browser:
         done = act(browser, "withdraw", uid=uid, because="worklist")
-        assert (done.status_code, done.headers["location"]) == (303, "/audit?changed=1")
+        assert (done.status_code, done.headers["location"]) == (303, "/audit?withdrawn=1")
+        assert "study:1" in (shown := browser.get("/audit?withdrawn=1").text)
+        assert "1 deliveries dropped, revoked at nowhere." in shown
         unknown = act(browser, "withdraw", uid="1.2.3")
         assert (unknown.status_code, "nothing was answered under that UID" in unknown.text) == (409, True)
     assert page.states() == ["dropped", "queued"]
@@ -354,6 +361,36 @@ def test_action_that_means_nothing_is_refused_in_words(page: Page) -> None:
             assert answer.status_code == 409
             assert says in answer.text
     assert page.audited() == []
+
+
+def test_bulk_that_fails_midway_says_what_it_changed(page: Page) -> None:
+    with page.engine.begin() as c:
+        c.exec_driver_sql(
+            "CREATE TRIGGER full BEFORE UPDATE ON deliveries WHEN NEW.id = 2 AND NEW.state = 'dropped' "
+            "BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        )
+    with page.signed_in("olga") as browser:
+        done = act(browser, "drop", destination="ris")
+        assert done.headers["location"] == "/audit?changed=1&left=1&failure=database_unusable"
+        shown = browser.get(done.headers["location"]).text
+        assert "Changed: 1." in shown and "stopped before its end" in shown
+    assert page.states() == ["dropped", "queued"]
+
+
+def test_bulk_leaves_what_takes_an_answer_back(page: Page) -> None:
+    with page.engine.begin() as c:
+        c.execute(update(deliveries).where(deliveries.c.id == 2).values(state=State.DONE, code="delivered", attempts=1))
+    with page.signed_in("olga") as browser:
+        act(browser, "withdraw", uid=str(radiograph(2).StudyInstanceUID), because="safety")
+        done = act(browser, "drop", destination="ris", state="queued", withdrawals="1")
+        assert done.headers["location"] == "/audit?changed=1&refused=1&code=takes_back"
+        assert "takes an answer back" in browser.get(done.headers["location"]).text
+        assert page.states() == ["dropped", "done", "queued"]
+        assert act(browser, "drop", jobs="delivery:3").headers["location"].endswith("code=takes_back")
+        assert act(browser, "drop", jobs="delivery:3", withdrawals="1").headers["location"] == "/audit?changed=1"
+        assert page.states() == ["dropped", "done", "dropped"]
+        act(browser, "retry", jobs="delivery:3 delivery:1")
+        assert page.states() == ["dropped", "done", "queued"], "of dropped ones only a withdrawal is sent after all"
 
 
 def test_one_request_changes_a_bounded_number_of_jobs(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:

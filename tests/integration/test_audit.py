@@ -87,7 +87,7 @@ def test_each_command_that_changes_something_is_in_the_log(config: Configuration
         ("reroute", "delivery:1", "from ris to other", ""),
         ("drop", "delivery:1", "", "a test"),
         ("hold", "destination ris", "", "it moves"),
-        ("release", "destination ris", "", "it has moved"),
+        ("release", "destination ris", "held: it moves", "it has moved"),
         ("withdraw", "study:2", "1 deliveries dropped, revoked at nowhere", "a cast"),
     ]
     assert {e.person for e in found} == {options.person()}
@@ -202,8 +202,8 @@ def test_verify_names_the_first_defect(config: Configuration, statement: str, de
 
 def test_list_shows_the_newest_entries_and_the_head(config: Configuration, outbox: Outbox) -> None:
     assert "nothing was changed by a person yet" in osteon(config, "audit", "list").output
-    for name in ("first", "second"):
-        osteon(config, "queue", "hold", "--to", "ris", "--reason", name)
+    for name, to in (("first", "ris"), ("second", "other")):
+        osteon(config, "queue", "hold", "--to", to, "--reason", name)
     shown = osteon(config, "audit", "list", "--last", "1")
     assert "second" in shown.output and "first" not in shown.output
     assert f"head: {entries(outbox.engine)[-1].digest}" in shown.output
@@ -227,7 +227,7 @@ def test_backup_and_restore_keep_the_chain_and_name_the_head_that_was_replaced(
     engine = open_database(config.database)
     Gate(engine).shut("ris", anna("before the backup"))
     back_up(config, None, tmp_path / "osteon.tar")
-    Gate(engine).shut("ris", anna("after the backup"))
+    Gate(engine).shut("pacs", anna("after the backup"))
     replaced = entries(engine)[-1].digest
     engine.dispose()
     restore(config, tmp_path / "osteon.tar", anna("the disk broke"))
@@ -247,8 +247,8 @@ def test_backup_and_restore_keep_the_chain_and_name_the_head_that_was_replaced(
 def test_entries_of_several_processes_make_one_chain(engine: Engine) -> None:
     def intervene() -> None:
         other = open_database(str(engine.url))
-        for _ in range(10):
-            Gate(other).shut("ris", anna("it moves"))
+        for number in range(10):
+            Gate(other).shut(f"{threading.get_ident()} {number}", anna("it moves"))
         other.dispose()
 
     threads = [threading.Thread(target=intervene) for _ in range(4)]

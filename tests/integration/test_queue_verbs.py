@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ from appliance.errors import Rejected
 from appliance.service.withdrawal import withdraw
 from appliance.status.records import newest_radiographs
 from appliance.storage.database import readers
+from appliance.storage.interventions import release as release_hold
 from appliance.storage.tables import deliveries
 from provisioning.cli.main import main
 from provisioning.cli.queue import queue
@@ -257,6 +258,36 @@ def test_jobs_are_changed_in_bulk(
     assert {row.id for row in four_waiting.rows if row.state == State.DROPPED} == dropped
     changed = len(done.output.splitlines()) - 1
     assert len(dropped) == 1 or f"{changed} of {changed} jobs were changed" in done.output
+
+
+def test_bulk_drop_leaves_withdrawals_and_a_named_one_needs_an_option(
+    config: Configuration, four_waiting: Outbox
+) -> None:
+    with four_waiting.engine.begin() as c:
+        c.exec_driver_sql("UPDATE deliveries SET kind = 'oru_withdrawal' WHERE id = 3")
+    done = queue_command(config, "drop", "--to", "ris", "--reason", "a test")
+    assert done.exit_code == 1
+    assert "delivery:3 stays as it is" in done.output and "1 of 2 jobs were changed" in done.output
+    assert queue_command(config, "drop", "--to", "ris", "--withdrawals", "--reason", "a test").exit_code == 2
+    assert queue_command(config, "drop", "delivery:3", "--reason", "a test").exit_code == 1
+    assert queue_command(config, "drop", "delivery:3", "--withdrawals", "--reason", "a test").exit_code == 0
+    assert [row.state for row in four_waiting.rows if row.destination == "ris"] == ["dropped", "dropped"]
+    assert queue_command(config, "retry", "delivery:3").exit_code == 0
+    assert queue_command(config, "retry", "delivery:1").exit_code == 1
+    assert [row.state for row in four_waiting.rows if row.destination == "ris"] == ["dropped", "queued"]
+
+
+def test_second_hold_leaves_the_first_one_and_its_reason(config: Configuration, four_waiting: Outbox) -> None:
+    assert queue_command(config, "hold", "--to", "ris", "--reason", "wrong patients").exit_code == 0
+    (held,) = four_waiting.gate.holds()
+    second = queue_command(config, "hold", "--to", "ris", "--reason", "it moves")
+    assert second.exit_code == 1 and isinstance(second.exception, Rejected)
+    assert second.exception.code == "held_already" and "wrong patients" in second.exception.reason
+    with pytest.raises(Rejected, match="hold_changed"):
+        release_hold(four_waiting.engine, "ris", anna(), held.since - timedelta(seconds=1))
+    assert four_waiting.gate.holds() == [held]
+    release_hold(four_waiting.engine, "ris", anna(), datetime.fromisoformat(held.since.isoformat()))
+    assert four_waiting.gate.holds() == []
 
 
 def test_bulk_goes_on_after_a_job_that_cannot_be_changed(config: Configuration, four_waiting: Outbox) -> None:

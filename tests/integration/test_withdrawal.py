@@ -15,6 +15,7 @@ from appliance.config import Configuration
 from appliance.domain.codes import INCORRECT_WORKLIST_ENTRY
 from appliance.errors import Rejected
 from appliance.service.withdrawal import withdraw
+from appliance.storage.audit import newest_entries
 from tests.support.orthanc import orthanc
 from tests.support.outbox import Outbox, message, picture, radiograph
 from tests.support.pacs import profile, scripted_scp
@@ -141,5 +142,7 @@ def test_withdrawal_names_a_destination_that_is_no_longer_configured(free_port: 
         done = withdraw(configured(tmp_path), outbox.engine, uid, anna(REASON), INCORRECT_WORKLIST_ENTRY)
         assert (done.dropped, done.revoked_at, done.left_at) == (0, (), ("pacs",))
         assert outbox.rows[0].code == "delivered", "nobody there knows"
+        with outbox.engine.connect() as c:
+            assert "not withdrawn at pacs" in newest_entries(c, 1)[0].detail
         again = configured(tmp_path, pacs.model_dump())
         assert taken_back(again, outbox, uid) == (0, ("pacs",)), "it is configured again"
