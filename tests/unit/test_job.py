@@ -19,8 +19,8 @@ def test_pair_of_state_and_event_is_in_the_table_or_impossible(state: State, eve
             next_state(state, event)
 
 
-def test_dropped_job_is_revived_by_a_new_result_only() -> None:
-    assert [event for state, event in TABLE if state is State.DROPPED] == [Event.NEW_RESULT]
+def test_dropped_job_is_revived_by_a_new_result_or_as_a_withdrawal_only() -> None:
+    assert [event for state, event in TABLE if state is State.DROPPED] == [Event.REINSTATE, Event.NEW_RESULT]
 
 
 def test_done_job_is_revived_by_a_person_or_a_new_result_only() -> None:
