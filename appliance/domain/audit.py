@@ -127,8 +127,10 @@ def check_chain(entries: Iterable[AuditEntry], kept_digest: str = "") -> AuditCh
     ----------
     entries
         All entries, oldest first; one that cannot be read raises ValueError.
+    kept_digest
+        `FIRST` stands for a log without entries.
     """
-    number, previous, has_kept, defect = 0, FIRST, kept_digest in ("", FIRST), ""
+    number, previous, has_kept, defect = 0, FIRST, not kept_digest, ""
     try:
         for entry in entries:
             defect = _defect(entry, number + 1, previous)
@@ -138,7 +140,7 @@ def check_chain(entries: Iterable[AuditEntry], kept_digest: str = "") -> AuditCh
             has_kept = has_kept or entry.digest == kept_digest
     except ValueError:
         defect = f"entry {number + 1} was altered: it cannot be read"
-    if not defect and not has_kept:
+    if not defect and not has_kept and (kept_digest, number) != (FIRST, 0):
         defect = "no entry has the digest that was kept: entries were removed, or a backup was restored"
     return AuditCheck(entries=number, head=previous, defect=defect)
 

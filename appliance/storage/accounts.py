@@ -70,6 +70,24 @@ def all_accounts(c: Connection) -> list[Account]:
     return [account_of(row) for row in c.execute(select(accounts).order_by(accounts.c.name))]
 
 
+def account_rows(c: Connection) -> list[dict[str, Any]]:
+    """Return the columns of every account, for `replace_accounts` of another database."""
+    return [dict(row._mapping) for row in c.execute(select(accounts))]
+
+
+def replace_accounts(c: Connection, rows: list[dict[str, Any]]) -> list[str]:
+    """Let `rows` be the only accounts, and end every sign-in.
+
+    Return the names of the accounts that are gone, or had another password or role.
+    """
+    before = account_rows(c)
+    c.execute(delete(sign_ins))
+    c.execute(delete(accounts))
+    if rows:
+        c.execute(insert(accounts), rows)
+    return sorted(row["name"] for row in before if row not in rows)
+
+
 def password_hash_of(engine: Engine, name: str) -> str | None:
     """Return the hash of the password of an account; None if there is no such account."""
     with readers(engine).connect() as c:

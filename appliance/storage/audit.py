@@ -13,8 +13,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Table, insert, select, text
 
 from appliance.clock import now
-from appliance.domain.audit import FIRST, AuditAction, AuditEntry, Intervention
+from appliance.domain.audit import FIRST, AuditAction, AuditCheck, AuditEntry, Intervention, check_chain
 
+from .append_only import is_append_only
 from .inspection import TABLES
 from .tables import audit
 
@@ -68,6 +69,14 @@ def all_entries(c: Connection) -> Iterator[AuditEntry]:
     """Yield every entry, oldest first."""
     for row in c.execution_options(yield_per=1000).execute(select(audit).order_by(audit.c.number)):
         yield _entry(row)
+
+
+def check_log(c: Connection, kept_digest: str = "") -> AuditCheck:
+    """Check every entry as `check_chain`, and that the database still refuses changes."""
+    found = check_chain(all_entries(c), kept_digest)
+    if not found.defect and not is_append_only(c):
+        return replace(found, defect="the triggers that refuse changes were removed or altered")
+    return found
 
 
 def _legible(reason: str) -> str:

@@ -55,19 +55,22 @@ def audit_verify(digest: str, as_json: bool, config_path: Path | None) -> None:
     """Check that no entry of the audit log was altered or removed.
 
     It prints the digest of the newest entry, the head. Keep the head outside this box: a later `osteon audit verify
-    --digest HEAD` then also notices that entries were cut off at the end, or that all were written anew.
+    --digest HEAD` then also notices that entries were cut off at the end, or that all were written anew. The journal of
+    osteon-receive has the head of each day.
     """
-    from appliance.domain.audit import check_chain
     from appliance.domain.reason import ReasonCode
-    from appliance.errors import Rejected
-    from appliance.storage.audit import all_entries
+    from appliance.errors import Fault, Rejected
+    from appliance.storage.audit import check_log
     from provisioning.operation.queues import reading
 
     with reading(configuration(config_path)) as c:
-        found = check_chain(all_entries(c) if c else (), digest)
+        if c is None:
+            reason = "there is no database, and so no audit log: check state_dir"
+            raise Fault(ReasonCode.DATABASE_UNUSABLE, reason)
+        found = check_log(c, digest)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found)))
     if found.defect:
-        raise Rejected(ReasonCode.AUDIT_BROKEN, f"{found.defect}; {found.entries} entries before it are whole")
+        raise Rejected(ReasonCode.AUDIT_BROKEN, f"{found.defect}; {found.entries} entries are whole")
     if not as_json:
         out.print(f"{found.entries} entries, none altered; head: {found.head}")

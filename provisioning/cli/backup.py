@@ -43,11 +43,18 @@ def restore(source: Path, reason: str, config_path: Path | None) -> None:
     from provisioning.operation.backup import restore as put_back
 
     config = own_configuration(config_path)
-    manifest = put_back(config, source, by_hand(reason))
+    done = put_back(config, source, by_hand(reason))
+    manifest = done.manifest
     out.print(f"restored {', '.join(manifest.parts)} of {manifest.made_at} (Osteon {manifest.version})")
     if SETTINGS in manifest.digests:
         out.print(
             f"its configuration is {escape(str(config.state_dir / 'restored-osteon.toml'))}: compare it with yours"
+        )
+    if done.accounts_left:
+        names = ", ".join(done.accounts_left)
+        out.print(
+            f"[yellow]accounts of the backup that did not come back, or not as they were: {escape(names)}; the present "
+            "ones are kept: see `osteon account list`, and `osteon account add` for each that is still wanted[/]"
         )
     out.print(
         "next: systemctl start osteon.target, osteon queue list, and when it is as you expect, osteon queue release"

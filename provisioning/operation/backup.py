@@ -19,7 +19,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -31,6 +31,7 @@ from appliance.domain.reason import ReasonCode
 from appliance.domain.roles import ROLES
 from appliance.errors import Fault
 from appliance.service.role_lock import holder_of
+from appliance.storage.accounts import account_rows, replace_accounts
 from appliance.storage.audit import head, record
 from appliance.storage.database import REVISION, existing_database, open_database, readers
 from appliance.storage.gate import EVERY, shut
@@ -65,6 +66,14 @@ class Manifest:
     def parts(self) -> list[str]:
         """Contents by their first folder: ``osteon.db``, ``osteon.toml``, ``packs``, ``spool``."""
         return sorted({name.partition("/")[0] for name in self.digests})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """A restored backup, and the names of its accounts that did not come back, or not as they were."""
+
+    manifest: Manifest
+    accounts_left: tuple[str, ...] = ()
 
 
 def back_up(config: Configuration, settings: Path | None, target: Path, *, with_spool: bool = False) -> Manifest:
@@ -147,12 +156,13 @@ def _database_file(config: Configuration) -> Path | None:
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
-def restore(config: Configuration, source: Path, by: Intervention) -> Manifest:
+def restore(config: Configuration, source: Path, by: Intervention) -> Restored:
     """Put the contents of a backup in their places, and hold all deliveries until a person has looked.
 
     The database comes last and with the hold in it, so that a restore that fails leaves the present one. That one
     moves into the folder ``before-restore`` with the time beside it; packs and files of the spool that are there stay.
-    The configuration is put into `state_dir` as ``restored-osteon.toml``.
+    The configuration is put into `state_dir` as ``restored-osteon.toml``. Accounts of the page are those of the
+    present database, and no sign-in goes on: a backup brings back nobody who was dismissed since, and no old password.
 
     Raises
     ------
@@ -176,7 +186,7 @@ def restore(config: Configuration, source: Path, by: Intervention) -> Manifest:
             with tarfile.open(source) as archive:
                 extract_files(archive, folder)
             restored = folder / DATABASE if DATABASE in manifest.digests else None
-            _hold(config, restored, manifest, by)
+            left = _hold(config, restored, manifest, by)
             _place_files(config, folder)
             if restored and database:
                 _replace_database(database, restored)
@@ -185,36 +195,44 @@ def restore(config: Configuration, source: Path, by: Intervention) -> Manifest:
         raise Fault(ReasonCode.BACKUP, f"{source} cannot be restored: {why}") from error
     finally:
         os.umask(former_umask)
-    return manifest
+    return Restored(manifest=manifest, accounts_left=left)
 
 
-def _hold(config: Configuration, restored: Path | None, manifest: Manifest, by: Intervention) -> None:
+def _hold(config: Configuration, restored: Path | None, manifest: Manifest, by: Intervention) -> tuple[str, ...]:
     """Bring the restored database, or else the present one, up to date, and hold all deliveries in it.
 
-    Its audit log goes on with an entry that names the head of the log which it replaces.
+    Its audit log goes on with an entry that names the head of the log which it replaces. Return the names of the
+    accounts in the backup that are not, or not as they were, in the present database, whose accounts are kept.
     """
+    left: list[str] = []
     detail = f"backup of {manifest.made_at}: {', '.join(manifest.parts)}"
     if restored:
-        detail += f"; head of the audit log before: {_audit_head(config)}"
+        before, kept = _present_state(config)
+        detail += f"; head of the audit log before: {before}"
     engine = open_database(f"sqlite:///{restored}" if restored else config.database)
     with engine.begin() as c:
         shut(c, EVERY, f"restored from the backup of {manifest.made_at}: look at osteon queue list first")
+        if restored and (left := replace_accounts(c, kept)):
+            detail += f"; accounts that did not come back: {', '.join(left)}"
         record(c, by, AuditAction.RESTORE, "database" if restored else "files", detail)
     engine.dispose()  # the last connection writes the WAL into the file
+    return tuple(left)
 
 
-def _audit_head(config: Configuration) -> str:
-    """Return the digest of the newest entry of the present database, or words where it cannot be read."""
+def _present_state(config: Configuration) -> tuple[str, list[dict[str, Any]]]:
+    """Return the digest of the present database's newest audit entry, or words, and its accounts."""
+    found: list[dict[str, Any]] = []
     try:
         engine = existing_database(config.database)
         if engine is None:
-            return FIRST
+            return FIRST, found
         with readers(engine).connect() as c:
+            found = account_rows(c)
             newest = head(c)
+        engine.dispose()
     except (Fault, SQLAlchemyError, ValueError):
-        return "unreadable"
-    engine.dispose()
-    return newest.digest if newest else FIRST
+        return "unreadable", found
+    return newest.digest if newest else FIRST, found
 
 
 def _place_files(config: Configuration, folder: Path) -> None:

@@ -192,12 +192,31 @@ def test_verify_names_the_first_defect(config: Configuration, statement: str, de
     assert [f.level for f in check_audit(config)] == [Level.GOOD]
     tamper(config.state_dir / "osteon.db", statement)
     (finding,) = check_audit(config)
-    assert finding.level is (Level.GOOD if "kept" in defect else Level.WARNING)
-    assert "kept" in defect or defect in finding.seen
+    assert finding.level is Level.WARNING
+    assert ("triggers" if "kept" in defect else defect) in finding.seen
     done = osteon(config, "audit", "verify", "--digest", head)
     assert done.exit_code == 1
     assert defect in done.output
     assert json.loads(osteon(config, "audit", "verify", "--digest", head, "--json").output.splitlines()[0])["defect"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TRIGGER audit_no_delete",
+        "CREATE TRIGGER lost BEFORE INSERT ON audit BEGIN SELECT RAISE(IGNORE); END",
+    ],
+)
+def test_verify_notices_triggers_that_are_not_ours(config: Configuration, statement: str) -> None:
+    engine = open_database(config.database)
+    Gate(engine).shut("ris", anna("it moves"))
+    assert osteon(config, "audit", "verify").exit_code == 0
+    assert osteon(config, "audit", "verify", "--digest", FIRST).exit_code == 1, "the log is not empty"
+    with engine.begin() as c:
+        c.exec_driver_sql(statement)
+    engine.dispose()
+    done = osteon(config, "audit", "verify")
+    assert done.exit_code == 1 and "triggers" in done.output
 
 
 def test_list_shows_the_newest_entries_and_the_head(config: Configuration, outbox: Outbox) -> None:
@@ -215,8 +234,9 @@ def test_list_shows_the_newest_entries_and_the_head(config: Configuration, outbo
 
 
 def test_audit_before_the_first_start_makes_no_database(config: Configuration) -> None:
-    assert osteon(config, "audit", "verify").output.endswith(f"head: {FIRST}\n")
-    assert osteon(config, "audit", "verify", "--digest", "ab" * 32).exit_code == 1
+    for arguments in ((), ("--digest", FIRST)):
+        done = osteon(config, "audit", "verify", *arguments)
+        assert done.exit_code == 1 and "there is no database" in done.output
     assert osteon(config, "audit", "list").exit_code == 0
     assert not (config.state_dir / "osteon.db").exists()
 

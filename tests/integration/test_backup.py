@@ -15,13 +15,17 @@ from sqlalchemy import insert, select
 
 from appliance.clock import now
 from appliance.config import Configuration
+from appliance.domain.account import AccountRole
 from appliance.domain.job import State
 from appliance.errors import Fault
 from appliance.service.role_lock import role_lock
+from appliance.storage.accounts import account_rows, add_account, change_password, password_hash_of, remove_account
+from appliance.storage.audit import newest_entries
 from appliance.storage.database import open_database
 from appliance.storage.gate import Gate
+from appliance.storage.sign_ins import begin_sign_in, signed_in
 from appliance.storage.spool import FileSpool
-from appliance.storage.tables import studies
+from appliance.storage.tables import sign_ins, studies
 from provisioning.cli.main import main
 from provisioning.operation.backup import MANIFEST, back_up, read_backup, restore
 from tests.support.people import anna
@@ -70,7 +74,7 @@ def test_restore_brings_back_what_was_there_and_holds_all_deliveries(
     assert target.stat().st_mode & 0o777 == 0o600
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
     other = Configuration.model_validate({"state_dir": tmp_path / "other"})
-    manifest = restore(other, target, anna())
+    manifest = restore(other, target, anna()).manifest
     assert manifest.parts == ["osteon.db", "osteon.toml", "packs", *(["spool"] if with_spool else [])]
     assert kept_studies(other) == ["1.2.3"]
     assert files(other.packs_dir) == files(box.packs_dir)
@@ -119,6 +123,31 @@ def test_restore_keeps_the_present_database_and_files_aside(box: Configuration, 
     (former,) = box.state_dir.glob("before-restore-*")
     there = Configuration.model_validate({"state_dir": former})
     assert kept_studies(there) == ["1.2.3", "4.5.6"]
+
+
+def test_restore_brings_back_no_dismissed_account_old_password_or_sign_in(box: Configuration, tmp_path: Path) -> None:
+    engine = open_database(box.database)
+    for name in ("dismissed", "olga", "victor"):
+        add_account(engine, name, AccountRole.OPERATOR, "an old hash", anna())
+    assert begin_sign_in(engine, "olga", "an old hash")
+    engine.dispose()
+    back_up(box, None, tmp_path / "osteon.tar")
+    engine = open_database(box.database)
+    remove_account(engine, "dismissed", anna())
+    change_password(engine, "olga", "a new hash", anna())
+    token = begin_sign_in(engine, "olga", "a new hash")
+    engine.dispose()
+    assert restore(box, tmp_path / "osteon.tar", anna()).accounts_left == ("dismissed", "olga")
+    engine = open_database(box.database)
+    with engine.connect() as c:
+        assert [row["name"] for row in account_rows(c)] == ["olga", "victor"]
+        assert c.execute(select(sign_ins)).all() == []
+        assert "did not come back: dismissed, olga" in newest_entries(c, 1)[0].detail
+    assert password_hash_of(engine, "olga") == "a new hash"
+    assert token and signed_in(engine, token, is_activity=True) is None
+    engine.dispose()
+    elsewhere = Configuration.model_validate({"state_dir": tmp_path / "elsewhere"})
+    assert restore(elsewhere, tmp_path / "osteon.tar", anna()).accounts_left == ("dismissed", "olga", "victor")
 
 
 def held(config: Configuration) -> list[str]:

@@ -39,6 +39,7 @@ def test_whole_chain_has_no_defect(log: list[AuditEntry]) -> None:
     found = check_chain(log, log[1].digest)
     assert (found.entries, found.head, found.defect) == (3, log[2].digest, "")
     assert check_chain([], FIRST).defect == ""
+    assert "removed" in check_chain(log, FIRST).defect
 
 
 @pytest.mark.parametrize("field", [f for f in AuditEntry.__slots__ if f not in ("number", "previous", "digest", "at")])

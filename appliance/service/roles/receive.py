@@ -12,11 +12,14 @@ from appliance.config import MEGABYTE, Configuration
 from appliance.dicom.scp.receiver import Receiver
 from appliance.dicom.scu.commitment import CommitmentResult
 from appliance.dicom.scu.outcomes import not_committed
+from appliance.domain.audit import FIRST
 from appliance.errors import Fault, Transient
 from appliance.ports import Fate
 from appliance.service.recovery import Recovery
 from appliance.service.report_inbox import ReportInbox
+from appliance.storage.audit import head
 from appliance.storage.commitments import CommitmentFailure, record_commitment
+from appliance.storage.database import readers
 from appliance.storage.deliveries import is_own_artefact
 from appliance.storage.instances import keep_instance
 from appliance.storage.notices import Notebook
@@ -27,6 +30,9 @@ from appliance.storage.wakeups import Bell
 
 PRUNE_EVERY_S = 60.0
 """Interval at which the spool is pruned."""
+
+HEAD_EVERY_S = 86_400.0
+"""Interval at which the head of the audit log is put into the journal, which a cut of the log does not reach."""
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +52,7 @@ class ReceiveRole:
         self._recovery = Recovery(engine, self._spool)
         self._notebook = Notebook()
         self._pruned_at = -PRUNE_EVERY_S
+        self._head_logged_at = -HEAD_EVERY_S
         self._folder = 0
         self._receiver = Receiver(
             config.receive,
@@ -79,6 +86,7 @@ class ReceiveRole:
         is_recovering = self._recovery.step()
         if time.monotonic() - self._pruned_at < PRUNE_EVERY_S:
             return is_recovering
+        self._log_audit_head()
         self._prune_trials()
         self._spool.sweep()
         days, prune_below_bytes = self._config.retention.days, self._config.retention.prune_below_mb * MEGABYTE
@@ -92,6 +100,15 @@ class ReceiveRole:
         self._folder = (self._folder + 1) % FOLDERS  # one folder a minute: all 256 in four hours
         self._pruned_at = time.monotonic()
         return False
+
+    def _log_audit_head(self) -> None:
+        if time.monotonic() - self._head_logged_at < HEAD_EVERY_S:
+            return
+        with readers(self._engine).connect() as c:
+            newest = head(c)
+        number, digest = (newest.number, newest.digest) if newest else (0, FIRST)
+        log.info("audit log: %d entries, head %s", number, digest)
+        self._head_logged_at = time.monotonic()
 
     def _prune_trials(self) -> None:
         """Remove trials whose time is over; a fault of their folder keeps no radiograph waiting."""

@@ -14,12 +14,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
 from appliance.config import MEGABYTE, Configuration
-from appliance.domain.audit import check_chain
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 from appliance.status.machine import FEW_DAYS
 from appliance.storage.arrivals import daily_bytes
-from appliance.storage.audit import all_entries
+from appliance.storage.audit import check_log
 from appliance.storage.database import check_schema, defect, existing_database, readers
 
 from .finding import Finding
@@ -154,7 +153,7 @@ def check_audit(config: Configuration) -> Iterator[Finding]:
         if engine is None:
             return
         with readers(engine).connect() as c:
-            found = check_chain(all_entries(c))
+            found = check_log(c)
     except (Fault, SQLAlchemyError):  # check_database names it
         return
     if found.defect:

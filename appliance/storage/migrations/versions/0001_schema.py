@@ -3,30 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
+from appliance.storage.append_only import STATEMENTS
+
 revision = "0001"
 down_revision = None
-
-
-APPEND_ONLY = {
-    "sqlite": """
-        CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
-
-        CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
-
-        -- INSERT OR REPLACE removes the row in its way without the trigger above
-        CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit
-        WHEN EXISTS (SELECT 1 FROM audit WHERE number = NEW.number OR previous = NEW.previous)
-        BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
-    """,
-    "postgresql": """
-        CREATE FUNCTION refuse_change_of_audit() RETURNS trigger LANGUAGE plpgsql
-        AS $$ BEGIN RAISE EXCEPTION 'audit is append-only'; END $$;
-
-        CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
-        FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_audit();
-    """,
-}
-"""Statements that keep every program, ours included, from changing an entry of the audit log."""
 
 
 def upgrade() -> None:
@@ -420,5 +400,5 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number", name=op.f("pk_audit")),
         sa.UniqueConstraint("previous", name=op.f("uq_audit_previous")),
     )
-    for statement in APPEND_ONLY[op.get_bind().dialect.name].strip().split("\n\n"):
+    for statement in STATEMENTS[op.get_bind().dialect.name]:
         op.execute(statement)
