@@ -33,7 +33,7 @@ STATEMENTS: Final = {
 _SQLITE: Final = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = 'audit'"
 
 _POSTGRESQL: Final = """
-    SELECT t.tgname || ' ' || t.tgtype || ' ' || t.tgenabled || ' ' || p.prosrc
+    SELECT concat_ws(' ', t.tgname, t.tgtype, t.tgenabled, p.prosrc)
     FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = 'audit'::regclass AND NOT t.tgisinternal
 """
 
