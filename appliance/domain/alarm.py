@@ -46,6 +46,8 @@ class AlarmState:
         Time at which it was met again; None while it is broken.
     told, told_at
         Severity and time of its newest message; None before it.
+    gravest
+        The gravest severity that was told: a channel that heard of it hears of the recovery.
     """
 
     condition: str
@@ -53,6 +55,7 @@ class AlarmState:
     met_since: datetime | None = None
     told: Severity | None = None
     told_at: datetime | None = None
+    gravest: Severity | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +65,11 @@ class AlarmEvent:
     Attributes
     ----------
     severity
-        For a recovery, that of the newest message.
+        For a recovery, that of the gravest message.
     since
         Time at which the condition broke; for a recovery, was met.
     reason
-        The newest failure behind it; empty if the sentence says it all.
+        The code of the newest failure behind it in our own words; empty if the sentence says it all.
     command
         The next command; empty if there is none.
     """
@@ -96,7 +99,9 @@ class ChannelState:
     Attributes
     ----------
     sent_up_to
-        Number of the newest event that was sent, or was too mild to be sent.
+        Number of the newest event that was sent, was too mild to be sent, or was given up.
+    sending_up_to
+        Number of the newest event of the message on its way: its repeat has the same events and identifier.
     failures, reason
         Failures in a row, and the newest reason; 0 and empty after a success.
     failing_since, tried_at
@@ -105,6 +110,7 @@ class ChannelState:
 
     channel: Channel
     sent_up_to: int = 0
+    sending_up_to: int = 0
     failures: int = 0
     reason: str = ""
     failing_since: datetime | None = None

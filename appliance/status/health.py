@@ -189,8 +189,8 @@ def _channel(channel: ChannelState, at: datetime) -> Condition:
     is_failing = channel.failures >= UNSTEADY and channel.failing_since is not None
     if is_failing and channel.failing_since:
         lost_s = (at - channel.failing_since).total_seconds()
-        sentence = f"Alarms have not left by {channel.channel} for {duration(lost_s)}: {channel.reason}"
-        sentence += "; they are tried again; `osteon alarm test` sends a message"
+        sentence = f"Alarms by {channel.channel} have not all arrived for {duration(lost_s)}: {channel.reason}"
+        sentence += "; `osteon alarm test` sends a message"
     return Condition(
         name=f"alarms.{channel.channel}",
         ok=not is_failing,

@@ -59,7 +59,7 @@ REMEDIES: Mapping[str, Remedy] = {
         ),
     ),
     "alarms": Remedy(
-        effect="Conditions are not told by this channel; they are sent as soon as it takes messages again.",
+        effect="Conditions are not told by this channel, or not to each recipient; it is tried again until it takes messages.",
         steps=(
             "`osteon alarm test` sends a message, and says why it was not taken.",
             "Correct the table of the channel in `[alarms]`, its files or the server, and restart osteon-status.",

@@ -372,6 +372,7 @@ alarms = Table(
     Column("met_since", Instant),
     Column("told", Choice(Severity, 8)),
     Column("told_at", Instant),
+    Column("gravest", Choice(Severity, 8)),
 )
 """The conditions of each machine that are broken, or were a moment ago; see `appliance.domain.alarm`."""
 
@@ -399,6 +400,7 @@ alarm_channels = Table(
     Column("host", String(64), primary_key=True),
     Column("channel", Choice(Channel, 16), primary_key=True),
     Column("sent_up_to", Integer, nullable=False),
+    Column("sending_up_to", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     Column("failing_since", Instant),

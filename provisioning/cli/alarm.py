@@ -22,12 +22,12 @@ def alarm() -> None:
 @alarm.command()
 @config_option
 def test(config_path: Path | None) -> None:
-    """Send a test message by each channel of [alarms], and say whether it was taken.
+    """Send a test message by each channel of [alarms], and say whether it was taken for all recipients.
 
     The exit status is 1 if one was not.
     """
     from appliance.clock import now
-    from appliance.errors import Transient
+    from appliance.errors import Refused, Transient
     from appliance.status.alarms.channels import channels_of
     from appliance.status.alarms.message import sample_message
 
@@ -38,10 +38,12 @@ def test(config_path: Path | None) -> None:
     failed = False
     for channel in channels:
         try:
-            channel.send(message)
-        except Transient as error:
+            missed = channel.send(message)
+        except (Transient, Refused) as error:
+            missed = error.reason
+        if missed:
             failed = True
-            out.print(f"[red]{channel.channel}:[/] {escape(error.reason)}", soft_wrap=True)
+            out.print(f"[red]{channel.channel}:[/] {escape(missed)}", soft_wrap=True)
         else:
             out.print(f"[green]{channel.channel}:[/] taken")
     sys.exit(1 if failed else 0)

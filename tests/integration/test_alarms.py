@@ -19,11 +19,11 @@ from appliance.config import Configuration
 from appliance.domain.alarm import AlarmEvent, Channel, EventKind, Severity
 from appliance.domain.reason import ReasonCode
 from appliance.domain.roles import ROLES
-from appliance.errors import Transient
+from appliance.errors import Refused, Transient
 from appliance.service.roles.status import StatusRole
 from appliance.status.alarms.channels import channels_of
 from appliance.status.alarms.message import sample_message
-from appliance.status.alarms.watch import AlarmWatch
+from appliance.status.alarms.watch import REFUSALS, AlarmWatch, Messenger
 from appliance.status.facts import observe
 from appliance.status.health import conditions, problems
 from appliance.storage.alarms import channel_state, events_after, record_alarms
@@ -87,6 +87,12 @@ def look(watch: AlarmWatch) -> None:
         messenger.step()
 
 
+def event(name: str) -> AlarmEvent:
+    return AlarmEvent(
+        at=now(), kind=EventKind.BROKEN, condition=name, severity=Severity.ERROR, since=now(), sentence="in words"
+    )
+
+
 def test_broken_condition_is_mailed_once_over_restarts_and_then_its_recovery(
     site: Callable[..., Configuration], engine: Engine, mail: MailServer
 ) -> None:
@@ -125,16 +131,76 @@ def test_message_whose_record_was_lost_is_repeated_with_its_identifier(
     looked(engine, config)
     Gate(engine).shut("*", anna("moved"))
 
-    def die(*_: object) -> None:
+    def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("appliance.status.alarms.watch.record_channel", die)
+        patched.setattr(Messenger, "_note", die)
         looked(engine, config)
-    looked(engine, config)
-    looked(engine, config)
-    first, second = mail.mails
-    assert first["Message-ID"] == second["Message-ID"]
+    record_alarms(engine, {}, [event("disk")])  # it comes before the repeat, and is in the next message
+    for _ in range(3):
+        looked(engine, config)
+    first, second, third = mail.mails
+    assert first["Message-ID"] == second["Message-ID"] != third["Message-ID"]
+    assert first.get_content().count("since") == second.get_content().count("since")
+    assert "disk" in third["Subject"]
+
+
+def test_mail_that_is_taken_for_one_recipient_is_sent_and_the_refusal_is_a_condition(
+    site: Callable[..., Configuration], engine: Engine, mail: MailServer
+) -> None:
+    config = site(**by_mail(mail.port))
+    email = config.alarms.email
+    assert email
+    both = email.model_copy(update={"recipients": (*email.recipients, "typo@hospital.example")})
+    config = config.model_copy(update={"alarms": config.alarms.model_copy(update={"email": both})})
+    mail.refused_recipients = frozenset({"typo@hospital.example"})
+    watch = looked(engine, config)
+    record_alarms(engine, {}, [event("disk")])
+    for _ in range(3):
+        watch.messengers[0].step()
+    assert len(mail.mails) == 1
+    (found,) = problems(conditions(observe(engine, config, now())))
+    assert found.name == "alarms.email" and "of 2: number 2 (550)" in found.sentence and "typo@" not in found.sentence
+    mail.refused_recipients = frozenset()
+    record_alarms(engine, {}, [event("disk")])
+    watch.messengers[0].step()
+    assert problems(conditions(observe(engine, config, now()))) == ()
+
+
+def test_event_that_is_refused_for_itself_holds_up_no_other(
+    site: Callable[..., Configuration], engine: Engine, mail: MailServer
+) -> None:
+    config = site(**by_mail(mail.port))
+    messenger = looked(engine, config).messengers[0]
+    mail.refused_word = "c30"
+    record_alarms(engine, {}, [event(f"c{n}") for n in range(61)])
+    for _ in range(30):
+        messenger._next_try = 0
+        messenger.step()
+    told = "\n".join(m.get_content() for m in mail.mails)
+    assert [n for n in range(61) if f"c{n}," not in told] == [30]
+    record_alarms(engine, {}, [event("line\nbreak"), event("after")])
+    for _ in range(12):
+        messenger._next_try = 0
+        messenger.step()
+    assert "error: after" in mail.mails[-1].get_content()
+
+
+def test_server_that_is_away_has_no_event_given_up(
+    site: Callable[..., Configuration], engine: Engine, mail: MailServer
+) -> None:
+    messenger = looked(engine, site(**by_mail(mail.port))).messengers[0]
+    record_alarms(engine, {}, [event(f"c{n}") for n in range(61)])
+    mail.refusal = "451 busy"
+    for _ in range(REFUSALS + 2):
+        messenger._next_try = 0
+        messenger.step()
+    mail.refusal = ""
+    for _ in range(2):
+        messenger._next_try = 0
+        messenger.step()
+    assert [m.get_content().count("error: c") for m in mail.mails] == [50, 11]
 
 
 def test_several_events_are_one_message_and_a_channel_for_errors_takes_errors(
@@ -287,7 +353,7 @@ def test_webhook_sends_its_token_and_shows_no_secret_address(
     reasons = []
     for status in (302, 401, 500):
         hook.status = status
-        with pytest.raises(Transient) as caught:
+        with pytest.raises((Transient, Refused)) as caught:
             channel.send(sample_message("box1", now()))
         reasons.append(caught.value.reason)
     token.write_text("two words")

@@ -30,16 +30,31 @@ class MailServer:
         The mails that it took.
     refusal
         Reply to every mail, such as ``451 busy``; empty to take it.
+    refused_word
+        A mail with this word in its text is refused for good.
+    refused_recipients
+        Addresses that the server does not know.
     """
 
     port: int
     mails: list[EmailMessage] = field(default_factory=list)
     refusal: str = ""
+    refused_word: str = ""
+    refused_recipients: frozenset[str] = frozenset()
+
+    async def handle_RCPT(self, server: Any, session: Session, envelope: Envelope, address: str, _: list[str]) -> str:
+        if address in self.refused_recipients:
+            return "550 no such user"
+        envelope.rcpt_tos.append(address)
+        return "250 known"
 
     async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:
         if self.refusal:
             return self.refusal
-        self.mails.append(message_from_bytes(envelope.content or b"", policy=policy.default))  # type: ignore[arg-type]
+        mail = message_from_bytes(envelope.content or b"", policy=policy.default)  # type: ignore[arg-type]
+        if self.refused_word and self.refused_word in mail.get_content():  # type: ignore[attr-defined]
+            return "554 refused by the filter of content"
+        self.mails.append(mail)  # type: ignore[arg-type]
         return "250 taken"
 
 

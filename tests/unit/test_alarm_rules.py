@@ -92,6 +92,17 @@ def test_graver_condition_is_told_at_once_and_a_milder_one_is_not() -> None:
     assert recovery.severity is Severity.ERROR, "a channel for errors tells that it is over"
 
 
+def test_recovery_is_as_grave_as_the_gravest_message_though_a_milder_one_came_later() -> None:
+    site = Site(settings=Alarms(quiet_s=0, repeat_h=1))
+    assert [e.severity for e in site.look(0, condition(severity=Severity.ERROR))] == [Severity.ERROR]
+    assert [e.severity for e in site.look(7200, condition())] == [Severity.WARNING]
+    (recovery,) = site.look(7300, condition(ok=True))
+    assert (recovery.kind, recovery.severity) == (EventKind.RECOVERED, Severity.ERROR)
+    site.look(8000, condition(severity=Severity.ERROR))
+    site.look(16000, condition())
+    assert site.kinds(16010, condition(severity=Severity.ERROR)) == ["broken"], "it was told as a warning since"
+
+
 def test_condition_that_follows_from_another_is_neither_broken_nor_met() -> None:
     site = Site()
     site.look(0, condition())

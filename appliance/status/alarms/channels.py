@@ -20,13 +20,17 @@ class AlarmChannel(Protocol):
     channel: Channel
     least: Severity
 
-    def send(self, message: Message) -> None:
-        """Send a message.
+    def send(self, message: Message) -> str:
+        """Send a message; return in words which part of the recipients did not get it, empty if all did.
 
         Raises
         ------
         Transient
-            ``alarmnot_sent``, with the reason.
+            ``alarm_not_sent``, with the reason: the channel takes no message now.
+        Refused
+            With the same code: the channel works, and does not take this message.
+        ValueError
+            The message cannot be written.
         """
         ...
 
@@ -58,7 +62,7 @@ class Unusable:
     def __init__(self, channel: Channel, least: Severity, reason: str) -> None:
         self.channel, self.least, self._reason = channel, least, reason
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> str:
         """Fail with the reason."""
         raise not_sent(self._reason)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import smtplib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -20,7 +20,7 @@ from appliance.config import ClientTls, EmailAlarm
 from appliance.domain.alarm import Channel, Severity
 from appliance.network import Deadline, client_context, connect, connection_failure
 
-from .message import Message, not_sent
+from .message import Message, not_sent, not_taken
 
 EXCHANGES = 4
 """A whole conversation may take so many times the longest wait for one answer."""
@@ -36,12 +36,12 @@ class Mail:
         self._config = config
         self._tls = None if config.security == "none" else client_context(ClientTls(ca=config.ca), "alarms.email")
 
-    def send(self, message: Message) -> None:
-        """Send a message to all recipients in one conversation."""
+    def send(self, message: Message) -> str:
+        """Send a message to all recipients in one conversation; the server has taken it if it takes one of them."""
+        mail = _mail(message, self._config)
         with self._conversation() as server:
-            refused = server.send_message(_mail(message, self._config))
-        if refused:
-            raise not_sent(f"{self._config.host} refused recipients: {', '.join(refused)}")
+            refused = server.send_message(mail)
+        return f"{self._config.host} {_of_recipients(refused, self._config)}" if refused else ""
 
     def look(self) -> str:
         """Sign in without sending mail."""
@@ -62,6 +62,9 @@ class Mail:
                 if user:
                     server.login(user, password)
                 yield server
+        except smtplib.SMTPDataError as error:
+            make = not_taken if error.smtp_code >= 500 else not_sent
+            raise make(_failure(error, config, deadline)) from None
         except (smtplib.SMTPException, OSError, ValueError) as error:
             raise not_sent(_failure(error, config, deadline)) from None
         finally:
@@ -99,9 +102,9 @@ def _failure(error: Exception, config: EmailAlarm, deadline: Deadline) -> str:
         case smtplib.SMTPNotSupportedError():
             words = f"offers no {'STARTTLS' if 'STARTTLS' in str(error) else 'sign-in'}; check alarms.email.security"
         case smtplib.SMTPRecipientsRefused():
-            words = f"refuses every recipient: {', '.join(error.recipients)}"
+            words = _of_recipients(error.recipients, config)
         case smtplib.SMTPSenderRefused():
-            words = f"refuses the sender {error.sender} ({error.smtp_code})"
+            words = f"refuses alarms.email.sender ({error.smtp_code})"
         case smtplib.SMTPResponseException():
             words = f"answers {error.smtp_code}; see its log"
         case smtplib.SMTPException():
@@ -113,6 +116,12 @@ def _failure(error: Exception, config: EmailAlarm, deadline: Deadline) -> str:
         case _:
             return str(error)
     return f"{place} {words}"
+
+
+def _of_recipients(refused: Mapping[str, tuple[int, bytes]], config: EmailAlarm) -> str:
+    """Return the refusal without the addresses, since the page and the log show it."""
+    ones = [f"{n} ({refused[one][0]})" for n, one in enumerate(config.recipients, 1) if one in refused]
+    return f"refuses alarms.email.recipients, of {len(config.recipients)}: number {', '.join(ones)}"
 
 
 def _mail(message: Message, config: EmailAlarm) -> EmailMessage:

@@ -9,7 +9,7 @@ from typing import Any
 
 from appliance.domain.alarm import AlarmEvent, EventKind, NumberedEvent, Severity
 from appliance.domain.reason import ReasonCode
-from appliance.errors import Transient
+from appliance.errors import Refused, Transient
 
 TITLES = {
     EventKind.BROKEN: "",
@@ -108,3 +108,8 @@ def _local(at: datetime) -> str:
 def not_sent(reason: str) -> Transient:
     """Return the error of a channel that did not take a message."""
     return Transient(ReasonCode.ALARM_NOT_SENT, reason)
+
+
+def not_taken(reason: str) -> Refused:
+    """Return the error of a channel that works, and did not take this message."""
+    return Refused(ReasonCode.ALARM_NOT_SENT, reason)

@@ -69,7 +69,8 @@ def _while_broken(
         reason=point.reason,
         command=point.command,
     )
-    return replace(state, told=point.severity, told_at=at), event
+    gravest = Severity.ERROR if Severity.ERROR in (point.severity, state.gravest) else point.severity
+    return replace(state, told=point.severity, told_at=at, gravest=gravest), event
 
 
 def _due(state: AlarmState, severity: Severity, at: datetime, settings: Alarms) -> EventKind | None:
@@ -88,13 +89,13 @@ def _while_met(
     met_since = state.met_since or at
     if not _has_passed(met_since, settings.quiet_s, at):
         return replace(state, met_since=met_since), None
-    if state.told is None:
+    if state.gravest is None:
         return None, None
     event = AlarmEvent(
         at=at,
         kind=EventKind.RECOVERED,
         condition=state.condition,
-        severity=state.told,
+        severity=state.gravest,
         since=met_since,
         sentence=condition.sentence if condition else "It is gone: a hold was lifted, or a destination removed",
     )

@@ -1,12 +1,14 @@
 """The threads of the alarms, in the role `status`: one looks at the conditions, and one for each channel sends.
 
 A channel that hangs holds up neither the page nor another channel. Events and progress are in the database: a restart
-sends none twice, and a crash loses none. A crash between a message and its record repeats it with the same identifier.
+sends none twice, and a crash loses none. A crash between a message and its record repeats it with the same identifier
+and the same events.
 While the database takes nothing, events are sent from memory.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -21,10 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from appliance.clock import now
 from appliance.config import Configuration
 from appliance.domain.alarm import AlarmEvent, AlarmState, ChannelState, NumberedEvent, Severity
-from appliance.errors import Transient
+from appliance.errors import Refused, Transient
 from appliance.status.attention import attention
 from appliance.status.facts import observe
-from appliance.status.health import conditions
+from appliance.status.health import UNSTEADY, conditions
 from appliance.status.records import DestinationError, destination_errors
 from appliance.storage.alarms import channel_state, events_after, read_alarm_states, record_alarms, record_channel
 from appliance.storage.database import readers
@@ -42,6 +44,9 @@ LONGEST_PAUSE_S = 900.0
 TOGETHER = 50
 """Most events of one message."""
 
+REFUSALS = 8
+"""Attempts, over half an hour, after which an event alone that the channel refuses is given up."""
+
 UNSAVED = 200
 """Most events that wait in memory for a channel while the database takes nothing."""
 
@@ -57,6 +62,7 @@ class Messenger:
         self._state: ChannelState | None = None
         self._is_saved = True
         self._next_try = 0.0
+        self._most, self._refusals = TOGETHER, 0
         self.rung = threading.Event()
 
     def take(self, events: Iterable[AlarmEvent]) -> None:
@@ -72,38 +78,72 @@ class Messenger:
             self._state = channel_state(self._engine, self._channel.channel)
         elif not self._is_saved:
             self._record(self._state)
-        found = events_after(self._engine, self._state.sent_up_to, TOGETHER)
-        if found and self._send(found):
-            fresh = ChannelState(channel=self._channel.channel, sent_up_to=found[-1].number)
-            self._record(fresh)
+        found = events_after(self._engine, self._state.sent_up_to, self._most)
+        found = [one for one in found if one.number <= self._state.sending_up_to] or found
+        if found:
+            self._begin(found[-1].number)
+            if self._send(found):
+                self._record(replace(self._state, sent_up_to=found[-1].number))
+
+    def _begin(self, last: int) -> None:
+        """Keep which events are sent together, before they are; a database that takes nothing holds up no message."""
+        assert self._state is not None
+        with contextlib.suppress(SQLAlchemyError):
+            if last != self._state.sending_up_to:
+                self._record(replace(self._state, sending_up_to=last))
 
     def _send_unsaved(self) -> None:
-        waiting = [NumberedEvent(number=0, event=event) for event in self._unsaved]
+        waiting = [NumberedEvent(number=0, event=event) for event in self._unsaved][: self._most]
         if waiting and self._send(waiting):
             for _ in waiting:
                 self._unsaved.popleft()
 
     def _send(self, found: Sequence[NumberedEvent]) -> bool:
-        """Send those events that are grave enough; return False if the channel failed."""
+        """Send those events that are grave enough; return whether they are done with."""
         told = [one for one in found if self._channel.least in (one.event.severity, Severity.WARNING)]
         if not told:
             return True
         try:
-            self._channel.send(message_of(told, socket.gethostname(), now()))
+            missed = self._channel.send(message_of(told, socket.gethostname(), now()))
         except Transient as error:
             self._fail(error.reason)
             return False
+        except Exception as error:  # noqa: BLE001  # the message is at fault, and holds up none that comes after it
+            self._fail(error.reason if isinstance(error, Refused) else f"it cannot be written: {type(error).__name__}")
+            return self._is_given_up(found, told)
+        self._most, self._refusals = TOGETHER, 0
+        self._note(missed, least=UNSTEADY)  # the refusal of a recipient seldom mends itself: it is shown at once
+        return True
+
+    def _is_given_up(self, found: Sequence[NumberedEvent], told: Sequence[NumberedEvent]) -> bool:
+        """Return whether an event alone was refused too often; of several, send the first half next."""
+        if len(told) > 1:
+            self._most = len(found) // 2
+            return False
+        self._refusals += 1
+        if self._refusals < REFUSALS:
+            return False
+        log.error("an alarm by %s is given up: %s", self._channel.channel, told[0].event.condition)
+        self._most, self._refusals = TOGETHER, 0
         return True
 
     def _fail(self, reason: str) -> None:
-        at = now()
-        before = self._state or ChannelState(channel=self._channel.channel)
-        failures = before.failures + 1
+        failures = self._note(reason)
         self._next_try = time.monotonic() + min(LOOK_S * 2**failures, LONGEST_PAUSE_S)
         log.warning("an alarm by %s was not sent, and is tried again: %s", self._channel.channel, reason)
         if self._state:
-            since = before.failing_since or at
-            self._record(replace(before, failures=failures, reason=reason, failing_since=since, tried_at=at))
+            self._record(self._state)
+
+    def _note(self, reason: str, least: int = 1) -> int:
+        """Keep the outcome of an attempt, without a reason a success, in memory; return the failures in a row."""
+        at = now()
+        before = self._state or ChannelState(channel=self._channel.channel)
+        failures = max(least, before.failures + 1) if reason else 0
+        since = (before.failing_since or at) if reason else None
+        after = replace(before, failures=failures, reason=reason, failing_since=since, tried_at=at if reason else None)
+        if self._state:
+            self._state, self._is_saved = after, False
+        return failures
 
     def _record(self, state: ChannelState) -> None:
         """Keep the state in memory first: a database that takes nothing does not repeat a message."""

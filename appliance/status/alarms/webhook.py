@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,10 +13,13 @@ from appliance.config import ClientTls, WebhookAlarm
 from appliance.domain.alarm import Channel, Severity
 from appliance.network import Deadline, client_context, connection_failure
 
-from .message import Message, not_sent
+from .message import Message, not_sent, not_taken
 
 CONNECTED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
 """Trace events of httpcore with a new stream (HTTPX, Request extensions, trace)."""
+
+OF_CONTENT = frozenset({400, 413, 422, 500})
+"""Statuses that a server may give to one message and not to the next (RFC 9110 section 15)."""
 
 
 class Webhook:
@@ -29,11 +33,15 @@ class Webhook:
         self._host = urlsplit(config.url).hostname or ""
         self._tls = client_context(ClientTls(ca=config.ca), "alarms.webhook") if config.ca else None
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Message) -> str:
         """Post a message; any status but 2xx is a failure, and a redirect is not followed with our token."""
-        status = self._status("POST", json=message.as_json())
+        content = json.dumps(message.as_json()).encode()
+        status = self._status("POST", content=content, headers={"Content-Type": "application/json"})
+        if status in OF_CONTENT:
+            raise not_taken(f"{self._host} answers {status} to this message; see its log")
         if not 200 <= status < 300:
             raise not_sent(f"{self._host} answers {status}; check alarms.webhook.url and bearer")
+        return ""
 
     def look(self) -> str:
         """Connect and ask for the options of the place, which changes nothing there."""
@@ -62,7 +70,7 @@ class Webhook:
                 client.stream(method, config.url, extensions={"trace": watch}, **content) as response,
             ):
                 return response.status_code
-        except (httpx.HTTPError, OSError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise not_sent(self._failure(error, deadline)) from None
         finally:
             deadline.lift()
@@ -73,7 +81,7 @@ class Webhook:
             return f"{self._host} gave no answer within {self._config.timeout_s:g} s; see its log"
         cause = _system_error(error)
         if cause is None:
-            return str(error) if isinstance(error, ValueError) else f"{self._host}: {type(error).__name__}"
+            return f"{self._host}: {type(error).__name__}"
         if cause.filename:
             return f"{cause.filename} cannot be read: {cause.strerror}"
         return f"{self._host}: {connection_failure(cause, self._host)}"
@@ -89,5 +97,5 @@ def _system_error(error: BaseException | None) -> OSError | None:
 def _token(path: Path) -> str:
     token = path.read_text(encoding="utf-8").strip()
     if not token or not token.isascii() or any(sign.isspace() for sign in token):
-        raise ValueError(f"{path} needs the token alone, without spaces")
+        raise not_sent(f"{path} needs the token alone, without spaces")
     return token

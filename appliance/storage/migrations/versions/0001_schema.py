@@ -136,6 +136,7 @@ def upgrade() -> None:
         sa.Column("met_since", sa.Float(53), nullable=True),
         sa.Column("told", sa.String(length=8), nullable=True),
         sa.Column("told_at", sa.Float(53), nullable=True),
+        sa.Column("gravest", sa.String(length=8), nullable=True),
         sa.PrimaryKeyConstraint("host", "condition", name=op.f("pk_alarms")),
     )
     op.create_table(
@@ -159,6 +160,7 @@ def upgrade() -> None:
         sa.Column("host", sa.String(length=64), nullable=False),
         sa.Column("channel", sa.String(length=16), nullable=False),
         sa.Column("sent_up_to", sa.Integer(), nullable=False),
+        sa.Column("sending_up_to", sa.Integer(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("failing_since", sa.Float(53), nullable=True),
