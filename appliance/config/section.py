@@ -89,7 +89,10 @@ def _check_host(host: str) -> str:
 
 
 def check_web_address(given: str) -> str:
-    """Return `given` unchanged if it is the address of a web server; raise ValueError if not."""
+    """Return `given` unchanged if it is the address of a web server; raise ValueError if not.
+
+    The error does not quote it: a token may be a part of an address, and errors get into logs and reports.
+    """
     try:
         parts = urlsplit(given)
         if parts.port == 0:  # a port that is none raises ValueError here
@@ -98,7 +101,7 @@ def check_web_address(given: str) -> str:
     except ValueError:
         parts = urlsplit("")  # no scheme, which is refused next
     if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", given):
-        raise ValueError(f"{given!r} is no web address: write http:// or https://, a host, and a path without spaces")
+        raise ValueError("is no web address: write http:// or https://, a host, and a path without spaces")
     if parts.username is not None or parts.fragment:
         raise ValueError("name no user, password or #fragment in the address: a log may show it")
     return given

@@ -1,9 +1,14 @@
-"""The conditions that are not met, each with its reason and the next command: for the page and `osteon status`."""
+"""The conditions that are not met, each with its reason and the next command: for the page and `osteon status`.
+
+A reason quotes a peer or a person. Alarms leave the house, and tell the code in our own words instead.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from appliance.domain.reason import ReasonCode
 
 from .facts import Backlog, Facts
 from .health import Condition, Severity, problems
@@ -17,7 +22,10 @@ class Attention:
     Attributes
     ----------
     reason
-        The newest failure behind it, without identity; empty if the sentence says it all.
+        The newest failure behind it without identity, or the words of the person who set a hold; empty if the sentence
+        says it all.
+    code
+        The code of that failure.
     command
         The next command; empty if the sentence names it.
     """
@@ -26,7 +34,13 @@ class Attention:
     severity: Severity
     sentence: str
     reason: str = ""
+    code: ReasonCode = ReasonCode.NONE
     command: str = ""
+
+    @property
+    def told(self) -> str:
+        """The failure in our own words: its code, and the remedy."""
+        return f"{self.code.sentence} {self.code.remedy} ({self.code})" if self.code else ""
 
 
 def attention(
@@ -34,15 +48,18 @@ def attention(
 ) -> tuple[Attention, ...]:
     """Return the conditions that are not met and follow from no other, gravest first, then those of destinations."""
     destinations = {f"destination.{backlog.name}": backlog for backlog in facts.destinations}
-    found = [_attention(c, destinations.get(c.name), errors) for c in problems(conditions)]
+    holds = {f"gate.{hold.destination}": hold.reason for hold in facts.holds}
+    found = [_attention(c, destinations.get(c.name), errors, holds.get(c.name, "")) for c in problems(conditions)]
     return tuple(sorted(found, key=lambda one: (one.severity is not Severity.ERROR, one.name not in destinations)))
 
 
-def _attention(condition: Condition, destination: Backlog | None, errors: Mapping[str, DestinationError]) -> Attention:
-    reason, command = "", ""
+def _attention(
+    condition: Condition, destination: Backlog | None, errors: Mapping[str, DestinationError], reason: str
+) -> Attention:
+    code, command = ReasonCode.NONE, ""
     if destination:
-        error = errors.get(destination.name)
-        reason = f"{error.reason} ({error.code})" if error else ""
+        if error := errors.get(destination.name):
+            reason, code = f"{error.reason} ({error.code})", error.code
         command = _command(destination)
     elif condition.name.startswith("queue."):
         command = "osteon queue list"
@@ -53,6 +70,7 @@ def _attention(condition: Condition, destination: Backlog | None, errors: Mappin
         severity=condition.severity,
         sentence=condition.sentence,
         reason=reason,
+        code=code,
         command=command,
     )
 

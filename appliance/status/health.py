@@ -201,14 +201,17 @@ def _channel(channel: ChannelState, at: datetime) -> Condition:
 
 
 def _hold(hold: Hold) -> Condition:
-    """Return the condition of a hold, on which the lateness of its deliveries depends."""
+    """Return the condition of a hold, on which the lateness of its deliveries depends.
+
+    Probes and alarms carry it out of the house: without the reason, which a person typed.
+    """
     place = "any destination" if hold.destination == EVERY else hold.destination
     return Condition(
         name=f"gate.{hold.destination}",
         ok=False,
         severity=Severity.WARNING,
-        sentence=f"Nothing leaves for {place} since {local_minute(hold.since)}: {hold.reason}; "
-        f"lift the hold with `{release_command(hold.destination)}`",
+        sentence=f"Nothing leaves for {place} since {local_minute(hold.since)}: a hold is set, "
+        f"and the page says why; lift it with `{release_command(hold.destination)}`",
         depends_on=("database",),
     )
 

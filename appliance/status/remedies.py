@@ -59,7 +59,7 @@ REMEDIES: Mapping[str, Remedy] = {
         ),
     ),
     "alarms": Remedy(
-        effect="Conditions are not told by this channel, or not to each recipient; it is tried again until it takes messages.",
+        effect="Conditions are not told by this channel, or not to all recipients; it is tried again until it works.",
         steps=(
             "`osteon alarm test` sends a message, and says why it was not taken.",
             "Correct the table of the channel in `[alarms]`, its files or the server, and restart osteon-status.",

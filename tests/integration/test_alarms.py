@@ -106,6 +106,7 @@ def test_broken_condition_is_mailed_once_over_restarts_and_then_its_recovery(
     assert sent["Subject"].endswith("warning: gate.*")
     assert (sent["To"], sent["Auto-Submitted"]) == ("it@hospital.example", "auto-generated")
     assert "Nothing leaves for any destination" in sent.get_content()
+    assert "the archive moves" not in sent.get_content(), "a person typed it"
     Gate(engine).open("*", anna())
     for _ in range(3):
         look(looked(engine, config))

@@ -534,3 +534,15 @@ def test_report_for_support_holds_neither_tokens_nor_identity(site: Callable[...
     text = repr(report_of(config, [told]))
     assert "s3cret" not in text and "Doe" not in text and "1.2.3.4.5.6" not in text
     assert "[name]" in text and "osteon" in text
+
+
+def test_report_for_support_counts_people(site: Callable[..., Configuration]) -> None:
+    jane = "jane.doe@hospital.example"
+    email = {"host": "127.0.0.1", "sender": jane, "recipients": [jane, "it@hospital.example"]}
+    hook = {"url": "http://127.0.0.1:1/s3cret"}
+    proxy = {"addresses": ["127.0.0.1"], "header": "X-Remote-User", "operators": [jane]}
+    config = site(alarms={"email": email, "webhook": hook}, status={"proxy": proxy})
+    report = report_of(config, [])
+    assert "jane" not in repr(report) and "s3cret" not in repr(report)
+    shown = report["configuration"]
+    assert (shown["alarms"]["email"]["recipients"], shown["status"]["proxy"]["operators"]) == (2, 1)

@@ -408,6 +408,10 @@ def test_page_shows_a_hold(client: FlaskClient, engine: Engine) -> None:
     all_roles_beat(engine)
     Gate(engine).shut("*", anna("phase shadow"))
     assert "Nothing leaves for any destination" in client.get("/").text
+    for page in ("/", "/conditions"):
+        assert "phase shadow" in client.get(page).text
+    for probe in ("/health/ready", "/metrics"):
+        assert "phase shadow" not in client.get(probe).text, "it needs no sign-in"
     Gate(engine).open("*", anna())
     assert "Nothing leaves" not in client.get("/").text
 

@@ -232,7 +232,7 @@ HL7 = '[[destinations]]\nkind = "hl7"\nname = "ris"\nhost = "127.0.0.1"\nport = 
         ('codes = {positive = "A"}', "destinations.0.codes.positive: is no code: write code^text^coding system"),
         ('observations = {focus = "A"}', "destinations.0.observations.focus: is no code"),
         ('priority = "stat"', "destinations.0.priority: is no priority: write one or two capital letters"),
-        ('link = "viewer"', "destinations.0.link: 'viewer' is no web address: write http:// or https://"),
+        ('link = "viewer"', "destinations.0.link: is no web address: write http:// or https://"),
         ('codes = {positive = "A|B^C^L"}', "destinations.0.codes.positive"),
         ('observations = {focuss = ""}', "destinations.0.observations.focuss: unknown key; did you mean 'focus'?"),
         ('tls = {certificate = "a"}', "certificate and key come together"),
@@ -429,6 +429,26 @@ def test_web_address_that_is_none_is_refused_everywhere(address: str) -> None:
         fhir(base_url=address)
     with pytest.raises(ValidationError, match=r"is no web address|at most 110|control character"):
         hl7(link=address)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'url = "https://user:TOPSECRET@h.example:99999/x"',
+        'url = "https://user:TOPSECRET@h.example/x"',
+        'url = "ftp://h/TOPSECRET"',
+        'url = "https://h.example/hooks/TOPSECRET x"',
+        'url = ["https://h/TOPSECRET"]',
+        'url = "https://h/TOPSECRET"\nseverity = "x"',
+        'url = "https://h/TOPSECRET',
+    ],
+)
+def test_error_of_a_webhook_shows_no_part_of_its_address(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "osteon.toml"
+    file.write_text(f"[alarms.webhook]\n{line}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(file)
+    assert "TOPSECRET" not in f"{caught.value}"
 
 
 @pytest.mark.parametrize("address", ["https://user:pw@a/", "https://user@a/", "https://a/#part"])

@@ -5,9 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from appliance.config import Alarms
+from appliance.domain.alarm import NumberedEvent
 from appliance.domain.job import State
+from appliance.domain.reason import ReasonCode
 from appliance.domain.roles import ROLES, ConfigurationState
 from appliance.gpu import GpuFigures
+from appliance.status.alarms.message import message_of
+from appliance.status.alarms.rules import advance
 from appliance.status.attention import attention
 from appliance.status.facts import Backlog, Certificate, Facts, RoleState, RoleStatus
 from appliance.status.health import (
@@ -23,6 +28,7 @@ from appliance.status.health import (
     problems,
     without_identity,
 )
+from appliance.status.records import DestinationError
 from appliance.storage.arrivals import Arrivals
 from appliance.storage.clock_steps import ClockStep
 from appliance.storage.gate import Hold
@@ -194,7 +200,7 @@ def test_hold_is_a_problem_and_its_late_deliveries_are_not(name: str) -> None:
     hold = Hold(destination=name, reason="phase shadow", since=AT)
     found = conditions(replace(FINE, destinations=(waiting("pacs", LATE_S + 60),), holds=(hold,)))
     (problem,) = problems(found)
-    assert problem.name == f"gate.{name}" and "phase shadow" in problem.sentence
+    assert problem.name == f"gate.{name}" and "phase shadow" not in problem.sentence, "a person typed it"
     command = "osteon queue release" if name == "*" else "osteon queue release --to pacs"
     assert problem.sentence.endswith(f"`{command}`")
     assert is_ready(found)
@@ -345,3 +351,16 @@ def test_gpu_that_is_slowed_down_or_faulty_is_a_warning(seen: GpuFigures | None,
     assert is_ready(found)
     assert said in " ".join(c.sentence for c in problems(found))
     assert any(c.name.startswith("gpu.") for c in found) == (seen is not None)
+
+
+def test_alarm_tells_the_code_and_its_remedy_and_quotes_no_peer() -> None:
+    code = ReasonCode.FHIR_REFUSED
+    error = DestinationError(code=code, reason="pacs answers: Jane Doe, born 1970, is unknown")
+    facts = replace(FINE, destinations=(Backlog(name="pacs", counts={State.PARKED: 1}),))
+    found = conditions(facts)
+    (point,) = points = attention(facts, found, {"pacs": error})
+    assert "Jane Doe" in point.reason, "the page may quote it"
+    _, (event,) = advance({}, found, points, AT, Alarms(quiet_s=0))
+    text = message_of([NumberedEvent(number=1, event=event)], "box1", AT).text
+    assert "Jane" not in text and "1970" not in text
+    assert f"({code})" in text and code.remedy in text

@@ -66,7 +66,7 @@ def _while_broken(
         severity=point.severity,
         since=state.since,
         sentence=point.sentence,
-        reason=point.reason,
+        reason=point.told,
         command=point.command,
     )
     gravest = Severity.ERROR if Severity.ERROR in (point.severity, state.gravest) else point.severity

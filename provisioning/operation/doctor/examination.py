@@ -105,15 +105,26 @@ def _check_user(config: Configuration) -> Iterator[Finding]:
         )
 
 
+def _without_people(values: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with the number of names and mail addresses instead of them."""
+    proxy, email = values["status"]["proxy"] or {}, values["alarms"]["email"] or {}
+    for table, key in ((proxy, "operators"), (email, "recipients")):
+        if table:
+            table[key] = len(table[key])
+    if email:
+        email["sender"] = "********"
+    return values
+
+
 def report_of(config: Configuration | None, findings: Iterable[Finding]) -> dict[str, Any]:
-    """Return a report for support: versions, settings without secrets, findings; no patient's data."""
+    """Return a report for support: versions, settings without secrets and people, findings; no patient's data."""
     packages = ("osteon", "pydicom", "pynetdicom", "sqlalchemy", "onnxruntime", "httpx")
     return {
         "made_at": now().isoformat(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
-        "configuration": shown_values(config) if config else None,
+        "configuration": _without_people(shown_values(config)) if config else None,
         "findings": [
             {**asdict(f), "seen": without_identity(f.seen), "effect": without_identity(f.effect)} for f in findings
         ],
