@@ -52,9 +52,9 @@ class MailServer:
         if self.refusal:
             return self.refusal
         mail = message_from_bytes(envelope.content or b"", policy=policy.default)  # type: ignore[arg-type]
-        if self.refused_word and self.refused_word in mail.get_content():  # type: ignore[attr-defined]
+        if self.refused_word and self.refused_word in mail.get_content():
             return "554 refused by the filter of content"
-        self.mails.append(mail)  # type: ignore[arg-type]
+        self.mails.append(mail)
         return "250 taken"
 
 
