@@ -1,6 +1,7 @@
 """Alarms in the database: states, events and the progress of each channel, so that a restart repeats and loses none.
 
-Machines that share a database have states and events of their own, by host name, as heartbeats do.
+Machines that share a database have states and events of their own, by host name, as heartbeats do. An SQLite database
+is of one machine: under a new name it keeps them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, delete, func, insert, select, update
 
 from appliance.clock import now
 from appliance.domain.alarm import AlarmEvent, AlarmState, Channel, ChannelState, NumberedEvent
@@ -24,6 +25,7 @@ KEPT = timedelta(days=30)
 
 def read_alarm_states(engine: Engine) -> dict[str, AlarmState]:
     """Return the states of this machine by condition."""
+    _take_over(engine)
     columns = [column for column in alarms.c if column.name != "host"]
     with readers(engine).connect() as c:
         rows = c.execute(select(*columns).where(_is_own(alarms))).all()
@@ -44,6 +46,7 @@ def record_alarms(engine: Engine, states: Mapping[str, AlarmState], events: Iter
 
 def channel_state(engine: Engine, channel: Channel) -> ChannelState:
     """Return the state of a channel; a new one begins after the newest event, so that it tells no old news."""
+    _take_over(engine)
     with readers(engine).connect() as c:
         known = channel_states(c)
         newest = c.execute(select(func.max(alarm_events.c.id)).where(_is_own(alarm_events))).scalar() or 0
@@ -74,6 +77,16 @@ def events_after(engine: Engine, number: int, most: int) -> list[NumberedEvent]:
         rows = c.execute(query.order_by(alarm_events.c.id).limit(most)).mappings().all()
     kept = [{key: row[key] for key in row if key not in ("id", "host")} for row in rows]
     return [NumberedEvent(number=row["id"], event=AlarmEvent(**one)) for row, one in zip(rows, kept, strict=True)]
+
+
+def _take_over(engine: Engine) -> None:
+    """Give this machine what an SQLite database holds under its former name; the state under its own name is newer."""
+    if engine.dialect.name != "sqlite":
+        return
+    with engine.begin() as c:
+        for table in (alarm_events, alarms, alarm_channels):
+            if table is alarm_events or not c.execute(select(table.c.host).where(_is_own(table))).first():
+                c.execute(update(table).where(~_is_own(table)).values(host=socket.gethostname()))
 
 
 def _is_own(table: Table) -> ColumnElement[bool]:

@@ -226,6 +226,22 @@ def test_several_events_are_one_message_and_a_channel_for_errors_takes_errors(
     assert len(hook.posts) == 2 and len(mail.mails) == 1
 
 
+def test_event_of_before_a_rename_of_the_machine_is_sent_after_it(
+    site: Callable[..., Configuration], engine: Engine, mail: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = site(**by_mail(mail.port))
+    with monkeypatch.context() as patched:
+        patched.setattr("socket.gethostname", lambda: "former")
+        site()
+        looked(engine, config)
+        Gate(engine).shut("*", anna("moved"))
+        AlarmWatch(engine, config, channels_of(config.alarms)).step()  # it is renamed before the message
+    for _ in range(2):
+        looked(engine, config)
+    (sent,) = mail.mails
+    assert sent["Subject"].endswith("warning: gate.*") and "former" not in sent["Subject"]
+
+
 def test_new_channel_tells_no_old_news(
     site: Callable[..., Configuration], engine: Engine, mail: MailServer, hook: HookServer
 ) -> None:
