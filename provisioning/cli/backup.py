@@ -56,6 +56,11 @@ def restore(source: Path, reason: str, config_path: Path | None) -> None:
             f"[yellow]accounts of the backup that did not come back, or not as they were: {escape(names)}; the present "
             "ones are kept: see `osteon account list`, and `osteon account add` for each that is still wanted[/]"
         )
+    if done.withdrawn_since:
+        out.print(
+            f"[red]withdrawn after the backup, which does not know it: {', '.join(done.withdrawn_since)}; "
+            "`osteon queue show` names each: withdraw it again before anything leaves[/]"
+        )
     out.print(
         "next: systemctl start osteon.target, osteon queue list, and when it is as you expect, osteon queue release"
     )

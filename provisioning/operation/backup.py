@@ -32,7 +32,7 @@ from appliance.domain.roles import ROLES
 from appliance.errors import Fault
 from appliance.service.role_lock import holder_of
 from appliance.storage.accounts import account_rows, replace_accounts
-from appliance.storage.audit import head, record
+from appliance.storage.audit import all_entries, head, record
 from appliance.storage.database import REVISION, existing_database, open_database, readers
 from appliance.storage.gate import EVERY, shut
 from provisioning.archive import extract_files, is_plain_file
@@ -70,10 +70,19 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """A restored backup, and the names of its accounts that did not come back, or not as they were."""
+    """A restored backup, and what differs from the database that it replaced.
+
+    Attributes
+    ----------
+    accounts_left
+        Names of accounts in the backup that did not come back, or not as they were.
+    withdrawn_since
+        Studies that were withdrawn after the backup, such as ``study:4``: the restored database does not know it.
+    """
 
     manifest: Manifest
     accounts_left: tuple[str, ...] = ()
+    withdrawn_since: tuple[str, ...] = ()
 
 
 def back_up(config: Configuration, settings: Path | None, target: Path, *, with_spool: bool = False) -> Manifest:
@@ -186,7 +195,7 @@ def restore(config: Configuration, source: Path, by: Intervention) -> Restored:
             with tarfile.open(source) as archive:
                 extract_files(archive, folder)
             restored = folder / DATABASE if DATABASE in manifest.digests else None
-            left = _hold(config, restored, manifest, by)
+            left, withdrawn = _hold(config, restored, manifest, by)
             _place_files(config, folder)
             if restored and database:
                 _replace_database(database, restored)
@@ -195,44 +204,57 @@ def restore(config: Configuration, source: Path, by: Intervention) -> Restored:
         raise Fault(ReasonCode.BACKUP, f"{source} cannot be restored: {why}") from error
     finally:
         os.umask(former_umask)
-    return Restored(manifest=manifest, accounts_left=left)
+    return Restored(manifest=manifest, accounts_left=left, withdrawn_since=withdrawn)
 
 
-def _hold(config: Configuration, restored: Path | None, manifest: Manifest, by: Intervention) -> tuple[str, ...]:
+def _hold(
+    config: Configuration, restored: Path | None, manifest: Manifest, by: Intervention
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Bring the restored database, or else the present one, up to date, and hold all deliveries in it.
 
     Its audit log goes on with an entry that names the head of the log which it replaces. Return the names of the
-    accounts in the backup that are not, or not as they were, in the present database, whose accounts are kept.
+    accounts in the backup that are not, or not as they were, in the present database, whose accounts are kept; and the
+    studies that only the present database knows as withdrawn.
     """
     left: list[str] = []
+    withdrawn: dict[int, str] = {}
     detail = f"backup of {manifest.made_at}: {', '.join(manifest.parts)}"
     if restored:
-        before, kept = _present_state(config)
+        before, kept, withdrawn = _present_state(config)
         detail += f"; head of the audit log before: {before}"
     engine = open_database(f"sqlite:///{restored}" if restored else config.database)
     with engine.begin() as c:
+        known = newest.number if (newest := head(c)) else 0
+        since = tuple(study for number, study in withdrawn.items() if number > known)
         shut(c, EVERY, f"restored from the backup of {manifest.made_at}: look at osteon queue list first")
         if restored and (left := replace_accounts(c, kept)):
             detail += f"; accounts that did not come back: {', '.join(left)}"
+        if since:
+            detail += f"; withdrawn since the backup: {', '.join(since)}"
         record(c, by, AuditAction.RESTORE, "database" if restored else "files", detail)
     engine.dispose()  # the last connection writes the WAL into the file
-    return tuple(left)
+    return tuple(left), since
 
 
-def _present_state(config: Configuration) -> tuple[str, list[dict[str, Any]]]:
-    """Return the digest of the present database's newest audit entry, or words, and its accounts."""
+def _present_state(config: Configuration) -> tuple[str, list[dict[str, Any]], dict[int, str]]:
+    """Return what the present database has: the digest of its newest audit entry, its accounts, its withdrawals.
+
+    The withdrawals are studies by the number of their audit entry. Words stand for a digest that cannot be read.
+    """
     found: list[dict[str, Any]] = []
+    withdrawn: dict[int, str] = {}
     try:
         engine = existing_database(config.database)
         if engine is None:
-            return FIRST, found
+            return FIRST, found, withdrawn
         with readers(engine).connect() as c:
             found = account_rows(c)
+            withdrawn = {e.number: e.subject for e in all_entries(c) if e.action is AuditAction.WITHDRAW}
             newest = head(c)
         engine.dispose()
     except (Fault, SQLAlchemyError, ValueError):
-        return "unreadable", found
-    return newest.digest if newest else FIRST, found
+        return "unreadable", found, withdrawn
+    return newest.digest if newest else FIRST, found, withdrawn
 
 
 def _place_files(config: Configuration, folder: Path) -> None:

@@ -16,11 +16,12 @@ from sqlalchemy import insert, select
 from appliance.clock import now
 from appliance.config import Configuration
 from appliance.domain.account import AccountRole
+from appliance.domain.audit import AuditAction
 from appliance.domain.job import State
 from appliance.errors import Fault
 from appliance.service.role_lock import role_lock
 from appliance.storage.accounts import account_rows, add_account, change_password, password_hash_of, remove_account
-from appliance.storage.audit import newest_entries
+from appliance.storage.audit import newest_entries, record
 from appliance.storage.database import open_database
 from appliance.storage.gate import Gate
 from appliance.storage.sign_ins import begin_sign_in, signed_in
@@ -123,6 +124,24 @@ def test_restore_keeps_the_present_database_and_files_aside(box: Configuration, 
     (former,) = box.state_dir.glob("before-restore-*")
     there = Configuration.model_validate({"state_dir": former})
     assert kept_studies(there) == ["1.2.3", "4.5.6"]
+
+
+def test_restore_names_the_withdrawals_that_the_backup_does_not_know(box: Configuration, tmp_path: Path) -> None:
+    engine = open_database(box.database)
+    with engine.begin() as c:
+        record(c, anna("before"), AuditAction.WITHDRAW, "study:1")
+    back_up(box, None, tmp_path / "osteon.tar")
+    with engine.begin() as c:
+        record(c, anna("after"), AuditAction.WITHDRAW, "study:2")
+    engine.dispose()
+    settings = tmp_path / "osteon.toml"
+    settings.write_text(f'state_dir = "{box.state_dir}"\n')
+    done = CliRunner().invoke(main, ["restore", str(tmp_path / "osteon.tar"), "--config", str(settings)])
+    assert "withdrawn after the backup, which does not know it: study:2;" in words(done.output)
+    engine = open_database(box.database)
+    with engine.connect() as c:
+        assert newest_entries(c, 1)[0].detail.endswith("withdrawn since the backup: study:2")
+    engine.dispose()
 
 
 def test_restore_brings_back_no_dismissed_account_old_password_or_sign_in(box: Configuration, tmp_path: Path) -> None:
