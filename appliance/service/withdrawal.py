@@ -105,7 +105,7 @@ def withdraw(config: Configuration, engine: Engine, uid: str, by: Intervention, 
         raise Transient(ReasonCode.ON_THE_MOVE, "an artefact left just now: repeat the command")
     revoked_at = tuple(o.destination for o in revocations if o.kind is not ArtefactKind.ORDER_WITHDRAWAL)
     places = ", ".join(revoked_at)
-    log.warning("the answers of study %d are withdrawn: %d dropped, revoked at %s", study_id, dropped, places)
+    log.warning("the answers of study %d are withdrawn: %d dropped, to revoke at %s", study_id, dropped, places)
     return Withdrawal(dropped=dropped, revoked_at=revoked_at, left_at=left_at)
 
 

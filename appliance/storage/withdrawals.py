@@ -104,8 +104,8 @@ def record_withdrawal(
         drop_jobs(c, studies, studies.c.id == study_id, ReasonCode.WITHDRAWN, words)
         take_results_back(c, results.c.study_instance_uid == study_instance_uid)
         queue_deliveries(c, outgoing, study_instance_uid)
-        places = ", ".join(dict.fromkeys(o.destination for o in outgoing)) or "nowhere"
-        detail = f"{dropped} deliveries dropped, revoked at {places}"
+        places = ", ".join(dict.fromkeys(o.destination for o in outgoing)) or "none"
+        detail = f"deliveries dropped: {dropped}; withdrawals to send: {places}"
         if left_at:
             names = ", ".join(left_at)
             detail += f"; not withdrawn at {names}, which the configuration does not name: withdraw there by hand"

@@ -159,9 +159,12 @@ def withdraw(uid: str, reason: str, because: str, config_path: Path | None) -> N
     }
     config = own_configuration(config_path)
     done = withdraw_study(config, open_database(config.database), uid, by_hand(reason), titles[because])
-    nowhere = "nowhere" if done.left_at else "nowhere, since nothing had left"
-    where = ", ".join(done.revoked_at) or nowhere
-    out.print(f"{done.dropped} deliveries are dropped; withdrawn at: {escape(where)}")
+    out.print(f"deliveries dropped: {done.dropped}")
+    if done.revoked_at:
+        where = escape(", ".join(done.revoked_at))
+        out.print(f"withdrawals wait to be sent to {where}: `osteon queue find {uid}` shows when they have arrived")
+    elif not done.left_at:
+        out.print("no destination has an answer that is not withdrawn already")
     if done.left_at:
         names = ", ".join(done.left_at)
         out.print(

@@ -335,7 +335,7 @@ def test_operator_withdraws_a_study_and_no_uid_enters_an_address(page: Page, cap
         done = act(browser, "withdraw", uid=uid, because="worklist")
         assert (done.status_code, done.headers["location"]) == (303, "/audit?withdrawn=1")
         assert "study:1" in (shown := browser.get("/audit?withdrawn=1").text)
-        assert "1 deliveries dropped, revoked at nowhere." in shown
+        assert "deliveries dropped: 1; withdrawals to send: none." in shown
         unknown = act(browser, "withdraw", uid="1.2.3")
         assert (unknown.status_code, "nothing was answered under that UID" in unknown.text) == (409, True)
     assert page.states() == ["dropped", "queued"]

@@ -88,7 +88,7 @@ def test_each_command_that_changes_something_is_in_the_log(config: Configuration
         ("drop", "delivery:1", "", "a test"),
         ("hold", "destination ris", "", "it moves"),
         ("release", "destination ris", "held: it moves", "it has moved"),
-        ("withdraw", "study:2", "1 deliveries dropped, revoked at nowhere", "a cast"),
+        ("withdraw", "study:2", "deliveries dropped: 1; withdrawals to send: none", "a cast"),
     ]
     assert {e.person for e in found} == {options.person()}
     assert {e.door for e in found} == {Door.COMMAND_LINE}
