@@ -65,11 +65,11 @@ def test_bad_input_is_recorded_with_its_reason_and_the_good_one_is_analysed(tmp_
         reasons = {row.code: row.reason for row in site.rows("analyses") if row.state == "not_analysed"}
         assert set(reasons) == {"no_pixels", "broken_pixels", "not_dicom"}
         listed = osteon(site, "queue", "list")
-        page = urllib.request.urlopen(f"http://127.0.0.1:{site.page_port}/", timeout=PATIENCE_S).read().decode()
+        page = _page(site, "radiographs")
         for code, reason in reasons.items():
             assert code in listed
             assert reason.split(":")[0] in page
-        assert "CT Image Storage: accepted and not stored" in page
+        assert "CT Image Storage: accepted and not stored" in _page(site, "turned-away")
         (parked,) = [row.id for row in site.rows("analyses") if row.code == "not_dicom"]
         shown = json.loads(osteon(site, "queue", "show", f"analysis:{parked}"))
         assert shown["instance"]["calling_ae_title"] == "BROKEN"
@@ -150,7 +150,7 @@ def test_broken_data_set_is_answered_as_far_as_its_patient_is_known(tmp_path: Pa
         (delivery,) = site.rows("deliveries")
         message = FileSpool(site.folder / "state" / "spool").get(delivery.digest).decode()
         assert "cannot be parsed from (0040,0275) on" in message and "NOT-ANALYSED" in message
-        page = _page(site, "")
+        page = _page(site, "radiographs")
         assert "cannot be parsed from (0040,0275) on" in page
         assert 'osteon_not_analysed{code="unreadable"} 2.0' in _page(site, "metrics")
         wait_until(lambda: 'osteon_turned_away_total{code="instance_refused"' in _page(site, "metrics"), "the notice")

@@ -68,7 +68,7 @@ def test_operator_signs_in_changes_something_and_signs_out(peer: Peer, tmp_path:
             "/audit?changed=1",
             "/audit?changed=1",
             "/audit?changed=0&refused=2&code=impossible",
-            "/audit?changed=1",
+            "/audit?withdrawn=1",
             "/sign-in",
         ]
         assert all("a test of the page" in one["text"] for one in done[:-1])
