@@ -15,6 +15,9 @@ from tests.support.peers import free_port, node_peer, peer
 
 __all__ = ["free_port", "node_peer", "peer"]
 
+# pytest-xdist sets it for its workers; the commands then break lines that they do not break in a pipe
+os.environ.pop("COLUMNS", None)
+
 LONGEST_FIRST = ("contract", "faults", "e2e", "integration", "unit")
 """Folders of tests by the time of their slowest file: the workers then end together."""
 
