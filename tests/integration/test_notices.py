@@ -113,7 +113,7 @@ def test_page_lists_refusals_with_their_reasons(engine: Engine, tmp_path: Path) 
     notebook.note(stranger)
     notebook.write(engine)
     config = Configuration(state_dir=tmp_path)
-    page = create_app(readers(engine), config, PACK, "1").test_client().get("/").text
+    page = create_app(readers(engine), config, PACK, "1").test_client().get("/turned-away").text
     away, _, rest = page.partition("Not for this appliance")
     away, _, strangers = away.partition("Strangers")
     assert "198.51.100.9" in strangers
