@@ -595,7 +595,7 @@ def test_receive_role_listens_and_shows_reports_on_page_and_metrics(tmp_path: Pa
         assert verdict(acknowledgement(client.send_message(report(kind="ADT^A04^ADT_A01"))))[0] == "AR"
     role.step()
     client = create_app(readers(engine), config, PACK, "1").test_client()
-    page, metrics = client.get("/").text, client.get("/metrics").text
+    page, metrics = client.get("/turned-away").text, client.get("/metrics").text
     assert "only reports are taken" in page
     assert 'osteon_reports_received_total{status="F"} 1.0' in metrics
     assert 'osteon_turned_away_total{code="hl7_message_type",who="hl7"} 1.0' in metrics
