@@ -94,13 +94,16 @@ def test_result_wakes_both_roles_that_go_on_with_it(engine: Engine, bell: Bell, 
 
 
 def test_every_thread_of_a_role_is_woken(engine: Engine, deliver_bell: Bell) -> None:
-    couriers = [threading.Thread(target=deliver_bell.wait, args=(0, PATIENCE_S)) for _ in range(3)]
+    Gate(engine).shut(EVERY, anna("a test"))
+    rings = deliver_bell.rings
+    couriers = [threading.Thread(target=deliver_bell.wait, args=(rings, PATIENCE_S)) for _ in range(3)]
     for courier in couriers:
         courier.start()
     Gate(engine).open(EVERY, anna())
     for courier in couriers:
         courier.join(PATIENCE_S)
     assert not any(courier.is_alive() for courier in couriers)
+    assert deliver_bell.rings > rings
 
 
 def test_ended_pause_wakes_the_deliver_role(engine: Engine, deliver_bell: Bell) -> None:
