@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ssl
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -100,8 +102,7 @@ class HttpServer:
         self._codes = codes
         self._statuses = statuses
         self._timeout_s = timeout_s
-        is_secure = urlsplit(base_url).scheme == "https"
-        self._tls = (tls or ssl.create_default_context()) if is_secure else None
+        self._tls = context_of(base_url, tls)
         self._extensions = {"sni_hostname": server_name} if server_name else {}
 
     def __str__(self) -> str:
@@ -131,30 +132,17 @@ class HttpServer:
             The exchange failed after that.
         """
         deadline = Deadline()
-
-        def watch(event: str, values: dict[str, Any]) -> None:
-            if event in CONNECTED:
-                deadline.watch(values["return_value"].get_extra_info("socket"), self._timeout_s)
-
-        extensions = {**self._extensions, "trace": watch}
-        verify = self._tls or False  # no connection without TLS is verified
+        encoded = {**headers, "Accept-Encoding": "gzip"}
+        url, extensions = f"{self.base_url}{path}", self._extensions
         try:
-            with (
-                httpx.Client(
-                    headers={**headers, "Accept-Encoding": "gzip"},
-                    timeout=self._timeout_s,
-                    trust_env=False,
-                    verify=verify,
-                ) as client,
-                client.stream(method, f"{self.base_url}{path}", content=content, extensions=extensions) as response,
-            ):
+            with streamed(method, url, encoded, content, deadline, self._timeout_s, self._tls, extensions) as response:
                 is_read = response.is_success or response.status_code in read_too
                 received = self._read(response) if is_read else b""
         except (httpx.HTTPError, httpx.InvalidURL) as error:  # the latter: an absurd Location
             if deadline.has_passed or isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
                 raise self._too_slow() from None
             # once there is a connection, the message itself may be what ends it
-            cause = _system_error(error)
+            cause = system_error(error)
             is_unconnected = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
             is_away = is_unconnected or isinstance(cause, ssl.SSLError)
             why = f"{type(error).__name__}; check the server"
@@ -219,15 +207,50 @@ def verdict(status: int, statuses: Statuses) -> tuple[type[OsteonError], str] | 
     return statuses.get(status, default)
 
 
-def _system_error(error: BaseException) -> OSError | None:
-    """Return the error of socket or TLS that `error` comes from.
+@contextmanager
+def streamed(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes,
+    deadline: Deadline,
+    timeout_s: float,
+    tls: ssl.SSLContext | None,
+    extensions: Mapping[str, Any] = MappingProxyType({}),
+) -> Iterator[httpx.Response]:
+    """Send a request on a connection of its own and yield its response, the content of which is not read yet.
+
+    No redirect is followed, and no proxy of the environment is used. After `timeout_s` `deadline` ends the connection.
+    Raises as httpx does.
+    """
+
+    def watch(event: str, values: dict[str, Any]) -> None:
+        if event in CONNECTED:
+            deadline.watch(values["return_value"].get_extra_info("socket"), timeout_s)
+
+    traced = {**extensions, "trace": watch}
+    verify = tls or False  # no connection without TLS is verified
+    with (
+        httpx.Client(headers=headers, timeout=timeout_s, trust_env=False, verify=verify) as client,
+        client.stream(method, url, content=content, extensions=traced) as response,
+    ):
+        yield response
+
+
+def context_of(url: str, tls: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    """Return the context for an address: `tls`, else one with the certificates of this machine; None without https."""
+    return (tls or ssl.create_default_context()) if urlsplit(url).scheme == "https" else None
+
+
+def system_error(error: BaseException) -> OSError | None:
+    """Return the error of file, socket or TLS that `error` comes from; None if there is none.
 
     With TLS 1.3 a client learns only after the handshake that its certificate is refused.
     """
     if isinstance(error, OSError):
         return error
     cause = error.__cause__ or error.__context__
-    return _system_error(cause) if cause else None
+    return system_error(cause) if cause else None
 
 
 def _read_date(given: str) -> datetime | None:

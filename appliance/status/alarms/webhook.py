@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import httpx
 
 from appliance.config import ClientTls, WebhookAlarm
 from appliance.domain.alarm import Channel, Severity
+from appliance.http_client import context_of, streamed, system_error
 from appliance.network import Deadline, client_context, connection_failure
 
 from .message import Message, not_sent, not_taken
-
-CONNECTED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
-"""Trace events of httpcore with a new stream (HTTPX, Request extensions, trace)."""
 
 OF_CONTENT = frozenset({400, 413, 422, 500})
 """Statuses that a server may give to one message and not to the next (RFC 9110 section 15)."""
@@ -31,10 +30,11 @@ class Webhook:
         self.least = Severity(config.severity)
         self._config = config
         self._host = urlsplit(config.url).hostname or ""
-        self._tls = client_context(ClientTls(ca=config.ca), "alarms.webhook") if config.ca else None
+        own = client_context(ClientTls(ca=config.ca), "alarms.webhook") if config.ca else None
+        self._tls = context_of(config.url, own)
 
     def send(self, message: Message) -> str:
-        """Post a message; any status but 2xx is a failure, and a redirect is not followed with our token."""
+        """Post a message; each status but 2xx is a failure, a redirect included."""
         content = json.dumps(message.as_json()).encode()
         status = self._status("POST", content=content, headers={"Content-Type": "application/json"})
         if status in OF_CONTENT:
@@ -50,25 +50,13 @@ class Webhook:
             raise not_sent(f"{self._host} answers {status}; check alarms.webhook.bearer")
         return f"{self._host} can be reached; `osteon alarm test` sends a message"
 
-    def _status(self, method: str, **content: Any) -> int:
+    def _status(self, method: str, content: bytes = b"", headers: Mapping[str, str] = MappingProxyType({})) -> int:
         """Return the status of the response, the content of which is not read."""
         config, deadline = self._config, Deadline()
-
-        def watch(event: str, values: dict[str, Any]) -> None:
-            if event in CONNECTED:
-                deadline.watch(values["return_value"].get_extra_info("socket"), config.timeout_s)
-
         try:
-            headers = {"Authorization": f"Bearer {_token(config.bearer)}"} if config.bearer else {}
-            with (
-                httpx.Client(
-                    headers=headers,
-                    timeout=config.timeout_s,
-                    trust_env=False,
-                    verify=self._tls if self._tls is not None else True,
-                ) as client,
-                client.stream(method, config.url, extensions={"trace": watch}, **content) as response,
-            ):
+            token = {"Authorization": f"Bearer {_token(config.bearer)}"} if config.bearer else {}
+            sent = {**headers, **token}
+            with streamed(method, config.url, sent, content, deadline, config.timeout_s, self._tls) as response:
                 return response.status_code
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise not_sent(self._failure(error, deadline)) from None
@@ -79,19 +67,12 @@ class Webhook:
         """Return the reason without the address, a part of which may be secret."""
         if deadline.has_passed or isinstance(error, httpx.TimeoutException):
             return f"{self._host} gave no answer within {self._config.timeout_s:g} s; see its log"
-        cause = _system_error(error)
+        cause = system_error(error)
         if cause is None:
             return f"{self._host}: {type(error).__name__}"
         if cause.filename:
             return f"{cause.filename} cannot be read: {cause.strerror}"
         return f"{self._host}: {connection_failure(cause, self._host)}"
-
-
-def _system_error(error: BaseException | None) -> OSError | None:
-    """Return the error of file, socket or TLS that `error` comes from; None if there is none."""
-    if error is None or isinstance(error, OSError):
-        return error
-    return _system_error(error.__cause__ or error.__context__)
 
 
 def _token(path: Path) -> str:
