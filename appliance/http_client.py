@@ -36,6 +36,15 @@ CONNECTED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.
 Statuses = Mapping[int, tuple[type[OsteonError], str]]
 """Error and remedy of each status code; of all others, 5xx are temporary and the rest is a refusal."""
 
+USUAL: Statuses = {
+    408: (Transient, "it timed out; it is tried again"),
+    413: (Refused, "it is too large for it; raise its limit"),
+    425: (Transient, "too early; it is tried again"),
+    429: (Away, "too many requests; it is tried again"),
+    503: (Transient, "it is out of service; it is tried again"),
+}
+"""Statuses that mean the same at every server."""
+
 LONGEST_PAUSE_S = 300.0
 """Longest pause that a server may ask for (Retry-After): it may be repaired much earlier than it thought."""
 

@@ -130,7 +130,9 @@ def statement() -> str:
         study=defaults.study,
         pdu_bytes=PDU_BYTES,
         longest_pdu=LONGEST_PDU,
-        web_transient=", ".join(str(status) for status, (error, _) in WEB.items() if issubclass(error, Transient)),
+        web_transient=", ".join(
+            str(status) for status, (error, _) in sorted(WEB.items()) if issubclass(error, Transient)
+        ),
         implementation_class_uid=IMPLEMENTATION_CLASS_UID,
         implementation_version_name=IMPLEMENTATION_VERSION_NAME,
         radiographs=", ".join(uid.name for uid in RADIOGRAPHS),

@@ -1,7 +1,6 @@
 """The pages over a real database: figures, a destination, and the look-up of a radiograph without identity in URLs."""
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from appliance.domain.radiologist_report import RadiologistReport
 from appliance.domain.reason import ReasonCode
 from appliance.status import figures as figures_of
 from appliance.status.app import create_app
-from appliance.storage.database import open_database, readers, unopened_database
+from appliance.storage.database import readers, unopened_database
 from appliance.storage.figures import passages
 from appliance.storage.instances import keep_instance
 from appliance.storage.queue import Queue
@@ -34,13 +33,6 @@ def config(tmp_path: Path) -> Configuration:
     pacs = {"kind": "dicom", "name": "pacs", "host": "192.0.2.1", "port": 104, "called_ae_title": "PACS"}
     fhir = {"kind": "fhir", "name": "a fhir+1", "base_url": "https://h.example/r4", "bearer": "s3cret"}
     return Configuration.model_validate({"state_dir": tmp_path, "destinations": [pacs, fhir]})
-
-
-@pytest.fixture
-def engine(config: Configuration) -> Iterator[Engine]:
-    engine = open_database(config.database)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import contextlib
 import socket
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -73,13 +72,6 @@ PATIENT = "Doe^Jane"
 def config(tmp_path: Path) -> Configuration:
     pacs = DicomDestination(kind="dicom", name="pacs", host="127.0.0.1", port=1, called_ae_title="PACS")
     return Configuration(state_dir=tmp_path, destinations=(pacs,))
-
-
-@pytest.fixture
-def engine(config: Configuration) -> Iterator[Engine]:
-    engine = open_database(config.database)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping
 
 from appliance.config import DicomWebDestination
 from appliance.domain.reason import ReasonCode
-from appliance.errors import Away, Refused, Transient
-from appliance.http_client import FailureCodes, HttpServer, Response, Statuses
+from appliance.errors import Refused, Transient
+from appliance.http_client import USUAL, FailureCodes, HttpServer, Response, Statuses
 from appliance.network import client_context
 
 from .credentials import credentials
@@ -27,20 +27,16 @@ FAILURES = FailureCodes(
 )
 
 STATUSES: Statuses = {
+    **USUAL,
     400: (Refused, "it cannot make sense of the request; see its log"),
     401: (Transient, "it does not accept our token or password; renew it, it is tried again"),
     403: (Refused, "we are not allowed to store; grant it and retry"),
     404: (Refused, "there is no such place; check base_url"),
     405: (Refused, "it takes no objects there; check base_url"),
     406: (Refused, "it answers in no JSON; switch application/dicom+json on there"),
-    408: (Transient, "it timed out; it is tried again"),
     409: (Refused, "it stored nothing; see its log"),
-    413: (Refused, "it is too large for it; raise its limit"),
     415: (Refused, "it takes no DICOM file in this encoding; see its conformance statement"),
     424: (Transient, "a part of it is out of service; it is tried again"),
-    425: (Transient, "too early; it is tried again"),
-    429: (Away, "too many requests; it is tried again"),
-    503: (Transient, "it is out of service; it is tried again"),
     507: (Transient, "its disk is full; make room there, it is tried again"),
 }
 """Error and remedy of each status; of all others, 5xx are temporary and the rest is a refusal."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from appliance.domain.reason import ReasonCode
-from appliance.errors import Away, Refused, Transient
-from appliance.http_client import FailureCodes, HttpServer, Statuses
+from appliance.errors import Refused, Transient
+from appliance.http_client import USUAL, FailureCodes, HttpServer, Statuses
 from appliance.network import Probe
 from appliance.ports import Artefact
 
@@ -32,21 +32,17 @@ FAILURES = FailureCodes(
 )
 
 STATUSES: Statuses = {
+    **USUAL,
     400: (Refused, "it cannot make sense of it; see its log"),
     401: (Transient, "it does not accept our token or certificate; renew it, it is tried again"),
     403: (Refused, "we are not allowed to write; grant it and retry"),
     404: (Refused, "there is no such place, or a patient or study that we refer to; check base_url"),
     405: (Refused, "it takes no transactions there; check base_url"),
-    408: (Transient, "it timed out; it is tried again"),
     409: (Transient, "another client wrote at the same time; it is tried again"),
     410: (Refused, "a resource that it refers to was deleted"),
     412: (Refused, "several resources have the same identifier, or one that is referred to is missing; see its log"),
-    413: (Refused, "it is too large for it; raise its limit"),
     415: (Refused, "it does not read JSON"),
     422: (Refused, "it breaks a rule of the server; see its log"),
-    425: (Transient, "too early; it is tried again"),
-    429: (Away, "too many requests; it is tried again"),
-    503: (Transient, "it is out of service; it is tried again"),
 }
 """Error and remedy of each status; of all others, 5xx are temporary and the rest is a refusal."""
 
