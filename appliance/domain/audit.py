@@ -11,11 +11,11 @@ from enum import StrEnum
 from typing import Final
 
 FIRST: Final = "0" * 64
-"""Digest that the first entry follows."""
+"""The `previous` digest of the first entry."""
 
 
 class Door(StrEnum):
-    """The way by which a person reached the appliance, which vouches for the person's name."""
+    """The interface that a person used, and that vouches for the person's name."""
 
     COMMAND_LINE = "command line"
     ACCOUNT = "account"
@@ -86,7 +86,7 @@ class AuditEntry:
 
     @property
     def computed_digest(self) -> str:
-        """Digest that follows from the other fields: that of an unaltered entry."""
+        """Digest computed from the other fields; equals `digest` for an unaltered entry."""
         fields = {
             "number": self.number,
             "at": self.at.isoformat(),
@@ -121,7 +121,7 @@ class AuditCheck:
 
 
 def check_chain(entries: Iterable[AuditEntry], kept_digest: str = "") -> AuditCheck:
-    """Compute every digest anew, and look for `kept_digest`, which a site keeps elsewhere, if it is given.
+    """Compute every digest anew, and look for `kept_digest`, a digest that the site keeps outside the appliance.
 
     Parameters
     ----------

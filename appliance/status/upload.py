@@ -1,4 +1,4 @@
-"""Uploads: one address takes a large body, of operators, one each and a few at a time; other requests stay small."""
+"""Uploads of radiographs to the page: only operators send large bodies, one upload an operator, two at a time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from waitress.utilities import Error
 from appliance.domain.trial import TRIAL_BYTES
 
 UPLOAD_PATH: Final = "/trials"
-"""Address that a file is sent to."""
+"""Path of the upload."""
 
 UPLOAD_BYTES: Final = TRIAL_BYTES + 16384
-"""Longest body there: the file of a trial, and the other fields of its form."""
+"""Longest body of an upload: the file of a trial, and the other fields of the form."""
 
 UPLOAD_S: Final = 60.0
 """Time for a request with a file: a radiograph of 30 MB at 4 Mbit/s."""
@@ -23,18 +23,18 @@ MOST_UPLOADS: Final = 2
 """Uploads at a time: a body lies on disk until it is complete."""
 
 Admit = Callable[[dict[str, str]], str | Error]
-"""Returns the name of the operator who sends a header as waitress has it, or the refusal."""
+"""Returns the name of the operator who sends a request with the headers (as waitress parses them), or the refusal."""
 
 
 class NotAnOperator(Error):  # type: ignore[misc]  # waitress has no types
-    """Response to an upload of anybody else: its body is not taken."""
+    """Response to an upload by a person who is not an operator; the body is not read."""
 
     code = 403
     reason = "Forbidden"
 
 
 class TooManyUploads(Error):  # type: ignore[misc]
-    """Response to an upload beyond `MOST_UPLOADS`, or to the second one of an operator."""
+    """Response to an upload beyond `MOST_UPLOADS`, or to a second upload of an operator."""
 
     code = 503
     reason = "Service Unavailable"
@@ -53,12 +53,12 @@ class _Adjustments:
 
 
 class PageParser(HTTPRequestParser):  # type: ignore[misc]
-    """Parser of one request, which knows by its header whether it is an upload.
+    """Parser of a request; the header shows whether the request is an upload.
 
     Attributes
     ----------
     uploader
-        Name of the operator whose file it takes; empty for every other request.
+        Name of the operator who uploads; empty for other requests.
     """
 
     def __init__(self, settings: Any, admit: Admit) -> None:
@@ -68,7 +68,7 @@ class PageParser(HTTPRequestParser):  # type: ignore[misc]
         self.uploader = ""
 
     def received(self, data: bytes) -> int:
-        """Take bytes; those after the end of a request are dropped, and its response ends the connection."""
+        """Parse bytes; drop pipelined bytes after the end of a request, and close the connection after the response."""
         taken: int = super().received(data)
         if not self.completed or self.empty or taken >= len(data):
             return taken

@@ -1,6 +1,6 @@
-"""The way of a study or a radiograph through the three queues, and the look-up by numbers that people have.
+"""The steps of a study or a radiograph through the three queues, and the look-up by UID, accession number or job.
 
-The database holds no accession number of a radiograph. It holds those of radiologist reports, which name their study.
+The database has accession numbers of radiologist reports alone, not of radiographs; such a report names the study.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _JOB = re.compile(rf"({'|'.join(QueueName)}):(\d{{1,9}})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A row that a look-up found: of the queue `QueueName.ANALYSIS` or `QueueName.STUDY`."""
+    """A row found by a look-up, in the queue `QueueName.ANALYSIS` or `QueueName.STUDY`."""
 
     queue: QueueName
     row_id: int
@@ -42,11 +42,11 @@ class RadiographSteps:
     Attributes
     ----------
     finished_at
-        Time at which its analysis ended; None before.
+        End of the analysis; None before.
     result
         Newest result; None if there is none.
     pruned_at
-        Time at which its file was removed from the spool; None while it is there.
+        Removal of the file from the spool; None before.
     """
 
     analysis_id: int
@@ -69,7 +69,7 @@ class StudySteps:
     Attributes
     ----------
     due_at
-        Time at which it is reported on, while it waits.
+        Time of the report, while the study waits.
     revisions
         Number and time of each report.
     """
@@ -84,12 +84,12 @@ class StudySteps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journey:
-    """All that happened to the radiographs of one study; without a study, to one radiograph.
+    """The steps of all radiographs of a study; without a study, of one radiograph.
 
     Attributes
     ----------
     reports_at
-        Times at which radiologist reports about the study came.
+        Arrivals of radiologist reports about the study.
     """
 
     radiographs: tuple[RadiographSteps, ...]

@@ -1,4 +1,4 @@
-"""The channels of alarms: those that the configuration names, and their interface."""
+"""The configured channels of alarms, and the interface of a channel."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .webhook import Webhook
 
 
 class AlarmChannel(Protocol):
-    """A way of messages."""
+    """A channel for messages: e-mail or webhook."""
 
     channel: Channel
     least: Severity
 
     def send(self, message: Message) -> str:
-        """Send a message; return in words which part of the recipients did not get it, empty if all did.
+        """Send a message; return a sentence about recipients who were refused, empty if all were accepted.
 
         Raises
         ------
@@ -40,7 +40,7 @@ class AlarmChannel(Protocol):
 
 
 def channels_of(config: Alarms) -> list[AlarmChannel]:
-    """Return the channels that the configuration names; one that cannot be used fails with its reason."""
+    """Return the configured channels; a channel with unusable files is `Unusable`, and fails with the reason."""
     found: list[AlarmChannel] = []
     if config.email:
         found.append(_usable(Mail, config.email, Channel.EMAIL))

@@ -18,11 +18,11 @@ from appliance.network import Deadline, client_context, connection_failure
 from .message import Message, not_sent, not_taken
 
 OF_CONTENT = frozenset({400, 413, 422, 500})
-"""Statuses that a server may give to one message and not to the next (RFC 9110 section 15)."""
+"""Statuses that may depend on the content of a message (RFC 9110 section 15)."""
 
 
 class Webhook:
-    """A program that takes JSON."""
+    """A web server that accepts alarms as JSON."""
 
     channel = Channel.WEBHOOK
 
@@ -44,14 +44,14 @@ class Webhook:
         return ""
 
     def look(self) -> str:
-        """Connect and ask for the options of the place, which changes nothing there."""
+        """Connect and send OPTIONS, which changes nothing on the server."""
         status = self._status("OPTIONS")
         if status in {401, 403}:
             raise not_sent(f"{self._host} answers {status}; check alarms.webhook.bearer")
         return f"{self._host} can be reached; `osteon alarm test` sends a message"
 
     def _status(self, method: str, content: bytes = b"", headers: Mapping[str, str] = MappingProxyType({})) -> int:
-        """Return the status of the response, the content of which is not read."""
+        """Return the status of the response; the content is not read."""
         config, deadline = self._config, Deadline()
         try:
             token = {"Authorization": f"Bearer {_token(config.bearer)}"} if config.bearer else {}
@@ -64,7 +64,7 @@ class Webhook:
             deadline.lift()
 
     def _failure(self, error: Exception, deadline: Deadline) -> str:
-        """Return the reason without the address, a part of which may be secret."""
+        """Return the reason without the URL, since the URL may contain a secret."""
         if deadline.has_passed or isinstance(error, httpx.TimeoutException):
             return f"{self._host} gave no answer within {self._config.timeout_s:g} s; see its log"
         cause = system_error(error)
