@@ -20,6 +20,8 @@ class Door(StrEnum):
     COMMAND_LINE = "command line"
     ACCOUNT = "account"
     PROXY = "proxy"
+    APPLIANCE = "appliance"
+    """The appliance itself, by one of its rules: no person."""
 
 
 class AuditAction(StrEnum):
@@ -35,6 +37,12 @@ class AuditAction(StrEnum):
     INSTALL_PACK = "install pack"
     ADD_ACCOUNT = "add account"
     REMOVE_ACCOUNT = "remove account"
+    SET_PHASE = "set phase"
+    START_VALIDATION = "start validation"
+    END_VALIDATION = "end validation"
+    IMPORT_READS = "import reads"
+    WRITE_REPORT = "write report"
+    CONCLUDE = "conclude"
     CHANGE_PASSWORD = "change password"  # noqa: S105  the name of an action
 
 

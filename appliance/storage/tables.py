@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy Core: instances, jobs, results, deliveries, heartbeats and notices."""
+"""The tables, as SQLAlchemy Core: instances, jobs, results, deliveries, heartbeats, notices, rollout."""
 
 from __future__ import annotations
 
@@ -27,10 +27,21 @@ from appliance.domain.alarm import Channel, EventKind, Severity
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.audit import AuditAction, Door
 from appliance.domain.finding import Answer
+from appliance.domain.identifiers import Site
 from appliance.domain.job import State
 from appliance.domain.notice import Subject
+from appliance.domain.phase import Phase
 from appliance.domain.reason import ReasonCode
 from appliance.domain.roles import ConfigurationState
+from appliance.domain.validation import (
+    ConcludedBy,
+    Conclusion,
+    Decision,
+    DecisionSource,
+    ReadAnswer,
+    ReadSource,
+    SampleKind,
+)
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -416,3 +427,117 @@ failed_attempts = Table(
     Column("times", Integer, nullable=False),
 )
 """Attempts that failed, by reason code: of analyses, of studies, and of deliveries by the name of the destination."""
+
+phases = Table(
+    "phases",
+    metadata,
+    Column("site", Choice(Site, 16), primary_key=True),
+    Column("phase", Choice(Phase, 16), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("person", String(128), nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""The phase of each site that an engine has served; see `appliance.storage.phases`. The audit log has its history."""
+
+traits = Table(
+    "traits",
+    metadata,
+    Column("result_id", ForeignKey("results.id"), primary_key=True),
+    Column("header_site", String(16), nullable=False, index=True),
+    Column("found_site", String(16), nullable=False),
+    Column("phase", Choice(Phase, 16), nullable=False),
+    Column("probability", Float(53)),
+    Column("age_band", String(8), nullable=False),
+    Column("view", String(16), nullable=False),
+    Column("device", String(64), nullable=False),
+    Column("grey_mean", Float(53)),
+    Column("grey_spread", Float(53)),
+    Column("detail", Float(53)),
+    Column("created_at", Instant, nullable=False, index=True),
+)
+"""Facts about each result for subgroups and drift, without identity; see `appliance.storage.traits`.
+
+`header_site` is the one site that the header names, `found_site` that of the gravest finding; each may be empty.
+`probability` is the highest of the findings; null without one. `device` is manufacturer and model. The grey values are
+those of the displayed radiograph, 0 to 1; null if it has no pixels.
+"""
+
+validations = Table(
+    "validations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Choice(SampleKind, 16), nullable=False),
+    Column("sites", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("share", Float(53), nullable=False),
+    Column("secret", String(64), nullable=False),
+    Column("fingerprints", Text, nullable=False),
+    Column("person", String(128), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+)
+"""Validations; at most one of each kind is open. `sites` are comma-separated, `fingerprints` JSON by site.
+
+`share` is the share of patients that are drawn, `secret` the key of the hash that draws them.
+"""
+
+draws = Table(
+    "draws",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("validation_id", ForeignKey("validations.id"), nullable=False, index=True),
+    Column("patient_digest", String(64), nullable=False),
+    Column("study_instance_uid", String(64), nullable=False, index=True),
+    Column("result_id", ForeignKey("results.id"), nullable=False, index=True),
+    Column("site", Choice(Site, 16), nullable=False),
+    Column("rank", String(64), nullable=False),
+    Column("is_blinded", Boolean, nullable=False),
+    Column("drawn_at", Instant, nullable=False),
+    UniqueConstraint("validation_id", "patient_digest"),
+)
+"""The radiographs of a sample, one a patient: of the radiographs of a drawn study the one with the lowest `rank`.
+
+`is_blinded` tells that no answer about the study had left the box.
+"""
+
+reads = Table(
+    "reads",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("draw_id", ForeignKey("draws.id"), nullable=False, unique=True),
+    Column("reader", String(128), nullable=False),
+    Column("source", Choice(ReadSource, 8), nullable=False),
+    Column("answer", Choice(ReadAnswer, 16), nullable=False),
+    Column("box", Text, nullable=False, default=""),
+    Column("marks", Text, nullable=False, default=""),
+    Column("is_blinded", Boolean, nullable=False),
+    Column("read_at", Instant, nullable=False),
+)
+"""Reads of drawn radiographs. `box` is JSON ``[x0, y0, x1, y1]`` in pixels as received, `marks` are comma-separated."""
+
+conclusions = Table(
+    "conclusions",
+    metadata,
+    Column("report_id", ForeignKey("radiologist_reports.id"), primary_key=True),
+    Column("conclusion", Choice(Conclusion, 16), nullable=False),
+    Column("concluded_by", Choice(ConcludedBy, 16), nullable=False),
+    Column("person", String(128), nullable=False, default=""),
+    Column("at", Instant, nullable=False),
+)
+"""A fracture or none, by the final report of a radiologist; its text stays in the spool."""
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_instance_uid", String(64), nullable=False, index=True),
+    Column("study_result_id", ForeignKey("study_results.id"), nullable=False),
+    Column("decision", Choice(Decision, 16), nullable=False),
+    Column("source", Choice(DecisionSource, 8), nullable=False),
+    Column("person", String(128), nullable=False, default=""),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("at", Instant, nullable=False),
+)
+"""Decisions of radiologists about reports, never overwritten. `key` is the digest of the message, SR or link."""

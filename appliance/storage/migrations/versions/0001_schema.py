@@ -402,5 +402,108 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number", name=op.f("pk_audit")),
         sa.UniqueConstraint("previous", name=op.f("uq_audit_previous")),
     )
+    op.create_table(
+        "phases",
+        sa.Column("site", sa.String(length=16), nullable=False),
+        sa.Column("phase", sa.String(length=16), nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("since", sa.Float(53), nullable=False),
+        sa.Column("person", sa.String(length=128), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("site", name=op.f("pk_phases")),
+    )
+    op.create_table(
+        "traits",
+        sa.Column("result_id", sa.Integer(), nullable=False),
+        sa.Column("header_site", sa.String(length=16), nullable=False),
+        sa.Column("found_site", sa.String(length=16), nullable=False),
+        sa.Column("phase", sa.String(length=16), nullable=False),
+        sa.Column("probability", sa.Float(53), nullable=True),
+        sa.Column("age_band", sa.String(length=8), nullable=False),
+        sa.Column("view", sa.String(length=16), nullable=False),
+        sa.Column("device", sa.String(length=64), nullable=False),
+        sa.Column("grey_mean", sa.Float(53), nullable=True),
+        sa.Column("grey_spread", sa.Float(53), nullable=True),
+        sa.Column("detail", sa.Float(53), nullable=True),
+        sa.Column("created_at", sa.Float(53), nullable=False),
+        sa.ForeignKeyConstraint(["result_id"], ["results.id"], name=op.f("fk_traits_result_id")),
+        sa.PrimaryKeyConstraint("result_id", name=op.f("pk_traits")),
+    )
+    op.create_index(op.f("ix_traits_created_at"), "traits", ["created_at"], unique=False)
+    op.create_index(op.f("ix_traits_header_site"), "traits", ["header_site"], unique=False)
+    op.create_table(
+        "validations",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("sites", sa.Text(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("share", sa.Float(53), nullable=False),
+        sa.Column("secret", sa.String(length=64), nullable=False),
+        sa.Column("fingerprints", sa.Text(), nullable=False),
+        sa.Column("person", sa.String(length=128), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("started_at", sa.Float(53), nullable=False),
+        sa.Column("ended_at", sa.Float(53), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_validations")),
+    )
+    op.create_table(
+        "draws",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("validation_id", sa.Integer(), nullable=False),
+        sa.Column("patient_digest", sa.String(length=64), nullable=False),
+        sa.Column("study_instance_uid", sa.String(length=64), nullable=False),
+        sa.Column("result_id", sa.Integer(), nullable=False),
+        sa.Column("site", sa.String(length=16), nullable=False),
+        sa.Column("rank", sa.String(length=64), nullable=False),
+        sa.Column("is_blinded", sa.Boolean(), nullable=False),
+        sa.Column("drawn_at", sa.Float(53), nullable=False),
+        sa.ForeignKeyConstraint(["validation_id"], ["validations.id"], name=op.f("fk_draws_validation_id")),
+        sa.ForeignKeyConstraint(["result_id"], ["results.id"], name=op.f("fk_draws_result_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_draws")),
+        sa.UniqueConstraint("validation_id", "patient_digest", name=op.f("uq_draws_validation_id_patient_digest")),
+    )
+    op.create_index(op.f("ix_draws_result_id"), "draws", ["result_id"], unique=False)
+    op.create_index(op.f("ix_draws_study_instance_uid"), "draws", ["study_instance_uid"], unique=False)
+    op.create_index(op.f("ix_draws_validation_id"), "draws", ["validation_id"], unique=False)
+    op.create_table(
+        "reads",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("draw_id", sa.Integer(), nullable=False),
+        sa.Column("reader", sa.String(length=128), nullable=False),
+        sa.Column("source", sa.String(length=8), nullable=False),
+        sa.Column("answer", sa.String(length=16), nullable=False),
+        sa.Column("box", sa.Text(), nullable=False),
+        sa.Column("marks", sa.Text(), nullable=False),
+        sa.Column("is_blinded", sa.Boolean(), nullable=False),
+        sa.Column("read_at", sa.Float(53), nullable=False),
+        sa.ForeignKeyConstraint(["draw_id"], ["draws.id"], name=op.f("fk_reads_draw_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reads")),
+        sa.UniqueConstraint("draw_id", name=op.f("uq_reads_draw_id")),
+    )
+    op.create_table(
+        "conclusions",
+        sa.Column("report_id", sa.Integer(), nullable=False),
+        sa.Column("conclusion", sa.String(length=16), nullable=False),
+        sa.Column("concluded_by", sa.String(length=16), nullable=False),
+        sa.Column("person", sa.String(length=128), nullable=False),
+        sa.Column("at", sa.Float(53), nullable=False),
+        sa.ForeignKeyConstraint(["report_id"], ["radiologist_reports.id"], name=op.f("fk_conclusions_report_id")),
+        sa.PrimaryKeyConstraint("report_id", name=op.f("pk_conclusions")),
+    )
+    op.create_table(
+        "decisions",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("study_instance_uid", sa.String(length=64), nullable=False),
+        sa.Column("study_result_id", sa.Integer(), nullable=False),
+        sa.Column("decision", sa.String(length=16), nullable=False),
+        sa.Column("source", sa.String(length=8), nullable=False),
+        sa.Column("person", sa.String(length=128), nullable=False),
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.Float(53), nullable=False),
+        sa.ForeignKeyConstraint(["study_result_id"], ["study_results.id"], name=op.f("fk_decisions_study_result_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_decisions")),
+        sa.UniqueConstraint("key", name=op.f("uq_decisions_key")),
+    )
+    op.create_index(op.f("ix_decisions_study_instance_uid"), "decisions", ["study_instance_uid"], unique=False)
     for statement in STATEMENTS[op.get_bind().dialect.name]:
         op.execute(statement)
