@@ -9,7 +9,7 @@ revision = "0001"
 down_revision = None
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # noqa: PLR0915  one statement a table
     op.create_table(
         "clock_steps",
         sa.Column("id", sa.Integer(), nullable=False),
