@@ -89,6 +89,7 @@ def test_first_card_of_cuda_is_that_of_the_driver(environment: dict[str, str]) -
     assert done.stdout == "0000:01:00.0\n", done.stderr
 
 
+@pytest.mark.proves("SAF-19")
 def test_gpu_failure_while_drawing_stops_the_role(environment: dict[str, str]) -> None:
     """The role stops, since the analysis of this radiograph and of the next one needs the GPU, too."""
     done = python(environment, "-c", DRAW)

@@ -51,6 +51,7 @@ def dali() -> DaliPreprocessor:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
 @pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.proves("MIS-3")
 def test_dali_agrees_with_the_reference(
     dali: DaliPreprocessor, shape: tuple[int, int], function: VoiFunction, invert: bool
 ) -> None:
@@ -312,6 +313,7 @@ class Off:
         return brighter(self._right.regions(cuts), self._regions)
 
 
+@pytest.mark.proves("SAF-18")
 def test_wrong_stage_one_is_refused_at_start(dali: DaliPreprocessor) -> None:
     check_preprocessor(dali)
     check_preprocessor(Off(0, 0))

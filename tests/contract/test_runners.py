@@ -52,6 +52,8 @@ def regions(count: int) -> Tensors:
     return {"region": noise.astype(np.float32)}
 
 
+@pytest.mark.proves("MIS-4")
+@pytest.mark.proves("SAF-18")
 def test_runner_reproduces_the_golden_outputs(runner_of: RunnerOf) -> None:
     worst = check_goldens(PACK, runner_of)
     print(worst)
@@ -59,6 +61,7 @@ def test_runner_reproduces_the_golden_outputs(runner_of: RunnerOf) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 11])
+@pytest.mark.proves("SAF-17")
 def test_batch_of_any_size_gives_the_outputs_of_each_region(runner_of: RunnerOf, site: str, count: int) -> None:
     runner, given = runner_of(PACK.classifiers[site].file), regions(count)
     expected = OnnxRuntimeRunner(PACK.classifiers[site].file).run(given)

@@ -72,6 +72,7 @@ def start(environment: dict[str, str], tmp_path: Path) -> Any:
     return started
 
 
+@pytest.mark.proves("MIS-8")
 def test_auto_without_a_usable_gpu_takes_the_cpu_with_the_reason(start: Any) -> None:
     """Here it is DALI that finds no GPU behind the driver."""
     done = start("auto")
@@ -142,6 +143,7 @@ def test_first_start_extends_its_timeout_at_every_step(
     assert [step.split()[2] for step in steps[8:]] == loaded
 
 
+@pytest.mark.proves("MIS-8")
 def test_gpu_without_a_usable_gpu_does_not_start(start: Any) -> None:
     done = start("gpu")
     assert done.returncode == 1

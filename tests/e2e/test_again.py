@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from pydicom import dcmread
 from pynetdicom.dsutils import encode as encode_dataset
 from sqlalchemy import update
@@ -35,6 +36,7 @@ def records(site: Site) -> list[Result]:
     return [Result.from_json(row.record) for row in result_rows(site)]
 
 
+@pytest.mark.proves("SAF-10")
 def test_instance_received_again_is_analysed_only_if_pixels_or_patient_differ(tmp_path: Path, peer: Peer) -> None:
     first = tmp_path / "first.dcm"
     ds = instance_from_phantom(phantom("knee", 4, True))
@@ -109,6 +111,7 @@ def test_correction_taken_back_stays_superseded_when_it_is_retried(tmp_path: Pat
         assert len(records(site)) == 3
 
 
+@pytest.mark.proves("SAF-10")
 def test_correction_received_after_the_clock_was_set_back_is_answered(tmp_path: Path, peer: Peer) -> None:
     ds = instance_from_phantom(phantom("wrist", 4, True))
     ds.PatientID = "WRONG"

@@ -96,6 +96,7 @@ def _keep_garbage(site: Site) -> None:
     assert keep_instance(site.engine, received)
 
 
+@pytest.mark.proves("SEC-12")
 def test_store_with_a_path_as_sop_instance_uid_is_refused(tmp_path: Path) -> None:
     """A hostile peer: no file is named by the Affected SOP Instance UID before it is checked."""
     ds = instance_from_phantom(phantom("ankle", 61, False))

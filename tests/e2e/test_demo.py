@@ -100,6 +100,7 @@ def _truth(row: OutcomeRow) -> Phantom:
     return phantom(_site(row), int(fracture), fracture, view=int(row.name.endswith(SECOND)))
 
 
+@pytest.mark.proves("MIS-4")
 def test_demo_heat_lies_on_the_fracture(demo: tuple[Path, list[OutcomeRow]]) -> None:
     """The peak is at most one cell of the map, a sixteenth of the region's side, outside the box of the fracture."""
     for row in demo[1]:

@@ -50,6 +50,7 @@ def read(reader: Reader, path: Path) -> tuple[NDArray[np.uint16], str, Result]:
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.proves("MIS-2")
 def test_radiograph_in_every_encoding_gets_the_same_answer(
     name: str, peer: Peer, reader: Reader, original: Path
 ) -> None:

@@ -61,6 +61,7 @@ def test_shut_gate_lets_no_connection_out_until_it_opens(tmp_path: Path) -> None
             server.accept()[0].close()
 
 
+@pytest.mark.proves("SEC-13")
 def test_shut_gate_lets_no_packet_out_until_it_opens(tmp_path: Path, peer: Peer) -> None:
     """The deliver role runs in a network namespace of its own, whose one interface counts packets."""
     destinations = [

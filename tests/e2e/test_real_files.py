@@ -90,11 +90,13 @@ def test_table_of_outcomes_names_every_file(data: Path) -> None:
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
+@pytest.mark.proves("MIS-2")
 def test_real_file_gets_its_outcome(name: str, data: Path, reader: Reader) -> None:
     assert outcome(reader, data / "dicom" / f"{name}.dcm") == OUTCOMES[name]
 
 
 @pytest.mark.parametrize("name", CHESTS)
+@pytest.mark.proves("SAF-6")
 def test_chest_is_not_analysed(name: str, data: Path, reader: Reader) -> None:
     """Where the header does not name the chest, the image has to decide."""
     try:

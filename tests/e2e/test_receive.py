@@ -104,6 +104,7 @@ def test_folder_sent_by_dcmsend_in_one_association_is_queued(site: Site, peer: P
     assert queued(site) - jobs == 3
 
 
+@pytest.mark.proves("SAF-13")
 def test_radiograph_on_a_full_disk_is_refused_and_not_stored(tmp_path: Path, peer: Peer, radiograph: Path) -> None:
     with Site(tmp_path) as site:
         site.config.write_text(site.config.read_text().replace("reserve_mb = 0", "reserve_mb = 1000000000"))
@@ -114,6 +115,7 @@ def test_radiograph_on_a_full_disk_is_refused_and_not_stored(tmp_path: Path, pee
         assert site.counts("analyses") == {}
 
 
+@pytest.mark.proves("SEC-5")
 def test_name_in_place_of_a_uid_is_not_logged(tmp_path: Path) -> None:
     with Site(tmp_path) as site:
         site.start("receive")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydicom import dcmread
 
 from provisioning.phantoms import instance_from_phantom, phantom
@@ -14,6 +15,7 @@ from tests.support.send import storescu
 from tests.support.site import Site
 
 
+@pytest.mark.proves("MIS-1")
 def test_radiographs_from_storescu_reach_pacs_ris_and_fhir_server(
     tmp_path: Path, peer: Peer, node_peer: Callable[..., NodePeer]
 ) -> None:

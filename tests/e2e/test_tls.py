@@ -98,6 +98,7 @@ def test_client_with_a_certificate_stores(shared_site: TlsSite, peer: Peer, radi
     assert shared_site.counts("analyses") == {"queued": 1}
 
 
+@pytest.mark.proves("SEC-2")
 def test_client_without_a_certificate_is_rejected_and_noted(site: TlsSite, peer: Peer, radiograph: Path) -> None:
     assert storescu(peer, site, radiograph, "+tla", "-ic").returncode != 0
     wait_until(site.noted, "the failed handshake to be noted")
@@ -105,6 +106,7 @@ def test_client_without_a_certificate_is_rejected_and_noted(site: TlsSite, peer:
     assert site.counts("analyses") == {}
 
 
+@pytest.mark.proves("SEC-2")
 def test_client_with_a_foreign_or_expired_certificate_is_rejected_and_noted(
     site: TlsSite, peer: Peer, radiograph: Path, authority: Authority, tmp_path: Path
 ) -> None:
@@ -136,6 +138,7 @@ def test_dicom_without_tls_on_the_tls_port_is_rejected_and_noted(site: TlsSite, 
         (("-tls1", "-cipher", "ALL:@SECLEVEL=0"), False),
     ],
 )
+@pytest.mark.proves("SEC-2")
 def test_offer_of_a_client_is_accepted_only_if_rfc_9325_recommends_it(
     shared_site: TlsSite, peer: Peer, client: Pair, offer: tuple[str, ...], is_accepted: bool
 ) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pydicom
+import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
@@ -24,6 +25,7 @@ from tests.support.site import Site
 from tests.support.waiting import wait_until
 
 
+@pytest.mark.proves("SAF-21")
 def test_trials_have_no_precedence_and_no_consequences(tmp_path: Path, peer: Peer) -> None:
     port, pacs = free_ports(1)[0], tmp_path / "pacs"
     pacs.mkdir()

@@ -118,6 +118,7 @@ def mutant(draw: random.Random, originals: list[bytes]) -> bytes:
     return bytes(content)
 
 
+@pytest.mark.proves("SEC-3")
 def test_mutated_instance_is_read_or_refused(
     originals: list[bytes], reading: Isolated[Examined], campaign: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,7 @@ def play(receiving: Receiving, number: int) -> None:
             pytest.fail(f"stream {number}: the connection is still open after {HANGS_S:.0f} s")
 
 
+@pytest.mark.proves("SEC-3")
 def test_mutated_streams_leave_no_crash_hang_or_leak(
     receiving: Receiving,
     exceptions: list[str],

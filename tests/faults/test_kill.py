@@ -62,6 +62,7 @@ def wait_for_every_artefact(site: Site, hospital: Hospital, radiographs: list[Pa
     assert len(list(hospital.fhir.folder.glob("*.json"))) == len(radiographs)
 
 
+@pytest.mark.proves("SAF-13")
 def test_receive_killed_after_its_responses_loses_nothing(
     site: Site, hospital: Hospital, radiographs: list[Path], peer: Peer
 ) -> None:
@@ -72,6 +73,7 @@ def test_receive_killed_after_its_responses_loses_nothing(
     wait_for_every_artefact(site, hospital, radiographs)
 
 
+@pytest.mark.proves("SAF-13")
 def test_receive_killed_while_it_receives_keeps_acknowledged_radiographs(
     site: Site, hospital: Hospital, radiographs: list[Path], peer: Peer
 ) -> None:
@@ -121,6 +123,7 @@ def test_status_killed_stops_no_other_role(site: Site, hospital: Hospital, radio
     site.start("status")
 
 
+@pytest.mark.proves("SAF-16")
 def test_pacs_that_is_away_delays_no_delivery_to_the_ris(tmp_path: Path, radiographs: list[Path], peer: Peer) -> None:
     hospital = Hospital(tmp_path / "hospital")
     destinations: list[dict[str, Any]] = [

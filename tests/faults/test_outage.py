@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pydicom
+import pytest
 from sqlalchemy import func, select, update
 
 from appliance.clock import now
@@ -17,6 +18,7 @@ from tests.support.site import Site
 from tests.support.waiting import PATIENCE_S, wait_until
 
 
+@pytest.mark.proves("SAF-16")
 def test_outage_of_pacs_and_ris_delays_only_them_and_keeps_the_order(
     tmp_path: Path, peer: Peer, node_peer: Callable[..., NodePeer], campaign: bool
 ) -> None:

@@ -144,6 +144,7 @@ def act(browser: httpx.Client, action: str, **fields: str) -> httpx.Response:
     return browser.post(f"/actions/{action}", data={"csrf": csrf, "reason": "a test"} | fields)
 
 
+@pytest.mark.proves("SEC-6")
 def test_page_needs_a_sign_in_and_probes_need_none(page: Page) -> None:
     with page.browser() as browser:
         for path in ("/", "/actions", "/audit", "/no-such-page"):
@@ -172,6 +173,7 @@ def test_sign_in_sets_a_cookie_that_only_this_site_gets(page: Page) -> None:
     assert opened.encode() not in files and PASSWORD.encode() not in files
 
 
+@pytest.mark.proves("SEC-7")
 def test_wrong_name_and_wrong_password_get_the_same_answer(page: Page, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     with page.browser() as browser:
@@ -194,6 +196,7 @@ def test_sign_out_ends_the_token(page: Page) -> None:
         assert thief.get("/").status_code == 303
 
 
+@pytest.mark.proves("SEC-6")
 def test_form_without_the_token_of_its_own_browser_changes_nothing(page: Page) -> None:
     before = page.states()
     with page.signed_in("olga") as browser, page.signed_in("olga") as other:
@@ -277,6 +280,7 @@ def test_right_passwords_of_an_address_are_no_attempts(page: Page) -> None:
             pass
 
 
+@pytest.mark.proves("SEC-7")
 def test_attempts_on_one_account_are_limited_from_everywhere(page: Page) -> None:
     for number in range(sign_in_page.MOST_PER_ACCOUNT):
         with page.browser(f"127.0.1.{number + 1}") as browser:
@@ -286,6 +290,7 @@ def test_attempts_on_one_account_are_limited_from_everywhere(page: Page) -> None
         assert sign_in(browser, "victor").status_code == 303
 
 
+@pytest.mark.proves("SEC-6")
 def test_viewer_changes_nothing(page: Page) -> None:
     before = page.states()
     with page.signed_in("victor") as browser:

@@ -23,6 +23,7 @@ def stored(port: int, paths: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("variant", ["identities", "monochrome1", "japanese", "gaps"])
+@pytest.mark.proves("MIS-5")
 def test_dcmtk_archive_stores_every_object(variant: str, peer: Peer, tmp_path: Path, free_port: int) -> None:
     paths = written(tmp_path, objects(VARIANTS[variant]))
     archive = tmp_path / "archive"
@@ -37,6 +38,7 @@ def test_dcmtk_archive_stores_every_object(variant: str, peer: Peer, tmp_path: P
 
 
 @pytest.mark.parametrize("variant", ["identities", "monochrome1", "japanese", "empty"])
+@pytest.mark.proves("MIS-5")
 def test_orthanc_archive_files_every_object_in_the_study(variant: str, peer: Peer, tmp_path: Path) -> None:
     source = VARIANTS[variant]
     made = objects(source)

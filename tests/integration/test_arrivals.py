@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Engine, insert, update
 
 from appliance.clock import now
@@ -46,6 +47,7 @@ def test_arrivals_are_the_steps_with_radiographs_and_the_bytes_of_a_day(engine: 
     assert abs(found.daily_bytes - 5e6 / 7) < 1
 
 
+@pytest.mark.proves("SAF-20")
 def test_site_that_falls_silent_is_seen_in_its_database(engine: Engine, tmp_path: Path) -> None:
     for role in ROLES:
         record_heartbeat(engine, role, now() - timedelta(days=30), "works")

@@ -69,6 +69,7 @@ def osteon(config: Configuration, *arguments: str) -> Result:
     return CliRunner().invoke(main, [*arguments, "--config", str(config.state_dir / "osteon.toml")])
 
 
+@pytest.mark.proves("SEC-8")
 def test_each_command_that_changes_something_is_in_the_log(config: Configuration, outbox: Outbox) -> None:
     for command in (
         ("queue", "retry", "delivery:1", "delivery:2", "--reason", "the RIS is back"),
@@ -119,6 +120,7 @@ def test_refused_change_leaves_no_entry(config: Configuration, outbox: Outbox) -
         lambda o: o.gate.open("*", anna()),
     ],
 )
+@pytest.mark.proves("SEC-8")
 def test_change_without_its_entry_is_undone(
     outbox: Outbox, change: Callable[[Outbox], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +157,7 @@ def test_withdrawal_without_its_entry_is_undone(
         REPLACE.format(number="9"),
     ],
 )
+@pytest.mark.proves("SEC-8")
 def test_database_refuses_to_alter_an_entry(engine: Engine, statement: str) -> None:
     for name in ("ris", "pacs"):
         Gate(engine).shut(name, anna("it moves"))

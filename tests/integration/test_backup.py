@@ -65,6 +65,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("with_spool", [False, True])
+@pytest.mark.proves("SAF-23")
 def test_restore_brings_back_what_was_there_and_holds_all_deliveries(
     with_spool: bool, box: Configuration, tmp_path: Path
 ) -> None:
@@ -126,6 +127,7 @@ def test_restore_keeps_the_present_database_and_files_aside(box: Configuration, 
     assert kept_studies(there) == ["1.2.3", "4.5.6"]
 
 
+@pytest.mark.proves("SAF-23")
 def test_restore_names_the_withdrawals_that_the_backup_does_not_know(box: Configuration, tmp_path: Path) -> None:
     engine = open_database(box.database)
     with engine.begin() as c:

@@ -69,6 +69,7 @@ def send(port: int, control_id: str, filling: bytes) -> str:
     return answer.code
 
 
+@pytest.mark.proves("SEC-4")
 def test_large_messages_leave_the_dicom_listener_its_memory(site: Site) -> None:
     pid, port = site.pid("receive"), hl7_port(site)
     with Wire(site.port) as wire:

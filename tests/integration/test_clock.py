@@ -82,6 +82,7 @@ def test_same_bytes_received_again_count_as_newest_whatever_the_clock_says(
     assert [job.receipt for job in analysis_jobs(engine, [1, 2])] == [3, 2]
 
 
+@pytest.mark.proves("SAF-22")
 def test_job_that_backs_off_waits_no_longer_after_the_clock_was_set_back(
     engine: Engine, set_clock: Callable[[float], None]
 ) -> None:
@@ -230,6 +231,7 @@ def test_study_that_settles_is_due_after_the_clock_was_set_back(
     assert 60 < (not_before - now()).total_seconds() <= 120
 
 
+@pytest.mark.proves("SAF-22")
 def test_commitment_result_counts_although_the_clock_was_set_back_before_the_request(
     tmp_path: Path, free_port: int, set_clock: Callable[[float], None]
 ) -> None:

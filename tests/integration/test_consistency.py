@@ -270,6 +270,7 @@ def expected_side(given: Finding) -> str:
     return SIDES[given.laterality].code if given.laterality in SIDES else ""
 
 
+@pytest.mark.proves("SAF-12")
 def test_structured_report_states_the_study(case: Case) -> None:
     made = read_back(structured_report(case.study, case.sources))
     everything = list(items(made))
@@ -299,6 +300,7 @@ def observations(content: bytes) -> list[tuple[str, str, str, str, str]]:
     return [(s.obx_3.to_er7().split("^")[0], *(getattr(s, f"obx_{n}").to_er7() for n in (4, 5, 8, 11))) for s in rows]
 
 
+@pytest.mark.proves("SAF-12")
 def test_oru_states_the_study(case: Case) -> None:
     rows = observations(oru_r01(case.study, case.examination, profiles.hl7()))
     impression = [text for name, _, text, *_ in rows if name == "IMPRESSION"]
@@ -343,6 +345,7 @@ def component_of(observation: Any, name: str) -> Any:
     return next((c for c in observation.component or () if code_of(c.code) == name), None)
 
 
+@pytest.mark.proves("SAF-12")
 def test_fhir_states_the_study(case: Case) -> None:
     content = transaction(case.study, case.examination, profiles.fhir())
     (report,) = resources(content, "DiagnosticReport")
@@ -375,6 +378,7 @@ def test_withdrawn_fhir_states_nothing(case: Case) -> None:
         assert not observation.valueCodeableConcept and not observation.interpretation
 
 
+@pytest.mark.proves("SAF-12")
 def test_cases_cover_every_answer_and_verdict() -> None:
     cases = [case_of(names) for names in [*((name,) for name in RADIOGRAPHS), *MIXED]]
     assert {c.study.answer for c in cases} == set(Answer)

@@ -75,6 +75,7 @@ def test_repeated_bundle_has_no_defect_and_makes_nothing_new(node_peer: START) -
     assert {kind: len(held(server.port, kind)) for kind in (*kinds, "Task")} == kinds | {"Task": 1}
 
 
+@pytest.mark.proves("MIS-6")
 def test_bundle_of_every_source_is_valid_r4(node_peer: START) -> None:
     server = node_peer("fhir_server.js")
     for name, ds in variants().items():

@@ -98,6 +98,7 @@ def transaction_response() -> bytes:
     ],
 )
 @pytest.mark.parametrize("at_once", [0, 40])
+@pytest.mark.proves("SEC-4")
 def test_response_that_drips_ends_with_the_timeout(head: bytes, at_once: int) -> None:
     def speak(connection: socket.socket, stop: threading.Event) -> None:
         read_http_request(connection)
@@ -135,6 +136,7 @@ def test_compressed_response_is_read_up_to_its_limit() -> None:
 @pytest.mark.parametrize(
     "head", [OK + b"\r\n", OK + b"Content-Length: 4000000000\r\n\r\n", OK + b"Content-Encoding: br\r\n\r\n"]
 )
+@pytest.mark.proves("SEC-4")
 def test_endless_response_is_no_answer(head: bytes) -> None:
     def speak(connection: socket.socket, stop: threading.Event) -> None:
         read_http_request(connection)

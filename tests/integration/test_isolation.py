@@ -172,6 +172,7 @@ def test_child_ignores_sigterm_and_finishes_its_call(isolated: Isolated[str]) ->
     assert isolated("terminated") == "still there"
 
 
+@pytest.mark.proves("SEC-3")
 def test_child_killed_between_calls_is_replaced(isolated: Isolated[str]) -> None:
     pid = int(isolated("well"))
     os.kill(pid, signal.SIGKILL)

@@ -37,6 +37,7 @@ def test_defaults_and_listed_peers_have_no_problem() -> None:
         ({"host": "0.0.0.0"}, "receive.peers: only this machine may associate, although Osteon listens on 0.0.0.0"),
     ],
 )
+@pytest.mark.proves("SEC-1")
 def test_unusable_host_and_missing_peers_are_found(receive: dict[str, Any], expected: str) -> None:
     (problem,) = problems_of(**receive)
     assert problem.startswith(expected)

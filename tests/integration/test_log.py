@@ -44,6 +44,7 @@ def warn_with_a_name() -> None:
     logging.getLogger("appliance").error("own message")
 
 
+@pytest.mark.proves("SEC-5")
 def test_child_process_logs_no_patient_name(capfd: pytest.CaptureFixture[str]) -> None:
     isolated = Isolated(warn_with_a_name)
     isolated()
@@ -60,6 +61,7 @@ def test_libraries_warn_where_they_are_not_hushed() -> None:
 
 
 @pytest.mark.parametrize("journal", [True, False])
+@pytest.mark.proves("SEC-5")
 def test_name_that_a_peer_chose_forges_no_line(journal: bool) -> None:
     say = 'import logging; logging.getLogger("appliance").error("peer %s", "A\\n<0>root: all well\\x1b[2J\\r\\u2028")'
     environment = os.environ | ({"JOURNAL_STREAM": "1:2"} if journal else {})

@@ -141,6 +141,7 @@ def archive(path: str, port: int, folder: Path) -> Iterator[None]:
         yield
 
 
+@pytest.mark.proves("MIS-10")
 def test_1_wrong_ae_title_at_the_pacs_is_named(
     site: Callable[..., Configuration], peer: Peer, free_port: int, tmp_path: Path
 ) -> None:
@@ -448,6 +449,7 @@ def test_19_port_in_use_is_named_by_its_setting(site: Callable[..., Configuratio
         assert_error(examined(config, "port.status.port"), "restart osteon-status", level=Level.WARNING)
 
 
+@pytest.mark.proves("MIS-10")
 def test_20_database_of_a_newer_version_is_refused_in_a_sentence_by_roles_doctor_and_page(
     site: Callable[..., Configuration], tmp_path: Path
 ) -> None:

@@ -207,6 +207,7 @@ def test_hold_set_during_a_run_stops_the_remaining_deliveries(free_port: int, tm
 # Proof --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("SAF-15")
 def test_delivery_proven_by_c_find_is_done(peer: Peer, tmp_path: Path) -> None:
     with (
         orthanc(peer("Orthanc"), tmp_path / "orthanc") as there,
@@ -221,6 +222,7 @@ def test_delivery_proven_by_c_find_is_done(peer: Peer, tmp_path: Path) -> None:
         assert all(row.code == "in_pacs" and row.proven_at >= row.stored_at for row in outbox.rows)
 
 
+@pytest.mark.proves("SAF-15")
 def test_object_that_c_find_does_not_find_is_not_done(peer: Peer, tmp_path: Path) -> None:
     with (
         orthanc(peer("Orthanc"), tmp_path / "orthanc") as there,

@@ -437,6 +437,7 @@ def filed(there: object, **identity: str) -> None:
         (None, [Fate.LATER] * 2, "study_not_there"),
     ],
 )
+@pytest.mark.proves("SAF-9")
 def test_object_of_a_study_with_another_identity_is_not_stored(
     identity: dict[str, str] | None, fates: list[Fate], code: str, peer: Peer, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ def test_proxy_that_answers_for_the_fhir_server_parks_nothing(status: str, tmp_p
 
 
 @pytest.mark.parametrize("status", [0xA900, 0xC000, 0x0122, 0xA778, 0xA700])
+@pytest.mark.proves("SAF-16")
 def test_pacs_that_refuses_everything_for_a_while_parks_nothing(status: int, tmp_path: Path, free_port: int) -> None:
     with (
         Outbox(tmp_path, profile(free_port)) as outbox,

@@ -59,6 +59,7 @@ def let_the_lease_run_out(engine: Engine) -> None:
         c.execute(update(analyses).values(lease_until=now() - timedelta(seconds=1)))
 
 
+@pytest.mark.proves("SAF-13")
 def test_database_syncs_every_commit(engine: Engine) -> None:
     with engine.connect() as c:
         assert c.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
@@ -168,6 +169,7 @@ def test_renewed_lease_does_not_expire(engine: Engine, queue: Queue) -> None:
     assert state(engine)[0] == "done"
 
 
+@pytest.mark.proves("SAF-14")
 def test_job_that_kills_its_worker_every_time_is_parked(engine: Engine, queue: Queue) -> None:
     for number in range(2):
         keep_instance(engine, received(number))

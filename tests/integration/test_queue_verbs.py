@@ -364,6 +364,7 @@ def test_deliveries_to_a_destination_that_is_gone_are_dropped_together(
     assert {row.destination for row in four_waiting.rows if row.state == State.DROPPED} == {"former"}
 
 
+@pytest.mark.proves("MIS-10")
 def test_status_names_reason_and_next_command_of_each_point(config: Configuration, four_waiting: Outbox) -> None:
     with four_waiting.engine.begin() as c:
         parked = {"state": State.PARKED, "code": "mllp_refused", "reason": "ris refuses the message of Doe^Jane (AR)"}

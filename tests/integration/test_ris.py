@@ -95,6 +95,7 @@ def test_order_and_loinc_codes_are_read_by_another_parser(
 
 @pytest.mark.parametrize("character_set", ["UNICODE UTF-8", "ASCII", "8859/1", "8859/2", "8859/15"])
 @pytest.mark.parametrize("version", ["2.3.1", "2.4", "2.5.1"])
+@pytest.mark.proves("MIS-6")
 def test_message_of_every_profile_is_read_by_another_parser(version: str, character_set: str, node_peer: START) -> None:
     receiver = node_peer("mllp_receiver.js")
     profile = hl7(
@@ -169,6 +170,7 @@ def test_acknowledgement_in_any_form_counts(behaviour: str, node_peer: START) ->
         ("endless", Transient, "mllp_garbage"),
     ],
 )
+@pytest.mark.proves("SAF-15")
 def test_reply_without_acceptance_is_an_error(
     behaviour: str, kind: type[OsteonError], code: str | None, node_peer: START
 ) -> None:

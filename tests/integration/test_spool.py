@@ -22,6 +22,7 @@ def test_same_bytes_are_kept_once(tmp_path: Path) -> None:
     assert [p.name for p in files(tmp_path)] == [digest]
 
 
+@pytest.mark.proves("SAF-13")
 def test_file_is_written_synced_renamed_and_its_folder_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system calls that a power cut needs, in their order (fsync(2), rename(2))."""
     calls: list[str] = []

@@ -207,6 +207,7 @@ def test_low_disk_is_not_ready(engine: Engine, config: Configuration) -> None:
     assert b"radiographs are refused until there is room" in answer.data
 
 
+@pytest.mark.proves("SEC-5")
 def test_page_metrics_and_health_show_no_identity(client: FlaskClient, engine: Engine) -> None:
     all_roles_beat(engine)
     record_refused_artefact(engine)

@@ -208,6 +208,7 @@ def test_new_result_ends_the_lease_of_its_study(engine: Engine, spool: FileSpool
         pass
 
 
+@pytest.mark.proves("SAF-9")
 def test_report_of_a_study_with_two_patients_covers_the_newest_patient(
     engine: Engine, spool: FileSpool, reporter: Reporter
 ) -> None:
@@ -251,6 +252,7 @@ def test_revision_keeps_a_radiograph_removed_by_retention(engine: Engine, spool:
     ]
 
 
+@pytest.mark.proves("SAF-10")
 def test_correction_stops_the_report_of_the_corrected_radiograph(
     engine: Engine, spool: FileSpool, reporter: Reporter
 ) -> None:
@@ -289,6 +291,7 @@ def test_radiograph_removed_by_retention_is_reported(engine: Engine, spool: File
     assert sent(engine) == [("summary", "queued", ""), ("sr", "queued", ""), ("oru", "queued", "")]
 
 
+@pytest.mark.proves("MIS-7")
 def test_positive_study_raises_the_priority_of_its_order(engine: Engine, spool: FileSpool) -> None:
     ris = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1, flag="omi", character_set="8859/1")
     queue = StudyQueue(engine, "me", most_attempts=3)

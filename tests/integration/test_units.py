@@ -52,6 +52,7 @@ def test_the_documented_drop_in_for_port_104_leaves_the_rest_shut_in(units: Path
 
 
 @pytest.mark.parametrize("role", ROLES)
+@pytest.mark.proves("SEC-11")
 def test_documented_exposure_of_a_role_is_the_measured_one(units: Path, peer: Peer, role: str) -> None:
     command = [peer("systemd-analyze"), "security", "--offline=true", str(units / f"osteon-{role}.service")]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
@@ -60,6 +61,7 @@ def test_documented_exposure_of_a_role_is_the_measured_one(units: Path, peer: Pe
 
 
 @pytest.mark.parametrize("role", ROLES)
+@pytest.mark.proves("SEC-11")
 def test_each_role_is_shut_in(units: Path, peer: Peer, role: str) -> None:
     path = units / f"osteon-{role}.service"
     command = [peer("systemd-analyze"), "security", "--offline=true", f"--threshold={EXPOSURE}", str(path)]

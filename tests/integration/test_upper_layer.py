@@ -285,6 +285,7 @@ def test_association_beyond_the_limit_is_rejected_as_transient(
         wire.socket.close()
 
 
+@pytest.mark.proves("SEC-1")
 def test_silent_associations_give_way_to_another_peer(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "GIVES_WAY_S", 0.2)
     receiving = start(associations=3)

@@ -34,6 +34,7 @@ def taken_back(config: Configuration, outbox: Outbox, uid: str) -> tuple[int, tu
     return done.dropped, done.revoked_at
 
 
+@pytest.mark.proves("SAF-11")
 def test_withdrawal_rejects_sent_objects_in_the_archive_and_drops_pending_ones(peer: Peer, tmp_path: Path) -> None:
     first, second, other = radiograph(1), radiograph(2, study_number=1), radiograph(3)
     with orthanc(peer("Orthanc"), tmp_path / "orthanc") as there:
@@ -83,6 +84,7 @@ def test_withdrawal_before_anything_left_sends_no_rejection_note(free_port: int,
         assert not outbox.carry() and calls == []
 
 
+@pytest.mark.proves("SAF-11")
 def test_withdrawal_revokes_at_ris_and_fhir_server(tmp_path: Path) -> None:
     ris = {"kind": "hl7", "name": "ris", "host": "127.0.0.1", "port": 1}
     fhir = {"kind": "fhir", "name": "fhir", "base_url": "http://127.0.0.1:1/"}

@@ -124,6 +124,7 @@ def test_lintian_finds_nothing(peer: Peer, packages: dict[str, Path]) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.proves("MIS-9")
 def test_package_serves_a_bare_debian_without_a_network(peer: Peer, bundle: Path, tmp_path: Path) -> None:
     peer("systemd-nspawn")
     if os.geteuid() != 0:

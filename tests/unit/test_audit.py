@@ -43,6 +43,7 @@ def test_whole_chain_has_no_defect(log: list[AuditEntry]) -> None:
 
 
 @pytest.mark.parametrize("field", [f for f in AuditEntry.__slots__ if f not in ("number", "previous", "digest", "at")])
+@pytest.mark.proves("SEC-8")
 def test_altered_field_is_found(log: list[AuditEntry], field: str) -> None:
     log[1] = replace(log[1], **{field: "other"})  # type: ignore[arg-type]
     if field in ("door", "action"):

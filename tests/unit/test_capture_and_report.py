@@ -107,6 +107,7 @@ def test_capture_has_the_pixel_spacing_of_its_source(
 
 
 @pytest.mark.parametrize("outcome", RESULTS)
+@pytest.mark.proves("MIS-5")
 def test_object_passes_dciodvfy(
     source: Dataset,
     kind: str,
@@ -134,6 +135,7 @@ def test_every_date_comes_from_source_or_result(source: Dataset, kind: str) -> N
     assert dates <= {"20260102", "20270206", "19700131"}
 
 
+@pytest.mark.proves("SAF-9")
 def test_patient_study_and_order_are_copied_from_the_source(kind: str) -> None:
     source = VARIANTS["dx"]
     made = dataset_from_bytes(part10_bytes(MAKERS[kind](source, result(source))))

@@ -25,10 +25,12 @@ def test_ordinary_radiograph_has_no_caveat() -> None:
 @pytest.mark.parametrize(
     ("flags", "seen"), [((0.5, 0.49), ["hardware"]), ((0.1, 0.9), ["cast"]), ((0.9, 0.9), ["hardware", "cast"])]
 )
+@pytest.mark.proves("SAF-7")
 def test_hardware_and_casts_make_caveats(flags: tuple[float, float], seen: list[str]) -> None:
     assert [c.split()[0] for c in caveats(flags=flags)] == seen
 
 
+@pytest.mark.proves("SAF-7")
 def test_mobile_radiograph_makes_a_caveat() -> None:
     rules = Analyse(mobile=Origins(stations=("PORT*",)))
     assert caveats(rules=rules, station_name="PORT2") == ("mobile radiograph: the engines were not measured on these",)
@@ -40,11 +42,13 @@ def test_header_that_contradicts_itself_or_the_image_makes_a_caveat() -> None:
     assert caveats(body_part_examined="KNEE") == ("the header says knee, the image looks like wrist: site uncertain",)
 
 
+@pytest.mark.proves("SAF-4")
 def test_contradiction_without_suspicion_is_not_analysed() -> None:
     assert caveats(body_part_examined="KNEE", logit=-9) == ("site_uncertain",)
 
 
 @pytest.mark.parametrize(("age", "is_child"), [(6.4, True), (17.9, True), (18.0, False), (None, False)])
+@pytest.mark.proves("SAF-7")
 def test_child_makes_a_caveat(age: float | None, is_child: bool) -> None:
     assert any(c.startswith("child of ") for c in caveats(age_years=age)) is is_child
 
@@ -72,6 +76,7 @@ def test_diffuse_heat_of_a_suspicious_finding_makes_a_caveat() -> None:
     assert caveats(diffuse=True, logit=-9) == ()
 
 
+@pytest.mark.proves("SAF-6")
 def test_image_with_the_regions_of_a_chest_is_not_analysed() -> None:
     """Also with a wrist in the picture, unless the header names the shoulders."""
     seen = ("shoulder", "spine", "shoulder", "wrist")

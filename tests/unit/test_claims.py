@@ -32,5 +32,6 @@ def measured(
         (measured(without_hardware=(0.6, 0.45, 0.8)), False, False),
     ],
 )
+@pytest.mark.proves("SAF-3")
 def test_claims_follow_from_the_lower_bounds(performance: dict[str, Any], finds: bool, clears: bool) -> None:
     assert claims_of(performance) == {"finds": finds, "clears": clears}

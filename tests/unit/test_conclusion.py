@@ -28,6 +28,7 @@ def test_radiograph_without_any_doubt_is_negative() -> None:
     assert made.findings[0].laterality is Laterality.LEFT
 
 
+@pytest.mark.proves("SAF-5")
 def test_window_that_was_replaced_withholds_the_negative() -> None:
     stored = replace(limbs(), caveats=(Sentence.of("window replaced"),))
     made = analysed(logit=CLEAR, stored=stored)
@@ -35,11 +36,13 @@ def test_window_that_was_replaced_withholds_the_negative() -> None:
     assert analysed(logit=SUSPICIOUS, stored=stored).answer is Answer.POSITIVE
 
 
+@pytest.mark.proves("SAF-5")
 def test_exchanged_black_and_white_withhold_the_negative() -> None:
     made = analysed(logit=CLEAR, stored=replace(limbs(across=(72,)), invert=True))
     assert (made.answer, withheld(made)) == (Answer.INCOMPLETE, {Withheld.POLARITY})
 
 
+@pytest.mark.proves("SAF-1")
 def test_bone_outside_the_regions_makes_the_radiograph_incomplete() -> None:
     pixels = limbs().pixels.copy()
     pixels[:60] = pixels[-60:] = 1100  # a bone from border to border would pass for the edge of a table
@@ -63,6 +66,7 @@ def test_region_on_empty_background_is_dropped() -> None:
     assert made.not_analysed is not None and made.not_analysed.code == "no_region"
 
 
+@pytest.mark.proves("SAF-8")
 def test_suspicion_at_an_uncertain_site_has_no_side() -> None:
     made = analysed(logit=SUSPICIOUS, body_part_examined="KNEE", laterality=Laterality.LEFT)
     (finding,) = made.findings
@@ -72,6 +76,7 @@ def test_suspicion_at_an_uncertain_site_has_no_side() -> None:
 
 
 @pytest.mark.parametrize("sides", [Laterality.LEFT, Laterality.RIGHT])
+@pytest.mark.proves("SAF-8")
 def test_two_wrists_under_one_side_have_none(sides: Laterality) -> None:
     made = analysed("wrist", "wrist", logit=SUSPICIOUS, laterality=sides)
     assert {finding.laterality for finding in made.findings} == {Laterality.UNKNOWN}

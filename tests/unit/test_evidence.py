@@ -82,6 +82,7 @@ def test_peak_and_focus_come_from_the_region(pipeline: Pipeline, radiograph: Rad
 
 
 @pytest.mark.parametrize(("offset", "verdict"), [(-9.0, Verdict.NOT_CLEARED), (0.0, Verdict.POSITIVE)])
+@pytest.mark.proves("SAF-5")
 def test_unfamiliar_region_withholds_a_negative_and_never_a_suspicion(
     pipeline: Pipeline, radiograph: Radiograph, offset: float, verdict: Verdict
 ) -> None:

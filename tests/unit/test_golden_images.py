@@ -181,6 +181,7 @@ def picture(name: str) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.proves("MIS-3")
 def test_displayed_image_equals_the_golden_image(name: str) -> None:
     np.testing.assert_array_equal(picture(name), np.asarray(Image.open(GOLDEN / f"{name}.png")))
 

@@ -68,6 +68,7 @@ def test_healthy_appliance_has_no_problems() -> None:
 
 @pytest.mark.parametrize("state", [RoleState.MISSING, RoleState.STOPPED])
 @pytest.mark.parametrize("role", ["receive", "analyse", "deliver"])
+@pytest.mark.proves("SAF-20")
 def test_role_that_does_not_run_is_an_error_that_names_its_unit(role: str, state: RoleState) -> None:
     found = conditions(with_role(FINE, role, state))
     (problem,) = problems(found)
@@ -184,6 +185,7 @@ def test_unreadable_certificate_is_a_warning() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "late"), [(LATE_S, False), (LATE_S + 1, True)])
+@pytest.mark.proves("SAF-20")
 def test_late_radiograph_is_a_warning(seconds: float, late: bool) -> None:
     found = conditions(replace(FINE, analyses=waiting("analyses", seconds)))
     assert names(problems(found)) == (["queue.analyses"] if late else [])
@@ -237,6 +239,7 @@ def test_failing_destination_is_reported_at_once_and_is_an_error_after_an_hour()
     assert is_ready(conditions(replace(FINE, destinations=(replace(lost, is_known=False),)))), "no longer configured"
 
 
+@pytest.mark.proves("SAF-20")
 def test_no_destination_that_takes_anything_is_an_error_once_answers_are_late() -> None:
     failing = tuple(replace(waiting(name, LATE_S + 1), failures=3) for name in ("pacs", "ris"))
     assert not is_ready(conditions(replace(FINE, destinations=failing)))

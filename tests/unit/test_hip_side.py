@@ -49,6 +49,7 @@ def changed(**change: object) -> Header:
         ("R", AT_THE_RIGHT, RIGHT),
     ],
 )
+@pytest.mark.proves("SAF-8")
 def test_side_is_that_of_the_patient_where_the_mark_lies(rows: str, mark: object, side: Laterality) -> None:
     for view in ("AP", "PA"):
         header = changed(patient_orientation=(rows, "F"), view_position=view)

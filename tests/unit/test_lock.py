@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -16,6 +17,7 @@ LOCKED = {
 }
 
 
+@pytest.mark.proves("SEC-10")
 def test_every_requirement_is_locked_at_a_version_that_it_allows() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     for text in (*project["dependencies"], *project["optional-dependencies"]["systemd"]):

@@ -71,6 +71,7 @@ def location_alone() -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("made", [weights, attribute, inner_graph, function, sparse, location_alone])
+@pytest.mark.proves("SEC-9")
 def test_network_with_weights_outside_its_file_is_refused_although_they_are_there(
     made: Callable[[], onnx.ModelProto], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,7 @@ def test_network_with_weights_outside_its_file_is_refused_although_they_are_ther
 
 
 @pytest.mark.parametrize("content", [b"", b"ORTM0123", b"\x00" * 100, b"\x3a\x7f", b"{}"])
+@pytest.mark.proves("SEC-9")
 def test_file_that_is_no_network_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "n.onnx").write_bytes(content)
     with pytest.raises(ValueError, match=r"n\.onnx is no ONNX model"):

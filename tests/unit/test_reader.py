@@ -247,6 +247,7 @@ def test_deeply_nested_sequences_are_rejected() -> None:
         ("U", "R", Laterality.RIGHT, False),
     ],
 )
+@pytest.mark.proves("SAF-8")
 def test_side_of_an_image_is_known_only_if_nothing_contradicts_it(
     image: str, series: str, side: Laterality, disagree: bool
 ) -> None:

@@ -87,6 +87,7 @@ def test_a_region_that_lies_in_read_boxes_is_read_with_them() -> None:
     assert found[Site.HAND] is Standing.MARGIN
 
 
+@pytest.mark.proves("SAF-1")
 def test_a_site_that_the_header_names_is_a_subject_wherever_it_lies() -> None:
     found = standings([region(Site.WRIST), region(Site.ELBOW, (300, 900, 500, 1000))], {Site.ELBOW})
     assert found[Site.ELBOW] is Standing.NOT_READ
@@ -103,6 +104,7 @@ def test_a_weak_region_is_read_only_if_the_header_names_it() -> None:
     assert [r.withheld for r in beside.read] == [(Withheld.WEAK,)]
 
 
+@pytest.mark.proves("SAF-4")
 def test_a_header_of_another_limb_contradicts_and_withholds_negatives() -> None:
     plan = plan_reading([region(Site.ANKLE)], SHAPE, {Site.WRIST}, ENGINES, 0.3)
     assert plan.contradicts and plan.missing == {Site.WRIST}

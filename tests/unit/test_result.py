@@ -66,6 +66,7 @@ def test_verdict_of_a_finding_follows_the_operating_points(probability: float, v
 
 
 @pytest.mark.parametrize("reason", Withheld)
+@pytest.mark.proves("SAF-3")
 def test_withheld_negative_is_not_cleared(reason: Withheld) -> None:
     assert finding(0.1, reason).verdict is Verdict.NOT_CLEARED
     assert finding(0.3, reason).verdict is Verdict.DOUBT
@@ -78,6 +79,7 @@ def test_answer_of_a_radiograph_is_the_gravest_of_its_findings() -> None:
     assert result().answer is Answer.NOT_ANALYSED
 
 
+@pytest.mark.proves("SAF-1")
 def test_radiograph_is_negative_only_if_every_subject_was_read_and_cleared() -> None:
     cleared = dataclasses.replace(result(0.1, 0.1), not_read=())
     assert cleared.answer is Answer.NEGATIVE
@@ -121,6 +123,7 @@ def test_answer_of_a_study_is_the_gravest_of_its_radiographs() -> None:
     assert study_answer(result(0.3), result(0.9)) is Answer.POSITIVE
 
 
+@pytest.mark.proves("SAF-2")
 def test_study_with_a_radiograph_not_analysed_is_incomplete_at_best() -> None:
     cleared = dataclasses.replace(result(0.1), not_read=())
     assert study_answer(cleared, result()) is Answer.INCOMPLETE
@@ -215,5 +218,6 @@ def test_synthetic_pack_is_named_synthetic() -> None:
     ("probability", "said"),
     [(0.0, "<1%"), (0.0099, "<1%"), (0.01, "1%"), (0.5, "50%"), (0.99, "99%"), (0.991, ">99%"), (1.0, ">99%")],
 )
+@pytest.mark.proves("SAF-12")
 def test_percent_is_never_0_or_100(probability: float, said: str) -> None:
     assert finding(probability).percent == said

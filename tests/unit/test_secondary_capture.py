@@ -62,6 +62,7 @@ def look(request: pytest.FixtureRequest) -> Picture:
     return LOOKS[request.param]
 
 
+@pytest.mark.proves("MIS-5")
 def test_secondary_capture_in_every_look_passes_dciodvfy(look: Picture, peer: Peer, tmp_path: Path) -> None:
     for name in ("dx", "cr", "monochrome1", "japanese", "utf8"):
         file = tmp_path / f"{name}.dcm"

@@ -6,6 +6,7 @@ import io
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
@@ -51,6 +52,7 @@ def shown_by_the_standard(ds: Dataset, value: int) -> float:
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(radiographs())
+@pytest.mark.proves("MIS-3")
 def test_displayed_values_equal_the_pseudocode_of_the_standard(ds: Dataset) -> None:
     buffer = io.BytesIO()
     ds.save_as(buffer, enforce_file_format=True)
