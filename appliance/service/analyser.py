@@ -12,12 +12,15 @@ from itertools import takewhile
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from appliance.analysis.traits import traits_of
 from appliance.dicom.objects.patient_study import patient_digest
+from appliance.dicom.reading.attributes import text
 from appliance.dicom.transfer_syntaxes import RADIOGRAPHS
 from appliance.domain.finding import Answer
 from appliance.domain.job import Event, Lease, Settling
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Result
+from appliance.domain.traits import Traits
 from appliance.errors import Rejected
 from appliance.storage.instances import AnalysisJob, AnalysisQueue, analysis_jobs
 from appliance.storage.results import LatestResult, latest_result, record_result
@@ -62,6 +65,7 @@ class Unrecorded:
     rendering: Rendering
     source_digest: str
     patient_digest: str
+    traits: Traits
 
 
 class Analyser:
@@ -237,7 +241,10 @@ class Analyser:
         if latest:
             result = replace(result, revision=latest.revision + 1, predecessor=latest.predecessor)
             reading = replace(reading, analysis=replace(reading.analysis, result=result))
-        patient = patient_digest(reading.source)
+        source = reading.source
+        patient = patient_digest(source)
+        maker, model = (text(source, keyword) for keyword in ("Manufacturer", "ManufacturerModelName"))
+        traits = traits_of(case.examined.header, maker, model, reading.grey)
         lease = self._queue.renew(case.lease)
         unrecorded = Unrecorded(
             lease=lease,
@@ -245,6 +252,7 @@ class Analyser:
             rendering=self._renders.begin(reading),  # last: nothing may fail before its result is asked for
             source_digest=case.examined.digest,
             patient_digest=patient,
+            traits=traits,
         )
         self._unrecorded.append(unrecorded)
 
@@ -277,6 +285,7 @@ class Analyser:
                 source_digest=unrecorded.source_digest,
                 picture_digest=rendered.thumbnail_digest,
                 patient_digest=unrecorded.patient_digest,
+                traits=unrecorded.traits,
                 settling=self._settling,
             )
 

@@ -11,11 +11,13 @@ from appliance.domain.finding import Answer
 from appliance.domain.job import Settling
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor, Result
+from appliance.domain.traits import NO_TRAITS, Traits
 
 from .deliveries import queue_deliveries, supersede
 from .outgoing import Outgoing
 from .studies import queue_study, report_again_or_drop
 from .tables import analyses, deliveries, instances, results
+from .traits import record_traits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ def record_result(
     source_digest: str = "",
     picture_digest: str = "",
     patient_digest: str = "",
+    traits: Traits = NO_TRAITS,
     settling: Settling | None = None,
 ) -> None:
     """Write `result` and its deliveries within the transaction that ends the analysis, and queue its study.
@@ -95,6 +98,8 @@ def record_result(
         Digest of the overlay as PNG, for the summary of the study.
     patient_digest
         Digest of the patient that the radiograph names; empty if it names none.
+    traits
+        Traits of the radiograph, which are recorded with those of its result.
     settling
         Time that the study waits before it is reported on; None: it is due at once.
     """
@@ -116,8 +121,9 @@ def record_result(
         "patient_digest": patient_digest,
         "created_at": result.created_at,
     }
-    key = c.execute(insert(results).values(**row)).inserted_primary_key
-    queue_deliveries(c, outgoing, result.study_instance_uid, result_id=key[0] if key else None)
+    result_id = c.execute(insert(results).values(**row).returning(results.c.id)).scalar_one()
+    record_traits(c, result_id, traits, result)
+    queue_deliveries(c, outgoing, result.study_instance_uid, result_id=result_id)
     settling = settling or Settling()
     queue_study(c, result.study_instance_uid, settling)
     for former in in_studies - {result.study_instance_uid}:

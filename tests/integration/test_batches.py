@@ -48,6 +48,7 @@ from appliance.storage.instances import AnalysisQueue
 from appliance.storage.queue import Queue
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, instances, results
+from appliance.storage.traits import traits_of_results
 from engines.runner import RunnerError
 from kernels.device import OutOfMemory
 from provisioning.demonstration.run import SITES
@@ -325,6 +326,9 @@ def test_single_radiograph_is_analysed_at_once(role_of: RoleOf) -> None:
     assert role.reader.batches == [[uid]]
     assert role.rows()[0].state == "done"
     assert not role.analyser.step()
+    (made,) = traits_of_results(role.engine, [1]).values()
+    assert (made.traits.header_site, made.found_site, made.traits.device) == (Site.WRIST, Site.WRIST, "OSTEON PHANTOM")
+    assert 0 < (made.traits.grey_mean or 0) < 1 and made.probability == results_of(role)[0].findings[0].probability
 
 
 def test_first_radiograph_does_not_wait_for_the_decoding_of_others(role_of: RoleOf) -> None:
