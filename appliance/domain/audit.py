@@ -40,6 +40,7 @@ class AuditAction(StrEnum):
     SET_PHASE = "set phase"
     START_VALIDATION = "start validation"
     END_VALIDATION = "end validation"
+    READ = "read"
     IMPORT_READS = "import reads"
     WRITE_REPORT = "write report"
     CONCLUDE = "conclude"

@@ -298,6 +298,11 @@ class ReasonCode(StrEnum):
         "An archive has rejected this radiograph, so its pending work was dropped.",
         "Nothing to do; send a corrected radiograph.",
     )
+    IN_SAMPLE = (
+        "in_sample",
+        "The study was drawn into the sample of a validation: no answer about it leaves the box.",
+        "Nothing to do; `osteon validate end` ends the validation.",
+    )
     SUPERSEDED = ("superseded", "A later instance or revision took its place.", "Nothing to do.")
     UNCHANGED = (
         "unchanged",
@@ -792,6 +797,24 @@ class ReasonCode(StrEnum):
         "Choose another one: three words or more.",
     )
     NO_REASON = ("no_reason", "An action of the page was asked for without a reason.", "Write the reason.")
+    VALIDATION_OPEN = (
+        "validation_open",
+        "A validation of the kind is open, and there is at most one.",
+        "See `osteon validate status`, and end it first.",
+    )
+    NO_VALIDATION = ("no_validation", "No validation of the kind is open.", "Start one: `osteon validate start`.")
+    NOT_IN_VALIDATION = (
+        "not_in_validation",
+        "A site is in a phase in which its radiographs are not sampled.",
+        "Set its phase: `osteon phase set SITE validate`.",
+    )
+    READ_ALREADY = ("read_already", "The radiograph of the sample was read already.", "Read the next one.")
+    NOT_OFFERED = (
+        "not_offered",
+        "The radiograph is not in the sample any more, or an answer about its study has left the box.",
+        "Read the next one.",
+    )
+    READS_FILE = ("reads_file", "The file of reads cannot be used.", "Correct the file as the message says.")
     AUDIT_BROKEN = (
         "audit_broken",
         "The audit log is not whole: an entry was altered or removed.",

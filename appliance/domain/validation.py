@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
+
+from .finding import Box
+from .identifiers import Site
 
 
 class SampleKind(StrEnum):
@@ -71,3 +77,79 @@ class DecisionSource(StrEnum):
     HL7 = "hl7"
     AIRA = "aira"
     """An SR of the IHE profile AI Result Assessment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """A validation of some sites: a sample of radiographs that are drawn while it is open.
+
+    Attributes
+    ----------
+    size
+        Number of radiographs after which nothing more is drawn.
+    share
+        Share of patients that are drawn, above 0 to 1.
+    secret
+        Key of the hash that draws, hex: whoever knows it can foresee who is drawn.
+    fingerprints
+        Fingerprint of each site at the start; see `appliance.domain.phase.SitePhase`.
+    ended_at
+        None while the validation is open.
+    """
+
+    validation_id: int
+    kind: SampleKind
+    sites: tuple[Site, ...]
+    size: int
+    share: float
+    secret: str = field(repr=False)
+    fingerprints: Mapping[Site, str]
+    person: str
+    reason: str
+    started_at: datetime
+    ended_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether radiographs are drawn and read for it."""
+        return self.ended_at is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """The progress of a sample.
+
+    Attributes
+    ----------
+    drawn
+        Radiographs in the sample that can still be, or were, read blinded.
+    read, blinded
+        Reads of the sample, and those of them that are blinded.
+    unblinded
+        Radiographs about which an answer left the box before they were read: they do not count for `drawn`.
+    changed_sites
+        Sites whose fingerprint changed since the start: nothing is drawn of them any more.
+    """
+
+    drawn: int
+    read: int
+    blinded: int
+    unblinded: int
+    changed_sites: tuple[Site, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """The read of a radiograph by a radiologist.
+
+    Attributes
+    ----------
+    box
+        Place of the fracture, px of the received image; None where the reader marks none.
+    """
+
+    reader: str
+    source: ReadSource
+    answer: ReadAnswer
+    box: Box | None = None
+    marks: tuple[ReadMark, ...] = ()

@@ -25,6 +25,7 @@ from .queue import queue
 from .setup import setup
 from .status import status
 from .train import train
+from .validate import validate
 
 
 class _Commands(SentenceErrors, click.Group):
@@ -228,5 +229,20 @@ def hl7_preview(destination: str, files: tuple[Path, ...], message: str, raw: bo
     preview(configuration(config_path), destination, list(files), message, raw, out)  # type: ignore[arg-type]
 
 
-for command in (run, status, doctor, queue, audit, account, backup, restore, pack, engines, setup, train, alarm):
+for command in (
+    run,
+    status,
+    doctor,
+    queue,
+    audit,
+    account,
+    backup,
+    restore,
+    pack,
+    engines,
+    setup,
+    train,
+    alarm,
+    validate,
+):
     main.add_command(command)

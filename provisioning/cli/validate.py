@@ -1,0 +1,133 @@
+"""`osteon validate`: the local validation of an engine on a sample that radiologists read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from appliance.domain.identifiers import Site
+from appliance.domain.validation import SampleKind
+from appliance.service.command import config_option
+
+from .options import as_text, by_hand, configuration, out, own_configuration
+
+_kind_option = click.option(
+    "--kind",
+    type=click.Choice([kind.value for kind in SampleKind]),
+    default=SampleKind.RANDOM.value,
+    show_default=True,
+    help="Kind of the sample: random, or enriched with suspicious answers, which is reported apart.",
+)
+
+_reason_option = click.option("--reason", required=True, help="Why; kept in the audit log. Name no patient.")
+
+
+def _read_sites(_: click.Context, parameter: click.Parameter, value: str) -> tuple[Site, ...]:
+    """Return the sites of a list with commas."""
+    names = [name.strip().replace(" ", "_") for name in value.split(",")]
+    if unknown := [name for name in names if name not in list(Site)]:
+        raise click.BadParameter(f"{', '.join(unknown)!r} is no site: write some of {', '.join(Site)}", param=parameter)
+    return tuple(dict.fromkeys(map(Site, names)))
+
+
+@click.group()
+def validate() -> None:
+    """Validate the appliance on a local sample: radiologists read what it has answered, without its answer."""
+
+
+@validate.command()
+@click.option("--sites", callback=_read_sites, required=True, help="Sites whose radiographs are drawn, with commas.")
+@click.option(
+    "--size",
+    type=click.IntRange(1, 100_000),
+    default=300,
+    show_default=True,
+    help="Radiographs to draw, one a patient.",
+)
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of the patients that are drawn until the sample is full.",
+)
+@_kind_option
+@_reason_option
+@config_option
+def start(sites: tuple[Site, ...], size: int, share: float, kind: str, reason: str, config_path: Path | None) -> None:
+    """Start a validation: from now on, radiographs of the sites are drawn as they come in.
+
+    The answers about a study that is drawn stay in the box, so that its read is blinded. A site has to be in the phase
+    validate or shadow.
+    """
+    from appliance.storage.database import open_database
+    from appliance.storage.validations import start_validation
+
+    engine = open_database(own_configuration(config_path).database)
+    started = start_validation(engine, kind=SampleKind(kind), sites=sites, size=size, share=share, by=by_hand(reason))
+    names = ", ".join(str(site.label) for site in started.sites)
+    out.print(f"validation {started.validation_id} is open: {names}; {size} radiographs, {share:.0%} of the patients")
+    out.print("readers read on the page, at /read: [cyan]osteon account add NAME --role reader[/]")
+
+
+@validate.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line and validation.")
+@config_option
+def status(as_json: bool, config_path: Path | None) -> None:
+    """Show the newest validation of each kind, and how far its sample is."""
+    from appliance.storage.validations import newest_validation, progress
+    from provisioning.operation.queues import reading
+
+    with reading(configuration(config_path)) as c:
+        kinds = [newest_validation(c, kind) for kind in SampleKind] if c else []
+        found = [(one, progress(c, one)) for one in kinds if c and one]
+    if as_json:
+        for validation, done in found:
+            fields = dataclasses.asdict(validation) | dataclasses.asdict(done)
+            del fields["secret"]
+            click.echo(json.dumps(fields, default=as_text))
+        return
+    table = Table("validation", "kind", "sites", "since", "state", "drawn", "read", "blinded", "left unread")
+    for validation, done in found:
+        ended = validation.ended_at
+        table.add_row(
+            str(validation.validation_id),
+            validation.kind,
+            ", ".join(validation.sites),
+            f"{validation.started_at.astimezone():%Y-%m-%d %H:%M}",
+            f"ended {ended.astimezone():%Y-%m-%d %H:%M}" if ended else "open",
+            f"{done.drawn} of {validation.size}",
+            str(done.read),
+            str(done.blinded),
+            str(done.unblinded),
+        )
+    out.print(table if found else "no validation was started yet")
+    for validation, done in found:
+        if done.changed_sites and validation.is_open:
+            names = escape(", ".join(done.changed_sites))
+            out.print(
+                f"[yellow]the engine of {names} is another one than at the start: nothing is drawn of it any more; end "
+                "this validation and start another one[/]"
+            )
+
+
+@validate.command()
+@_kind_option
+@_reason_option
+@config_option
+def end(kind: str, reason: str, config_path: Path | None) -> None:
+    """End a validation: nothing is drawn or read for it any more, and no answer is kept back.
+
+    The answers that were kept back stay in the box.
+    """
+    from appliance.storage.database import open_database
+    from appliance.storage.validations import end_validation
+
+    engine = open_database(own_configuration(config_path).database)
+    ended, done = end_validation(engine, SampleKind(kind), by_hand(reason))
+    out.print(f"validation {ended.validation_id} is ended: {done.drawn} of {ended.size} drawn, {done.read} read")
