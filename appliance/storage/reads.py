@@ -107,7 +107,7 @@ def record_read(engine: Engine, draw_id: int, result_id: int, read: Read, by: In
 def import_reads(
     engine: Engine, kind: SampleKind, found: Sequence[tuple[int, Read]], by: Intervention, origin: str
 ) -> list[str]:
-    """Write reads from elsewhere in one transaction, with one entry of the audit log; return why each was refused, or "".
+    """Write reads from elsewhere, with one entry of the audit log; return the refusal of each, empty if it was written.
 
     A read is unblinded if an answer about the study has left the box.
 
