@@ -806,7 +806,7 @@ class ReasonCode(StrEnum):
     NOT_IN_VALIDATION = (
         "not_in_validation",
         "A site is in a phase in which its radiographs are not sampled.",
-        "Set its phase: `osteon phase set SITE validate`.",
+        "Set the phase of the site to validate first.",
     )
     READ_ALREADY = ("read_already", "The radiograph of the sample was read already.", "Read the next one.")
     NOT_OFFERED = (
@@ -814,7 +814,6 @@ class ReasonCode(StrEnum):
         "The radiograph is not in the sample any more, or an answer about its study has left the box.",
         "Read the next one.",
     )
-    READS_FILE = ("reads_file", "The file of reads cannot be used.", "Correct the file as the message says.")
     AUDIT_BROKEN = (
         "audit_broken",
         "The audit log is not whole: an entry was altered or removed.",
