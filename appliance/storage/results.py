@@ -15,6 +15,7 @@ from appliance.domain.traits import NO_TRAITS, Traits
 
 from .deliveries import queue_deliveries, supersede
 from .outgoing import Outgoing
+from .sample import draw, is_withheld
 from .studies import queue_study, report_again_or_drop
 from .tables import analyses, deliveries, instances, results
 from .traits import record_traits
@@ -88,7 +89,7 @@ def record_result(
 
     Pending deliveries of earlier revisions are dropped, and so are pending reports of the study: a corrected result
     must not be followed by its predecessor. If the radiograph was part of another study, that study is reported on
-    again without it.
+    again without it. The deliveries of a study that a validation has drawn are not queued.
 
     Parameters
     ----------
@@ -123,7 +124,9 @@ def record_result(
     }
     result_id = c.execute(insert(results).values(**row).returning(results.c.id)).scalar_one()
     record_traits(c, result_id, traits, result)
-    queue_deliveries(c, outgoing, result.study_instance_uid, result_id=result_id)
+    draw(c, result_id, result, patient_digest, traits.header_site)
+    if not is_withheld(c, result.study_instance_uid):
+        queue_deliveries(c, outgoing, result.study_instance_uid, result_id=result_id)
     settling = settling or Settling()
     queue_study(c, result.study_instance_uid, settling)
     for former in in_studies - {result.study_instance_uid}:

@@ -19,7 +19,7 @@ from appliance.domain.job import ENDED
 from .clock_steps import recent_step
 from .database import readers
 from .spool import FileSpool
-from .tables import analyses, deliveries, instances, radiologist_reports, results, studies
+from .tables import analyses, deliveries, draws, instances, radiologist_reports, results, studies, validations
 
 AT_A_TIME = 100
 """Instances removed in one transaction, which other writers wait for; digests in one query."""
@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 def prune_instances(engine: Engine, spool: FileSpool, *, days: float, prune_below_bytes: int) -> int:
     """Remove the files of instances with all work ended `days` ago, oldest first, in portions; return their number.
 
-    When less than `prune_below_bytes` is free, files go however young they are. The rows stay, so that the same bytes
+    When less than `prune_below_bytes` is free, files go however young they are, except those of the sample of an open
+    validation. The rows stay, so that the same bytes
     sent again are known. For a day after the clock was set on, no file goes because of its age.
     """
     limit = _age_limit(engine, days)
@@ -50,11 +51,17 @@ def prune_instances(engine: Engine, spool: FileSpool, *, days: float, prune_belo
         .join(results, studies.c.study_instance_uid == results.c.study_instance_uid)
         .where(results.c.analysis_id == analyses.c.id, studies.c.state.not_in(ENDED))
     )
+    to_be_read = (
+        select(draws.c.id)
+        .join(results, draws.c.result_id == results.c.id)
+        .join(validations, draws.c.validation_id == validations.c.id)
+        .where(results.c.analysis_id == analyses.c.id, validations.c.ended_at.is_(None))
+    )
     ended = (
         select(instances.c.id, instances.c.digest, analyses.c.id.label("analysis_id"))
         .join(analyses, analyses.c.instance_id == instances.c.id)
         .where(instances.c.pruned_at.is_(None), analyses.c.state.in_(ENDED), analyses.c.finished_at < limit)
-        .where(~needed.exists(), ~unreported.exists())
+        .where(~needed.exists(), ~unreported.exists(), ~to_be_read.exists())
         .order_by(analyses.c.finished_at)
         .limit(AT_A_TIME)
     )

@@ -36,6 +36,7 @@ from .database import readers
 from .deliveries import Delivery, delivery_of, queue_deliveries, supersede
 from .outgoing import Outgoing
 from .queue import Queue
+from .sample import is_withheld
 from .tables import analyses, deliveries, instances, results, studies, study_results
 from .transitions import add_job, drop_jobs, move_job
 
@@ -256,7 +257,10 @@ def _study_result(c: Connection, study_instance_uid: str, row: Row[Any]) -> Stud
 def record_study_result(
     c: Connection, study_id: int, study: StudyResult, result_ids: list[int], outgoing: Iterable[Outgoing]
 ) -> None:
-    """Write the result of a study and its deliveries within the transaction that ends the study's job."""
+    """Write the result of a study and its deliveries within the transaction that ends the study's job.
+
+    The deliveries of a study that a validation has drawn are not queued.
+    """
     earlier = select(study_results.c.id).where(study_results.c.study_id == study_id)
     supersede(c, deliveries.c.study_result_id.in_(earlier), study.revision)
     values = {
@@ -267,7 +271,8 @@ def record_study_result(
         "created_at": study.created_at,
     }
     key = c.execute(insert(study_results).values(**values)).inserted_primary_key
-    queue_deliveries(c, outgoing, study.study_instance_uid, study_result_id=key[0] if key else None)
+    if not is_withheld(c, study.study_instance_uid):
+        queue_deliveries(c, outgoing, study.study_instance_uid, study_result_id=key[0] if key else None)
 
 
 def reject_radiographs(c: Connection, sop_instance_uids: Collection[str], reason: str, settling: Settling) -> None:

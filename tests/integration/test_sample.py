@@ -1,0 +1,252 @@
+"""The sample of a validation: who is drawn, which radiograph is read, and that nothing about it leaves."""
+
+from __future__ import annotations
+
+import pytest
+from pydicom.dataset import Dataset
+from sqlalchemy import Engine, func, select, update
+
+from appliance.domain.identifiers import Site
+from appliance.domain.job import State
+from appliance.domain.phase import Phase
+from appliance.domain.reason import ReasonCode
+from appliance.domain.validation import SampleKind
+from appliance.errors import Rejected
+from appliance.rollout.sampling import is_drawn, rank
+from appliance.storage.audit import newest_entries
+from appliance.storage.retention import prune_instances
+from appliance.storage.spool import FileSpool
+from appliance.storage.tables import deliveries, draws, instances, results
+from appliance.storage.validations import end_validation, newest_validation, progress, start_validation
+from tests.support.outbox import radiograph
+from tests.support.people import anna
+from tests.support.results import unanalysed
+from tests.support.validations import Hospital, begin, set_phases
+
+
+@pytest.fixture
+def hospital(engine: Engine, spool: FileSpool) -> Hospital:
+    return Hospital(engine, spool)
+
+
+def corrected(number: int) -> Dataset:
+    ds = radiograph(number)
+    ds.StudyDescription = "corrected"
+    return ds
+
+
+def drawn(engine: Engine) -> list[str]:
+    """Return the SOP Instance UIDs of the sample, as their last numbers."""
+    query = select(results.c.sop_instance_uid).join(draws, draws.c.result_id == results.c.id).order_by(draws.c.id)
+    with engine.connect() as c:
+        return [uid.rpartition(".")[2] for uid in c.execute(query).scalars()]
+
+
+def leaving(engine: Engine) -> list[str]:
+    """Return the deliveries that are on their way, or have left, as kind and last number of the study."""
+    d = deliveries.c
+    with engine.connect() as c:
+        rows = c.execute(select(d.kind, d.study_instance_uid).where(d.state != State.DROPPED).order_by(d.id)).all()
+    return [f"{row.kind} {row.study_instance_uid.rpartition('.')[2]}" for row in rows]
+
+
+def test_nothing_about_a_drawn_study_leaves_the_box(engine: Engine, hospital: Hospital) -> None:
+    hospital.analyse(1)
+    begin(engine)
+    hospital.analyse(2)
+    hospital.analyse(2, ds=corrected(2))
+    hospital.analyse(3, header_site=Site.HAND)
+    hospital.analyse(4, header_site=None)
+    hospital.report()
+    assert drawn(engine) == ["2"]
+    assert leaving(engine) == ["sc 1", "sc 3", "sc 4", "oru 1", "oru 3", "oru 4"]
+
+
+def test_patients_are_drawn_by_the_secret_and_the_sample_ends_when_it_is_full(
+    engine: Engine, hospital: Hospital
+) -> None:
+    validation = begin(engine, size=4, share=0.5)
+    for number in range(1, 21):
+        hospital.analyse(number, patient=f"P{number}")
+    with engine.connect() as c:
+        patients = c.execute(select(results.c.patient_digest).order_by(results.c.id)).scalars().all()
+        done = progress(c, validation)
+    expected = [str(n) for n, digest in enumerate(patients, 1) if is_drawn(validation.secret, digest, 0.5)]
+    assert drawn(engine) == expected[:4]
+    assert len(expected) > 4
+    assert (done.drawn, done.read, done.unblinded, done.changed_sites) == (4, 0, 0, ())
+    assert len(leaving(engine)) == 16
+
+
+def test_each_patient_is_drawn_once_with_the_first_study(engine: Engine, hospital: Hospital) -> None:
+    begin(engine)
+    hospital.analyse(1, study=1, patient="P")
+    hospital.report()
+    hospital.analyse(2, study=2, patient="P")
+    assert drawn(engine) == ["1"]
+    assert leaving(engine) == ["sc 2"]
+
+
+def test_radiograph_of_a_study_with_the_lowest_rank_is_the_one_until_the_report(
+    engine: Engine, hospital: Hospital
+) -> None:
+    validation = begin(engine)
+    made = [hospital.analyse(number, study=1) for number in range(1, 6)]
+    made.append(hospital.analyse(6, study=1, header_site=Site.HAND))  # of no validated site
+    ranks = {one.sop_instance_uid: rank(validation.secret, one.sop_instance_uid) for one in made[:5]}
+    lowest = min(ranks, key=ranks.__getitem__).rpartition(".")[2]
+    assert drawn(engine) == [lowest]
+    hospital.report()
+    root = made[0].sop_instance_uid.rpartition(".")[0]
+    late = next(n for n in range(7, 10_000) if rank(validation.secret, f"{root}.{n}") < min(ranks.values()))
+    hospital.analyse(late, study=1)
+    assert drawn(engine) == [lowest]
+    assert leaving(engine) == []
+
+
+def test_correction_of_the_drawn_radiograph_takes_its_place_before_the_report(
+    engine: Engine, hospital: Hospital
+) -> None:
+    begin(engine)
+    hospital.analyse(1)
+    hospital.analyse(1, probability=0.1, ds=corrected(1))
+    with engine.connect() as c:
+        assert c.execute(select(draws.c.result_id)).scalars().all() == [2]
+
+
+def test_deliveries_that_wait_are_dropped_when_their_study_is_drawn(engine: Engine, hospital: Hospital) -> None:
+    begin(engine)
+    hospital.analyse(1, study=1, header_site=None)
+    assert leaving(engine) == ["sc 1"]
+    hospital.analyse(2, study=1)
+    assert (drawn(engine), leaving(engine)) == (["2"], [])
+    with engine.connect() as c:
+        assert c.execute(select(deliveries.c.code)).scalars().all() == [ReasonCode.IN_SAMPLE]
+
+
+@pytest.mark.parametrize("state", [State.LEASED, State.DONE])
+def test_study_about_which_an_answer_has_left_is_not_drawn(engine: Engine, hospital: Hospital, state: State) -> None:
+    begin(engine)
+    hospital.analyse(1, study=1, header_site=None)
+    with engine.begin() as c:
+        c.execute(update(deliveries).values(state=state, attempts=1))
+    hospital.analyse(2, study=1)
+    assert drawn(engine) == []
+    assert leaving(engine) == ["sc 1", "sc 1"]
+
+
+def test_answer_about_a_live_site_is_never_held_back(engine: Engine, hospital: Hospital) -> None:
+    validation = begin(engine)
+    set_phases(engine, Phase.LIVE, Site.ANKLE)
+    hospital.analyse(1, study=1)
+    assert leaving(engine) == []
+    hospital.analyse(2, study=1, header_site=Site.ANKLE, found_site=Site.ANKLE)
+    hospital.analyse(3, study=1)
+    hospital.analyse(4, study=4, found_site=Site.ANKLE)  # under a header that says wrist
+    hospital.report()
+    assert leaving(engine) == ["sc 1", "sc 1", "sc 4", "oru 1", "oru 4"]
+    with engine.connect() as c:
+        done = progress(c, validation)
+        assert (done.drawn, done.unblinded) == (0, 1)
+
+
+def test_radiograph_that_was_not_analysed_is_drawn_and_one_without_a_patient_stands_for_one(
+    engine: Engine, hospital: Hospital
+) -> None:
+    begin(engine)
+    hospital.analyse(1, made=unanalysed(radiograph(1)))
+    hospital.analyse(2, study=2, patient="")
+    hospital.analyse(3, study=3, patient="")
+    hospital.report()
+    assert drawn(engine) == ["1", "2", "3"]
+    assert leaving(engine) == []
+
+
+def test_enriched_sample_has_suspicious_answers_alone_beside_a_random_one(engine: Engine, hospital: Hospital) -> None:
+    begin(engine, share=1e-9)
+    enriched = begin(engine, kind=SampleKind.ENRICHED)
+    hospital.analyse(1, probability=0.1)
+    hospital.analyse(2, probability=0.4)
+    hospital.analyse(3, probability=0.9)
+    assert drawn(engine) == ["2", "3"]
+    with engine.connect() as c:
+        assert set(c.execute(select(draws.c.validation_id)).scalars()) == {enriched.validation_id}
+    assert leaving(engine) == ["sc 1"]
+
+
+@pytest.mark.parametrize("phase", [Phase.FAMILIARISE, Phase.LIVE])
+def test_site_in_another_phase_is_not_drawn_and_its_answers_leave(
+    engine: Engine, hospital: Hospital, phase: Phase
+) -> None:
+    begin(engine)
+    hospital.analyse(1)
+    set_phases(engine, phase, Site.WRIST)
+    hospital.analyse(2)
+    hospital.report()
+    assert drawn(engine) == ["1"]
+    assert leaving(engine) == ["sc 2", "oru 1", "oru 2"]
+
+
+def test_other_engine_ends_the_draw_of_its_site(engine: Engine, hospital: Hospital) -> None:
+    validation = begin(engine, Site.WRIST, Site.HAND)
+    hospital.analyse(1)
+    set_phases(engine, Phase.VALIDATE, Site.WRIST, fingerprint="g")
+    hospital.analyse(2)
+    hospital.analyse(3, header_site=Site.HAND)
+    assert drawn(engine) == ["1", "3"]
+    with engine.connect() as c:
+        assert progress(c, validation).changed_sites == (Site.WRIST,)
+
+
+def test_end_of_a_validation_lets_later_answers_leave(engine: Engine, hospital: Hospital) -> None:
+    begin(engine)
+    hospital.analyse(1)
+    hospital.report()
+    ended, done = end_validation(engine, SampleKind.RANDOM, anna("enough"))
+    assert not ended.is_open and (done.drawn, done.read) == (1, 0)
+    hospital.analyse(2)
+    hospital.report()
+    assert leaving(engine) == ["sc 2", "oru 2"]
+    with engine.connect() as c:
+        assert newest_validation(c, SampleKind.RANDOM) == ended
+        last, first = newest_entries(c, 2)
+    assert (first.action, first.subject, first.person) == ("start validation", "validation:1", "anna")
+    assert first.detail == "random sample of 10, share 1: wrist"
+    assert (last.action, last.reason, last.detail) == (
+        "end validation",
+        "enough",
+        "random sample: 1 of 10 drawn, 0 read",
+    )
+    with pytest.raises(Rejected, match="no random validation is open"):
+        end_validation(engine, SampleKind.RANDOM, anna())
+
+
+def test_validation_that_cannot_start_is_refused_with_its_reason(engine: Engine) -> None:
+    begin(engine)
+    args = {"sites": (Site.WRIST,), "size": 10, "share": 1.0, "by": anna("again")}
+    with pytest.raises(Rejected, match="is open") as open_one:
+        start_validation(engine, kind=SampleKind.RANDOM, **args)
+    assert open_one.value.code is ReasonCode.VALIDATION_OPEN
+    end_validation(engine, SampleKind.RANDOM, anna())
+    set_phases(engine, Phase.FAMILIARISE, Site.WRIST)
+    with pytest.raises(Rejected, match="phase familiarise: osteon phase set wrist validate"):
+        start_validation(engine, kind=SampleKind.RANDOM, **args)
+    with pytest.raises(Rejected, match="no engine of the pack serves foot"):
+        start_validation(engine, kind=SampleKind.RANDOM, **{**args, "sites": (Site.FOOT,)})
+    set_phases(engine, Phase.SHADOW, Site.WRIST)
+    assert start_validation(engine, kind=SampleKind.RANDOM, **args).is_open
+
+
+def test_file_of_a_drawn_radiograph_stays_until_the_validation_ends(
+    engine: Engine, hospital: Hospital, spool: FileSpool
+) -> None:
+    begin(engine)
+    hospital.analyse(1)
+    hospital.report()
+    assert prune_instances(engine, spool, days=0.0, prune_below_bytes=2**63) == 0
+    end_validation(engine, SampleKind.RANDOM, anna())
+    assert prune_instances(engine, spool, days=0.0, prune_below_bytes=2**63) == 1
+    with engine.connect() as c:
+        assert (
+            c.execute(select(func.count()).select_from(instances).where(instances.c.pruned_at.is_(None))).scalar() == 0
+        )
