@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from pydicom.dataset import Dataset
 from sqlalchemy import Engine, func, select, update
@@ -223,18 +225,18 @@ def test_end_of_a_validation_lets_later_answers_leave(engine: Engine, hospital: 
 
 def test_validation_that_cannot_start_is_refused_with_its_reason(engine: Engine) -> None:
     begin(engine)
-    args = {"sites": (Site.WRIST,), "size": 10, "share": 1.0, "by": anna("again")}
+    start = partial(start_validation, engine, kind=SampleKind.RANDOM, size=10, share=1.0, by=anna("again"))
     with pytest.raises(Rejected, match="is open") as open_one:
-        start_validation(engine, kind=SampleKind.RANDOM, **args)
+        start(sites=[Site.WRIST])
     assert open_one.value.code is ReasonCode.VALIDATION_OPEN
     end_validation(engine, SampleKind.RANDOM, anna())
     set_phases(engine, Phase.FAMILIARISE, Site.WRIST)
     with pytest.raises(Rejected, match="phase familiarise: osteon phase set wrist validate"):
-        start_validation(engine, kind=SampleKind.RANDOM, **args)
+        start(sites=[Site.WRIST])
     with pytest.raises(Rejected, match="no engine of the pack serves foot"):
-        start_validation(engine, kind=SampleKind.RANDOM, **{**args, "sites": (Site.FOOT,)})
+        start(sites=[Site.FOOT])
     set_phases(engine, Phase.SHADOW, Site.WRIST)
-    assert start_validation(engine, kind=SampleKind.RANDOM, **args).is_open
+    assert start(sites=[Site.WRIST]).is_open
 
 
 def test_file_of_a_drawn_radiograph_stays_until_the_validation_ends(
