@@ -9,7 +9,7 @@ import pytest
 from appliance.domain.validation import Conclusion
 from appliance.rollout.conclusion_words import LANGUAGES
 from appliance.rollout.conclusions import LONGEST_TEXT, conclusion_of
-from appliance.words.language import LanguageCode
+from appliance.words.language import LANGUAGES as LANGUAGES_OF_OUTPUTS
 
 FRACTURE = (
     "Transverse fracture of the distal radius.",
@@ -156,7 +156,7 @@ def test_impression_of_the_message_counts_before_the_text() -> None:
 
 
 def test_every_language_of_the_outputs_has_its_words() -> None:
-    assert set(LANGUAGES) == set(LanguageCode.__args__)
+    assert set(LANGUAGES) == set(LANGUAGES_OF_OUTPUTS)
 
 
 def test_hostile_text_is_read_in_a_moment() -> None:
