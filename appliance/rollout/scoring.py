@@ -1,0 +1,278 @@
+"""The score of a sample: the appliance's answers against the radiologists' reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from appliance.domain.finding import Answer
+from appliance.domain.identifiers import Site
+from appliance.domain.validation import ReadAnswer, ReadMark
+
+from .calibration import Calibration, calibration
+from .statistics import Estimate, Homogeneity, Rate, auroc, homogeneity, rate
+
+DEFINITIONS = (
+    "The unit is the radiograph; a sample holds one radiograph of each patient.",
+    "The answer is that of the appliance's full record: fracture suspected and possible fracture count as positive.",
+    "No fracture found counts as negative. A second table counts possible fracture as negative, too.",
+    "The truth is the radiologist's read. Only blinded reads count: no answer about the study had left before.",
+    "Rates leave out radiographs that are incomplete, not analysed, or read as unsure or unusable.",
+    "The table of coverage counts them.",
+    "Coverage is the share of sampled radiographs that the appliance answers with positive or negative.",
+    "PPV and NPV hold at the share of fractures in this sample.",
+    "Intervals are two-sided and hold with 95% confidence: Clopper-Pearson for rates, Newcombe's method 5 for AUROC.",
+)
+"""Sentences that stand on page and report."""
+
+UNMARKED = "none"
+"""Name of the subgroup of radiographs that the reader gave no mark."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A radiograph of a sample.
+
+    Attributes
+    ----------
+    site
+        Site under which it was drawn: that of the header.
+    answer
+        Answer of the full record.
+    probability
+        Highest probability of the findings; None without one.
+    read
+        Answer of the radiologist; None before the read.
+    is_blinded
+        Whether no answer about the study had left before the read.
+    """
+
+    result_id: int
+    site: Site
+    answer: Answer
+    probability: float | None = None
+    read: ReadAnswer | None = None
+    is_blinded: bool = True
+    marks: frozenset[ReadMark] = frozenset()
+    age_band: str = ""
+    view: str = ""
+    device: str = ""
+
+    @property
+    def call(self) -> bool | None:
+        """Whether the answer is positive; None where the radiograph is not answered."""
+        if self.answer in (Answer.INCOMPLETE, Answer.NOT_ANALYSED):
+            return None
+        return self.answer.is_suspicious
+
+    @property
+    def truth(self) -> bool | None:
+        """Whether the read says fracture; None where it says neither fracture nor none, or is missing."""
+        return {ReadAnswer.FRACTURE: True, ReadAnswer.NONE: False}.get(self.read) if self.read else None
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether both call and truth are known."""
+        return self.call is not None and self.truth is not None
+
+    @property
+    def is_disagreement(self) -> bool:
+        """Whether call and truth are known and differ."""
+        return self.is_scored and self.call is not self.truth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """The four counts of a table of calls and truths, and the rates that follow from them."""
+
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    true_negatives: int
+    accuracy: Rate
+    sensitivity: Rate
+    specificity: Rate
+    ppv: Rate
+    npv: Rate
+    prevalence: Rate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """The radiographs that accuracy leaves out.
+
+    Attributes
+    ----------
+    answered
+        Positive or negative answers of all sampled radiographs, read or not.
+    incomplete, not_analysed
+        Sampled radiographs that the appliance does not answer.
+    read
+        Radiographs with a read, blinded or not, of all sampled ones.
+    unblinded
+        Reads that do not count.
+    unsure, unusable
+        Blinded reads that say neither fracture nor none.
+    scored
+        Radiographs with an answer and a blinded read of fracture or none.
+    """
+
+    answered: Rate
+    incomplete: int
+    not_analysed: int
+    read: Rate
+    unblinded: int
+    unsure: int
+    unusable: int
+    scored: int
+
+    @property
+    def sampled(self) -> int:
+        """Number of sampled radiographs."""
+        return self.answered.n
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupScore:
+    """The score of a group of radiographs.
+
+    Attributes
+    ----------
+    doubt_as_negative
+        The same radiographs, where a possible fracture counts as negative.
+    auroc
+        Of the scored radiographs' probabilities; None unless fractures and others are among them.
+    """
+
+    measures: Measures
+    doubt_as_negative: Measures
+    coverage: Coverage
+    auroc: Estimate | None
+
+
+class SubgroupKind(StrEnum):
+    """The trait that makes a subgroup."""
+
+    MARK = "mark"
+    AGE = "age"
+    VIEW = "view"
+    DEVICE = "device"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subgroup:
+    """The score of the radiographs that share a trait; an empty name stands for an unknown one."""
+
+    kind: SubgroupKind
+    name: str
+    score: GroupScore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The score of a sample.
+
+    Attributes
+    ----------
+    overall
+        Of all radiographs. Here as everywhere but in `unblinded`, blinded reads alone are the truth.
+    sites
+        Of each site.
+    unblinded
+        Of the radiographs with an unblinded read, which prove nothing; None without one.
+    calibration
+        Of the scored radiographs' probabilities; None unless fractures and others are among them.
+    consistency
+        Of accuracy between sites; None of fewer than two.
+    """
+
+    overall: GroupScore
+    sites: dict[Site, GroupScore]
+    subgroups: tuple[Subgroup, ...]
+    unblinded: GroupScore | None
+    calibration: Calibration | None
+    consistency: Homogeneity | None
+
+
+def score(cases: Sequence[Case]) -> Score:
+    """Return the score of a sample, one case for each sampled radiograph."""
+    unblinded = [case for case in cases if case.read and not case.is_blinded]
+    sites = {site: _score_group([case for case in cases if case.site is site]) for site in _sites(cases)}
+    scored = _scored(cases, is_blinded=True)
+    return Score(
+        overall=_score_group(cases),
+        sites=sites,
+        subgroups=tuple(_subgroups(cases)),
+        unblinded=_score_group(unblinded, is_blinded=False) if unblinded else None,
+        calibration=calibration(*_probabilities(scored)),
+        consistency=homogeneity({site: group.measures.accuracy for site, group in sites.items()}),
+    )
+
+
+def measures(calls_and_truths: Iterable[tuple[bool, bool]]) -> Measures:
+    """Count calls and truths, and return the rates."""
+    count = Counter(calls_and_truths)
+    tp, fp, fn, tn = count[True, True], count[True, False], count[False, True], count[False, False]
+    return Measures(
+        true_positives=tp,
+        false_positives=fp,
+        false_negatives=fn,
+        true_negatives=tn,
+        accuracy=rate(tp + tn, tp + fp + fn + tn),
+        sensitivity=rate(tp, tp + fn),
+        specificity=rate(tn, tn + fp),
+        ppv=rate(tp, tp + fp),
+        npv=rate(tn, tn + fn),
+        prevalence=rate(tp + fn, tp + fp + fn + tn),
+    )
+
+
+def _score_group(cases: Sequence[Case], *, is_blinded: bool = True) -> GroupScore:
+    scored = _scored(cases, is_blinded=is_blinded)
+    answers = Counter(case.answer for case in cases)
+    reads = Counter(case.read for case in cases if case.is_blinded is is_blinded)
+    return GroupScore(
+        measures=measures((bool(case.call), bool(case.truth)) for case in scored),
+        doubt_as_negative=measures((case.answer is Answer.POSITIVE, bool(case.truth)) for case in scored),
+        coverage=Coverage(
+            answered=rate(sum(case.call is not None for case in cases), len(cases)),
+            incomplete=answers[Answer.INCOMPLETE],
+            not_analysed=answers[Answer.NOT_ANALYSED],
+            read=rate(sum(case.read is not None for case in cases), len(cases)),
+            unblinded=sum(case.read is not None and not case.is_blinded for case in cases),
+            unsure=reads[ReadAnswer.UNSURE],
+            unusable=reads[ReadAnswer.UNUSABLE],
+            scored=len(scored),
+        ),
+        auroc=auroc(*_probabilities(scored)),
+    )
+
+
+def _scored(cases: Iterable[Case], *, is_blinded: bool) -> list[Case]:
+    return [case for case in cases if case.is_scored and case.is_blinded is is_blinded]
+
+
+def _probabilities(scored: Iterable[Case]) -> tuple[list[float], list[bool]]:
+    known = [(case.probability, bool(case.truth)) for case in scored if case.probability is not None]
+    return [probability for probability, _ in known], [truth for _, truth in known]
+
+
+def _sites(cases: Iterable[Case]) -> list[Site]:
+    present = {case.site for case in cases}
+    return [site for site in Site if site in present]
+
+
+def _subgroups(cases: Sequence[Case]) -> Iterable[Subgroup]:
+    for kind in SubgroupKind:
+        for name in sorted({name for case in cases for name in _names(case, kind)}):
+            group = [case for case in cases if name in _names(case, kind)]
+            yield Subgroup(kind=kind, name=name, score=_score_group(group))
+
+
+def _names(case: Case, kind: SubgroupKind) -> Iterable[str]:
+    """Return the subgroups of one kind that a case belongs to; an unread one has no mark."""
+    if kind is SubgroupKind.MARK:
+        return (case.marks or {UNMARKED}) if case.read else ()
+    return ({SubgroupKind.AGE: case.age_band, SubgroupKind.VIEW: case.view, SubgroupKind.DEVICE: case.device}[kind],)
