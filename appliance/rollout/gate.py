@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from appliance.domain.identifiers import Site
-from appliance.domain.validation import SampleKind
+from appliance.domain.validation import Progress, SampleKind, Validation
 
 from .scoring import GroupScore, Score
 from .statistics import Rate, rate
@@ -42,6 +42,7 @@ class Need(StrEnum):
     SENSITIVITY = "sensitivity"
     SPECIFICITY = "specificity"
     COVERAGE = "coverage"
+    ENGINE = "engine"
     CLEARS = "claim of the engine"
 
 
@@ -80,27 +81,20 @@ class Gate:
         return site in self.sites and all(criterion.passed for criterion in self.criteria(site))
 
 
-def gate(score: Score, *, kind: SampleKind, size: int, clears: Mapping[Site, bool]) -> Gate:
-    """Compare a score with the criteria.
+def gate(score: Score, validation: Validation, progress: Progress, clears: Mapping[Site, bool]) -> Gate:
+    """Compare the score of a validation's sample with the criteria.
 
     Parameters
     ----------
-    size
-        Number of radiographs that the sample was to hold when it began: whoever ends a sample as soon as its figures
-        are good enough proves less than the intervals say.
     clears
-        Sites of the sample, and whether the engine of each claims that it may say "no fracture found".
+        Whether the engine of each site claims that it may say "no fracture found".
     """
-    whole, sampled = score.overall, score.overall.coverage.sampled
+    whole, is_random = score.overall, validation.kind is SampleKind.RANDOM
+    words = "the sample is a random one" if is_random else "an enriched sample proves no accuracy"
     return Gate(
         overall=(
-            _criterion(
-                Need.RANDOM,
-                kind is SampleKind.RANDOM,
-                1,
-                "the sample is a random one" if kind is SampleKind.RANDOM else "an enriched sample proves no accuracy",
-            ),
-            _criterion(Need.SIZE, sampled, size, f"{sampled} of the {size} radiographs of the sample are drawn"),
+            _criterion(Need.RANDOM, is_random, 1, words),
+            _size(progress.drawn, validation),
             _at_least(Need.READ, whole.coverage.read, READ, "are read"),
             _criterion(
                 Need.RADIOGRAPHS,
@@ -115,11 +109,26 @@ def gate(score: Score, *, kind: SampleKind, size: int, clears: Mapping[Site, boo
             _bound(Need.SPECIFICITY, whole.measures.specificity, SPECIFICITY, "others are negative"),
             _at_least(Need.COVERAGE, whole.coverage.answered, COVERAGE, "have a positive or negative answer"),
         ),
-        sites={site: _site_criteria(score.sites.get(site), may_clear) for site, may_clear in clears.items()},
+        sites={
+            site: _site_criteria(
+                score.sites.get(site),
+                is_same_engine=site not in progress.changed_sites,
+                may_clear=clears.get(site, False),
+            )
+            for site in validation.sites
+        },
     )
 
 
-def _site_criteria(group: GroupScore | None, may_clear: bool) -> tuple[Criterion, ...]:
+def _size(drawn: int, validation: Validation) -> Criterion:
+    """Return whether the sample is full: one that ends as soon as its figures suffice proves less than they say."""
+    words = f"{drawn} of the {validation.size} radiographs of the sample are drawn"
+    if not validation.is_open and drawn < validation.size:
+        words += ", and the validation is ended: start another one"
+    return _criterion(Need.SIZE, drawn, validation.size, words)
+
+
+def _site_criteria(group: GroupScore | None, *, is_same_engine: bool, may_clear: bool) -> tuple[Criterion, ...]:
     """Return the criteria of one site.
 
     With ten fractures a bound proves little, and the bounds of the whole sample say nothing about a site that misses
@@ -142,6 +151,14 @@ def _site_criteria(group: GroupScore | None, may_clear: bool) -> tuple[Criterion
         ),
         _at_least(Need.SENSITIVITY, sensitivity, SENSITIVITY, "of the site's fractures are found"),
         _at_least(Need.SPECIFICITY, specificity, SPECIFICITY, "of the site's radiographs without one are negative"),
+        _criterion(
+            Need.ENGINE,
+            is_same_engine,
+            1,
+            "the engine of the site is the one that the sample is about"
+            if is_same_engine
+            else "the engine of the site changed since the validation started: start another one",
+        ),
         _criterion(
             Need.CLEARS,
             may_clear,

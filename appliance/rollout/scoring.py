@@ -110,20 +110,17 @@ class Coverage:
     incomplete, not_analysed
         Sampled radiographs that the appliance does not answer.
     read
-        Radiographs with a read, blinded or not, of all sampled ones.
-    unblinded
-        Reads that do not count.
+        Radiographs with a read of all sampled ones.
     unsure, unusable
-        Blinded reads that say neither fracture nor none.
+        Reads that say neither fracture nor none.
     scored
-        Radiographs with an answer and a blinded read of fracture or none.
+        Radiographs with an answer and a read of fracture or none.
     """
 
     answered: Rate
     incomplete: int
     not_analysed: int
     read: Rate
-    unblinded: int
     unsure: int
     unusable: int
     scored: int
@@ -177,11 +174,11 @@ class Score:
     Attributes
     ----------
     overall
-        Of all radiographs. Here as everywhere but in `unblinded`, blinded reads alone are the truth.
+        Of all radiographs but those of `unblinded`, as everything else here.
     sites
         Of each site.
     unblinded
-        Of the radiographs with an unblinded read, which prove nothing; None without one.
+        Of the radiographs about which an answer had left before the read; None without one. They prove nothing.
     calibration
         Of the scored radiographs' probabilities; None unless fractures and others are among them.
     consistency
@@ -198,15 +195,15 @@ class Score:
 
 def score(cases: Sequence[Case]) -> Score:
     """Return the score of a sample, one case for each sampled radiograph."""
-    unblinded = [case for case in cases if case.read and not case.is_blinded]
-    sites = {site: _score_group([case for case in cases if case.site is site]) for site in _sites(cases)}
-    scored = _scored(cases, is_blinded=True)
+    blinded = [case for case in cases if case.is_blinded]
+    unblinded = [case for case in cases if not case.is_blinded]
+    sites = {site: _score_group([case for case in blinded if case.site is site]) for site in _sites(blinded)}
     return Score(
-        overall=_score_group(cases),
+        overall=_score_group(blinded),
         sites=sites,
-        subgroups=tuple(_subgroups(cases)),
-        unblinded=_score_group(unblinded, is_blinded=False) if unblinded else None,
-        calibration=calibration(*_probabilities(scored)),
+        subgroups=tuple(_subgroups(blinded)),
+        unblinded=_score_group(unblinded) if unblinded else None,
+        calibration=calibration(*_probabilities(blinded)),
         consistency=homogeneity({site: group.measures.accuracy for site, group in sites.items()}),
     )
 
@@ -229,10 +226,10 @@ def measures(calls_and_truths: Iterable[tuple[bool, bool]]) -> Measures:
     )
 
 
-def _score_group(cases: Sequence[Case], *, is_blinded: bool = True) -> GroupScore:
-    scored = _scored(cases, is_blinded=is_blinded)
+def _score_group(cases: Sequence[Case]) -> GroupScore:
+    scored = [case for case in cases if case.is_scored]
     answers = Counter(case.answer for case in cases)
-    reads = Counter(case.read for case in cases if case.is_blinded is is_blinded)
+    reads = Counter(case.read for case in cases)
     return GroupScore(
         measures=measures((bool(case.call), bool(case.truth)) for case in scored),
         doubt_as_negative=measures((case.answer is Answer.POSITIVE, bool(case.truth)) for case in scored),
@@ -240,22 +237,18 @@ def _score_group(cases: Sequence[Case], *, is_blinded: bool = True) -> GroupScor
             answered=rate(sum(case.call is not None for case in cases), len(cases)),
             incomplete=answers[Answer.INCOMPLETE],
             not_analysed=answers[Answer.NOT_ANALYSED],
-            read=rate(sum(case.read is not None for case in cases), len(cases)),
-            unblinded=sum(case.read is not None and not case.is_blinded for case in cases),
+            read=rate(len(cases) - reads[None], len(cases)),
             unsure=reads[ReadAnswer.UNSURE],
             unusable=reads[ReadAnswer.UNUSABLE],
             scored=len(scored),
         ),
-        auroc=auroc(*_probabilities(scored)),
+        auroc=auroc(*_probabilities(cases)),
     )
 
 
-def _scored(cases: Iterable[Case], *, is_blinded: bool) -> list[Case]:
-    return [case for case in cases if case.is_scored and case.is_blinded is is_blinded]
-
-
-def _probabilities(scored: Iterable[Case]) -> tuple[list[float], list[bool]]:
-    known = [(case.probability, bool(case.truth)) for case in scored if case.probability is not None]
+def _probabilities(cases: Iterable[Case]) -> tuple[list[float], list[bool]]:
+    """Return probability and truth of the scored cases."""
+    known = [(case.probability, bool(case.truth)) for case in cases if case.is_scored and case.probability is not None]
     return [probability for probability, _ in known], [truth for _, truth in known]
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from appliance.domain.finding import Answer
 from appliance.domain.identifiers import Site
-from appliance.domain.validation import ReadAnswer, SampleKind
+from appliance.domain.validation import Progress, ReadAnswer, SampleKind, Validation
 from appliance.rollout.gate import Criterion, Gate, Need, explanations, gate, least_right
 from appliance.rollout.scoring import Case, score
 
@@ -28,12 +30,40 @@ def cases(site: Site, *, found: int = 30, missed: int = 0, alarms: int = 0, clea
 GOOD = [*cases(Site.WRIST), *cases(Site.ANKLE)]
 
 
-def gate_of(sample: list[Case], size: int = 0, kind: SampleKind = SampleKind.RANDOM) -> Gate:
-    return gate(score(sample), kind=kind, size=size or len(sample), clears=CLEARS)
+def gate_of(
+    sample: list[Case],
+    *,
+    size: int = 200,
+    drawn: int = 200,
+    kind: SampleKind = SampleKind.RANDOM,
+    changed: tuple[Site, ...] = (),
+    clears: Mapping[Site, bool] = CLEARS,
+    ended_at: datetime | None = None,
+) -> Gate:
+    validation = Validation(
+        validation_id=1,
+        kind=kind,
+        sites=tuple(CLEARS),
+        size=size,
+        share=1.0,
+        secret="",
+        fingerprints=dict.fromkeys(CLEARS, "f"),
+        person="A. Tester",
+        reason="test",
+        started_at=datetime(2026, 1, 1, tzinfo=UTC),
+        ended_at=ended_at,
+    )
+    progress = Progress(drawn=drawn, read=drawn, blinded=drawn, unblinded=0, changed_sites=changed)
+    return gate(score(sample), validation, progress, clears)
 
 
 def failed(criteria: tuple[Criterion, ...]) -> set[Need]:
     return {each.need for each in criteria if not each.passed}
+
+
+def sentence(of: Gate, need: Need) -> str:
+    (found,) = [each.sentence for each in of.overall if each.need is need]
+    return found
 
 
 def test_good_sample_passes_for_both_sites() -> None:
@@ -50,10 +80,10 @@ def test_site_outside_the_sample_does_not_pass() -> None:
 def test_accuracy_takes_197_of_200(right: int, passes: bool) -> None:
     wrong = 200 - right
     sample = [*cases(Site.WRIST, cleared=70 - wrong, alarms=wrong), *cases(Site.ANKLE)]
-    (accuracy,) = [each for each in gate_of(sample).overall if each.need is Need.ACCURACY]
-    assert accuracy.passed is passes
-    assert f"{right} of 200" in accuracy.sentence
-    assert "of 200 it takes 197" in accuracy.sentence
+    found = gate_of(sample)
+    assert failed(found.overall) == (set() if passes else {Need.ACCURACY})
+    assert f"{right} of 200" in sentence(found, Need.ACCURACY)
+    assert "of 200 it takes 197" in sentence(found, Need.ACCURACY)
 
 
 def test_least_right_is_the_first_count_that_passes() -> None:
@@ -88,8 +118,20 @@ def test_low_coverage_fails() -> None:
     assert failed(gate_of([*GOOD, *unanswered[:-1]]).overall) == set()
 
 
-def test_sample_ended_before_its_size_fails() -> None:
-    assert failed(gate_of(GOOD, size=len(GOOD) + 1).overall) == {Need.SIZE}
+def test_sample_that_is_not_full_fails_and_an_ended_one_says_that_it_stays_so() -> None:
+    found = gate_of(GOOD, drawn=299, size=300)
+    assert failed(found.overall) == {Need.SIZE}
+    ended = gate_of(GOOD, drawn=299, size=300, ended_at=datetime(2026, 2, 1, tzinfo=UTC))
+    assert failed(ended.overall) == {Need.SIZE}
+    assert "start another one" in sentence(ended, Need.SIZE)
+    assert "start another one" not in sentence(found, Need.SIZE)
+    assert failed(gate_of(GOOD, drawn=300, size=300).overall) == set()
+
+
+def test_site_with_another_engine_than_the_sample_fails() -> None:
+    found = gate_of(GOOD, changed=(Site.ANKLE,))
+    assert failed(found.sites[Site.ANKLE]) == {Need.ENGINE}
+    assert found.passes(Site.WRIST)
 
 
 def test_sample_with_skipped_reads_fails() -> None:
@@ -126,7 +168,7 @@ def test_site_that_fails_does_not_ride_on_another(ankles: list[Case], needs: set
 
 
 def test_site_whose_engine_may_not_clear_does_not_pass() -> None:
-    found = gate(score(GOOD), kind=SampleKind.RANDOM, size=200, clears={Site.WRIST: False, Site.ANKLE: True})
+    found = gate_of(GOOD, clears={Site.ANKLE: True})
     assert failed(found.sites[Site.WRIST]) == {Need.CLEARS}
     assert found.passes(Site.ANKLE)
 

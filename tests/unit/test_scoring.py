@@ -78,17 +78,16 @@ def test_radiographs_without_answer_or_truth_count_in_coverage_alone() -> None:
     assert coverage.answered == rate(53, 57)
     assert coverage.read == rate(55, 57)
     assert (coverage.incomplete, coverage.not_analysed, coverage.unsure, coverage.unusable) == (2, 2, 2, 1)
-    assert (coverage.scored, coverage.unblinded) == (50, 0)
+    assert coverage.scored == 50
 
 
 def test_unblinded_reads_are_scored_apart() -> None:
     unblinded = [case(Answer.POSITIVE, FRACTURE, is_blinded=False), case(Answer.NEGATIVE, UNSURE, is_blinded=False)]
     found = score([*SAMPLE, *unblinded])
-    assert found.overall.measures == score(SAMPLE).overall.measures
-    assert (found.overall.coverage.unblinded, found.overall.coverage.unsure) == (2, 0)
+    assert found.overall == score(SAMPLE).overall
     assert found.unblinded
     assert counts(found.unblinded.measures) == (1, 0, 0, 0)
-    assert found.unblinded.coverage.unsure == 1
+    assert (found.unblinded.coverage.unsure, found.unblinded.coverage.sampled) == (1, 2)
     assert score(SAMPLE).unblinded is None
 
 
