@@ -47,6 +47,11 @@ class Hl7Listener(Section):
     idle_s: float = Field(600.0, gt=0, le=86400, description="A connection without a message for this long is closed")
     message_s: float = Field(30.0, gt=0, le=600, description="Time from the first byte of a message to its last")
     message_mb: int = Field(10, ge=1, le=100, description="Largest message that is accepted")
+    decision_code: str = Field(
+        "", max_length=64, description="OBX-3.1 of the radiologist's decision about our answer; empty: there is none"
+    )
+    accepted: tuple[str, ...] = Field(("ACCEPT",), description="OBX-5 of a decision that accepts our answer")
+    rejected: tuple[str, ...] = Field(("REJECT",), description="OBX-5 of a decision that rejects our answer")
 
 
 class Receive(Section):

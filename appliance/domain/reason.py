@@ -836,3 +836,8 @@ class ReasonCode(StrEnum):
         "Not every role of the demonstration started in time.",
         "See the logs in the folder that the message names.",
     )
+    REPORT_NOT_OPEN = (
+        "report_not_open",
+        "No final report of that number waits for the conclusion of a person.",
+        "See `osteon validate conclude`.",
+    )

@@ -17,6 +17,7 @@ from .account import account
 from .alarm import alarm
 from .audit import audit
 from .backup import backup, restore
+from .conclude import conclude
 from .doctor import doctor
 from .engines import engines
 from .options import EXISTING, by_hand, check_value, configuration, out, own_configuration
@@ -246,3 +247,4 @@ for command in (
     validate,
 ):
     main.add_command(command)
+validate.add_command(conclude)

@@ -17,6 +17,7 @@ from appliance.errors import Fault, Transient
 from appliance.ports import Fate
 from appliance.service.recovery import Recovery
 from appliance.service.report_inbox import ReportInbox
+from appliance.service.report_reading import ReportReading, decision_code
 from appliance.storage.audit import head
 from appliance.storage.commitments import CommitmentFailure, record_commitment
 from appliance.storage.database import readers
@@ -63,6 +64,7 @@ class ReceiveRole:
             self._record_commitment,
             self._trials,
         )
+        self._report_reading = ReportReading(engine, self._spool, decision_code(config.receive.hl7))
         self._inbox: ReportInbox | None = None
         if config.receive.hl7:
             try:
@@ -81,7 +83,7 @@ class ReceiveRole:
         return record_commitment(self._engine, result.transaction_uid, result.committed, failed)
 
     def step(self) -> bool:
-        """Write the notices, take in files without a row, and prune the spool; return True if there is more to do."""
+        """Write notices, take in files without a row, read reports, prune the spool; return True if there is more."""
         self._notebook.write(self._engine)
         is_recovering = self._recovery.step()
         if time.monotonic() - self._pruned_at < PRUNE_EVERY_S:
@@ -91,6 +93,8 @@ class ReceiveRole:
         self._spool.sweep()
         days, prune_below_bytes = self._config.retention.days, self._config.retention.prune_below_mb * MEGABYTE
         if prune_instances(self._engine, self._spool, days=days, prune_below_bytes=prune_below_bytes):
+            return True
+        if self._report_reading.step():
             return True
         if prune_radiologist_reports(self._engine, self._spool, days=days):
             return True
