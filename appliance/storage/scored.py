@@ -90,7 +90,9 @@ def find_validation(c: Connection, kind: SampleKind, validation_id: int | None =
         with suppress(KeyError):
             found = validation_by_id(c, validation_id)
     if found is None:
-        which = f"no {kind} validation was started" if validation_id is None else f"there is no validation {validation_id}"
+        which = (
+            f"no {kind} validation was started" if validation_id is None else f"there is no validation {validation_id}"
+        )
         raise Rejected(ReasonCode.NO_VALIDATION, f"{which}: osteon validate start")
     return found
 

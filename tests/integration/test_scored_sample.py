@@ -30,7 +30,9 @@ def hospital(engine: Engine, spool: FileSpool) -> Hospital:
     return Hospital(engine, spool)
 
 
-def read(engine: Engine, number: int, answer: ReadAnswer, *marks: ReadMark, kind: SampleKind = SampleKind.RANDOM) -> None:
+def read(
+    engine: Engine, number: int, answer: ReadAnswer, *marks: ReadMark, kind: SampleKind = SampleKind.RANDOM
+) -> None:
     """Import the read of the radiograph with that number."""
     query = select(draws.c.id).join(results, draws.c.result_id == results.c.id)
     with engine.connect() as c:
@@ -114,7 +116,7 @@ def test_gate_of_a_site_is_that_of_its_newest_random_validation(engine: Engine, 
     assert {each.need for each in later.criteria(Site.KNEE) if not each.passed} >= {Need.SIZE, Need.READ}
 
 
-def test_changed_engine_fails_the_gate_of_its_site(engine: Engine, hospital: Hospital) -> None:
+def test_changed_engine_fails_the_gate_of_its_site(engine: Engine) -> None:
     begin(engine, size=1)
     set_phases(engine, Phase.VALIDATE, Site.WRIST, fingerprint="another")
     with engine.connect() as c:
