@@ -41,6 +41,15 @@ WIDTH_PX = (1.2, 2.2)
 DARKNESS = (0.6, 0.9)
 """Least and largest share of the bone's attenuation that the gap takes away."""
 
+PLAIN_BONES = ("radius", "femur", "tibia", "humerus")
+"""Bones of a plain fracture: wide ones, so that the line is long."""
+
+PLAIN_WIDTH_PX = (1.8, 2.2)
+"""Least and largest width of the line of a plain fracture, in that crop."""
+
+PLAIN_DARKNESS = (0.8, 0.9)
+"""Least and largest share of the bone's attenuation that the gap of a plain fracture takes away."""
+
 INSET = 0.1
 """Least distance of a place from the region's edge, as a share of its shorter side, for every pose."""
 
@@ -85,9 +94,17 @@ class Fracture:
     region: tuple[int, int, int, int]
 
 
-def choose_place(views: Sequence[Anatomy], rng: np.random.Generator) -> Place:
-    """Choose a place that lies on bone and well within the region in every view."""
+def choose_place(views: Sequence[Anatomy], rng: np.random.Generator, *, plain: bool = False) -> Place:
+    """Choose a place that lies on bone and well within the region in every view.
+
+    Parameters
+    ----------
+    plain
+        Whether the bone is one of `PLAIN_BONES`, if the site has any.
+    """
     candidates = [bone for bone in views[0].bones if bone.breaks is not None]
+    if plain:
+        candidates = [bone for bone in candidates if bone.name in PLAIN_BONES] or candidates
     weights = np.sqrt([np.ptp(bone.outline[:, 0]) * np.ptp(bone.outline[:, 1]) for bone in candidates])
     while True:
         bone = candidates[int(rng.choice(len(candidates), p=weights / weights.sum()))]
@@ -115,9 +132,21 @@ def _inside(outline: Points, x: float, y: float) -> bool:
 
 
 def plan_fracture(
-    bone: Bone, share: float, pose: Pose, region: tuple[int, int, int, int], rng: np.random.Generator
+    bone: Bone,
+    share: float,
+    pose: Pose,
+    region: tuple[int, int, int, int],
+    rng: np.random.Generator,
+    *,
+    plain: bool = False,
 ) -> Fracture:
-    """Choose a line through the place at that share of a bone's shaft, for one view."""
+    """Choose a line through the place at that share of a bone's shaft, for one view.
+
+    Parameters
+    ----------
+    plain
+        Whether the line is wide and dark, goes through both cortices and has a step.
+    """
     sides_px = (region[2] - region[0], region[3] - region[1])
     region_px, crop_px = min(sides_px), max(sides_px)  # the crop that the classifier sees fits the longer side
     ends = pose.pixels_from_mm(np.asarray([bone.at(share), *bone.shaft], np.float32)).astype(np.float64)
@@ -126,16 +155,16 @@ def plan_fracture(
     across = np.arctan2(along[0], -along[1]) + np.deg2rad(rng.uniform(-OBLIQUITY_DEG, OBLIQUITY_DEG))
     if rng.random() < 0.5:
         across += np.pi
-    complete = bool(rng.random() < COMPLETE)
-    width_px = float(rng.uniform(*WIDTH_PX)) * crop_px / CROP_PX
-    stepped = complete and bool(rng.random() < STEP_OFF)
+    complete = bool(rng.random() < COMPLETE) or plain
+    width_px = float(rng.uniform(*(PLAIN_WIDTH_PX if plain else WIDTH_PX))) * crop_px / CROP_PX
+    stepped = (complete and bool(rng.random() < STEP_OFF)) or plain
     return Fracture(
         bone=bone,
         centre_px=centre,
         direction=np.array([np.cos(across), np.sin(across)]),
         jags=_jagged(rng),
         width_px=width_px,
-        darkness=float(rng.uniform(*DARKNESS)),
+        darkness=float(rng.uniform(*(PLAIN_DARKNESS if plain else DARKNESS))),
         complete=complete,
         share=float(rng.uniform(0.6, 0.9)),
         step_px=float(rng.uniform(0.8, 1.8)) * width_px * (1 if rng.random() < 0.5 else -1) if stepped else 0.0,

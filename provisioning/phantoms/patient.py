@@ -102,9 +102,9 @@ def _extend_beyond_image(outline: Points, image_mm: tuple[float, float]) -> Poin
     return np.asarray(np.sign(outline) * (np.minimum(far, half) + FURTHER * np.maximum(far - half, 0)), np.float32)
 
 
-def draw_patient(anatomy: Anatomy, rng: np.random.Generator) -> Patient:
+def draw_patient(anatomy: Anatomy, rng: np.random.Generator, *, youngest: int = AGE_YEARS[0]) -> Patient:
     """Draw a random patient with the bones of that anatomy."""
-    age = int(rng.integers(AGE_YEARS[0], AGE_YEARS[1] + 1))
+    age = int(rng.integers(youngest, AGE_YEARS[1] + 1))
     grown = min(1.0, (age - AGE_YEARS[0]) / (GROWN_YEARS - AGE_YEARS[0]))
     kept = 1 - LOSS_PER_YEAR * max(0, age - LOSS_FROM_YEARS)
     return Patient(

@@ -22,7 +22,7 @@ from .cast import render_cast
 from .exposure import stored_values
 from .fracture import break_bone, choose_place, plan_fracture
 from .hardware import choose_hardware, render_hardware
-from .patient import Patient, draw_patient
+from .patient import AGE_YEARS, GROWN_YEARS, Patient, draw_patient
 from .pose import Pose, draw_pose
 from .texture import bowel_gas, carve_nutrient_canal, mottle, trabeculae, vessels
 
@@ -80,8 +80,14 @@ class Phantom:
     spacing_mm: float
 
 
-def phantom(site: str, seed: int, fracture: bool, view: int = 0) -> Phantom:
+def phantom(site: str, seed: int, fracture: bool, view: int = 0, *, plain: bool = False) -> Phantom:
     """Draw the phantom of a site and seed; the same arguments give the same pixels.
+
+    Parameters
+    ----------
+    plain
+        Draw a case that no reader should miss: an adult without metal or cast, and a fracture through a wide bone with
+        a step and a wide gap.
 
     Raises
     ------
@@ -98,10 +104,10 @@ def phantom(site: str, seed: int, fracture: bool, view: int = 0) -> Phantom:
     patient_rng, place_rng, rng, line_rng = (
         np.random.default_rng((zlib.crc32(site.encode()), seed, *stream)) for stream in _streams(view)
     )
-    patient = draw_patient(views[0], patient_rng)
-    place = choose_place(views, place_rng)
-    metal = choose_hardware(views, place, patient_rng)
-    cast = views[0].limb and bool(patient_rng.random() < CAST_PREVALENCE)
+    patient = draw_patient(views[0], patient_rng, youngest=GROWN_YEARS if plain else AGE_YEARS[0])
+    place = choose_place(views, place_rng, plain=plain)
+    metal = None if plain else choose_hardware(views, place, patient_rng)
+    cast = not plain and views[0].limb and bool(patient_rng.random() < CAST_PREVALENCE)
 
     anatomy = patient.shape(views[view])
     pose = draw_pose(anatomy, rng, left=patient.left, size=patient.size)
@@ -123,7 +129,8 @@ def phantom(site: str, seed: int, fracture: bool, view: int = 0) -> Phantom:
     added, break_box = None, None
     if fracture:
         alone = _bone_alone(layers[place.bone], pose.height_px, pose.width_px)
-        added, break_box = _render_fracture(anatomy.bone(place.bone), place.share, alone, pose, region, line_rng)
+        bone = anatomy.bone(place.bone)
+        added, break_box = _render_fracture(bone, place.share, alone, pose, region, line_rng, plain=plain)
     if metal is not None:
         steel = render_hardware(metal, anatomy.bone(metal.bone), view, pose)
         added = steel if added is None else added + steel
@@ -171,11 +178,11 @@ def _laterality(anatomy: Anatomy, patient: Patient) -> str:
 
 
 def _render_fracture(
-    bone: Bone, share: float, alone: Field, pose: Pose, region: PixelBox, rng: np.random.Generator
+    bone: Bone, share: float, alone: Field, pose: Pose, region: PixelBox, rng: np.random.Generator, *, plain: bool
 ) -> tuple[Field, PixelBox]:
     """Return the attenuation that a fracture adds, (H, W) float32, 0 far from the line; and the line's box."""
     for _ in range(TRIES):
-        after, box = break_bone(alone, plan_fracture(bone, share, pose, region, rng))
+        after, box = break_bone(alone, plan_fracture(bone, share, pose, region, rng, plain=plain))
         if box is not None and _within(box, region):
             return after - alone, box
     raise AssertionError(f"no line through the {bone.name} was found in {TRIES} attempts")

@@ -273,3 +273,15 @@ def test_different_instances_have_different_uids() -> None:
         assert len(set(uids)) == len(uids) and all(map(is_valid_uid, uids))
     assert made[4].StudyInstanceUID == "1.2.3"
     assert made[0].StudyInstanceUID != made[5].StudyInstanceUID
+
+
+def test_plain_phantom_is_an_adult_without_metal_or_cast_whose_wide_bone_is_broken_through() -> None:
+    drawn = [phantom(site, seed, True, plain=True) for site in ("wrist", "knee", "shoulder") for seed in range(70, 76)]
+    assert all(p.age_years >= 18 and not p.hardware and not p.cast for p in drawn)
+    for p in drawn:
+        assert p.fracture is not None
+        sides = (p.region[2] - p.region[0], p.region[3] - p.region[1])
+        longest = max(p.fracture[2] - p.fracture[0], p.fracture[3] - p.fracture[1])
+        assert longest > 0.09 * max(sides), (p.site, p.seed)
+    usual = [phantom(p.site, p.seed, True) for p in drawn]
+    assert any(p.age_years < 18 or p.hardware or p.cast for p in usual)
