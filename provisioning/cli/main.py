@@ -27,6 +27,8 @@ from .setup import setup
 from .status import status
 from .train import train
 from .validate import validate
+from .validation_plan import plan
+from .validation_score import score
 
 
 class _Commands(SentenceErrors, click.Group):
@@ -248,3 +250,5 @@ for command in (
 ):
     main.add_command(command)
 validate.add_command(conclude)
+validate.add_command(plan)
+validate.add_command(score)
