@@ -55,14 +55,21 @@ def plan(accuracy: float, fractures: float | None, as_json: bool, config_path: P
 
 
 def _print_sizes(found: Plan) -> None:
-    from appliance.rollout.gate import ACCURACY, LEAST_FRACTURES, least_right
+    from appliance.domain.finding import percent
+    from appliance.rollout.gate import (
+        ACCURACY,
+        LEAST_FRACTURES,
+        LEAST_FRACTURES_OF_SITE,
+        LEAST_OTHERS_OF_SITE,
+        least_right,
+    )
 
     table = Table(
         "scored", "to draw", "right ones to pass", "chance to pass by accuracy", f"{LEAST_FRACTURES} fractures"
     )
     for one in found.samples:
         right = least_right(one.scored)
-        chances = (f"{one.chance_of_accuracy:.0%}", f"{one.chance_of_fractures:.0%}")
+        chances = (percent(one.chance_of_accuracy), percent(one.chance_of_fractures))
         table.add_row(str(one.scored), str(one.to_draw or "-"), str(right), *chances)
     out.print(table)
     origin = "as in the last 90 days" if found.are_measured else "assumed: too few radiographs came in 90 days"
@@ -73,7 +80,8 @@ def _print_sizes(found: Plan) -> None:
             limit = f"it is too close to {ACCURACY:.0%}" if found.accuracy > ACCURACY else f"it is below {ACCURACY:.0%}"
             out.print(f"[yellow]no sample passes with a chance of {chance:.0%}: {limit}[/]")
         else:
-            out.print(f"{n} scored radiographs pass with a chance of {chance:.0%}")
+            out.print(f"{n} or more scored radiographs pass with a chance of at least {chance:.0%}")
+    out.print(f"each site needs {LEAST_FRACTURES_OF_SITE} fractures and {LEAST_OTHERS_OF_SITE} others of its own")
 
 
 def _print_sites(found: Plan) -> None:
