@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 
 from appliance.domain.finding import Answer
 from appliance.domain.identifiers import Site
@@ -54,7 +54,7 @@ def site_mix(c: Connection, since: datetime) -> dict[Site, Mix]:
     return {site: _mix(by_site[site]) for site in Site if site in by_site}
 
 
-def _mix(rows: Sequence[Row[Any]]) -> Mix:
+def _mix(rows: Sequence[Any]) -> Mix:
     patients = Counter(row.patient_digest for row in rows)
     unnamed = patients.pop("", 0)
     return Mix(
