@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from appliance.config import Analyse
-from appliance.domain.finding import Finding, Withheld
+from appliance.domain.finding import DIFFUSE, Finding, Withheld
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.radiograph import Header
 from appliance.domain.sentence import Sentence
 
 from .eligibility import comes_from, parts_of_header
 from .reading_plan import ReadingPlan
-
-NON_SPECIFIC_FOCUS = 0.4
-"""Focus of a heat map below which a suspicious answer was right in 32 of 100 cases; above, in 51 (docs/models.md)."""
 
 ADULT_YEARS = 18
 """Age below which growth plates may be open."""
@@ -68,8 +65,8 @@ def caveats(
             in_header=site_names(parts_of_header(header).sites),
             in_image=site_names(plan.recognised),
         )
-    if any(f.verdict.is_suspicious and f.focus < NON_SPECIFIC_FOCUS for f in findings):
-        yield Sentence.of("non-specific attention: the heat map is diffuse")
+    if any(f.is_diffuse for f in findings):
+        yield DIFFUSE
 
 
 def site_names(sites: Iterable[Site]) -> tuple[Sentence, ...]:

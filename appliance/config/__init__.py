@@ -20,6 +20,7 @@ from .destinations import (
 from .file import check_values, read_configuration, sentence_of
 from .hl7 import Codes, Hl7Destination, Observations
 from .receive import Hl7Listener, Peer, Receive, Tls
+from .rollout import Rollout
 from .section import MEGABYTE, AeTitle, Host, Network, Port, Section
 from .status import Retention, Status
 from .tls import ClientTls
@@ -54,6 +55,7 @@ __all__ = [
     "PresetWindow",
     "Receive",
     "Retention",
+    "Rollout",
     "Section",
     "Status",
     "Study",

@@ -10,6 +10,7 @@ from .alarms import Alarms
 from .analyse import Analyse, Study
 from .destinations import DestinationConfig
 from .receive import Receive
+from .rollout import Rollout
 from .section import AbsolutePath, Section
 from .status import Retention, Status
 
@@ -28,6 +29,7 @@ class Configuration(Section):
     receive: Receive = Receive()
     analyse: Analyse = Analyse()
     study: Study = Study()
+    rollout: Rollout = Rollout()
     destinations: tuple[DestinationConfig, ...] = ()
     status: Status = Status()
     retention: Retention = Retention()

@@ -101,6 +101,13 @@ class Withheld(StrEnum):
         }[self.value]
 
 
+NON_SPECIFIC_FOCUS = 0.4
+"""Focus of a heat map below which a suspicious answer was right in 32 of 100 cases; above, in 51 (docs/models.md)."""
+
+DIFFUSE = Sentence.of("non-specific attention: the heat map is diffuse")
+"""The caveat of a suspicion without a place."""
+
+
 def percent(probability: float) -> str:
     """Format a probability in whole per cent, never as 0 % or 100 %: no calibrated probability is certain."""
     if probability < 0.01:
@@ -202,6 +209,11 @@ class Finding:
     def percent(self) -> str:
         """The probability in per cent, for people."""
         return percent(self.probability)
+
+    @property
+    def is_diffuse(self) -> bool:
+        """Whether the finding is a suspicion without a place, which has the caveat `DIFFUSE`."""
+        return self.verdict.is_suspicious and self.focus < NON_SPECIFIC_FOCUS
 
     @property
     def stated_probability(self) -> float:

@@ -54,6 +54,8 @@ class SitePhase:
     ----------
     fingerprint
         Digest of what an answer about the site depends on: its networks, thresholds, calibration and preprocessing.
+    is_revoked
+        Whether the appliance itself set the site back, so that a person has to look.
     """
 
     site: Site
@@ -62,3 +64,4 @@ class SitePhase:
     since: datetime
     person: str
     reason: str
+    is_revoked: bool = False

@@ -357,6 +357,11 @@ class ReasonCode(StrEnum):
         "Add a pack with engines for these sites to `analyse.more_packs`.",
     )
     HEADER_ALONE = ("header_alone", "The header was read and the pixels were not asked for.", "Nothing to do.")
+    NOT_IN_USE = (
+        "not_in_use",
+        "Its sites went back to the phase shadow after an answer had left; this revision takes the answer back.",
+        "Nothing to do; `osteon phase list` shows the phases.",
+    )
 
     # Reading
     NOT_DICOM = (
@@ -654,6 +659,16 @@ class ReasonCode(StrEnum):
         "A role ended or hung during the job. After the last attempt the job is parked.",
         "See the log of the role; then `osteon queue retry`.",
     )
+    PHASE_CHANGED = (
+        "phase_changed",
+        "The phase of a site changed while the answer was rendered; it is rendered again.",
+        "Nothing to do.",
+    )
+    IN_SHADOW = (
+        "in_shadow",
+        "The artefact tells of a site that is in the phase shadow, of which nothing leaves the box.",
+        "Nothing to do; `osteon phase list` shows the phases.",
+    )
     LEASE_LOST = (
         "lease_lost",
         "Another role, or a person, took over the job; this attempt ended without effect.",
@@ -785,6 +800,16 @@ class ReasonCode(StrEnum):
     )
     ON_THE_MOVE = ("on_the_move", "A delivery was sent during the withdrawal.", "Repeat the command.")
     NOTHING_ANSWERED = ("nothing_answered", "There is no answer under that UID.", "See `osteon queue find UID`.")
+    NO_SUCH_SITE = (
+        "no_such_site",
+        "No engine of the pack has served that site.",
+        "Name a site of `osteon phase list`; a site is listed once the analyse role has started with its pack.",
+    )
+    NOT_VALIDATED = (
+        "not_validated",
+        "The site cannot go live: no validation of its present engine has passed the gate.",
+        "See `osteon validate status`.",
+    )
     NO_SUCH_ACCOUNT = ("no_such_account", "There is no account of that name.", "See `osteon account list`.")
     ACCOUNT_EXISTS = (
         "account_exists",

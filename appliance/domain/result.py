@@ -63,6 +63,8 @@ class Result:
         Reason why no region was classified, else None.
     caveats
         Sentences that stand on every output.
+    is_evaluation
+        Whether the record is told in an evaluation at the hospital: no output of it flags anything.
     timings_ms
         Milliseconds for each stage; in a batch, the share of one radiograph.
     predecessor
@@ -82,6 +84,7 @@ class Result:
     timings_ms: tuple[tuple[str, float], ...] = ()
     revision: int = 1
     predecessor: Predecessor | None = None
+    is_evaluation: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.findings) == (self.not_analysed is not None):
@@ -149,6 +152,7 @@ class Result:
             caveats=tuple(map(Sentence.from_record, d["caveats"])),
             timings_ms=tuple((k, v) for k, v in d["timings_ms"]),
             predecessor=Predecessor(**d["predecessor"]) if d.get("predecessor") else None,
+            is_evaluation=d.get("is_evaluation", False),
         )
 
 

@@ -5,6 +5,7 @@ A study is reported on when no new radiograph came for a while; a late radiograp
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,6 +63,15 @@ class StudyResult:
         if Answer.NOT_ANALYSED in answers or self.left_out:
             answers = (answers - {Answer.NOT_ANALYSED}) | {Answer.INCOMPLETE}
         return next(answer for answer in Answer if answer in answers)
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether one of its radiographs is told in an evaluation: a study follows the least advanced phase."""
+        return any(r.is_evaluation for r in self.results)
+
+    def is_flagged(self, answers: Collection[str]) -> bool:
+        """Return whether outputs flag the study where those `answers` are flagged; an evaluation flags nothing."""
+        return self.answer in answers and not self.is_evaluation
 
     @property
     def unread_sites(self) -> tuple[Sentence, ...]:

@@ -17,13 +17,18 @@ from appliance.dicom.objects.patient_study import patient_digest
 from appliance.dicom.reading.attributes import text
 from appliance.dicom.transfer_syntaxes import RADIOGRAPHS
 from appliance.domain.finding import Answer
+from appliance.domain.identifiers import Site
 from appliance.domain.job import Event, Lease, Settling
+from appliance.domain.phase import Phase
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Result
 from appliance.domain.traits import Traits
-from appliance.errors import Rejected
+from appliance.errors import Rejected, Transient
+from appliance.storage.database import readers
 from appliance.storage.instances import AnalysisJob, AnalysisQueue, analysis_jobs
+from appliance.storage.phases import PhaseBook
 from appliance.storage.results import LatestResult, latest_result, record_result
+from appliance.storage.shadow import has_left
 
 from .artefacts import Rendered
 from .batching import Candidate, may_join
@@ -34,6 +39,7 @@ from .rejection_notes import RejectionNotes
 from .render_pool import Rendering, Renders
 from .spool_reader import SpooledInstance, SpoolReader
 from .systemd_notify import Notify, silent
+from .telling import tell_reading
 from .unexpected_error import without_patients_data
 
 BROKEN = frozenset({ReasonCode.UNREADABLE, ReasonCode.BROKEN_PIXELS})
@@ -58,10 +64,22 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unrecorded:
-    """A result while its artefacts are rendered; its job is leased."""
+    """A result while its artefacts are rendered; its job is leased.
+
+    Attributes
+    ----------
+    result
+        The full record.
+    phases
+        The phases by which it is rendered.
+    takes_back
+        Whether an earlier answer has left, which it replaces even if nothing may be told of it.
+    """
 
     lease: Lease
     result: Result
+    phases: dict[Site, Phase]
+    takes_back: bool
     rendering: Rendering
     source_digest: str
     patient_digest: str
@@ -76,6 +94,8 @@ class Analyser:
 
     Parameters
     ----------
+    phases
+        The phases of the sites; None: of whichever engines.
     batch_size
         Most radiographs in a batch.
     notify
@@ -96,6 +116,7 @@ class Analyser:
         rejection_notes: RejectionNotes,
         *,
         settling: Settling,
+        phases: PhaseBook | None = None,
         batch_size: int = 1,
         notify: Notify = silent,
     ) -> None:
@@ -107,6 +128,7 @@ class Analyser:
         self._reclaim_at = 0.0
         self._rejection_notes = rejection_notes
         self._settling = settling
+        self._phases = phases or PhaseBook(engine=engine)
         self._batch_size = batch_size
         self._notify = notify
         self.done = 0
@@ -236,7 +258,7 @@ class Analyser:
             return []
 
     def _render(self, case: Case, reading: Reading) -> None:
-        """Begin to render the artefacts of a radiograph."""
+        """Begin to render what may be told of a radiograph."""
         result, latest = reading.analysis.result, case.latest
         if latest:
             result = replace(result, revision=latest.revision + 1, predecessor=latest.predecessor)
@@ -245,16 +267,25 @@ class Analyser:
         patient = patient_digest(source)
         maker, model = (text(source, keyword) for keyword in ("Manufacturer", "ManufacturerModelName"))
         traits = traits_of(case.examined.header, maker, model, reading.grey)
+        phases, takes_back = self._phases.now(), latest is not None and self._has_left(result.sop_instance_uid)
+        told = tell_reading(reading, phases, takes_back=takes_back)
         lease = self._queue.renew(case.lease)
         unrecorded = Unrecorded(
             lease=lease,
             result=result,
-            rendering=self._renders.begin(reading),  # last: nothing may fail before its result is asked for
+            phases=phases,
+            takes_back=takes_back,
+            rendering=self._renders.begin(told),  # last: nothing may fail before its result is asked for
             source_digest=case.examined.digest,
             patient_digest=patient,
             traits=traits,
         )
         self._unrecorded.append(unrecorded)
+
+    def _has_left(self, sop_instance_uid: str) -> bool:
+        """Return whether an earlier answer about the radiograph has left the box."""
+        with readers(self._engine).connect() as c:
+            return has_left(c, sop_instance_uid)
 
     def _record_all(self) -> None:
         """Record every result in turn, as soon as its artefacts are rendered."""
@@ -269,7 +300,13 @@ class Analyser:
             self._record(unrecorded, unrecorded.rendering.result())
 
     def _record(self, unrecorded: Unrecorded, rendered: Rendered) -> None:
-        """Write the result and its deliveries in one transaction, which also ends the job."""
+        """Write the result and its deliveries in one transaction, which also ends the job.
+
+        Raises
+        ------
+        Transient
+            ``phase_changed`` if the artefacts are not those to be told now.
+        """
         lease, result = unrecorded.lease, unrecorded.result
         if reason := result.not_analysed:
             log.info("analysis %d is answered as not analysed: %s [%s]", lease.job_id, reason.reason, reason.code)
@@ -277,6 +314,12 @@ class Analyser:
         else:
             ending = self._queue.ending(lease, Event.FINISH)
         with ending as connection:
+            self._phases.require(connection, unrecorded.phases)
+            if (
+                result.revision > 1
+                and has_left(connection, result.sop_instance_uid, hold=True) != unrecorded.takes_back
+            ):
+                raise Transient(ReasonCode.PHASE_CHANGED, "an earlier answer has left: it is rendered again")
             record_result(
                 connection,
                 lease.job_id,
@@ -287,6 +330,7 @@ class Analyser:
                 patient_digest=unrecorded.patient_digest,
                 traits=unrecorded.traits,
                 settling=self._settling,
+                phases=unrecorded.phases,
             )
 
     def _settling_failures(self, lease: Lease) -> AbstractContextManager[None]:

@@ -115,7 +115,7 @@ class Renderer:
         return Rendered(outgoing=outgoing, thumbnail_digest=self.keep_thumbnail(reading))
 
     def render_radiograph(self, reading: Reading) -> list[Outgoing]:
-        """Render the artefacts of one radiograph.
+        """Render the artefacts of one radiograph; none of one that is not to be told.
 
         Raises
         ------
@@ -124,6 +124,8 @@ class Renderer:
         KernelError
             If `draw` uses a GPU, and that fails.
         """
+        if not reading.is_told:
+            return []
         return list(self._render_all(partial(_radiograph_renderings, reading, self.draw)))
 
     def render_study(
@@ -207,7 +209,7 @@ def blend(reading: Reading, destinations: Sequence[DestinationConfig], draw: Dra
     looks = {
         (destination.picture.longest_px, destination.picture.colours)
         for destination in destinations
-        if isinstance(destination, Archive) and "sc" in destination.objects
+        if reading.is_told and isinstance(destination, Archive) and "sc" in destination.objects
         if destination.picture.layout != "grey"
     }
     analysis = reading.analysis

@@ -32,6 +32,7 @@ from appliance.ports import Preprocessor
 from appliance.preprocessing.recipe import DIGEST, IMAGE_PX, REGION_PX, Cut, fitted_size
 from appliance.preprocessing.reference import ReferencePreprocessor
 from engines.build import build_plans, networks, remove_plan
+from engines.fingerprint import fingerprints
 from engines.goldens import check_goldens
 from engines.pack import MANIFEST, Pack, PackError, join_packs, read_pack
 from engines.plan import PlanError, target_of
@@ -57,6 +58,11 @@ SHIPPED = Path(engines.packs.__file__).parent
 def pack_of(config: Configuration) -> Pack:
     """Return the configured packs joined into one; raises as `packs_of`."""
     return join_packs(packs_of(config))
+
+
+def fingerprints_of(config: Configuration) -> dict[Site, str]:
+    """Return the fingerprint of each site that the configured packs serve; raises as `packs_of`."""
+    return {Site(site): digest for site, digest in fingerprints(pack_of(config)).items()}
 
 
 def packs_of(config: Configuration) -> list[Pack]:

@@ -24,9 +24,12 @@ class Reading:
         (H, W) uint8, the radiograph as a viewer displays it; None if it has no usable pixels.
     window
         Window of that display; None if it has no usable pixels.
+    is_told
+        Whether anything of it may leave the box; otherwise no artefact is rendered.
     """
 
     source: Dataset
     analysis: Analysis
     grey: NDArray[np.uint8] | None = field(default=None, repr=False)
     window: Window | None = None
+    is_told: bool = True

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from appliance.clock import now
 from appliance.domain.job import Event, Lease
@@ -21,12 +23,16 @@ from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor
 from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
-from appliance.errors import Rejected
+from appliance.errors import Rejected, Transient
+from appliance.rollout.told import Phases
 from appliance.storage.database import readers
+from appliance.storage.phases import PhaseBook
+from appliance.storage.shadow import radiographs_that_left
 from appliance.storage.spool import FileSpool, SpoolDamaged
 from appliance.storage.studies import (
     StudyPart,
     StudyQueue,
+    drop_reports,
     earlier_deliveries,
     latest_study_result,
     parts_of_study,
@@ -39,6 +45,7 @@ from appliance.storage.withdrawals import flagging_reports
 from .artefacts import Renderer
 from .error_policy import Action, settling_failures
 from .instance_reader import HeaderReader
+from .telling import ToldPart, note_on_untold, tell_parts
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +54,20 @@ class Reporter:
     """Leases settled studies, one at a time, and records a report of each."""
 
     def __init__(
-        self, engine: Engine, queue: StudyQueue, spool: FileSpool, headers: HeaderReader, renderer: Renderer
+        self,
+        engine: Engine,
+        queue: StudyQueue,
+        spool: FileSpool,
+        headers: HeaderReader,
+        renderer: Renderer,
+        phases: PhaseBook | None = None,
     ) -> None:
         self._engine = engine
         self._queue = queue
         self._spool = spool
         self._headers = headers
         self._renderer = renderer
+        self._phases = phases or PhaseBook(engine=engine)
 
     def step(self) -> bool:
         """Report on the study that has been due for longest; return False if none is due."""
@@ -65,21 +79,59 @@ class Reporter:
 
     def _report(self, lease: Lease) -> None:
         """Write the result of the study and its deliveries in one transaction, which also ends the job."""
-        parts, left_out = _of_one_patient(parts_of_study(self._engine, lease.job_id))
-        study = self._study_result(lease.job_id, parts, left_out)
-        sources = {part.result.sop_instance_uid: self._source(part) for part in parts}
-        thumbnails = {part.result.sop_instance_uid: p for part in parts if (p := self._thumbnail(part)) is not None}
+        parts, of_others = _of_one_patient(parts_of_study(self._engine, lease.job_id))
+        phases, left = self._phases.now(), self._radiographs_that_left(lease.job_id)
+        told = tell_parts(parts, phases, left)
+        if not told:
+            with self._ending(lease, phases, left) as connection:
+                drop_reports(connection, lease.job_id)
+            log.info("study:%d: nothing leaves the box: its sites are in shadow", lease.job_id)
+            return
+        study = self._study_result(lease.job_id, told, len(parts) - len(told), of_others)
+        sources = {each.result.sop_instance_uid: self._source(each.part) for each in told}
+        drawn = {each.result.sop_instance_uid: self._thumbnail(each.part) for each in told if each.is_as_drawn}
+        thumbnails = {uid: picture for uid, picture in drawn.items() if picture is not None}
         lease = self._queue.renew(lease)
         flagged_by = self._flagged_by(lease.job_id, study.study_instance_uid)
-        earlier = earlier_deliveries(self._engine, lease.job_id, study.revision, [part.result_id for part in parts])
+        result_ids = [each.part.result_id for each in told]
+        earlier = earlier_deliveries(self._engine, lease.job_id, study.revision, result_ids)
         outgoing = self._renderer.render_study(study, sources, thumbnails, flagged_by, earlier)
-        with self._queue.ending(lease, Event.FINISH) as connection:
-            record_study_result(connection, lease.job_id, study, [part.result_id for part in parts], outgoing)
+        with self._ending(lease, phases, left) as connection:
+            used = [each.phases for each in told]
+            record_study_result(connection, lease.job_id, study, result_ids, outgoing, used)
         log.info("%s", _sentence(lease.job_id, parts, study.revision))
 
-    def _study_result(self, study_id: int, parts: list[StudyPart], left_out: int) -> StudyResult:
-        """Make the next revision of the study's result from those of its radiographs."""
-        study_instance_uid = parts[-1].result.study_instance_uid
+    @contextmanager
+    def _ending(self, lease: Lease, phases: Phases, left: Collection[str]) -> Iterator[Connection]:
+        """Open the transaction that ends the study's job, in which what was rendered is still what may be told.
+
+        Raises
+        ------
+        Transient
+            ``phase_changed`` if it is not.
+        """
+        with self._queue.ending(lease, Event.FINISH) as connection:
+            self._phases.require(connection, phases)
+            if radiographs_that_left(connection, lease.job_id, hold=True) != left:
+                raise Transient(ReasonCode.PHASE_CHANGED, "an earlier report has left: it is rendered again")
+            yield connection
+
+    def _radiographs_that_left(self, study_id: int) -> frozenset[str]:
+        with readers(self._engine).connect() as connection:
+            return radiographs_that_left(connection, study_id)
+
+    def _study_result(self, study_id: int, told: list[ToldPart], untold: int, of_others: int) -> StudyResult:
+        """Make the next revision of the study's result from the told records of its radiographs.
+
+        Parameters
+        ----------
+        untold, of_others
+            Number of radiographs of which nothing is told, and of other patients.
+        """
+        study_instance_uid = told[-1].result.study_instance_uid
+        count = len(told) + untold + of_others
+        notes = [_note_on_other_patients(of_others, count)] if of_others else []
+        notes += [note_on_untold(untold, count)] if untold else []
         with readers(self._engine).connect() as connection:
             latest = latest_study_result(connection, study_instance_uid)
             previous = latest[1] if latest else None
@@ -88,15 +140,15 @@ class Reporter:
         return StudyResult(
             study_instance_uid=study_instance_uid,
             created_at=now(),
-            results=tuple(part.result for part in parts),
+            results=tuple(each.result for each in told),
             revision=revision,
             predecessor=(
                 Predecessor(revision=previous.revision, pack_digest=previous.provenance.pack_digest)
                 if previous
                 else None
             ),
-            notes=(_note_on_other_patients(left_out, len(parts) + left_out),) if left_out else (),
-            left_out=left_out,
+            notes=tuple(notes),
+            left_out=untold + of_others,
             retracted=retracted,
         )
 

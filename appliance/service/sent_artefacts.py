@@ -15,6 +15,7 @@ from appliance.dicom.objects.key_objects import rejection_note
 from appliance.dicom.part10 import dataset_from_bytes, part10_bytes
 from appliance.domain.codes import Concept
 from appliance.domain.study import StudyResult
+from appliance.rollout.told import not_in_use, told
 from appliance.storage.deliveries import Delivery
 from appliance.storage.spool import FileSpool
 from appliance.storage.studies import StudyPart, parts_of_study, study_results_by_id
@@ -74,7 +75,7 @@ def group_by_patient(engine: Engine, study_id: int, sent: Collection[Delivery]) 
         else:  # pictures that left before the study was reported on
             of_pictures = [parts[d.result_id] for d in deliveries if d.result_id is not None]
             shown = tuple({part.result.sop_instance_uid: part for part in of_pictures}.values())
-            results = tuple(part.result for part in shown)
+            results = tuple(told(part.result, part.phases) or not_in_use(part.result) for part in shown)
             study = StudyResult(study_instance_uid=results[-1].study_instance_uid, created_at=now(), results=results)
         groups.append(SentArtefacts(study=study, parts=shown, deliveries=tuple(deliveries)))
     return groups

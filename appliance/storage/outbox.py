@@ -26,6 +26,7 @@ from .destinations import DestinationState, destination_state, end_pause, record
 from .proofs import MOST_REFUTED, UNREFUSED, UNSENT, proven_outcome, refuted_columns
 from .queue import Queue
 from .tables import deliveries, results, study_results
+from .told_records import current_phases, deliveries_about
 from .transitions import add_job, move_job
 
 MOST_REFUSALS: Final = 10
@@ -365,11 +366,14 @@ def _require_current(c: Connection, delivery: Delivery, destination: str) -> Non
     Raises
     ------
     Rejected
-        ``withdrawn``, ``outdated``.
+        ``withdrawn``, ``in_shadow``, ``outdated``.
     """
     d, name = deliveries.c, f"delivery:{delivery.delivery_id}"
     if delivery.code is ReasonCode.WITHDRAWN:
         raise Rejected(ReasonCode.WITHDRAWN, f"{name} was withdrawn: analyse the radiograph again for a new answer")
+    in_shadow = [site for site, phase in current_phases(c).items() if not phase.leaves]
+    if any(deliveries_about(c, in_shadow, d.id == delivery.delivery_id)):
+        raise Rejected(ReasonCode.IN_SHADOW, f"{name} tells of a site that is in shadow: nothing of it may leave")
     is_newer: ColumnElement[bool] = false()  # a revocation has no newer artefact
     if delivery.result_id is not None:
         of_result = select(results.c.sop_instance_uid).where(results.c.id == delivery.result_id).scalar_subquery()

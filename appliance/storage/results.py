@@ -12,12 +12,14 @@ from appliance.domain.job import Settling
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor, Result
 from appliance.domain.traits import NO_TRAITS, Traits
+from appliance.rollout.told import Phases, phases_to_json
 
 from .deliveries import queue_deliveries, supersede
 from .outgoing import Outgoing
 from .sample import draw, is_withheld
 from .studies import queue_study, report_again_or_drop
 from .tables import analyses, deliveries, instances, results
+from .told_records import current_phases
 from .traits import record_traits
 
 
@@ -84,6 +86,7 @@ def record_result(
     patient_digest: str = "",
     traits: Traits = NO_TRAITS,
     settling: Settling | None = None,
+    phases: Phases | None = None,
 ) -> None:
     """Write `result` and its deliveries within the transaction that ends the analysis, and queue its study.
 
@@ -103,6 +106,8 @@ def record_result(
         Traits of the radiograph, which are recorded with those of its result.
     settling
         Time that the study waits before it is reported on; None: it is due at once.
+    phases
+        The phases by which `outgoing` was rendered; None: those that hold now.
     """
     of_radiograph = results.c.sop_instance_uid == result.sop_instance_uid
     earlier = c.execute(select(results.c.id, results.c.study_instance_uid).where(of_radiograph)).all()
@@ -120,6 +125,7 @@ def record_result(
         "source_digest": source_digest,
         "picture_digest": picture_digest,
         "patient_digest": patient_digest,
+        "phases": phases_to_json(current_phases(c) if phases is None else phases),
         "created_at": result.created_at,
     }
     result_id = c.execute(insert(results).values(**row).returning(results.c.id)).scalar_one()

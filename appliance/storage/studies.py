@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -25,12 +25,13 @@ from sqlalchemy import (
 )
 
 from appliance.clock import now
-from appliance.domain.artefact_kind import ArtefactKind
+from appliance.domain.artefact_kind import REVOCATIONS, ArtefactKind
 from appliance.domain.code_sets import TAKEN_BACK
 from appliance.domain.job import Backoff, Event, Lease, Settling, State
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Predecessor, Result
 from appliance.domain.study import StudyResult
+from appliance.rollout.told import Phases, least_of, phases_from_json
 
 from .database import readers
 from .deliveries import Delivery, delivery_of, queue_deliveries, supersede
@@ -38,6 +39,7 @@ from .outgoing import Outgoing
 from .queue import Queue
 from .sample import is_withheld
 from .tables import analyses, deliveries, instances, results, studies, study_results
+from .told_records import current_phases, phases_of_parts, told_or_taken_back
 from .transitions import add_job, drop_jobs, move_job
 
 
@@ -49,6 +51,10 @@ class StudyPart:
     ----------
     patient_digest
         Digest of the patient; empty where the radiograph names none.
+    result
+        The full record.
+    phases
+        The phases by which the record was told when it was recorded.
     digest
         File of the radiograph; retention may have removed it.
     picture_digest
@@ -58,6 +64,7 @@ class StudyPart:
     result_id: int
     patient_digest: str
     result: Result
+    phases: Phases
     digest: str
     calling_ae_title: str
     received_at: datetime
@@ -160,6 +167,7 @@ def parts_of_study(engine: Engine, study_id: int, *, standing: bool = True) -> l
             result_id=row.id,
             patient_digest=row.patient_digest,
             result=Result.from_json(row.record),
+            phases=phases_from_json(row.phases),
             digest=row.digest,
             calling_ae_title=row.calling_ae_title,
             received_at=row.received_at,
@@ -177,14 +185,14 @@ def _stands() -> ColumnElement[bool]:
 
 
 def latest_study_result(c: Connection, study_instance_uid: str) -> tuple[int, StudyResult] | None:
-    """Return the newest result of a study with its id; None if the study was not reported on yet."""
+    """Return the newest told result of a study with its id; None if the study was not reported on yet."""
     query = select(study_results).join(studies).where(studies.c.study_instance_uid == study_instance_uid)
     row = c.execute(query.order_by(study_results.c.revision.desc()).limit(1)).first()
     return (row.id, _study_result(c, study_instance_uid, row)) if row else None
 
 
 def study_results_by_id(engine: Engine, ids: Collection[int]) -> dict[int, tuple[StudyResult, list[int]]]:
-    """Return results of studies by their ids, each with the ids of the radiographs' results in it."""
+    """Return told results of studies by their ids, each with the ids of the radiographs' results in it."""
     columns = (*study_results.c, studies.c.study_instance_uid)
     query = select(*columns).join(studies, study_results.c.study_id == studies.c.id)
     with readers(engine).connect() as c:
@@ -210,31 +218,42 @@ def earlier_deliveries(engine: Engine, study_id: int, revision: int, result_ids:
 def retracted_statements(c: Connection, study_id: int, revision: int) -> tuple[tuple[str, int], ...]:
     """Return statements of reports before `revision` that no result makes now, in this study or another.
 
-    The form is that of `StudyResult.retracted`: SOP Instance UID and number of the region.
+    Statements are those of told records; a result that is told no more has one, which says so. The form is that of
+    `StudyResult.retracted`: SOP Instance UID and number of the region.
     """
     earlier = (study_results.c.study_id == study_id) & (study_results.c.revision < revision)
-    ids = {
-        i for text in c.execute(select(study_results.c.result_ids).where(earlier)).scalars() for i in json.loads(text)
-    }
-    earlier_counts = _count_statements(c, results.c.id.in_(ids))
-    counts = _count_statements(c, results.c.sop_instance_uid.in_(earlier_counts), _stands())
+    earlier_counts: dict[str, int] = {}
+    for row in c.execute(select(study_results.c.result_ids, study_results.c.phases).where(earlier)):
+        for result in _told_results(c, row):
+            uid = result.sop_instance_uid
+            earlier_counts[uid] = max(earlier_counts.get(uid, 0), result.statements)
+    counts = _count_statements(c, earlier_counts)
     return tuple(
         (uid, number) for uid, most in earlier_counts.items() for number in range(counts.get(uid, 0) + 1, most + 1)
     )
 
 
-def _count_statements(c: Connection, *which: ColumnElement[bool]) -> dict[str, int]:
-    """Return, by SOP Instance UID, the largest number of statements that one of those results makes."""
-    most: dict[str, int] = {}
-    query = select(results.c.sop_instance_uid, results.c.record).where(*which).order_by(results.c.id)
-    for uid, record in c.execute(query).tuples():
-        most[uid] = max(most.get(uid, 0), Result.from_json(record).statements)
-    return most
+def _count_statements(c: Connection, sop_instance_uids: Collection[str]) -> dict[str, int]:
+    """Return, by SOP Instance UID, the number of statements that the standing result of a radiograph makes now."""
+    now_told = current_phases(c)
+    query = select(results.c.sop_instance_uid, results.c.record, results.c.phases)
+    rows = c.execute(query.where(results.c.sop_instance_uid.in_(sop_instance_uids), _stands()))
+    return {
+        row.sop_instance_uid: told_or_taken_back(
+            row.record, least_of(phases_from_json(row.phases), now_told)
+        ).statements
+        for row in rows
+    }
+
+
+def _told_results(c: Connection, row: Row[Any]) -> tuple[Result, ...]:
+    """Return the told records of the radiographs of a row of `study_results`."""
+    ids = json.loads(row.result_ids)
+    records = dict(c.execute(select(results.c.id, results.c.record).where(results.c.id.in_(ids))).tuples().all())
+    return tuple(told_or_taken_back(records[i], used) for i, used in zip(ids, phases_of_parts(row.phases), strict=True))
 
 
 def _study_result(c: Connection, study_instance_uid: str, row: Row[Any]) -> StudyResult:
-    ids = json.loads(row.result_ids)
-    records = dict(c.execute(select(results.c.id, results.c.record).where(results.c.id.in_(ids))).tuples().all())
     predecessor = None
     if row.revision > 1:
         of_study = study_results.c.study_id == row.study_id
@@ -246,7 +265,7 @@ def _study_result(c: Connection, study_instance_uid: str, row: Row[Any]) -> Stud
     return StudyResult(
         study_instance_uid=study_instance_uid,
         created_at=row.created_at,
-        results=tuple(Result.from_json(records[i]) for i in ids),
+        results=_told_results(c, row),
         revision=row.revision,
         predecessor=predecessor,
         left_out=row.left_out,
@@ -255,11 +274,21 @@ def _study_result(c: Connection, study_instance_uid: str, row: Row[Any]) -> Stud
 
 
 def record_study_result(
-    c: Connection, study_id: int, study: StudyResult, result_ids: list[int], outgoing: Iterable[Outgoing]
+    c: Connection,
+    study_id: int,
+    study: StudyResult,
+    result_ids: list[int],
+    outgoing: Iterable[Outgoing],
+    phases: Sequence[Phases],
 ) -> None:
     """Write the result of a study and its deliveries within the transaction that ends the study's job.
 
     The deliveries of a study that a validation has drawn are not queued.
+
+    Parameters
+    ----------
+    result_ids, phases
+        The results that `study` tells of, in its order, and the phases by which each was told.
     """
     earlier = select(study_results.c.id).where(study_results.c.study_id == study_id)
     supersede(c, deliveries.c.study_result_id.in_(earlier), study.revision)
@@ -267,12 +296,20 @@ def record_study_result(
         "study_id": study_id,
         "revision": study.revision,
         "result_ids": json.dumps(result_ids),
+        "phases": json.dumps([dict(each) for each in phases]),
         "left_out": study.left_out,
         "created_at": study.created_at,
     }
     key = c.execute(insert(study_results).values(**values)).inserted_primary_key
     if not is_withheld(c, study.study_instance_uid):
         queue_deliveries(c, outgoing, study.study_instance_uid, study_result_id=key[0] if key else None)
+
+
+def drop_reports(c: Connection, study_id: int) -> None:
+    """Drop the pending reports of a study of which nothing is told any more."""
+    earlier = select(study_results.c.id).where(study_results.c.study_id == study_id)
+    reports = and_(deliveries.c.study_result_id.in_(earlier), deliveries.c.kind.not_in(REVOCATIONS))
+    drop_jobs(c, deliveries, reports, ReasonCode.IN_SHADOW, "its sites are in shadow")
 
 
 def reject_radiographs(c: Connection, sop_instance_uids: Collection[str], reason: str, settling: Settling) -> None:

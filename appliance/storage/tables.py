@@ -148,9 +148,14 @@ results = Table(
     Column("source_digest", String(64), nullable=False, default=""),
     Column("picture_digest", String(64), nullable=False, default="", index=True),
     Column("patient_digest", String(64), nullable=False, default=""),
+    Column("phases", Text, nullable=False, default="{}"),
     Column("taken_back_at", Instant),
     Column("created_at", Instant, nullable=False),
 )
+"""The results of radiographs. `record` is all that the analysis found; `phases` decide which part of it was told.
+
+`phases` are JSON: the phase of each site when the result was recorded. Without a site's phase it counts as in shadow.
+"""
 
 studies = Table(
     "studies",
@@ -171,10 +176,12 @@ study_results = Table(
     Column("study_id", ForeignKey("studies.id"), nullable=False),
     Column("revision", Integer, nullable=False),
     Column("result_ids", Text, nullable=False),
+    Column("phases", Text, nullable=False, default="[]"),
     Column("left_out", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
     UniqueConstraint("study_id", "revision"),
 )
+"""The reports of studies. `result_ids` are the radiographs told of; `phases` those that each was told by, both JSON."""
 
 deliveries = Table(
     "deliveries",
@@ -437,6 +444,7 @@ phases = Table(
     Column("since", Instant, nullable=False),
     Column("person", String(128), nullable=False),
     Column("reason", Text, nullable=False),
+    Column("is_revoked", Boolean, nullable=False, default=False),
 )
 """The phase of each site that an engine has served; see `appliance.storage.phases`. The audit log has its history."""
 

@@ -9,14 +9,19 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from sqlalchemy import Engine
 
-from appliance.config import read_configuration
+from appliance.config import Configuration, read_configuration
 from appliance.dicom.part10 import part10_bytes
+from appliance.domain.audit import Door, Intervention
 from appliance.domain.identifiers import Site
+from appliance.domain.phase import Phase
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault, Rejected
+from appliance.service.pipeline_assembly import fingerprints_of
 from appliance.service.supervisor import Supervisor
 from appliance.storage.database import open_database, readers
+from appliance.storage.phases import enter_sites, set_phase
 from provisioning.phantoms import VIEWS, instance_from_phantom, phantom
 from provisioning.radiograph_files import find_radiograph_files, pick_evenly, read_instance
 
@@ -67,6 +72,7 @@ def demonstrate(
             path = write_configuration(Path(state), hospital, "fracatlas" if radiographs else "phantom")
             config = read_configuration(path)
             engine = open_database(config.database)
+            _go_live(engine, config)
             with Supervisor(path, folder / "logs") as supervisor:
                 wait_for_roles(engine, supervisor, folder, console)
                 sent = send(inputs, config, console)
@@ -109,6 +115,14 @@ def _inputs(folder: Path, radiographs: Path | None, limit: int | None, console: 
             console.print(f"[yellow]not sent:[/] {escape(f'{name}: {error.reason}')}")
         else:
             yield name, path
+
+
+def _go_live(engine: Engine, config: Configuration) -> None:
+    """Set every site live, so that the demonstration shows flags; a hospital's sites begin in an evaluation."""
+    sites = fingerprints_of(config)
+    enter_sites(engine, sites, Phase.FAMILIARISE)
+    by = Intervention(person="osteon demo", door=Door.COMMAND_LINE, reason="a demonstration without patients")
+    set_phase(engine, sites, Phase.LIVE, by, passed="not validated: this box is a demonstration and ends with it")
 
 
 def _phantom(site: Site, fracture: bool, view: int = 0) -> bytes:

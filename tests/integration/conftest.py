@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from appliance.storage.database import open_database
 from appliance.storage.spool import FileSpool
+from tests.support.phases import set_phases
 
 
 @pytest.fixture(autouse=True)
@@ -20,8 +21,9 @@ def _clock_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    """An empty database in a SQLite file."""
+    """A database in a SQLite file, empty but for the phases: every site is live."""
     engine = open_database(f"sqlite:///{tmp_path / 'osteon.db'}")
+    set_phases(engine)
     yield engine
     engine.dispose()
 

@@ -37,6 +37,7 @@ from appliance.storage.outgoing import Outgoing
 from appliance.storage.results import record_result
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import deliveries
+from tests.support.phases import set_phases
 from tests.support.results import finding, result, study
 from tests.support.sources import source
 from tests.support.waiting import wait_until
@@ -78,6 +79,7 @@ class Outbox:
 
     def __init__(self, folder: Path, *destinations: DestinationConfig, backoff: Backoff = SOON) -> None:
         self.engine = open_database(f"sqlite:///{folder / 'osteon.db'}")
+        set_phases(self.engine)
         self.spool = FileSpool(folder / "spool")
         self.gate = Gate(self.engine)
         self.queue = DeliveryQueue(self.engine, "me", backoff=backoff)

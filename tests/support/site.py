@@ -12,17 +12,29 @@ from typing import Any, Self
 
 from sqlalchemy import func, select
 
+from appliance.config import read_configuration
+from appliance.domain.phase import Phase
 from appliance.storage.database import open_database, readers
 from appliance.storage.heartbeats import FAILED, STARTING
 from appliance.storage.tables import analyses, deliveries, roles, studies
+from tests.support.phases import set_phases_of
 from tests.support.ports import free_ports
 from tests.support.waiting import PATIENCE_S, wait_until
 
 
 class Site:
-    """One appliance in `folder`; a test starts, kills and stops its roles, which are processes."""
+    """One appliance in `folder`; a test starts, kills and stops its roles, which are processes.
 
-    def __init__(self, folder: Path, destinations: list[dict[str, Any]] | None = None, pack: str = "phantom") -> None:
+    Every site is in `phase` before the first start of ``analyse``; with None it begins as a new box does.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        destinations: list[dict[str, Any]] | None = None,
+        pack: str = "phantom",
+        phase: Phase | None = Phase.LIVE,
+    ) -> None:
         self.folder = folder
         self.port, self.page_port = free_ports(2)
         self.config = folder / "osteon.toml"
@@ -38,6 +50,7 @@ class Site:
             lines += ["[[destinations]]", *(f"{k} = {json.dumps(v)}" for k, v in destination.items())]
         self.config.write_text("\n".join(lines) + "\n")
         self.engine = open_database(f"sqlite:///{folder / 'state' / 'osteon.db'}")
+        self._phase = phase
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
@@ -50,6 +63,9 @@ class Site:
 
     def start(self, *names: str) -> None:
         """Start roles and wait for their heartbeats."""
+        if "analyse" in names and self._phase is not None:
+            set_phases_of(read_configuration(self.config), self.engine, self._phase)
+            self._phase = None
         for name in names:
             command = [sys.executable, "-m", "appliance.service", name, "--config", str(self.config)]
             with (self.folder / f"{name}.log").open("ab") as log:

@@ -76,10 +76,11 @@ def key_objects(
 def key_objects_uid(study: StudyResult, answers: Collection[Answer], language: Language = ENGLISH) -> str:
     """Return the SOP Instance UID of the KO for `answers`; empty if no radiograph of `study` has one of them.
 
+    A study in evaluation has none.
     A KO with possible fractures is another object than one of the suspected fractures alone.
     """
     selected = {result.answer for result in study.results} & set(answers)
-    if not selected:
+    if not selected or study.is_evaluation:
         return ""
     uid = study.uid(language.kind("ko"))
     return derived_uid(uid, "suspicious") if Answer.DOUBT in selected else uid

@@ -127,7 +127,7 @@ def transaction(study: StudyResult, examination: Examination, profile: Profile) 
     entries.append(_provenance(context, report))
     if _has_task(study, profile):
         task = _task(context, report)
-        task["status"] = "requested" if study.answer in profile.flagged else "cancelled"
+        task["status"] = "requested" if study.is_flagged(profile.flagged) else "cancelled"
         entries.append(_updated(study, task) if study.revision > 1 else _created(study, task))
     return _bundle(study, "fhir", entries)
 
@@ -477,7 +477,7 @@ def _provenance(context: _Context, report: Json) -> Json:
 
 def _has_task(study: StudyResult, profile: Profile) -> bool:
     """Return whether this revision makes the Task, or an earlier one may have."""
-    return profile.flag == "task" and (study.answer in profile.flagged or study.revision > 1)
+    return profile.flag == "task" and (study.is_flagged(profile.flagged) or study.revision > 1)
 
 
 def _task(context: _Context, report: Json) -> Json:

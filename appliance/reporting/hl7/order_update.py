@@ -30,7 +30,7 @@ LOWERED = ArtefactKind.ORDER_WITHDRAWAL
 
 def is_flagged(study: StudyResult, profile: Hl7Destination) -> bool:
     """Return whether the RIS gets a `priority_update`."""
-    return profile.flag in ("orm", "omi") and study.answer in profile.flagged
+    return profile.flag in ("orm", "omi") and study.is_flagged(profile.flagged)
 
 
 def is_lowered(profile: Hl7Destination) -> bool:

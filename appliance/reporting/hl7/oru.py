@@ -192,7 +192,7 @@ def _observations(study: StudyResult, examination: Examination, profile: Hl7Dest
     yield _text("study_instance_uid", STUDY, study.study_instance_uid)
     for number, result in enumerate(study.results, 1):
         for each in _radiograph(str(number), study.answer, result, profile, words):
-            yield replace(each, result=result)
+            yield replace(each, result=result, flag="" if study.is_evaluation else each.flag)
 
 
 def _radiograph(

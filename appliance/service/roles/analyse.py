@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+
 from sqlalchemy import Engine
 
 from appliance.clock import read_clocks
 from appliance.config import Configuration
 from appliance.domain.job import Settling
+from appliance.domain.phase import Phase
 from appliance.gpu import GpuFigures, figures, write_figures
 from appliance.service.analyser import Analyser
 from appliance.service.artefacts import Renderer
 from appliance.service.gpu_watch import GpuWatch
 from appliance.service.instance_reader import HeaderReader
 from appliance.service.isolated_pool import default_count
-from appliance.service.pipeline_assembly import assemble_workbench
+from appliance.service.pipeline_assembly import assemble_workbench, fingerprints_of
 from appliance.service.rejection_notes import RejectionNotes
 from appliance.service.render_pool import RenderPool, RendersHere, process_count
 from appliance.service.reporter import Reporter
@@ -23,10 +26,13 @@ from appliance.service.systemd_notify import notifier, start_notifier
 from appliance.service.trials import Trials
 from appliance.service.worker import owner
 from appliance.storage.instances import AnalysisQueue
+from appliance.storage.phases import PhaseBook, enter_sites
 from appliance.storage.spool import FileSpool
 from appliance.storage.studies import StudyQueue
 from appliance.storage.trials import TrialQueue, TrialStore
 from appliance.storage.wakeups import Bell
+
+log = logging.getLogger(__name__)
 
 BATCH_SIZE = {"cpu": 1, "gpu": 8}
 """Most radiographs inferred together, by device. On a GPU a batch shares the waiting time; the size is not yet measured
@@ -39,6 +45,7 @@ class AnalyseRole:
     name = "analyse"
 
     def __init__(self, config: Configuration, engine: Engine) -> None:
+        known = fingerprints_of(config)
         self._workbench = assemble_workbench(config, start_notifier())
         self._gpu_watch = GpuWatch(config, self._workbench.compute)
         self._state_dir = config.state_dir
@@ -50,6 +57,10 @@ class AnalyseRole:
         for queue in (*self._queues, trial_queue):
             queue.release()
         spool = FileSpool(config.spool_dir)
+        phases = PhaseBook(engine=engine, fingerprints=known)
+        if set_back := enter_sites(engine, known, Phase(config.rollout.first_phase)):
+            names = ", ".join(set_back)
+            log.warning("in shadow until a person sets the phase, since their engines have changed: %s", names)
         settling = Settling(settle_s=config.study.settle_s, longest_s=config.study.longest_s)
         self._reader = SpoolReader(self._workbench.pipeline, spool, config.analyse.decoders or default_count())
         self._headers = HeaderReader(config.analyse)
@@ -63,10 +74,11 @@ class AnalyseRole:
             self._pool or RendersHere(renderer),
             RejectionNotes(analysis_queue, spool, self._headers, settling),
             settling=settling,
+            phases=phases,
             batch_size=config.analyse.batch or BATCH_SIZE[self._workbench.compute.device],
             notify=notifier(),
         )
-        self._reporter = Reporter(engine, study_queue, spool, self._headers, renderer)
+        self._reporter = Reporter(engine, study_queue, spool, self._headers, renderer, phases)
         self._superseding = Superseding(engine, spool, self._headers, config.destinations)
         self._trials = Trials(
             trial_queue,

@@ -261,6 +261,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
         sa.Column("study_id", sa.Integer(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("result_ids", sa.Text(), nullable=False),
+        sa.Column("phases", sa.Text(), nullable=False),
         sa.Column("left_out", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.Float(53), nullable=False),
         sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_study_results_study_id")),
@@ -278,6 +279,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
         sa.Column("source_digest", sa.String(length=64), nullable=False),
         sa.Column("picture_digest", sa.String(length=64), nullable=False),
         sa.Column("patient_digest", sa.String(length=64), nullable=False),
+        sa.Column("phases", sa.Text(), nullable=False),
         sa.Column("taken_back_at", sa.Float(53), nullable=True),
         sa.Column("created_at", sa.Float(53), nullable=False),
         sa.ForeignKeyConstraint(["analysis_id"], ["analyses.id"], name=op.f("fk_results_analysis_id")),
@@ -410,6 +412,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
         sa.Column("since", sa.Float(53), nullable=False),
         sa.Column("person", sa.String(length=128), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("is_revoked", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("site", name=op.f("pk_phases")),
     )
     op.create_table(

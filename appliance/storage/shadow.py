@@ -1,0 +1,107 @@
+"""Answers of a site that goes into shadow: unsent ones are dropped, and where they would correct one, it is taken back.
+
+A peer keeps the answers that it has, unless a newer revision follows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, select
+
+from appliance.clock import now
+from appliance.domain.artefact_kind import REVOCATIONS
+from appliance.domain.code_sets import TAKEN_BACK
+from appliance.domain.identifiers import Site
+from appliance.domain.job import ENDED, Event, Settling
+from appliance.domain.reason import ReasonCode
+
+from .outbox import may_be_at_peer
+from .studies import queue_study
+from .tables import analyses, deliveries, results, studies, study_results
+from .told_records import deliveries_about
+from .transitions import drop_jobs, move_jobs
+
+REASON: Final = "it tells of a site that is in shadow"
+
+
+def has_left(c: Connection, sop_instance_uid: str, before: int | None = None, *, hold: bool = False) -> bool:
+    """Return whether a peer has, or may have, an output of a result of the radiograph that was not taken back.
+
+    Parameters
+    ----------
+    before
+        Look only at results before that one.
+    hold
+        Let none leave before the transaction ends.
+    """
+    of_radiograph = select(results.c.id).where(results.c.sop_instance_uid == sop_instance_uid)
+    earlier = of_radiograph if before is None else of_radiograph.where(results.c.id < before)
+    if hold:
+        _hold(c, deliveries.c.result_id.in_(earlier))
+    query = select(deliveries.c.id).where(deliveries.c.result_id.in_(earlier), _stands_at_peer())
+    return c.execute(query.limit(1)).first() is not None
+
+
+def radiographs_that_left(
+    c: Connection, study_id: int, before: int | None = None, *, hold: bool = False
+) -> frozenset[str]:
+    """Return the SOP Instance UIDs of radiographs in reports that a peer has, or may have, and were not taken back.
+
+    Parameters
+    ----------
+    before
+        Look only at reports before that one.
+    hold
+        Let none leave before the transaction ends.
+    """
+    s = study_results.c
+    if hold:
+        _hold(c, deliveries.c.study_result_id.in_(select(s.id).where(s.study_id == study_id)))
+    has = exists().where(deliveries.c.study_result_id == s.id, _stands_at_peer())
+    query = select(s.result_ids).where(s.study_id == study_id, has)
+    reports = query if before is None else query.where(s.id < before)
+    ids = {i for text in c.execute(reports).scalars() for i in json.loads(text)}
+    return frozenset(c.execute(select(results.c.sop_instance_uid).where(results.c.id.in_(ids))).scalars())
+
+
+def drop_untold(c: Connection, in_shadow: Collection[Site]) -> int:
+    """Drop the unsent deliveries that tell of sites in shadow; return their number.
+
+    Where one of them would have replaced an answer that has left, radiograph or study is answered again: that revision
+    takes the answer back.
+    """
+    unsent = and_(deliveries.c.state.not_in(ENDED), deliveries.c.stored_at.is_(None))
+    found = list(deliveries_about(c, in_shadow, unsent))
+    dropped = drop_jobs(c, deliveries, deliveries.c.id.in_([row.id for row in found]), ReasonCode.IN_SHADOW, REASON)
+    for report_id in sorted({row.study_result_id for row in found} - {None}):
+        _report_again(c, report_id)
+    for result_id in sorted({row.result_id for row in found} - {None}):
+        _analyse_again(c, result_id)
+    return dropped
+
+
+def _report_again(c: Connection, report_id: int) -> None:
+    query = select(studies.c.id, studies.c.study_instance_uid).join(study_results)
+    study = c.execute(query.where(study_results.c.id == report_id)).one()
+    if radiographs_that_left(c, study.id, report_id):
+        queue_study(c, study.study_instance_uid, Settling())
+
+
+def _analyse_again(c: Connection, result_id: int) -> None:
+    query = select(results.c.sop_instance_uid, results.c.analysis_id).where(results.c.id == result_id)
+    sop_instance_uid, analysis_id = c.execute(query).one()
+    if has_left(c, sop_instance_uid, result_id):
+        fresh = {"attempts": 0, "delays": 0, "not_before": now(), "code": ReasonCode.NONE, "reason": ""}
+        move_jobs(c, analyses, analyses.c.id == analysis_id, Event.RETRY, **fresh, finished_at=None)
+
+
+def _hold(c: Connection, which: ColumnElement[bool]) -> None:
+    c.execute(select(deliveries.c.id).where(which).order_by(deliveries.c.id).with_for_update()).all()
+
+
+def _stands_at_peer() -> ColumnElement[bool]:
+    d = deliveries.c
+    return and_(may_be_at_peer(), d.code.not_in(TAKEN_BACK), d.kind.not_in(REVOCATIONS))
