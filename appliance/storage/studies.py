@@ -223,7 +223,7 @@ def retracted_statements(c: Connection, study_id: int, revision: int) -> tuple[t
     """
     earlier = (study_results.c.study_id == study_id) & (study_results.c.revision < revision)
     earlier_counts: dict[str, int] = {}
-    for row in c.execute(select(study_results.c.result_ids, study_results.c.phases).where(earlier)):
+    for row in c.execute(select(study_results).where(earlier)):
         for result in _told_results(c, row):
             uid = result.sop_instance_uid
             earlier_counts[uid] = max(earlier_counts.get(uid, 0), result.statements)

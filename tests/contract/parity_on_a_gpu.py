@@ -38,6 +38,7 @@ from engines.plan import load_tensorrt
 from provisioning.demonstration.run import SITES
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.kernel_cases import check_picture, fatbin_of_today
+from tests.support.phases import set_phases
 
 PROBABILITY = 2e-3
 """Largest difference of a region's probability between GPU and CPU."""
@@ -134,6 +135,7 @@ def test_role_analyse_delivers_alike_on_gpu_and_cpu(both: tuple[Workbench, Workb
         pipeline = workbench.pipeline
         config = Configuration(state_dir=tmp_path / str(number))
         engine, spool = open_database(config.database), FileSpool(config.spool_dir)
+        set_phases(engine)
         received = Received(
             sop_instance_uid=ds.SOPInstanceUID,
             sop_class_uid=ds.SOPClassUID,

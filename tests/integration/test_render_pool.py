@@ -46,6 +46,7 @@ from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, deliveries, results
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.kept import keep
+from tests.support.phases import set_phases
 from tests.support.results import finding, result
 from tests.support.sources import source
 from tests.support.waiting import wait_until
@@ -230,6 +231,7 @@ class Role:
 
     def __init__(self, folder: Path, pipeline: Pipeline, pool: RenderPool) -> None:
         self.engine = open_database(Configuration(state_dir=folder).database)
+        set_phases(self.engine)
         self.spool = FileSpool(folder / "spool")
         self.reader, self.headers = SpoolReader(pipeline, self.spool), HeaderReader(CONFIG.analyse)
         backoff = Backoff(first_s=0.0, longest_s=0.0)
