@@ -75,7 +75,7 @@ def latest_result(engine: Engine, sop_instance_uid: str) -> LatestResult | None:
     )
 
 
-def record_result(
+def record_result(  # noqa: PLR0913  the columns of a row
     c: Connection,
     analysis_id: int,
     result: Result,
