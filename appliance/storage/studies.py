@@ -279,7 +279,7 @@ def record_study_result(
     study: StudyResult,
     result_ids: list[int],
     outgoing: Iterable[Outgoing],
-    phases: Sequence[Phases],
+    phases: Sequence[Phases] | None = None,
 ) -> None:
     """Write the result of a study and its deliveries within the transaction that ends the study's job.
 
@@ -288,7 +288,7 @@ def record_study_result(
     Parameters
     ----------
     result_ids, phases
-        The results that `study` tells of, in its order, and the phases by which each was told.
+        The results that `study` tells of, in its order, and the phases by which each was told; None: those that hold now.
     """
     earlier = select(study_results.c.id).where(study_results.c.study_id == study_id)
     supersede(c, deliveries.c.study_result_id.in_(earlier), study.revision)
@@ -296,7 +296,7 @@ def record_study_result(
         "study_id": study_id,
         "revision": study.revision,
         "result_ids": json.dumps(result_ids),
-        "phases": json.dumps([dict(each) for each in phases]),
+        "phases": json.dumps([dict(each) for each in phases or [current_phases(c)] * len(result_ids)]),
         "left_out": study.left_out,
         "created_at": study.created_at,
     }
