@@ -288,7 +288,7 @@ def record_study_result(
     Parameters
     ----------
     result_ids, phases
-        The results that `study` tells of, in its order, and the phases by which each was told; None: those that hold now.
+        The results that `study` tells of, in its order, and the phases by which each was told (None: those of now).
     """
     earlier = select(study_results.c.id).where(study_results.c.study_id == study_id)
     supersede(c, deliveries.c.study_result_id.in_(earlier), study.revision)

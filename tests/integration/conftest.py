@@ -10,7 +10,6 @@ from sqlalchemy import Engine
 
 from appliance.storage.database import open_database
 from appliance.storage.spool import FileSpool
-from tests.support.phases import set_phases
 
 
 @pytest.fixture(autouse=True)
@@ -21,9 +20,8 @@ def _clock_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    """A database in a SQLite file, empty but for the phases: every site is live."""
+    """An empty database in a SQLite file."""
     engine = open_database(f"sqlite:///{tmp_path / 'osteon.db'}")
-    set_phases(engine)
     yield engine
     engine.dispose()
 

@@ -30,6 +30,7 @@ from tests.integration.test_studies import HeaderReader, answered, view
 from tests.support.kept import keep
 from tests.support.peers import NodePeer
 from tests.support.people import anna
+from tests.support.phases import set_phases
 from tests.support.profiles import fhir as profile
 from tests.support.profiles import renderer
 from tests.support.results import finding, unanalysed
@@ -37,6 +38,11 @@ from tests.support.results import result as result_with_unread
 
 START = Callable[..., NodePeer]
 FHIR = profile()
+
+
+@pytest.fixture(autouse=True)
+def _live(engine: Engine) -> None:
+    set_phases(engine)
 
 
 @pytest.fixture

@@ -43,6 +43,11 @@ RIS = Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1, flag="orm
 ELBOW = finding(0.9, site=Site.ELBOW)
 
 
+@pytest.fixture(autouse=True)
+def _live(engine: Engine) -> None:
+    set_phases(engine)
+
+
 class HeaderReader:
     """Reads headers in this process instead of a child."""
 

@@ -35,6 +35,7 @@ from appliance.storage.tables import analyses, deliveries, instances, studies
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.kept import keep
 from tests.support.people import anna
+from tests.support.phases import set_phases
 from tests.support.profiles import renderer
 from tests.support.results import finding, result
 
@@ -42,6 +43,11 @@ DESTINATIONS = (
     DicomDestination(kind="dicom", name="pacs", host="127.0.0.1", port=1, called_ae_title="PACS"),
     Hl7Destination(kind="hl7", name="ris", host="127.0.0.1", port=1),
 )
+
+
+@pytest.fixture(autouse=True)
+def _live(engine: Engine) -> None:
+    set_phases(engine)
 
 
 class HeaderReader:
