@@ -29,11 +29,15 @@ class Proxy(Section):
     )
     header: HeaderName | None = Field(None, description="Header with the name of the person whom the proxy signed in")
     operators: tuple[Person, ...] = Field((), description="Names that may change something; all others only read")
+    readers: tuple[Person, ...] = Field((), description="Names that read radiographs of a validation, and nothing else")
 
     @model_validator(mode="after")
     def _require_header(self) -> Proxy:
-        if self.operators and self.header is None:
-            raise ValueError("operators are named by a header: write header, such as X-Remote-User")
+        if (self.operators or self.readers) and self.header is None:
+            raise ValueError("operators and readers are named by a header: write header, such as X-Remote-User")
+        if both := set(self.operators) & set(self.readers):
+            names = ", ".join(sorted(both))
+            raise ValueError(f"{names} cannot be operator and reader: a reader must not see the answers")
         return self
 
 

@@ -12,10 +12,15 @@ ACCOUNT_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._@+\\-]{0,63}"
 
 
 class AccountRole(StrEnum):
-    """The rights of a person on the page: a viewer reads it, an operator also changes jobs and holds."""
+    """The rights of a person on the page.
+
+    A viewer reads it, an operator also changes jobs and holds. A reader reads radiographs of a validation, and sees
+    nothing else: the other pages show answers.
+    """
 
     VIEWER = "viewer"
     OPERATOR = "operator"
+    READER = "reader"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -834,6 +834,11 @@ class ReasonCode(StrEnum):
         "Set the phase of the site to validate first.",
     )
     READ_ALREADY = ("read_already", "The radiograph of the sample was read already.", "Read the next one.")
+    BAD_READ = (
+        "bad_read",
+        "The read of a radiograph has no answer, or a box that is none.",
+        "Choose an answer on the page, and draw the box again.",
+    )
     NOT_OFFERED = (
         "not_offered",
         "The radiograph is not in the sample any more, or an answer about its study has left the box.",

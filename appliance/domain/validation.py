@@ -8,7 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from .finding import Box
-from .identifiers import Site
+from .identifiers import Laterality, Site
+from .traits import AgeBand
 
 
 class SampleKind(StrEnum):
@@ -153,3 +154,24 @@ class Read:
     answer: ReadAnswer
     box: Box | None = None
     marks: tuple[ReadMark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnPicture:
+    """A radiograph of the sample as a reader sees it: without an answer, and without identity beyond these facts.
+
+    Attributes
+    ----------
+    png
+        The radiograph as a viewer displays it, in full resolution; empty if it cannot be displayed.
+    reason
+        Why it cannot be displayed; empty otherwise.
+    view
+        View position; empty if the header names none.
+    """
+
+    png: bytes = field(default=b"", repr=False)
+    reason: str = ""
+    side: Laterality = Laterality.UNKNOWN
+    view: str = ""
+    age_band: AgeBand = AgeBand.UNKNOWN

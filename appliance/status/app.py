@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from sqlalchemy import Engine
 
 from appliance.config import Configuration
@@ -16,13 +16,16 @@ from .health import duration
 from .pages import make_pages
 from .probes import make_probes
 from .radiographs import make_radiograph_pages
+from .reading import Look, make_reading
 from .sign_in import make_sign_in
 from .texts import local_time, short_time, with_commands
 from .trials import make_trials
 from .view import View
 
+POLICY = "Content-Security-Policy"
+
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
+    POLICY: "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",  # with no-referrer the browser would hide the Origin of our own forms
@@ -38,6 +41,7 @@ def create_app(
     *,
     writer: Engine | None = None,
     withdraw: Withdraw | None = None,
+    look: Look | None = None,
     keep_s: float = 0.0,
 ) -> Flask:
     """Return the WSGI application.
@@ -50,6 +54,8 @@ def create_app(
         The pack in use, or the sentence that says why there is none.
     writer, withdraw
         For sign-ins and the actions of operators; without them the page only reads.
+    look
+        For the page of readers; without it there is none.
     keep_s
         Time for which readiness and metrics are kept: strangers may ask for them as often as they like.
     """
@@ -72,10 +78,14 @@ def create_app(
         app.register_blueprint(make_sign_in(writer, guard))
         app.register_blueprint(make_actions(view, writer, withdraw))
         app.register_blueprint(make_trials(view, TrialStore(writer, config.trials_dir)))
+        if look is not None:
+            app.register_blueprint(make_reading(view, writer, look))
 
     @app.after_request
     def add_headers(response: Response) -> Response:
         response.headers.update(HEADERS)
+        if request.blueprint == "reading":  # the only pages with a script, a file of ours
+            response.headers[POLICY] += "; script-src 'self'"
         return response
 
     return app

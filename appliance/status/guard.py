@@ -24,7 +24,7 @@ from werkzeug.wrappers import Request
 from werkzeug.wrappers import Response as AnyResponse
 
 from appliance.config import Status
-from appliance.config.status import is_loopback
+from appliance.config.status import Proxy, is_loopback
 from appliance.domain.account import ACCOUNT_NAME, AccountRole
 from appliance.domain.audit import Door, Intervention
 from appliance.network import plain_address
@@ -46,6 +46,12 @@ CSRF_FIELD = "csrf"
 
 AGAIN: Final = "again"
 """Argument of a page that reads itself again (`base.html`): that keeps no sign-in alive."""
+
+READING: Final = "reading.page"
+"""Page on which a radiograph of a validation is read."""
+
+OF_READERS: Final = ("reading", "sign_in")
+"""Blueprints that a reader may use: all others show answers, or lead to them."""
 
 LISTS: Final = "radiographs.newest"
 """Page of radiographs that leads from no number to an answer."""
@@ -80,6 +86,11 @@ class Visitor:
     def is_operator(self) -> bool:
         """Whether the person may change something."""
         return self.role is AccountRole.OPERATOR
+
+    @property
+    def is_reader(self) -> bool:
+        """Whether the person reads radiographs of a validation, and sees no other page."""
+        return self.role is AccountRole.READER
 
     def intervention(self, reason: str) -> Intervention:
         """Return an intervention of this person."""
@@ -133,11 +144,15 @@ class Guard:
             if self._config.accounts:
                 return redirect(url_for("sign_in.form"), 303)
             return refused("The reverse proxy before this page names nobody: sign in there."), 403
+        if g.visitor.is_reader and request.endpoint == "pages.page":
+            return redirect(url_for(READING), 303)
         sentence = self._refusal()
         return (refused(sentence), 403) if sentence else None
 
     def _refusal(self) -> str:
-        """Return why a reader of the page may not do this; empty if nothing stands against it."""
+        """Return why a visitor may not do this; empty if nothing stands against it."""
+        if g.visitor.is_reader and request.blueprint not in OF_READERS and not request.path.startswith(PUBLIC):
+            return "A reader sees no other page than the radiographs to read: the others show answers."
         if request.blueprint == "radiographs" and request.endpoint != LISTS and not self._may_look_up():
             return "Single radiographs are shown after a sign-in."
         is_change = request.method not in ("GET", "HEAD", "OPTIONS")
@@ -159,8 +174,7 @@ class Guard:
         if self._engine is None:
             return Visitor(address=address)
         if (proxy := self._config.proxy) and (name := self._named_by_proxy(request)):
-            role = AccountRole.OPERATOR if name in proxy.operators else AccountRole.VIEWER
-            return Visitor(address=address, name=name, role=role, door=Door.PROXY)
+            return Visitor(address=address, name=name, role=_role(name, proxy), door=Door.PROXY)
         token = request.cookies.get(SIGN_IN_COOKIE, "") if self._config.accounts else ""
         is_activity = AGAIN not in request.args and not request.path.startswith(PUBLIC)
         account = signed_in(self._engine, token, is_activity=is_activity) if token else None
@@ -254,6 +268,12 @@ def visitor() -> Visitor:
     return found
 
 
+def _role(name: str, proxy: Proxy) -> AccountRole:
+    if name in proxy.readers:
+        return AccountRole.READER
+    return AccountRole.OPERATOR if name in proxy.operators else AccountRole.VIEWER
+
+
 def for_operators(view: Callable[P, R]) -> Callable[P, R | tuple[str, int]]:
     """Refuse a view to all but operators."""
 
@@ -262,6 +282,18 @@ def for_operators(view: Callable[P, R]) -> Callable[P, R | tuple[str, int]]:
         if visitor().is_operator:
             return view(*arguments, **named)
         return refused("This needs the role operator."), 403
+
+    return guarded
+
+
+def for_readers(view: Callable[P, R]) -> Callable[P, R | tuple[str, int]]:
+    """Refuse a view to all but readers: whoever may see answers reads no radiograph."""
+
+    @wraps(view)
+    def guarded(*arguments: P.args, **named: P.kwargs) -> R | tuple[str, int]:
+        if visitor().is_reader:
+            return view(*arguments, **named)
+        return refused("This needs the role reader, which sees no answers."), 403
 
     return guarded
 

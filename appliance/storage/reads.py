@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, exists, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Select, and_, exists, func, insert, select
 
 from appliance.clock import now
 from appliance.domain.audit import AuditAction, Intervention
@@ -35,6 +35,8 @@ class Drawn:
         File of the radiograph; empty if it is not in the spool any more.
     is_read
         Whether somebody has read it.
+    has_left
+        Whether an answer about its study has left the box, or is about to.
     """
 
     draw_id: int
@@ -47,6 +49,7 @@ class Drawn:
     calling_ae_title: str
     rank: str
     is_read: bool
+    has_left: bool
     drawn_at: datetime
 
 
@@ -64,21 +67,20 @@ def offered(engine: Engine, reader: str) -> Drawn | None:
     """
     with readers(engine).connect() as c:
         waiting = [_drawn(row) for row in c.execute(_OFFERED)]
-        waiting.sort(key=lambda one: hashlib.sha256(f"{one.rank}{reader}".encode()).digest())
-        return next((one for one in waiting if not has_left(c, one.study_instance_uid)), None)
+    return min(waiting, key=lambda one: hashlib.sha256(f"{one.rank}{reader}".encode()).digest(), default=None)
 
 
 def offered_by_id(engine: Engine, draw_id: int) -> Drawn | None:
     """Return a radiograph of a sample by its draw, if a reader may see it now; else None."""
     with readers(engine).connect() as c:
         row = c.execute(_OFFERED.where(draws.c.id == draw_id)).first()
-        return _drawn(row) if row and not has_left(c, row.study_instance_uid) else None
+        return _drawn(row) if row else None
 
 
 def waiting_count(engine: Engine) -> int:
     """Return the number of radiographs that may be read now."""
     with readers(engine).connect() as c:
-        return sum(not has_left(c, row.study_instance_uid) for row in c.execute(_OFFERED).all())
+        return int(c.execute(select(func.count()).select_from(_OFFERED.subquery())).scalar_one())
 
 
 def record_read(engine: Engine, draw_id: int, result_id: int, read: Read, by: Intervention) -> None:
@@ -98,7 +100,7 @@ def record_read(engine: Engine, draw_id: int, result_id: int, read: Read, by: In
         if c.execute(select(reads.c.id).where(reads.c.draw_id == draw_id)).first():
             raise Rejected(ReasonCode.READ_ALREADY, "somebody read this radiograph meanwhile: read the next one")
         row = c.execute(_OFFERED.where(draws.c.id == draw_id, draws.c.result_id == result_id)).first()
-        if row is None or has_left(c, row.study_instance_uid):
+        if row is None:
             raise Rejected(ReasonCode.NOT_OFFERED, "this radiograph is not to be read any more: read the next one")
         _insert(c, draw_id, read, is_blinded=True)
         record(c, by, AuditAction.READ, f"draw:{draw_id}", read_in_words(read))
@@ -129,7 +131,7 @@ def import_reads(
             elif c.execute(select(reads.c.id).where(reads.c.draw_id == draw_id)).first():
                 refusals.append("was read already")
             else:
-                _insert(c, draw_id, read, is_blinded=not has_left(c, drawn.study_instance_uid))
+                _insert(c, draw_id, read, is_blinded=not drawn.has_left)
                 refusals.append("")
                 written.append(f"draw:{draw_id} {read.reader} {read_in_words(read)}")
         if written:
@@ -161,6 +163,8 @@ def _insert(c: Connection, draw_id: int, read: Read, *, is_blinded: bool) -> Non
 
 _IS_READ = exists().where(reads.c.draw_id == draws.c.id)
 
+_HAS_LEFT = has_left(draws.c.study_instance_uid)
+
 _DRAWN: Select[tuple[object, ...]] = (
     select(
         draws,
@@ -170,6 +174,7 @@ _DRAWN: Select[tuple[object, ...]] = (
         instances.c.pruned_at,
         instances.c.calling_ae_title,
         _IS_READ.label("is_read"),
+        _HAS_LEFT.label("has_left"),
     )
     .join(validations, draws.c.validation_id == validations.c.id)
     .join(results, draws.c.result_id == results.c.id)
@@ -185,7 +190,7 @@ def _may_be_offered() -> ColumnElement[bool]:
         studies.c.state.not_in([State.QUEUED, State.LEASED]),
     )
     is_open = validations.c.ended_at.is_(None)
-    return and_(is_open, draws.c.is_blinded, ~_IS_READ, instances.c.pruned_at.is_(None), is_settled)
+    return and_(is_open, draws.c.is_blinded, ~_IS_READ, ~_HAS_LEFT, instances.c.pruned_at.is_(None), is_settled)
 
 
 _OFFERED = _DRAWN.where(_may_be_offered())
@@ -203,5 +208,6 @@ def _drawn(row: Row[tuple[object, ...]]) -> Drawn:
         calling_ae_title=row.calling_ae_title,
         rank=row.rank,
         is_read=row.is_read,
+        has_left=row.has_left,
         drawn_at=row.drawn_at,
     )

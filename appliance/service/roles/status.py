@@ -14,6 +14,7 @@ from appliance.domain.codes import Concept
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 from appliance.service.pipeline_assembly import pack_of
+from appliance.service.reading_room import ReadingRoom
 from appliance.status.alarms.channels import channels_of
 from appliance.status.alarms.watch import AlarmWatch
 from appliance.status.app import create_app
@@ -39,6 +40,7 @@ class StatusRole:
             pack = pack_of(config)
         except Fault as fault:  # people look for the reason on the page
             pack = fault.reason
+        self._reading_room = ReadingRoom(config.spool_dir, config.analyse.windows)
         app = create_app(
             readers(engine),
             config,
@@ -46,6 +48,7 @@ class StatusRole:
             version("osteon"),
             writer=engine,
             withdraw=partial(_withdraw, config, engine),
+            look=self._reading_room.look,
             keep_s=KEEP_S,
         )
         try:
@@ -70,6 +73,7 @@ class StatusRole:
         """Stop serving and sending."""
         self._alarms.close()
         self._server.close()
+        self._reading_room.close()
 
 
 def _withdraw(config: Configuration, engine: Engine, uid: str, by: Intervention, title: Concept) -> None:
