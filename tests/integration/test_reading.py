@@ -103,7 +103,7 @@ def test_reader_sees_the_displayed_pixels_and_neither_answer_nor_identity(
     browser = page.browser("rita")
     shown = browser.get("/read")
     assert "right wrist, PA, 65-79 years" in shown.text
-    hidden = ("LEAKY", "ERIKA", made.sop_instance_uid, made.study_instance_uid, "suspected", "87", "possible", "067")
+    hidden = ("LEAKY", "ERIKA", made.sop_instance_uid, made.study_instance_uid, "suspected", "0.87", "87%", "067Y")
     assert [word for word in hidden if word in shown.text] == []
     address = shown.text.partition('<img id="radiograph" src="')[2].partition('"')[0]
     picture = browser.get(address)

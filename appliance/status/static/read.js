@@ -194,7 +194,7 @@
     reset();
     paint();
     frame.focus({ preventScroll: true });
-    window.addEventListener('resize', () => { reset(); paint(); });
+    window.addEventListener('resize', () => { move(0, 0); paint(); }); // what was set stays
     frame.dataset.ready = 'true';
   }
   if (image.complete && image.naturalWidth) begin();
