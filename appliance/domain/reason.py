@@ -834,6 +834,7 @@ class ReasonCode(StrEnum):
         "Set the phase of the site to validate first.",
     )
     READ_ALREADY = ("read_already", "The radiograph of the sample was read already.", "Read the next one.")
+    READS_FILE = ("reads_file", "The table of reads cannot be used.", "Correct the file as the message says.")
     BAD_READ = (
         "bad_read",
         "The read of a radiograph has no answer, or a box that is none.",

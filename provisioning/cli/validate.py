@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from appliance.domain.identifiers import Site
 from appliance.domain.validation import SampleKind
 from appliance.service.command import config_option
 
-from .options import as_text, by_hand, configuration, out, own_configuration
+from .options import EXISTING, as_text, by_hand, configuration, out, own_configuration
 
 _kind_option = click.option(
     "--kind",
@@ -131,3 +132,41 @@ def end(kind: str, reason: str, config_path: Path | None) -> None:
     engine = open_database(own_configuration(config_path).database)
     ended, done = end_validation(engine, SampleKind(kind), by_hand(reason))
     out.print(f"validation {ended.validation_id} is ended: {done.drawn} of {ended.size} drawn, {done.read} read")
+
+
+@validate.command("import")
+@click.argument("file", type=EXISTING, required=False)
+@click.option(
+    "--reports", is_flag=True, help="Take the conclusions of final reports that came by HL7, instead of a file."
+)
+@_kind_option
+@_reason_option
+@config_option
+def import_(file: Path | None, reports: bool, kind: str, reason: str, config_path: Path | None) -> None:
+    """Take reads of the sample from FILE, a table of gold-standard reads, or from final reports.
+
+    The table is CSV in UTF-8, with commas or semicolons. Its first line names the columns: study (Study Instance UID)
+    or accession, answer (fracture, none, unsure or unusable), and if you like marks (hardware, osteoporosis,
+    pathological, artefact, mobile) and reader. The exit status is 1 if a row was not taken.
+
+    A read of a study is taken for the radiograph that was drawn of it. It does not count for the gate if an answer
+    about the study had left the box.
+    """
+    from appliance.storage.database import open_database
+    from provisioning.operation.reads import import_reports, import_table
+
+    if (file is None) != reports:
+        raise click.UsageError("name a FILE, or give --reports")
+    config = own_configuration(config_path)
+    engine = open_database(config.database)
+    if file is None:
+        done = import_reports(engine, SampleKind(kind), by_hand(reason))
+        out.print(f"{done.written} reads taken from final reports; {done.without_report} wait for a report")
+        if done.open_reports:
+            out.print(f"[yellow]{done.open_reports} reports are left to a person[/]")
+        return
+    done = import_table(config, engine, file, SampleKind(kind), by_hand(reason))
+    for line, why in done.refusals.items():
+        out.print(f"line {line}: {escape(why)}")
+    out.print(f"{done.written} reads taken, {len(done.refusals)} not")
+    sys.exit(1 if done.refusals else 0)

@@ -301,6 +301,7 @@ def test_reading_room_decodes_in_a_process_of_its_own(
         assert picture == look_here(spool)(drawn)
         assert room._process is not None
         room._process._process.kill()
+        room._process._process.join()
         assert room.look(drawn) is picture  # kept in memory
         spool.remove(drawn.digest)
         room._kept.clear()
