@@ -52,7 +52,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configuration:
 
 
 @pytest.fixture
-def hospital(engine: Engine, spool: FileSpool) -> Hospital:
+def _sample(engine: Engine, spool: FileSpool) -> None:
+    """Draw three radiographs, two of which have the same accession number."""
     begin(engine)
     made = Hospital(engine, spool)
     for number in (1, 2, 3):
@@ -60,7 +61,6 @@ def hospital(engine: Engine, spool: FileSpool) -> Hospital:
         ds.AccessionNumber = f"ACC{min(number, 2)}"
         made.analyse(number, ds=ds)
     made.report()
-    return made
 
 
 def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
@@ -74,8 +74,9 @@ def rows(engine: Engine) -> list[Any]:
         return list(c.execute(select(reads).order_by(reads.c.draw_id)))
 
 
+@pytest.mark.usefixtures("_sample")
 def test_table_is_matched_by_study_and_accession_and_each_other_row_is_explained(
-    config: Configuration, engine: Engine, hospital: Hospital, tmp_path: Path
+    config: Configuration, engine: Engine, tmp_path: Path
 ) -> None:
     text = f"""study,accession,answer,marks,reader
 {STUDY}3,,FRACTURE,"hardware, mobile",Dr. Ünal
@@ -109,8 +110,9 @@ def test_table_is_matched_by_study_and_accession_and_each_other_row_is_explained
     assert entry.detail.startswith("2 reads from a table, SHA-256 ")
 
 
+@pytest.mark.usefixtures("_sample")
 def test_read_of_a_study_about_which_an_answer_has_left_is_unblinded(
-    config: Configuration, engine: Engine, hospital: Hospital, tmp_path: Path
+    config: Configuration, engine: Engine, tmp_path: Path
 ) -> None:
     made = {"study_instance_uid": f"{STUDY}1", "state": State.DONE, "not_before": now(), "created_at": now()}
     with engine.begin() as c:
@@ -155,9 +157,8 @@ def conclude(engine: Engine, number: int, conclusion: Conclusion, by: ConcludedB
         c.execute(insert(conclusions).values(report_id=key, conclusion=conclusion, concluded_by=by, at=now()))
 
 
-def test_conclusions_of_final_reports_become_reads_and_what_is_open_is_left_to_a_person(
-    engine: Engine, hospital: Hospital
-) -> None:
+@pytest.mark.usefixtures("_sample")
+def test_conclusions_of_final_reports_become_reads_and_what_is_open_is_left_to_a_person(engine: Engine) -> None:
     conclude(engine, 1, Conclusion.NONE, ConcludedBy.PATTERNS)
     conclude(engine, 1, Conclusion.FRACTURE, ConcludedBy.PATTERNS, "C")  # a correction
     conclude(engine, 2, Conclusion.UNSURE, ConcludedBy.PATTERNS)
@@ -174,9 +175,8 @@ def test_conclusions_of_final_reports_become_reads_and_what_is_open_is_left_to_a
     assert [row.answer for row in rows(engine)] == ["fracture", "unsure"]
 
 
-def test_closed_validation_takes_no_read(
-    config: Configuration, engine: Engine, hospital: Hospital, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("_sample")
+def test_closed_validation_takes_no_read(config: Configuration, engine: Engine, tmp_path: Path) -> None:
     end_validation(engine, SampleKind.RANDOM, anna())
     path = table(tmp_path, f"study,answer\n{STUDY}1,none\n")
     with pytest.raises(Rejected, match="no random validation is open"):
@@ -184,7 +184,8 @@ def test_closed_validation_takes_no_read(
     assert rows(engine) == []
 
 
-def test_commands_start_show_import_and_end_a_validation(engine: Engine, hospital: Hospital, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("_sample")
+def test_commands_start_show_import_and_end_a_validation(tmp_path: Path) -> None:
     (tmp_path / "osteon.toml").write_text(f'state_dir = "{tmp_path}"\n')
     option = ["--config", str(tmp_path / "osteon.toml")]
 
