@@ -805,6 +805,11 @@ class ReasonCode(StrEnum):
         "No engine of the pack has served that site.",
         "Name a site of `osteon phase list`; a site is listed once the analyse role has started with its pack.",
     )
+    ENGINE_CHANGED = (
+        "engine_changed",
+        "Another engine serves the site than the one that the person has looked at.",
+        "Look at the phases again: `osteon phase list`.",
+    )
     NOT_VALIDATED = (
         "not_validated",
         "The site cannot go live: no validation of its present engine has passed the gate.",

@@ -1,4 +1,4 @@
-"""Actions of operators: retry, drop, hold, release and withdraw, each with a reason and in the audit log."""
+"""Actions of operators: retry, drop, hold, release, withdraw and a phase, each with a reason and in the audit log."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from werkzeug.wrappers import Response
 from appliance.domain import codes
 from appliance.domain.audit import Intervention
 from appliance.domain.codes import Concept
+from appliance.domain.identifiers import Site
 from appliance.domain.job import State
+from appliance.domain.phase import Phase
 from appliance.domain.reason import ReasonCode
 from appliance.errors import OsteonError, Rejected
 from appliance.storage import interventions
 from appliance.storage.audit import newest_entries
 from appliance.storage.database import defect, readers
+from appliance.storage.going_live import change_phase
 from appliance.storage.interventions import Selection
 
 from .guard import for_operators, visitor
@@ -106,6 +109,15 @@ def make_actions(view: View, engine: Engine, withdraw: Withdraw) -> Blueprint:
     def release() -> Response:
         interventions.release(engine, request.form.get("destination", ""), _intervention(), _seen_hold())
         return _outcome(1)
+
+    @pages.post("/actions/phase")
+    @for_operators
+    def phase() -> Response:
+        sites, chosen = request.form.getlist("site"), request.form.get("phase", "")
+        if not sites or not set(sites) <= set(Site) or chosen not in list(Phase):
+            raise Rejected(ReasonCode.NO_SUCH_SITE, "choose a site and a phase")
+        change_phase(engine, [Site(site) for site in sites], Phase(chosen), _intervention(), view.clears)
+        return _outcome(len(sites))
 
     @pages.post("/actions/withdraw")
     @for_operators

@@ -17,6 +17,7 @@ from appliance.clock import Reading, is_kept, read_clocks
 from appliance.config import MEGABYTE, Configuration
 from appliance.domain.alarm import ChannelState
 from appliance.domain.job import State
+from appliance.domain.phase import SitePhase
 from appliance.domain.roles import ROLES, ConfigurationState
 from appliance.errors import Fault
 from appliance.gpu import GpuFigures, read_figures
@@ -29,6 +30,7 @@ from appliance.storage.destinations import failures_in_a_row
 from appliance.storage.gate import Gate, Hold
 from appliance.storage.heartbeats import Heartbeat, as_roles_see, heartbeats
 from appliance.storage.overview import StateCount, count_analyses, count_deliveries, count_studies, last_successes
+from appliance.storage.phases import site_phases
 
 from .silence import LEARNED, LEAST_S, Silence, silence_of
 
@@ -167,6 +169,8 @@ class Facts:
         The time without a radiograph; None before the first one.
     channels
         The configured channels of alarms that were used before.
+    phases
+        The phase of each site that an engine has served.
     retention_days, prune_below_bytes
         Settings of retention: files of ended work go after these days, or earlier when less than that is free.
     """
@@ -187,6 +191,7 @@ class Facts:
     arrivals: Arrivals = NO_ARRIVALS
     silence: Silence | None = None
     channels: tuple[ChannelState, ...] = ()
+    phases: tuple[SitePhase, ...] = ()
     retention_days: float = math.inf
     prune_below_bytes: int = 0
 
@@ -227,6 +232,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
             successes = last_successes(c, [name for name in names if not recent.get(name)])
             arrivals = read_arrivals(c, at, LEARNED, timedelta(seconds=LEAST_S))
             channels = channel_states(c)
+            phases = tuple(site_phases(c))
         holds = tuple(Gate(engine).holds())
     except Fault as fault:
         return replace(seen, database_error=fault.reason)
@@ -241,6 +247,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         clock_step=clock_step,
         arrivals=arrivals,
         channels=tuple(one for one in channels if getattr(config.alarms, one.channel)),
+        phases=phases,
         silence=silence_of(arrivals, receiving_since, at),
         gpu=read_figures(config.state_dir, clocks, BEAT_WITHIN_S),
         analyses=_backlog("analyses", analyses),

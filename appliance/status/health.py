@@ -11,6 +11,7 @@ from datetime import datetime
 
 from appliance.clock import local_minute
 from appliance.domain.alarm import ChannelState
+from appliance.domain.phase import SitePhase
 from appliance.domain.roles import ConfigurationState
 from appliance.storage.gate import EVERY, Hold, release_command
 
@@ -70,6 +71,7 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
         found.append(flow)
     if facts.silence:
         found.append(_silence(facts.silence))
+    found += [_revocation(each) for each in facts.phases if each.is_revoked]
     found += [_channel(channel, facts.at) for channel in facts.channels]
     found += [machine.certificate_end(certificate, facts.at) for certificate in facts.certificates]
     found += machine.gpu(facts.gpu) if facts.gpu else []
@@ -212,6 +214,19 @@ def _hold(hold: Hold) -> Condition:
         severity=Severity.WARNING,
         sentence=f"Nothing leaves for {place} since {local_minute(hold.since)}: a hold is set, "
         f"and the page says why; lift it with `{release_command(hold.destination)}`",
+        depends_on=("database",),
+    )
+
+
+def _revocation(found: SitePhase) -> Condition:
+    """Return the condition of a site that the appliance itself has set back; it stays until a person sets the phase."""
+    withheld = "nothing about it leaves the box" if not found.phase.leaves else "its answers flag nothing"
+    return Condition(
+        name=f"phase.{found.site}",
+        ok=False,
+        severity=Severity.WARNING,
+        sentence=f"The {found.site.label} is back in the phase {found.phase} since {local_minute(found.since)}, and "
+        f"{withheld}: {found.reason}; after a look at the release notes `osteon phase set {found.site} PHASE`",
         depends_on=("database",),
     )
 

@@ -123,6 +123,13 @@ REMEDIES: Mapping[str, Remedy] = {
         effect="Nothing leaves, since a person or a restored backup has set a hold.",
         steps=("When you are sure of what would leave: `osteon queue release`, with `--to NAME` for one destination.",),
     ),
+    "phase": Remedy(
+        effect="In shadow nothing about the site leaves the box; in familiarise its answers flag nothing.",
+        steps=(
+            "See what has changed: `osteon phase list` has the reason, `osteon audit list` the entry.",
+            "Begin again at this hospital: `osteon phase set SITE familiarise --reason WHY`, then a new validation.",
+        ),
+    ),
     "certificate": Remedy(
         effect="After its end, connections with TLS fail: radiographs are refused, or answers wait.",
         steps=(

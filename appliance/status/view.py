@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import now
 from appliance.config import Configuration
+from appliance.domain.identifiers import Site
 from appliance.domain.result import SECOND_READER
 from engines.pack import Pack
 
@@ -38,6 +39,13 @@ class View:
     def __init__(self, engine: Engine, config: Configuration, pack: Pack | str, version: str) -> None:
         self.engine, self.config = engine, config
         self._pack, self._version = pack, version
+
+    @property
+    def clears(self) -> dict[Site, bool]:
+        """Whether the engine of each site claims that it may say "no fracture found"."""
+        if isinstance(self._pack, str):
+            return {}
+        return {Site(site): spec.clears for site, spec in self._pack.classifiers.items()}
 
     def facts(self) -> Facts:
         """Return the facts of this moment."""

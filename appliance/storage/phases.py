@@ -123,7 +123,15 @@ def set_back(engine: Engine, sites: Collection[Site], phase: Phase, reason: str)
     return [each.site for each in further]
 
 
-def set_phase(engine: Engine, sites: Collection[Site], phase: Phase, by: Intervention, *, passed: str = "") -> int:
+def set_phase(
+    engine: Engine,
+    sites: Collection[Site],
+    phase: Phase,
+    by: Intervention,
+    *,
+    passed: str = "",
+    fingerprints: Mapping[Site, str] | None = None,
+) -> int:
     """Set the phase of sites, for a person; return the number of deliveries that were dropped.
 
     Shadow drops every unsent delivery that tells of the sites, except those that take an answer back.
@@ -132,11 +140,13 @@ def set_phase(engine: Engine, sites: Collection[Site], phase: Phase, by: Interve
     ----------
     passed
         The proof for `Phase.LIVE` in words, for the audit log: the validation whose gate the sites have passed.
+    fingerprints
+        The engines that the person has looked at; None: whichever serve the sites.
 
     Raises
     ------
     Rejected
-        ``no_such_site``; ``not_validated`` for `Phase.LIVE` without a proof.
+        ``no_such_site``; ``engine_changed``; ``not_validated`` for `Phase.LIVE` without a proof.
     """
     if phase is Phase.LIVE and not passed:
         raise Rejected(ReasonCode.NOT_VALIDATED, "no validation of its present engine has passed the gate")
@@ -145,6 +155,8 @@ def set_phase(engine: Engine, sites: Collection[Site], phase: Phase, by: Interve
         if missing := set(sites) - {each.site for each in found}:
             names = ", ".join(sorted(missing))
             raise Rejected(ReasonCode.NO_SUCH_SITE, f"no engine has served {names}: see osteon phase list")
+        if fingerprints is not None and {each.site: each.fingerprint for each in found} != dict(fingerprints):
+            raise Rejected(ReasonCode.ENGINE_CHANGED, "another engine serves the site since it was looked at")
         return _set(c, found, phase, by, is_revoked=False, proof=passed)
 
 

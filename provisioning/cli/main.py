@@ -22,6 +22,7 @@ from .doctor import doctor
 from .engines import engines
 from .options import EXISTING, by_hand, check_value, configuration, out, own_configuration
 from .pack import pack
+from .phase import phase
 from .queue import queue
 from .setup import setup
 from .status import status
@@ -246,6 +247,7 @@ for command in (
     setup,
     train,
     alarm,
+    phase,
     validate,
 ):
     main.add_command(command)

@@ -50,6 +50,7 @@ CHANGES: dict[str, dict[str, str]] = {
     "drop": {"jobs": "delivery:1"},
     "hold": {"destination": "ris"},
     "release": {"destination": "ris"},
+    "phase": {"site": "wrist", "phase": "familiarise"},
     "withdraw": {"uid": str(radiograph(1).StudyInstanceUID)},
 }
 
@@ -301,6 +302,19 @@ def test_viewer_changes_nothing(page: Page) -> None:
         assert browser.get("/actions").status_code == browser.get("/audit").status_code == 403
         assert "/actions" not in browser.get("/").text
     assert (page.states(), page.audited()) == (before, [])
+
+
+def test_operator_sets_the_phase_of_a_site(page: Page) -> None:
+    with page.signed_in("olga") as browser:
+        fields = {"csrf": token(browser, "/actions"), "reason": "not now", "site": "wrist"}
+        done = browser.post("/actions/phase", data=fields | {"phase": "shadow"}, follow_redirects=True)
+        assert done.status_code == 200 and "from live to shadow; deliveries dropped: 2" in done.text
+        refused = browser.post("/actions/phase", data=fields | {"phase": "live"})
+        assert (refused.status_code, "there was no validation" in refused.text) == (409, True)
+        assert browser.post("/actions/phase", data=fields | {"phase": "loud"}).status_code == 409
+        assert "Set the phase of the wrist" in browser.get("/pack").text
+    assert page.states() == ["dropped", "dropped"]
+    assert page.audited() == [("set phase", "site wrist", "olga")]
 
 
 def test_operator_repairs_in_bulk_and_by_name(page: Page) -> None:
