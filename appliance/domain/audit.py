@@ -44,6 +44,7 @@ class AuditAction(StrEnum):
     IMPORT_READS = "import reads"
     WRITE_REPORT = "write report"
     CONCLUDE = "conclude"
+    RECHECK = "recheck"
     CHANGE_PASSWORD = "change password"  # noqa: S105  the name of an action
 
 

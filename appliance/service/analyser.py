@@ -267,7 +267,8 @@ class Analyser:
         patient = patient_digest(source)
         maker, model = (text(source, keyword) for keyword in ("Manufacturer", "ManufacturerModelName"))
         traits = traits_of(case.examined.header, maker, model, reading.grey)
-        phases, takes_back = self._phases.now(), latest is not None and self._has_left(result.sop_instance_uid)
+        phases = self._phases.now(traits.device)
+        takes_back = latest is not None and self._has_left(result.sop_instance_uid)
         told = tell_reading(reading, phases, takes_back=takes_back)
         lease = self._queue.renew(case.lease)
         unrecorded = Unrecorded(
@@ -314,7 +315,7 @@ class Analyser:
         else:
             ending = self._queue.ending(lease, Event.FINISH)
         with ending as connection:
-            self._phases.require(connection, unrecorded.phases)
+            self._phases.require(connection, unrecorded.phases, unrecorded.traits.device)
             if (
                 result.revision > 1
                 and has_left(connection, result.sop_instance_uid, hold=True) != unrecorded.takes_back

@@ -18,10 +18,12 @@ from appliance.domain.identifiers import Site
 from appliance.domain.phase import Phase, SitePhase
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected, Transient
+from appliance.rollout.device_range import phases_on_device
 from appliance.rollout.told import Phases
 
 from .audit import record
 from .database import readers
+from .device_ranges import device_ranges
 from .shadow import drop_untold
 from .tables import phases
 
@@ -43,12 +45,12 @@ class PhaseBook:
     engine: Engine
     fingerprints: Mapping[Site, str] | None = None
 
-    def now(self) -> dict[Site, Phase]:
-        """Return the phase of each site."""
+    def now(self, device: str | None = None) -> dict[Site, Phase]:
+        """Return the phase of each site, for a radiograph of `device` if one is given."""
         with readers(self.engine).connect() as c:
-            return self._usable(site_phases(c))
+            return self._usable(c, site_phases(c), device)
 
-    def require(self, c: Connection, used: Phases) -> None:
+    def require(self, c: Connection, used: Phases, device: str | None = None) -> None:
         """Check within the transaction of `c` that the phases are those that a rendering has used.
 
         They cannot change before the transaction ends.
@@ -58,19 +60,21 @@ class PhaseBook:
         Transient
             ``phase_changed``.
         """
-        if self._usable(site_phases(c, hold=True)) != dict(used):
+        if self._usable(c, site_phases(c, hold=True), device) != dict(used):
             reason = "the phase of a site has changed since the answer was rendered: it is rendered again"
             raise Transient(ReasonCode.PHASE_CHANGED, reason)
 
-    def _usable(self, found: Collection[SitePhase]) -> dict[Site, Phase]:
+    def _usable(self, c: Connection, found: Collection[SitePhase], device: str | None) -> dict[Site, Phase]:
         known = self.fingerprints
-        if known is None:
-            return {each.site: each.phase for each in found}
-        return {
-            each.site: each.phase if known[each.site] == each.fingerprint else Phase.SHADOW
+        usable = {
+            each.site: each.phase if known is None or known[each.site] == each.fingerprint else Phase.SHADOW
             for each in found
-            if each.site in known
+            if known is None or each.site in known
         }
+        if device is None:
+            return usable
+        live = [each for each in found if each.phase is Phase.LIVE]
+        return phases_on_device(usable, device_ranges(c, live), device)
 
 
 def site_phases(c: Connection, *, hold: bool = False) -> list[SitePhase]:

@@ -435,6 +435,26 @@ failed_attempts = Table(
 )
 """Attempts that failed, by reason code: of analyses, of studies, and of deliveries by the name of the destination."""
 
+rechecks = Table(
+    "rechecks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("software_version", String(32), nullable=False),
+    Column("compute", String(255), nullable=False),
+    Column("pack_digest", String(64), nullable=False),
+    Column("compared", Integer, nullable=False),
+    Column("unreadable", Integer, nullable=False),
+    Column("differing", Integer, nullable=False),
+    Column("largest_difference", Float(53), nullable=False),
+    Column("is_within", Boolean),
+    Column("checked_at", Instant, nullable=False),
+    Index(None, "software_version", "compute", "pack_digest"),
+)
+"""Each software and hardware that a pack has computed with here, and how its answers to kept radiographs compared.
+
+`is_within` is null until the comparison has ended.
+"""
+
 phases = Table(
     "phases",
     metadata,

@@ -90,6 +90,11 @@ def newest_validation(c: Connection, kind: SampleKind) -> Validation | None:
     return _validation(row) if row else None
 
 
+def validations_of_kind(c: Connection, kind: SampleKind) -> list[Validation]:
+    """Return the validations of a kind, newest first."""
+    return [_validation(row) for row in c.execute(_in_order(validations.c.kind == kind))]
+
+
 def validation_by_id(c: Connection, validation_id: int) -> Validation:
     """Return a validation; KeyError if there is none of that id."""
     row = c.execute(select(validations).where(validations.c.id == validation_id)).first()

@@ -17,6 +17,7 @@ from appliance.service.gpu_watch import GpuWatch
 from appliance.service.instance_reader import HeaderReader
 from appliance.service.isolated_pool import default_count
 from appliance.service.pipeline_assembly import assemble_workbench, fingerprints_of
+from appliance.service.recheck import recheck
 from appliance.service.rejection_notes import RejectionNotes
 from appliance.service.render_pool import RenderPool, RendersHere, process_count
 from appliance.service.reporter import Reporter
@@ -63,6 +64,7 @@ class AnalyseRole:
             log.warning("in shadow until a person sets the phase, since their engines have changed: %s", names)
         settling = Settling(settle_s=config.study.settle_s, longest_s=config.study.longest_s)
         self._reader = SpoolReader(self._workbench.pipeline, spool, config.analyse.decoders or default_count())
+        recheck(engine, self._reader, self._workbench.pipeline.provenance, start_notifier())
         self._headers = HeaderReader(config.analyse)
         renderer = Renderer(destinations=config.destinations, put=spool.put, draw=self._workbench.draw)
         count = process_count()

@@ -405,6 +405,26 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
         sa.UniqueConstraint("previous", name=op.f("uq_audit_previous")),
     )
     op.create_table(
+        "rechecks",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("software_version", sa.String(length=32), nullable=False),
+        sa.Column("compute", sa.String(length=255), nullable=False),
+        sa.Column("pack_digest", sa.String(length=64), nullable=False),
+        sa.Column("compared", sa.Integer(), nullable=False),
+        sa.Column("unreadable", sa.Integer(), nullable=False),
+        sa.Column("differing", sa.Integer(), nullable=False),
+        sa.Column("largest_difference", sa.Float(53), nullable=False),
+        sa.Column("is_within", sa.Boolean(), nullable=True),
+        sa.Column("checked_at", sa.Float(53), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rechecks")),
+    )
+    op.create_index(
+        op.f("ix_rechecks_software_version_compute_pack_digest"),
+        "rechecks",
+        ["software_version", "compute", "pack_digest"],
+        unique=False,
+    )
+    op.create_table(
         "phases",
         sa.Column("site", sa.String(length=16), nullable=False),
         sa.Column("phase", sa.String(length=16), nullable=False),
