@@ -27,6 +27,7 @@ from appliance.storage.arrivals import Arrivals, read_arrivals
 from appliance.storage.clock_steps import ClockStep, recent_step
 from appliance.storage.database import check_schema, defect
 from appliance.storage.destinations import failures_in_a_row
+from appliance.storage.drift import DriftWindow, drift_of_sites
 from appliance.storage.gate import Gate, Hold
 from appliance.storage.heartbeats import Heartbeat, as_roles_see, heartbeats
 from appliance.storage.overview import StateCount, count_analyses, count_deliveries, count_studies, last_successes
@@ -171,6 +172,8 @@ class Facts:
         The configured channels of alarms that were used before.
     phases
         The phase of each site that an engine has served.
+    drift
+        The newest window of each live site that has one.
     retention_days, prune_below_bytes
         Settings of retention: files of ended work go after these days, or earlier when less than that is free.
     """
@@ -192,6 +195,7 @@ class Facts:
     silence: Silence | None = None
     channels: tuple[ChannelState, ...] = ()
     phases: tuple[SitePhase, ...] = ()
+    drift: tuple[DriftWindow, ...] = ()
     retention_days: float = math.inf
     prune_below_bytes: int = 0
 
@@ -233,6 +237,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
             arrivals = read_arrivals(c, at, LEARNED, timedelta(seconds=LEAST_S))
             channels = channel_states(c)
             phases = tuple(site_phases(c))
+            drift = drift_of_sites(c)
         holds = tuple(Gate(engine).holds())
     except Fault as fault:
         return replace(seen, database_error=fault.reason)
@@ -248,6 +253,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         arrivals=arrivals,
         channels=tuple(one for one in channels if getattr(config.alarms, one.channel)),
         phases=phases,
+        drift=tuple(windows[0] for windows in drift.values() if windows),
         silence=silence_of(arrivals, receiving_since, at),
         gpu=read_figures(config.state_dir, clocks, BEAT_WITHIN_S),
         analyses=_backlog("analyses", analyses),

@@ -13,6 +13,7 @@ from appliance.clock import local_minute
 from appliance.domain.alarm import ChannelState
 from appliance.domain.phase import SitePhase
 from appliance.domain.roles import ConfigurationState
+from appliance.storage.drift import DriftWindow
 from appliance.storage.gate import EVERY, Hold, release_command
 
 from . import machine
@@ -72,6 +73,7 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
     if facts.silence:
         found.append(_silence(facts.silence))
     found += [_revocation(each) for each in facts.phases if each.is_revoked]
+    found += [_drift(window) for window in facts.drift]
     found += [_channel(channel, facts.at) for channel in facts.channels]
     found += [machine.certificate_end(certificate, facts.at) for certificate in facts.certificates]
     found += machine.gpu(facts.gpu) if facts.gpu else []
@@ -182,6 +184,25 @@ def _silence(seen: Silence) -> Condition:
         severity=Severity.WARNING,
         sentence=sentence,
         depends_on=("database", "role.receive", "clock", "disk"),
+    )
+
+
+def _drift(window: DriftWindow) -> Condition:
+    """Return the condition of a live site: its newest radiographs are like those on which it was validated."""
+    site = str(window.site.label)
+    sentence = f"The newest {window.size} radiographs of the {site} are like those before"
+    if window.drifting:
+        figures = ", ".join(figure.replace("_", " ") for figure in window.drifting)
+        sentence = (
+            f"The newest {window.size} radiographs of the {site} differ from those on which its answers were checked "
+            f"({figures}): look for a new device, another processing or other patients"
+        )
+    return Condition(
+        name=f"drift.{window.site}",
+        ok=not window.drifting,
+        severity=Severity.WARNING,
+        sentence=sentence,
+        depends_on=("database",),
     )
 
 

@@ -104,6 +104,7 @@ class OsteonCollector(Collector):
         yield sent
         yield age
         yield from _of_gpu(facts.gpu) if facts.gpu else ()
+        yield _of_drift(facts)
         if not facts.database_error:
             yield from self._from_results()
             yield from self._of_intake()
@@ -250,6 +251,17 @@ def _of_times(facts: Facts) -> Iterator[Metric]:
         if certificate.not_after:
             ends.add_metric([certificate.key], certificate.not_after.timestamp())
     yield ends
+
+
+def _of_drift(facts: Facts) -> Metric:
+    """Return the population stability index of each figure in the newest window of each live site."""
+    family = GaugeMetricFamily(
+        "osteon_drift_psi", "Distance of the newest radiographs of a live site from its reference.", ["site", "figure"]
+    )
+    for window in facts.drift:
+        for one in window.comparisons:
+            family.add_metric([window.site, one.figure], one.psi)
+    return family
 
 
 def _of_gpu(seen: GpuFigures) -> Iterator[Metric]:

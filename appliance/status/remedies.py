@@ -58,6 +58,14 @@ REMEDIES: Mapping[str, Remedy] = {
             "Look at the routing rules of the PACS and of the X-ray rooms, and at the network.",
         ),
     ),
+    "drift": Remedy(
+        effect="Answers about the site go on; how often they are right on such radiographs was not measured here.",
+        steps=(
+            "Ask what changed: a detector, its processing, the window in the header, a ward or a group of patients.",
+            "Read some of these radiographs beside their answers.",
+            "Where they are wrong more often, set the site back (`osteon phase set`) and validate it anew.",
+        ),
+    ),
     "alarms": Remedy(
         effect="Conditions are not told by this channel, or not to all recipients; it is tried again until it works.",
         steps=(

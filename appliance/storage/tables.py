@@ -569,3 +569,19 @@ decisions = Table(
     Column("at", Instant, nullable=False),
 )
 """Decisions of radiologists about reports, never overwritten. `key` is the digest of the message, SR or link."""
+
+drift_windows = Table(
+    "drift_windows",
+    metadata,
+    Column("site", Choice(Site, 16), primary_key=True),
+    Column("figure", String(16), primary_key=True),
+    Column("last_result_id", ForeignKey("results.id"), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("reference_size", Integer, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant, nullable=False),
+    Column("psi", Float(53), nullable=False),
+    Column("p_value", Float(53), nullable=False),
+    Column("is_drift", Boolean, nullable=False),
+)
+"""Windows of radiographs of a site, each figure compared with its reference; see `appliance.storage.drift`."""

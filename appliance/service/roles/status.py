@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from functools import partial
 from importlib.metadata import version
 
@@ -20,11 +22,18 @@ from appliance.status.alarms.watch import AlarmWatch
 from appliance.status.app import create_app
 from appliance.status.server import PageServer
 from appliance.storage.database import readers
+from appliance.storage.drift import advance_drift
 from appliance.storage.wakeups import Bell
 from engines.pack import Pack
 
+DRIFT_EVERY_S = 60.0
+"""Interval at which live sites are looked at for full windows."""
+
 KEEP_S = 1.0
 """Time for which readiness and metrics are kept."""
+
+
+log = logging.getLogger(__name__)
 
 
 class StatusRole:
@@ -35,6 +44,8 @@ class StatusRole:
 
     def __init__(self, config: Configuration, engine: Engine) -> None:
         self.bell = Bell()
+        self._engine = engine
+        self._compared_at = -DRIFT_EVERY_S
         pack: Pack | str
         try:
             pack = pack_of(config)
@@ -62,7 +73,11 @@ class StatusRole:
         self._address = f"http://{config.status.host}:{self._server.port}"
 
     def step(self) -> bool:
-        """Return False: waitress serves on its own threads."""
+        """Compare full windows of live sites now and then; waitress serves on its own threads."""
+        if time.monotonic() - self._compared_at >= DRIFT_EVERY_S:
+            self._compared_at = time.monotonic()
+            for window in advance_drift(self._engine):
+                log.info("%s: %d radiographs compared, drift: %s", window.site, window.size, window.drifting or "none")
         return False
 
     def detail(self) -> str:

@@ -528,5 +528,20 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
         sa.UniqueConstraint("key", name=op.f("uq_decisions_key")),
     )
     op.create_index(op.f("ix_decisions_study_instance_uid"), "decisions", ["study_instance_uid"], unique=False)
+    op.create_table(
+        "drift_windows",
+        sa.Column("site", sa.String(length=16), nullable=False),
+        sa.Column("figure", sa.String(length=16), nullable=False),
+        sa.Column("last_result_id", sa.Integer(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column("reference_size", sa.Integer(), nullable=False),
+        sa.Column("started_at", sa.Float(53), nullable=False),
+        sa.Column("ended_at", sa.Float(53), nullable=False),
+        sa.Column("psi", sa.Float(53), nullable=False),
+        sa.Column("p_value", sa.Float(53), nullable=False),
+        sa.Column("is_drift", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["last_result_id"], ["results.id"], name=op.f("fk_drift_windows_last_result_id")),
+        sa.PrimaryKeyConstraint("site", "figure", "last_result_id", name=op.f("pk_drift_windows")),
+    )
     for statement in STATEMENTS[op.get_bind().dialect.name]:
         op.execute(statement)
