@@ -256,7 +256,9 @@ def _of_times(facts: Facts) -> Iterator[Metric]:
 def _of_drift(facts: Facts) -> Metric:
     """Return the population stability index of each figure in the newest window of each live site."""
     family = GaugeMetricFamily(
-        "osteon_drift_psi", "Distance of the newest radiographs of a live site from its reference.", ["site", "figure"]
+        "osteon_drift_psi",
+        "Distance of the newest radiographs of a live site from its reference.",
+        labels=["site", "figure"],
     )
     for window in facts.drift:
         for one in window.comparisons:

@@ -23,7 +23,7 @@ def stream(rng: np.random.Generator, size: int, shift: float = 0.0) -> Figures:
         "grey_mean": (rng.normal(size=size) + shift).tolist(),
         "grey_spread": rng.gamma(2, size=size).tolist(),
         "detail": rng.normal(size=size).round(1).tolist(),
-        "probability": np.where(rng.random(size) < 0.2, None, rng.beta(0.3, 2, size)).tolist(),
+        "probability": [v if rng.random() > 0.2 else None for v in rng.beta(0.3, 2, size).tolist()],
         "age_band": rng.choice(["0-17", "18-39", "40-64", "65-79", "80+"], size, p=[0.2, 0.2, 0.3, 0.2, 0.1]).tolist(),
         "view": rng.choice(["AP", "LAT", "OBL", ""], size, p=[0.48, 0.45, 0.01, 0.06]).tolist(),
         "device": rng.choice(["A", "B"], size, p=[0.95, 0.05]).tolist(),

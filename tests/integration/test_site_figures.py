@@ -1,0 +1,105 @@
+"""Figures of the watch: agreement with final reports, answers by week, turnaround."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, insert, select, update
+
+from appliance.clock import now
+from appliance.domain.artefact_kind import ArtefactKind
+from appliance.domain.finding import Answer
+from appliance.domain.identifiers import Site
+from appliance.domain.job import State
+from appliance.domain.phase import Phase
+from appliance.domain.reason import ReasonCode
+from appliance.domain.validation import ConcludedBy, Conclusion
+from appliance.storage.monitoring import Agreement, Turnaround, agreement, turnaround, weeks
+from appliance.storage.tables import analyses, conclusions, deliveries, radiologist_reports, results, studies, traits
+from tests.support.streams import record_stream
+
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def report(engine: Engine, number: int, conclusion: Conclusion, at: datetime = MONDAY) -> None:
+    """Write a concluded final report about the study of a recorded radiograph."""
+    with engine.begin() as c:
+        uid = c.execute(select(results.c.study_instance_uid).where(results.c.id == number)).scalar_one()
+        if c.execute(select(studies.c.id).where(studies.c.study_instance_uid == uid)).first() is None:
+            job = {"state": State.DONE, "not_before": at, "created_at": at}
+            c.execute(insert(studies).values(study_instance_uid=uid, **job))
+        names = {"sending_application": "RIS", "sending_facility": "", "accession_number": "", "result_status": "F"}
+        row = {"control_id": str(now()), "digest": "0", "study_instance_uid": uid, "received_at": at}
+        table = radiologist_reports
+        key = c.execute(insert(table).values(**names, **row).returning(table.c.id)).scalar_one()
+        told = {"report_id": key, "conclusion": conclusion, "concluded_by": ConcludedBy.PATTERNS, "at": at}
+        c.execute(insert(conclusions).values(**told))
+
+
+def answer(engine: Engine, number: int, given: Answer) -> None:
+    with engine.begin() as c:
+        c.execute(update(results).where(results.c.id == number).values(answer=given))
+
+
+def test_agreement_counts_studies_of_live_sites_by_who_says_fracture(engine: Engine) -> None:
+    record_stream(engine, 10, MONDAY)
+    given = [Answer.POSITIVE, Answer.DOUBT, Answer.NEGATIVE, Answer.NEGATIVE, Answer.INCOMPLETE, Answer.POSITIVE]
+    told = ["fracture", "none", "fracture", "none", "none", "unsure"]
+    for number, (one, conclusion) in enumerate(zip(given, told, strict=True), 1):
+        answer(engine, number, one)
+        report(engine, number, Conclusion(conclusion))
+    report(engine, 1, Conclusion.NONE)  # a later report corrects the first one
+    report(engine, 7, Conclusion.FRACTURE, MONDAY - timedelta(days=99))
+    report(engine, 8, Conclusion.FRACTURE)
+    report(engine, 9, Conclusion.NONE)
+    with engine.begin() as c:
+        c.execute(update(traits).where(traits.c.result_id == 8).values(phase=Phase.VALIDATE))
+        # 9 and 10 are one study: the second of its radiographs is a hand
+        c.execute(update(results).where(results.c.id == 10).values(study_instance_uid="1.3.9"))
+        c.execute(update(traits).where(traits.c.result_id == 10).values(found_site=Site.HAND))
+        (found,) = agreement(c, MONDAY)
+    expected = Agreement(site=Site.WRIST, only_appliance=2, only_radiologist=1, neither=1, not_answered=1, open=1)
+    assert found == expected
+    assert (found.agreeing, found.compared) == (1, 4)
+
+
+def test_study_is_negative_only_if_each_radiograph_is(engine: Engine) -> None:
+    record_stream(engine, 2, MONDAY)
+    with engine.begin() as c:
+        c.execute(update(results).where(results.c.id == 2).values(study_instance_uid="1.3.1"))
+    answer(engine, 2, Answer.INCOMPLETE)
+    report(engine, 1, Conclusion.NONE)
+    with engine.connect() as c:
+        assert [one.not_answered for one in agreement(c, MONDAY)] == [1]
+
+
+def test_weeks_begin_on_monday_and_name_the_reasons(engine: Engine) -> None:
+    record_stream(engine, 2, MONDAY - timedelta(minutes=1))
+    record_stream(engine, 1, MONDAY + timedelta(days=7, seconds=-1))
+    with engine.begin() as c:
+        c.execute(update(results).where(results.c.id == 2).values(answer=Answer.NOT_ANALYSED))
+        c.execute(update(analyses).where(analyses.c.id == 2).values(code=ReasonCode.NO_ENGINE))
+        before, running = weeks(c, MONDAY)
+        assert weeks(c, MONDAY, number=1) == [running]
+    assert (before.begin, before.answers, before.total) == (MONDAY - timedelta(days=7), {Answer.NEGATIVE: 1}, 1)
+    assert (running.begin, running.total) == (MONDAY, 2)
+    assert running.answers == {Answer.NEGATIVE: 1, Answer.NOT_ANALYSED: 1}
+    assert running.reasons == {ReasonCode.NO_ENGINE: 1}
+
+
+def test_turnaround_is_that_of_each_destination(engine: Engine) -> None:
+    record_stream(engine, 100, MONDAY)
+    with engine.begin() as c:
+        of_all = {"destination": "pacs", "kind": ArtefactKind.SECONDARY_CAPTURE, "identifier": "1", "digest": "0"}
+        for number in range(1, 101):
+            at = MONDAY + timedelta(minutes=number - 1)
+            job = {"state": State.DONE, "not_before": at, "created_at": at, "stored_at": at + timedelta(seconds=number)}
+            uid = {"result_id": number, "study_instance_uid": f"1.3.{number}"}
+            c.execute(insert(deliveries).values(**of_all, **job, **uid))
+        found = turnaround(c, MONDAY, MONDAY + timedelta(days=1))
+        assert turnaround(c, MONDAY + timedelta(days=1), MONDAY + timedelta(days=2)) == {}
+    assert set(found) == {"pacs"}
+    assert found["pacs"] == Turnaround(
+        delivered=100, p50=pytest.approx(50.5), p95=pytest.approx(95.05), p99=pytest.approx(99.01)
+    )
