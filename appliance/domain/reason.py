@@ -832,7 +832,11 @@ class ReasonCode(StrEnum):
         "A validation of the kind is open, and there is at most one.",
         "See `osteon validate status`, and end it first.",
     )
-    NO_VALIDATION = ("no_validation", "No validation of the kind is open.", "Start one: `osteon validate start`.")
+    NO_VALIDATION = (
+        "no_validation",
+        "There is no such validation, or none that is open.",
+        "See `osteon validate status`; start one: `osteon validate start`.",
+    )
     NOT_IN_VALIDATION = (
         "not_in_validation",
         "A site is in a phase in which its radiographs are not sampled.",
@@ -854,6 +858,21 @@ class ReasonCode(StrEnum):
         "audit_broken",
         "The audit log is not whole: an entry was altered or removed.",
         "Keep a copy of the database for whoever is responsible for security; compare it with a backup.",
+    )
+    FILE_NOT_WRITTEN = (
+        "file_not_written",
+        "A file cannot be written.",
+        "Name a folder that you may write to, on a disk with room.",
+    )
+    REPORT_ALTERED = (
+        "report_altered",
+        "The file is not a report as it was written: a byte of it was altered, or it was saved anew by a program.",
+        "Compare it with another copy, or write the report again: `osteon validate report`.",
+    )
+    REPORT_UNKNOWN = (
+        "report_unknown",
+        "The audit log has no entry of this report: this appliance did not write it, or the log was replaced.",
+        "Ask for the appliance that wrote it; `osteon audit list` shows the reports that this one wrote.",
     )
     BACKUP = (
         "backup",

@@ -17,6 +17,8 @@ from .pages import make_pages
 from .probes import make_probes
 from .radiographs import make_radiograph_pages
 from .reading import Look, make_reading
+from .rollout import make_rollout_page
+from .score_figures import FILTERS
 from .sign_in import make_sign_in
 from .texts import local_time, short_time, with_commands
 from .trials import make_trials
@@ -66,10 +68,12 @@ def create_app(
         "local_time": local_time,
         "short_time": short_time,
         "with_commands": with_commands,
+        **FILTERS,
     }
     view = View(engine, config, pack, version)
     app.register_blueprint(make_pages(view))
     app.register_blueprint(make_radiograph_pages(view))
+    app.register_blueprint(make_rollout_page(view, writer))
     app.register_blueprint(make_probes(engine, config, pack, version, keep_s))
     guard = Guard(config.status, writer)
     guard.protect(app)

@@ -53,6 +53,9 @@ READING: Final = "reading.page"
 OF_READERS: Final = ("reading", "sign_in")
 """Blueprints that a reader may use: all others show answers, or lead to them."""
 
+FOR_PERSONS: Final = ("radiographs", "rollout")
+"""Pages that are shown after a sign-in, or on a private page; all but `LISTS`."""
+
 LISTS: Final = "radiographs.newest"
 """Page of radiographs that leads from no number to an answer."""
 
@@ -153,8 +156,8 @@ class Guard:
         """Return why a visitor may not do this; empty if nothing stands against it."""
         if g.visitor.is_reader and request.blueprint not in OF_READERS and not request.path.startswith(PUBLIC):
             return "A reader sees no other page than the radiographs to read: the others show answers."
-        if request.blueprint == "radiographs" and request.endpoint != LISTS and not self._may_look_up():
-            return "Single radiographs are shown after a sign-in."
+        if request.blueprint in FOR_PERSONS and request.endpoint != LISTS and not self._may_look_up():
+            return "Single radiographs and the rollout are shown after a sign-in."
         is_change = request.method not in ("GET", "HEAD", "OPTIONS")
         if is_change and (self._is_foreign() or not self._has_csrf_token()):
             return "The form is older than the sign-in, or comes from another site: load the page again."

@@ -38,7 +38,7 @@ class View:
 
     def __init__(self, engine: Engine, config: Configuration, pack: Pack | str, version: str) -> None:
         self.engine, self.config = engine, config
-        self._pack, self._version = pack, version
+        self.pack, self._version = pack, version
 
     @property
     def clears(self) -> dict[Site, bool]:
@@ -65,7 +65,7 @@ class View:
             "ready": health.is_ready(found),
             "headline": health.headline(found),
             "situations": {d.name: situation(d, facts) for d in facts.destinations},
-            "pack": self._pack,
+            "pack": self.pack,
             "version": self._version,
             "second_reader": SECOND_READER,
         }

@@ -65,6 +65,12 @@ def newest_entries(c: Connection, most: int) -> list[AuditEntry]:
     return [_entry(row) for row in c.execute(_NEWEST.limit(most))]
 
 
+def find_entry(c: Connection, action: AuditAction, detail: str) -> AuditEntry | None:
+    """Return the newest entry of an action with that detail; None if there is none."""
+    row = c.execute(_NEWEST.where(audit.c.action == action, audit.c.detail == detail).limit(1)).first()
+    return _entry(row) if row else None
+
+
 def all_entries(c: Connection) -> Iterator[AuditEntry]:
     """Yield every entry, oldest first."""
     for row in c.execution_options(yield_per=1000).execute(select(audit).order_by(audit.c.number)):

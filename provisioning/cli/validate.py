@@ -16,6 +16,7 @@ from appliance.domain.validation import SampleKind
 from appliance.service.command import config_option
 
 from .options import EXISTING, as_text, by_hand, configuration, out, own_configuration
+from .validation_report import report, verify
 
 _kind_option = click.option(
     "--kind",
@@ -170,3 +171,7 @@ def import_(file: Path | None, reports: bool, kind: str, reason: str, config_pat
         out.print(f"line {line}: {escape(why)}")
     out.print(f"{done.written} reads taken, {len(done.refusals)} not")
     sys.exit(1 if done.refusals else 0)
+
+
+for command in (report, verify):
+    validate.add_command(command)

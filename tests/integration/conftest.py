@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from appliance.storage.database import open_database
 from appliance.storage.spool import FileSpool
+from tests.support.validated import fill_validation, sample
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +31,13 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def spool(tmp_path: Path) -> FileSpool:
     """An empty spool."""
     return FileSpool(tmp_path / "spool")
+
+
+@pytest.fixture(scope="session")
+def validated_box(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state folder of a box whose validation has ended: to copy, not to change."""
+    folder = tmp_path_factory.mktemp("validated")
+    engine = open_database(f"sqlite:///{folder / 'osteon.db'}")
+    fill_validation(engine, FileSpool(folder / "spool"), sample())
+    engine.dispose()
+    return folder

@@ -31,6 +31,7 @@ PATHS = (
     "/destinations/ris%20of%20the%20clinic",
     "/turned-away",
     "/pack",
+    "/rollout",
     "/actions",
     "/audit",
     "/studies/999999",

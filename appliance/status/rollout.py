@@ -1,0 +1,68 @@
+"""The rollout page: each site's phase, the validation and its gate, and the report; it shows no single radiograph."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from flask import Blueprint, Response, request
+from sqlalchemy import Connection, Engine
+
+from appliance.domain.finding import Answer
+from appliance.domain.validation import SampleKind
+from appliance.errors import OsteonError, Rejected
+from appliance.rollout.gate import explanations
+from appliance.rollout.scoring import DEFINITIONS
+from appliance.storage.scored import find_validation, scored_sample
+from appliance.storage.spool import FileSpool
+
+from .guard import for_operators, refused, visitor
+from .report import clears_of, collect_report, write_report
+from .score_figures import score_figures
+from .view import View
+
+PAGE = "rollout"
+"""Name of the blueprint; the guard shows it to persons alone."""
+
+
+def make_rollout_page(view: View, writer: Engine | None) -> Blueprint:
+    """Return the page, and where `writer` allows changes, the report as a file."""
+    pages = Blueprint(PAGE, __name__)
+
+    @pages.get("/rollout")
+    def page() -> str:
+        return view.render(
+            "rollout.html", lambda c: _rollout(c, view), definitions=DEFINITIONS, explanations=explanations()
+        )
+
+    if writer is not None:
+
+        @pages.post("/rollout/report")
+        @for_operators
+        def report() -> Response:
+            kind = (
+                SampleKind(request.form["kind"]) if request.form.get("kind") in list(SampleKind) else SampleKind.RANDOM
+            )
+            with view.engine.connect() as c:
+                sample = scored_sample(c, find_validation(c, kind), clears_of(view.pack))
+                content = collect_report(c, FileSpool(view.config.spool_dir), view.config, sample)
+            name = f"validation-{sample.validation.validation_id}.html"
+            sealed = write_report(writer, content, visitor().intervention("the report from the page"))
+            headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+            return Response(sealed, content_type="text/html; charset=utf-8", headers=headers)
+
+    @pages.errorhandler(OsteonError)
+    def explain(error: OsteonError) -> tuple[str, int]:
+        return refused(error.reason), 409
+
+    return pages
+
+
+def _rollout(c: Connection, view: View) -> dict[str, Any]:
+    """Read the newest validation of each kind with its score."""
+    samples = []
+    for kind in SampleKind:
+        with suppress(Rejected):
+            sample = scored_sample(c, find_validation(c, kind), clears_of(view.pack))
+            samples.append((sample, score_figures(sample.cases, sample.score)))
+    return {"samples": samples, "answer_kinds": tuple(Answer)}
