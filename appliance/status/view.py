@@ -43,9 +43,9 @@ class View:
     @property
     def clears(self) -> dict[Site, bool]:
         """Whether the engine of each site claims that it may say "no fracture found"."""
-        if isinstance(self._pack, str):
+        if isinstance(self.pack, str):
             return {}
-        return {Site(site): spec.clears for site, spec in self._pack.classifiers.items()}
+        return {Site(site): spec.clears for site, spec in self.pack.classifiers.items()}
 
     def facts(self) -> Facts:
         """Return the facts of this moment."""
