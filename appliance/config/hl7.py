@@ -67,6 +67,7 @@ class Observations(Section):
     model: Observed = "MODEL^Model^99OSTEON"
     revision: Observed = "REVISION^Revision^99OSTEON"
     link: Observed = "LINK^Link to the study^99OSTEON"
+    decision: Observed = "DECISION^Accept or reject the answer^99OSTEON"
     accession_number: Observed = "121022^Accession Number^DCM"
     study_instance_uid: Observed = "113014^DICOM Study^DCM"
 
@@ -142,6 +143,11 @@ class Hl7Destination(Section):
         description="Of an order whose flag is withdrawn; default: the raised priority stays",
     )
     link: str | None = Field(None, max_length=110, description="Address of the study in the site's viewer")
+    decision_link: str | None = Field(
+        None,
+        max_length=110,
+        description="Address of our own page, for a link by which a radiologist accepts or rejects",
+    )
     codes: Codes = Field(Codes(), description="The site's own codes")
     observation_codes: Literal["osteon", "loinc"] = Field(
         "osteon", description="OBX-3 of the observations that `observations` does not set; LOINC where it has a code"
@@ -167,6 +173,11 @@ class Hl7Destination(Section):
             raise ValueError("; ".join(found))
         check_web_address(field_map.fill_template(link, dict.fromkeys(field_map.LINK_VALUES, "1")))
         return link
+
+    @field_validator("decision_link")
+    @classmethod
+    def _check_decision_link(cls, address: str | None) -> str | None:
+        return None if address is None else check_web_address(address)
 
     @model_validator(mode="after")
     def _require_a_version_that_has_the_flag(self) -> Hl7Destination:

@@ -11,6 +11,7 @@ from appliance.storage.trials import TrialStore
 from engines.pack import Pack
 
 from .actions import Withdraw, make_actions
+from .decide import make_decide
 from .guard import Guard
 from .health import duration
 from .pages import make_pages
@@ -80,6 +81,7 @@ def create_app(
     app.extensions["guard"] = guard
     if writer is not None and withdraw is not None:
         app.register_blueprint(make_sign_in(writer, guard))
+        app.register_blueprint(make_decide(writer))
         app.register_blueprint(make_actions(view, writer, withdraw))
         app.register_blueprint(make_trials(view, TrialStore(writer, config.trials_dir)))
         if look is not None:

@@ -44,6 +44,9 @@ SIGN_IN_COOKIE, FORM_COOKIE = "osteon_sign_in", "osteon_form"
 
 CSRF_FIELD = "csrf"
 
+LINK: Final = re.compile(r"/decide/[0-9a-f]{20}")
+"""Links in reports: each ends with the control id (MSH-10) of its message. Browsers open them without our cookies."""
+
 AGAIN: Final = "again"
 """Argument of a page that reads itself again (`base.html`): that keeps no sign-in alive."""
 
@@ -145,7 +148,7 @@ class Guard:
         is_public = request.path.startswith(PUBLIC)
         if not (is_public or self._may_read()):
             if self._config.accounts:
-                return redirect(url_for("sign_in.form"), 303)
+                return redirect(url_for("sign_in.form", to=request.path if is_link(request.path) else None), 303)
             return refused("The reverse proxy before this page names nobody: sign in there."), 403
         if g.visitor.is_reader and request.endpoint == "pages.page":
             return redirect(url_for(READING), 303)
@@ -258,6 +261,11 @@ class Guard:
         if secret := g.get("new_form_secret"):
             set_cookie(response, FORM_COOKIE, secret, is_secure=self.is_secure())
         return response
+
+
+def is_link(path: str) -> bool:
+    """Return whether a path is that of a link in a report, to which a sign-in leads back."""
+    return LINK.fullmatch(path) is not None
 
 
 def set_cookie(response: AnyResponse, name: str, value: str, *, is_secure: bool) -> None:

@@ -29,6 +29,8 @@ from appliance.domain.notice import Subject
 from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Result
 from appliance.gpu import GpuFigures
+from appliance.storage.conclusions import count_conclusions
+from appliance.storage.decisions import count_decisions
 from appliance.storage.failed_attempts import failed_attempt_counts
 from appliance.storage.notices import all_notices
 from appliance.storage.overview import count_not_analysed, count_radiologist_reports, newest_result_id, results_after
@@ -115,6 +117,7 @@ class OsteonCollector(Collector):
             try:
                 with self._engine.connect() as c:
                     reports = count_radiologist_reports(c)
+                    concluded, decided = count_conclusions(c), count_decisions(c)
                     declined = count_not_analysed(c)
                     notices = all_notices(c)
                     failed = failed_attempt_counts(c)
@@ -161,6 +164,14 @@ class OsteonCollector(Collector):
         for status, count in reports.items():
             received.add_metric([status], count)
         yield received
+        told = GaugeMetricFamily("osteon_conclusions", "Final reports by their conclusion.", labels=["conclusion"])
+        for conclusion, count in concluded.items():
+            told.add_metric([conclusion], count)
+        yield told
+        by_people = GaugeMetricFamily("osteon_decisions", "Studies by the newest decision.", labels=["decision"])
+        for decision, count in decided.items():
+            by_people.add_metric([decision], count)
+        yield by_people
 
     def _from_results(self) -> Iterator[Metric]:
         """Yield answers by site and time per stage; read only the results that are new since the last scrape."""

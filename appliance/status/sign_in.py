@@ -16,7 +16,7 @@ from appliance.storage.accounts import password_hash_of
 from appliance.storage.passwords import decoy, is_password
 from appliance.storage.sign_ins import begin_sign_in, end_sign_in
 
-from .guard import SIGN_IN_COOKIE, Guard, set_cookie, visitor
+from .guard import SIGN_IN_COOKIE, Guard, is_link, set_cookie, visitor
 from .throttle import Throttle
 
 WITHIN_S: Final = 300.0
@@ -65,7 +65,8 @@ def make_sign_in(engine: Engine, guard: Guard) -> Blueprint:
         by_account.forget(account)
         by_address.give_back(address)
         log.info("%s signed in from %s", name, visitor().address)
-        response = redirect(url_for("pages.page"), 303)
+        link = request.form.get("to", "")
+        response = redirect(link if is_link(link) else url_for("pages.page"), 303)
         set_cookie(response, SIGN_IN_COOKIE, token, is_secure=guard.is_secure())
         return response
 
@@ -82,7 +83,8 @@ def make_sign_in(engine: Engine, guard: Guard) -> Blueprint:
 
 
 def _form(sentence: str = "", status: int = 200) -> Response:
-    return make_response(render_template("sign_in.html", sentence=sentence), status)
+    link = request.values.get("to", "")
+    return make_response(render_template("sign_in.html", sentence=sentence, to=link if is_link(link) else ""), status)
 
 
 def _network_of(address: str) -> str:

@@ -97,6 +97,12 @@ def conclusions_of_studies(c: Connection) -> dict[str, FinalReport]:
     return {row.study_instance_uid: _report(row) for row in found}
 
 
+def count_conclusions(c: Connection) -> dict[Conclusion, int]:
+    """Return the number of final reports by their conclusion."""
+    query = select(conclusions.c.conclusion, func.count()).group_by(conclusions.c.conclusion)
+    return dict(c.execute(query).tuples().all())
+
+
 _REPORTS: Select[tuple[object, ...]] = (
     select(
         radiologist_reports.c.id,

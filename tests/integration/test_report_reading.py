@@ -21,7 +21,13 @@ from appliance.reporting.hl7.report_text import DecisionCode, read_report_text
 from appliance.service.report_inbox import ReportInbox
 from appliance.service.report_reading import ReportReading
 from appliance.storage.audit import newest_entries
-from appliance.storage.conclusions import conclude, conclusions_of_studies, left_to_a_person, unread_reports
+from appliance.storage.conclusions import (
+    conclude,
+    conclusions_of_studies,
+    count_conclusions,
+    left_to_a_person,
+    unread_reports,
+)
 from appliance.storage.decisions import count_decisions
 from appliance.storage.notices import Notebook
 from appliance.storage.queue import Queue
@@ -91,6 +97,8 @@ def test_newest_final_report_concludes(answered: Engine, receive: Callable[..., 
         "3", "OBX|2|FT|F^F^L||Fracture?", "OBX|3|FT|X&IMP^Impression^L||Kein Nachweis\\.br\\einer Fraktur.", status="C"
     )
     assert concluded(answered) == [(Conclusion.NONE, ConcludedBy.PATTERNS)]
+    with answered.connect() as c:
+        assert count_conclusions(c) == {Conclusion.FRACTURE: 1, Conclusion.NONE: 1}
 
 
 def test_open_words_are_left_to_a_person_whose_conclusion_is_in_the_audit_log(

@@ -53,7 +53,9 @@ def source_with_an_order() -> Dataset:
 SOURCE = source_with_an_order()
 MARKED = finding(mark=((12.0, 14.0), (20.0, 14.0), (20.0, 30.0)))
 STUDY = study(result(SOURCE, MARKED, finding(0.1), caveats=(Sentence.of("a cast was seen"),)), unanalysed(SOURCE))
-PROFILE = {"acknowledgement": "both", "link": "https://viewer.example/{study_instance_uid}"}
+PROFILE = {"acknowledgement": "both", "link": "https://viewer.example/{study_instance_uid}"} | {
+    "decision_link": "https://osteon.example"
+}
 
 
 def fields_with_values(*messages: bytes) -> set[str]:

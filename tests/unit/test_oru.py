@@ -468,6 +468,13 @@ def test_link_names_only_the_study() -> None:
     assert "LINK" not in message(source, result(source)).text
 
 
+def test_link_for_decisions_ends_with_the_control_id() -> None:
+    source = variants()["dx"]
+    made = message(source, result(source), decision_link="https://osteon.example/")
+    assert made.observation("DECISION", "0")[5] == f"https://osteon.example/decide/{made.value('MSH', 10)}"
+    assert "DECISION" not in message(source, result(source)).text
+
+
 def test_same_result_gives_the_same_message() -> None:
     source = VARIANTS["dx"]
     assert message(source, result(source)).text == message(source, result(source)).text

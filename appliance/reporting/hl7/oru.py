@@ -40,7 +40,7 @@ from appliance.reporting.wording import (
 from appliance.words import Language, language
 
 from .message import LONGEST_ESCAPE, LONGEST_TEXT, TIMESTAMP, Segment, escape, identifier, message_of, timestamp
-from .segments import fill_mapped_fields, header, patient_segment
+from .segments import control_id, fill_mapped_fields, header, patient_segment
 from .values import filler_number
 
 NO_UNIT = "1^no units^UCUM"
@@ -187,6 +187,8 @@ def _observations(study: StudyResult, examination: Examination, profile: Hl7Dest
         yield _text(
             "link", STUDY, fill_template(profile.link, {"study_instance_uid": uid, "revision": str(study.revision)})
         )
+    if profile.decision_link:
+        yield _text("decision", STUDY, f"{profile.decision_link.rstrip('/')}/decide/{control_id(study)}")
     if accession := examination.order.accession_number:
         yield _text("accession_number", STUDY, accession)
     yield _text("study_instance_uid", STUDY, study.study_instance_uid)

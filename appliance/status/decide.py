@@ -1,0 +1,68 @@
+"""The page behind the link of a report: a radiologist accepts or rejects the answer; it is recorded beside it."""
+
+from __future__ import annotations
+
+import secrets
+from http import HTTPStatus
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from sqlalchemy import Engine
+from werkzeug.wrappers import Response
+
+from appliance.domain.validation import Decision, DecisionSource
+from appliance.storage.database import readers
+from appliance.storage.decisions import Decidable, decidable, record_decision
+
+from .guard import refused, visitor
+
+Answered = str | tuple[str, HTTPStatus] | Response
+
+
+def make_decide(engine: Engine) -> Blueprint:
+    """Return the page and its form, for everybody who has signed in and may see answers.
+
+    Parameters
+    ----------
+    engine
+        For writing: it records decisions.
+    """
+    pages = Blueprint("decide", __name__)
+
+    @pages.get("/decide/<identifier>")
+    def ask(identifier: str) -> Answered:
+        with readers(engine).connect() as c:
+            found = decidable(c, identifier)
+        if refusal := _refusal(found):
+            return refusal
+        return render_template("decide.html", report=found, identifier=identifier, once=secrets.token_hex(16))
+
+    @pages.post("/decide/<identifier>")
+    def decide(identifier: str) -> Answered:
+        decision = request.form.get("decision", "")
+        with engine.begin() as c:
+            found = decidable(c, identifier)
+            if refusal := _refusal(found):
+                return refusal
+            if found is None or decision not in list(Decision):
+                return refused("The form says neither accept nor reject."), HTTPStatus.BAD_REQUEST
+            record_decision(
+                c,
+                found.study_instance_uid,
+                Decision(decision),
+                DecisionSource.LINK,
+                f"{identifier} {visitor().name} {request.form.get('once', '')}",
+                visitor().name,
+                found.study_result_id,
+            )
+        return redirect(url_for("decide.ask", identifier=identifier), HTTPStatus.SEE_OTHER)
+
+    return pages
+
+
+def _refusal(found: Decidable | None) -> Response | tuple[str, HTTPStatus] | None:
+    """Lead a visitor without a name to the sign-in, and refuse an identifier of no report of ours."""
+    if visitor().role is None:
+        return redirect(url_for("sign_in.form", to=request.path), HTTPStatus.SEE_OTHER)
+    if found is None:
+        return refused("There is no report of ours with that number."), HTTPStatus.NOT_FOUND
+    return None
