@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def client(tmp_path: Path, engine: Engine) -> Iterator[FlaskClient]:
+def client(tmp_path: Path, engine: Engine) -> FlaskClient:
     """The page of a box with one report, whose message has the number of the link."""
     record_stream(engine, 1, now())
     add_account(engine, "victor", AccountRole.VIEWER, hash_password(PASSWORD, "victor"), anna())
