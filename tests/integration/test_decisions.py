@@ -1,4 +1,4 @@
-"""The link of a report: a person who signs in accepts or rejects the answer, and nothing is overwritten."""
+"""The link of a report: a signed-in person accepts or rejects the answer, and nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def client(tmp_path: Path, engine: Engine) -> FlaskClient:
-    """The page of a box with one report, whose message has the number of the link."""
+    """The page of a box with one report; its message has the number of the link."""
     record_stream(engine, 1, now())
     add_account(engine, "victor", AccountRole.VIEWER, hash_password(PASSWORD, "victor"), anna())
     job = {"state": State.DONE, "not_before": now(), "created_at": now()}

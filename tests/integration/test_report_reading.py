@@ -1,4 +1,4 @@
-"""Final reports come in by HL7, their words are judged, and what stays open is left to a person."""
+"""Final reports come in by HL7, their words are judged, and open ones are left to a person."""
 
 from __future__ import annotations
 

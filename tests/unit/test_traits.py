@@ -1,4 +1,4 @@
-"""Traits of a radiograph: bands and names that identify nobody, and grey values of the display."""
+"""Traits of a radiograph: bands and names without identity, and grey values of the display."""
 
 from __future__ import annotations
 
