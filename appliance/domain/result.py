@@ -118,6 +118,11 @@ class Result:
         return tuple(dict.fromkeys(region.site for region in self.not_read))
 
     @property
+    def evaluation(self) -> tuple[Sentence, ...]:
+        """The caveat of an evaluation, which is the first one; empty outside of one."""
+        return self.caveats[:1] if self.is_evaluation else ()
+
+    @property
     def statements(self) -> int:
         """Number of statements in reports: findings, or the reason why there is none, and parts that were not read."""
         return (len(self.findings) or 1) + len(self.unread_subjects) + len(self.incomplete)

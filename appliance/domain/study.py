@@ -69,6 +69,11 @@ class StudyResult:
         """Whether one of its radiographs is told in an evaluation: a study follows the least advanced phase."""
         return any(r.is_evaluation for r in self.results)
 
+    @property
+    def evaluation(self) -> tuple[Sentence, ...]:
+        """The caveats of evaluations, each once."""
+        return tuple(dict.fromkeys(caveat for r in self.results for caveat in r.evaluation))
+
     def is_flagged(self, answers: Collection[str]) -> bool:
         """Return whether outputs flag the study where those `answers` are flagged; an evaluation flags nothing."""
         return self.answer in answers and not self.is_evaluation

@@ -110,8 +110,18 @@ def _ask() -> dict[str, Any]:
         if token := click.prompt("  its token (empty: none)", default="", show_default=False, hide_input=True):
             fhir["bearer"] = token
         destinations.append(fhir)
+    first_phase = click.prompt(
+        "Results at first: familiarise (they leave, marked under evaluation) or shadow (nothing leaves)",
+        type=click.Choice(["familiarise", "shadow"]),
+        default="familiarise",
+        show_choices=False,
+    )
     days = click.prompt("Days that radiographs are kept after their delivery", default=30.0)
-    answers: dict[str, Any] = {"receive": receive, "retention": {"days": days}}
+    answers: dict[str, Any] = {
+        "receive": receive,
+        "rollout": {"first_phase": first_phase},
+        "retention": {"days": days},
+    }
     return answers | ({"destinations": destinations} if destinations else {})
 
 

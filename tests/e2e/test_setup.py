@@ -100,11 +100,11 @@ def test_questions_at_a_terminal_make_the_same_configuration(tmp_path: Path) -> 
     with subprocess.Popen(
         command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as setup:
-        os.write(ours, b"BONES\n11112\n192.0.2.300\n192.0.2.5\nROOM1\n\n192.0.2.10\n104\nPACS\n\n\n14\n")
+        os.write(ours, b"BONES\n11112\n192.0.2.300\n192.0.2.5\nROOM1\n\n192.0.2.10\n104\nPACS\n\n\nshadow\n14\n")
         said, _ = setup.communicate(timeout=PATIENCE_S)
     assert setup.returncode == 0, said
     config = read_configuration(path)
     assert config.receive.ae_title == "BONES"
     assert [(str(p.address), p.ae_title) for p in config.receive.peers] == [("192.0.2.5/32", "ROOM1")]
     assert [d.name for d in config.destinations] == ["pacs"]
-    assert config.retention.days == 14
+    assert (config.rollout.first_phase, config.retention.days) == ("shadow", 14)

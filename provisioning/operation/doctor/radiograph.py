@@ -148,7 +148,9 @@ def _answer(store: TrialStore, uid: str, follow_s: float) -> Finding:
         seen = f"the drawn radiograph has no answer: {trial.reason} ({trial.code})"
         return Finding.error(check, seen, "radiographs may have none either", remedy)
     took_s = ((trial.finished_at or now()) - trial.created_at).total_seconds()
-    return Finding.good(check, f"it was answered after {took_s:.1f} s: {_words(store, trial)}; nothing has left")
+    return Finding.good(
+        check, f"it was answered after {took_s:.1f} s: {_words(store, trial)}; nothing has left, and no phase applies"
+    )
 
 
 def _words(store: TrialStore, trial: Trial) -> str:
