@@ -69,7 +69,8 @@ def rendered(phases: dict[Site, Phase]) -> tuple[dict[tuple[str, str], bytes], S
     kept: dict[str, bytes] = {}
 
     def put(content: bytes) -> str:
-        return kept.setdefault(str(len(kept)), content) and str(len(kept) - 1)
+        kept[name := str(len(kept))] = content
+        return name
 
     renders = profiles.renderer(SETTINGS, put)
     given = reading_of(phases)
