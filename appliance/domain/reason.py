@@ -840,7 +840,7 @@ class ReasonCode(StrEnum):
     NOT_IN_VALIDATION = (
         "not_in_validation",
         "A site is in a phase in which its radiographs are not sampled.",
-        "Set the phase of the site to validate first.",
+        "Set its phase: `osteon phase set SITE validate`.",
     )
     READ_ALREADY = ("read_already", "The radiograph of the sample was read already.", "Read the next one.")
     READS_FILE = ("reads_file", "The table of reads cannot be used.", "Correct the file as the message says.")

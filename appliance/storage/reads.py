@@ -20,9 +20,8 @@ from appliance.errors import Rejected
 
 from .audit import record
 from .database import readers
-from .sample import has_left
 from .tables import analyses, draws, instances, reads, results, studies, validations
-from .validations import require_open
+from .validations import has_left, require_open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

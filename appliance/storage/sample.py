@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, insert, select, update
+from sqlalchemy import Connection, Row, exists, insert, select, update
 
 from appliance.clock import now
 from appliance.domain.identifiers import Site
@@ -59,13 +59,6 @@ def is_withheld(c: Connection, study_instance_uid: str) -> bool:
         .where(validations.c.ended_at.is_(None), phases.c.phase.in_(SAMPLED))
     )
     return c.execute(query.limit(1)).first() is not None
-
-
-def has_left(study_instance_uid: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return the condition that an answer about a study left the box, or may have left, or is about to."""
-    of_study = deliveries.c.study_instance_uid == study_instance_uid
-    is_pending = deliveries.c.state.in_([State.QUEUED, State.LEASED])
-    return exists().where(of_study, may_be_at_peer() | is_pending)
 
 
 def _may_draw(c: Connection, validation: Validation, site: Site, result: Result) -> bool:

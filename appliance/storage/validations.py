@@ -7,18 +7,20 @@ import secrets
 from collections.abc import Collection
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, exists, func, insert, or_, select, update
 
 from appliance.clock import now
 from appliance.domain.audit import AuditAction, Intervention
 from appliance.domain.identifiers import Site
+from appliance.domain.job import State
 from appliance.domain.phase import Phase
 from appliance.domain.reason import ReasonCode
 from appliance.domain.validation import Progress, SampleKind, Validation
 from appliance.errors import Rejected
 
 from .audit import record
-from .tables import draws, phases, reads, validations
+from .outbox import may_be_at_peer
+from .tables import deliveries, draws, phases, reads, validations
 
 SAMPLED: Final = (Phase.SHADOW, Phase.VALIDATE)
 """Phases in which radiographs of a site are drawn, and the answers about their studies stay in the box."""
@@ -129,9 +131,17 @@ def progress(c: Connection, validation: Validation) -> Progress:
 def drawn_count(c: Connection, validation_id: int) -> int:
     """Return the number of radiographs of a sample that can be read blinded, or were."""
     joined = draws.outerjoin(reads, reads.c.draw_id == draws.c.id)
-    counts = or_(draws.c.is_blinded, reads.c.is_blinded.is_(True))
+    may_be_read = and_(draws.c.is_blinded, ~has_left(draws.c.study_instance_uid))
+    counts = or_(and_(reads.c.id.is_(None), may_be_read), reads.c.is_blinded.is_(True))
     query = select(func.count()).select_from(joined).where(draws.c.validation_id == validation_id, counts)
     return int(c.execute(query).scalar_one())
+
+
+def has_left(study_instance_uid: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the condition that an answer about a study left the box, or may have left, or is about to."""
+    of_study = deliveries.c.study_instance_uid == study_instance_uid
+    is_pending = deliveries.c.state.in_([State.QUEUED, State.LEASED])
+    return exists().where(of_study, may_be_at_peer() | is_pending)
 
 
 def _check_phase(site: Site, row: Row[Any] | None) -> None:

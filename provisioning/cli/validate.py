@@ -94,7 +94,7 @@ def status(as_json: bool, config_path: Path | None) -> None:
             del fields["secret"]
             click.echo(json.dumps(fields, default=as_text))
         return
-    table = Table("validation", "kind", "sites", "since", "state", "drawn", "read", "blinded", "left unread")
+    table = Table("validation", "kind", "sites", "since", "state", "drawn", "read", "blinded", "not blinded")
     for validation, done in found:
         ended = validation.ended_at
         table.add_row(

@@ -25,13 +25,15 @@ from appliance.domain.validation import Read, ReadAnswer, ReadSource, SampleKind
 from appliance.errors import Rejected
 from appliance.preprocessing.reference import displayed
 from appliance.service.reading_room import ReadingRoom
+from appliance.status.app import create_app
 from appliance.storage import passwords
 from appliance.storage.audit import newest_entries
+from appliance.storage.database import readers
 from appliance.storage.passwords import decoy
 from appliance.storage.reads import offered, record_read, waiting_count
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import deliveries, instances, reads, results, studies
-from appliance.storage.validations import end_validation, progress
+from appliance.storage.validations import end_validation, newest_validation, progress
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.outbox import radiograph
 from tests.support.people import anna
@@ -218,18 +220,18 @@ def _take_back(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "unblinded"),
     [
-        lambda engine: _leave(engine, State.DONE),
-        lambda engine: _leave(engine, State.QUEUED),
-        _prune,
-        _take_back,
-        lambda engine: end_validation(engine, SampleKind.RANDOM, anna()),
+        (lambda engine: _leave(engine, State.DONE), 1),
+        (lambda engine: _leave(engine, State.QUEUED), 1),
+        (_prune, 0),
+        (_take_back, 0),
+        (lambda engine: end_validation(engine, SampleKind.RANDOM, anna()), 0),
     ],
     ids=["has left", "is about to leave", "is not in the spool", "was taken back", "validation has ended"],
 )
 def test_radiograph_that_may_not_be_read_any_more_is_neither_offered_nor_recorded(
-    engine: Engine, hospital: Hospital, page: ReadingPage, change: Any
+    engine: Engine, hospital: Hospital, page: ReadingPage, change: Any, unblinded: int
 ) -> None:
     hospital.analyse(1)
     hospital.report()
@@ -237,6 +239,10 @@ def test_radiograph_that_may_not_be_read_any_more_is_neither_offered_nor_recorde
     fields = {name: field(browser, name) for name in ("csrf", "draw", "result")} | {"answer": "none"}
     change(engine)
     assert (offered(engine, "rita"), waiting_count(engine)) == (None, 0)
+    with engine.connect() as c:
+        found = newest_validation(c, SampleKind.RANDOM)
+        assert found
+        assert progress(c, found).unblinded == unblinded
     assert browser.get("/read/1/picture").status_code == 404
     assert browser.post("/read", data=fields).headers["location"] == "/read?notice=not_offered"
     assert rows(engine) == []
@@ -308,6 +314,23 @@ def test_reading_room_decodes_in_a_process_of_its_own(
         assert "not in the spool" in room.look(drawn).reason  # by a new process
     finally:
         room.close()
+
+
+def test_reader_whom_a_proxy_names_sees_the_page_of_readers_alone(
+    tmp_path: Path, engine: Engine, hospital: Hospital, spool: FileSpool
+) -> None:
+    hospital.analyse(1)
+    hospital.report()
+    proxy = {"addresses": ["127.0.0.1"], "header": "X-User", "operators": ["olga"], "readers": ["rita"]}
+    config = Configuration.model_validate({"state_dir": tmp_path, "status": {"proxy": proxy}})
+    app = create_app(
+        readers(engine), config, "no pack", "1", writer=engine, withdraw=lambda *_: None, look=look_here(spool)
+    )
+    seen = {
+        name: [app.test_client().get(path, headers={"X-User": name}).status_code for path in ("/read", "/radiographs")]
+        for name in ("rita", "olga", "victor")
+    }
+    assert seen == {"rita": [200, 403], "olga": [403, 200], "victor": [403, 200]}
 
 
 def test_proxy_names_readers_who_are_no_operators() -> None:

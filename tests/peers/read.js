@@ -89,7 +89,10 @@ const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-pra
     await page.click('#shortcuts');
 
     // by mouse
-    await page.evaluate(() => document.getElementById('frame').scrollIntoView());
+    await page.evaluate(() => new Promise((done) => { // the mouse meets what is drawn
+      document.getElementById('frame').scrollIntoView();
+      requestAnimationFrame(() => requestAnimationFrame(done));
+    }));
     const area = await (await page.$('#frame')).boundingBox();
     const [x, y] = [area.x + area.width / 2, area.y + area.height / 2];
     await page.mouse.move(x, y);
