@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, or_, select
 
 from appliance.domain.identifiers import Site
 from appliance.domain.reason import ReasonCode
+from appliance.domain.result import Result
 from appliance.domain.validation import Progress, ReadMark, SampleKind, Validation
 from appliance.errors import Rejected
 from appliance.rollout.gate import Gate, gate
@@ -67,6 +68,19 @@ def scored_sample(c: Connection, validation: Validation, clears: Mapping[Site, b
     return ScoredSample(
         validation=validation, progress=done, cases=cases, score=found, gate=gate(found, validation, done, clears)
     )
+
+
+def highest_probabilities(c: Connection, cases: Sequence[Case]) -> dict[int, float]:
+    """Return, by result, the highest probability of the findings at the site under which each case was drawn.
+
+    Results without such a finding are left out.
+    """
+    site = {case.result_id: case.site for case in cases}
+    rows = c.execute(select(results.c.id, results.c.record).where(results.c.id.in_(site)))
+    found = {
+        row.id: [f.probability for f in Result.from_json(row.record).findings if f.site is site[row.id]] for row in rows
+    }
+    return {result_id: max(probabilities) for result_id, probabilities in found.items() if probabilities}
 
 
 def gate_of_site(c: Connection, site: Site, clears: bool) -> Gate | None:

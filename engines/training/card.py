@@ -6,6 +6,7 @@ Keys of the manifest say "film" for a radiograph (pack format 1).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any
 
 from engines.training.performance import format_estimate
@@ -134,4 +135,4 @@ def _point(classifiers: Mapping[str, Any], site: str, name: str) -> str:
 
 def _heat_ratios(p: Mapping[str, Any]) -> str:
     heat, centre, even = (p[name][0] for name in ("heat", "heat_centre", "heat_even"))
-    return "none to measure" if not p["positives"] else f"{heat / centre:.1f}, {heat / even:.1f}"
+    return "none to measure" if isnan(heat) else f"{heat / centre:.1f}, {heat / even:.1f}"

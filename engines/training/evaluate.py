@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engines.training.dataset import Dataset
 from engines.training.evidence import Evidence, Predictions
 from engines.training.networks import IMAGE_PX, TAP_CELLS
-from engines.training.performance import Estimate, auroc, mean_over_radiographs, share
+from engines.training.performance import Estimate, auroc, mean_over_radiographs, measure, share
 from engines.training.session import InferenceSession, open_session
 
 BATCH = 16
@@ -180,18 +180,8 @@ def classifier_performance(dataset: Dataset, evidence: Evidence, predictions: Pr
     regions = evidence.regions
     label = dataset.labels[regions]
     bare = ~dataset.flag("hardware")[dataset.radiograph[regions]]
-    result: dict[str, Any] = {
-        "n": len(regions),
-        "positives": int(label.sum()),
-        "auroc": list(auroc(predictions.probability, label)),
-        "auroc_without_hardware": list(auroc(predictions.probability[bare], label[bare])),
-        "n_without_hardware": int(bare.sum()),
-        "positives_without_hardware": int(label[bare].sum()),
-    }
-    for name, called in (("doubt", predictions.doubt), ("positive", predictions.positive)):
-        result[f"sensitivity_{name}"] = list(share(int((called & label).sum()), int(label.sum())))
-        result[f"specificity_{name}"] = list(share(int((~called & ~label).sum()), int((~label).sum())))
-    result["brier"] = float(((predictions.probability - label) ** 2).mean()) if len(label) else float("nan")
+    above = {"doubt": predictions.doubt, "positive": predictions.positive}
+    result = measure(predictions.probability, above, label, bare)
     return result | explanation(evidence.cams[label], dataset.masks[regions][label], dataset.radiograph[regions][label])
 
 

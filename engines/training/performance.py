@@ -5,7 +5,8 @@ Regions of one radiograph are not independent, so the true uncertainty is a litt
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,34 @@ def _root(function: Callable[[float], float], below: float, above: float) -> flo
         middle = (below + above) / 2
         below, above = (middle, above) if function(middle) < 0 else (below, middle)
     return (below + above) / 2
+
+
+def measure(
+    probability: NDArray[np.float64],
+    above: Mapping[str, NDArray[np.bool_]],
+    fractured: NDArray[np.bool_],
+    bare: NDArray[np.bool_],
+) -> dict[str, Any]:
+    """Measure predictions (R,), with and without the radiographs that show hardware, which are not `bare`.
+
+    Parameters
+    ----------
+    above
+        Whether the probabilities reach the operating points ``doubt`` and ``positive``.
+    """
+    result: dict[str, Any] = {
+        "n": len(fractured),
+        "positives": int(fractured.sum()),
+        "auroc": list(auroc(probability, fractured)),
+        "auroc_without_hardware": list(auroc(probability[bare], fractured[bare])),
+        "n_without_hardware": int(bare.sum()),
+        "positives_without_hardware": int(fractured[bare].sum()),
+    }
+    for name, called in above.items():
+        result[f"sensitivity_{name}"] = list(share(int((called & fractured).sum()), int(fractured.sum())))
+        result[f"specificity_{name}"] = list(share(int((~called & ~fractured).sum()), int((~fractured).sum())))
+    result["brier"] = float(((probability - fractured) ** 2).mean()) if len(fractured) else float("nan")
+    return result
 
 
 def mean_over_radiographs(values: NDArray[np.float64], radiographs: NDArray[np.int64]) -> Estimate:

@@ -29,6 +29,7 @@ from .status import status
 from .train import train
 from .validate import validate
 from .validation_plan import plan
+from .validation_refit import refit
 from .validation_score import score
 
 
@@ -253,4 +254,5 @@ for command in (
     main.add_command(command)
 validate.add_command(conclude)
 validate.add_command(plan)
+validate.add_command(refit)
 validate.add_command(score)

@@ -107,7 +107,6 @@ def _print_sites(found: Plan) -> None:
 
 def _words(shares: Sequence[Share]) -> list[str]:
     return [
-        f"{escape(share.name) or 'unknown'}: {share.here:.0%}"
-        + ("" if share.stated is None else f" ({share.stated:.0%})")
+        f"{escape(share.name)}: {share.here:.0%}" + ("" if share.stated is None else f" ({share.stated:.0%})")
         for share in shares
     ]

@@ -143,20 +143,22 @@ def plan_validation(config: Configuration, accuracy: float, fractures: float | N
 
 
 def _site_plan(site: Site, mix: Mix, pack: Pack) -> SitePlan:
+    stated = pack.classifiers[site].performance
     return SitePlan(
         site=site,
         pack=pack.name,
         clears=pack.classifiers[site].clears,
         patients_per_week=mix.patients * 7 / DAYS,
         mix=mix,
-        ages=_shares(mix.ages, mix.radiographs, pack.data.get("ages")),
-        devices=_shares(mix.devices, mix.radiographs, pack.data.get("devices")),
+        ages=_shares(mix.ages, mix.radiographs, stated.get("ages")),
+        devices=_shares(mix.devices, mix.radiographs, stated.get("devices")),
     )
 
 
 def _shares(counts: Mapping[str, int], radiographs: int, stated: Any) -> tuple[Share, ...]:
     """Return the share of each group, the largest here first; `stated` is a table of shares in the pack's manifest."""
     table = stated if isinstance(stated, dict) else {}
+    counts = {name or "unknown": n for name, n in counts.items()}
     names = sorted({*counts, *table}, key=lambda name: (-counts.get(name, 0), name))
     return tuple(
         Share(name=name, here=counts.get(name, 0) / radiographs, stated=float(table.get(name, 0)) if table else None)
