@@ -13,13 +13,19 @@ from appliance.domain.validation import Read, ReadAnswer, ReadMark, ReadSource, 
 from appliance.errors import Rejected
 from appliance.rollout.gate import Need
 from appliance.storage.reads import import_reads
-from appliance.storage.scored import find_validation, gate_of_site, sampled_cases, scored_sample
+from appliance.storage.scored import (
+    find_validation,
+    gate_of_site,
+    highest_probabilities,
+    sampled_cases,
+    scored_sample,
+)
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import draws, results
 from appliance.storage.validations import end_validation
 from tests.support.outbox import radiograph
 from tests.support.people import anna
-from tests.support.results import unanalysed
+from tests.support.results import finding, result, unanalysed
 from tests.support.validations import Hospital, begin, set_phases
 
 FRACTURE, NONE = ReadAnswer.FRACTURE, ReadAnswer.NONE
@@ -135,6 +141,15 @@ def test_disagreements_are_blinded(engine: Engine, hospital: Hospital) -> None:
         found = scored_sample(c, validation, {})
     assert [case.result_id for case in found.disagreements] == [1]
     assert found.score.overall.measures.false_positives == 1
+
+
+def test_highest_probability_is_that_of_the_site_of_the_draw(engine: Engine, hospital: Hospital) -> None:
+    validation = begin(engine, Site.WRIST, Site.HAND)
+    findings = (finding(0.2), finding(0.4), finding(0.9, site=Site.KNEE))
+    hospital.analyse(1, made=result(radiograph(1), *findings))
+    hospital.analyse(2, header_site=Site.HAND)
+    with engine.connect() as c:
+        assert highest_probabilities(c, sampled_cases(c, validation.validation_id)) == {1: 0.4}
 
 
 def test_validation_that_is_not_there_is_refused(engine: Engine) -> None:

@@ -43,7 +43,7 @@ def osteon(file: Path, *arguments: str) -> Result:
 
 
 def validated(file: Path, fingerprint: str) -> None:
-    """Validate the wrist: reads of all fractures and others, of one radiograph without a finding, and an unblinded one."""
+    """Validate the wrist: reads of fractures and others, of a radiograph without a finding, and an unblinded one."""
     engine = open_database(f"sqlite:///{file.parent / 'osteon.db'}")
     hospital = Hospital(engine, FileSpool(file.parent / "spool"))
     set_phases(engine, Phase.VALIDATE, Site.WRIST, fingerprint=fingerprint)
