@@ -62,8 +62,8 @@ def refit_sites(
     }
     began = f"{validation.started_at:%Y-%m-%d}"
     source = f"the reads of validation {validation.validation_id} of this hospital, begun {began}"
-    mix = {site: _mix([case for case in cases if case.site is site]) for site in sites}
-    write_recalibrated(pack.folder, folder, version, found, source, mix)
+    mix = {str(site): _mix([case for case in cases if case.site is site]) for site in sites}
+    write_recalibrated(pack.folder, folder, version, {str(site): one for site, one in found.items()}, source, mix)
     return read_pack(folder, DIGEST), found
 
 
