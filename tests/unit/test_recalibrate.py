@@ -21,7 +21,7 @@ PHANTOM = SHIPPED / "phantom"
 
 
 def reads(n: int = 400, *, apart: float = 4.0, shift: float = 0.0, seed: int = 3) -> LocalReads:
-    """Draw radiographs whose logits are calibrated but for a `shift`: a third fractured."""
+    """Draw radiographs, a third fractured, with logits that are calibrated but for a `shift`."""
     rng = np.random.default_rng(seed)
     fractured = np.arange(n) % 3 == 0
     logit = rng.normal(np.where(fractured, apart, -apart), 2.0) + shift

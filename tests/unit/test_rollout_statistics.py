@@ -48,7 +48,7 @@ def test_rate_of_nothing_knows_nothing() -> None:
 
 
 def test_interval_of_a_rate_holds_the_truth_at_least_as_often_as_it_says() -> None:
-    """Sum the binomial probabilities of the counts whose interval holds the truth: no simulation is needed."""
+    """Sum the binomial probabilities of the counts with an interval that holds the truth: no simulation is needed."""
     for n, truth in product((30, 200), (0.03, 0.5, 0.95, 0.977)):
         held = [k for k in range(n + 1) if rate(k, n).low <= truth <= rate(k, n).high]
         assert sum(comb(n, k) * truth**k * (1 - truth) ** (n - k) for k in held) >= 0.95
@@ -113,7 +113,7 @@ def test_homogeneity_of_one_group_is_unknown() -> None:
 def test_homogeneity_of_equal_groups_finds_none_apart_more_often_than_it_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Draw 400 samples of four sites with one true rate, of which at most 5 % may seem to differ."""
+    """Draw 400 samples of four sites with one true rate: at most 5 % may seem to differ."""
     monkeypatch.setattr(statistics, "TABLES", 500)
     rng = np.random.default_rng(5)
     alarms = low_p = 0
