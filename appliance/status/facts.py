@@ -30,6 +30,7 @@ from appliance.storage.destinations import failures_in_a_row
 from appliance.storage.drift import DriftWindow, drift_of_sites
 from appliance.storage.gate import Gate, Hold
 from appliance.storage.heartbeats import Heartbeat, as_roles_see, heartbeats
+from appliance.storage.monitoring import Agreement, agreement
 from appliance.storage.overview import StateCount, count_analyses, count_deliveries, count_studies, last_successes
 from appliance.storage.phases import site_phases
 
@@ -41,6 +42,10 @@ BEAT_WITHIN_S = 15.0
 
 RESTART_WITHIN_S = 60.0
 """systemd starts a role that failed again after 2 s; after this long nothing will."""
+
+AGREED_WITHIN = timedelta(days=90)
+MOST_REPORTS = 500
+"""Age and number of the final reports with which live answers are compared."""
 
 START_WITHIN_S = 900.0
 """Longest start that is in order: the first one on a GPU builds plans for minutes."""
@@ -172,6 +177,8 @@ class Facts:
         The configured channels of alarms that were used before.
     phases
         The phase of each site that an engine has served.
+    agreement
+        Agreement of each live site with the newest final reports.
     drift
         The newest window of each live site that has one.
     retention_days, prune_below_bytes
@@ -195,6 +202,7 @@ class Facts:
     silence: Silence | None = None
     channels: tuple[ChannelState, ...] = ()
     phases: tuple[SitePhase, ...] = ()
+    agreement: tuple[Agreement, ...] = ()
     drift: tuple[DriftWindow, ...] = ()
     retention_days: float = math.inf
     prune_below_bytes: int = 0
@@ -238,6 +246,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
             channels = channel_states(c)
             phases = tuple(site_phases(c))
             drift = drift_of_sites(c)
+            agreed = agreement(c, at - AGREED_WITHIN, MOST_REPORTS)
         holds = tuple(Gate(engine).holds())
     except Fault as fault:
         return replace(seen, database_error=fault.reason)
@@ -253,6 +262,7 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         arrivals=arrivals,
         channels=tuple(one for one in channels if getattr(config.alarms, one.channel)),
         phases=phases,
+        agreement=tuple(one for one in agreed if one.site in drift),
         drift=tuple(windows[0] for windows in drift.values() if windows),
         silence=silence_of(arrivals, receiving_since, at),
         gpu=read_figures(config.state_dir, clocks, BEAT_WITHIN_S),

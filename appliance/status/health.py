@@ -13,8 +13,11 @@ from appliance.clock import local_minute
 from appliance.domain.alarm import ChannelState
 from appliance.domain.phase import SitePhase
 from appliance.domain.roles import ConfigurationState
+from appliance.rollout.gate import ACCURACY
+from appliance.rollout.statistics import rate
 from appliance.storage.drift import DriftWindow
 from appliance.storage.gate import EVERY, Hold, release_command
+from appliance.storage.monitoring import Agreement
 
 from . import machine
 from .condition import Condition as Condition
@@ -33,6 +36,9 @@ LOST_S = 3600.0
 
 UNSTEADY = 3
 """Starts in a row after which a role that runs again is reported all the same."""
+
+LEAST_COMPARED = 30
+"""Studies beside final reports from which the agreement of a site is judged."""
 
 DEEP = 500
 """More radiographs than a busy hospital makes in an hour: a queue of that length needs attention."""
@@ -73,6 +79,7 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
     if facts.silence:
         found.append(_silence(facts.silence))
     found += [_revocation(each) for each in facts.phases if each.is_revoked]
+    found += [_agreement(one) for one in facts.agreement if one.compared >= LEAST_COMPARED]
     found += [_drift(window) for window in facts.drift]
     found += [_channel(channel, facts.at) for channel in facts.channels]
     found += [machine.certificate_end(certificate, facts.at) for certificate in facts.certificates]
@@ -184,6 +191,24 @@ def _silence(seen: Silence) -> Condition:
         severity=Severity.WARNING,
         sentence=sentence,
         depends_on=("database", "role.receive", "clock", "disk"),
+    )
+
+
+def _agreement(of: Agreement) -> Condition:
+    """Return the condition of a live site: its answers agree with the final reports as often as the gate asks.
+
+    It is broken only if the agreement is certainly lower: its exact interval lies below the accuracy of the gate.
+    """
+    share = rate(of.agreeing, of.compared)
+    ok = share.high >= ACCURACY
+    sentence = f"Answers about the {of.site.label} agree with final reports: {of.agreeing} of {of.compared}"
+    if not ok:
+        sentence = (
+            f"Answers about the {of.site.label} agree with only {of.agreeing} of {of.compared} final reports "
+            f"({of.only_radiologist} fractures missed, {of.only_appliance} not confirmed): read these studies again"
+        )
+    return Condition(
+        name=f"agreement.{of.site}", ok=ok, severity=Severity.WARNING, sentence=sentence, depends_on=("database",)
     )
 
 

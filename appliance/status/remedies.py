@@ -58,6 +58,14 @@ REMEDIES: Mapping[str, Remedy] = {
             "Look at the routing rules of the PACS and of the X-ray rooms, and at the network.",
         ),
     ),
+    "agreement": Remedy(
+        effect="Answers about the site go on, and are wrong more often than its validation has shown.",
+        steps=(
+            "Read the studies on which answer and report differ: the page of the rollout counts them.",
+            "Where the answers are wrong, set the site back (`osteon phase set`), and validate it anew.",
+            "Where the words of reports were misread, correct the conclusion: `osteon validate conclude`.",
+        ),
+    ),
     "drift": Remedy(
         effect="Answers about the site go on; how often they are right on such radiographs was not measured here.",
         steps=(

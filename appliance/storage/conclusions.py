@@ -91,9 +91,10 @@ def conclude(engine: Engine, report_id: int, conclusion: Conclusion, by: Interve
         record(c, by, AuditAction.CONCLUDE, f"report:{report_id}", conclusion)
 
 
-def conclusions_of_studies(c: Connection) -> dict[str, FinalReport]:
-    """Return the newest final report of each study that has a conclusion, by Study Instance UID."""
-    found = c.execute(_NEWEST.where(conclusions.c.conclusion.is_not(None)))
+def conclusions_of_studies(c: Connection, most: int | None = None) -> dict[str, FinalReport]:
+    """Return the newest final report of each study that has a conclusion, by Study Instance UID; the newest `most`."""
+    query = _NEWEST.where(conclusions.c.conclusion.is_not(None)).order_by(radiologist_reports.c.id.desc())
+    found = c.execute(query.limit(most))
     return {row.study_instance_uid: _report(row) for row in found}
 
 

@@ -104,12 +104,17 @@ class Turnaround:
     p99: float | None = None
 
 
-def agreement(c: Connection, since: datetime) -> list[Agreement]:
+def agreement(c: Connection, since: datetime, most: int | None = None) -> list[Agreement]:
     """Return the agreement of each site whose live answers were reported on since then, in the order of `Site`.
 
     A study counts for the site of all its radiographs; one of several sites counts for none.
+
+    Parameters
+    ----------
+    most
+        Number of the newest reports that count; None: all.
     """
-    reports = {uid: one for uid, one in conclusions_of_studies(c).items() if one.received_at >= since}
+    reports = {uid: one for uid, one in conclusions_of_studies(c, most).items() if one.received_at >= since}
     counts: dict[Site, Counter[str]] = {}
     for uid, rows in _live_results(c, list(reports)).items():
         sites = {row.found_site or row.header_site for row in rows}

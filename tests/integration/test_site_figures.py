@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, insert, select, update
 
 from appliance.clock import now
+from appliance.config import Configuration
 from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.finding import Answer
 from appliance.domain.identifiers import Site
@@ -15,9 +17,10 @@ from appliance.domain.job import State
 from appliance.domain.phase import Phase
 from appliance.domain.reason import ReasonCode
 from appliance.domain.validation import ConcludedBy, Conclusion
+from appliance.status.facts import observe
 from appliance.storage.monitoring import Agreement, agreement, turnaround, weeks
 from appliance.storage.tables import analyses, conclusions, deliveries, radiologist_reports, results, studies, traits
-from tests.support.streams import record_stream
+from tests.support.streams import record_stream, set_phase
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -59,9 +62,22 @@ def test_agreement_counts_studies_of_live_sites_by_who_says_fracture(engine: Eng
         c.execute(update(results).where(results.c.id == 10).values(study_instance_uid="1.3.9"))
         c.execute(update(traits).where(traits.c.result_id == 10).values(found_site=Site.HAND))
         (found,) = agreement(c, MONDAY)
+        assert [one.compared for one in agreement(c, MONDAY, most=4)] == [1], (
+            "of the newest four, one is of a live site"
+        )
     expected = Agreement(site=Site.WRIST, only_appliance=2, only_radiologist=1, neither=1, not_answered=1, open=1)
     assert found == expected
     assert (found.agreeing, found.compared) == (1, 4)
+
+
+def test_agreement_of_a_site_is_a_fact_while_the_site_is_live(engine: Engine, tmp_path: Path) -> None:
+    record_stream(engine, 1, MONDAY)
+    report(engine, 1, Conclusion.NONE)
+    config, at = Configuration(state_dir=tmp_path), MONDAY + timedelta(days=1)
+    assert observe(engine, config, at).agreement == ()
+    set_phase(engine, Site.WRIST, Phase.LIVE, MONDAY)
+    assert observe(engine, config, at).agreement == (Agreement(site=Site.WRIST, neither=1),)
+    assert observe(engine, config, at + timedelta(days=90)).agreement == ()
 
 
 def test_study_is_negative_only_if_each_radiograph_is(engine: Engine) -> None:

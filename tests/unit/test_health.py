@@ -7,6 +7,7 @@ import pytest
 
 from appliance.config import Alarms
 from appliance.domain.alarm import NumberedEvent
+from appliance.domain.identifiers import Site
 from appliance.domain.job import State
 from appliance.domain.reason import ReasonCode
 from appliance.domain.roles import ROLES, ConfigurationState
@@ -32,6 +33,7 @@ from appliance.status.records import DestinationError
 from appliance.storage.arrivals import Arrivals
 from appliance.storage.clock_steps import ClockStep
 from appliance.storage.gate import Hold
+from appliance.storage.monitoring import Agreement
 
 AT = datetime(2026, 1, 2, 10, 15, tzinfo=UTC)
 FINE = Facts(
@@ -367,3 +369,11 @@ def test_alarm_tells_the_code_and_its_remedy_and_quotes_no_peer() -> None:
     text = message_of([NumberedEvent(number=1, event=event)], "box1", AT).text
     assert "Jane" not in text and "1970" not in text
     assert f"({code})" in text and code.remedy in text
+
+
+@pytest.mark.parametrize(("wrong", "of", "met"), [(2, 100, True), (10, 100, True), (11, 100, False), (29, 29, None)])
+def test_agreement_that_is_certainly_too_low_is_a_warning(wrong: int, of: int, met: bool | None) -> None:
+    agreed = Agreement(site=Site.WRIST, neither=of - wrong, only_radiologist=wrong)
+    found = [one for one in conditions(replace(FINE, agreement=(agreed,))) if one.name == "agreement.wrist"]
+    assert [one.ok for one in found] == ([] if met is None else [met])
+    assert all(f"{wrong} fractures missed" in one.sentence for one in found if not one.ok)
