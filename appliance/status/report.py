@@ -25,7 +25,6 @@ from appliance.clock import now
 from appliance.config import Configuration
 from appliance.domain.audit import FIRST, AuditAction, Intervention
 from appliance.domain.finding import Answer, percent
-from appliance.domain.identifiers import Site
 from appliance.domain.result import SECOND_READER
 from appliance.errors import OsteonError
 from appliance.rollout.gate import explanations
@@ -34,7 +33,6 @@ from appliance.storage.audit import head, record
 from appliance.storage.evidence import Evidence, evidence
 from appliance.storage.scored import ScoredSample
 from appliance.storage.spool import FileSpool
-from engines.pack import Pack
 
 from .score_figures import FILTERS, READ_NAMES, ScoreFigures, score_figures
 from .seal import UNSEALED, detail_of, seal
@@ -146,11 +144,6 @@ def render(report: Report, person: str, at: datetime, audit_head: str) -> str:
         answer_kinds=tuple(Answer),
         read_names=READ_NAMES,
     )
-
-
-def clears_of(pack: Pack | str) -> dict[Site, bool]:
-    """Return whether the engine of each site may say "no fracture found"; without a pack there is no engine."""
-    return {} if isinstance(pack, str) else {Site(site): spec.clears for site, spec in pack.classifiers.items()}
 
 
 def settings_digest(config: Configuration) -> str:

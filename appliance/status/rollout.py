@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 from sqlalchemy import Connection, Engine
 
+from appliance.clock import now
 from appliance.domain.finding import Answer
 from appliance.domain.validation import SampleKind
 from appliance.errors import OsteonError, Rejected
@@ -17,9 +18,10 @@ from appliance.storage.scored import find_validation, scored_sample
 from appliance.storage.spool import FileSpool
 
 from .guard import for_operators, refused, visitor
-from .report import clears_of, collect_report, write_report
+from .report import collect_report, write_report
 from .score_figures import score_figures
 from .view import View
+from .watch_figures import read_watch
 
 PAGE = "rollout"
 """Name of the blueprint; the guard shows it to persons alone."""
@@ -44,7 +46,7 @@ def make_rollout_page(view: View, writer: Engine | None) -> Blueprint:
                 SampleKind(request.form["kind"]) if request.form.get("kind") in list(SampleKind) else SampleKind.RANDOM
             )
             with view.engine.connect() as c:
-                sample = scored_sample(c, find_validation(c, kind), clears_of(view.pack))
+                sample = scored_sample(c, find_validation(c, kind), view.clears)
                 content = collect_report(c, FileSpool(view.config.spool_dir), view.config, sample)
             name = f"validation-{sample.validation.validation_id}.html"
             sealed = write_report(writer, content, visitor().intervention("the report from the page"))
@@ -59,10 +61,10 @@ def make_rollout_page(view: View, writer: Engine | None) -> Blueprint:
 
 
 def _rollout(c: Connection, view: View) -> dict[str, Any]:
-    """Read the newest validation of each kind with its score."""
+    """Read the newest validation of each kind with its score, and the watch of the sites."""
     samples = []
     for kind in SampleKind:
         with suppress(Rejected):
-            sample = scored_sample(c, find_validation(c, kind), clears_of(view.pack))
+            sample = scored_sample(c, find_validation(c, kind), view.clears)
             samples.append((sample, score_figures(sample.cases, sample.score)))
-    return {"samples": samples, "answer_kinds": tuple(Answer)}
+    return {"samples": samples, "watch": read_watch(c, now()), "answer_kinds": tuple(Answer)}

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from appliance.config import Configuration
 from appliance.domain.audit import AuditAction, AuditEntry, Intervention
+from appliance.domain.identifiers import Site
 from appliance.domain.reason import ReasonCode
 from appliance.domain.validation import SampleKind
 from appliance.errors import Fault, Rejected
 from appliance.service.pipeline_assembly import pack_of
-from appliance.status.report import clears_of, collect_report, write_report
+from appliance.status.report import collect_report, write_report
 from appliance.status.seal import check_seal, detail_of, shown_head
 from appliance.storage.audit import check_log, find_entry
 from appliance.storage.database import open_database, readers
@@ -38,8 +39,9 @@ def write_report_file(
         ``pack`` if the pack cannot be used, by whose claims the gate decides.
     """
     engine = open_database(config.database)
+    clears = {Site(site): spec.clears for site, spec in pack_of(config).classifiers.items()}
     with readers(engine).connect() as c:
-        sample = scored_sample(c, find_validation(c, kind, number), clears_of(pack_of(config)))
+        sample = scored_sample(c, find_validation(c, kind, number), clears)
         content = collect_report(c, FileSpool(config.spool_dir), config, sample)
     unfinished = file.with_name(f"{file.name}.part")
     try:

@@ -5,21 +5,29 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
+from appliance.clock import now
 from appliance.config import Configuration
 from appliance.domain.audit import AuditAction, Door
+from appliance.domain.identifiers import Site
+from appliance.domain.phase import Phase
+from appliance.domain.validation import Conclusion
 from appliance.status.app import create_app
 from appliance.storage.audit import all_entries
-from appliance.storage.database import open_database, readers
+from appliance.storage.database import open_database, readers, unopened_database
+from appliance.storage.drift import advance_drift
 from appliance.storage.spool import FileSpool
 from provisioning.operation.reports import verify_report
+from tests.integration.test_site_figures import report
 from tests.integration.test_status import PACK
 from tests.support.forms import csrf_of
+from tests.support.streams import record_sample, record_stream, set_phase
 from tests.support.validated import PATIENT, fill_validation, sample
 
 OPERATOR = {"X-Remote-User": "olga"}
@@ -54,8 +62,8 @@ def pages_of(engine: Engine, config: Configuration) -> FlaskClient:
 
 def test_page_before_the_first_start_says_what_comes(client: FlaskClient) -> None:
     page = client.get("/rollout", headers=VIEWER)
-    assert page.status_code == 200
-    assert "osteon validate start" in page.text
+    assert page.status_code == 200 and "No site has a phase yet" in page.text
+    assert "osteon validate start" in page.text and "No radiograph was answered" in page.text
 
 
 def test_page_shows_each_criterion_with_its_reason(validated: FlaskClient) -> None:
@@ -123,4 +131,37 @@ def test_page_is_for_persons_where_all_others_are_open(validated_box: Path, tmp_
     assert client.get("/pack").status_code == 200
     refused = client.get("/rollout")
     assert refused.status_code == 403 and "after a sign-in" in refused.text
+    engine.dispose()
+
+
+def test_page_shows_phases_which_operators_set(validated: FlaskClient) -> None:
+    shown = validated.get("/rollout", headers=VIEWER).text
+    assert shown.count('<span class="phase validate">validate</span>') == 2
+    assert "Set the phase" not in shown
+    form = {"csrf": csrf_of(validated.get("/rollout", headers=OPERATOR).text), "reason": "the PACS moves"}
+    done = validated.post("/actions/phase", headers=OPERATOR, data=form | {"site": "wrist", "phase": "shadow"})
+    assert done.status_code == 303
+    assert '<span class="phase shadow">shadow</span>' in validated.get("/rollout", headers=VIEWER).text
+
+
+def test_page_shows_the_watch_of_live_sites(engine: Engine, client: FlaskClient) -> None:
+    at = now()
+    set_phase(engine, Site.WRIST, Phase.LIVE, at - timedelta(days=3))
+    record_sample(engine, record_stream(engine, 150, at - timedelta(days=20)))
+    numbers = record_stream(engine, 100, at - timedelta(hours=30), seed=4, shift=1.5)
+    report(engine, numbers[0], Conclusion.NONE, at - timedelta(hours=1))
+    report(engine, numbers[1], Conclusion.FRACTURE, at - timedelta(hours=1))
+    assert advance_drift(engine)
+    page = client.get("/rollout", headers=VIEWER).text
+    for expected in ("1 of 2, 50.0%", '<span class="mark poor">drifts</span>', "Stability index of grey mean, wrist"):
+        assert expected in page, expected
+    assert "Radiographs by week, 12 weeks" in page
+    assert "Nothing was delivered." in page
+
+
+def test_page_stays_while_the_database_cannot_be_read(config: Configuration, tmp_path: Path) -> None:
+    (tmp_path / "osteon.db").write_bytes(b"no database" * 100)
+    engine = unopened_database(config.database)
+    page = pages_of(engine, config).get("/rollout", headers=VIEWER)
+    assert page.status_code == 200 and "Osteon is not working." in page.text
     engine.dispose()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pages import PATHS, busy_pages, look
+from tests.support.pages import PATHS, busy_pages, look, validated_pages
 from tests.support.peers import Peer
 
 pytestmark = pytest.mark.release
@@ -37,3 +37,15 @@ def test_sign_in_meets_the_rules_of_accessibility(peer: Peer, tmp_path: Path) ->
     with busy_pages(tmp_path, faults=True, accounts=True) as base:
         seen = look(peer, base, VIEWS, ("/sign-in",), axe=True, out=str(out))
     assert [one["violations"] for one in seen] == [[]] * len(VIEWS)
+
+
+def test_rollout_and_report_meet_the_rules_of_accessibility(peer: Peer, tmp_path: Path) -> None:
+    out = Path(os.environ.get("OSTEON_PICTURES", tmp_path)) / "rollout"
+    out.mkdir(exist_ok=True)
+    with validated_pages(tmp_path) as base:
+        seen = look(peer, base, VIEWS, ("/rollout",), axe=True, out=str(out))
+    seen += look(peer, f"file://{tmp_path}", VIEWS, ("/report.html",), axe=True, out=str(out))
+    assert [(one["path"], one["view"], one["violations"]) for one in seen if one["violations"]] == []
+    assert [one["complaints"] for one in seen] == [[]] * len(seen)
+    assert all(one["width"] <= view["width"] for one in seen for view in VIEWS if view["name"] == one["view"])
+    assert len(list(out.glob("*.png"))) == 2 * len(VIEWS)

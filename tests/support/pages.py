@@ -6,19 +6,29 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from appliance.clock import now
 from appliance.domain.account import AccountRole
+from appliance.domain.identifiers import Site
+from appliance.domain.phase import Phase
 from appliance.status.app import create_app
+from appliance.status.report import collect_report, write_report
 from appliance.status.server import PageServer
 from appliance.storage.accounts import add_account
 from appliance.storage.database import open_database, readers
+from appliance.storage.drift import advance_drift
 from appliance.storage.passwords import hash_password
+from appliance.storage.scored import scored_sample
+from appliance.storage.spool import FileSpool
 from tests.integration.test_status import PACK
 from tests.support.busy_site import busy_configuration, fill
 from tests.support.peers import Peer
 from tests.support.people import anna
+from tests.support.streams import record_sample, record_stream, set_phase
+from tests.support.validated import fill_validation, sample
 from tests.support.waiting import PATIENCE_S
 
 PATHS = (
@@ -56,6 +66,30 @@ def busy_pages(folder: Path, *, faults: bool, accounts: bool = False) -> Iterato
     if accounts:
         add_account(engine, ACCOUNT["name"], AccountRole.OPERATOR, hash_password(**ACCOUNT), anna("first account"))
     app = create_app(readers(engine), config, PACK, "1.2.3", writer=engine, withdraw=lambda *_: None)
+    server = PageServer(app, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.close()
+        engine.dispose()
+
+
+@contextmanager
+def validated_pages(folder: Path) -> Iterator[str]:
+    """Serve the rollout page of a busy site whose validation has ended, and write its report to `folder`."""
+    proxy = {"addresses": ["127.0.0.1"], "header": OPERATOR_HEADER, "operators": [OPERATOR]}
+    config = busy_configuration(folder, status={"proxy": proxy})
+    engine, spool = open_database(config.database), FileSpool(config.spool_dir)
+    validation = fill_validation(engine, spool, sample())
+    at = now()
+    record_sample(engine, record_stream(engine, 150, at - timedelta(days=20), site=Site.HAND), Site.HAND)
+    set_phase(engine, Site.HAND, Phase.LIVE, at - timedelta(days=3))
+    record_stream(engine, 100, at - timedelta(days=2), seed=4, shift=1.5, site=Site.HAND)
+    advance_drift(engine)
+    app = create_app(readers(engine), config, PACK, "1.2.3", writer=engine, withdraw=lambda *_: None)
+    with engine.connect() as c:
+        report = collect_report(c, spool, config, scored_sample(c, validation, {Site.WRIST: True}))
+    (folder / "report.html").write_bytes(write_report(engine, report, anna()))
     server = PageServer(app, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.port}"
