@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import re
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -11,11 +11,12 @@ from sqlalchemy import Connection, Engine
 from appliance.clock import now
 from appliance.domain.finding import Answer
 from appliance.domain.validation import SampleKind
-from appliance.errors import OsteonError, Rejected
+from appliance.errors import OsteonError
 from appliance.rollout.gate import explanations
 from appliance.rollout.scoring import DEFINITIONS
 from appliance.storage.scored import find_validation, scored_sample
 from appliance.storage.spool import FileSpool
+from appliance.storage.validations import current_validations
 
 from .guard import for_operators, refused, visitor
 from .report import collect_report, write_report
@@ -25,6 +26,9 @@ from .watch_figures import read_watch
 
 PAGE = "rollout"
 """Name of the blueprint; the guard shows it to persons alone."""
+
+NUMBER = re.compile(r"[0-9]{1,9}")
+"""Number of a validation."""
 
 
 def make_rollout_page(view: View, writer: Engine | None) -> Blueprint:
@@ -42,11 +46,10 @@ def make_rollout_page(view: View, writer: Engine | None) -> Blueprint:
         @pages.post("/rollout/report")
         @for_operators
         def report() -> Response:
-            kind = (
-                SampleKind(request.form["kind"]) if request.form.get("kind") in list(SampleKind) else SampleKind.RANDOM
-            )
+            given = request.form.get("validation", "")
+            number = int(given) if NUMBER.fullmatch(given) else None
             with view.engine.connect() as c:
-                sample = scored_sample(c, find_validation(c, kind), view.clears)
+                sample = scored_sample(c, find_validation(c, SampleKind.RANDOM, number), view.clears)
                 content = collect_report(c, FileSpool(view.config.spool_dir), view.config, sample)
             name = f"validation-{sample.validation.validation_id}.html"
             sealed = write_report(writer, content, visitor().intervention("the report from the page"))
@@ -61,10 +64,7 @@ def make_rollout_page(view: View, writer: Engine | None) -> Blueprint:
 
 
 def _rollout(c: Connection, view: View) -> dict[str, Any]:
-    """Read the newest validation of each kind with its score, and the watch of the sites."""
-    samples = []
-    for kind in SampleKind:
-        with suppress(Rejected):
-            sample = scored_sample(c, find_validation(c, kind), view.clears)
-            samples.append((sample, score_figures(sample.cases, sample.score)))
+    """Read the newest validation of each site with its score, and the watch of the sites."""
+    found = [scored_sample(c, validation, view.clears) for validation in current_validations(c)]
+    samples = [(sample, score_figures(sample.cases, sample.score)) for sample in found]
     return {"samples": samples, "watch": read_watch(c, now()), "answer_kinds": tuple(Answer)}

@@ -193,6 +193,8 @@ def _bars(answers: Mapping[str, Mapping[Answer, int]]) -> Markup:
         }
         for name in (READ_NAMES[ReadAnswer.FRACTURE], READ_NAMES[ReadAnswer.NONE])
     }
+    if not any(map(any, (row.values() for row in rows.values()))):
+        return Markup("")
     told = "; ".join(f"{name}: " + ", ".join(f"{n} {kind}" for kind, n in row.items()) for name, row in rows.items())
     return confusion(rows, (*(kind.value for kind in kinds), NOT_ANSWERED), f"Answers by read. {told}")
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection
@@ -101,9 +102,7 @@ def trends(found: Iterable[Week], at: datetime) -> Iterable[Trend]:
     in_order = [by_begin.get(monday - timedelta(weeks=WEEKS - 1 - number)) for number in range(WEEKS)]
     yield _trend("Radiographs", in_order, lambda week: float(week.total), "{:.0f}")
     for name, answers in _SHARES.items():
-        yield _trend(
-            name, in_order, lambda week, of=answers: sum(week.answers.get(a, 0) for a in of) / week.total, "{:.1%}"
-        )
+        yield _trend(name, in_order, partial(_share, answers), "{:.1%}")
 
 
 def drift_trends(windows: Mapping[Site, Sequence[DriftWindow]]) -> Iterable[DriftTrend]:
@@ -116,10 +115,11 @@ def drift_trends(windows: Mapping[Site, Sequence[DriftWindow]]) -> Iterable[Drif
     """
     for site, of_site in windows.items():
         for newest in of_site[0].comparisons if of_site else ():
-            values = [
+            known = [
                 next((one.psi for one in window.comparisons if one.figure == newest.figure), None)
                 for window in reversed(of_site)
             ]
+            values = [None] * (WEEKS - len(known)) + known
             name = newest.figure.replace("_", " ")
             told = ", ".join("-" if value is None else f"{value:.2f}" for value in values)
             yield DriftTrend(
@@ -137,6 +137,10 @@ _SHARES: Final = {
     "Incomplete": (Answer.INCOMPLETE,),
     "Not analysed": (Answer.NOT_ANALYSED,),
 }
+
+
+def _share(answers: Sequence[Answer], week: Week) -> float:
+    return sum(week.answers.get(answer, 0) for answer in answers) / week.total
 
 
 def _trend(name: str, in_order: Sequence[Week | None], figure: Callable[[Week], float], form: str) -> Trend:

@@ -97,6 +97,19 @@ def validations_of_kind(c: Connection, kind: SampleKind) -> list[Validation]:
     return [_validation(row) for row in c.execute(_in_order(validations.c.kind == kind))]
 
 
+def current_validations(c: Connection) -> list[Validation]:
+    """Return the validations that are the newest of their kind for a site, newest first."""
+    seen: set[tuple[SampleKind, Site]] = set()
+    found = []
+    for row in c.execute(_in_order(validations.c.id.is_not(None))):
+        one = _validation(row)
+        of_it = {(one.kind, site) for site in one.sites}
+        if of_it - seen:
+            found.append(one)
+        seen |= of_it
+    return found
+
+
 def validation_by_id(c: Connection, validation_id: int) -> Validation:
     """Return a validation; KeyError if there is none of that id."""
     row = c.execute(select(validations).where(validations.c.id == validation_id)).first()

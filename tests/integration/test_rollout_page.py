@@ -98,7 +98,7 @@ def test_report_from_the_page_is_the_one_that_verify_knows(
     validated: FlaskClient, config: Configuration, tmp_path: Path
 ) -> None:
     form = validated.get("/rollout", headers=OPERATOR).text
-    done = validated.post("/rollout/report", headers=OPERATOR, data={"csrf": csrf_of(form), "kind": "random"})
+    done = validated.post("/rollout/report", headers=OPERATOR, data={"csrf": csrf_of(form), "validation": "1"})
     assert done.status_code == 200
     assert done.headers["Content-Disposition"] == 'attachment; filename="validation-1.html"'
     (tmp_path / "report.html").write_bytes(done.data)
@@ -117,10 +117,21 @@ def test_report_is_for_operators(validated: FlaskClient, config: Configuration) 
     engine.dispose()
 
 
-def test_report_of_a_kind_without_a_validation_says_so(validated: FlaskClient) -> None:
+@pytest.mark.parametrize(("number", "status"), [("7", 409), ("9" * 30, 200), ("", 200)])
+def test_report_of_an_unknown_validation_says_so(validated: FlaskClient, number: str, status: int) -> None:
     form = validated.get("/rollout", headers=OPERATOR).text
-    done = validated.post("/rollout/report", headers=OPERATOR, data={"csrf": csrf_of(form), "kind": "enriched"})
-    assert done.status_code == 409 and "no enriched validation was started" in done.text
+    done = validated.post("/rollout/report", headers=OPERATOR, data={"csrf": csrf_of(form), "validation": number})
+    assert done.status_code == status
+    assert ("there is no validation 7" in done.text) is (status == 409), "without a number it is the newest"
+
+
+def test_page_shows_the_newest_validation_of_each_site(engine: Engine, client: FlaskClient) -> None:
+    record_sample(engine, record_stream(engine, 3, now(), site=Site.HAND), Site.HAND)
+    for seed in (2, 3):
+        record_sample(engine, record_stream(engine, 3, now(), seed=seed, site=Site.FOOT), Site.FOOT)
+    page = client.get("/rollout", headers=VIEWER).text
+    assert re.findall(r"Validation (\d): random sample of (\w+)", page) == [("3", "foot"), ("1", "hand")]
+    assert "Sites of validation" not in page, "nothing was read yet"
 
 
 def test_page_is_for_persons_where_all_others_are_open(validated_box: Path, tmp_path: Path) -> None:

@@ -80,8 +80,7 @@ def validated_pages(folder: Path) -> Iterator[str]:
     proxy = {"addresses": ["127.0.0.1"], "header": OPERATOR_HEADER, "operators": [OPERATOR]}
     config = busy_configuration(folder, status={"proxy": proxy})
     engine, spool = open_database(config.database), FileSpool(config.spool_dir)
-    validation = fill_validation(engine, spool, sample())
-    at = now()
+    validation, at = fill_validation(engine, spool, sample()), now()
     record_sample(engine, record_stream(engine, 150, at - timedelta(days=20), site=Site.HAND), Site.HAND)
     set_phase(engine, Site.HAND, Phase.LIVE, at - timedelta(days=3))
     record_stream(engine, 100, at - timedelta(days=2), seed=4, shift=1.5, site=Site.HAND)

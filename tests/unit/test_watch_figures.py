@@ -48,4 +48,4 @@ def test_drift_shows_the_newest_window_and_the_index_of_those_before() -> None:
     windows = [window(3, 0.4, is_drift=True), window(2, 0.1), window(1, 0.2, figure="detail")]
     (made,) = drift_trends({Site.WRIST: windows, Site.ANKLE: []})
     assert (made.site, made.figure, made.psi, made.is_drift) == (Site.WRIST, "grey mean", 0.4, True)
-    assert [bar.value for bar in made.chart.bars] == [None, 0.1, 0.4]
+    assert [bar.value for bar in made.chart.bars] == [None] * (WEEKS - 2) + [0.1, 0.4]
