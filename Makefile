@@ -32,11 +32,12 @@ peers: $(TESTABLE)
 	-tests/peers/install.sh
 	-test -e $(VENV)/.systemd || { $(BIN)/pip install --quiet --editable '.[systemd]' && touch $(VENV)/.systemd; }
 
-# before a release, in hours: the suite with coverage, the artefacts in a real viewer, and the campaigns
+# before a release, in hours: the suite with coverage, the artefacts in a real viewer, PostgreSQL, and the campaigns
 release: coverage
 	tests/peers/install.sh
 	tests/release/install.sh
 	$(BIN)/pytest -m release tests
+	$(BIN)/pytest --databases=postgresql tests/integration
 	$(MAKE) fuzz
 
 check: $(TESTABLE)

@@ -32,8 +32,9 @@ def data() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--campaign``, for the fuzzers' long runs, and ``--backends``, for the contract of the kernels."""
+    """Add ``--campaign``, for the fuzzers' long runs, ``--databases``, and ``--backends`` of the kernels."""
     parser.addoption("--campaign", action="store_true", help="run the fuzzers for minutes instead of seconds")
+    parser.addoption("--databases", default="sqlite", help="back ends of the database: sqlite, postgresql")
     parser.addoption("--backends", default="reference,host", help="back ends of the kernels: reference, host, cuda")
 
 

@@ -14,10 +14,10 @@ from .rollout import Rollout
 from .section import AbsolutePath, Section
 from .status import Retention, Status
 
-DATABASES = "postgresql+psycopg://USER@HOST/DATABASE, or sqlite:////FOLDER/FILE"
+DATABASES = "postgresql://USER@HOST/DATABASE, or sqlite:////FOLDER/FILE"
 """The forms of ``database_url``."""
 
-DRIVERS = ("postgresql+psycopg", "postgresql", "sqlite", "sqlite+pysqlite")
+DRIVERS = ("postgresql", "postgresql+pg8000", "sqlite", "sqlite+pysqlite")
 """Databases and drivers for which the schema is made."""
 
 
@@ -52,8 +52,8 @@ class Configuration(Section):
             raise ValueError(f"{url.drivername!r} with this host and name is no database for Osteon: write {DATABASES}")
         if url.get_backend_name() == "sqlite" and not url.database.startswith("/"):
             raise ValueError("an SQLite file needs its whole path, after four slashes: every role opens the same file")
-        if url.drivername == "postgresql":  # SQLAlchemy would take psycopg2, its old driver
-            return given.replace(url.drivername, "postgresql+psycopg", 1)
+        if url.drivername == "postgresql":  # SQLAlchemy would take psycopg2
+            return given.replace(url.drivername, "postgresql+pg8000", 1)
         return given
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Fault
 
+from .postgresql import message, tell_errors_apart
 from .tables import REVISION as REVISION
 from .tables import metadata
 from .wakeups import wake_roles_of
@@ -119,17 +120,14 @@ def unopened_database(url: str) -> Engine:
     try:
         # every association of the receiver may commit at the same time
         engine = create_engine(url, connect_args=arguments, max_overflow=-1)
-    except ModuleNotFoundError as error:
-        reason = (
-            f"database_url needs the package {error.name}, which is not installed: it comes with the extra postgres"
-        )
-        raise Fault(ReasonCode.DATABASE_UNUSABLE, f"{reason} (docs/install.md)") from error
     except (ArgumentError, ValueError) as error:
         raise Fault(ReasonCode.DATABASE_UNUSABLE, f"database_url cannot be used ({type(error).__name__})") from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _sqlite_settings)
         event.listen(engine, "begin", _begin_immediate)
         wake_roles_of(engine)
+    else:
+        tell_errors_apart(engine)
     return engine
 
 
@@ -161,7 +159,7 @@ def defect(error: SQLAlchemyError) -> str:
         if str(cause).startswith("no such "):
             return "its tables are missing or of another version: restart the roles, which make or migrate them"
     if isinstance(cause, Exception) and isinstance(error, OperationalError):
-        return (str(cause).splitlines() or [""])[0]  # of the connection: it quotes no row
+        return (message(cause).splitlines() or [""])[0]  # of the connection: it quotes no row
     return type(cause or error).__name__
 
 

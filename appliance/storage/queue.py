@@ -211,7 +211,8 @@ class Queue:
             return []
         until = moment + timedelta(seconds=LEASE_S)
         with self._engine.begin() as c:
-            rows = c.execute(due.order_by(t.c.id if order is None else order).limit(most)).all()
+            due = due.order_by(t.c.id if order is None else order).limit(most)
+            rows = c.execute(_unshared(due)).all()
             for row in rows:
                 columns = {"lease_owner": self._owner, "lease_until": until, "attempts": row.attempts + 1}
                 move_job(c, t, row.id, Event.LEASE, **columns)
@@ -266,7 +267,7 @@ class Queue:
         own = select(t.c.id, t.c.attempts).where(t.c.state == State.LEASED, t.c.lease_owner == self._owner)
         if self._exists(own):
             with self._engine.begin() as c:
-                for row in c.execute(own).all():
+                for row in c.execute(_unshared(own)).all():
                     attempts = row.attempts if self._most_attempts is None else row.attempts - 1
                     move_job(c, t, row.id, Event.FAIL, attempts=attempts, lease_owner=None)
         self._expire(now(), *where)
@@ -279,7 +280,7 @@ class Queue:
         if not self._exists(expired):
             return 0
         with self._engine.begin() as c:
-            rows = c.execute(expired).all()
+            rows = c.execute(_unshared(expired)).all()
             for row in rows:
                 is_last = self._most_attempts is not None and row.attempts >= self._most_attempts
                 reason = f"attempt {row.attempts} ended without an outcome: the role died or hung"
@@ -327,7 +328,15 @@ class Queue:
             raise Transient(ReasonCode.LEASE_LOST, f"job {lease.job_id} is no longer leased to {lease.owner}")
 
     def _row(self, c: Connection, job_id: int) -> Row[Any]:
-        row = c.execute(select(self._table).where(self._table.c.id == job_id)).first()
+        row = c.execute(select(self._table).where(self._table.c.id == job_id).with_for_update()).first()
         if row is None:
             raise KeyError(job_id)
         return row
+
+
+def _unshared(query: Select[Any]) -> Select[Any]:
+    """Return the query of jobs that this transaction is to change, without those that another one is changing.
+
+    SQLite has one writer at a time, and leaves the clause out.
+    """
+    return query.with_for_update(skip_locked=True)

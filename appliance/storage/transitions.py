@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, UnaryExpression, case, insert, select, update
-from sqlalchemy.sql.operators import custom_op
+from sqlalchemy import Column, ColumnElement, Connection, Table, case, insert, select, update
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.visitors import InternalTraversal
 
 from appliance.clock import now
 from appliance.domain.job import INITIAL, TABLE, Event, State, next_state, states_that_can
@@ -45,7 +47,7 @@ def move_job(c: Connection, table: Table, job_id: int, event: Event, **columns: 
     ImpossibleTransition
         If `event` cannot happen in the state of the job.
     """
-    row = c.execute(select(table.c.state).where(table.c.id == job_id)).first()
+    row = c.execute(select(table.c.state).where(table.c.id == job_id).with_for_update()).first()
     if row is None:
         raise KeyError(job_id)
     state = next_state(State(row.state), event)
@@ -83,4 +85,24 @@ def by_no_index(column: Column[Any]) -> ColumnElement[Any]:
     ----------
     https://sqlite.org/optoverview.html, "Disqualifying WHERE clause terms using unary +".
     """
-    return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
+    return _ByNoIndex(column)
+
+
+class _ByNoIndex(ColumnElement[Any]):
+    """A column behind SQLite's unary plus, which PostgreSQL has for numbers only."""
+
+    inherit_cache = True
+    _traverse_internals = [("column", InternalTraversal.dp_clauseelement)]  # noqa: RUF012  SQLAlchemy reads it there
+
+    def __init__(self, column: Column[Any]) -> None:
+        self.column, self.type = column, column.type
+
+
+@compiles(_ByNoIndex)
+def _as_it_is(element: _ByNoIndex, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.column, **options)
+
+
+@compiles(_ByNoIndex, "sqlite")
+def _behind_a_plus(element: _ByNoIndex, compiler: SQLCompiler, **options: Any) -> str:
+    return f"+{compiler.process(element.column, **options)}"

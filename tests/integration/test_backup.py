@@ -224,7 +224,7 @@ def test_restored_database_is_held_before_it_is_in_place(
 def test_restore_of_a_database_for_postgresql_is_refused(box: Configuration, tmp_path: Path) -> None:
     back_up(box, None, tmp_path / "osteon.tar")
     other = Configuration.model_validate(
-        {"state_dir": tmp_path / "other", "database_url": "postgresql+psycopg://localhost/osteon"}
+        {"state_dir": tmp_path / "other", "database_url": "postgresql+pg8000://localhost/osteon"}
     )
     with pytest.raises(Fault, match="has an SQLite database, and database_url names PostgreSQL"):
         restore(other, tmp_path / "osteon.tar", anna())

@@ -1,7 +1,6 @@
 """Configurations that keep Osteon from listening: `osteon check` finds them, and a start names their key."""
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +77,6 @@ def test_disk_smaller_than_the_room_that_has_to_stay_free_is_found(tmp_path: Pat
     values = {"state_dir": tmp_path, "retention": {"prune_below_mb": total_mb}}
     (problem,) = find_problems(Configuration.model_validate(values))
     assert problem.startswith("retention.prune_below_mb")
-
-
-def test_database_without_its_driver_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "psycopg", None)
-    (problem,) = find_problems(Configuration(database_url="postgresql+psycopg://osteon:s3cret@db/osteon"))
-    assert problem.startswith("database_url needs the package psycopg") and "extra postgres" in problem
-    assert "s3cret" not in problem
 
 
 def test_unusable_host_of_the_page_is_found() -> None:

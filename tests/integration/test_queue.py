@@ -43,8 +43,15 @@ def received(number: int) -> Received:
     )
 
 
+DATABASES = ["sqlite", "postgresql"]
+
+
 @pytest.fixture
 def queue(engine: Engine) -> Queue:
+    return queue_of(engine)
+
+
+def queue_of(engine: Engine) -> Queue:
     return Queue(engine, analyses, "me", most_attempts=3, backoff=Backoff(first_s=0.0, longest_s=0.0))
 
 
@@ -60,8 +67,8 @@ def let_the_lease_run_out(engine: Engine) -> None:
 
 
 @pytest.mark.proves("SAF-13")
-def test_database_syncs_every_commit(engine: Engine) -> None:
-    with engine.connect() as c:
+def test_database_syncs_every_commit(on_sqlite: Engine) -> None:
+    with on_sqlite.connect() as c:
         assert c.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert c.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
 
@@ -130,31 +137,32 @@ def test_expired_lease_goes_to_another_process_and_its_former_owner_is_refused(e
     assert state(engine) == ("leased", "lease_expired")
 
 
-def test_job_whose_outcome_did_not_fit_the_disk_is_back_when_there_is_room(engine: Engine, queue: Queue) -> None:
+def test_job_whose_outcome_did_not_fit_the_disk_is_back_when_there_is_room(on_sqlite: Engine) -> None:
     """SQLite says "database or disk is full" beyond a number of pages as it does on a disk without room."""
-    keep_instance(engine, received(1))
+    queue = queue_of(on_sqlite)
+    keep_instance(on_sqlite, received(1))
     (lease,) = queue.lease()
-    with engine.connect() as c:
+    with on_sqlite.connect() as c:
         pages = c.exec_driver_sql("PRAGMA page_count").scalar()
 
     def limit(connection: Any, *_: object) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
-    event.listen(engine, "checkout", limit)
+    event.listen(on_sqlite, "checkout", limit)
     error = Transient(ReasonCode.DISK_FULL, "x" * 500_000)
     for _ in range(3):
         with pytest.raises(OperationalError, match="full"):
             queue.failed(lease, error)
-        assert state(engine) == ("leased", "")
-    event.remove(engine, "checkout", limit)
-    with engine.connect() as c:
+        assert state(on_sqlite) == ("leased", "")
+    event.remove(on_sqlite, "checkout", limit)
+    with on_sqlite.connect() as c:
         c.exec_driver_sql("PRAGMA max_page_count = 1000000")
-    assert Queue(engine, analyses, "other").lease() == []
+    assert Queue(on_sqlite, analyses, "other").lease() == []
     (again,) = queue.lease()
     assert (again.job_id, again.attempts) == (1, 1)  # nothing was tried in vain
     with queue.ending(again, Event.FINISH):
         pass
-    assert state(engine)[0] == "done"
+    assert state(on_sqlite)[0] == "done"
 
 
 def test_renewed_lease_does_not_expire(engine: Engine, queue: Queue) -> None:
@@ -315,18 +323,18 @@ def plan(engine: Engine, run: Callable[[Connection], object]) -> list[str]:
         return [step.detail for steps in explained for step in steps]
 
 
-def test_replaced_deliveries_are_found_by_their_result_and_not_among_all_that_wait(engine: Engine) -> None:
+def test_replaced_deliveries_are_found_by_their_result_and_not_among_all_that_wait(on_sqlite: Engine) -> None:
     d = deliveries.c
     of_radiograph = select(results.c.id).where(results.c.sop_instance_uid == "1.2")
     for which, column in (
         (d.result_id.in_(of_radiograph), "result_id=?"),
         (d.study_result_id.is_not(None) & d.study_instance_uid.in_(["1.2"]), "study_instance_uid=?"),
     ):
-        steps = plan(engine, lambda c, which=which: supersede(c, which, 2))  # type: ignore[misc]
+        steps = plan(on_sqlite, lambda c, which=which: supersede(c, which, 2))  # type: ignore[misc]
         assert any(step.startswith("SEARCH deliveries") and column in step for step in steps), steps
 
 
-def test_first_untried_radiograph_is_found_without_reading_all_that_wait(engine: Engine) -> None:
-    steps = plan(engine, lambda c: c.execute(studies_module._FIRST))
+def test_first_untried_radiograph_is_found_without_reading_all_that_wait(on_sqlite: Engine) -> None:
+    steps = plan(on_sqlite, lambda c: c.execute(studies_module._FIRST))
     assert any("state=? AND attempts=?" in step and "attempts_created_at" in step for step in steps)
     assert not [step for step in steps if step.startswith("SCAN") and "CONSTANT" not in step and "subquery" not in step]

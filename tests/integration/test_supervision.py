@@ -116,7 +116,7 @@ def test_lock_of_a_role_is_released_by_the_kernel(tmp_path: Path) -> None:
 
 
 def test_boxes_that_share_a_database_have_locks_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = Configuration(state_dir=tmp_path, database_url="postgresql+psycopg://osteon@db/osteon")
+    config = Configuration(state_dir=tmp_path, database_url="postgresql+pg8000://osteon@db/osteon")
     monkeypatch.setattr("socket.gethostname", lambda: "box1")
     with role_lock(config, "analyse"):
         with pytest.raises(Fault, match="runs already"), role_lock(config, "analyse"):

@@ -21,6 +21,7 @@ need systemd-nspawn systemd-container
 need pkg-config pkg-config
 need g++ g++
 [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing="$missing orthanc-dicomweb"
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
 [ -e /usr/include/systemd/sd-daemon.h ] || missing="$missing libsystemd-dev gcc"
 
 failed=0

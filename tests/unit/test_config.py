@@ -496,7 +496,7 @@ def test_plain_name_of_a_destination_is_accepted(name: str) -> None:
         "sqlite:///:memory:",
         "sqlite:///osteon.db",
         "http://a/b",
-        "postgresql+psycopg://osteon:s3cret@a/b\n",
+        "postgresql+pg8000://osteon:s3cret@a/b\n",
     ],
 )
 def test_database_that_is_none_is_refused_without_its_password(tmp_path: Path, url: str) -> None:
@@ -505,7 +505,7 @@ def test_database_that_is_none_is_refused_without_its_password(tmp_path: Path, u
     assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["postgresql+psycopg://osteon:s3cret@db:5432/osteon", "sqlite:////var/lib/osteon/a.db"])
+@pytest.mark.parametrize("url", ["postgresql+pg8000://osteon:s3cret@db:5432/osteon", "sqlite:////var/lib/osteon/a.db"])
 def test_password_of_the_database_is_not_in_the_repr(tmp_path: Path, url: str) -> None:
     config = read_configuration(write_configuration(tmp_path, f"database_url = {json.dumps(url)}\n"))
     assert config.database == url
@@ -513,11 +513,11 @@ def test_password_of_the_database_is_not_in_the_repr(tmp_path: Path, url: str) -
     assert "s3cret" not in without_password(url)
 
 
-def test_postgresql_without_a_driver_is_read_as_psycopg(tmp_path: Path) -> None:
+def test_postgresql_without_a_driver_is_read_as_that_of_a_dependency(tmp_path: Path) -> None:
     """A database named like its kind, and a password with signs: both stay as they are."""
     written = 'database_url = "postgresql://osteon:s3cret%40@db:5432/postgresql"\n'
     config = read_configuration(write_configuration(tmp_path, written))
-    assert config.database == "postgresql+psycopg://osteon:s3cret%40@db:5432/postgresql"
+    assert config.database == "postgresql+pg8000://osteon:s3cret%40@db:5432/postgresql"
 
 
 @pytest.mark.parametrize(
