@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def account() -> None:
-    """Manage the accounts of the page: viewers read it, operators also change jobs and holds."""
+    """Manage the accounts of the page: viewers see it, operators also change it, readers read a validation's sample."""
 
 
 @account.command("list")
