@@ -24,6 +24,9 @@ from .tables import analyses, deliveries, results, studies, study_results
 from .told_records import deliveries_about
 from .transitions import drop_jobs, move_jobs
 
+AT_ONCE: Final = 1000
+"""Ids in one statement, which takes a limited number of values (32,766 in SQLite, 65,535 in PostgreSQL)."""
+
 REASON: Final = "it tells of a site that is in shadow"
 
 
@@ -75,7 +78,9 @@ def drop_untold(c: Connection, in_shadow: Collection[Site]) -> int:
     """
     unsent = and_(deliveries.c.state.not_in(ENDED), deliveries.c.stored_at.is_(None))
     found = list(deliveries_about(c, in_shadow, unsent))
-    dropped = drop_jobs(c, deliveries, deliveries.c.id.in_([row.id for row in found]), ReasonCode.IN_SHADOW, REASON)
+    ids = [row.id for row in found]
+    parts = (deliveries.c.id.in_(ids[i : i + AT_ONCE]) for i in range(0, len(ids), AT_ONCE))
+    dropped = sum(drop_jobs(c, deliveries, part, ReasonCode.IN_SHADOW, REASON) for part in parts)
     for report_id in sorted({row.study_result_id for row in found} - {None}):
         _report_again(c, report_id)
     for result_id in sorted({row.result_id for row in found} - {None}):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, select
 
 from appliance.domain.artefact_kind import REVOCATIONS
 from appliance.domain.identifiers import Site
@@ -39,9 +39,10 @@ def deliveries_about(c: Connection, sites: Collection[Site], *which: ColumnEleme
     A delivery that takes an answer back tells nothing.
     """
     d = deliveries.c
-    rows = c.execute(select(deliveries).where(d.kind.not_in(REVOCATIONS), *which).order_by(d.id)).all()
+    is_chosen = and_(d.kind.not_in(REVOCATIONS), *which)
+    rows = c.execute(select(deliveries).where(is_chosen).order_by(d.id)).all()
     tells = {i: _tells(c, [i], None, sites) for i in {row.result_id for row in rows} - {None}}
-    reports = study_results.c.id.in_({row.study_result_id for row in rows} - {None})
+    reports = study_results.c.id.in_(select(d.study_result_id).where(is_chosen))  # there may be many
     report_tells = {
         row.id: _tells(c, json.loads(row.result_ids), phases_of_parts(row.phases), sites)
         for row in c.execute(select(study_results).where(reports)).all()

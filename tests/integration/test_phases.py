@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, insert, select
 
 from appliance.config import Analyse, Hl7Destination
 from appliance.domain.audit import Door
@@ -28,6 +28,7 @@ from appliance.service.reporter import Reporter
 from appliance.storage.audit import newest_entries
 from appliance.storage.outbox import DeliveryQueue
 from appliance.storage.phases import PhaseBook, enter_sites, set_back, set_phase, site_phases
+from appliance.storage.shadow import AT_ONCE
 from appliance.storage.studies import StudyQueue, latest_study_result
 from appliance.storage.tables import deliveries, studies
 from engines.fingerprint import fingerprints
@@ -156,6 +157,18 @@ def test_shadow_drops_the_unsent_answers_of_its_site_alone(tmp_path: Path) -> No
         assert caught.value.code is ReasonCode.IN_SHADOW
         with box.engine.connect() as c:
             assert "deliveries dropped: 1" in newest_entries(c, 1)[0].detail
+
+
+def test_shadow_drops_more_deliveries_than_one_statement_takes(tmp_path: Path) -> None:
+    with Outbox(tmp_path) as box:
+        ds = radiograph(1)
+        box.answer(ds, ("pacs", picture(ds)))
+        with box.engine.begin() as c:
+            given = dict(c.execute(select(deliveries)).one()._mapping)
+            del given["id"]
+            c.execute(insert(deliveries), [given | {"page": page} for page in range(2, 2 * AT_ONCE + 4)])
+        assert set_phase(box.engine, [Site.WRIST], SHADOW, anna("not now")) == 2 * AT_ONCE + 3
+        assert {row[1:] for row in rows(box.engine)} == {("dropped", "in_shadow")}
 
 
 def test_study_tells_of_live_sites_and_counts_the_rest_as_left_out(tmp_path: Path) -> None:
