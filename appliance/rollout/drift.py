@@ -21,9 +21,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # conditions read windows that were compared before, without the time that NumPy takes to load
+    import numpy as np
+    from numpy.typing import NDArray
 
 WINDOW = 100
 """Radiographs of a window."""
@@ -78,6 +80,8 @@ def compare(reference: Figures, window: Figures, window_of_week: int) -> list[Co
     window_of_week
         Position, from 1, among the windows that close in its week.
     """
+    import numpy as np
+
     level = alarm_level(len(reference), window_of_week)
     found = []
     for figure, values in reference.items():
@@ -104,6 +108,7 @@ def _known(values: Sequence[float | str | None]) -> list[float | str]:
 
 def _compare_numbers(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[float, float]:
     """Return index and p-value of numbers; ties make the test of Kolmogorov and Smirnov stricter, never laxer."""
+    import numpy as np
     from scipy.special import kolmogorov
 
     before, after = np.sort(before), np.sort(after)
@@ -117,6 +122,7 @@ def _compare_numbers(before: NDArray[np.float64], after: NDArray[np.float64]) ->
 
 
 def _compare_categories(before: Sequence[float | str], after: Sequence[float | str]) -> tuple[float, float]:
+    import numpy as np
     from scipy.special import chdtrc
 
     common = {value for value, number in Counter(before).items() if number >= LEAST_SHARE * len(before)}
@@ -133,5 +139,7 @@ def _compare_categories(before: Sequence[float | str], after: Sequence[float | s
 
 def _psi(before: NDArray[np.int_], after: NDArray[np.int_]) -> float:
     """Return the population stability index of counts; half a radiograph more in each keeps it finite."""
+    import numpy as np
+
     p, q = ((counts + 0.5) / (counts.sum() + 0.5 * len(counts)) for counts in (before, after))
     return float(((q - p) * np.log(q / p)).sum())

@@ -13,8 +13,6 @@ from appliance.clock import local_minute
 from appliance.domain.alarm import ChannelState
 from appliance.domain.phase import SitePhase
 from appliance.domain.roles import ConfigurationState
-from appliance.rollout.gate import ACCURACY
-from appliance.rollout.statistics import rate
 from appliance.storage.drift import DriftWindow
 from appliance.storage.gate import EVERY, Hold, release_command
 from appliance.storage.monitoring import Agreement
@@ -199,6 +197,10 @@ def _agreement(of: Agreement) -> Condition:
 
     It is broken only if the agreement is certainly lower: its exact interval lies below the accuracy of the gate.
     """
+    # NumPy, which they load, would double the time of a short command
+    from appliance.rollout.gate import ACCURACY
+    from appliance.rollout.statistics import rate
+
     share = rate(of.agreeing, of.compared)
     ok = share.high >= ACCURACY
     sentence = f"Answers about the {of.site.label} agree with final reports: {of.agreeing} of {of.compared}"
