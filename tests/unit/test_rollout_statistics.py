@@ -7,7 +7,7 @@ from math import comb, prod
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, mannwhitneyu
+from scipy.stats import binomtest, fisher_exact, mannwhitneyu
 
 from appliance.rollout import statistics
 from appliance.rollout.calibration import BINS, calibration
@@ -97,6 +97,14 @@ def test_p_value_of_homogeneity_agrees_with_the_enumeration_of_all_tables() -> N
     assert found.p_value == pytest.approx(exact, abs=3 * (exact * (1 - exact) / 20_000) ** 0.5)
     assert (found.lowest, found.highest) == ("ankle", "wrist")
     assert found.difference == difference(rate(7, 7), rate(1, 8), 1 - 0.05 / 6)
+
+
+def test_p_value_of_two_groups_agrees_with_the_exact_test_of_fisher() -> None:
+    found = homogeneity({"ankle": rate(3, 4), "knee": rate(1, 4)})
+    assert found
+    exact = fisher_exact([[3, 1], [1, 3]]).pvalue
+    assert exact == pytest.approx(0.4857, abs=1e-4)  # Fisher's tea tasting, The Design of Experiments, 1935, ch. 2
+    assert found.p_value == pytest.approx(exact, abs=0.012)
 
 
 def test_homogeneity_names_the_group_that_is_worse_and_no_better_one() -> None:

@@ -10,7 +10,7 @@ from appliance.domain.finding import Answer
 from appliance.domain.identifiers import Site
 from appliance.domain.validation import ReadAnswer, ReadMark
 from appliance.rollout.scoring import Case, Measures, Subgroup, SubgroupKind, score
-from appliance.rollout.statistics import rate
+from appliance.rollout.statistics import difference, rate
 
 NUMBER = count(1)
 
@@ -99,6 +99,7 @@ def test_each_site_has_its_own_score() -> None:
     assert found.sites[Site.WRIST] == score(SAMPLE).overall
     assert found.consistency
     assert (found.consistency.lowest, found.consistency.highest) == ("ankle", "wrist")
+    assert found.consistency.difference == difference(rate(43, 50), rate(1, 2))
 
 
 def test_subgroups_follow_marks_age_view_and_device() -> None:
