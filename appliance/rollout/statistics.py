@@ -123,14 +123,23 @@ def homogeneity(groups: Mapping[str, Rate]) -> Homogeneity | None:
         lowest=lowest,
         highest=highest,
         difference=difference(known[highest], known[lowest], 1 - (1 - CONFIDENCE) / pairs),
-        apart=tuple(name for name in known if _is_apart(name, known)),
+        apart=groups_apart(known),
     )
 
 
-def _is_apart(name: str, groups: Mapping[str, Rate]) -> bool:
-    others = [each for other, each in groups.items() if other != name]
-    rest = rate(sum(each.k for each in others), sum(each.n for each in others))
-    return difference(groups[name], rest, 1 - (1 - CONFIDENCE) / len(groups)).high < 0
+def groups_apart(groups: Mapping[str, Rate]) -> tuple[str, ...]:
+    """Return the groups whose rate is lower than that of all others together; Bonferroni's confidence for all of them.
+
+    Empty groups count for nothing.
+    """
+    known = {name: each for name, each in groups.items() if each.n}
+    k, n = sum(each.k for each in known.values()), sum(each.n for each in known.values())
+    confidence = 1 - (1 - CONFIDENCE) / max(len(known), 1)
+    return tuple(
+        name
+        for name, each in known.items()
+        if n > each.n and difference(each, rate(k - each.k, n - each.n), confidence).high < 0
+    )
 
 
 def _wilson(of: Rate, confidence: float) -> tuple[float, float]:

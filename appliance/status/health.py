@@ -5,7 +5,7 @@ A condition names the conditions that it depends on, so that an unreadable datab
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -77,7 +77,7 @@ def conditions(facts: Facts) -> tuple[Condition, ...]:
     if facts.silence:
         found.append(_silence(facts.silence))
     found += [_revocation(each) for each in facts.phases if each.is_revoked]
-    found += [_agreement(one) for one in facts.agreement if one.compared >= LEAST_COMPARED]
+    found += _agreements([one for one in facts.agreement if one.compared >= LEAST_COMPARED])
     found += [_drift(window) for window in facts.drift]
     found += [_channel(channel, facts.at) for channel in facts.channels]
     found += [machine.certificate_end(certificate, facts.at) for certificate in facts.certificates]
@@ -192,21 +192,30 @@ def _silence(seen: Silence) -> Condition:
     )
 
 
-def _agreement(of: Agreement) -> Condition:
-    """Return the condition of a live site: its answers agree with the final reports as often as the gate asks.
+def _agreements(compared: Sequence[Agreement]) -> list[Condition]:
+    """Return the condition of each live site: its answers agree with the final reports as often as the gate asks.
 
-    It is broken only if the agreement is certainly lower: its exact interval lies below the accuracy of the gate.
+    It is broken only if the agreement is certainly lower: its exact interval lies below the accuracy of the gate, or
+    the site is apart from the other live sites together.
     """
+    if not compared:
+        return []
     # NumPy, which they load, would double the time of a short command
     from appliance.rollout.gate import ACCURACY
-    from appliance.rollout.statistics import rate
+    from appliance.rollout.statistics import groups_apart, rate
 
-    share = rate(of.agreeing, of.compared)
-    ok = share.high >= ACCURACY
+    shares = {str(one.site): rate(one.agreeing, one.compared) for one in compared}
+    apart = groups_apart(shares)
+    return [_agreement(one, shares[one.site].high >= ACCURACY, one.site in apart) for one in compared]
+
+
+def _agreement(of: Agreement, is_enough: bool, is_apart: bool) -> Condition:
+    ok = is_enough and not is_apart
     sentence = f"Answers about the {of.site.label} agree with final reports: {of.agreeing} of {of.compared}"
     if not ok:
+        others = ", fewer than those about the other sites" if is_apart else ""
         sentence = (
-            f"Answers about the {of.site.label} agree with only {of.agreeing} of {of.compared} final reports "
+            f"Answers about the {of.site.label} agree with only {of.agreeing} of {of.compared} final reports{others} "
             f"({of.only_radiologist} fractures missed, {of.only_appliance} not confirmed): read these studies again"
         )
     return Condition(

@@ -377,3 +377,13 @@ def test_agreement_that_is_certainly_too_low_is_a_warning(wrong: int, of: int, m
     found = [one for one in conditions(replace(FINE, agreement=(agreed,))) if one.name == "agreement.wrist"]
     assert [one.ok for one in found] == ([] if met is None else [met])
     assert all(f"{wrong} fractures missed" in one.sentence for one in found if not one.ok)
+
+
+def test_live_site_that_agrees_less_often_than_the_others_is_told() -> None:
+    sites = {Site.WRIST: 10, Site.KNEE: 0, Site.ANKLE: 1}
+    agreed = tuple(Agreement(site=site, neither=100 - n, only_radiologist=n) for site, n in sites.items())
+    found = {one.name: one for one in conditions(replace(FINE, agreement=agreed))}
+    assert [found[f"agreement.{site}"].ok for site in sites] == [False, True, True]
+    assert "90 of 100 final reports, fewer than those about the other sites" in found["agreement.wrist"].sentence
+    alone = conditions(replace(FINE, agreement=agreed[:1]))
+    assert all(one.ok for one in alone if one.name == "agreement.wrist"), "10 of 100 alone are not certainly too many"

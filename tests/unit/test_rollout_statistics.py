@@ -11,7 +11,7 @@ from scipy.stats import binomtest, fisher_exact, mannwhitneyu
 
 from appliance.rollout import statistics
 from appliance.rollout.calibration import BINS, calibration
-from appliance.rollout.statistics import Rate, auroc, difference, homogeneity, rate
+from appliance.rollout.statistics import Rate, auroc, difference, groups_apart, homogeneity, rate
 
 SINGLE = [(81, 263, 0.2527, 0.3676), (15, 148, 0.0578, 0.1617), (0, 20, 0.0, 0.1684), (1, 29, 0.0009, 0.1776)]
 """Newcombe, Stat Med 1998;17:857-872, table I, method 5 (Clopper-Pearson)."""
@@ -185,3 +185,8 @@ def test_calibration_of_certain_probabilities_is_finite() -> None:
 
 def test_calibration_of_one_class_is_unknown() -> None:
     assert calibration([0.1, 0.9], [False, False]) is None
+
+
+def test_groups_apart_of_one_group_or_none_are_none() -> None:
+    assert groups_apart({"ankle": rate(1, 100), "knee": rate(0, 0)}) == ()
+    assert groups_apart({}) == ()
