@@ -651,7 +651,7 @@ def test_readers_of_the_database_cannot_write(page: Page) -> None:
         ({"host": "osteon.example"}, "say who may read the page"),
         ({"host": "0.0.0.0", "proxy": {"addresses": ["192.0.2.1"]}}, "say who may read the page"),
         ({"proxy": {"addresses": []}}, "addresses"),
-        ({"proxy": {"addresses": ["192.0.2.1"], "operators": ["olga"]}}, "operators are named by a header"),
+        ({"proxy": {"addresses": ["192.0.2.1"], "operators": ["olga"]}}, "operators and readers are named by a header"),
         ({"proxy": {"addresses": ["192.0.2.1"], "header": "X_Remote_User"}}, "header"),
         ({"proxy": {"addresses": ["192.0.2.1"], "header": "X-User", "operators": ["olga, paul"]}}, "operators"),
     ],
