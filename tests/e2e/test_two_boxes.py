@@ -60,7 +60,16 @@ class Box:
             role = [sys.executable, "-m", "appliance.service", name, "--config", str(self.config)]
             with (self._folder / f"{name}.log").open("ab") as log:
                 self._processes[name] = subprocess.Popen(
-                    ["unshare", "--map-root-user", "--uts", "sh", "-c", f'hostname {self._name}; exec "$@"', "sh", *role],
+                    [
+                        "unshare",
+                        "--map-root-user",
+                        "--uts",
+                        "sh",
+                        "-c",
+                        f'hostname {self._name}; exec "$@"',
+                        "sh",
+                        *role,
+                    ],
                     stderr=log,
                 )
         works = (roles.c.host == self._name) & roles.c.detail.not_in([STARTING, FAILED])
