@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -51,6 +53,9 @@ log = logging.getLogger(__name__)
 GREY_LEVELS = 6
 """Tolerance of the check of stage 1, of 255: one level before equalisation is a few after it in a steep histogram."""
 
+MEASURED_WITH = ("windows", "for_processing", "modalities", "ages")
+"""Options of ``[analyse]`` with which a local validation was measured: other ones put every site back to shadow."""
+
 SHIPPED = Path(engines.packs.__file__).parent
 """Folder of the packs that ship with Osteon."""
 
@@ -61,8 +66,17 @@ def pack_of(config: Configuration) -> Pack:
 
 
 def fingerprints_of(config: Configuration) -> dict[Site, str]:
-    """Return the fingerprint of each site that the configured packs serve; raises as `packs_of`."""
-    return {Site(site): digest for site, digest in fingerprints(pack_of(config)).items()}
+    """Return the fingerprint of each site that the configured packs serve; raises as `packs_of`.
+
+    It depends on the engine, and on the options that change the pixels or the radiographs that are analysed.
+    """
+    options = config.analyse.model_dump(mode="json", include=set(MEASURED_WITH))
+    options["modalities"] = sorted(options["modalities"])
+    measured = json.dumps(options, sort_keys=True)
+    return {
+        Site(site): hashlib.sha256(f"{digest} {measured}".encode()).hexdigest()
+        for site, digest in fingerprints(pack_of(config)).items()
+    }
 
 
 def packs_of(config: Configuration) -> list[Pack]:

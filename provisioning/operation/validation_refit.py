@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,8 @@ from appliance.errors import Rejected
 from appliance.preprocessing.recipe import DIGEST
 from appliance.rollout.gate import LEAST_FRACTURES_OF_SITE, LEAST_OTHERS_OF_SITE
 from appliance.rollout.scoring import Case
-from appliance.service.pipeline_assembly import pack_of, packs_of
+from appliance.service.pipeline_assembly import fingerprints_of, packs_of
 from appliance.storage.scored import find_validation, highest_probabilities, sampled_cases
-from engines.fingerprint import fingerprints
 from engines.pack import NAME, Pack, read_pack
 from engines.training.recalibrate import LocalReads, Recalibrated, recalibrate, write_recalibrated
 from provisioning.operation.queues import reading
@@ -49,7 +48,7 @@ def refit_sites(
         if c is None:
             raise Rejected(ReasonCode.NO_VALIDATION, "there is no database yet: osteon validate start")
         validation = find_validation(c, SampleKind.RANDOM, number)
-        _check_engines(validation, sites, fingerprints(pack_of(config)))
+        _check_engines(validation, sites, fingerprints_of(config))
         cases = [case for case in sampled_cases(c, validation.validation_id) if case.is_blinded]
         reads = {site: _reads(c, site, cases) for site in sites}
     version = version or f"{pack.version}-local-{validation.validation_id}"
@@ -79,7 +78,7 @@ def _common_pack(config: Configuration, sites: Sequence[Site]) -> Pack:
     return next(iter(found.values()))
 
 
-def _check_engines(validation: Validation, sites: Sequence[Site], known: dict[str, str]) -> None:
+def _check_engines(validation: Validation, sites: Sequence[Site], known: Mapping[Site, str]) -> None:
     for site in sites:
         if site not in validation.sites:
             reason = f"validation {validation.validation_id} is not about {site}"

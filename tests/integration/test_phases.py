@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 from sqlalchemy import Engine, insert, select
 
-from appliance.config import Analyse, Hl7Destination
+from appliance.config import Analyse, Configuration, Hl7Destination
 from appliance.domain.audit import Door
 from appliance.domain.finding import Answer
 from appliance.domain.identifiers import Site
@@ -23,7 +23,7 @@ from appliance.domain.study import StudyResult
 from appliance.errors import Rejected, Transient
 from appliance.preprocessing.recipe import DIGEST
 from appliance.service.examined_instance import examine
-from appliance.service.pipeline_assembly import SHIPPED
+from appliance.service.pipeline_assembly import SHIPPED, fingerprints_of
 from appliance.service.reporter import Reporter
 from appliance.storage.audit import newest_entries
 from appliance.storage.outbox import DeliveryQueue
@@ -282,6 +282,27 @@ def test_fingerprint_follows_what_a_site_computes_with_and_nothing_else(tmp_path
     assert changed(classifiers=pack.classifiers | {"wrist": replace(wrist, performance={"n": 1})}) == set()
     (tmp_path / "pack" / "wrist.onnx").write_bytes(b"another network")
     assert changed() == {"wrist"}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"windows": [{"center": 100, "width": 40}]},
+        {"for_processing": True},
+        {"modalities": ["DX"]},
+        {"ages": {"youngest_years": 18}},
+    ],
+)
+def test_options_that_change_pixels_or_population_change_every_fingerprint(
+    tmp_path: Path, option: dict[str, object]
+) -> None:
+    def of(**more: object) -> dict[Site, str]:
+        analyse = {"pack": "phantom", **more}
+        return fingerprints_of(Configuration.model_validate({"state_dir": tmp_path, "analyse": analyse}))
+
+    before = of()
+    assert of(threads=7, modalities=["", "RG", "DR", "DX", "CR"]) == before
+    assert all(digest != before[site] for site, digest in of(**option).items())
 
 
 def _deliver(engine: Engine) -> None:

@@ -8,17 +8,17 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select, update
 
+from appliance.config import Configuration
 from appliance.domain.identifiers import Site
 from appliance.domain.phase import Phase
 from appliance.domain.validation import Read, ReadAnswer, ReadSource, SampleKind
 from appliance.preprocessing.recipe import DIGEST
-from appliance.service.pipeline_assembly import SHIPPED
+from appliance.service.pipeline_assembly import fingerprints_of
 from appliance.storage.database import open_database
 from appliance.storage.reads import import_reads
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import draws, reads
 from appliance.storage.validations import start_validation
-from engines.fingerprint import fingerprints
 from engines.pack import read_pack
 from provisioning.cli.main import main
 from provisioning.operation import validation_refit
@@ -63,8 +63,9 @@ def validated(file: Path, fingerprint: str) -> None:
         c.execute(update(reads).where(reads.c.draw_id == ids[-1]).values(is_blinded=False))
 
 
-def wrist() -> str:
-    return fingerprints(read_pack(SHIPPED / "phantom", DIGEST))["wrist"]
+def wrist(file: Path) -> str:
+    config = Configuration.model_validate({"state_dir": file.parent, "analyse": {"pack": "phantom"}})
+    return fingerprints_of(config)[Site.WRIST]
 
 
 def test_refitted_pack_can_be_verified_and_states_ages_and_devices(
@@ -72,7 +73,7 @@ def test_refitted_pack_can_be_verified_and_states_ages_and_devices(
 ) -> None:
     monkeypatch.setattr(validation_refit, "LEAST_FRACTURES_OF_SITE", len(FRACTURES))
     monkeypatch.setattr(validation_refit, "LEAST_OTHERS_OF_SITE", len(OTHERS))
-    validated(file, wrist())
+    validated(file, wrist(file))
     done = osteon(file, "validate", "refit", "--site", "wrist", "--out", str(tmp_path / "new"))
     assert done.exit_code == 0, done.output
     assert "10, 4 fractured" in done.output
@@ -86,7 +87,7 @@ def test_refitted_pack_can_be_verified_and_states_ages_and_devices(
 
 
 def test_refit_is_refused_without_enough_reads(file: Path, tmp_path: Path) -> None:
-    validated(file, wrist())
+    validated(file, wrist(file))
     done = osteon(file, "validate", "refit", "--site", "wrist", "--out", str(tmp_path / "new"))
     assert done.exit_code == 1
     assert "wrist: 4 fractures and 6 others are read; refitting takes 10 and 30" in done.output
