@@ -56,6 +56,9 @@ class SitePhase:
         Digest of what an answer about the site depends on: its networks, thresholds, calibration and preprocessing.
     is_revoked
         Whether the appliance itself set the site back, so that a person has to look.
+    validate_after
+        Time of the last step back: by the appliance, or from live by a person. A validation that started before it
+        does not make the site live. None without one.
     """
 
     site: Site
@@ -65,3 +68,4 @@ class SitePhase:
     person: str
     reason: str
     is_revoked: bool = False
+    validate_after: datetime | None = None

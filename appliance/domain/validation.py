@@ -130,6 +130,8 @@ class Progress:
         Radiographs about which an answer left the box before they were read: they do not count for `drawn`.
     changed_sites
         Sites whose fingerprint changed since the start: nothing is drawn of them any more.
+    outdated_sites
+        Sites that were set back since the start, by the appliance or from live by a person.
     """
 
     drawn: int
@@ -137,6 +139,7 @@ class Progress:
     blinded: int
     unblinded: int
     changed_sites: tuple[Site, ...] = ()
+    outdated_sites: tuple[Site, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,7 @@ class Need(StrEnum):
     SPECIFICITY = "specificity"
     COVERAGE = "coverage"
     ENGINE = "engine"
+    NOT_SET_BACK = "validation"
     CLEARS = "claim of the engine"
 
 
@@ -113,6 +114,7 @@ def gate(score: Score, validation: Validation, progress: Progress, clears: Mappi
             site: _site_criteria(
                 score.sites.get(site),
                 is_same_engine=site not in progress.changed_sites,
+                is_outdated=site in progress.outdated_sites,
                 may_clear=clears.get(site, False),
             )
             for site in validation.sites
@@ -128,7 +130,9 @@ def _size(drawn: int, validation: Validation) -> Criterion:
     return _criterion(Need.SIZE, drawn, validation.size, words)
 
 
-def _site_criteria(group: GroupScore | None, *, is_same_engine: bool, may_clear: bool) -> tuple[Criterion, ...]:
+def _site_criteria(
+    group: GroupScore | None, *, is_same_engine: bool, is_outdated: bool, may_clear: bool
+) -> tuple[Criterion, ...]:
     """Return the criteria of one site.
 
     With ten fractures a bound proves little, and the bounds of the whole sample say nothing about a site that misses
@@ -158,6 +162,14 @@ def _site_criteria(group: GroupScore | None, *, is_same_engine: bool, may_clear:
             "the engine of the site is the one that the sample is about"
             if is_same_engine
             else "the engine of the site changed since the validation started: start another one",
+        ),
+        _criterion(
+            Need.NOT_SET_BACK,
+            not is_outdated,
+            1,
+            "the site was set back after the validation started: start another one"
+            if is_outdated
+            else "the site was not set back since the validation started",
         ),
         _criterion(
             Need.CLEARS,

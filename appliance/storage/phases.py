@@ -119,10 +119,11 @@ def enter_sites(engine: Engine, fingerprints: Mapping[Site, str], first_phase: P
 def set_back(engine: Engine, sites: Collection[Site], phase: Phase, reason: str) -> list[Site]:
     """Set those of `sites` back to `phase` that are further, by a rule of the appliance; return these sites.
 
-    A health condition stays until a person sets the phase.
+    A health condition stays until a person sets the phase. Each of `sites` needs another validation from now on.
     """
     with engine.begin() as c:
         further = [each for each in _locked(c) if each.site in sites and each.phase.rank > phase.rank]
+        _require_another_validation(c, sites)
         _set_back(c, further, phase, reason)
     return [each.site for each in further]
 
@@ -175,6 +176,9 @@ def _set(
     sites = [each.site for each in found]
     values = {"phase": phase, "since": now(), "person": by.person, "reason": by.reason, "is_revoked": is_revoked}
     c.execute(update(phases).where(phases.c.site.in_(sites)).values(**values))
+    _require_another_validation(
+        c, [each.site for each in found if is_revoked or (each.phase is Phase.LIVE and phase is not Phase.LIVE)]
+    )
     in_shadow = {each.site for each in site_phases(c) if not each.phase.leaves}
     dropped = drop_untold(c, in_shadow) if sites and not phase.leaves else 0
     for each in found:
@@ -185,6 +189,10 @@ def _set(
             detail += f"; deliveries dropped: {dropped}"
         record(c, by, AuditAction.SET_PHASE, f"site {each.site}", detail)
     return dropped
+
+
+def _require_another_validation(c: Connection, sites: Collection[Site]) -> None:
+    c.execute(update(phases).where(phases.c.site.in_(sites)).values(validate_after=now()))
 
 
 def _locked(c: Connection) -> list[SitePhase]:

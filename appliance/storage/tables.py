@@ -465,8 +465,12 @@ phases = Table(
     Column("person", String(128), nullable=False),
     Column("reason", Text, nullable=False),
     Column("is_revoked", Boolean, nullable=False, default=False),
+    Column("validate_after", Instant),
 )
-"""The phase of each site that an engine has served; see `appliance.storage.phases`. The audit log has its history."""
+"""The phase of each site that an engine has served; see `appliance.storage.phases`. The audit log has its history.
+
+`validate_after` is the time of its last step back, before which no validation counts; null without one.
+"""
 
 traits = Table(
     "traits",

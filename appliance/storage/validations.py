@@ -136,9 +136,15 @@ def progress(c: Connection, validation: Validation) -> Progress:
     blinded = c.execute(
         select(func.count()).select_from(joined).where(of_it, reads.c.is_blinded.is_(True))
     ).scalar_one()
-    now_at = dict(c.execute(select(phases.c.site, phases.c.fingerprint)).tuples().all())
-    changed = tuple(site for site in validation.sites if now_at.get(site) != validation.fingerprints[site])
-    return Progress(drawn=drawn, read=read, blinded=blinded, unblinded=total - drawn, changed_sites=changed)
+    known, engines = {row.site: row for row in c.execute(select(phases))}, validation.fingerprints
+    return Progress(
+        drawn=drawn,
+        read=read,
+        blinded=blinded,
+        unblinded=total - drawn,
+        changed_sites=tuple(s for s in validation.sites if s not in known or known[s].fingerprint != engines[s]),
+        outdated_sites=tuple(s for s in validation.sites if s in known and _is_outdated(validation, known[s])),
+    )
 
 
 def drawn_count(c: Connection, validation_id: int) -> int:
@@ -155,6 +161,10 @@ def has_left(study_instance_uid: ColumnElement[str]) -> ColumnElement[bool]:
     of_study = deliveries.c.study_instance_uid == study_instance_uid
     is_pending = deliveries.c.state.in_([State.QUEUED, State.LEASED])
     return exists().where(of_study, may_be_at_peer() | is_pending)
+
+
+def _is_outdated(validation: Validation, phase: Row[Any]) -> bool:
+    return phase.validate_after is not None and validation.started_at <= phase.validate_after
 
 
 def _check_phase(site: Site, row: Row[Any] | None) -> None:

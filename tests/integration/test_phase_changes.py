@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,13 @@ from appliance.status.remedies import remedy_of
 from appliance.storage.audit import newest_entries
 from appliance.storage.database import readers
 from appliance.storage.going_live import change_phase
-from appliance.storage.phases import enter_sites, set_phase, site_phases
+from appliance.storage.phases import enter_sites, set_back, set_phase, site_phases
+from appliance.storage.spool import FileSpool
 from appliance.storage.tables import phases
 from provisioning.cli.main import main
 from tests.support.people import anna
 from tests.support.phases import set_phases
+from tests.support.validated import clear_cases, fill_validation
 
 SHADOW, FAMILIARISE, VALIDATE, LIVE = Phase
 CLEARS = dict.fromkeys(Site, True)
@@ -115,3 +118,45 @@ def test_page_shows_the_phases(config: Configuration, engine: Engine) -> None:
     with engine.begin() as c:
         c.execute(delete(phases))
     assert "Phases" not in client.get("/").text
+
+
+def gate_that_passes(engine: Engine, spool: FileSpool) -> None:
+    fill_validation(engine, spool, clear_cases())
+    change_phase(engine, [Site.WRIST], LIVE, anna("validated"), CLEARS)
+
+
+def test_gate_that_is_passed_makes_a_site_live(engine: Engine, spool: FileSpool) -> None:
+    gate_that_passes(engine, spool)
+    assert (phase_of(engine), phase_of(engine, Site.ANKLE)) == (LIVE, VALIDATE)
+    with engine.connect() as c:
+        (entry,) = newest_entries(c, 1)
+    assert "the true accuracy lies between" in entry.detail
+
+
+@pytest.mark.parametrize(
+    "step_back",
+    [
+        lambda engine: set_back(engine, [Site.WRIST], FAMILIARISE, "the hardware has changed"),
+        lambda engine: change_phase(engine, [Site.WRIST], SHADOW, anna("it missed three fractures"), CLEARS),
+        lambda engine: enter_sites(engine, {Site.WRIST: "other"}, FAMILIARISE)
+        + enter_sites(engine, {Site.WRIST: "0" * 64}, FAMILIARISE),
+    ],
+)
+def test_site_that_was_set_back_needs_another_validation(
+    engine: Engine, spool: FileSpool, step_back: Callable[[Engine], object]
+) -> None:
+    gate_that_passes(engine, spool)
+    step_back(engine)
+    change_phase(engine, [Site.WRIST], VALIDATE, anna("once more"), CLEARS)
+    with pytest.raises(Rejected, match="set back after the validation started: start another one"):
+        change_phase(engine, [Site.WRIST], LIVE, anna("never mind"), CLEARS)
+
+
+def test_validated_site_that_is_not_live_yet_needs_another_one_after_a_failed_recheck(
+    engine: Engine, spool: FileSpool
+) -> None:
+    fill_validation(engine, spool, clear_cases(), phase=SHADOW)
+    assert set_back(engine, [Site.WRIST], FAMILIARISE, "the hardware has changed") == []
+    with pytest.raises(Rejected, match="set back after the validation started"):
+        change_phase(engine, [Site.WRIST], LIVE, anna("validated"), CLEARS)
+    change_phase(engine, [Site.ANKLE], LIVE, anna("validated"), CLEARS)

@@ -41,6 +41,20 @@ def sample(size: int = 260, errors: int = 3, fractures: float = 0.25) -> tuple[C
     return tuple(_cases(size, errors, fractures))
 
 
+def clear_cases(size: int = 240) -> tuple[Case, ...]:
+    """Return a sample of two sites in which the appliance is right about all; a quarter show a fracture."""
+    return tuple(
+        Case(
+            result_id=number,
+            site=SITES[number % 2],
+            answer=Answer.POSITIVE if number % 8 < 2 else Answer.NEGATIVE,
+            probability=0.9 if number % 8 < 2 else 0.1,
+            read=ReadAnswer.FRACTURE if number % 8 < 2 else ReadAnswer.NONE,
+        )
+        for number in range(1, size + 1)
+    )
+
+
 def _cases(size: int, errors: int, fractures: float) -> Iterator[Case]:
     chance = Random(11)
     missed = 0

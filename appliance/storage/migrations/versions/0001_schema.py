@@ -433,6 +433,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
         sa.Column("person", sa.String(length=128), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("is_revoked", sa.Boolean(), nullable=False),
+        sa.Column("validate_after", sa.Float(53), nullable=True),
         sa.PrimaryKeyConstraint("site", name=op.f("pk_phases")),
     )
     op.create_table(
