@@ -138,8 +138,10 @@ def test_gate_that_is_passed_makes_a_site_live(engine: Engine, spool: FileSpool)
     [
         lambda engine: set_back(engine, [Site.WRIST], FAMILIARISE, "the hardware has changed"),
         lambda engine: change_phase(engine, [Site.WRIST], SHADOW, anna("it missed three fractures"), CLEARS),
-        lambda engine: enter_sites(engine, {Site.WRIST: "other"}, FAMILIARISE)
-        + enter_sites(engine, {Site.WRIST: "0" * 64}, FAMILIARISE),
+        lambda engine: (
+            enter_sites(engine, {Site.WRIST: "other"}, FAMILIARISE)
+            + enter_sites(engine, {Site.WRIST: "0" * 64}, FAMILIARISE)
+        ),
     ],
 )
 def test_site_that_was_set_back_needs_another_validation(
