@@ -891,6 +891,11 @@ class ReasonCode(StrEnum):
         "Not every role of the demonstration started in time.",
         "See the logs in the folder that the message names.",
     )
+    DEMO_ROLLOUT = (
+        "demo_rollout",
+        "The demonstration of a rollout found something that must not be.",
+        "Report it, with the logs in the folder of the demonstration.",
+    )
     REPORT_NOT_OPEN = (
         "report_not_open",
         "No final report of that number waits for the conclusion of a person.",

@@ -72,8 +72,9 @@ def main() -> None:
     show_default=True,
     help="Folder for the results; emptied first if an earlier demonstration wrote it.",
 )
+@click.option("--rollout", is_flag=True, help="Play a rollout from shadow to live, with simulated readers.")
 @click.option("--keep", is_flag=True, help="Leave the status page up until Ctrl-C.")
-def demo(radiographs: Path | None, limit: int | None, folder: Path, keep: bool) -> None:
+def demo(radiographs: Path | None, limit: int | None, folder: Path, rollout: bool, keep: bool) -> None:
     """Show the whole product on this machine.
 
     Radiographs come in by C-STORE, and SC, SR, HL7 and FHIR go out. A small PACS, RIS and FHIR server run beside it and
@@ -81,10 +82,17 @@ def demo(radiographs: Path | None, limit: int | None, folder: Path, keep: bool) 
     fhir/, and for people pictures/, summaries/ and reports/.
 
     Phantoms are read by the pack "phantom", which was trained on phantoms; your own files by the pack "fracatlas".
+
+    With --rollout, 600 phantoms go through the phases of a rollout, and 300 of them are read by simulated readers; with
+    --radiographs, FOLDER holds labelled radiographs (docs/models.md), and the rollout ends at the gate.
     """
+    from provisioning.demonstration.rollout import demonstrate_rollout
     from provisioning.demonstration.run import demonstrate
 
-    demonstrate(folder, out, radiographs, limit, keep)
+    if rollout:
+        demonstrate_rollout(folder, out, radiographs, limit, keep=keep)
+    else:
+        demonstrate(folder, out, radiographs, limit, keep)
 
 
 @main.command()

@@ -44,6 +44,7 @@ FOR_PEOPLE = (
     "connecting.md",
     "pacs-admin.md",
     "radiologist.md",
+    "rollout.md",
     "security.md",
     "README.md",
 )
