@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from appliance.config import Analyse
-from appliance.domain.finding import DIFFUSE, Finding, Withheld
+from appliance.domain.finding import DIFFUSE, IN_CAVEATS, Finding
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.radiograph import Header
 from appliance.domain.sentence import Sentence
@@ -20,9 +20,6 @@ SYNTHETIC = Sentence.of("SYNTHETIC model, trained on phantoms: no meaning for pa
 
 FLAGS = {"cast": Sentence.of("cast"), "hardware": Sentence.of("hardware")}
 """Names of the flags that the localiser was trained to see."""
-
-IN_CAVEATS = frozenset({Withheld.CUT, Withheld.POLARITY, Withheld.OTHER_LIMB, Withheld.AMBIGUOUS, Withheld.UNFAMILIAR})
-"""Reasons for a withheld negative that are about the picture, and so concern a suspicion too."""
 
 
 def caveats(

@@ -101,6 +101,9 @@ class Withheld(StrEnum):
         }[self.value]
 
 
+IN_CAVEATS = frozenset({Withheld.CUT, Withheld.POLARITY, Withheld.OTHER_LIMB, Withheld.AMBIGUOUS, Withheld.UNFAMILIAR})
+"""Reasons for a withheld negative that are about the picture: a caveat, since they concern a suspicion too."""
+
 NON_SPECIFIC_FOCUS = 0.4
 """Focus of a heat map below which a suspicious answer was right in 32 of 100 cases; above, in 51 (docs/models.md)."""
 
@@ -245,8 +248,11 @@ class UnreadRegion:
         The region, px of the received image; None where the header names the site and the image does not show it.
     region_score
         The localiser's score for the region; 0 without a box.
+    is_in_use
+        False for a region that an engine read whose site is in shadow: nothing of that may be told.
     """
 
     site: Site
     box: Box | None = None
     region_score: float = 0.0
+    is_in_use: bool = True

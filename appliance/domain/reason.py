@@ -661,7 +661,7 @@ class ReasonCode(StrEnum):
     )
     PHASE_CHANGED = (
         "phase_changed",
-        "The phase of a site changed while the answer was rendered; it is rendered again.",
+        "The phase of a site changed while the answer was rendered, or before it left; it is rendered again.",
         "Nothing to do.",
     )
     IN_SHADOW = (

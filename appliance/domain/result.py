@@ -169,7 +169,9 @@ def _finding(d: dict[str, Any]) -> Finding:
 
 def _unread(d: dict[str, Any]) -> UnreadRegion:
     box = Box(**d["box"]) if d["box"] else None
-    return UnreadRegion(site=Site(d["site"]), box=box, region_score=d["region_score"])
+    return UnreadRegion(
+        site=Site(d["site"]), box=box, region_score=d["region_score"], is_in_use=d.get("is_in_use", True)
+    )
 
 
 def _reason(d: dict[str, Any]) -> NotAnalysed:

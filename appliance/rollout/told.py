@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from appliance.domain.finding import DIFFUSE, Finding, NotAnalysed, UnreadRegion
+from appliance.domain.finding import DIFFUSE, IN_CAVEATS, Finding, NotAnalysed, UnreadRegion
 from appliance.domain.identifiers import Site
 from appliance.domain.phase import Phase, least_advanced
 from appliance.domain.reason import ReasonCode
@@ -34,7 +34,7 @@ def told(result: Result, phases: Phases) -> Result | None:
         return None
     kept = tuple(result.findings[i] for i in kept_findings(result, phases))
     taken = [finding for finding in result.findings if finding not in kept]
-    unread = (UnreadRegion(site=f.site, box=f.box, region_score=f.region_score) for f in taken if f.site_is_certain)
+    unread = (_unread(finding) for finding in taken if finding.site_is_certain)
     uncertain = () if all(f.site_is_certain for f in taken) else (UNCERTAIN,)
     return replace(
         result,
@@ -72,6 +72,11 @@ def least_of(some: Phases, others: Phases) -> dict[Site, Phase]:
     return {site: min(some[site], others[site], key=lambda phase: phase.rank) for site in some if site in others}
 
 
+def no_further(used: Phases, present: Phases) -> dict[Site, Phase]:
+    """Return the phases `used`, each no further than the present one."""
+    return {site: min(phase, present.get(site, phase), key=lambda each: each.rank) for site, phase in used.items()}
+
+
 def not_in_use(result: Result) -> Result:
     """Return the record that takes an answer back of which nothing may be told any more."""
     reason = NotAnalysed(code=ReasonCode.NOT_IN_USE, reason=Sentence.of("not in use at this hospital"))
@@ -101,6 +106,13 @@ def _evaluation_caveat(kept: tuple[Finding, ...], phases: Phases, phase: Phase) 
 
 
 def _caveats(result: Result, kept: tuple[Finding, ...]) -> Iterator[Sentence]:
-    """Yield the caveats of the full record, without one that only a suspicion has that is not told."""
-    is_of_the_rest = not any(finding.is_diffuse for finding in kept)
-    yield from (caveat for caveat in result.caveats if not (caveat == DIFFUSE and is_of_the_rest))
+    """Yield the caveats of the full record, without those that only a region has that is not told."""
+    of_regions = {DIFFUSE, *(reason.sentence for reason in IN_CAVEATS)}
+    own = {reason.sentence for finding in kept for reason in finding.withheld}
+    if any(finding.is_diffuse for finding in kept):
+        own.add(DIFFUSE)
+    yield from (caveat for caveat in result.caveats if caveat in own or caveat not in of_regions)
+
+
+def _unread(finding: Finding) -> UnreadRegion:
+    return UnreadRegion(site=finding.site, box=finding.box, region_score=finding.region_score, is_in_use=False)

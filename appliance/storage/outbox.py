@@ -26,7 +26,7 @@ from .destinations import DestinationState, destination_state, end_pause, record
 from .proofs import MOST_REFUTED, UNREFUSED, UNSENT, proven_outcome, refuted_columns
 from .queue import Queue
 from .tables import deliveries, results, study_results
-from .told_records import current_phases, deliveries_about
+from .told_records import current_phases, outdated_deliveries
 from .transitions import add_job, move_job
 
 MOST_REFUSALS: Final = 10
@@ -371,9 +371,13 @@ def _require_current(c: Connection, delivery: Delivery, destination: str) -> Non
     d, name = deliveries.c, f"delivery:{delivery.delivery_id}"
     if delivery.code is ReasonCode.WITHDRAWN:
         raise Rejected(ReasonCode.WITHDRAWN, f"{name} was withdrawn: analyse the radiograph again for a new answer")
-    in_shadow = [site for site, phase in current_phases(c).items() if not phase.leaves]
-    if any(deliveries_about(c, in_shadow, d.id == delivery.delivery_id)):
+    present = current_phases(c)
+    in_shadow = {site: phase for site, phase in present.items() if not phase.leaves}
+    if any(outdated_deliveries(c, in_shadow, d.id == delivery.delivery_id)):
         raise Rejected(ReasonCode.IN_SHADOW, f"{name} tells of a site that is in shadow: nothing of it may leave")
+    if any(outdated_deliveries(c, present, d.id == delivery.delivery_id)):
+        reason = f"{name} tells of a site that has stepped back since: analyse the radiograph again"
+        raise Rejected(ReasonCode.OUTDATED, reason)
     is_newer: ColumnElement[bool] = false()  # a revocation has no newer artefact
     if delivery.result_id is not None:
         of_result = select(results.c.sop_instance_uid).where(results.c.id == delivery.result_id).scalar_subquery()

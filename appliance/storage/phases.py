@@ -7,7 +7,7 @@ that was rendered by phases that have changed since.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Row, insert, select, update
@@ -24,7 +24,7 @@ from appliance.rollout.told import Phases
 from .audit import record
 from .database import readers
 from .device_ranges import device_ranges
-from .shadow import drop_untold
+from .shadow import drop_outdated
 from .tables import phases
 
 APPLIANCE: Final = "osteon"
@@ -128,6 +128,29 @@ def set_back(engine: Engine, sites: Collection[Site], phase: Phase, reason: str)
     return [each.site for each in further]
 
 
+def keep_stepped_back(c: Connection, present: Collection[SitePhase]) -> list[Site]:
+    """Let no site of a restored database be further than it was in the `present` one; return the sites set back.
+
+    A site that the present database does not know, or that cannot be read there, is in `Phase.FAMILIARISE` at best.
+    """
+    before = {each.site: each for each in present}
+    restored = {each.site: each for each in _locked(c)}
+    back = []
+    for site, each in restored.items():
+        known = before.get(site)
+        most = known.phase if known else Phase.FAMILIARISE
+        if each.phase.rank > most.rank:
+            _set_back(c, [each], most, "it was further in the backup than in the database that this replaces")
+            back.append(site)
+        elif known and known.validate_after:
+            kept = {"validate_after": known.validate_after, "is_revoked": known.is_revoked}
+            c.execute(update(phases).where(phases.c.site == site).values(kept))
+    for site in before.keys() - restored.keys():
+        if not before[site].phase.leaves:
+            c.execute(insert(phases).values(asdict(before[site])))
+    return back
+
+
 def set_phase(
     engine: Engine,
     sites: Collection[Site],
@@ -139,7 +162,8 @@ def set_phase(
 ) -> int:
     """Set the phase of sites, for a person; return the number of deliveries that were dropped.
 
-    Shadow drops every unsent delivery that tells of the sites, except those that take an answer back.
+    A step back drops every unsent delivery that tells more of the sites than they may now, except those that take an
+    answer back; radiographs and studies are answered again by the new phase.
 
     Parameters
     ----------
@@ -179,13 +203,12 @@ def _set(
     _require_another_validation(
         c, [each.site for each in found if is_revoked or (each.phase is Phase.LIVE and phase is not Phase.LIVE)]
     )
-    in_shadow = {each.site for each in site_phases(c) if not each.phase.leaves}
-    dropped = drop_untold(c, in_shadow) if sites and not phase.leaves else 0
+    dropped = drop_outdated(c) if any(each.phase.rank > phase.rank for each in found) else 0
     for each in found:
         detail = f"from {each.phase} to {phase}"
         if proof:
             detail += f"; {proof}"
-        if not phase.leaves:
+        if dropped or not phase.leaves:
             detail += f"; deliveries dropped: {dropped}"
         record(c, by, AuditAction.SET_PHASE, f"site {each.site}", detail)
     return dropped

@@ -1,12 +1,12 @@
-"""Answers of a site that goes into shadow: unsent ones are dropped, and where they would correct one, it is taken back.
+"""Answers of a site that steps back: unsent ones are dropped, and radiograph and study are told by the new phase.
 
-A peer keeps the answers that it has, unless a newer revision follows.
+In shadow that means not at all, unless an answer has left, which is then taken back. A peer keeps the answers that it
+has, unless a newer revision follows.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, select
@@ -14,20 +14,22 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, select
 from appliance.clock import now
 from appliance.domain.artefact_kind import REVOCATIONS
 from appliance.domain.code_sets import TAKEN_BACK
-from appliance.domain.identifiers import Site
 from appliance.domain.job import ENDED, Event, Settling
 from appliance.domain.reason import ReasonCode
+from appliance.domain.result import Result
+from appliance.rollout.told import Phases, no_further, phases_from_json, told
 
 from .outbox import may_be_at_peer
 from .studies import queue_study
 from .tables import analyses, deliveries, results, studies, study_results
-from .told_records import deliveries_about
+from .told_records import current_phases, outdated_deliveries
 from .transitions import drop_jobs, move_jobs
 
 AT_ONCE: Final = 1000
 """Ids in one statement, which takes a limited number of values (32,766 in SQLite, 65,535 in PostgreSQL)."""
 
-REASON: Final = "it tells of a site that is in shadow"
+IN_SHADOW: Final = "it tells of a site that is in shadow"
+STEPPED_BACK: Final = "a site that it tells of has stepped back since"
 
 
 def has_left(c: Connection, sop_instance_uid: str, before: int | None = None, *, hold: bool = False) -> bool:
@@ -70,37 +72,44 @@ def radiographs_that_left(
     return frozenset(c.execute(select(results.c.sop_instance_uid).where(results.c.id.in_(ids))).scalars())
 
 
-def drop_untold(c: Connection, in_shadow: Collection[Site]) -> int:
-    """Drop the unsent deliveries that tell of sites in shadow; return their number.
+def drop_outdated(c: Connection) -> int:
+    """Drop the unsent deliveries that tell more than the present phases allow; return their number.
 
-    Where one of them would have replaced an answer that has left, radiograph or study is answered again: that revision
-    takes the answer back.
+    Radiograph and study are answered again if anything may still be told, or an answer has left that has to be taken
+    back.
     """
+    present = current_phases(c)
+    in_shadow = {site: phase for site, phase in present.items() if not phase.leaves}
+    return _drop(c, in_shadow, present, ReasonCode.IN_SHADOW, IN_SHADOW) + _drop(
+        c, present, present, ReasonCode.PHASE_CHANGED, STEPPED_BACK
+    )
+
+
+def _drop(c: Connection, by: Phases, present: Phases, code: ReasonCode, reason: str) -> int:
     unsent = and_(deliveries.c.state.not_in(ENDED), deliveries.c.stored_at.is_(None))
-    found = list(deliveries_about(c, in_shadow, unsent))
+    found = list(outdated_deliveries(c, by, unsent))
     ids = [row.id for row in found]
     parts = (deliveries.c.id.in_(ids[i : i + AT_ONCE]) for i in range(0, len(ids), AT_ONCE))
-    dropped = sum(drop_jobs(c, deliveries, part, ReasonCode.IN_SHADOW, REASON) for part in parts)
+    dropped = sum(drop_jobs(c, deliveries, part, code, reason) for part in parts)
     for report_id in sorted({row.study_result_id for row in found} - {None}):
         _report_again(c, report_id)
     for result_id in sorted({row.result_id for row in found} - {None}):
-        _analyse_again(c, result_id)
+        _analyse_again(c, result_id, present)
     return dropped
 
 
 def _report_again(c: Connection, report_id: int) -> None:
-    query = select(studies.c.id, studies.c.study_instance_uid).join(study_results)
-    study = c.execute(query.where(study_results.c.id == report_id)).one()
-    if radiographs_that_left(c, study.id, report_id):
-        queue_study(c, study.study_instance_uid, Settling())
+    """Queue the study: a report of which nothing may be told ends without one."""
+    query = select(studies.c.study_instance_uid).join(study_results).where(study_results.c.id == report_id)
+    queue_study(c, c.execute(query).scalar_one(), Settling())
 
 
-def _analyse_again(c: Connection, result_id: int) -> None:
-    query = select(results.c.sop_instance_uid, results.c.analysis_id).where(results.c.id == result_id)
-    sop_instance_uid, analysis_id = c.execute(query).one()
-    if has_left(c, sop_instance_uid, result_id):
+def _analyse_again(c: Connection, result_id: int, present: Phases) -> None:
+    row = c.execute(select(results).where(results.c.id == result_id)).one()
+    may_be_told = told(Result.from_json(row.record), no_further(phases_from_json(row.phases), present))
+    if may_be_told or has_left(c, row.sop_instance_uid, result_id):
         fresh = {"attempts": 0, "delays": 0, "not_before": now(), "code": ReasonCode.NONE, "reason": ""}
-        move_jobs(c, analyses, analyses.c.id == analysis_id, Event.RETRY, **fresh, finished_at=None)
+        move_jobs(c, analyses, analyses.c.id == row.analysis_id, Event.RETRY, **fresh, finished_at=None)
 
 
 def _hold(c: Connection, which: ColumnElement[bool]) -> None:

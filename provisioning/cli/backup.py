@@ -61,6 +61,11 @@ def restore(source: Path, reason: str, config_path: Path | None) -> None:
             f"[red]withdrawn after the backup, which does not know it: {', '.join(done.withdrawn_since)}; "
             "`osteon queue show` names each: withdraw it again before anything leaves[/]"
         )
+    if done.set_back:
+        out.print(
+            f"[yellow]set back, since they were further in the backup than before the restore: "
+            f"{', '.join(done.set_back)}: see `osteon phase list`[/]"
+        )
     out.print(
         "next: systemctl start osteon.target, osteon queue list, and when it is as you expect, osteon queue release"
     )

@@ -75,4 +75,4 @@ def phase_set(site: str, to: str, reason: str, config_path: Path | None) -> None
     clears = {Site(name): spec.clears for name, spec in pack_of(config).classifiers.items()}
     dropped = change_phase(engine, sites, Phase(to), by_hand(reason), clears)
     names = ", ".join(str(each.label) for each in sites) or "no site"
-    out.print(f"{names}: {to}" + (f"; deliveries dropped: {dropped}" if to == Phase.SHADOW else ""))
+    out.print(f"{names}: {to}" + (f"; deliveries dropped: {dropped}" if dropped or to == Phase.SHADOW else ""))

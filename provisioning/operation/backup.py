@@ -27,6 +27,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from appliance.clock import now
 from appliance.config import Configuration
 from appliance.domain.audit import FIRST, AuditAction, Intervention
+from appliance.domain.identifiers import Site
+from appliance.domain.phase import SitePhase
 from appliance.domain.reason import ReasonCode
 from appliance.domain.roles import ROLES
 from appliance.errors import Fault
@@ -35,6 +37,7 @@ from appliance.storage.accounts import account_rows, replace_accounts
 from appliance.storage.audit import all_entries, head, record
 from appliance.storage.database import REVISION, existing_database, open_database, readers
 from appliance.storage.gate import EVERY, shut
+from appliance.storage.phases import keep_stepped_back, site_phases
 from provisioning.archive import extract_files, is_plain_file
 
 MANIFEST = "backup.json"
@@ -78,11 +81,14 @@ class Restored:
         Names of accounts in the backup that did not come back, or not as they were.
     withdrawn_since
         Studies that were withdrawn after the backup, such as ``study:4``: the restored database does not know it.
+    set_back
+        Sites that were further in the backup than in the present database.
     """
 
     manifest: Manifest
     accounts_left: tuple[str, ...] = ()
     withdrawn_since: tuple[str, ...] = ()
+    set_back: tuple[str, ...] = ()
 
 
 def back_up(config: Configuration, settings: Path | None, target: Path, *, with_spool: bool = False) -> Manifest:
@@ -195,7 +201,7 @@ def restore(config: Configuration, source: Path, by: Intervention) -> Restored:
             with tarfile.open(source) as archive:
                 extract_files(archive, folder)
             restored = folder / DATABASE if DATABASE in manifest.digests else None
-            left, withdrawn = _hold(config, restored, manifest, by)
+            left, withdrawn, set_back = _hold(config, restored, manifest, by)
             _place_files(config, folder)
             if restored and database:
                 _replace_database(database, restored)
@@ -204,57 +210,62 @@ def restore(config: Configuration, source: Path, by: Intervention) -> Restored:
         raise Fault(ReasonCode.BACKUP, f"{source} cannot be restored: {why}") from error
     finally:
         os.umask(former_umask)
-    return Restored(manifest=manifest, accounts_left=left, withdrawn_since=withdrawn)
+    return Restored(manifest=manifest, accounts_left=left, withdrawn_since=withdrawn, set_back=set_back)
 
 
 def _hold(
     config: Configuration, restored: Path | None, manifest: Manifest, by: Intervention
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Bring the restored database, or else the present one, up to date, and hold all deliveries in it.
 
     Its audit log goes on with an entry that names the head of the log which it replaces. Return the names of the
-    accounts in the backup that are not, or not as they were, in the present database, whose accounts are kept; and the
-    studies that only the present database knows as withdrawn.
+    accounts in the backup that are not, or not as they were, in the present database, whose accounts are kept; the
+    studies that only the present database knows as withdrawn; and the sites that it lets go no further.
     """
     left: list[str] = []
     withdrawn: dict[int, str] = {}
+    set_back: list[Site] = []
     detail = f"backup of {manifest.made_at}: {', '.join(manifest.parts)}"
     if restored:
-        before, kept, withdrawn = _present_state(config)
+        before, kept, withdrawn, present = _present_state(config)
         detail += f"; head of the audit log before: {before}"
     engine = open_database(f"sqlite:///{restored}" if restored else config.database)
     with engine.begin() as c:
         known = newest.number if (newest := head(c)) else 0
         since = tuple(study for number, study in withdrawn.items() if number > known)
         shut(c, EVERY, f"restored from the backup of {manifest.made_at}: look at osteon queue list first")
+        if restored and (set_back := keep_stepped_back(c, present)):
+            detail += f"; sites set back: {', '.join(set_back)}"
         if restored and (left := replace_accounts(c, kept)):
             detail += f"; accounts that did not come back: {', '.join(left)}"
         if since:
             detail += f"; withdrawn since the backup: {', '.join(since)}"
         record(c, by, AuditAction.RESTORE, "database" if restored else "files", detail)
     engine.dispose()  # the last connection writes the WAL into the file
-    return tuple(left), since
+    return tuple(left), since, tuple(set_back)
 
 
-def _present_state(config: Configuration) -> tuple[str, list[dict[str, Any]], dict[int, str]]:
-    """Return what the present database has: the digest of its newest audit entry, its accounts, its withdrawals.
+def _present_state(config: Configuration) -> tuple[str, list[dict[str, Any]], dict[int, str], list[SitePhase]]:
+    """Return what the present database has: digest of its newest audit entry, accounts, withdrawals, phases.
 
     The withdrawals are studies by the number of their audit entry. Words stand for a digest that cannot be read.
     """
     found: list[dict[str, Any]] = []
     withdrawn: dict[int, str] = {}
+    phases: list[SitePhase] = []
     try:
         engine = existing_database(config.database)
         if engine is None:
-            return FIRST, found, withdrawn
+            return FIRST, found, withdrawn, phases
         with readers(engine).connect() as c:
             found = account_rows(c)
             withdrawn = {e.number: e.subject for e in all_entries(c) if e.action is AuditAction.WITHDRAW}
+            phases = site_phases(c)
             newest = head(c)
         engine.dispose()
     except (Fault, SQLAlchemyError, ValueError):
-        return "unreadable", found, withdrawn
-    return newest.digest if newest else FIRST, found, withdrawn
+        return "unreadable", found, withdrawn, phases
+    return newest.digest if newest else FIRST, found, withdrawn, phases
 
 
 def _place_files(config: Configuration, folder: Path) -> None:

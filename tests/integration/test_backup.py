@@ -17,19 +17,23 @@ from appliance.clock import now
 from appliance.config import Configuration
 from appliance.domain.account import AccountRole
 from appliance.domain.audit import AuditAction
+from appliance.domain.identifiers import Site
 from appliance.domain.job import State
+from appliance.domain.phase import Phase
 from appliance.errors import Fault
 from appliance.service.role_lock import role_lock
 from appliance.storage.accounts import account_rows, add_account, change_password, password_hash_of, remove_account
 from appliance.storage.audit import newest_entries, record
 from appliance.storage.database import open_database
 from appliance.storage.gate import Gate
+from appliance.storage.phases import set_back, set_phase, site_phases
 from appliance.storage.sign_ins import begin_sign_in, signed_in
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import sign_ins, studies
 from provisioning.cli.main import main
 from provisioning.operation.backup import MANIFEST, back_up, read_backup, restore
 from tests.support.people import anna
+from tests.support.phases import set_phases
 
 
 @pytest.fixture
@@ -144,6 +148,45 @@ def test_restore_names_the_withdrawals_that_the_backup_does_not_know(box: Config
     with engine.connect() as c:
         assert newest_entries(c, 1)[0].detail.endswith("withdrawn since the backup: study:2")
     engine.dispose()
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_restore_makes_no_site_live_that_stepped_back_since(
+    box: Configuration, tmp_path: Path, is_readable: bool
+) -> None:
+    engine = open_database(box.database)
+    set_phases(engine, Phase.LIVE, [Site.WRIST, Site.KNEE, Site.HAND])
+    set_phases(engine, Phase.FAMILIARISE, [Site.FOOT])
+    back_up(box, None, tmp_path / "osteon.tar")
+    set_phase(engine, [Site.WRIST], Phase.SHADOW, anna("it missed three fractures"))
+    set_back(engine, [Site.HAND], Phase.FAMILIARISE, "another device computes")
+    set_phase(engine, [Site.FOOT], Phase.LIVE, anna("validated"), passed="validation 2")
+    set_phase(engine, [Site.FOOT], Phase.FAMILIARISE, anna("false alarms"))
+    set_phases(engine, Phase.SHADOW, [Site.ELBOW])
+    engine.dispose()
+    if not is_readable:
+        (box.state_dir / "osteon.db").write_bytes(b"damaged" * 1000)
+    settings = tmp_path / "osteon.toml"
+    settings.write_text(f'state_dir = "{box.state_dir}"\n')
+    done = CliRunner().invoke(main, ["restore", str(tmp_path / "osteon.tar"), "--config", str(settings)])
+    engine = open_database(box.database)
+    with engine.connect() as c:
+        found = {each.site: each for each in site_phases(c)}
+    engine.dispose()
+    if not is_readable:
+        assert {each.phase for each in found.values()} == {Phase.FAMILIARISE}
+        assert {site for site, each in found.items() if each.is_revoked} == {Site.HAND, Site.WRIST, Site.KNEE}
+        return
+    assert "further in the backup than before the restore: wrist, hand" in words(done.output)
+    now_in = {site: (each.phase, each.is_revoked) for site, each in found.items()}
+    assert now_in == {
+        Site.WRIST: (Phase.SHADOW, True),
+        Site.HAND: (Phase.FAMILIARISE, True),
+        Site.KNEE: (Phase.LIVE, False),
+        Site.FOOT: (Phase.FAMILIARISE, False),
+        Site.ELBOW: (Phase.SHADOW, False),
+    }
+    assert found[Site.FOOT].validate_after is not None, "an older validation does not count again"
 
 
 def test_restore_brings_back_no_dismissed_account_old_password_or_sign_in(box: Configuration, tmp_path: Path) -> None:

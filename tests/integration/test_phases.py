@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, select, update
 
 from appliance.config import Analyse, Configuration, Hl7Destination
 from appliance.domain.audit import Door
@@ -30,7 +30,7 @@ from appliance.storage.outbox import DeliveryQueue
 from appliance.storage.phases import PhaseBook, enter_sites, set_back, set_phase, site_phases
 from appliance.storage.shadow import AT_ONCE
 from appliance.storage.studies import StudyQueue, latest_study_result
-from appliance.storage.tables import deliveries, studies
+from appliance.storage.tables import analyses, deliveries, studies
 from engines.fingerprint import fingerprints
 from engines.pack import read_pack
 from tests.support.outbox import Outbox, message, picture, radiograph
@@ -157,6 +157,57 @@ def test_shadow_drops_the_unsent_answers_of_its_site_alone(tmp_path: Path) -> No
         assert caught.value.code is ReasonCode.IN_SHADOW
         with box.engine.connect() as c:
             assert "deliveries dropped: 1" in newest_entries(c, 1)[0].detail
+
+
+@pytest.mark.parametrize("phase", [FAMILIARISE, VALIDATE])
+def test_step_back_from_live_drops_unsent_flags_and_answers_again_by_the_new_phase(
+    tmp_path: Path, phase: Phase
+) -> None:
+    with Outbox(tmp_path) as box:
+        wrist, elbow = radiograph(1), radiograph(2)
+        wrist.AccessionNumber = elbow.AccessionNumber = "A-1"
+        box.answer(wrist, ("pacs", picture(wrist)))
+        given = result(elbow, ELBOW)
+        box.answer(elbow, ("pacs", picture(elbow, given)), given=given)
+        assert report(box)
+        assert report(box)
+        kept = [row.id for row in box.rows if row.study_instance_uid == elbow.StudyInstanceUID]
+        assert set_phase(box.engine, [Site.WRIST], phase, anna("false alarms")) == 3
+        found = {row.id: (row.state, row.code) for row in box.rows}
+        assert {found[i] for i in kept} == {("queued", "")}
+        assert {found[i] for i in found if i not in kept} == {("dropped", "phase_changed")}
+        with box.engine.connect() as c:
+            states = [row.state for row in c.execute(select(analyses).order_by(analyses.c.id))]
+        assert states == ["queued", "done"]
+        with box.engine.begin() as c:
+            c.execute(update(analyses).values(state="done"))
+        assert report(box)
+        told = study_of(box.engine, str(wrist.StudyInstanceUID))
+        assert told is not None and told.is_evaluation and told.revision == 2
+        assert [row.kind for row in box.rows if row.state == "queued" and row.id not in kept] == ["oru"]
+
+
+def test_delivery_rendered_before_a_step_back_is_not_sent_again(tmp_path: Path) -> None:
+    with Outbox(tmp_path) as box:
+        ds = radiograph(1)
+        box.answer(ds, ("pacs", picture(ds)))
+        _deliver(box.engine)
+        set_phase(box.engine, [Site.WRIST], FAMILIARISE, anna("false alarms"))
+        with pytest.raises(Rejected) as caught:
+            DeliveryQueue(box.engine, "me").retry(1, anna("send it again"))
+        assert caught.value.code is ReasonCode.OUTDATED
+        set_phase(box.engine, [Site.WRIST], LIVE, anna("validated"), passed="validation 1")
+        DeliveryQueue(box.engine, "me").retry(1, anna("send it again"))
+
+
+def test_radiograph_with_another_site_is_told_of_that_after_one_goes_into_shadow(tmp_path: Path) -> None:
+    with Outbox(tmp_path) as box:
+        ds = radiograph(1)
+        given = result(ds, finding(0.1), ELBOW)
+        box.answer(ds, ("pacs", picture(ds, given)), given=given)
+        assert set_phase(box.engine, [Site.WRIST], SHADOW, anna("not now")) == 1
+        with box.engine.connect() as c:
+            assert c.execute(select(analyses.c.state)).scalar_one() == "queued"
 
 
 def test_shadow_drops_more_deliveries_than_one_statement_takes(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from appliance.domain.finding import DIFFUSE, Answer, Finding
+from appliance.dicom.objects.report_sentences import radiograph_sentences
+from appliance.domain.finding import DIFFUSE, IN_CAVEATS, Answer, Finding, Withheld
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.phase import Phase
 from appliance.domain.reason import ReasonCode
+from appliance.domain.result import Result
 from appliance.domain.sentence import Sentence
 from appliance.rollout.told import least_of, not_in_use, phase_told, phases_from_json, phases_to_json, told
 from tests.support.results import finding, result, study, unanalysed
@@ -53,6 +55,23 @@ def test_suspicion_in_shadow_leaves_no_trace_beside_a_negative() -> None:
     assert "0.93" not in part.to_json() and part.answer is Answer.INCOMPLETE
     own = told(replace(full, findings=(finding(0.9, focus=0.1), hot)), {WRIST: LIVE, ELBOW: SHADOW})
     assert own is not None and DIFFUSE in own.caveats
+
+
+@pytest.mark.parametrize("reason", sorted(IN_CAVEATS))
+def test_caveat_that_only_a_region_in_shadow_has_is_not_told(reason: Withheld) -> None:
+    full = result(source(), finding(0.1), elbow(withheld=(reason,)), caveats=(reason.sentence,))
+    part = told(full, {WRIST: LIVE, ELBOW: SHADOW})
+    assert part is not None and part.caveats == ()
+    both = told(replace(full, findings=(finding(0.1, withheld=(reason,)), *full.findings[1:])), {WRIST: LIVE})
+    assert both is not None and both.caveats == (reason.sentence,)
+
+
+def test_region_in_shadow_is_not_read_since_it_is_not_in_use() -> None:
+    part = told(replace(result(source(), finding(0.1), elbow(0.1)), not_read=()), {WRIST: LIVE})
+    assert part is not None and Result.from_json(part.to_json()) == part
+    said = [str(sentence) for sentence in radiograph_sentences(part)]
+    assert "Not read: elbow (not in use at this hospital)" in said
+    assert not any("no engine" in sentence for sentence in said)
 
 
 def test_uncertain_region_in_shadow_is_not_named() -> None:

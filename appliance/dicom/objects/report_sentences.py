@@ -48,8 +48,10 @@ def limits(result: Result) -> Iterator[Sentence]:
 
 
 def unread_sentence(region: UnreadRegion) -> Sentence:
-    """Return the sentence about a subject of the radiograph that no engine read, with the reason."""
+    """Return the sentence about a subject of the radiograph that is not read, with the reason."""
     site = region.site.label
+    if not region.is_in_use:
+        return Sentence.of("Not read: {site} (not in use at this hospital)", site=site)
     if region.box is None:
         return Sentence.of("Not read: {site} (named by the header, not recognised in the picture)", site=site)
     return Sentence.of("Not read: {site} (recognised in the picture, read by no engine)", site=site)
