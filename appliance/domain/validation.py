@@ -128,6 +128,9 @@ class Progress:
         Reads of the sample, and those of them that are blinded.
     unblinded
         Radiographs about which an answer left the box before they were read: they do not count for `drawn`.
+    released
+        Those of `unblinded` whose answers left because the study has a radiograph whose header names a live site, or
+        because an earlier answer had left.
     changed_sites
         Sites whose fingerprint changed since the start: nothing is drawn of them any more.
     outdated_sites
@@ -138,6 +141,7 @@ class Progress:
     read: int
     blinded: int
     unblinded: int
+    released: int = 0
     changed_sites: tuple[Site, ...] = ()
     outdated_sites: tuple[Site, ...] = ()
 

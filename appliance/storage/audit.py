@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Table, insert, select, text
 from appliance.clock import now
 from appliance.domain.audit import FIRST, AuditAction, AuditCheck, AuditEntry, Intervention, check_chain
 
-from .append_only import is_append_only
+from .append_only import are_append_only
 from .inspection import TABLES
 from .tables import audit
 
@@ -80,7 +80,7 @@ def all_entries(c: Connection) -> Iterator[AuditEntry]:
 def check_log(c: Connection, kept_digest: str = "") -> AuditCheck:
     """Check every entry as `check_chain`, and that the database still refuses changes."""
     found = check_chain(all_entries(c), kept_digest)
-    if not found.defect and not is_append_only(c):
+    if not found.defect and not are_append_only(c):
         return replace(found, defect="the triggers that refuse changes were removed or altered")
     return found
 

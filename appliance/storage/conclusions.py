@@ -19,7 +19,7 @@ from appliance.errors import Rejected
 
 from .audit import record
 from .database import readers
-from .tables import conclusions, radiologist_reports, studies, study_results
+from .tables import conclusions, draws, radiologist_reports, studies, study_results
 
 FINAL = ("F", "C")
 """OBR-25 (table 0123) of a report that concludes: final, corrected."""
@@ -47,10 +47,12 @@ class FinalReport:
 
 
 def unread_reports(engine: Engine, most: int) -> list[FinalReport]:
-    """Return up to `most` final reports without a conclusion, about studies that we have reported on."""
-    is_answered = exists().where(study_results.c.study_id == studies.c.id)
+    """Return up to `most` final reports without a conclusion, about studies that we have reported on or drawn."""
+    is_reported = exists().where(study_results.c.study_id == studies.c.id)
+    is_drawn = exists().where(draws.c.study_instance_uid == studies.c.study_instance_uid)  # in shadow no study is told
     query = (
-        _REPORTS.where(conclusions.c.report_id.is_(None), radiologist_reports.c.pruned_at.is_(None), is_answered)
+        _REPORTS.where(conclusions.c.report_id.is_(None), radiologist_reports.c.pruned_at.is_(None))
+        .where(is_reported | is_drawn)
         .order_by(radiologist_reports.c.id)
         .limit(most)
     )

@@ -33,9 +33,9 @@ log = logging.getLogger(__name__)
 def prune_instances(engine: Engine, spool: FileSpool, *, days: float, prune_below_bytes: int) -> int:
     """Remove the files of instances with all work ended `days` ago, oldest first, in portions; return their number.
 
-    When less than `prune_below_bytes` is free, files go however young they are, except those of the sample of an open
-    validation. The rows stay, so that the same bytes
-    sent again are known. For a day after the clock was set on, no file goes because of its age.
+    When less than `prune_below_bytes` is free, files go however young they are, except those of the studies that an
+    open validation has drawn. The rows stay, so that the same bytes sent again are known. For a day after the clock was
+    set on, no file goes because of its age.
     """
     limit = _age_limit(engine, days)
     if spool.free_bytes() < prune_below_bytes:
@@ -53,7 +53,7 @@ def prune_instances(engine: Engine, spool: FileSpool, *, days: float, prune_belo
     )
     to_be_read = (
         select(draws.c.id)
-        .join(results, draws.c.result_id == results.c.id)
+        .join(results, draws.c.study_instance_uid == results.c.study_instance_uid)
         .join(validations, draws.c.validation_id == validations.c.id)
         .where(results.c.analysis_id == analyses.c.id, validations.c.ended_at.is_(None))
     )

@@ -36,14 +36,17 @@ def start_validation(
     Raises
     ------
     Rejected
-        ``validation_open`` if one of the kind is open; ``not_in_validation`` if a site is in another phase than
-        `SAMPLED`, or no engine has served it.
+        ``validation_open`` if one of the kind, or of one of the sites, is open; ``not_in_validation`` if a site is in
+        another phase than `SAMPLED`, or no engine has served it.
     """
     in_order = tuple(site for site in Site if site in sites)
     with engine.begin() as c:
-        if any(one.kind is kind for one in open_validations(c)):
-            reason = f"a {kind} validation is open: end it first (osteon validate end --kind {kind})"
-            raise Rejected(ReasonCode.VALIDATION_OPEN, reason)
+        for one in open_validations(c):
+            # a study that both have drawn tells its reader by the second offer that the answer is suspicious
+            if one.kind is kind or set(one.sites) & set(in_order):
+                of = "" if one.kind is kind else " of one of the sites"
+                reason = f"a {one.kind} validation{of} is open: end it first (osteon validate end --kind {one.kind})"
+                raise Rejected(ReasonCode.VALIDATION_OPEN, reason)
         rows = {row.site: row for row in c.execute(select(phases).where(phases.c.site.in_(in_order)))}
         for site in in_order:
             _check_phase(site, rows.get(site))
@@ -136,12 +139,15 @@ def progress(c: Connection, validation: Validation) -> Progress:
     blinded = c.execute(
         select(func.count()).select_from(joined).where(of_it, reads.c.is_blinded.is_(True))
     ).scalar_one()
+    is_released = draws.c.is_blinded.is_(False) & reads.c.is_blinded.is_not(True)
+    released = c.execute(select(func.count()).select_from(joined).where(of_it, is_released)).scalar_one()
     known, engines = {row.site: row for row in c.execute(select(phases))}, validation.fingerprints
     return Progress(
         drawn=drawn,
         read=read,
         blinded=blinded,
         unblinded=total - drawn,
+        released=released,
         changed_sites=tuple(s for s in validation.sites if s not in known or known[s].fingerprint != engines[s]),
         outdated_sites=tuple(s for s in validation.sites if s in known and _is_outdated(validation, known[s])),
     )

@@ -24,6 +24,8 @@ from appliance.storage import audit as audit_log
 from appliance.storage.audit import all_entries, record
 from appliance.storage.database import open_database, readers
 from appliance.storage.gate import Gate
+from appliance.storage.spool import FileSpool
+from appliance.storage.tables import reads
 from provisioning.cli import options
 from provisioning.cli.main import main
 from provisioning.operation.backup import back_up, restore
@@ -32,6 +34,7 @@ from provisioning.operation.doctor.state import check_audit
 from provisioning.operation.queues import drop
 from tests.support.outbox import Outbox, message, radiograph
 from tests.support.people import anna
+from tests.support.validated import fill_validation, sample
 
 REPLACE = (
     "INSERT OR REPLACE INTO audit SELECT {number}, at, 'berta', door, action, subject, detail, reason, previous, 'x' "
@@ -164,6 +167,22 @@ def test_database_refuses_to_alter_an_entry(engine: Engine, statement: str) -> N
     assert [e.person for e in entries(engine)] == ["anna", "anna"]
 
 
+@pytest.mark.parametrize("statement", ["UPDATE reads SET answer = 'none'", "DELETE FROM reads"])
+def test_database_refuses_to_alter_a_read(engine: Engine, spool: FileSpool, statement: str) -> None:
+    fill_validation(engine, spool, sample(4))
+    with pytest.raises(DBAPIError, match="reads is append-only"), engine.begin() as c:
+        c.exec_driver_sql(statement)
+
+
+def test_sqlite_refuses_to_replace_a_read(on_sqlite: Engine, spool: FileSpool) -> None:
+    fill_validation(on_sqlite, spool, sample(4))
+    columns = ", ".join(column.name for column in reads.c)
+    values = columns.replace("reader", "'another'")
+    for key in (values, values.replace("id,", "9,", 1)):
+        with pytest.raises(IntegrityError, match="reads is append-only"), on_sqlite.begin() as c:
+            c.exec_driver_sql(f"INSERT OR REPLACE INTO reads ({columns}) SELECT {key} FROM reads")  # noqa: S608
+
+
 @pytest.mark.parametrize("number", ["number", "9"])
 def test_sqlite_refuses_to_replace_an_entry(on_sqlite: Engine, number: str) -> None:
     for name in ("ris", "pacs"):
@@ -214,6 +233,7 @@ def test_verify_names_the_first_defect(config: Configuration, statement: str, de
     "statement",
     [
         "DROP TRIGGER audit_no_delete",
+        "DROP TRIGGER reads_no_update",
         "CREATE TRIGGER lost BEFORE INSERT ON audit BEGIN SELECT RAISE(IGNORE); END",
     ],
 )

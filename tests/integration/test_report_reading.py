@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from hl7.client import MLLPClient
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, delete, insert, select
 
 from appliance.clock import now
 from appliance.config import Receive
 from appliance.domain.audit import AuditAction
+from appliance.domain.identifiers import Site
 from appliance.domain.job import Event
 from appliance.domain.reason import ReasonCode
-from appliance.domain.validation import ConcludedBy, Conclusion, Decision
+from appliance.domain.validation import ConcludedBy, Conclusion, Decision, SampleKind
 from appliance.errors import Rejected
 from appliance.reporting.hl7.report_text import DecisionCode, read_report_text
 from appliance.service.report_inbox import ReportInbox
@@ -33,7 +34,7 @@ from appliance.storage.notices import Notebook
 from appliance.storage.queue import Queue
 from appliance.storage.results import record_result
 from appliance.storage.spool import FileSpool
-from appliance.storage.tables import analyses, decisions, studies, study_results
+from appliance.storage.tables import analyses, decisions, draws, studies, study_results, validations
 from provisioning.cli.main import main
 from tests.support.kept import keep
 from tests.support.people import anna
@@ -81,6 +82,24 @@ def receive(answered: Engine, spool: FileSpool) -> Callable[..., None]:
         ReportReading(answered, spool, CODE).step()
 
     return send
+
+
+def test_final_report_about_a_drawn_study_of_a_site_in_shadow_is_read(
+    answered: Engine, receive: Callable[..., None]
+) -> None:
+    with answered.begin() as c:
+        c.execute(delete(study_results))
+    receive("1", "OBX|2|TX|59776-5^Findings^LN||No fracture.||||||F")
+    assert concluded(answered) == []
+    with answered.begin() as c:
+        row = {"kind": SampleKind.RANDOM, "sites": "wrist", "size": 9, "share": 1.0, "secret": "", "fingerprints": "{}"}
+        row |= {"person": "anna", "reason": "test", "started_at": now()}
+        c.execute(insert(validations).values(**row))
+        drawn = {"validation_id": 1, "patient_digest": "p", "study_instance_uid": STUDY, "result_id": 1}
+        drawn |= {"site": Site.WRIST, "rank": "0", "is_blinded": True, "drawn_at": now()}
+        c.execute(insert(draws).values(**drawn))
+    receive("2", "OBX|2|TX|59776-5^Findings^LN||No fracture.||||||F")
+    assert concluded(answered) == [(Conclusion.NONE, ConcludedBy.PATTERNS)]
 
 
 def concluded(engine: Engine) -> list[tuple[Conclusion | None, ConcludedBy | None]]:

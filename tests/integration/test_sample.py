@@ -9,16 +9,17 @@ from pydicom.dataset import Dataset
 from sqlalchemy import Engine, func, select, update
 
 from appliance.domain.identifiers import Site
-from appliance.domain.job import State
+from appliance.domain.job import Event, State
 from appliance.domain.phase import Phase
 from appliance.domain.reason import ReasonCode
 from appliance.domain.validation import SampleKind
 from appliance.errors import Rejected
 from appliance.rollout.sampling import is_drawn, rank
 from appliance.storage.audit import newest_entries
+from appliance.storage.instances import AnalysisQueue
 from appliance.storage.retention import prune_instances
 from appliance.storage.spool import FileSpool
-from appliance.storage.tables import deliveries, draws, instances, results
+from appliance.storage.tables import analyses, deliveries, draws, instances, results
 from appliance.storage.validations import end_validation, newest_validation, progress, start_validation
 from tests.support.outbox import radiograph
 from tests.support.people import anna
@@ -137,19 +138,101 @@ def test_study_about_which_an_answer_has_left_is_not_drawn(engine: Engine, hospi
     assert leaving(engine) == ["sc 1", "sc 1"]
 
 
-def test_answer_about_a_live_site_is_never_held_back(engine: Engine, hospital: Hospital) -> None:
+def analyse_again(engine: Engine) -> list[int]:
+    """End the analyses that wait; return the last numbers of their radiographs."""
+    queue = AnalysisQueue(engine, "me")
+    of_analysis = select(instances.c.sop_instance_uid).join(analyses, analyses.c.instance_id == instances.c.id)
+    numbers = []
+    while leases := queue.lease():
+        with queue.ending(leases[0], Event.FINISH) as c:
+            uid = c.execute(of_analysis.where(analyses.c.id == leases[0].job_id)).scalar_one()
+        numbers.append(int(uid.rpartition(".")[2]))
+    return numbers
+
+
+def test_header_that_names_a_live_site_lets_everything_about_its_study_leave(
+    engine: Engine, hospital: Hospital
+) -> None:
     validation = begin(engine)
     set_phases(engine, Phase.LIVE, Site.ANKLE)
     hospital.analyse(1, study=1)
-    assert leaving(engine) == []
-    hospital.analyse(2, study=1, header_site=Site.ANKLE, found_site=Site.ANKLE)
-    hospital.analyse(3, study=1)
-    hospital.analyse(4, study=4, found_site=Site.ANKLE)  # under a header that says wrist
+    hospital.analyse(2, study=1, header_site=None)
+    assert (drawn(engine), leaving(engine), analyse_again(engine)) == (["1"], [], [])
+    hospital.analyse(3, study=1, header_site=Site.ANKLE)
+    assert leaving(engine) == ["sc 1"]
+    assert analyse_again(engine) == [1, 2]
+    hospital.analyse(4, study=1)
+    hospital.analyse(5, study=5, header_site=Site.ANKLE)
+    hospital.analyse(6, study=5)
     hospital.report()
-    assert leaving(engine) == ["sc 1", "sc 1", "sc 4", "oru 1", "oru 4"]
+    assert leaving(engine) == ["sc 1", "sc 1", "sc 5", "sc 5", "oru 1", "oru 5"]
+    assert drawn(engine) == ["1"]
     with engine.connect() as c:
         done = progress(c, validation)
-        assert (done.drawn, done.unblinded) == (0, 1)
+        assert (done.drawn, done.unblinded, done.released) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("found_site", [Site.WRIST, Site.ANKLE])
+def test_random_draw_does_not_depend_on_the_findings(engine: Engine, hospital: Hospital, found_site: Site) -> None:
+    begin(engine)
+    set_phases(engine, Phase.LIVE, Site.ANKLE)
+    hospital.analyse(1, found_site=found_site)
+    hospital.analyse(2, found_site=found_site, probability=0.1)
+    hospital.report()
+    assert (drawn(engine), leaving(engine)) == (["1", "2"], [])
+
+
+def moved(number: int, study: int) -> Dataset:
+    ds = radiograph(number, study)
+    ds.StudyDescription = "moved to its own study"
+    return ds
+
+
+@pytest.mark.parametrize("is_drawn_already", [False, True])
+def test_correction_of_an_answer_that_has_left_is_not_held_back_in_another_study(
+    engine: Engine, hospital: Hospital, *, is_drawn_already: bool
+) -> None:
+    set_phases(engine, Phase.FAMILIARISE, Site.WRIST)
+    hospital.analyse(1, probability=0.1)
+    with engine.begin() as c:
+        c.execute(update(deliveries).values(state=State.DONE, attempts=1))
+    validation = begin(engine)
+    if is_drawn_already:
+        hospital.analyse(2, study=99)
+    hospital.analyse(1, study=99, probability=0.95, ds=moved(1, 99))
+    assert analyse_again(engine) == [2] * is_drawn_already
+    hospital.report()
+    assert leaving(engine) == ["sc 1", "sc 99", "oru 99"]
+    with engine.connect() as c:
+        done = progress(c, validation)
+    assert (done.drawn, done.released) == (0, int(is_drawn_already))
+
+
+def test_drawn_radiograph_of_another_patient_after_a_correction_stays_one_in_the_sample(
+    engine: Engine, hospital: Hospital
+) -> None:
+    begin(engine)
+    hospital.analyse(1, patient="unknown")
+    hospital.analyse(1, patient="known", ds=corrected(1))
+    hospital.analyse(2, study=1, patient="known")
+    hospital.report()
+    assert len(drawn(engine)) == 1
+    assert leaving(engine) == []
+
+
+@pytest.mark.parametrize(("header_site", "study"), [(Site.WRIST, "9"), (None, "1")])
+def test_drawn_radiograph_that_moves_to_another_study_stays_one_in_the_sample_and_in_the_box(
+    engine: Engine, hospital: Hospital, header_site: Site | None, study: str
+) -> None:
+    validation = begin(engine)
+    hospital.analyse(1)
+    hospital.report()
+    hospital.analyse(1, study=9, header_site=header_site, ds=moved(1, 9))
+    hospital.report()
+    assert (drawn(engine), leaving(engine)) == (["1"], [])
+    with engine.connect() as c:
+        assert progress(c, validation).drawn == 1
+        assert c.execute(select(draws.c.study_instance_uid)).scalar_one().rpartition(".")[2] == study
 
 
 def test_radiograph_that_was_not_analysed_is_drawn_and_one_without_a_patient_stands_for_one(
@@ -164,8 +247,13 @@ def test_radiograph_that_was_not_analysed_is_drawn_and_one_without_a_patient_sta
     assert leaving(engine) == []
 
 
-def test_enriched_sample_has_suspicious_answers_alone_beside_a_random_one(engine: Engine, hospital: Hospital) -> None:
-    begin(engine, share=1e-9)
+def test_enriched_sample_has_suspicious_answers_alone_beside_a_random_one_of_other_sites(
+    engine: Engine, hospital: Hospital
+) -> None:
+    begin(engine, Site.HAND)
+    with pytest.raises(Rejected, match="a random validation of one of the sites is open") as refused:
+        begin(engine, Site.WRIST, Site.HAND, kind=SampleKind.ENRICHED)
+    assert refused.value.code is ReasonCode.VALIDATION_OPEN
     enriched = begin(engine, kind=SampleKind.ENRICHED)
     hospital.analyse(1, probability=0.1)
     hospital.analyse(2, probability=0.4)
@@ -239,15 +327,16 @@ def test_validation_that_cannot_start_is_refused_with_its_reason(engine: Engine)
     assert start(sites=[Site.WRIST]).is_open
 
 
-def test_file_of_a_drawn_radiograph_stays_until_the_validation_ends(
+def test_files_of_a_drawn_study_stay_until_the_validation_ends(
     engine: Engine, hospital: Hospital, spool: FileSpool
 ) -> None:
     begin(engine)
     hospital.analyse(1)
+    hospital.analyse(2, study=1, header_site=None)
     hospital.report()
     assert prune_instances(engine, spool, days=0.0, prune_below_bytes=2**63) == 0
     end_validation(engine, SampleKind.RANDOM, anna())
-    assert prune_instances(engine, spool, days=0.0, prune_below_bytes=2**63) == 1
+    assert prune_instances(engine, spool, days=0.0, prune_below_bytes=2**63) == 2
     with engine.connect() as c:
         assert (
             c.execute(select(func.count()).select_from(instances).where(instances.c.pruned_at.is_(None))).scalar() == 0

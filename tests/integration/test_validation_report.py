@@ -19,7 +19,7 @@ from appliance.config import Configuration
 from appliance.domain.audit import FIRST
 from appliance.domain.validation import SampleKind
 from appliance.status.report import collect_report, render
-from appliance.storage.append_only import STATEMENTS
+from appliance.storage.append_only import trigger_statements
 from appliance.storage.audit import all_entries
 from appliance.storage.database import open_database
 from appliance.storage.evidence import evidence
@@ -123,7 +123,7 @@ def _tamper(folder: Path, *statements: str) -> None:
     with closing(sqlite3.connect(folder / "osteon.db")) as c:
         for verb in ("update", "delete", "replace"):
             c.execute(f"DROP TRIGGER audit_no_{verb}")
-        for statement in (*statements, *STATEMENTS["sqlite"]):
+        for statement in (*statements, *trigger_statements("sqlite", "audit")):
             c.execute(statement)
         c.commit()
 

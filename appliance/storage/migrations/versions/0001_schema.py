@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from appliance.storage.append_only import STATEMENTS
+from appliance.storage.append_only import APPEND_ONLY, trigger_statements
 
 revision = "0001"
 down_revision = None
@@ -544,5 +544,6 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
         sa.ForeignKeyConstraint(["last_result_id"], ["results.id"], name=op.f("fk_drift_windows_last_result_id")),
         sa.PrimaryKeyConstraint("site", "figure", "last_result_id", name=op.f("pk_drift_windows")),
     )
-    for statement in STATEMENTS[op.get_bind().dialect.name]:
-        op.execute(statement)
+    for table in APPEND_ONLY:
+        for statement in trigger_statements(op.get_bind().dialect.name, table):
+            op.execute(statement)
