@@ -12,8 +12,10 @@ from engines.pack import Pack
 
 from .actions import Withdraw, make_actions
 from .decide import make_decide
+from .facts import read_sites
 from .guard import Guard
 from .health import duration
+from .kept import Kept
 from .pages import make_pages
 from .probes import make_probes
 from .radiographs import make_radiograph_pages
@@ -46,6 +48,7 @@ def create_app(
     withdraw: Withdraw | None = None,
     look: Look | None = None,
     keep_s: float = 0.0,
+    keep_sites_s: float = 0.0,
 ) -> Flask:
     """Return the WSGI application.
 
@@ -61,6 +64,8 @@ def create_app(
         For the page of readers; without it there is none.
     keep_s
         Time for which readiness and metrics are kept: strangers may ask for them as often as they like.
+    keep_sites_s
+        Time for which the figures about sites are kept.
     """
     app = Flask(__name__)
     app.jinja_env.filters |= {
@@ -71,11 +76,12 @@ def create_app(
         "with_commands": with_commands,
         **FILTERS,
     }
-    view = View(engine, config, pack, version)
+    sites = Kept(read_sites, keep_sites_s)
+    view = View(engine, config, pack, version, sites)
     app.register_blueprint(make_pages(view))
     app.register_blueprint(make_radiograph_pages(view))
-    app.register_blueprint(make_rollout_page(view, writer))
-    app.register_blueprint(make_probes(engine, config, pack, version, keep_s))
+    app.register_blueprint(make_rollout_page(view, writer, keep_sites_s))
+    app.register_blueprint(make_probes(engine, config, pack, version, keep_s, sites))
     guard = Guard(config.status, writer)
     guard.protect(app)
     app.extensions["guard"] = guard

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 from http import HTTPStatus
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from sqlalchemy import Engine
 from werkzeug.wrappers import Response
 
-from appliance.domain.validation import Decision, DecisionSource
+from appliance.domain.validation import Decision
 from appliance.storage.database import readers
-from appliance.storage.decisions import Decidable, decidable, record_decision
+from appliance.storage.decisions import MOST_BY_LINK, Decidable, decidable, decide_by_link
 
 from .guard import refused, visitor
 
@@ -34,7 +33,7 @@ def make_decide(engine: Engine) -> Blueprint:
             found = decidable(c, identifier)
         if refusal := _refusal(found):
             return refusal
-        return render_template("decide.html", report=found, identifier=identifier, once=secrets.token_hex(16))
+        return render_template("decide.html", report=found, identifier=identifier)
 
     @pages.post("/decide/<identifier>")
     def decide(identifier: str) -> Answered:
@@ -45,15 +44,9 @@ def make_decide(engine: Engine) -> Blueprint:
                 return refusal
             if found is None or decision not in list(Decision):
                 return refused("The form says neither accept nor reject."), HTTPStatus.BAD_REQUEST
-            record_decision(
-                c,
-                found.study_instance_uid,
-                Decision(decision),
-                DecisionSource.LINK,
-                f"{identifier} {visitor().name} {request.form.get('once', '')}",
-                visitor().name,
-                found.study_result_id,
-            )
+            if not decide_by_link(c, found, Decision(decision), visitor().name):
+                sentence = f"You have decided {MOST_BY_LINK} times about this report: no more decisions are recorded."
+                return refused(sentence), HTTPStatus.CONFLICT
         return redirect(url_for("decide.ask", identifier=identifier), HTTPStatus.SEE_OTHER)
 
     return pages

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from appliance.clock import Reading, is_kept, read_clocks
 from appliance.config import MEGABYTE, Configuration
 from appliance.domain.alarm import ChannelState
 from appliance.domain.job import State
-from appliance.domain.phase import SitePhase
+from appliance.domain.phase import Phase, SitePhase
 from appliance.domain.roles import ROLES, ConfigurationState
 from appliance.errors import Fault
 from appliance.gpu import GpuFigures, read_figures
@@ -215,7 +215,30 @@ class Facts:
         return max(0, self.disk_free_bytes - self.disk_reserve_bytes) / self.arrivals.daily_bytes
 
 
-def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SitesFacts:
+    """The facts about live sites that are slow to read: agreement of each site, and its newest windows of drift."""
+
+    agreement: tuple[Agreement, ...]
+    drift: tuple[DriftWindow, ...]
+
+
+SitesOf = Callable[[Connection, datetime], SitesFacts]
+"""Reads the facts about sites, or returns those that it keeps."""
+
+KEEP_SITES_S = 60.0
+"""Time for which a process may keep the facts about sites, which change by the day."""
+
+
+def read_sites(c: Connection, at: datetime) -> SitesFacts:
+    """Read the facts about sites as of `at`."""
+    return SitesFacts(
+        agreement=tuple(agreement(c, at - AGREED_WITHIN, MOST_REPORTS)),
+        drift=tuple(windows[0] for windows in drift_of_sites(c).values() if windows),
+    )
+
+
+def observe(engine: Engine, config: Configuration, at: datetime, sites: SitesOf = read_sites) -> Facts:
     """Read the facts from database and disk; a failure of either is a fact, and raises nothing."""
     clocks = read_clocks()
     seen = Facts(
@@ -245,8 +268,8 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
             arrivals = read_arrivals(c, at, LEARNED, timedelta(seconds=LEAST_S))
             channels = channel_states(c)
             phases = tuple(site_phases(c))
-            drift = drift_of_sites(c)
-            agreed = agreement(c, at - AGREED_WITHIN, MOST_REPORTS)
+            live = {one.site for one in phases if one.phase is Phase.LIVE}
+            of_sites = sites(c, at)
         holds = tuple(Gate(engine).holds())
     except Fault as fault:
         return replace(seen, database_error=fault.reason)
@@ -262,8 +285,8 @@ def observe(engine: Engine, config: Configuration, at: datetime) -> Facts:
         arrivals=arrivals,
         channels=tuple(one for one in channels if getattr(config.alarms, one.channel)),
         phases=phases,
-        agreement=tuple(one for one in agreed if one.site in drift),
-        drift=tuple(windows[0] for windows in drift.values() if windows),
+        agreement=tuple(one for one in of_sites.agreement if one.site in live),
+        drift=tuple(one for one in of_sites.drift if one.site in live),
         silence=silence_of(arrivals, receiving_since, at),
         gpu=read_figures(config.state_dir, clocks, BEAT_WITHIN_S),
         analyses=_backlog("analyses", analyses),

@@ -36,7 +36,7 @@ from appliance.storage.notices import all_notices
 from appliance.storage.overview import count_not_analysed, count_radiologist_reports, newest_result_id, results_after
 from engines.pack import Pack
 
-from .facts import Facts, RoleState, observe
+from .facts import Facts, RoleState, SitesOf, observe, read_sites
 from .health import conditions, problems
 
 STAGE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -46,8 +46,10 @@ STAGE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 class OsteonCollector(Collector):
     """Reads the database at each scrape; counters keep their value between scrapes."""
 
-    def __init__(self, engine: Engine, config: Configuration, pack: Pack | str, version: str) -> None:
-        self._engine, self._config = engine, config
+    def __init__(
+        self, engine: Engine, config: Configuration, pack: Pack | str, version: str, sites: SitesOf = read_sites
+    ) -> None:
+        self._engine, self._config, self._sites = engine, config, sites
         self._build = {"version": version} | _pack_labels(pack)
         self._lock = threading.Lock()  # waitress scrapes in several threads; each result counts once
         self._newest_result = self._first_result()  # None until the database can be read
@@ -66,7 +68,7 @@ class OsteonCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric, as of now."""
-        facts = observe(self._engine, self._config, now())
+        facts = observe(self._engine, self._config, now(), self._sites)
         yield InfoMetricFamily("osteon_build", "Version of Osteon and its pack.", self._build)
         yield _of_conditions(facts)
         up = GaugeMetricFamily("osteon_role_up", "1 while a role sends its heartbeat, else 0.", labels=["role"])

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import Generic, TypeVar
 
 from flask import Blueprint, Response, jsonify, request
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
@@ -18,38 +14,26 @@ from appliance.config import Configuration
 from engines.pack import Pack
 
 from . import health
-from .facts import observe
+from .facts import SitesOf, observe, read_sites
+from .kept import Kept
 from .metrics import OsteonCollector
-
-T = TypeVar("T")
-
-
-class Kept(Generic[T]):
-    """Makes a value once in `keep_s` seconds, however many threads ask for it."""
-
-    def __init__(self, make: Callable[[], T], keep_s: float) -> None:
-        self._make, self._keep_s = make, keep_s
-        self._lock = threading.Lock()
-        self._kept: tuple[float, T] | None = None
-
-    def __call__(self) -> T:
-        """Return the value; where another thread is making it, wait for that one."""
-        with self._lock:
-            if self._kept is None or time.monotonic() - self._kept[0] >= self._keep_s:
-                self._kept = time.monotonic(), self._make()
-            return self._kept[1]
 
 
 def make_probes(
-    engine: Engine, config: Configuration, pack: Pack | str, version: str, keep_s: float = 0.0
+    engine: Engine,
+    config: Configuration,
+    pack: Pack | str,
+    version: str,
+    keep_s: float = 0.0,
+    sites: SitesOf = read_sites,
 ) -> Blueprint:
     """Return the pages that a monitor asks for; parameters as those of `create_app`."""
     probes = Blueprint("probes", __name__)
     registry = CollectorRegistry()
-    registry.register(OsteonCollector(engine, config, pack, version))
+    registry.register(OsteonCollector(engine, config, pack, version, sites))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
-    found_of_now = Kept(lambda: health.conditions(observe(engine, config, now())), keep_s)
+    found_of_now = Kept(lambda: health.conditions(observe(engine, config, now(), sites)), keep_s)
     metrics_of_now = Kept(lambda: generate_latest(registry), keep_s)
 
     @probes.get("/health/live")

@@ -22,6 +22,7 @@ from appliance.storage import reads
 from appliance.storage.reads import Drawn
 
 from .guard import for_readers, refused, visitor
+from .row_ids import row_id
 from .view import View
 
 EDGES: Final = ("x0", "y0", "x1", "y1")
@@ -74,7 +75,7 @@ def make_reading(view: View, engine: Engine, look: Look) -> Blueprint:
     @for_readers
     def answer() -> AnyResponse:
         form = request.form
-        draw_id, result_id = form.get("draw", 0, type=int), form.get("result", 0, type=int)
+        draw_id, result_id = form.get("draw", 0, type=row_id), form.get("result", 0, type=row_id)
         notice = None
         try:
             reads.record_read(engine, draw_id, result_id, _read(), visitor().intervention(""))

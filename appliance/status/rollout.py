@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -19,7 +18,9 @@ from appliance.storage.spool import FileSpool
 from appliance.storage.validations import current_validations
 
 from .guard import for_operators, refused, visitor
+from .kept import Kept
 from .report import collect_report, write_report
+from .row_ids import row_id
 from .score_figures import score_figures
 from .view import View
 from .watch_figures import read_watch
@@ -27,27 +28,31 @@ from .watch_figures import read_watch
 PAGE = "rollout"
 """Name of the blueprint; the guard shows it to persons alone."""
 
-NUMBER = re.compile(r"[0-9]{1,9}")
-"""Number of a validation."""
 
+def make_rollout_page(view: View, writer: Engine | None, keep_s: float) -> Blueprint:
+    """Return the page, and where `writer` allows changes, the report as a file.
 
-def make_rollout_page(view: View, writer: Engine | None) -> Blueprint:
-    """Return the page, and where `writer` allows changes, the report as a file."""
+    Parameters
+    ----------
+    keep_s
+        Time for which the figures of the watch are kept.
+    """
     pages = Blueprint(PAGE, __name__)
+    watch_of_now = Kept(read_watch, keep_s)
 
     @pages.get("/rollout")
     def page() -> str:
-        return view.render(
-            "rollout.html", lambda c: _rollout(c, view), definitions=DEFINITIONS, explanations=explanations()
-        )
+        def read(c: Connection) -> dict[str, Any]:
+            return _rollout(c, view) | {"watch": watch_of_now(c, now())}
+
+        return view.render("rollout.html", read, definitions=DEFINITIONS, explanations=explanations())
 
     if writer is not None:
 
         @pages.post("/rollout/report")
         @for_operators
         def report() -> Response:
-            given = request.form.get("validation", "")
-            number = int(given) if NUMBER.fullmatch(given) else None
+            number = request.form.get("validation", type=row_id)
             with view.engine.connect() as c:
                 sample = scored_sample(c, find_validation(c, SampleKind.RANDOM, number), view.clears)
                 content = collect_report(c, FileSpool(view.config.spool_dir), view.config, sample)
@@ -64,7 +69,7 @@ def make_rollout_page(view: View, writer: Engine | None) -> Blueprint:
 
 
 def _rollout(c: Connection, view: View) -> dict[str, Any]:
-    """Read the newest validation of each site with its score, and the watch of the sites."""
+    """Read the newest validation of each site with its score."""
     found = [scored_sample(c, validation, view.clears) for validation in current_validations(c)]
     samples = [(sample, score_figures(sample.cases, sample.score)) for sample in found]
-    return {"samples": samples, "watch": read_watch(c, now()), "answer_kinds": tuple(Answer)}
+    return {"samples": samples, "answer_kinds": tuple(Answer)}

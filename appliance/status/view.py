@@ -18,7 +18,7 @@ from engines.pack import Pack
 
 from . import health, records
 from .attention import attention
-from .facts import Facts, observe
+from .facts import Facts, SitesOf, observe
 from .situation import situation
 
 Read = Callable[[Connection], dict[str, Any]]
@@ -34,10 +34,12 @@ class View:
         For reading only (`appliance.storage.database.readers`).
     pack
         The pack in use, or the sentence that says why there is none.
+    sites
+        Reads the facts about sites.
     """
 
-    def __init__(self, engine: Engine, config: Configuration, pack: Pack | str, version: str) -> None:
-        self.engine, self.config = engine, config
+    def __init__(self, engine: Engine, config: Configuration, pack: Pack | str, version: str, sites: SitesOf) -> None:
+        self.engine, self.config, self._sites = engine, config, sites
         self.pack, self._version = pack, version
 
     @property
@@ -49,7 +51,7 @@ class View:
 
     def facts(self) -> Facts:
         """Return the facts of this moment."""
-        return observe(self.engine, self.config, now())
+        return observe(self.engine, self.config, now(), self._sites)
 
     def render(self, template: str, read: Read | None = None, **values: object) -> str:
         """Return a page as HTML; while the database cannot be read, without what `read` returns."""

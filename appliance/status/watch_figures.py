@@ -24,7 +24,8 @@ WEEKS: Final = 12
 """Weeks of a trend, and windows of a trend of drift."""
 
 AGREEMENT_DAYS: Final = 90
-"""Days over which agreement is counted."""
+MOST_REPORTS: Final = 2_000
+"""Days over which agreement is counted, and the most final reports: the newest of them."""
 
 TURNAROUND_DAYS: Final = 7
 """Days over which turnaround is counted."""
@@ -84,12 +85,11 @@ def read_watch(c: Connection, at: datetime) -> WatchFigures:
     reasons = Counter[ReasonCode]()
     for week in found:
         reasons.update(week.reasons)
+    agreed = agreement(c, at - timedelta(days=AGREEMENT_DAYS), MOST_REPORTS)
     return WatchFigures(
         trends=tuple(trends(found, at)) if found else (),
         reasons=tuple(reasons.most_common()),
-        agreements=tuple(
-            (one, rate(one.agreeing, one.compared)) for one in agreement(c, at - timedelta(days=AGREEMENT_DAYS))
-        ),
+        agreements=tuple((one, rate(one.agreeing, one.compared)) for one in agreed),
         turnaround=turnaround(c, at - timedelta(days=TURNAROUND_DAYS), at),
         drift=tuple(drift_trends(drift_of_sites(c, WEEKS))),
     )

@@ -93,11 +93,21 @@ def conclude(engine: Engine, report_id: int, conclusion: Conclusion, by: Interve
         record(c, by, AuditAction.CONCLUDE, f"report:{report_id}", conclusion)
 
 
-def conclusions_of_studies(c: Connection, most: int | None = None) -> dict[str, FinalReport]:
-    """Return the newest final report of each study that has a conclusion, by Study Instance UID; the newest `most`."""
+def conclusions_of_studies(
+    c: Connection, since: datetime | None = None, most: int | None = None
+) -> dict[str, FinalReport]:
+    """Return the newest final report of each study, if it has a conclusion, by Study Instance UID, newest first.
+
+    Parameters
+    ----------
+    since
+        Only reports that were received from then on.
+    most
+        Only so many of the newest.
+    """
     query = _NEWEST.where(conclusions.c.conclusion.is_not(None)).order_by(radiologist_reports.c.id.desc())
-    found = c.execute(query.limit(most))
-    return {row.study_instance_uid: _report(row) for row in found}
+    query = query.where(radiologist_reports.c.received_at >= since) if since else query
+    return {row.study_instance_uid: _report(row) for row in c.execute(query.limit(most))}
 
 
 def count_conclusions(c: Connection) -> dict[Conclusion, int]:
@@ -122,11 +132,13 @@ _REPORTS: Select[tuple[object, ...]] = (
     .where(radiologist_reports.c.result_status.in_(FINAL))
 )
 
+_LATER = radiologist_reports.alias()
+
 _NEWEST = _REPORTS.where(
-    radiologist_reports.c.id.in_(
-        select(func.max(radiologist_reports.c.id))
-        .where(radiologist_reports.c.result_status.in_(FINAL))
-        .group_by(radiologist_reports.c.study_instance_uid)
+    ~exists().where(
+        _LATER.c.study_instance_uid == radiologist_reports.c.study_instance_uid,
+        _LATER.c.result_status.in_(FINAL),
+        _LATER.c.id > radiologist_reports.c.id,
     )
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, func, insert, select
 
@@ -13,7 +14,11 @@ from appliance.domain.artefact_kind import ArtefactKind
 from appliance.domain.finding import Answer
 from appliance.domain.validation import Decision, DecisionSource
 
-from .tables import decisions, deliveries, results, studies, study_results
+from .studies import told_results
+from .tables import decisions, deliveries, studies, study_results
+
+MOST_BY_LINK: Final = 10
+"""Decisions of one person about one report by its link: nobody changes their mind more often."""
 
 
 def record_decision(
@@ -30,7 +35,7 @@ def record_decision(
     Parameters
     ----------
     key
-        What makes the decision one: the digest of its message or object, or the token of its form.
+        What makes the decision one: the digest of its message or object, or person and number of those by link.
     study_result_id
         The report that was decided on; None: the newest.
 
@@ -70,6 +75,8 @@ class Decidable:
 
     Attributes
     ----------
+    answers
+        Answers about its radiographs, as they were told.
     newest_revision
         Revision of the newest report about its study.
     decided
@@ -97,7 +104,6 @@ def decidable(c: Connection, identifier: str) -> Decidable | None:
     if row is None:
         return None
     newest = select(func.max(study_results.c.revision)).where(study_results.c.study_id == row.study_id)
-    told = [int(number) for number in row.result_ids.split(",") if number]
     of_study = select(decisions.c.decision, decisions.c.at).where(
         decisions.c.study_instance_uid == row.study_instance_uid
     )
@@ -108,9 +114,26 @@ def decidable(c: Connection, identifier: str) -> Decidable | None:
         revision=row.revision,
         newest_revision=c.execute(newest).scalar_one(),
         created_at=row.created_at,
-        answers=tuple(c.execute(select(results.c.answer).where(results.c.id.in_(told))).scalars()),
+        answers=tuple(result.answer for result in told_results(c, row)),
         decided=tuple((one.decision, one.at) for one in c.execute(of_study.order_by(decisions.c.id))),
     )
+
+
+def decide_by_link(c: Connection, report: Decidable, decision: Decision, person: str) -> bool:
+    """Write a person's decision about a report unless it is the one that stands; return False once there are too many.
+
+    A decision that differs is written beside those before it.
+    """
+    by_person = (decisions.c.study_result_id == report.study_result_id) & (decisions.c.person == person)
+    query = select(decisions.c.decision).where(by_person, decisions.c.source == DecisionSource.LINK)
+    made = c.execute(query.order_by(decisions.c.id)).scalars().all()
+    if made[-1:] == [decision]:
+        return True
+    if len(made) >= MOST_BY_LINK:
+        return False
+    key = f"{report.study_result_id} {person} {len(made)}"
+    uid = report.study_instance_uid
+    return record_decision(c, uid, decision, DecisionSource.LINK, key, person, report.study_result_id)
 
 
 def count_decisions(c: Connection) -> dict[Decision, int]:

@@ -24,7 +24,7 @@ from .tables import draws, drift_windows, phases, results, traits, validations
 FIRST: Final = 500
 """Radiographs of a reference without a validation."""
 
-MOST_WINDOWS: Final = 20
+MOST_WINDOWS: Final = 3
 """Windows of a site that are compared in one go: a role that was stopped for long catches up in steps."""
 
 _NUMBERS: Final = ("grey_mean", "grey_spread", "detail", "probability")
@@ -41,6 +41,8 @@ class DriftWindow:
         Times of its first and last result.
     reference_size
         Radiographs of the reference.
+    last_result_id
+        Its last result, which identifies it.
     """
 
     site: Site
@@ -48,6 +50,7 @@ class DriftWindow:
     ended_at: datetime
     size: int
     reference_size: int
+    last_result_id: int
     comparisons: tuple[Comparison, ...]
 
     @property
@@ -57,17 +60,21 @@ class DriftWindow:
 
 
 def advance_drift(engine: Engine) -> list[DriftWindow]:
-    """Compare the windows of live sites that are full and were not compared yet; write and return them."""
+    """Compare the windows of live sites that are full and were not compared yet, some a site; write and return them.
+
+    They are read and compared without the write lock, for which every other role waits.
+    """
     made = []
     with readers(engine).connect() as c:
         live = c.execute(select(phases).where(phases.c.phase == Phase.LIVE)).all()
     for row in live:
         for _ in range(MOST_WINDOWS):
-            with engine.begin() as c:
-                window = _next_window(c, row)
-                if window is None:
-                    break
-                made.append(window)
+            with readers(engine).connect() as c:
+                newest = _newest_window(c, row)
+                window = _next_window(c, row, newest)
+            if window is None or not _write(engine, row, newest, window):
+                break
+            made.append(window)
     return made
 
 
@@ -84,12 +91,16 @@ def drift_of_sites(c: Connection, windows: int = 1) -> dict[Site, list[DriftWind
     return found
 
 
-def _next_window(c: Connection, site: Row[Any]) -> DriftWindow | None:
-    """Compare the next window of a site and write it; None if none is full, or there is no reference yet."""
+def _newest_window(c: Connection, site: Row[Any]) -> int:
+    """Return the last result of the newest window since a site went live; 0 without one."""
     newest = select(func.max(drift_windows.c.last_result_id)).where(
         drift_windows.c.site == site.site, drift_windows.c.started_at >= site.since
     )
-    after = c.execute(newest).scalar() or 0
+    return c.execute(newest).scalar() or 0
+
+
+def _next_window(c: Connection, site: Row[Any], after: int) -> DriftWindow | None:
+    """Compare the window of a site after a result; None if none is full, or there is no reference yet."""
     of_site = _is_of(site.site) & (traits.c.created_at >= site.since)
     reference = c.execute(_validated(c, site)).all()
     if len(reference) < LEAST_REFERENCE:
@@ -103,20 +114,31 @@ def _next_window(c: Connection, site: Row[Any]) -> DriftWindow | None:
         return None
     ended_at = window[-1].created_at
     found = compare(_figures(reference), _figures(window), _windows_of_week(c, site.site, ended_at) + 1)
-    made = DriftWindow(
+    return DriftWindow(
         site=site.site,
         started_at=window[0].created_at,
         ended_at=ended_at,
         size=len(window),
         reference_size=len(reference),
+        last_result_id=window[-1].result_id,
         comparisons=tuple(found),
     )
-    for one in found:
-        row = {"site": made.site, "figure": one.figure, "last_result_id": window[-1].result_id, "size": made.size}
-        row |= {"reference_size": made.reference_size, "started_at": made.started_at, "ended_at": ended_at}
-        row |= {"psi": one.psi, "p_value": one.p_value, "is_drift": one.is_drift}
-        c.execute(insert(drift_windows).values(**row))
-    return made
+
+
+def _write(engine: Engine, site: Row[Any], newest: int, made: DriftWindow) -> bool:
+    """Write a window; return False if another was written, or the site changed its phase, since it was read."""
+    of_all = {"site": made.site, "last_result_id": made.last_result_id, "size": made.size}
+    of_all |= {"reference_size": made.reference_size, "started_at": made.started_at, "ended_at": made.ended_at}
+    with engine.begin() as c:
+        is_same = (phases.c.site == site.site) & (phases.c.phase == site.phase) & (phases.c.since == site.since)
+        if _newest_window(c, site) != newest or c.execute(select(phases.c.site).where(is_same)).first() is None:
+            return False
+        rows = [
+            of_all | {"figure": one.figure, "psi": one.psi, "p_value": one.p_value, "is_drift": one.is_drift}
+            for one in made.comparisons
+        ]
+        c.execute(insert(drift_windows), rows)
+    return True
 
 
 _RADIOGRAPHS: Final[Select[Any]] = (
@@ -186,6 +208,7 @@ def _window(rows: list[Row[Any]]) -> DriftWindow:
         ended_at=first.ended_at,
         size=first.size,
         reference_size=first.reference_size,
+        last_result_id=first.last_result_id,
         comparisons=tuple(
             Comparison(figure=row.figure, psi=row.psi, p_value=row.p_value, is_drift=row.is_drift) for row in rows
         ),

@@ -195,8 +195,8 @@ def job_of(name: str) -> tuple[QueueName, int]:
     return QueueName(queue), int(number)
 
 
-MOST_DIGITS: Final = 19
-"""Digits of a number that a database does not take any more as an id."""
+MOST_DIGITS: Final = 10
+"""Digits of a number that PostgreSQL does not take any more as an id."""
 
 
 def no_such_job(name: str) -> Rejected:

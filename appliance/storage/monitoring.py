@@ -104,7 +104,7 @@ class Turnaround:
     p99: float | None = None
 
 
-def agreement(c: Connection, since: datetime, most: int | None = None) -> list[Agreement]:
+def agreement(c: Connection, since: datetime, most: int) -> list[Agreement]:
     """Return the agreement of each site whose live answers were reported on since then, in the order of `Site`.
 
     A study counts for the site of all its radiographs; one of several sites counts for none.
@@ -112,9 +112,9 @@ def agreement(c: Connection, since: datetime, most: int | None = None) -> list[A
     Parameters
     ----------
     most
-        Number of the newest reports that count; None: all.
+        Number of the newest reports that count.
     """
-    reports = {uid: one for uid, one in conclusions_of_studies(c, most).items() if one.received_at >= since}
+    reports = conclusions_of_studies(c, since, most)
     counts: dict[Site, Counter[str]] = {}
     for uid, rows in _live_results(c, list(reports)).items():
         sites = {row.found_site or row.header_site for row in rows}
@@ -129,13 +129,16 @@ def weeks(c: Connection, at: datetime, number: int = 12) -> list[Week]:
     seconds = (type_coerce(results.c.created_at, Float) - MONDAY_S) / WEEK_S
     # SQLite cuts off in a cast, where PostgreSQL rounds
     week = cast(seconds if c.dialect.name == "sqlite" else func.floor(seconds), Integer).label("week")
-    query = (
-        select(week, results.c.answer, analyses.c.code, func.count().label("radiographs"))
+    # a subquery, since PostgreSQL takes two expressions with parameters for different ones
+    each = (
+        select(week, results.c.answer, analyses.c.code)
         .join(analyses, results.c.analysis_id == analyses.c.id)
         .where(results.c.created_at >= _begin(_week(at) - number + 1))
-        .group_by(week, results.c.answer, analyses.c.code)
-        .order_by(week)
+        .subquery()
+        .c
     )
+    query = select(each.week, each.answer, each.code, func.count().label("radiographs"))
+    query = query.group_by(each.week, each.answer, each.code).order_by(each.week)
     found: dict[int, Week] = {}
     for row in c.execute(query):
         one = found.setdefault(row.week, Week(begin=_begin(row.week)))

@@ -224,7 +224,7 @@ def retracted_statements(c: Connection, study_id: int, revision: int) -> tuple[t
     earlier = (study_results.c.study_id == study_id) & (study_results.c.revision < revision)
     earlier_counts: dict[str, int] = {}
     for row in c.execute(select(study_results).where(earlier)):
-        for result in _told_results(c, row):
+        for result in told_results(c, row):
             uid = result.sop_instance_uid
             earlier_counts[uid] = max(earlier_counts.get(uid, 0), result.statements)
     counts = _count_statements(c, earlier_counts)
@@ -246,7 +246,7 @@ def _count_statements(c: Connection, sop_instance_uids: Collection[str]) -> dict
     }
 
 
-def _told_results(c: Connection, row: Row[Any]) -> tuple[Result, ...]:
+def told_results(c: Connection, row: Row[Any]) -> tuple[Result, ...]:
     """Return the told records of the radiographs of a row of `study_results`."""
     ids = json.loads(row.result_ids)
     records = dict(c.execute(select(results.c.id, results.c.record).where(results.c.id.in_(ids))).tuples().all())
@@ -265,7 +265,7 @@ def _study_result(c: Connection, study_instance_uid: str, row: Row[Any]) -> Stud
     return StudyResult(
         study_instance_uid=study_instance_uid,
         created_at=row.created_at,
-        results=_told_results(c, row),
+        results=told_results(c, row),
         revision=row.revision,
         predecessor=predecessor,
         left_out=row.left_out,

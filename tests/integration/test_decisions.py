@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,19 +15,23 @@ from appliance.clock import now
 from appliance.config import Configuration
 from appliance.domain.account import AccountRole
 from appliance.domain.artefact_kind import ArtefactKind
-from appliance.domain.job import State
+from appliance.domain.identifiers import Site
+from appliance.domain.phase import Phase
 from appliance.domain.validation import Decision
 from appliance.status.app import create_app
 from appliance.storage import passwords
 from appliance.storage.accounts import add_account
 from appliance.storage.database import readers
-from appliance.storage.decisions import count_decisions
+from appliance.storage.decisions import MOST_BY_LINK, count_decisions
 from appliance.storage.passwords import decoy, hash_password
-from appliance.storage.tables import decisions, deliveries, studies, study_results
+from appliance.storage.spool import FileSpool
+from appliance.storage.tables import decisions, deliveries, study_results
 from tests.integration.test_status import PACK
 from tests.support.forms import csrf_of
+from tests.support.outbox import radiograph
 from tests.support.people import anna
-from tests.support.streams import record_stream
+from tests.support.results import finding, result
+from tests.support.validations import Hospital, set_phases
 
 PASSWORD = "three words and more"
 NUMBER = "0123456789abcdef0123"
@@ -39,19 +45,16 @@ def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def client(tmp_path: Path, engine: Engine) -> FlaskClient:
+def client(tmp_path: Path, engine: Engine, spool: FileSpool) -> FlaskClient:
     """The page of a box with one report; its message has the number of the link."""
-    record_stream(engine, 1, now())
+    set_phases(engine, Phase.LIVE, Site.WRIST)
     add_account(engine, "victor", AccountRole.VIEWER, hash_password(PASSWORD, "victor"), anna())
-    job = {"state": State.DONE, "not_before": now(), "created_at": now()}
+    hospital = Hospital(engine, spool)
+    made = replace(result(radiograph(1), finding(0.1)), not_read=())
+    hospital.analyse(1, made=made)
+    hospital.report()
     with engine.begin() as c:
-        study = c.execute(
-            insert(studies).values(study_instance_uid="1.3.1", **job).returning(studies.c.id)
-        ).scalar_one()
-        row = {"study_id": study, "revision": 1, "result_ids": "1", "left_out": 0, "created_at": now()}
-        report = c.execute(insert(study_results).values(**row).returning(study_results.c.id)).scalar_one()
-        to = {"study_result_id": report, "study_instance_uid": "1.3.1", "destination": "ris", "kind": ArtefactKind.ORU}
-        c.execute(insert(deliveries).values(identifier=NUMBER, digest="0", **to, **job))
+        c.execute(update(deliveries).where(deliveries.c.kind == ArtefactKind.ORU).values(identifier=NUMBER))
     config = Configuration.model_validate({"state_dir": tmp_path, "status": {"accounts": True}})
     app = create_app(readers(engine), config, PACK, "1", writer=engine, withdraw=print)
     return app.test_client()
@@ -67,10 +70,8 @@ def sign_in(client: FlaskClient, path: str) -> str:
 
 
 def decide(client: FlaskClient, decision: str) -> int:
-    page = client.get(LINK).text
-    once = page.partition('name="once" value="')[2].partition('"')[0]
-    data = {"csrf": csrf_of(page), "once": once, "decision": decision}
-    assert client.post(LINK, data=data).status_code == client.post(LINK, data=data).status_code
+    data = {"csrf": csrf_of(client.get(LINK).text), "decision": decision}
+    assert client.post(LINK, data=data).status_code == client.post(LINK, data=data | {"once": "2"}).status_code
     return client.post(LINK, data=data).status_code
 
 
@@ -78,7 +79,7 @@ def test_link_leads_over_the_sign_in_to_a_decision_that_is_recorded_once(client:
     assert client.get(LINK).headers["location"].startswith("/sign-in")
     assert sign_in(client, LINK) == LINK
     page = client.get(LINK).text
-    assert "no fracture found" in page and "1.3.1" not in page
+    assert "no fracture found" in page and str(radiograph(1).StudyInstanceUID) not in page
     assert (decide(client, "accept"), decide(client, "reject"), decide(client, "perhaps")) == (303, 303, 400)
     page = client.get(LINK).text
     assert page.index("Accepted on") < page.index("Rejected on")
@@ -89,11 +90,27 @@ def test_link_leads_over_the_sign_in_to_a_decision_that_is_recorded_once(client:
     assert [tuple(row) for row in rows] == [("accept", "victor", "link"), ("reject", "victor", "link")]
 
 
+def test_decisions_of_a_person_about_a_report_have_a_limit(client: FlaskClient, engine: Engine) -> None:
+    sign_in(client, LINK)
+    changes = ["accept", "reject"] * (MOST_BY_LINK // 2)
+    assert [decide(client, one) for one in changes] == [303] * MOST_BY_LINK
+    assert (decide(client, "accept"), decide(client, "reject")) == (409, 303), "the last one stands"
+    with engine.connect() as c:
+        assert c.execute(select(decisions.c.decision)).scalars().all() == changes
+
+
+def test_link_names_the_answer_as_it_was_told(client: FlaskClient, engine: Engine) -> None:
+    sign_in(client, LINK)
+    with engine.begin() as c:
+        c.execute(update(study_results).values(phases=json.dumps([{Site.WRIST: Phase.SHADOW}])))
+    assert "no fracture found" not in client.get(LINK).text
+
+
 def test_newer_report_is_named(client: FlaskClient, engine: Engine) -> None:
     sign_in(client, LINK)
     assert "A newer report" not in client.get(LINK).text
     with engine.begin() as c:
-        row = {"study_id": 1, "revision": 2, "result_ids": "1", "left_out": 0, "created_at": now()}
+        row = {"study_id": 1, "revision": 2, "result_ids": "[1]", "left_out": 0, "created_at": now()}
         c.execute(insert(study_results).values(**row))
     assert "A newer report followed, revision 2" in client.get(LINK).text
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
 from sqlalchemy import Engine, func, select, update
 
 from appliance.config import Configuration
 from appliance.domain.identifiers import Site
 from appliance.domain.phase import Phase
+from appliance.rollout.drift import Comparison, compare
 from appliance.service.roles.status import StatusRole
 from appliance.status.facts import Facts, observe
 from appliance.status.health import conditions, problems
-from appliance.storage.drift import FIRST, advance_drift, drift_of_sites
+from appliance.storage import drift
+from appliance.storage.database import hasty
+from appliance.storage.drift import FIRST, MOST_WINDOWS, DriftWindow, advance_drift, drift_of_sites
 from appliance.storage.tables import drift_windows, results
 from tests.support.streams import record_sample, record_stream, set_phase
 
@@ -68,6 +73,31 @@ def test_site_that_is_not_live_and_radiographs_of_before_are_not_compared(engine
     record_stream(engine, 700, LIVE_SINCE)
     record_stream(engine, 700, BEFORE, site=Site.ANKLE)
     assert advance_drift(engine) == []
+
+
+def test_window_is_read_without_the_write_lock_and_written_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_phase(engine, Site.WRIST, Phase.LIVE, LIVE_SINCE)
+    record_sample(engine, record_stream(engine, 150, BEFORE))
+    record_stream(engine, 100, LIVE_SINCE, seed=2)
+    made: list[list[DriftWindow]] = []
+
+    def compare_meanwhile(*arguments: Any) -> list[Comparison]:
+        monkeypatch.setattr(drift, "compare", compare)
+        made.append(advance_drift(hasty(engine, 0)))
+        return compare(*arguments)
+
+    monkeypatch.setattr(drift, "compare", compare_meanwhile)
+    assert advance_drift(engine) == [], "another process has written the window meanwhile"
+    assert [len(windows) for windows in made] == [1]
+
+
+def test_windows_are_compared_in_steps(engine: Engine) -> None:
+    set_phase(engine, Site.WRIST, Phase.LIVE, LIVE_SINCE)
+    record_sample(engine, record_stream(engine, 150, BEFORE))
+    record_stream(engine, 100 * (MOST_WINDOWS + 1), LIVE_SINCE, seed=2)
+    assert [len(advance_drift(engine)) for _ in range(3)] == [MOST_WINDOWS, 1, 0]
 
 
 def test_radiographs_of_one_study_count_once(engine: Engine) -> None:

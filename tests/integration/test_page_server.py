@@ -7,6 +7,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,20 @@ from sqlalchemy import (
 
 from appliance.clock import now
 from appliance.config import Configuration
+from appliance.domain.identifiers import Site
+from appliance.domain.phase import Phase
 from appliance.service.roles.status import StatusRole
 from appliance.status import server
 from appliance.status.app import create_app
 from appliance.status.server import MOST_OF_ADDRESS, MOST_PER_ADDRESS, REQUEST_S
 from appliance.storage.database import open_database, readers
+from appliance.storage.drift import advance_drift
 from appliance.storage.heartbeats import record_heartbeat
-from appliance.storage.tables import analyses, deliveries, instances, results, studies
+from appliance.storage.tables import analyses, deliveries, instances, phases, results, studies
 from tests.support.forms import csrf_of
 from tests.support.results import finding, result
 from tests.support.sources import source
+from tests.support.streams import record_sample, record_stream, set_phase
 from tests.support.waiting import PATIENCE_S, wait_until
 
 PATHS = ("/", "/health/live", "/health/ready", "/metrics")
@@ -200,6 +205,24 @@ def test_readiness_and_metrics_are_made_once_in_their_time(engine: Engine, confi
     assert [client.get(path).data for path in ("/metrics", "/health/ready")] == before
     later = create_app(readers(engine), config, "no pack", "1").test_client()
     assert 'osteon_role_up{role="analyse"} 1.0' in later.get("/metrics").text
+
+
+def test_figures_about_sites_are_read_once_in_their_time(engine: Engine, config: Configuration) -> None:
+    at = now()
+    set_phase(engine, Site.WRIST, Phase.LIVE, at - timedelta(days=3))
+    record_sample(engine, record_stream(engine, 150, at - timedelta(days=20)))
+    record_stream(engine, 100, at - timedelta(days=1), seed=4, shift=1.5)
+    shown = {"/metrics": "osteon_drift_psi{", "/rollout": "drifts</span>", "/conditions": "grey mean"}
+    kept, fresh = (
+        create_app(readers(engine), config, "no pack", "1", keep_sites_s=keep_s).test_client() for keep_s in (60, 0)
+    )
+    assert [path for path, words in shown.items() if words in kept.get(path).text] == []
+    assert advance_drift(engine)
+    assert [path for path, words in shown.items() if words in kept.get(path).text] == []
+    assert [path for path, words in shown.items() if words in fresh.get(path).text] == list(shown)
+    with engine.begin() as c:
+        c.execute(update(phases).values(phase=Phase.SHADOW))
+    assert "drift.wrist" not in kept.get("/conditions").text, "phases are of now"
 
 
 def test_large_requests_are_refused(port: int) -> None:

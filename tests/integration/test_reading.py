@@ -171,8 +171,10 @@ def test_form_without_the_token_or_with_nonsense_is_refused(
         {"answer": "fracture", "x0": "-1", "y0": "1", "x1": "10", "y1": "2"},
     ]
     assert [page.answer(browser, **fields).status_code for fields in bad] == [409] * len(bad)
-    stale = {"csrf": field(browser, "csrf"), "draw": "x", "result": "", "answer": "none"}
-    assert browser.post("/read", data=stale).headers["location"] == "/read?notice=not_offered"
+    stale = {"csrf": field(browser, "csrf"), "answer": "none"}
+    for number in ("x", "-1", str(2**31), "9" * 20):
+        answer = browser.post("/read", data=stale | {"draw": number, "result": number})
+        assert answer.headers["location"] == "/read?notice=not_offered", number
     assert rows(engine) == []
     assert page.answer(browser, "none", mark=["nonsense"]).status_code == 303
     assert [row.marks for row in rows(engine)] == [""]

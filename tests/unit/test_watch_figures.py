@@ -17,8 +17,15 @@ MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 def window(number: int, psi: float, figure: str = "grey_mean", *, is_drift: bool = False) -> DriftWindow:
     at = MONDAY + timedelta(days=number)
     found = Comparison(figure=figure, psi=psi, p_value=0.5, is_drift=is_drift)
-    ends = {"started_at": at, "ended_at": at}
-    return DriftWindow(site=Site.WRIST, size=100, reference_size=150, comparisons=(found,), **ends)
+    return DriftWindow(
+        site=Site.WRIST,
+        size=100,
+        reference_size=150,
+        last_result_id=number,
+        started_at=at,
+        ended_at=at,
+        comparisons=(found,),
+    )
 
 
 def test_trends_show_counts_and_shares_of_each_week() -> None:

@@ -20,6 +20,7 @@ from appliance.service.reading_room import ReadingRoom
 from appliance.status.alarms.channels import channels_of
 from appliance.status.alarms.watch import AlarmWatch
 from appliance.status.app import create_app
+from appliance.status.facts import KEEP_SITES_S
 from appliance.status.server import PageServer
 from appliance.storage.database import readers
 from appliance.storage.drift import advance_drift
@@ -61,6 +62,7 @@ class StatusRole:
             withdraw=partial(_withdraw, config, engine),
             look=self._reading_room.look,
             keep_s=KEEP_S,
+            keep_sites_s=KEEP_SITES_S,
         )
         try:
             self._server = PageServer(app, config.status.host, config.status.port)

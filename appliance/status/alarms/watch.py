@@ -25,8 +25,9 @@ from appliance.config import Configuration
 from appliance.domain.alarm import AlarmEvent, AlarmState, ChannelState, NumberedEvent, Severity
 from appliance.errors import Refused, Transient
 from appliance.status.attention import attention
-from appliance.status.facts import observe
+from appliance.status.facts import KEEP_SITES_S, observe, read_sites
 from appliance.status.health import UNSTEADY, conditions
+from appliance.status.kept import Kept
 from appliance.status.records import DestinationError, destination_errors
 from appliance.storage.alarms import channel_state, events_after, read_alarm_states, record_alarms, record_channel
 from appliance.storage.database import readers
@@ -159,6 +160,7 @@ class AlarmWatch:
         self._engine, self._config = engine, config
         self._states: dict[str, AlarmState] = {}
         self._is_read, self._is_saved = False, True
+        self._sites = Kept(read_sites, KEEP_SITES_S)
         self._stop = threading.Event()
         self._rung = threading.Event()
         self.messengers = [Messenger(engine, channel) for channel in channels]
@@ -187,7 +189,7 @@ class AlarmWatch:
     def step(self) -> None:
         """Look at the conditions once."""
         self._read_states()
-        facts = observe(readers(self._engine), self._config, now())
+        facts = observe(readers(self._engine), self._config, now(), self._sites)
         found = conditions(facts)
         points = attention(facts, found, self._destination_errors())
         states, events = advance(self._states, found, points, facts.at, self._config.alarms)
