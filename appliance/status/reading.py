@@ -32,6 +32,9 @@ NOTICES: Final = (ReasonCode.READ_ALREADY, ReasonCode.NOT_OFFERED)
 
 NOT_THERE: Final = "This radiograph is not to be read any more."
 
+VIEWS: Final = {"LL": "lateral", "RL": "lateral"}
+"""Views that readers see in other words: of a limb, the first letter is easily taken for its side."""
+
 Look = Callable[[Drawn], DrawnPicture]
 """Makes the picture of a radiograph; raises `Transient` if that cannot be done now."""
 
@@ -61,6 +64,7 @@ def make_reading(view: View, engine: Engine, look: Look) -> Blueprint:
             answers=list(ReadAnswer),
             marks=list(ReadMark),
             edges=EDGES,
+            views=VIEWS,
             notice=ReasonCode(notice).sentence if notice in NOTICES else "",
         )
 
@@ -98,7 +102,7 @@ def _read() -> Read:
     Raises
     ------
     Rejected
-        ``bad_read`` if the form has no answer, or a box that is none.
+        ``bad_read`` if the form has no answer, or a box that is none, or one around no fracture.
     """
     form = request.form
     try:
@@ -106,7 +110,11 @@ def _read() -> Read:
     except ValueError:
         raise Rejected(ReasonCode.BAD_READ, "choose an answer: go back, and press f, n, u or x") from None
     marks = tuple(mark for mark in ReadMark if mark in form.getlist("mark"))
-    return Read(reader=visitor().name, source=ReadSource.PAGE, answer=answer, box=_box(), marks=marks)
+    box = _box()
+    if box and answer is ReadAnswer.NONE:
+        reason = "a radiograph without a fracture has no box around one: go back, and answer again"
+        raise Rejected(ReasonCode.BAD_READ, reason)
+    return Read(reader=visitor().name, source=ReadSource.PAGE, answer=answer, box=box, marks=marks)
 
 
 def _box() -> Box | None:

@@ -105,6 +105,7 @@ def test_reader_sees_the_displayed_pixels_and_neither_answer_nor_identity(
     browser = page.browser("rita")
     shown = browser.get("/read")
     assert "right wrist, PA, 65-79 years" in shown.text
+    assert '<form id="read" method="post" action="/read" autocomplete="off">' in shown.text, "see tests/release"
     hidden = ("LEAKY", "ERIKA", made.sop_instance_uid, made.study_instance_uid, "suspected", "0.87", "87%", "067Y")
     assert [word for word in hidden if word in shown.text] == []
     address = shown.text.partition('<img id="radiograph" src="')[2].partition('"')[0]
@@ -116,6 +117,14 @@ def test_reader_sees_the_displayed_pixels_and_neither_answer_nor_identity(
         assert png.info == {}
         assert np.array_equal(np.asarray(png), expected)
     assert expected.dtype == np.uint8
+
+
+def test_lateral_view_is_named_without_a_side(hospital: Hospital, page: ReadingPage) -> None:
+    ds = wrist()
+    ds.ViewPosition = "LL"
+    hospital.analyse(1, ds=ds)
+    hospital.report()
+    assert "right wrist, lateral" in page.browser("rita").get("/read").text
 
 
 def test_script_is_allowed_on_the_page_of_readers_alone(hospital: Hospital, page: ReadingPage) -> None:
@@ -151,6 +160,8 @@ def test_reader_sees_no_page_that_leads_to_an_answer(hospital: Hospital, page: R
     hospital.report()
     answer = page.browser("rita").get(path)
     assert (answer.status_code, "sees no other page" in answer.text) == (403, True)
+    assert 'href="/read"' in answer.text
+    assert "Overview" not in answer.text
     assert page.browser("victor").get("/radiographs").status_code == 200
 
 
@@ -164,6 +175,7 @@ def test_form_without_the_token_or_with_nonsense_is_refused(
     bad: list[dict[str, str]] = [
         {"answer": ""},
         {"answer": "perhaps"},
+        {"answer": "none", "x0": "10", "y0": "1", "x1": "30", "y1": "2"},
         {"answer": "fracture", "x0": "10"},
         {"answer": "fracture", "x0": "30", "y0": "1", "x1": "10", "y1": "2"},
         {"answer": "fracture", "x0": "nan", "y0": "1", "x1": "10", "y1": "2"},

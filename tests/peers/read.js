@@ -51,6 +51,8 @@ const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-pra
         answer: (document.querySelector('[name=answer]:checked') || {}).value || '',
         marks: [...document.querySelectorAll('[name=mark]:checked')].map((one) => one.value),
         tool: document.getElementById('frame').dataset.tool,
+        complaint: document.getElementById('complaint').innerText,
+        focus: document.activeElement.id,
       }));
       return { pixels, ...values };
     };
@@ -65,6 +67,11 @@ const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-pra
     await ready();
     await look('first');
     await act('begin', async () => {});
+
+    await act('no answer', () => press('Enter'));
+    await look('no-answer');
+    await act('answered after all', () => press('u'));
+    await page.focus('#frame');
 
     // by keys alone
     await act('zoom', () => press('+', '+'));
@@ -108,6 +115,9 @@ const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-pra
     await page.click('[data-tool=box]');
     await act('drag of a box', () => drag('left', 120, 80));
     await look('box');
+    await page.focus('#frame');
+    await act('no fracture with a box', () => press('n', 'Enter'));
+    await act('fracture with a box', () => press('f'));
     const next = async () => {
       await Promise.all([page.waitForNavigation(), page.keyboard.press('Enter')]);
     };
@@ -115,6 +125,12 @@ const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-pra
     await next();
     await ready();
     await act('second', async () => {});
+    await press('f', '1', 'b');
+    await page.goto('about:blank');
+    await page.goBack();
+    await ready();
+    await page.waitForFunction(() => !document.querySelector('[name=answer]:checked'), { timeout: 5000 }).catch(() => {});
+    await act('back', async () => {});
     await press('n');
     await next();
     await look('done');

@@ -88,3 +88,8 @@ def _check_acts(seen: dict[str, Any]) -> None:
     assert all(seen["drag of a box"]["box"])
     assert seen["second"]["box"] == [""] * 4
     assert (seen["second"]["answer"], seen["second"]["slope"]) == ("", 1)
+    assert (seen["no answer"]["focus"], "Choose an answer" in seen["no answer"]["complaint"]) == ("question", True)
+    assert seen["answered after all"]["complaint"] == seen["fracture with a box"]["complaint"] == ""
+    assert "remove the box" in seen["no fracture with a box"]["complaint"]
+    back = seen["back"]
+    assert (back["answer"], back["marks"], back["box"]) == ("", [], [""] * 4), "nothing of another radiograph"

@@ -1,10 +1,42 @@
 // Zoom, window and box of the radiograph that a reader reads, by mouse, pen and keys. The form works without it.
 'use strict';
 (() => {
+  const form = document.getElementById('read');
+  const next = form.querySelector('.next');
+  const legend = document.getElementById('question');
+  const complaint = document.getElementById('complaint');
+
+  function complain(words) {
+    complaint.textContent = words;
+    complaint.hidden = !words;
+    if (words) legend.focus();
+  }
+
+  // what a browser restores belongs to the radiograph that was here before: it answers about no other one
+  window.addEventListener('pageshow', (event) => {
+    if (event.persisted) location.reload();
+    else if (performance.getEntriesByType('navigation')[0].type !== 'navigate') form.reset();
+  });
+  form.addEventListener('invalid', (event) => {
+    if (event.target.name !== 'answer') return;
+    event.preventDefault();
+    complain('Choose an answer first: fracture, no fracture, unsure or unusable.');
+  }, true);
+  form.addEventListener('change', () => complain(''));
+  // a read is kept at once, and a second press of the key sends nothing twice
+  form.addEventListener('submit', (event) => {
+    const edge = form.elements.x0;
+    if (form.elements.answer.value === 'none' && edge && edge.value) {
+      event.preventDefault();
+      complain('No fracture, but a box around one: remove the box (Delete), or answer fracture.');
+    } else {
+      next.disabled = true;
+    }
+  });
+
   const frame = document.getElementById('frame');
   if (!frame) return;
   const [stage, image, boxMark] = ['stage', 'radiograph', 'box'].map((id) => document.getElementById(id));
-  const form = document.getElementById('read');
   const levels = document.getElementById('levels');
   const shortcuts = document.getElementById('shortcuts');
   const transfers = document.querySelectorAll('#window feComponentTransfer > *');
@@ -76,6 +108,7 @@
     const [c, d] = [y0, y1].map((y) => Math.round(clamp(y, 0, bottom))).sort((one, other) => one - other);
     box = b > a && d > c ? [a, c, b, d] : null;
     edges.forEach((field, index) => { field.value = box ? box[index] : ''; });
+    complain('');
   }
 
   function moveBox(dx, dy, resizes) {
@@ -122,6 +155,7 @@
     } else if (field) {
       if (field.type === 'radio') field.checked = true;
       else field.checked = !field.checked;
+      complain('');
     } else if (KEYS[key]) {
       KEYS[key]();
     } else {
@@ -182,10 +216,6 @@
       paint();
     });
   }
-
-  // a fracture is read at once, and a second press of the key sends nothing twice
-  form.addEventListener('submit', () => { form.querySelector('.next').disabled = true; });
-  window.addEventListener('pageshow', () => { form.querySelector('.next').disabled = false; });
 
   function begin() {
     frame.classList.add('live');
