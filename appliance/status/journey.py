@@ -52,6 +52,7 @@ def steps(journey: Journey) -> tuple[Step, ...]:
         found += _of_study(journey.study)
     found += [step for one in journey.deliveries for step in _of_delivery(one)]
     found += [Step(at=at, sentence="Report of a radiologist received") for at in journey.reports_at]
+    found += [Step(at=at, sentence=f"Kept back: in the sample of validation {n}") for n, at in journey.kept_back]
     timed = sorted((s for s in found if s.at is not None), key=lambda s: s.at.timestamp() if s.at else 0.0)
     began = min((one.received_at for one in journey.radiographs), default=None)
     return tuple(_since(step, began) for step in (*timed, *(s for s in found if s.at is None)))

@@ -48,6 +48,6 @@ def _passed(c: Connection, site: Site, clears: Mapping[Site, bool]) -> str:
         reason = f"{site.label}: there was no validation; see osteon validate start"
         raise Rejected(ReasonCode.NOT_VALIDATED, reason)
     if not found.passes(site):
-        missed = "; ".join(criterion.sentence for criterion in found.criteria(site) if not criterion.passed)
-        raise Rejected(ReasonCode.NOT_VALIDATED, f"{site.label}: {missed}")
+        missed = (criterion.sentence for criterion in found.criteria(site) if not criterion.passed)
+        raise Rejected(ReasonCode.NOT_VALIDATED, "\n- ".join((f"{site.label}:", *missed)))
     return f"{site.label}: " + "; ".join(criterion.sentence for criterion in found.criteria(site))

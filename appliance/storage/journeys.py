@@ -19,7 +19,7 @@ from appliance.domain.result import Result
 
 from .deliveries import Delivery, delivery_of
 from .inspection import QueueName
-from .tables import analyses, deliveries, instances, radiologist_reports, results, studies, study_results
+from .tables import analyses, deliveries, draws, instances, radiologist_reports, results, studies, study_results
 
 LONGEST_NUMBER = 64
 """Characters of a UID, and more than an accession number has."""
@@ -90,12 +90,15 @@ class Journey:
     ----------
     reports_at
         Arrivals of radiologist reports about the study.
+    kept_back
+        Number of each validation whose sample the study is in, and the time of the draw: no answer of that time left.
     """
 
     radiographs: tuple[RadiographSteps, ...]
     study: StudySteps | None = None
     deliveries: tuple[Delivery, ...] = ()
     reports_at: tuple[datetime, ...] = ()
+    kept_back: tuple[tuple[int, datetime], ...] = ()
 
 
 def find_targets(c: Connection, number: str) -> list[Target]:
@@ -172,6 +175,7 @@ def _journey(c: Connection, study: Row[Any]) -> Journey:
     told = select(radiologist_reports.c.received_at).where(
         or_(radiologist_reports.c.matched_study_instance_uid == uid, radiologist_reports.c.study_instance_uid == uid)
     )
+    in_sample = select(draws.c.validation_id, draws.c.drawn_at).where(draws.c.study_instance_uid == uid)
     return Journey(
         radiographs=_radiographs(c, of_study),
         study=StudySteps(
@@ -184,6 +188,7 @@ def _journey(c: Connection, study: Row[Any]) -> Journey:
         ),
         deliveries=tuple(delivery_of(row) for row in c.execute(sent)),
         reports_at=tuple(c.execute(told).scalars()),
+        kept_back=tuple(c.execute(in_sample.where(draws.c.is_blinded).order_by(draws.c.id)).tuples()),
     )
 
 

@@ -54,6 +54,11 @@ def site_mix(c: Connection, since: datetime) -> dict[Site, Mix]:
     return {site: _mix(by_site[site]) for site in Site if site in by_site}
 
 
+def first_result_at(c: Connection) -> datetime | None:
+    """Return the time of the first result; None without any."""
+    return c.execute(select(results.c.created_at).order_by(results.c.id).limit(1)).scalar()
+
+
 def _mix(rows: Sequence[Any]) -> Mix:
     patients = Counter(row.patient_digest for row in rows)
     unnamed = patients.pop("", 0)

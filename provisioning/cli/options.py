@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from appliance.domain.audit import Door, Intervention
+from appliance.domain.identifiers import Site
 from appliance.service.command import existing_config, refuse_root
 
 if TYPE_CHECKING:
@@ -64,6 +65,14 @@ def with_pack(config: Configuration, name: str | None) -> Configuration:
     if name is None:
         return config
     return config.model_copy(update={"analyse": config.analyse.model_copy(update={"pack": name, "more_packs": ()})})
+
+
+def sites_of(value: str) -> tuple[Site, ...]:
+    """Return the sites of a list with commas; raises click.BadParameter for any other name."""
+    names = [name.strip().replace(" ", "_") for name in value.split(",")]
+    if unknown := [name for name in names if name not in list(Site)]:
+        raise click.BadParameter(f"{', '.join(unknown)!r} is no site: write some of {', '.join(Site)}")
+    return tuple(dict.fromkeys(map(Site, names)))
 
 
 def as_text(value: object) -> str:

@@ -14,7 +14,7 @@ from appliance.domain.identifiers import Site
 from appliance.domain.phase import Phase
 from appliance.service.command import config_option
 
-from .options import as_text, by_hand, configuration, out, own_configuration
+from .options import as_text, by_hand, configuration, out, own_configuration, sites_of
 
 ALL = "all"
 
@@ -50,12 +50,12 @@ def phase_list(as_json: bool, config_path: Path | None) -> None:
 
 
 @phase.command("set")
-@click.argument("site", type=click.Choice([*(site.value for site in Site), ALL]))
+@click.argument("sites", metavar="SITES")
 @click.argument("to", metavar="PHASE", type=click.Choice([each.value for each in Phase]))
 @click.option("--reason", required=True, help="Why; kept in the audit log. Name no patient.")
 @config_option
-def phase_set(site: str, to: str, reason: str, config_path: Path | None) -> None:
-    """Set the phase of SITE, or of all sites.
+def phase_set(sites: str, to: str, reason: str, config_path: Path | None) -> None:
+    """Set the phase of SITES, with commas, or of all.
 
     \b
     shadow       everything is computed and kept, and nothing leaves the box; what waits is dropped
@@ -68,11 +68,12 @@ def phase_set(site: str, to: str, reason: str, config_path: Path | None) -> None
     from appliance.storage.going_live import change_phase
     from appliance.storage.phases import site_phases
 
+    named = () if sites == ALL else sites_of(sites)
     config = own_configuration(config_path)
     engine = open_database(config.database)
     with readers(engine).connect() as c:
-        sites = [each.site for each in site_phases(c)] if site == ALL else [Site(site)]
+        chosen = named or [each.site for each in site_phases(c)]
     clears = {Site(name): spec.clears for name, spec in pack_of(config).classifiers.items()}
-    dropped = change_phase(engine, sites, Phase(to), by_hand(reason), clears)
-    names = ", ".join(str(each.label) for each in sites) or "no site"
+    dropped = change_phase(engine, chosen, Phase(to), by_hand(reason), clears)
+    names = ", ".join(str(each.label) for each in chosen) or "no site"
     out.print(f"{names}: {to}" + (f"; deliveries dropped: {dropped}" if dropped or to == Phase.SHADOW else ""))

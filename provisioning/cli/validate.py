@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.markup import escape
@@ -15,8 +16,11 @@ from appliance.domain.identifiers import Site
 from appliance.domain.validation import SampleKind
 from appliance.service.command import config_option
 
-from .options import EXISTING, as_text, by_hand, configuration, out, own_configuration
+from .options import EXISTING, as_text, by_hand, configuration, out, own_configuration, sites_of
 from .validation_report import report, verify
+
+if TYPE_CHECKING:
+    from appliance.config import Configuration
 
 _kind_option = click.option(
     "--kind",
@@ -29,27 +33,24 @@ _kind_option = click.option(
 _reason_option = click.option("--reason", required=True, help="Why; kept in the audit log. Name no patient.")
 
 
-def _read_sites(_: click.Context, parameter: click.Parameter, value: str) -> tuple[Site, ...]:
-    """Return the sites of a list with commas."""
-    names = [name.strip().replace(" ", "_") for name in value.split(",")]
-    if unknown := [name for name in names if name not in list(Site)]:
-        raise click.BadParameter(f"{', '.join(unknown)!r} is no site: write some of {', '.join(Site)}", param=parameter)
-    return tuple(dict.fromkeys(map(Site, names)))
-
-
 @click.group()
 def validate() -> None:
     """Validate the appliance on a local sample: radiologists read what it has answered, without its answer."""
 
 
 @validate.command()
-@click.option("--sites", callback=_read_sites, required=True, help="Sites whose radiographs are drawn, with commas.")
+@click.option(
+    "--sites",
+    callback=lambda _context, _option, value: sites_of(value),
+    required=True,
+    help="Sites whose radiographs are drawn, with commas.",
+)
 @click.option(
     "--size",
     type=click.IntRange(1, 100_000),
     default=300,
     show_default=True,
-    help="Radiographs to draw, one a patient.",
+    help="Radiographs to draw, one a patient; the gate counts those that are answered and read.",
 )
 @click.option(
     "--share",
@@ -70,11 +71,28 @@ def start(sites: tuple[Site, ...], size: int, share: float, kind: str, reason: s
     from appliance.storage.database import open_database
     from appliance.storage.validations import start_validation
 
-    engine = open_database(own_configuration(config_path).database)
+    config = own_configuration(config_path)
+    engine = open_database(config.database)
     started = start_validation(engine, kind=SampleKind(kind), sites=sites, size=size, share=share, by=by_hand(reason))
     names = ", ".join(str(site.label) for site in started.sites)
     out.print(f"validation {started.validation_id} is open: {names}; {size} radiographs, {share:.0%} of the patients")
+    if started.kind is SampleKind.RANDOM:
+        _print_outlook(config, sites, size)
     out.print("readers read on the page, at /read: [cyan]osteon account add NAME --role reader[/]")
+
+
+def _print_outlook(config: Configuration, sites: tuple[Site, ...], size: int) -> None:
+    from appliance.rollout.gate import LEAST_RADIOGRAPHS
+    from provisioning.operation.validation_plan import HOPED, outlook_of
+
+    outlook = outlook_of(config, sites, size)
+    origin = "as so far" if outlook.are_measured else "assumed: too few came so far"
+    words = f"about {outlook.scored} of them will be answered and read ({outlook.coverage:.0%}, {origin})"
+    if outlook.scored < LEAST_RADIOGRAPHS:
+        out.print(f"[yellow]{words}: the gate needs {LEAST_RADIOGRAPHS}. See osteon validate plan[/]")
+    else:
+        chance = f"{outlook.chance_of_accuracy:.0%} that they pass the criterion of accuracy"
+        out.print(f"{words}; if {HOPED:.1%} of answers are right, the chance is {chance}")
 
 
 @validate.command()
@@ -123,9 +141,9 @@ def status(as_json: bool, config_path: Path | None) -> None:
 @_reason_option
 @config_option
 def end(kind: str, reason: str, config_path: Path | None) -> None:
-    """End a validation: nothing is drawn or read for it any more, and no answer is kept back.
+    """End a validation: nothing is drawn or read for it any more, and no further answer is kept back.
 
-    The answers that were kept back stay in the box.
+    The answers that were kept back are never sent.
     """
     from appliance.storage.database import open_database
     from appliance.storage.validations import end_validation

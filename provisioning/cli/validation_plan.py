@@ -36,9 +36,16 @@ MOST_DEVICES = 5
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Share of the radiographs that show a fracture. Default: the share of suspicious answers of the last 90 days.",
 )
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of the patients that are drawn, as of osteon validate start.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @config_option
-def plan(accuracy: float, fractures: float | None, as_json: bool, config_path: Path | None) -> None:
+def plan(accuracy: float, fractures: float | None, share: float, as_json: bool, config_path: Path | None) -> None:
     """Show how many radiographs a validation needs, and how yours differ from those of the pack.
 
     The accuracy that a sample proves is its lower bound, so that a system that is only a little better than the limit
@@ -46,7 +53,7 @@ def plan(accuracy: float, fractures: float | None, as_json: bool, config_path: P
     """
     from provisioning.operation.validation_plan import plan_validation
 
-    found = plan_validation(configuration(config_path), accuracy, fractures)
+    found = plan_validation(configuration(config_path), accuracy, fractures, share)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(found)))
         return
@@ -65,22 +72,38 @@ def _print_sizes(found: Plan) -> None:
     )
 
     table = Table(
-        "scored", "to draw", "right ones to pass", "chance to pass by accuracy", f"{LEAST_FRACTURES} fractures"
+        "answered and read",
+        "to draw",
+        f"weeks at {found.share:.0%}",
+        "right ones to pass",
+        "chance of accuracy",
+        f"{LEAST_FRACTURES} fractures",
     )
     for one in found.samples:
         right = least_right(one.scored)
         chances = (percent(one.chance_of_accuracy), percent(one.chance_of_fractures))
-        table.add_row(str(one.scored), str(one.to_draw or "-"), str(right), *chances)
+        weeks = "-" if one.weeks is None else f"{one.weeks:.0f}"
+        table.add_row(str(one.scored), str(one.to_draw or "-"), weeks, str(right), *chances)
     out.print(table)
-    origin = "as in the last 90 days" if found.are_measured else "assumed: too few radiographs came in 90 days"
+    origin = (
+        f"as in the last {found.days} days" if found.are_measured else "assumed: too few radiographs came in 90 days"
+    )
     out.print(f"answered are {found.coverage:.0%} of the radiographs ({origin}), {found.fractures:.0%} show a fracture")
     out.print(f"if the true accuracy is {found.accuracy:.1%}:")
     for chance, n in found.needed.items():
         if n is None:
             limit = f"it is too close to {ACCURACY:.0%}" if found.accuracy > ACCURACY else f"it is below {ACCURACY:.0%}"
-            out.print(f"[yellow]no sample passes with a chance of {chance:.0%}: {limit}[/]")
+            out.print(f"[yellow]no sample passes the criterion of accuracy with a chance of {chance:.0%}: {limit}[/]")
         else:
-            out.print(f"{n} or more scored radiographs pass with a chance of at least {chance:.0%}")
+            out.print(
+                f"{n} or more radiographs, answered and read, pass the criterion of accuracy with a chance of at least "
+                f"{chance:.0%}"
+            )
+    for site, right in found.out_of_reach.items():
+        out.print(
+            f"[yellow]{site.label}: not attainable with this pack: in its own data the engine was right in {right:.0%} "
+            f"of the regions, and the gate needs more than {ACCURACY:.0%}[/]"
+        )
     out.print(f"each site needs {LEAST_FRACTURES_OF_SITE} fractures and {LEAST_OTHERS_OF_SITE} others of its own")
 
 

@@ -62,6 +62,9 @@ def test_command_sets_a_phase_with_its_reason_and_the_person(config: Configurati
         (entry,) = newest_entries(c, 1)
     assert (entry.door, entry.subject) == (Door.COMMAND_LINE, "site wrist")
     assert (entry.reason, entry.detail) == ("the ward round agreed", "from familiarise to validate")
+    both = osteon(config, "phase", "set", "wrist,lower_leg", "validate", "--reason", "the ward round agreed")
+    assert both.output == "wrist, lower leg: validate\n"
+    assert osteon(config, "phase", "set", "wrist,tail", "validate", "--reason", "x").exit_code == 2
     osteon(config, "phase", "set", "all", "shadow", "--reason", "maintenance")
     listed = [json.loads(line) for line in osteon(config, "phase", "list", "--json").output.splitlines()]
     assert [(one["site"], one["phase"]) for one in listed] == [("wrist", "shadow"), ("lower_leg", "shadow")]
@@ -81,7 +84,7 @@ def test_gate_that_is_not_passed_keeps_a_site_from_going_live(engine: Engine) ->
     with pytest.raises(Rejected) as caught:
         change_phase(engine, [Site.WRIST], LIVE, anna("we trust it"), CLEARS)
     assert caught.value.code is ReasonCode.NOT_VALIDATED
-    assert "0 of the 10 radiographs of the sample are drawn" in caught.value.reason
+    assert "\n- 0 of the 10 radiographs of the sample are drawn\n- " in caught.value.reason, "one criterion a line"
     assert phase_of(engine) is VALIDATE
 
 

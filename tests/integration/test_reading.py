@@ -32,7 +32,7 @@ from appliance.storage.database import readers
 from appliance.storage.passwords import decoy
 from appliance.storage.reads import offered, record_read, waiting_count
 from appliance.storage.spool import FileSpool
-from appliance.storage.tables import deliveries, instances, reads, results, studies
+from appliance.storage.tables import deliveries, draws, instances, reads, results, studies
 from appliance.storage.validations import end_validation, newest_validation, progress
 from provisioning.phantoms import instance_from_phantom, phantom
 from tests.support.outbox import radiograph
@@ -206,6 +206,14 @@ def test_radiograph_that_another_reader_read_meanwhile_is_refused_in_words(
     assert [(row.reader, row.answer) for row in rows(engine)] == [("rita", "none")]
 
 
+def test_page_of_the_study_says_that_its_answer_is_kept_back(hospital: Hospital, page: ReadingPage) -> None:
+    hospital.analyse(1)
+    hospital.report()
+    assert "Kept back: in the sample of validation 1" in page.browser("victor").get("/studies/1").text
+    _release(hospital.engine)
+    assert "Kept back" not in page.browser("victor").get("/studies/1").text
+
+
 def test_readers_are_offered_radiographs_in_orders_of_their_own(engine: Engine, hospital: Hospital) -> None:
     for number in range(1, 11):
         hospital.analyse(number)
@@ -221,6 +229,11 @@ def _leave(engine: Engine, state: State) -> None:
         made = {"study_instance_uid": c.execute(select(studies.c.study_instance_uid)).scalar_one(), "state": state}
         texts = {"destination": "pacs", "kind": "sc", "identifier": "1", "digest": "d"}
         c.execute(deliveries.insert().values(not_before=now(), created_at=now(), **texts, **made))
+
+
+def _release(engine: Engine) -> None:
+    with engine.begin() as c:
+        c.execute(update(draws).values(is_blinded=False))
 
 
 def _prune(engine: Engine) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, select, update
 
 from appliance.clock import now
 from appliance.domain.identifiers import Site
+from appliance.domain.phase import Phase
 from appliance.domain.validation import Read, ReadAnswer, ReadSource, SampleKind
 from appliance.storage.database import open_database
 from appliance.storage.mix import site_mix
@@ -25,7 +26,7 @@ from provisioning.operation import validation_plan
 from tests.support.outbox import radiograph
 from tests.support.people import anna
 from tests.support.results import finding, result, unanalysed
-from tests.support.validations import Hospital, begin
+from tests.support.validations import Hospital, begin, set_phases
 
 
 @pytest.fixture
@@ -113,16 +114,17 @@ def test_score_without_a_validation_is_refused(file: Path, begun: bool) -> None:
 def test_plan_without_radiographs_assumes_shares_and_says_so(file: Path) -> None:
     printed = osteon(file, "validate", "plan")
     assert "assumed: too few radiographs came in 90 days" in printed
-    assert "440 or more scored radiographs pass with a chance of at least 80%" in printed
+    assert "440 or more radiographs, answered and read, pass the criterion of accuracy with a chance of" in printed
+    assert "not attainable" not in printed, "so few regions exclude nothing"
     found = record(file, "validate", "plan")
     assert (found["coverage"], found["fractures"], found["are_measured"], found["sites"]) == (0.7, 0.2, False, [])
     assert [one["scored"] for one in found["samples"]] == [200, 300, 440, 500, 564]
-    assert found["samples"][0]["to_draw"] == 286
+    assert (found["samples"][0]["to_draw"], found["samples"][0]["weeks"]) == (286, None)
 
 
 def test_plan_for_an_accuracy_below_the_limit_says_that_none_suffices(file: Path) -> None:
     printed = osteon(file, "validate", "plan", "--accuracy", "0.94")
-    assert "no sample passes with a chance of 80%: it is below 95%" in printed
+    assert "no sample passes the criterion of accuracy with a chance of 80%: it is below 95%" in printed
 
 
 def test_plan_shows_the_hospitals_own_mix_beside_the_packs(
@@ -135,6 +137,7 @@ def test_plan_shows_the_hospitals_own_mix_beside_the_packs(
     hospital.analyse(100, made=unanalysed(radiograph(100)), header_site=Site.HAND)
     date_now(hospital.engine)
     with hospital.engine.begin() as c:
+        c.execute(update(results).where(results.c.id == 1).values(created_at=now() - timedelta(days=13.5)))
         c.execute(update(traits).values(age_band="80+", device="MAKER [M]"))
         c.execute(update(traits).where(traits.c.result_id <= 4).values(age_band="0-17", device=""))
     found = record(file, "validate", "plan")
@@ -145,11 +148,32 @@ def test_plan_shows_the_hospitals_own_mix_beside_the_packs(
         {"name": "80+", "here": 0.6, "stated": None},
         {"name": "0-17", "here": 0.4, "stated": None},
     ]
-    assert wrist["patients_per_week"] == pytest.approx(10 * 7 / 90)
-    printed = osteon(file, "validate", "plan", "--fractures", "0.1")
+    assert wrist["patients_per_week"] == pytest.approx(5), "not of 90 days"
+    assert found["samples"][0]["weeks"] == pytest.approx(200 / (5 * 0.2))
+    printed = osteon(file, "validate", "plan", "--fractures", "0.1", "--share", "0.5")
+    assert "weeks at 50%" in printed and " 80 " in printed
     assert "MAKER [M]: 60%" in printed and "unknown: 40%" in printed
-    assert "as in the last 90 days" in printed and "10% show a fracture" in printed
+    assert "as in the last 14 days" in printed and "10% show a fracture" in printed
     assert "pack phantom states neither ages nor devices of its data" in printed
+
+
+def test_plan_names_the_sites_that_the_figures_of_the_pack_exclude(file: Path) -> None:
+    file.write_text(file.read_text().replace("phantom", "fracatlas"))
+    printed = osteon(file, "validate", "plan")
+    assert "wrist: not attainable with this pack: in its own data the engine was right in 76% of the regions" in printed
+    assert set(record(file, "validate", "plan")["out_of_reach"]) == {"ankle", "wrist", "pelvis", "forearm"}
+
+
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [
+        ("300", "about 210 of them will be answered and read (70%, assumed: too few came so far); if 97.7% of answers"),
+        ("200", "about 140 of them will be answered and read (70%, assumed: too few came so far): the gate needs 200"),
+    ],
+)
+def test_start_says_what_to_expect_of_the_size(file: Path, hospital: Hospital, size: str, says: str) -> None:
+    set_phases(hospital.engine, Phase.VALIDATE, Site.WRIST)
+    assert says in osteon(file, "validate", "start", "--sites", "wrist", "--size", size, "--reason", "quarter 1")
 
 
 def test_mix_counts_each_radiograph_once_and_old_ones_not(hospital: Hospital) -> None:
