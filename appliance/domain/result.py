@@ -16,6 +16,9 @@ from .sentence import Sentence
 SECOND_READER = Sentence.of("AI second reader - not for diagnosis - the radiologist decides")
 """The sentence that stands on every output."""
 
+UNDER_EVALUATION = Sentence.of("UNDER EVALUATION")
+"""The words above every answer of an evaluation."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
@@ -116,6 +119,11 @@ class Result:
     def unread_subjects(self) -> tuple[Site, ...]:
         """Sites of the subjects that no engine read, each once."""
         return tuple(dict.fromkeys(region.site for region in self.not_read))
+
+    @property
+    def heading(self) -> tuple[Sentence, ...]:
+        """The words above every answer of an evaluation; empty outside of one."""
+        return (UNDER_EVALUATION,) if self.is_evaluation else ()
 
     @property
     def evaluation(self) -> tuple[Sentence, ...]:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from .finding import Answer, Finding
 from .identifiers import Laterality, Site, derived_uid
-from .result import Predecessor, Provenance, Result
+from .result import UNDER_EVALUATION, Predecessor, Provenance, Result
 from .sentence import Sentence
 
 
@@ -68,6 +68,11 @@ class StudyResult:
     def is_evaluation(self) -> bool:
         """Whether one of its radiographs is told in an evaluation: a study follows the least advanced phase."""
         return any(r.is_evaluation for r in self.results)
+
+    @property
+    def heading(self) -> tuple[Sentence, ...]:
+        """The words above every answer of an evaluation; empty outside of one."""
+        return (UNDER_EVALUATION,) if self.is_evaluation else ()
 
     @property
     def evaluation(self) -> tuple[Sentence, ...]:

@@ -107,22 +107,24 @@ def _lines(result: Result, language: Language, *, with_heat: bool, with_probabil
 def answers(result: Result, language: Language = ENGLISH, *, with_probability: bool = False) -> list[Line]:
     """Return the headlines in the order of gravity, or the reason why the radiograph was not analysed.
 
-    Regions are numbered in the order of `result.findings`, as in every other output.
+    An evaluation is named above them, in their size. Regions are numbered in the order of `result.findings`, as in
+    every other output.
     """
+    heading = [_headline(language.say(words), WHITE) for words in result.heading]
     if result.not_analysed is not None:
         headline = _headline(language.say(result.answer.label).upper(), ANSWER_COLOURS[Answer.NOT_ANALYSED])
-        return [headline, Line(text=language.say(result.not_analysed.reason))]
+        return [*heading, headline, Line(text=language.say(result.not_analysed.reason))]
     names = _names(result)
     if result.answer is Answer.INCOMPLETE:
         if with_probability:
             names = [_with_probability(name, finding) for name, finding in zip(names, result.findings, strict=True)]
-        return [_headline(_incomplete(result, names, language), ANSWER_COLOURS[Answer.INCOMPLETE])]
+        return [*heading, _headline(_incomplete(result, names, language), ANSWER_COLOURS[Answer.INCOMPLETE])]
     ranked = sorted(zip(result.findings, names, strict=True), key=lambda pair: -pair[0].verdict.severity)
     lines = [_region(finding, name, language, with_probability=with_probability) for finding, name in ranked]
     if unread := _unread(result):
         negatives = sum(finding.verdict is Verdict.NEGATIVE for finding in result.findings)
         lines.insert(len(lines) - negatives, _headline(language.say(unread), ANSWER_COLOURS[Answer.INCOMPLETE]))
-    return lines
+    return heading + lines
 
 
 def _region(finding: Finding, name: Sentence, language: Language, *, with_probability: bool) -> Line:

@@ -133,6 +133,7 @@ def _head(study: StudyResult, page: tuple[int, int], shared: Sequence[Sentence],
     if page[1] > 1:
         overview = joined([overview, Sentence.of("page {page} of {pages}", page=page[0], pages=page[1])])
     answer = Sentence.of("{subject}: {answer}", subject=Sentence.of("Study"), answer=study.answer.label)
+    heading = [Line(text=language.say(words), colour=WHITE, scale=2.3) for words in study.heading]
     lines = [
         Line(text=language.say(answer).upper(), colour=ANSWER_COLOURS[study.answer], scale=2.3),
         Line(text=language.say(overview), scale=1.3),
@@ -148,7 +149,7 @@ def _head(study: StudyResult, page: tuple[int, int], shared: Sequence[Sentence],
     if study.revision > 1:
         later = Sentence.of("revision {revision}, takes the place of earlier ones", revision=study.revision)
         lines.append(Line(text=language.say(later), colour=CAUTION))
-    return lines + [Line(text=f"! {language.say(caveat)}", colour=CAUTION) for caveat in shared]
+    return heading + lines + [Line(text=f"! {language.say(caveat)}", colour=CAUTION) for caveat in shared]
 
 
 def _row(result: Result, view: str, shared: Sequence[Sentence], language: Language) -> list[Line]:

@@ -40,8 +40,16 @@ def reported_probability(finding: Finding) -> float:
     return round(min(max(finding.probability, LEAST), MOST), 3)
 
 
+def marked(study: StudyResult, text: str, language: Language) -> str:
+    """Return the text of a study after the words that say that it is under evaluation, if it is."""
+    return " - ".join((*map(language.say, study.heading), text))
+
+
 def headline(study: StudyResult, language: Language = ENGLISH) -> str:
-    """Return the first sentence of a report, for example ``INCOMPLETE - wrist: no fracture found. NOT READ: elbow``."""
+    """Return the first sentence of a report, for example ``INCOMPLETE - wrist: no fracture found. NOT READ: elbow``.
+
+    In an evaluation it begins with the words that say so.
+    """
     answer = study.answer
     sentences = [*_other_verdicts(study, answer), *study.seen_in_some_views]
     if unread := tuple(dict.fromkeys(site.label for r in study.results for site in r.unread_subjects)):
@@ -49,7 +57,8 @@ def headline(study: StudyResult, language: Language = ENGLISH) -> str:
     sentences += dict.fromkeys(reason for r in study.results for reason in r.incomplete)
     sentences += [*_not_analysed(study), *study.notes]
     parts = (", ".join(map(language.say, _places(study, answer))), *map(language.say, sentences))
-    return f"{language.say(answer.label).upper()} - {'. '.join(filter(None, parts))}"
+    said = f"{language.say(answer.label).upper()} - {'. '.join(filter(None, parts))}"
+    return marked(study, said, language)
 
 
 def finding_sentence(finding: Finding) -> Sentence:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,17 +14,24 @@ from pydicom.dataset import Dataset
 
 from appliance.config import DicomDestination
 from appliance.dicom.objects.key_objects import KEY_ANSWERS, key_objects_uid
+from appliance.dicom.objects.presentation_state import presentation_state
+from appliance.dicom.objects.series import TITLES, evaluation_warning, series_description
 from appliance.dicom.part10 import dataset_from_bytes
+from appliance.domain.codes import COMMENT
 from appliance.domain.finding import Answer
 from appliance.domain.identifiers import Laterality, Site
 from appliance.domain.phase import Phase
 from appliance.domain.radiograph import Window
+from appliance.domain.result import UNDER_EVALUATION
 from appliance.domain.study import StudyResult
 from appliance.ports import Analysis, Heat
 from appliance.reporting.hl7.order_update import is_flagged
 from appliance.service.reading import Reading
 from appliance.service.telling import tell_reading
+from appliance.words import LANGUAGES, LanguageCode, language
 from tests.support import profiles
+from tests.support.objects import dciodvfy
+from tests.support.peers import Peer
 from tests.support.results import finding, result, study
 from tests.support.sources import variants
 
@@ -64,7 +73,9 @@ def reading_of(phases: dict[Site, Phase]) -> Reading:
     return tell_reading(given, phases, takes_back=False)
 
 
-def rendered(phases: dict[Site, Phase]) -> tuple[dict[tuple[str, str], bytes], StudyResult]:
+def rendered(
+    phases: dict[Site, Phase], settings: tuple[Any, ...] = SETTINGS
+) -> tuple[dict[tuple[str, str], bytes], StudyResult]:
     """Return every artefact by destination and kind, and the study that they tell of."""
     kept: dict[str, bytes] = {}
 
@@ -72,7 +83,7 @@ def rendered(phases: dict[Site, Phase]) -> tuple[dict[tuple[str, str], bytes], S
         kept[name := str(len(kept))] = content
         return name
 
-    renders = profiles.renderer(SETTINGS, put)
+    renders = profiles.renderer(settings, put)
     given = reading_of(phases)
     told = study(given.analysis.result)
     made = [*renders.render_radiograph(given), *renders.render_study(told, {FULL.sop_instance_uid: SOURCE}, {})]
@@ -85,6 +96,24 @@ def text_of(ds: Dataset) -> str:
     return " ".join(str(e.value) for e in ds.iterall() if e.VR in ("LT", "LO", "ST", "UT", "UC", "SH"))
 
 
+def comments_of(item: Dataset) -> list[str]:
+    """Return the comments of a structured report in their order."""
+    children = item.get("ContentSequence", ())
+    own = [str(item.TextValue)] if "TextValue" in item and codes_of(item) == {COMMENT.code} else []
+    return own + [text for child in children for text in comments_of(child)]
+
+
+def codes_of(item: Dataset) -> set[str]:
+    """Return the code of a content item's name."""
+    return {str(code.CodeValue) for code in item.ConceptNameCodeSequence}
+
+
+def resources_of(content: bytes, kind: str) -> list[dict[str, Any]]:
+    """Return the resources of a kind in a bundle."""
+    resources = (entry["resource"] for entry in json.loads(content)["entry"])
+    return [each for each in resources if each["resourceType"] == kind]
+
+
 def test_outputs_in_an_evaluation_say_so(drawn: list[str]) -> None:
     made, told = rendered(PHASES)
     assert told.answer is Answer.POSITIVE
@@ -93,6 +122,72 @@ def test_outputs_in_an_evaluation_say_so(drawn: list[str]) -> None:
         assert WORDS in text_of(dataset_from_bytes(made["pacs", kind])), kind
     for destination, kind in (("oru", "oru"), ("orm", "oru"), ("FHIR", "fhir")):
         assert WORDS in made[destination, kind].decode(), destination
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_outputs_in_an_evaluation_begin_with_it(code: LanguageCode, drawn: list[str]) -> None:
+    spoken = language(code)
+    title = spoken.say(UNDER_EVALUATION)
+    made, _ = rendered(PHASES, tuple(one.model_copy(update={"language": code}) for one in SETTINGS))
+    ours = {kind: dataset_from_bytes(made["pacs", kind]) for kind in ("sc", "pr", "summary", "sr")}
+    text, *words = (
+        "".join(each).replace(" ", "") for each in (drawn, title, spoken.say(Answer.POSITIVE.label).upper())
+    )
+    assert text.count(words[0]) == 3, "overlay, head of the summary, its radiograph"
+    assert text.index(words[0]) < text.index(words[1])
+    for kind in ("sc", "summary"):
+        assert ours[kind].ImageComments.startswith(title), kind
+    assert all(title in ds.SeriesDescription and len(ds.SeriesDescription) <= 64 for ds in ours.values())
+    assert ours["pr"].ContentLabel == "OSTEON EVAL" and ours["pr"].ContentDescription.startswith(title)
+    (words,) = (
+        item.TextObjectSequence for item in ours["pr"].GraphicAnnotationSequence if "TextObjectSequence" in item
+    )
+    assert title in [text.UnformattedTextValue for text in words][:2]
+    assert comments_of(ours["sr"])[0] == title
+    suspicion = f"{title} - {spoken.say(Answer.POSITIVE.label).upper()} - "
+    (first,) = (line for line in made["oru", "oru"].decode().split("\r") if line.startswith("OBX|1|"))
+    assert suspicion in first
+    (report,) = resources_of(made["FHIR", "fhir"], "DiagnosticReport")
+    assert report["conclusion"].startswith(suspicion) and report["code"]["text"].startswith(title)
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_observation_in_an_evaluation_says_so_by_itself_and_interprets_nothing(code: LanguageCode) -> None:
+    spoken = language(code)
+    title = spoken.say(UNDER_EVALUATION)
+    made, told = rendered(PHASES, (profiles.fhir(language=code),))
+    observations = resources_of(made["FHIR", "fhir"], "Observation")
+    assert len(observations) == 2, "the wrist, and the elbow as unread"
+    for each in observations:
+        assert each["note"][0]["text"] == spoken.say(told.evaluation[0])
+        assert each["code"]["text"].startswith(title) and escape(title) in each["text"]["div"]
+        assert "interpretation" not in each
+    (value,) = (each["valueCodeableConcept"] for each in observations if "valueCodeableConcept" in each)
+    assert value["text"] == f"{title} - {spoken.say(Answer.POSITIVE.label)}"
+    (live, *_) = resources_of(rendered(LIVE)[0]["FHIR", "fhir"], "Observation")
+    assert live["interpretation"] and "text" not in live["code"] and len(live["note"]) == 1
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+@pytest.mark.parametrize("is_synthetic", [True, False])
+@pytest.mark.parametrize("revision", [1, 99])
+def test_short_texts_of_an_evaluation_fit_their_attributes(
+    code: LanguageCode, is_synthetic: bool, revision: int
+) -> None:
+    spoken = language(code)
+    made_by = replace(FULL.provenance, pack_is_synthetic=is_synthetic)
+    given = replace(FULL, is_evaluation=True, revision=revision, provenance=made_by)
+    said = [evaluation_warning(spoken), *(series_description(given, title, spoken) for title in TITLES)]
+    assert all(len(text) <= 64 and spoken.say(UNDER_EVALUATION) in text for text in said), said
+    label = presentation_state(SOURCE, given, Window(center=2048, width=4096), spoken).ContentLabel
+    assert len(label) <= 16 and ("R99" in label) == (revision == 99)
+
+
+@pytest.mark.parametrize("kind", ["sc", "pr", "summary", "sr"])
+def test_objects_of_an_evaluation_pass_dciodvfy(kind: str, peer: Peer, tmp_path: Path) -> None:
+    (tmp_path / "evaluation").write_bytes(rendered(PHASES)[0]["pacs", kind])
+    (tmp_path / "live").write_bytes(rendered(LIVE)[0]["pacs", kind])
+    assert dciodvfy(peer, tmp_path / "evaluation") <= dciodvfy(peer, tmp_path / "live")
 
 
 def test_outputs_in_an_evaluation_flag_nothing() -> None:

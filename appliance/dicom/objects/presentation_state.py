@@ -37,7 +37,7 @@ from .document import reference, sop_reference
 from .mark import box_outline, mark_outline
 from .patient_study import patient_study
 from .report_sentences import limits, unread_sentence, verdict_sentence, withheld_sentence
-from .series import anatomy, stamp
+from .series import anatomy, evaluation_warning, stamp
 from .spacing import spacing
 from .tracking import tracked
 
@@ -88,8 +88,9 @@ def presentation_state(source: Dataset, result: Result, window: Window, language
     ds.StudyInstanceUID = result.study_instance_uid
     ds.Modality = "PR"
     ds.update(anatomy(source, result))
-    ds.ContentLabel = f"OSTEON REV {result.revision}" if result.revision > 1 else "OSTEON"
-    ds.ContentDescription = language.say(SECOND_READER)
+    ds.ContentLabel, ds.ContentDescription = _label(result), language.say(SECOND_READER)
+    if result.is_evaluation:
+        ds.ContentDescription = evaluation_warning(language)
     ds.ContentCreatorName = "Osteon^Second reader"
     ds.PresentationCreationDate = ds.ContentDate
     ds.PresentationCreationTime = ds.ContentTime
@@ -106,6 +107,13 @@ def presentation_state(source: Dataset, result: Result, window: Window, language
     ds.SoftcopyVOILUTSequence = [_voi(source, window)]
     ds.PresentationLUTShape = "INVERSE" if is_negative(source) else "IDENTITY"
     return with_file_meta(ds)
+
+
+def _label(result: Result) -> str:
+    """Return Content Label (VR CS, at most 16 characters)."""
+    if result.is_evaluation:
+        return f"OSTEON EVAL R{result.revision}" if result.revision > 1 else "OSTEON EVAL"
+    return f"OSTEON REV {result.revision}" if result.revision > 1 else "OSTEON"
 
 
 def _displayed_area(source: Dataset, rows: int, columns: int) -> Dataset:
@@ -153,7 +161,8 @@ def _annotations(
 
 
 def _lines(result: Result, language: Language) -> Iterator[str]:
-    """Yield the sentences at the top of the picture: the second reader, the answer, what was not read, the caveats."""
+    """Yield the sentences at the top: evaluation, second reader, answer, parts that were not read, caveats."""
+    yield from map(language.say, result.heading)
     yield language.notice
     yield language.say(result.answer.label).upper()
     unread = (unread_sentence(region) for region in result.not_read)

@@ -85,7 +85,8 @@ def _general_image(ds: Dataset, source: Dataset, result: Result, look: Picture, 
             setattr(ds, keyword, text(source, keyword))
     if "PatientOrientation" not in ds:
         ds.PatientOrientation = None
-    comments = [language.notice, *map(language.say, result.evaluation), _summary(result, language)]
+    said = map(language.say, (*result.heading, *result.evaluation))
+    comments = [*said, language.notice, _summary(result, language)]
     comments.append(language.say(Sentence.of("Model {model}", model=result.provenance.model)))
     if before := result.predecessor_uid(language.kind(_kind_in_look(look))):
         comments.append(language.say(replacement(result.revision, before)))

@@ -15,7 +15,7 @@ from appliance.dicom.reading.attributes import text
 from appliance.dicom.reading.header import sides
 from appliance.dicom.reading.order import read_times
 from appliance.domain.identifiers import Site, derived_uid
-from appliance.domain.result import Result
+from appliance.domain.result import UNDER_EVALUATION, Result
 from appliance.domain.sentence import Sentence
 from appliance.domain.study import StudyResult
 from appliance.words import ENGLISH, Language
@@ -77,15 +77,30 @@ TITLES = {
 """Names of our objects in a Series Description."""
 
 
+NOT_FOR_DIAGNOSIS = Sentence.of("not for diagnosis")
+
+LONGEST = 64
+"""Longest Series Description (VR LO), in characters."""
+
+
+def evaluation_warning(language: Language) -> str:
+    """Return the short text of an evaluation for attributes of VR LO."""
+    return f"{language.say(UNDER_EVALUATION)}, {language.say(NOT_FOR_DIAGNOSIS)}"
+
+
 def series_description(result: AnyResult, title: str, language: Language = ENGLISH) -> str:
-    """Return Series Description, at most 64 characters (VR LO): the object, its revision, and a mark if synthetic."""
+    """Return Series Description, at most 64 characters (VR LO): the object, its revision, and marks."""
     mark = "SYNTHETIC " if result.provenance.pack_is_synthetic else ""
     numbered = language.say(Sentence.of("rev {revision}", revision=result.revision))
     revision = f" {numbered}" if result.revision > 1 else ""
+    begin = f"{mark}Osteon {language.say(TITLES[title])}{revision} - "
+    if result.is_evaluation:
+        warning = evaluation_warning(language)
+        return begin + (warning if len(begin + warning) <= LONGEST else language.say(UNDER_EVALUATION))
     reader = Sentence.of("AI second reader, not for diagnosis")
     if mark and revision:  # no room for all three
-        reader = Sentence.of("not for diagnosis")
-    return f"{mark}Osteon {language.say(TITLES[title])}{revision} - {language.say(reader)}"
+        reader = NOT_FOR_DIAGNOSIS
+    return begin + language.say(reader)
 
 
 def instance_number(source: Dataset) -> int:

@@ -171,6 +171,7 @@ def _evaluations(
     for result in study.results:
         for item in _presence(result.answer, result.findings):
             yield _inferred(item, [images[result.sop_instance_uid]])
+    yield from map(_comment, map(language.say, study.heading))
     yield _comment(language.notice)
     yield from map(_comment, map(language.say, study_sentences(study)))
     images_by_sentence: dict[str, list[InstanceReference]] = {}

@@ -108,8 +108,9 @@ def _page(study: StudyResult, sources: Mapping[str, Dataset], results: Sequence[
         ds.BurnedInAnnotation = "YES" if "YES" in marks else "NO"
     if "01" in {text(sources[r.sop_instance_uid], "LossyImageCompression") for r in results}:
         ds.LossyImageCompression = "01"
-    said = map(language.say, (*study.evaluation, study_answer(study), *study.seen_in_some_views))
-    ds.ImageComments = ". ".join((language.notice, *said))
+    first = map(language.say, (*study.heading, *study.evaluation))
+    said = map(language.say, (study_answer(study), *study.seen_in_some_views))
+    ds.ImageComments = ". ".join((*first, language.notice, *said))
     derivation = Sentence.of("Radiographs of the study with the answers of neural networks, made smaller")
     ds.DerivationDescription = language.say(derivation)
     shown = (sources[r.sop_instance_uid] for r in results)

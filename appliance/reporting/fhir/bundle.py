@@ -36,6 +36,7 @@ from appliance.reporting.wording import (
     headline,
     limits,
     mark_place,
+    marked,
     not_cleared,
     not_read,
     of_radiograph,
@@ -76,6 +77,8 @@ DIAGNOSTIC_IMAGING_STUDY = ("http://loinc.org", "18748-4", "Diagnostic imaging s
 GENDERS = {Sex.MALE: "male", Sex.FEMALE: "female", Sex.OTHER: "other"}
 """Patient.gender (R4 valueset-administrative-gender.html); left out where the sex is unknown."""
 
+TITLE = Sentence.of("Fracture second reading by AI")
+
 WITHDRAWN = "entered-in-error"
 """Status of a resource that is withdrawn (R4 valueset-observation-status.html and others)."""
 
@@ -96,7 +99,13 @@ class _Context:
 
     def written(self, *sentences: Sentence) -> Json:
         """Return the language of a resource, and its text: the sentences, then the second reader's notice."""
-        return self.told(*map(self.words.say, sentences), self.words.notice)
+        return self.told(*map(self.words.say, (*self.study.heading, *sentences)), self.words.notice)
+
+    def under_evaluation(self, concept: Json, sentence: Sentence) -> Json:
+        """Return a coded concept; in an evaluation its text, which readers show first, says so before the sentence."""
+        if not self.study.is_evaluation:
+            return concept
+        return concept | {"text": marked(self.study, self.words.say(sentence), self.words)}
 
     def told(self, *sentences: str) -> Json:
         """Return the language of a resource, and its text."""
@@ -365,7 +374,7 @@ def _of_radiograph(context: _Context, name: Sentence | None, result: Result) -> 
         yield _observation(context, uid, 1, model) | written(sentence) | {"dataAbsentReason": absent}
     for region, finding in enumerate(result.findings, 1):
         observation = _observation(context, uid, region, model) | written(finding_sentence(finding))
-        observation |= _verdict(finding, words)
+        observation |= _verdict(context, finding)
         observation["component"] += _components(finding, words)
         yield observation
     places = [{"bodySite": body_site(SITES[site], None, words.say(site.label))} for site in result.unread_subjects]
@@ -387,9 +396,9 @@ def _observation(context: _Context, sop_instance_uid: str, region: int, model: s
             "identifier": [uid_identifier(uid)],
             "status": context.status,
             "category": [codeable(*IMAGING)],
-            "code": coded(FRACTURE),
+            "code": context.under_evaluation(coded(FRACTURE), TITLE),
             "subject": context.subject,
-            "note": [{"text": words.notice}],
+            "note": [*({"text": words.say(caveat)} for caveat in context.study.evaluation), {"text": words.notice}],
             "method": {"text": words.say(Sentence.of("neural network {model}", model=model))},
             "device": context.device,
             "derivedFrom": [context.imaging_study],
@@ -400,13 +409,19 @@ def _observation(context: _Context, sop_instance_uid: str, region: int, model: s
     )
 
 
-def _verdict(finding: Finding, words: Language) -> Json:
-    """Return value, interpretation and body site; a region that is not cleared has the reason for no value instead."""
+def _verdict(context: _Context, finding: Finding) -> Json:
+    """Return value, interpretation and body site; a region that is not cleared has the reason for no value instead.
+
+    An interpretation is a flag, so an evaluation has none.
+    """
     observation: Json = {}
+    words = context.words
     if finding.verdict in INTERPRETATIONS:
         code, display = INTERPRETATIONS[finding.verdict]
-        observation["valueCodeableConcept"] = coded(PRESENCES[finding.verdict])
-        observation["interpretation"] = [codeable(f"{HL7}/v3-ObservationInterpretation", code, display)]
+        value = coded(PRESENCES[finding.verdict])
+        observation["valueCodeableConcept"] = context.under_evaluation(value, finding.verdict.label)
+        if not context.study.is_evaluation:
+            observation["interpretation"] = [codeable(f"{HL7}/v3-ObservationInterpretation", code, display)]
     else:
         observation["dataAbsentReason"] = codeable(*UNKNOWN) | {"text": words.say(not_cleared(finding))}
     if finding.site_is_certain:
@@ -438,7 +453,7 @@ def _report(context: _Context, observations: list[Json]) -> Json:
     ]
     spoken = map(words.say, (*statements, *limits(study)))
     sentences = [f"{sentence}." for sentence in dict.fromkeys((headline(study, words), words.notice, *spoken))]
-    title = words.say(Sentence.of("Fracture second reading by AI"))
+    title = marked(study, words.say(TITLE), words)
     report: Json = {
         "resourceType": "DiagnosticReport",
         "meta": {"security": [AI_ASSERTED]},
