@@ -49,7 +49,8 @@ class ReportReading:
 
     def _read(self, report: FinalReport) -> None:
         content = self._content(report)
-        conclusion = conclusion_of(content.text, content.impression) if content.text else Conclusion.UNSURE
+        is_judged = content.text and content.is_of_one_order
+        conclusion = conclusion_of(content.text, content.impression) if is_judged else Conclusion.UNSURE
         with self._engine.begin() as c:
             record_conclusion(c, report.report_id, conclusion)
             if content.decision:

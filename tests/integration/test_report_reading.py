@@ -137,6 +137,29 @@ def test_open_words_are_left_to_a_person_whose_conclusion_is_in_the_audit_log(
     assert refused.value.code is ReasonCode.REPORT_NOT_OPEN
 
 
+def test_text_and_decision_of_several_orders_are_left_to_a_person(
+    answered: Engine, receive: Callable[..., None]
+) -> None:
+    second = "OBR|2|PL-2|FIL-2|XR^Ribs^L|||||||||||||||||||||F"
+    decision = "OBX|1|ST|AI-DECISION^Decision^L||REJECT||||||F"
+    receive("1", "OBX|2|TX|F^F^L||Soft tissue swelling.", second, "OBX|1|TX|F^F^L||No fracture.", decision)
+    assert concluded(answered) == [(Conclusion.UNSURE, ConcludedBy.PATTERNS)]
+    with answered.connect() as c:
+        assert count_decisions(c) == {}
+
+
+@pytest.mark.parametrize("status", ["D", "W", "X", "P", "I", "R", "S", "U", "N", "O", "?"])
+def test_observation_that_is_not_final_counts_for_nothing(status: str) -> None:
+    message = (
+        "MSH|^~\\&|R|H|O|B|1||ORU^R01|1|P|2.5.1\rOBR|1|||||||||||||||||||||||||F\r"
+        "OBX|1|TX|F||Fracture of the ulna.||||||{0}\rOBX|2|ST|AI-DECISION||ACCEPT||||||{0}\r"
+        "OBX|3|TX|F||No fracture.||||||F\rOBX|4|TX|F||Swelling.||||||C \r"
+    )
+    read = read_report_text(message.format(status).encode(), CODE)
+    assert (read.text, read.decision) == ("No fracture.\nSwelling.", None)
+    assert read_report_text(message.format("C").encode(), CODE).decision is Decision.ACCEPT
+
+
 def test_lost_message_is_left_to_a_person(answered: Engine, receive: Callable[..., None]) -> None:
     receive("1", "OBX|2|TX|F^Findings^L||No fracture.", is_lost=True)
     assert concluded(answered) == [(Conclusion.UNSURE, ConcludedBy.PATTERNS)]

@@ -4,7 +4,8 @@ Read from the kept message when the report is judged; nothing of it is stored bu
 
 References
 ----------
-HL7 v2.5.1 ch. 2.7 (escapes, formatted text), ch. 7.4.2 (OBX; suffix ``&IMP`` of OBX-3 in 7.4.2.3 for an impression).
+HL7 v2.5.1 ch. 2.7 (escapes, formatted text), ch. 7.4.2 (OBX; suffix ``&IMP`` of OBX-3 in 7.4.2.3 for an impression;
+OBX-11 in 7.4.2.11).
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ TEXT_TYPES = frozenset({"TX", "FT", "ST"})
 
 IMPRESSION_CODES = frozenset({"IMP", "19005-8"})
 """OBX-3.1, or its suffix: impression (HL7 v2.5.1 7.4.2.3; LOINC)."""
+
+COUNTED = frozenset({"", "F", "C"})
+"""OBX-11 (table 0085) of an observation that counts: not stated, final, corrected; not deleted, wrong, preliminary."""
 
 _LINE_END = re.compile(r"\\(?:\.br|\.sp\d*|X0[AD])\\", re.IGNORECASE)
 _FORMAT = re.compile(r"\\(?:H|N|\.\w+[+-]?\d*)\\")
@@ -68,11 +72,14 @@ class ReportText:
         The impression, if the message tells it apart.
     decision
         The radiologist's decision about our answer, if the message has one.
+    is_of_one_order
+        Whether the message has one OBR; else nobody but a person knows which text is about which study.
     """
 
     text: str = field(default="", repr=False)
     impression: str = field(default="", repr=False)
     decision: Decision | None = None
+    is_of_one_order: bool = True
 
 
 def read_report_text(message: bytes, decision_code: DecisionCode) -> ReportText:
@@ -80,13 +87,15 @@ def read_report_text(message: bytes, decision_code: DecisionCode) -> ReportText:
     if len(message) > LARGEST_BYTES:
         return ReportText()
     segments = list(_segments(message))
-    observed = [s for s in segments if s[0] == "OBX" and len(s) > 5]
+    is_of_one_order = sum(s[0] == "OBR" for s in segments) <= 1
+    observed = [s for s in segments if s[0] == "OBX" and len(s) > 5 and _status(s) in COUNTED]
     told = [(_codes(s), s) for s in observed if s[2].strip() in TEXT_TYPES]
     decided = [s for s in observed if decision_code.code and decision_code.code in _codes(s)]
     return ReportText(
         text="\n".join(line for _, s in told for line in _lines(s[5])),
         impression="\n".join(line for codes, s in told if codes & IMPRESSION_CODES for line in _lines(s[5])),
-        decision=decision_code.read(_plain(s[5].split("^")[0]) for s in decided),
+        decision=decision_code.read(_plain(s[5].split("^")[0]) for s in decided) if is_of_one_order else None,
+        is_of_one_order=is_of_one_order,
     )
 
 
@@ -102,6 +111,10 @@ def _segments(message: bytes) -> Iterator[Segment]:
     for line in re.split(r"[\r\n]+", text):
         if line.strip():
             yield line.split("|")
+
+
+def _status(segment: Segment) -> str:
+    return segment[11].strip() if len(segment) > 11 else ""
 
 
 def _codes(segment: Segment) -> set[str]:
