@@ -44,6 +44,7 @@ def traits_of(header: Header, manufacturer: str, model: str, grey: NDArray[np.ui
         grey_mean=mean,
         grey_spread=spread,
         detail=detail,
+        has_burned_in_text=header.has_burned_in_text,
     )
 
 

@@ -96,6 +96,8 @@ class Header:
         The side, from the first of three attributes that has one; whether two of them contradict each other.
     patient_orientation
         Directions of the rows and of the columns, such as ``("L", "F")``; None where the header has not both.
+    has_burned_in_text
+        Whether the sender says that text which identifies the patient is in the pixels (PS3.3 C.7.6.1.1.2).
     descriptions
         Free text of study, series and protocol, in capitals: it may hold a patient's name and is never shown.
     calling_ae_title
@@ -123,6 +125,7 @@ class Header:
     has_pixels: bool = True
     is_animal: bool = False
     is_tomogram: bool = False
+    has_burned_in_text: bool = False
     station_name: str = ""
     descriptions: tuple[str, ...] = field(default=(), repr=False)
     calling_ae_title: str = ""

@@ -45,6 +45,8 @@ class Traits:
         Mean and standard deviation of the displayed radiograph, 0 to 1; None without pixels.
     detail
         Mean difference between neighbours of the displayed radiograph, at `analysis.traits.SIDE_PX`, 0 to 1.
+    has_burned_in_text
+        Whether the header says that text which identifies the patient is in the pixels.
     """
 
     header_site: Site | None = None
@@ -54,6 +56,7 @@ class Traits:
     grey_mean: float | None = None
     grey_spread: float | None = None
     detail: float | None = None
+    has_burned_in_text: bool = False
 
 
 NO_TRAITS = Traits()

@@ -175,6 +175,8 @@ class DrawnPicture:
         Why it cannot be displayed; empty otherwise.
     view
         View position; empty if the header names none.
+    has_burned_in_text
+        Whether the header says that text which identifies the patient is in the pixels.
     """
 
     png: bytes = field(default=b"", repr=False)
@@ -182,3 +184,4 @@ class DrawnPicture:
     side: Laterality = Laterality.UNKNOWN
     view: str = ""
     age_band: AgeBand = AgeBand.UNKNOWN
+    has_burned_in_text: bool = False

@@ -47,4 +47,11 @@ def picture_of(load: Load, presets: Sequence[PresetWindow], reason: str = "") ->
 
 def _with_facts(header: Header, png: bytes, reason: str) -> DrawnPicture:
     traits = traits_of(header, "", "", None)
-    return DrawnPicture(png=png, reason=reason, side=header.laterality, view=traits.view, age_band=traits.age_band)
+    return DrawnPicture(
+        png=png,
+        reason=reason,
+        side=header.laterality,
+        view=traits.view,
+        age_band=traits.age_band,
+        has_burned_in_text=traits.has_burned_in_text,
+    )

@@ -53,12 +53,15 @@ class Disagreement:
     Attributes
     ----------
     picture
-        The radiograph with the marks of the appliance as data URI; empty if it is not kept any more.
+        The radiograph with the marks of the appliance as data URI; empty if it is not kept any more, or left out.
+    has_burned_in_text
+        Whether its picture is left out, since text that identifies the patient is in the pixels.
     """
 
     case: Case
     findings: str
     picture: str
+    has_burned_in_text: bool
 
     @property
     def is_missed(self) -> bool:
@@ -168,7 +171,12 @@ def _disagreement(case: Case, found: Evidence, spool: FileSpool) -> Disagreement
     findings = (
         f"{finding.place} {finding.verdict.label} {percent(finding.probability)}" for finding in found.result.findings
     )
-    return Disagreement(case=case, findings="; ".join(findings), picture=_picture(found.picture_digest, spool))
+    return Disagreement(
+        case=case,
+        findings="; ".join(findings),
+        picture="" if found.has_burned_in_text else _picture(found.picture_digest, spool),
+        has_burned_in_text=found.has_burned_in_text,
+    )
 
 
 def _picture(digest: str, spool: FileSpool) -> str:

@@ -486,6 +486,7 @@ traits = Table(
     Column("grey_mean", Float(53)),
     Column("grey_spread", Float(53)),
     Column("detail", Float(53)),
+    Column("has_burned_in_text", Boolean, nullable=False, default=False),
     Column("created_at", Instant, nullable=False, index=True),
 )
 """Facts about each result for subgroups and drift, without identity; see `appliance.storage.traits`.

@@ -39,6 +39,7 @@ def record_traits(c: Connection, result_id: int, given: Traits, result: Result) 
             grey_mean=given.grey_mean,
             grey_spread=given.grey_spread,
             detail=given.detail,
+            has_burned_in_text=given.has_burned_in_text,
             created_at=result.created_at,
         )
     )
@@ -93,6 +94,7 @@ def _recorded(row: Row[tuple[object, ...]]) -> RecordedTraits:
             grey_mean=row.grey_mean,
             grey_spread=row.grey_spread,
             detail=row.detail,
+            has_burned_in_text=row.has_burned_in_text,
         ),
         found_site=Site(row.found_site) if row.found_site else None,
         phase=row.phase,

@@ -127,6 +127,17 @@ def test_lateral_view_is_named_without_a_side(hospital: Hospital, page: ReadingP
     assert "right wrist, lateral" in page.browser("rita").get("/read").text
 
 
+def test_reader_is_warned_of_burned_in_text(hospital: Hospital, page: ReadingPage) -> None:
+    browser = page.browser("rita")
+    for number, (value, is_warned) in enumerate({"YES": True, "NO": False}.items(), 1):
+        ds = wrist()
+        ds.SOPInstanceUID, ds.StudyInstanceUID, ds.BurnedInAnnotation = f"1.2.{number}", f"1.3.{number}", value
+        hospital.analyse(number, ds=ds)
+        hospital.report()
+        assert ("burned into" in browser.get("/read").text) == is_warned
+        page.answer(browser, "none")
+
+
 def test_script_is_allowed_on_the_page_of_readers_alone(hospital: Hospital, page: ReadingPage) -> None:
     hospital.analyse(1)
     hospital.report()

@@ -22,7 +22,14 @@ from tests.support.results import finding, result, unanalysed
 from tests.support.sources import source
 
 GIVEN = Traits(
-    header_site=Site.WRIST, age_band=AgeBand.OLD, view="AP", device="ACME 2", grey_mean=0.4, grey_spread=0.2, detail=0.1
+    header_site=Site.WRIST,
+    age_band=AgeBand.OLD,
+    view="AP",
+    device="ACME 2",
+    grey_mean=0.4,
+    grey_spread=0.2,
+    detail=0.1,
+    has_burned_in_text=True,
 )
 
 

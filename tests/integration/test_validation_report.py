@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import update
 
 from appliance.clock import now
 from appliance.config import Configuration
@@ -25,6 +26,7 @@ from appliance.storage.database import open_database
 from appliance.storage.evidence import evidence
 from appliance.storage.scored import scored_sample
 from appliance.storage.spool import FileSpool
+from appliance.storage.tables import traits
 from provisioning.cli.main import main
 from tests.support.validated import PATIENT, READER, fill_validation, sample
 
@@ -87,6 +89,17 @@ def test_report_shows_each_disagreement_as_its_picture(written: Path, tmp_path: 
     engine.dispose()
     for picture, number in figures:
         assert base64.b64decode(picture) == pictures.get(kept[int(number)].picture_digest)
+
+
+def test_report_leaves_out_the_picture_of_a_radiograph_with_burned_in_text(file: Path, tmp_path: Path) -> None:
+    (first, *others) = (case.result_id for case in CASES if case.is_disagreement and case.is_blinded)
+    engine = open_database(f"sqlite:///{tmp_path / 'osteon.db'}")
+    with engine.begin() as c:
+        c.execute(update(traits).where(traits.c.result_id == first).values(has_burned_in_text=True))
+    engine.dispose()
+    assert osteon(file, "report", "--out", str(tmp_path / "report.html")).exit_code == 0
+    page = (tmp_path / "report.html").read_text()
+    assert (page.count("<img src"), page.count("Its picture is left out")) == (len(others), 1)
 
 
 def test_report_is_written_without_a_picture_that_is_gone(file: Path, tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ def header(ds: Dataset, calling_ae_title: str = "") -> Header:
         number_of_frames=whole(ds, "NumberOfFrames", 1),
         has_pixels=bool(ds.get("PixelData")),
         is_animal=_is_animal(ds),
+        has_burned_in_text=_capitals(ds, "BurnedInAnnotation") == "YES",
         is_tomogram=bool(word(ds, "TomoType"))
         or any(abs(number(ds, keyword) or 0) > 0 for keyword in ("TomoLayerHeight", "TomoAngle")),
         station_name=_capitals(ds, "StationName"),

@@ -449,6 +449,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
         sa.Column("grey_mean", sa.Float(53), nullable=True),
         sa.Column("grey_spread", sa.Float(53), nullable=True),
         sa.Column("detail", sa.Float(53), nullable=True),
+        sa.Column("has_burned_in_text", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.Float(53), nullable=False),
         sa.ForeignKeyConstraint(["result_id"], ["results.id"], name=op.f("fk_traits_result_id")),
         sa.PrimaryKeyConstraint("result_id", name=op.f("pk_traits")),
