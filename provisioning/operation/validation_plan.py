@@ -199,7 +199,7 @@ def _coverage(mixes: Collection[Mix]) -> tuple[float, bool]:
 
 def _out_of_reach(packs: Sequence[Pack]) -> dict[Site, float]:
     """Return the accuracy of the engines that the gate's limit excludes, by the figures that their packs state."""
-    found = {}
+    found: dict[Site, float] = {}
     for pack in packs:
         for site, spec in pack.classifiers.items():
             right, n = _right(spec.performance)
