@@ -829,8 +829,8 @@ class ReasonCode(StrEnum):
     NO_REASON = ("no_reason", "An action of the page was asked for without a reason.", "Write the reason.")
     VALIDATION_OPEN = (
         "validation_open",
-        "A validation of the kind is open, and there is at most one.",
-        "See `osteon validate status`, and end it first.",
+        "A validation is open: another one cannot start beside it, and its figures are shown when it is full and read.",
+        "See `osteon validate status`; let the sample be read, or end the validation.",
     )
     NO_VALIDATION = (
         "no_validation",

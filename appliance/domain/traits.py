@@ -72,7 +72,7 @@ class RecordedTraits:
     found_site
         Site of the gravest finding; None without one.
     phase
-        Phase of that site when the result was recorded, or of the site of the header.
+        Phase by which the radiograph was told: the least advanced of its findings that were.
     probability
         The highest of the findings; None without one.
     """

@@ -135,6 +135,8 @@ class Progress:
         Sites whose fingerprint changed since the start: nothing is drawn of them any more.
     outdated_sites
         Sites that were set back since the start, by the appliance or from live by a person.
+    tries
+        Random samples that were drawn for the same engine up to this one: of the site with the most.
     """
 
     drawn: int
@@ -144,6 +146,7 @@ class Progress:
     released: int = 0
     changed_sites: tuple[Site, ...] = ()
     outdated_sites: tuple[Site, ...] = ()
+    tries: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

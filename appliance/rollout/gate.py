@@ -1,11 +1,12 @@
 """The gate before a site goes live: criteria that the score of a random sample has to meet.
 
-Bounds are those of two-sided 95 % intervals: a rate in the sample is not the rate that it proves.
+Bounds are those of two-sided 95 % intervals: a rate in the sample is not the rate that it proves. Whoever repeats a
+validation gets a lucky sample in the end, so that the second sample of an engine needs intervals of 97.5 %, and so on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -14,7 +15,7 @@ from appliance.domain.identifiers import Site
 from appliance.domain.validation import Progress, SampleKind, Validation
 
 from .scoring import GroupScore, Score
-from .statistics import Rate, rate
+from .statistics import CONFIDENCE, Rate, rate
 
 LEAST_RADIOGRAPHS = 200
 LEAST_FRACTURES = 30
@@ -25,6 +26,11 @@ SPECIFICITY = 0.80
 COVERAGE = 0.70
 READ = 0.95
 """Share of the sampled radiographs that have to be read: a reader who skips hard ones proves nothing."""
+DECIDED = 0.90
+"""Share of the sampled radiographs that have to be scored or not answered: unsure reads may hide what was missed."""
+MOST_LEFT = 0.05
+"""Share of the drawn radiographs whose answers may leave before they are read: they are lost by no choice of a reader,
+but not by chance either."""
 LEAST_FRACTURES_OF_SITE = 10
 LEAST_OTHERS_OF_SITE = 30
 
@@ -35,6 +41,8 @@ class Need(StrEnum):
     RANDOM = "random sample"
     SIZE = "sample"
     READ = "read"
+    LEFT = "lost"
+    DECIDED = "decided"
     RADIOGRAPHS = "radiographs"
     FRACTURES = "fractures"
     OTHERS = "without a fracture"
@@ -92,11 +100,17 @@ def gate(score: Score, validation: Validation, progress: Progress, clears: Mappi
     """
     whole, is_random = score.overall, validation.kind is SampleKind.RANDOM
     words = "the sample is a random one" if is_random else "an enriched sample proves no accuracy"
+    kind, size = _criterion(Need.RANDOM, is_random, 1, words), _size(progress.drawn, validation)
+    engines = {site: tuple(_engine_criteria(site, progress, clears)) for site in validation.sites}
+    if not is_shown(validation, progress):
+        return Gate(overall=(kind, size, _all_read(validation, progress)), sites=engines)
     return Gate(
         overall=(
-            _criterion(Need.RANDOM, is_random, 1, words),
-            _size(progress.drawn, validation),
+            kind,
+            size,
             _at_least(Need.READ, whole.coverage.read, READ, "are read"),
+            _left(progress),
+            _decided(whole),
             _criterion(
                 Need.RADIOGRAPHS,
                 whole.coverage.scored,
@@ -105,21 +119,40 @@ def gate(score: Score, validation: Validation, progress: Progress, clears: Mappi
                 f"or none; {LEAST_RADIOGRAPHS} are needed",
             ),
             _fractures(whole, LEAST_FRACTURES),
-            _bound(Need.ACCURACY, whole.measures.accuracy, ACCURACY, "radiographs are answered right"),
-            _bound(Need.SENSITIVITY, whole.measures.sensitivity, SENSITIVITY, "fractures are found"),
-            _bound(Need.SPECIFICITY, whole.measures.specificity, SPECIFICITY, "others are negative"),
+            _bound(Need.ACCURACY, whole.measures.accuracy, ACCURACY, "radiographs are answered right", progress),
+            _bound(Need.SENSITIVITY, whole.measures.sensitivity, SENSITIVITY, "fractures are found", progress),
+            _bound(Need.SPECIFICITY, whole.measures.specificity, SPECIFICITY, "others are negative", progress),
             _at_least(Need.COVERAGE, whole.coverage.answered, COVERAGE, "have a positive or negative answer"),
         ),
-        sites={
-            site: _site_criteria(
-                score.sites.get(site),
-                is_same_engine=site not in progress.changed_sites,
-                is_outdated=site in progress.outdated_sites,
-                may_clear=clears.get(site, False),
-            )
-            for site in validation.sites
-        },
+        sites={site: (*_site_criteria(score.sites.get(site)), *engines[site]) for site in validation.sites},
     )
+
+
+def is_shown(validation: Validation, progress: Progress) -> bool:
+    """Return whether people may see the score: the validation is ended, or its sample is full and read.
+
+    Whoever sees it earlier may stop reading when it looks good.
+    """
+    is_full = progress.drawn >= validation.size
+    return not validation.is_open or (is_full and progress.blinded >= progress.drawn)
+
+
+def _all_read(validation: Validation, progress: Progress) -> Criterion:
+    needed = max(validation.size, progress.drawn)
+    words = f"{progress.blinded} of {needed} are read: an open validation is scored when its sample is full and read"
+    return _criterion(Need.READ, progress.blinded, needed, words)
+
+
+def _left(progress: Progress) -> Criterion:
+    lost, drawn = progress.unblinded, progress.drawn + progress.unblinded
+    most = int(MOST_LEFT * drawn)
+    words = f"of {drawn} drawn radiographs, the answers of {lost} left before a blinded read; at most {most} may"
+    return Criterion(need=Need.LEFT, value=lost, needed=most, passed=lost <= most, sentence=words)
+
+
+def _decided(group: GroupScore) -> Criterion:
+    words = "are read as fracture or none, or have no answer of the appliance"
+    return _at_least(Need.DECIDED, group.coverage.decided, DECIDED, words)
 
 
 def _size(drawn: int, validation: Validation) -> Criterion:
@@ -130,10 +163,8 @@ def _size(drawn: int, validation: Validation) -> Criterion:
     return _criterion(Need.SIZE, drawn, validation.size, words)
 
 
-def _site_criteria(
-    group: GroupScore | None, *, is_same_engine: bool, is_outdated: bool, may_clear: bool
-) -> tuple[Criterion, ...]:
-    """Return the criteria of one site.
+def _site_criteria(group: GroupScore | None) -> tuple[Criterion, ...]:
+    """Return the criteria of one site's radiographs.
 
     With ten fractures a bound proves little, and the bounds of the whole sample say nothing about a site that misses
     every fracture. So the site's own sensitivity and specificity have to reach the limits.
@@ -141,6 +172,7 @@ def _site_criteria(
     sensitivity = group.measures.sensitivity if group else rate(0, 0)
     specificity = group.measures.specificity if group else rate(0, 0)
     return (
+        *((_decided(group),) if group else ()),
         _criterion(
             Need.FRACTURES,
             sensitivity.n,
@@ -155,30 +187,35 @@ def _site_criteria(
         ),
         _at_least(Need.SENSITIVITY, sensitivity, SENSITIVITY, "of the site's fractures are found"),
         _at_least(Need.SPECIFICITY, specificity, SPECIFICITY, "of the site's radiographs without one are negative"),
-        _criterion(
-            Need.ENGINE,
-            is_same_engine,
-            1,
-            "the engine of the site is the one that the sample is about"
-            if is_same_engine
-            else "the engine of the site changed since the validation started: start another one",
-        ),
-        _criterion(
-            Need.NOT_SET_BACK,
-            not is_outdated,
-            1,
-            "the site was set back after the validation started: start another one"
-            if is_outdated
-            else "the site was not set back since the validation started",
-        ),
-        _criterion(
-            Need.CLEARS,
-            may_clear,
-            1,
-            'the engine of the site may say "no fracture found"'
-            if may_clear
-            else 'the pack does not let the engine of the site say "no fracture found"',
-        ),
+    )
+
+
+def _engine_criteria(site: Site, progress: Progress, clears: Mapping[Site, bool]) -> Iterator[Criterion]:
+    is_same, is_outdated = site not in progress.changed_sites, site in progress.outdated_sites
+    may_clear = clears.get(site, False)
+    yield _criterion(
+        Need.ENGINE,
+        is_same,
+        1,
+        "the engine of the site is the one that the sample is about"
+        if is_same
+        else "the engine of the site changed since the validation started: start another one",
+    )
+    yield _criterion(
+        Need.NOT_SET_BACK,
+        not is_outdated,
+        1,
+        "the site was set back after the validation started: start another one"
+        if is_outdated
+        else "the site was not set back since the validation started",
+    )
+    yield _criterion(
+        Need.CLEARS,
+        may_clear,
+        1,
+        'the engine of the site may say "no fracture found"'
+        if may_clear
+        else 'the pack does not let the engine of the site say "no fracture found"',
     )
 
 
@@ -197,9 +234,12 @@ def _at_least(need: Need, found: Rate, needed: float, predicate: str) -> Criteri
     )
 
 
-def _bound(need: Need, found: Rate, limit: float, predicate: str) -> Criterion:
-    right = least_right(found.n, limit)
+def _bound(need: Need, in_sample: Rate, limit: float, predicate: str, progress: Progress) -> Criterion:
+    confidence = 1 - (1 - CONFIDENCE) / progress.tries
+    found, right = rate(in_sample.k, in_sample.n, confidence), least_right(in_sample.n, limit, confidence)
     takes = f"of {found.n} it takes {right}" if right else f"{found.n} are too few for that"
+    if progress.tries > 1:
+        takes += f". It is sample {progress.tries} of this engine, so that the interval is one of {confidence:.1%}"
     return Criterion(
         need=need,
         value=found.low,
@@ -215,14 +255,14 @@ def _words(found: Rate) -> str:
 
 
 @lru_cache(maxsize=1024)
-def least_right(n: int, limit: float = ACCURACY) -> int | None:
+def least_right(n: int, limit: float = ACCURACY, confidence: float = CONFIDENCE) -> int | None:
     """Return the smallest number of right ones of `n` whose lower bound lies above `limit`; None if all are too few."""
     below, passing = int(n * limit), n
-    if rate(n, n).low <= limit:
+    if rate(n, n, confidence).low <= limit:
         return None
     while passing - below > 1:
         middle = (below + passing) // 2
-        below, passing = (below, middle) if rate(middle, n).low > limit else (middle, passing)
+        below, passing = (below, middle) if rate(middle, n, confidence).low > limit else (middle, passing)
     return passing
 
 

@@ -16,8 +16,9 @@ from .statistics import Estimate, Homogeneity, Rate, auroc, homogeneity, rate
 
 DEFINITIONS = (
     "The unit is the radiograph; a sample holds one radiograph of each patient.",
-    "The answer is that of the appliance's full record: fracture suspected and possible fracture count as positive.",
-    "No fracture found counts as negative. A second table counts possible fracture as negative, too.",
+    "The answer is that of the site's own engine: fracture suspected and possible fracture count as positive.",
+    "No fracture found counts as negative, where the appliance would say so about the whole radiograph.",
+    "A second table counts possible fracture as negative, too.",
     "The truth is the radiologist's read. Only blinded reads count: no answer about the study had left before.",
     "Rates leave out radiographs that are incomplete, not analysed, or read as unsure or unusable.",
     "The table of coverage counts them.",
@@ -40,9 +41,9 @@ class Case:
     site
         Site under which it was drawn: that of the header.
     answer
-        Answer of the full record.
+        Answer of the site's own engine; see `appliance.rollout.site_answer`.
     probability
-        Highest probability of the findings; None without one.
+        Highest probability of the site's findings; None without one.
     read
         Answer of the radiologist; None before the read.
     is_blinded
@@ -115,6 +116,8 @@ class Coverage:
         Reads that say neither fracture nor none.
     scored
         Radiographs with an answer and a read of fracture or none.
+    decided
+        Of all sampled radiographs, those that are scored or that the appliance does not answer.
     """
 
     answered: Rate
@@ -124,6 +127,7 @@ class Coverage:
     unsure: int
     unusable: int
     scored: int
+    decided: Rate
 
     @property
     def sampled(self) -> int:
@@ -241,6 +245,7 @@ def _score_group(cases: Sequence[Case]) -> GroupScore:
             unsure=reads[ReadAnswer.UNSURE],
             unusable=reads[ReadAnswer.UNUSABLE],
             scored=len(scored),
+            decided=rate(sum(case.call is None or case.is_scored for case in cases), len(cases)),
         ),
         auroc=auroc(*_probabilities(cases)),
     )

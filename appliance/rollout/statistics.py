@@ -1,6 +1,7 @@
 """Rates with exact intervals, the area under the ROC curve, and the consistency of rates between groups.
 
-Intervals are two-sided and hold with 95 % confidence. SciPy is imported inside functions: it takes a second.
+Intervals are two-sided, and hold with 95 % confidence where nothing else is said. SciPy is imported inside functions:
+it takes a second.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-"""Confidence of every interval, that of `engines.training.performance`."""
+"""Confidence of intervals, that of `engines.training.performance`."""
 
 TABLES = 20_000
 """Tables drawn for the p-value of `homogeneity`: its standard error is 0.0015 at p = 0.05."""
@@ -73,13 +74,13 @@ class Homogeneity:
 
 
 @lru_cache(maxsize=4096)
-def rate(k: int, n: int) -> Rate:
+def rate(k: int, n: int, confidence: float = CONFIDENCE) -> Rate:
     """Return `k` of `n` with its interval (Clopper and Pearson 1934)."""
     from engines.training.performance import share
 
     if n == 0:
         return Rate(k=0, n=0, point=None, low=0.0, high=1.0)
-    point, low, high = share(k, n)
+    point, low, high = share(k, n, confidence)
     return Rate(k=k, n=n, point=point, low=low, high=high)
 
 

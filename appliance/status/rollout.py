@@ -13,7 +13,7 @@ from appliance.domain.validation import SampleKind
 from appliance.errors import OsteonError
 from appliance.rollout.gate import explanations
 from appliance.rollout.scoring import DEFINITIONS
-from appliance.storage.scored import find_validation, scored_sample
+from appliance.storage.scored import find_validation, require_shown, scored_sample
 from appliance.storage.spool import FileSpool
 from appliance.storage.validations import current_validations
 
@@ -55,6 +55,7 @@ def make_rollout_page(view: View, writer: Engine | None, keep_s: float) -> Bluep
             number = request.form.get("validation", type=row_id)
             with view.engine.connect() as c:
                 sample = scored_sample(c, find_validation(c, SampleKind.RANDOM, number), view.clears)
+                require_shown(sample)
                 content = collect_report(c, FileSpool(view.config.spool_dir), view.config, sample)
             name = f"validation-{sample.validation.validation_id}.html"
             sealed = write_report(writer, content, visitor().intervention("the report from the page"))

@@ -14,7 +14,9 @@ from appliance.domain.finding import Answer
 from appliance.domain.identifiers import Site
 from appliance.domain.phase import Phase
 from appliance.domain.reason import ReasonCode
+from appliance.domain.result import Result
 from appliance.domain.validation import Conclusion
+from appliance.rollout.told import phase_told, phases_from_json, told
 
 from .conclusions import conclusions_of_studies
 from .figures import passages
@@ -116,11 +118,11 @@ def agreement(c: Connection, since: datetime, most: int) -> list[Agreement]:
     """
     reports = conclusions_of_studies(c, since, most)
     counts: dict[Site, Counter[str]] = {}
-    for uid, rows in _live_results(c, list(reports)).items():
-        sites = {row.found_site or row.header_site for row in rows}
+    for uid, live in _live_results(c, list(reports)).items():
+        sites = {one.site for one in live}
         if len(sites) != 1 or not (site := sites.pop()):
             continue
-        counts.setdefault(Site(site), Counter())[_cell([r.answer for r in rows], reports[uid].conclusion)] += 1
+        counts.setdefault(site, Counter())[_cell([one.answer for one in live], reports[uid].conclusion)] += 1
     return [Agreement(site=site, **counts[site]) for site in Site if site in counts]
 
 
@@ -157,13 +159,22 @@ def turnaround(c: Connection, since: datetime, before: datetime) -> dict[str, Tu
     return {destination: _turnaround(seconds) for destination, seconds in sorted(waits.items())}
 
 
-def _live_results(c: Connection, study_uids: list[str]) -> dict[str, list[Row[Any]]]:
-    """Return the newest result of each radiograph of these studies; only studies all of whose results are live."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """The newest answer about a radiograph as it was told, with the site of its gravest finding, else of the header."""
+
+    site: Site | None
+    answer: Answer
+    is_live: bool
+
+
+def _live_results(c: Connection, study_uids: list[str]) -> dict[str, list[_Told]]:
+    """Return what was told of each radiograph of these studies; only studies of which all was told as live."""
     found: dict[str, dict[str, Row[Any]]] = {}
     for begin in range(0, len(study_uids), AT_A_TIME):
         query = (
-            select(results.c.study_instance_uid, results.c.sop_instance_uid, results.c.answer)
-            .add_columns(traits.c.found_site, traits.c.header_site, traits.c.phase)
+            select(results.c.study_instance_uid, results.c.sop_instance_uid, results.c.record, results.c.phases)
+            .add_columns(traits.c.header_site)
             .join(traits, traits.c.result_id == results.c.id)
             .where(results.c.study_instance_uid.in_(study_uids[begin : begin + AT_A_TIME]))
             .where(results.c.taken_back_at.is_(None))
@@ -171,8 +182,19 @@ def _live_results(c: Connection, study_uids: list[str]) -> dict[str, list[Row[An
         )
         for row in c.execute(query):
             found.setdefault(row.study_instance_uid, {})[row.sop_instance_uid] = row
-    newest = {uid: list(by_radiograph.values()) for uid, by_radiograph in found.items()}
-    return {uid: rows for uid, rows in newest.items() if all(row.phase is Phase.LIVE for row in rows)}
+    newest = {uid: [_as_told(row) for row in by_radiograph.values()] for uid, by_radiograph in found.items()}
+    return {uid: each for uid, each in newest.items() if all(one.is_live for one in each)}
+
+
+def _as_told(row: Row[Any]) -> _Told:
+    result, used = Result.from_json(row.record), phases_from_json(row.phases)
+    shown = told(result, used)
+    site = shown.findings[0].site if shown and shown.findings else row.header_site
+    return _Told(
+        site=Site(site) if site else None,
+        answer=shown.answer if shown else Answer.NOT_ANALYSED,
+        is_live=phase_told(result, used) is Phase.LIVE,
+    )
 
 
 def _cell(answers: Iterable[Answer], conclusion: Conclusion | None) -> str:

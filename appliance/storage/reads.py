@@ -53,7 +53,7 @@ class Drawn:
 
 
 def drawn_of(c: Connection, validation_id: int) -> list[Drawn]:
-    """Return the radiographs of a sample whose results stand, in the order of their draw."""
+    """Return the radiographs of a sample in the order of their draw, also those whose results were taken back."""
     found = _DRAWN.where(draws.c.validation_id == validation_id)
     return [_drawn(row) for row in c.execute(found.order_by(draws.c.id))]
 
@@ -61,8 +61,8 @@ def drawn_of(c: Connection, validation_id: int) -> list[Drawn]:
 def offered(engine: Engine, reader: str) -> Drawn | None:
     """Return the radiograph that a reader is to read next; None if there is none.
 
-    Offered is what is in the spool, has no read, and belongs to a study that has settled and about which no answer has
-    left. The order is random, and another one for each reader: two of them rarely meet.
+    Offered is what is in the spool, has no read and a result that stands, and belongs to a study that has settled and
+    about which no answer has left. The order is random, and another one for each reader: two of them rarely meet.
     """
     with readers(engine).connect() as c:
         waiting = [_drawn(row) for row in c.execute(_OFFERED)]
@@ -179,7 +179,6 @@ _DRAWN: Select[tuple[object, ...]] = (
     .join(results, draws.c.result_id == results.c.id)
     .join(analyses, results.c.analysis_id == analyses.c.id)
     .join(instances, analyses.c.instance_id == instances.c.id)
-    .where(results.c.taken_back_at.is_(None))
 )
 
 
@@ -189,7 +188,8 @@ def _may_be_offered() -> ColumnElement[bool]:
         studies.c.state.not_in([State.QUEUED, State.LEASED]),
     )
     is_open = validations.c.ended_at.is_(None)
-    return and_(is_open, draws.c.is_blinded, ~_IS_READ, ~_HAS_LEFT, instances.c.pruned_at.is_(None), is_settled)
+    stands = results.c.taken_back_at.is_(None)
+    return and_(is_open, draws.c.is_blinded, ~_IS_READ, ~_HAS_LEFT, instances.c.pruned_at.is_(None), is_settled, stands)
 
 
 _OFFERED = _DRAWN.where(_may_be_offered())

@@ -116,6 +116,7 @@ def record_result(  # noqa: PLR0913  the columns of a row
         supersede(c, deliveries.c.result_id.in_([row.id for row in earlier]), result.revision)
         reports = deliveries.c.study_result_id.is_not(None) & deliveries.c.study_instance_uid.in_(in_studies)
         supersede(c, reports, result.revision)
+    used = current_phases(c) if phases is None else phases
     row = {
         "analysis_id": analysis_id,
         "sop_instance_uid": result.sop_instance_uid,
@@ -125,11 +126,11 @@ def record_result(  # noqa: PLR0913  the columns of a row
         "source_digest": source_digest,
         "picture_digest": picture_digest,
         "patient_digest": patient_digest,
-        "phases": phases_to_json(current_phases(c) if phases is None else phases),
+        "phases": phases_to_json(used),
         "created_at": result.created_at,
     }
     result_id = c.execute(insert(results).values(**row).returning(results.c.id)).scalar_one()
-    record_traits(c, result_id, traits, result)
+    record_traits(c, result_id, traits, result, used)
     draw(c, result_id, result, patient_digest, traits.header_site)
     if not is_withheld(c, result.study_instance_uid):
         queue_deliveries(c, outgoing, result.study_instance_uid, result_id=result_id)

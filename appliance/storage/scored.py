@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,11 +13,13 @@ from appliance.domain.reason import ReasonCode
 from appliance.domain.result import Result
 from appliance.domain.validation import Progress, ReadMark, SampleKind, Validation
 from appliance.errors import Rejected
-from appliance.rollout.gate import Gate, gate
+from appliance.rollout.gate import Gate, gate, is_shown
 from appliance.rollout.scoring import Case, Score, score
+from appliance.rollout.site_answer import site_answer, site_findings
+from appliance.rollout.told import phases_from_json
 
 from .tables import draws, reads, results, traits, validations
-from .validations import newest_validation, progress, validation_by_id
+from .validations import may_be_read, newest_validation, progress, validation_by_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,28 +33,40 @@ class ScoredSample:
     gate: Gate
 
     @property
+    def is_shown(self) -> bool:
+        """Whether people may see the score; see `appliance.rollout.gate.is_shown`."""
+        return is_shown(self.validation, self.progress)
+
+    @property
     def disagreements(self) -> tuple[Case, ...]:
         """The scored radiographs about which appliance and radiologist disagree."""
         return tuple(case for case in self.cases if case.is_blinded and case.is_disagreement)
 
 
-def sampled_cases(c: Connection, validation_id: int) -> tuple[Case, ...]:
-    """Return the radiographs of a sample whose results stand, in the order of their draw.
+def require_shown(sample: ScoredSample) -> None:
+    """Raise `Rejected`, ``validation_open``, for a sample whose score people may not see yet."""
+    if not sample.is_shown:
+        waiting = "; ".join(criterion.sentence for criterion in sample.gate.overall if not criterion.passed)
+        raise Rejected(ReasonCode.VALIDATION_OPEN, waiting)
 
-    Left out are those about which an answer left the box before any read: nobody is asked to read them.
+
+def sampled_cases(c: Connection, validation: Validation) -> tuple[Case, ...]:
+    """Return the radiographs of a sample, in the order of their draw.
+
+    Left out are those about which an answer left the box before any read: nobody is asked to read them. A result that
+    was taken back since stays: the appliance has answered so.
     """
     query = (
-        select(draws.c.result_id, draws.c.site, results.c.answer)
-        .add_columns(traits.c.probability, traits.c.age_band, traits.c.view, traits.c.device)
+        select(draws.c.result_id, draws.c.site, results.c.record, results.c.phases)
+        .add_columns(traits.c.age_band, traits.c.view, traits.c.device)
         .add_columns(reads.c.answer.label("read"), reads.c.is_blinded, reads.c.marks)
         .join(results, draws.c.result_id == results.c.id)
         .outerjoin(traits, traits.c.result_id == results.c.id)
         .outerjoin(reads, reads.c.draw_id == draws.c.id)
-        .where(draws.c.validation_id == validation_id, results.c.taken_back_at.is_(None))
-        .where(or_(draws.c.is_blinded, reads.c.id.is_not(None)))
+        .where(draws.c.validation_id == validation.validation_id, or_(may_be_read(), reads.c.id.is_not(None)))
         .order_by(draws.c.id)
     )
-    return tuple(_case(row) for row in c.execute(query))
+    return tuple(_case(row, validation.sites) for row in c.execute(query))
 
 
 def scored_sample(c: Connection, validation: Validation, clears: Mapping[Site, bool]) -> ScoredSample:
@@ -63,24 +77,11 @@ def scored_sample(c: Connection, validation: Validation, clears: Mapping[Site, b
     clears
         Whether the engine of each site claims that it may say "no fracture found".
     """
-    cases, done = sampled_cases(c, validation.validation_id), progress(c, validation)
+    cases, done = sampled_cases(c, validation), progress(c, validation)
     found = score(cases)
     return ScoredSample(
         validation=validation, progress=done, cases=cases, score=found, gate=gate(found, validation, done, clears)
     )
-
-
-def highest_probabilities(c: Connection, cases: Sequence[Case]) -> dict[int, float]:
-    """Return, by result, the highest probability of the findings at the site under which each case was drawn.
-
-    Results without such a finding are left out.
-    """
-    site = {case.result_id: case.site for case in cases}
-    rows = c.execute(select(results.c.id, results.c.record).where(results.c.id.in_(site)))
-    found = {
-        row.id: [f.probability for f in Result.from_json(row.record).findings if f.site is site[row.id]] for row in rows
-    }
-    return {result_id: max(probabilities) for result_id, probabilities in found.items() if probabilities}
 
 
 def gate_of_site(c: Connection, site: Site, clears: bool) -> Gate | None:
@@ -111,12 +112,13 @@ def find_validation(c: Connection, kind: SampleKind, validation_id: int | None =
     return found
 
 
-def _case(row: Row[tuple[object, ...]]) -> Case:
+def _case(row: Row[tuple[object, ...]], validated: Collection[Site]) -> Case:
+    result = Result.from_json(row.record)
     return Case(
         result_id=row.result_id,
         site=row.site,
-        answer=row.answer,
-        probability=row.probability,
+        answer=site_answer(result, row.site, phases_from_json(row.phases), validated),
+        probability=max((f.probability for f in site_findings(result, row.site)), default=None),
         read=row.read,
         is_blinded=row.is_blinded is not False,
         marks=frozenset(map(ReadMark, filter(None, (row.marks or "").split(",")))),

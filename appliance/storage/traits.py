@@ -8,21 +8,21 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine, Row, insert, select
 
 from appliance.domain.identifiers import Site
-from appliance.domain.phase import Phase
 from appliance.domain.result import Result
 from appliance.domain.traits import AgeBand, RecordedTraits, Traits
+from appliance.rollout.told import Phases, phase_told
 
-from .tables import phases, traits
+from .tables import traits
 
 
-def record_traits(c: Connection, result_id: int, given: Traits, result: Result) -> RecordedTraits:
-    """Write the traits of a result within the transaction that records it."""
+def record_traits(c: Connection, result_id: int, given: Traits, result: Result, used: Phases) -> RecordedTraits:
+    """Write the traits of a result, told by the phases `used`, within the transaction that records it."""
     found_site = result.findings[0].site if result.findings else None
     recorded = RecordedTraits(
         result_id=result_id,
         traits=given,
         found_site=found_site,
-        phase=_phase(c, found_site or given.header_site),
+        phase=phase_told(result, used),
         probability=max((finding.probability for finding in result.findings), default=None),
         created_at=result.created_at,
     )
@@ -73,14 +73,6 @@ def traits_between(
         query = query.where((traits.c.found_site == site) | is_named)
     with engine.connect() as c:
         return [_recorded(row) for row in c.execute(query.limit(most)).all()]
-
-
-def _phase(c: Connection, site: Site | None) -> Phase:
-    """Return the phase of a site; without one, the most advanced of all sites, which a radiograph of none follows."""
-    by_site: dict[Site, Phase] = {row.site: row.phase for row in c.execute(select(phases.c.site, phases.c.phase))}
-    if site in by_site:
-        return by_site[site]
-    return max(by_site.values(), key=lambda phase: phase.rank, default=Phase.SHADOW)
 
 
 def _recorded(row: Row[tuple[object, ...]]) -> RecordedTraits:

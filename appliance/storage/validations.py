@@ -150,16 +150,21 @@ def progress(c: Connection, validation: Validation) -> Progress:
         released=released,
         changed_sites=tuple(s for s in validation.sites if s not in known or known[s].fingerprint != engines[s]),
         outdated_sites=tuple(s for s in validation.sites if s in known and _is_outdated(validation, known[s])),
+        tries=_tries(c, validation),
     )
 
 
 def drawn_count(c: Connection, validation_id: int) -> int:
     """Return the number of radiographs of a sample that can be read blinded, or were."""
     joined = draws.outerjoin(reads, reads.c.draw_id == draws.c.id)
-    may_be_read = and_(draws.c.is_blinded, ~has_left(draws.c.study_instance_uid))
-    counts = or_(and_(reads.c.id.is_(None), may_be_read), reads.c.is_blinded.is_(True))
+    counts = or_(and_(reads.c.id.is_(None), may_be_read()), reads.c.is_blinded.is_(True))
     query = select(func.count()).select_from(joined).where(draws.c.validation_id == validation_id, counts)
     return int(c.execute(query).scalar_one())
+
+
+def may_be_read() -> ColumnElement[bool]:
+    """Return the condition that a drawn radiograph can still be read blinded."""
+    return and_(draws.c.is_blinded, ~has_left(draws.c.study_instance_uid))
 
 
 def has_left(study_instance_uid: ColumnElement[str]) -> ColumnElement[bool]:
@@ -167,6 +172,15 @@ def has_left(study_instance_uid: ColumnElement[str]) -> ColumnElement[bool]:
     of_study = deliveries.c.study_instance_uid == study_instance_uid
     is_pending = deliveries.c.state.in_([State.QUEUED, State.LEASED])
     return exists().where(of_study, may_be_at_peer() | is_pending)
+
+
+def _tries(c: Connection, validation: Validation) -> int:
+    """Return the number of random samples of the same engine up to this one, of the site with the most."""
+    is_drawn = exists().where(draws.c.validation_id == validations.c.id)
+    is_earlier = and_(validations.c.kind == SampleKind.RANDOM, validations.c.id < validation.validation_id, is_drawn)
+    earlier = [_validation(row).fingerprints for row in c.execute(_in_order(is_earlier))]
+    same = [sum(engines.get(site) == one for engines in earlier) for site, one in validation.fingerprints.items()]
+    return 1 + max(same)
 
 
 def _is_outdated(validation: Validation, phase: Row[Any]) -> bool:

@@ -25,11 +25,11 @@ Estimate = tuple[float, float, float]
 """Point, lower and upper bound; not-a-number where there is nothing to estimate from."""
 
 
-def share(successes: int, n: int) -> Estimate:
+def share(successes: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
     """Return a proportion with its exact interval (Clopper and Pearson 1934)."""
     if n == 0:
         return np.nan, np.nan, np.nan
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - confidence) / 2
     low = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, tail))
     high = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1 - tail))
     return successes / n, low, high

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @config_option
 def score(kind: str, number: int | None, as_json: bool, config_path: Path | None) -> None:
-    """Score a validation: rates with their intervals, and the gate criterion by criterion."""
+    """Score a validation: rates with their intervals, and the gate criterion by criterion.
+
+    An open validation shows its progress alone until its sample is full and read.
+    """
     from appliance.domain.reason import ReasonCode
     from appliance.errors import Rejected
     from appliance.rollout.scoring import DEFINITIONS
@@ -52,6 +55,9 @@ def score(kind: str, number: int | None, as_json: bool, config_path: Path | None
         validation = find_validation(c, SampleKind(kind), number)
         clears = {site: site in classifiers and classifiers[site].clears for site in validation.sites}
         found = scored_sample(c, validation, clears)
+    if as_json and not found.is_shown:
+        click.echo(json.dumps(_progress_as_json(found), default=as_text))
+        return
     if as_json:
         click.echo(json.dumps(_as_json(found) | {"definitions": DEFINITIONS}, default=as_text))
         return
@@ -60,6 +66,9 @@ def score(kind: str, number: int | None, as_json: bool, config_path: Path | None
         f"validation {validation.validation_id}, {validation.kind} sample of {', '.join(validation.sites)}: "
         f"{done.drawn} of {validation.size} drawn, {done.blinded} read blinded"
     )
+    if not found.is_shown:
+        out.print(_gate(found))
+        return
     out.print(_rates(found.score))
     out.print(_coverage(found.score))
     if found.score.subgroups:
@@ -69,6 +78,12 @@ def score(kind: str, number: int | None, as_json: bool, config_path: Path | None
     out.print(_gate(found))
     for definition in DEFINITIONS:
         out.print(f"[dim]{definition}[/]")
+
+
+def _progress_as_json(found: ScoredSample) -> dict[str, object]:
+    record = {name: dataclasses.asdict(getattr(found, name)) for name in ("validation", "progress")}
+    del record["validation"]["secret"]
+    return record | {"gate": dataclasses.asdict(found.gate) | {"passes": []}}
 
 
 def _as_json(found: ScoredSample) -> dict[str, object]:

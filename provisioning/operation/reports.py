@@ -17,7 +17,7 @@ from appliance.status.report import collect_report, write_report
 from appliance.status.seal import check_seal, detail_of, shown_head
 from appliance.storage.audit import check_log, find_entry
 from appliance.storage.database import open_database, readers
-from appliance.storage.scored import ScoredSample, find_validation, scored_sample
+from appliance.storage.scored import ScoredSample, find_validation, require_shown, scored_sample
 from appliance.storage.spool import FileSpool
 
 from .queues import reading
@@ -34,7 +34,8 @@ def write_report_file(
     Raises
     ------
     Rejected
-        ``no_validation``, or ``file_not_written``: then the audit log has no entry of it.
+        ``no_validation``; ``validation_open`` before the sample is full and read; ``file_not_written``: then the audit
+        log has no entry of it.
     Fault
         ``pack`` if the pack cannot be used, by whose claims the gate decides.
     """
@@ -42,6 +43,7 @@ def write_report_file(
     clears = {Site(site): spec.clears for site, spec in pack_of(config).classifiers.items()}
     with readers(engine).connect() as c:
         sample = scored_sample(c, find_validation(c, kind, number), clears)
+        require_shown(sample)
         content = collect_report(c, FileSpool(config.spool_dir), config, sample)
     unfinished = file.with_name(f"{file.name}.part")
     try:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection
 
 from appliance.config import Configuration
 from appliance.domain.identifiers import Site
@@ -19,7 +18,7 @@ from appliance.preprocessing.recipe import DIGEST
 from appliance.rollout.gate import LEAST_FRACTURES_OF_SITE, LEAST_OTHERS_OF_SITE
 from appliance.rollout.scoring import Case
 from appliance.service.pipeline_assembly import fingerprints_of, packs_of
-from appliance.storage.scored import find_validation, highest_probabilities, sampled_cases
+from appliance.storage.scored import find_validation, require_shown, scored_sample
 from engines.pack import NAME, Pack, read_pack
 from engines.training.recalibrate import LocalReads, Recalibrated, recalibrate, write_recalibrated
 from provisioning.operation.queues import reading
@@ -40,8 +39,9 @@ def refit_sites(
     Raises
     ------
     Rejected
-        ``no_validation``; ``not_in_validation`` if a site is not part of it, its engine is another one by now, or it
-        has too few reads; ``pack`` if the sites belong to several packs, or the folder exists.
+        ``no_validation``; ``validation_open`` before its sample is full and read; ``not_in_validation`` if a site is
+        not part of it, its engine is another one by now, or it has too few reads; ``pack`` if the sites belong to
+        several packs, or the folder exists.
     """
     pack = _common_pack(config, sites)
     with reading(config) as c:
@@ -49,8 +49,10 @@ def refit_sites(
             raise Rejected(ReasonCode.NO_VALIDATION, "there is no database yet: osteon validate start")
         validation = find_validation(c, SampleKind.RANDOM, number)
         _check_engines(validation, sites, fingerprints_of(config))
-        cases = [case for case in sampled_cases(c, validation.validation_id) if case.is_blinded]
-        reads = {site: _reads(c, site, cases) for site in sites}
+        sample = scored_sample(c, validation, {})
+    require_shown(sample)
+    cases = [case for case in sample.cases if case.is_blinded]
+    reads = {site: _reads(site, cases) for site in sites}
     version = version or f"{pack.version}-local-{validation.validation_id}"
     if not NAME.fullmatch(version):
         raise Rejected(ReasonCode.PACK, f"version {version!r}: small letters, digits, dots and dashes")
@@ -88,12 +90,11 @@ def _check_engines(validation: Validation, sites: Sequence[Site], known: Mapping
             raise Rejected(ReasonCode.NOT_IN_VALIDATION, f"{reason}: start another validation")
 
 
-def _reads(c: Connection, site: Site, cases: Sequence[Case]) -> LocalReads:
+def _reads(site: Site, cases: Sequence[Case]) -> LocalReads:
     """Return the blinded reads of a site on radiographs on which its engine read a region, answered or not."""
     of_site = [case for case in cases if case.site is site and case.truth is not None]
-    probability = highest_probabilities(c, of_site)
-    known = [case for case in of_site if case.result_id in probability]
-    fractured = np.array([bool(case.truth) for case in known], np.bool_)
+    known = [(case, case.probability) for case in of_site if case.probability is not None]
+    fractured = np.array([bool(case.truth) for case, _ in known], np.bool_)
     if fractured.sum() < LEAST_FRACTURES_OF_SITE or (~fractured).sum() < LEAST_OTHERS_OF_SITE:
         raise Rejected(
             ReasonCode.NOT_IN_VALIDATION,
@@ -101,9 +102,9 @@ def _reads(c: Connection, site: Site, cases: Sequence[Case]) -> LocalReads:
             f"{LEAST_FRACTURES_OF_SITE} and {LEAST_OTHERS_OF_SITE}",
         )
     return LocalReads(
-        probability=np.array([probability[case.result_id] for case in known]),
+        probability=np.array([probability for _, probability in known]),
         fractured=fractured,
-        hardware=np.array([ReadMark.HARDWARE in case.marks for case in known], np.bool_),
+        hardware=np.array([ReadMark.HARDWARE in case.marks for case, _ in known], np.bool_),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import Engine, select, update
 
@@ -12,17 +14,16 @@ from appliance.domain.phase import Phase
 from appliance.domain.validation import Read, ReadAnswer, ReadMark, ReadSource, SampleKind
 from appliance.errors import Rejected
 from appliance.rollout.gate import Need
-from appliance.storage.reads import import_reads
+from appliance.storage.reads import import_reads, offered
 from appliance.storage.scored import (
     find_validation,
     gate_of_site,
-    highest_probabilities,
     sampled_cases,
     scored_sample,
 )
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import draws, results
-from appliance.storage.validations import end_validation
+from appliance.storage.validations import end_validation, progress, start_validation
 from tests.support.outbox import radiograph
 from tests.support.people import anna
 from tests.support.results import finding, result, unanalysed
@@ -55,7 +56,7 @@ def test_case_holds_answer_read_marks_and_traits(engine: Engine, hospital: Hospi
     read(engine, 1, FRACTURE, ReadMark.MOBILE, ReadMark.HARDWARE)
     read(engine, 2, NONE)
     with engine.connect() as c:
-        first, second, third = sampled_cases(c, validation.validation_id)
+        first, second, third = sampled_cases(c, validation)
     assert (first.answer, first.probability, first.read) == (Answer.POSITIVE, 0.87, FRACTURE)
     assert first.marks == {ReadMark.MOBILE, ReadMark.HARDWARE}
     assert (second.answer, second.probability, second.read, second.marks) == (Answer.INCOMPLETE, 0.1, NONE, frozenset())
@@ -73,30 +74,70 @@ def test_read_after_an_answer_left_is_unblinded_and_a_released_radiograph_withou
     read(engine, 1, FRACTURE)
     set_phases(engine, Phase.LIVE, Site.KNEE)
     for number in (1, 2, 3):  # its study has a live site now, so that its answer leaves
-        hospital.analyse(number + 10, study=number, found_site=Site.KNEE)
+        hospital.analyse(number + 10, study=number, header_site=Site.KNEE, found_site=Site.KNEE)
     read(engine, 2, FRACTURE)
     with engine.connect() as c:
-        cases = sampled_cases(c, validation.validation_id)
+        cases = sampled_cases(c, validation)
     assert [(case.read, case.is_blinded) for case in cases] == [(FRACTURE, True), (FRACTURE, False)]
 
 
-def test_radiograph_whose_result_was_taken_back_is_no_case(engine: Engine, hospital: Hospital) -> None:
+def test_result_that_was_taken_back_stays_in_the_sample_and_may_still_be_imported(
+    engine: Engine, hospital: Hospital
+) -> None:
     validation = begin(engine)
     hospital.analyse(1)
     hospital.analyse(2)
+    hospital.report()
+    read(engine, 1, NONE)
     with engine.begin() as c:
-        c.execute(update(results).where(results.c.id == 1).values(taken_back_at=now()))
-        assert [case.result_id for case in sampled_cases(c, validation.validation_id)] == [2]
+        c.execute(update(results).values(taken_back_at=now()))
+    assert offered(engine, "dr") is None, "nobody is asked to read it"
+    with engine.connect() as c:
+        assert [case.read for case in sampled_cases(c, validation)] == [NONE, None]
+    read(engine, 2, FRACTURE)
+    with engine.connect() as c:
+        assert [case.read for case in sampled_cases(c, validation)] == [NONE, FRACTURE]
+
+
+def test_unread_radiograph_whose_answer_left_is_neither_drawn_nor_sampled(engine: Engine, hospital: Hospital) -> None:
+    validation = begin(engine, size=2)
+    hospital.analyse(1)
+    set_phases(engine, Phase.FAMILIARISE, Site.WRIST)
+    hospital.report()
+    set_phases(engine, Phase.VALIDATE, Site.WRIST)
+    hospital.analyse(2)
+    with engine.connect() as c:
+        found = scored_sample(c, validation, {})
+    assert (found.progress.drawn, found.score.overall.coverage.sampled) == (1, 1)
+    assert (found.progress.unblinded, found.gate.passes(Site.WRIST)) == (1, False)
+
+
+def test_repeated_samples_of_an_engine_are_counted(engine: Engine, hospital: Hospital) -> None:
+    def tries() -> int:
+        with engine.connect() as c:
+            return progress(c, find_validation(c, SampleKind.RANDOM)).tries
+
+    for number, expected in enumerate((1, 1, 2), 1):
+        begin(engine, Site.WRIST, Site.HAND if number == 2 else Site.KNEE)
+        if number == 2:
+            hospital.analyse(number)
+        assert tries() == expected, "a sample without a draw counts for nothing"
+        end_validation(engine, SampleKind.RANDOM, anna("again"))
+    set_phases(engine, Phase.VALIDATE, Site.WRIST, fingerprint="another")
+    start_validation(engine, kind=SampleKind.RANDOM, sites=[Site.WRIST], size=9, share=1.0, by=anna("new engine"))
+    assert tries() == 1
 
 
 def test_enriched_sample_is_never_pooled_with_a_random_one(engine: Engine, hospital: Hospital) -> None:
     random = begin(engine, size=1)
-    enriched = begin(engine, kind=SampleKind.ENRICHED)
     hospital.analyse(1)
+    end_validation(engine, SampleKind.RANDOM, anna("full"))
+    enriched = begin(engine, kind=SampleKind.ENRICHED)
     hospital.analyse(2)
+    hospital.analyse(3)
     with engine.connect() as c:
-        assert len(sampled_cases(c, random.validation_id)) == 1
-        assert len(sampled_cases(c, enriched.validation_id)) == 2
+        assert len(sampled_cases(c, random)) == 1
+        assert len(sampled_cases(c, enriched)) == 2
         found = scored_sample(c, find_validation(c, SampleKind.ENRICHED), {Site.WRIST: True})
         site_gate = gate_of_site(c, Site.WRIST, clears=True)
     assert found.validation == enriched
@@ -115,11 +156,11 @@ def test_gate_of_a_site_is_that_of_its_newest_random_validation(engine: Engine, 
     begin(engine, Site.ANKLE, Site.KNEE)
     with engine.connect() as c:
         found = gate_of_site(c, Site.WRIST, clears=True)
-        later = gate_of_site(c, Site.KNEE, clears=True)
+        later = gate_of_site(c, Site.KNEE, clears=False)
     assert found and later
     failed = {each.need for each in found.criteria(Site.WRIST) if not each.passed}
     assert failed == {Need.RADIOGRAPHS, Need.FRACTURES, Need.ACCURACY, Need.SENSITIVITY, Need.SPECIFICITY, Need.OTHERS}
-    assert {each.need for each in later.criteria(Site.KNEE) if not each.passed} >= {Need.SIZE, Need.READ}
+    assert {each.need for each in later.criteria(Site.KNEE) if not each.passed} >= {Need.SIZE, Need.CLEARS}
 
 
 def test_changed_engine_fails_the_gate_of_its_site(engine: Engine) -> None:
@@ -143,13 +184,17 @@ def test_disagreements_are_blinded(engine: Engine, hospital: Hospital) -> None:
     assert found.score.overall.measures.false_positives == 1
 
 
-def test_highest_probability_is_that_of_the_site_of_the_draw(engine: Engine, hospital: Hospital) -> None:
+def test_case_holds_the_findings_of_its_own_site_alone(engine: Engine, hospital: Hospital) -> None:
+    set_phases(engine, Phase.SHADOW, Site.KNEE)
     validation = begin(engine, Site.WRIST, Site.HAND)
-    findings = (finding(0.2), finding(0.4), finding(0.9, site=Site.KNEE))
-    hospital.analyse(1, made=result(radiograph(1), *findings))
-    hospital.analyse(2, header_site=Site.HAND)
+    knee = finding(0.9, site=Site.KNEE)
+    for number, findings in enumerate([(finding(0.2), finding(0.4), knee), (finding(0.1), knee), (knee,)], 1):
+        hospital.analyse(number, made=replace(result(radiograph(number), *findings), not_read=()))
+    hospital.analyse(4, header_site=Site.HAND)
     with engine.connect() as c:
-        assert highest_probabilities(c, sampled_cases(c, validation.validation_id)) == {1: 0.4}
+        found = [(case.answer, case.probability) for case in sampled_cases(c, validation)]
+    expected = [(Answer.DOUBT, 0.4), (Answer.INCOMPLETE, 0.1), (Answer.INCOMPLETE, None), (Answer.INCOMPLETE, None)]
+    assert found == expected
 
 
 def test_validation_that_is_not_there_is_refused(engine: Engine) -> None:

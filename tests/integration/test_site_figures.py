@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,15 +12,18 @@ from sqlalchemy import Engine, insert, select, update
 from appliance.clock import now
 from appliance.config import Configuration
 from appliance.domain.artefact_kind import ArtefactKind
-from appliance.domain.finding import Answer
+from appliance.domain.finding import Answer, Finding
 from appliance.domain.identifiers import Site
 from appliance.domain.job import State
 from appliance.domain.phase import Phase
 from appliance.domain.reason import ReasonCode
 from appliance.domain.validation import ConcludedBy, Conclusion
+from appliance.rollout.told import phases_to_json
 from appliance.status.facts import observe
 from appliance.storage.monitoring import Agreement, agreement, turnaround, weeks
-from appliance.storage.tables import analyses, conclusions, deliveries, radiologist_reports, results, studies, traits
+from appliance.storage.tables import analyses, conclusions, deliveries, radiologist_reports, results, studies
+from tests.support.results import finding, result
+from tests.support.sources import source
 from tests.support.streams import record_stream, set_phase
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -40,9 +44,14 @@ def report(engine: Engine, number: int, conclusion: Conclusion, at: datetime = M
         c.execute(insert(conclusions).values(**told))
 
 
-def answer(engine: Engine, number: int, given: Answer) -> None:
+GIVEN = {Answer.POSITIVE: 0.9, Answer.DOUBT: 0.4, Answer.NEGATIVE: 0.1, Answer.INCOMPLETE: 0.1}
+
+
+def answer(engine: Engine, number: int, given: Answer, *also: Finding) -> None:
+    made = result(source("one"), finding(GIVEN[given]), *also)
+    made = made if given is Answer.INCOMPLETE else replace(made, not_read=())
     with engine.begin() as c:
-        c.execute(update(results).where(results.c.id == number).values(answer=given))
+        c.execute(update(results).where(results.c.id == number).values(record=made.to_json()))
 
 
 def test_agreement_counts_studies_of_live_sites_by_who_says_fracture(engine: Engine) -> None:
@@ -57,10 +66,14 @@ def test_agreement_counts_studies_of_live_sites_by_who_says_fracture(engine: Eng
     report(engine, 8, Conclusion.FRACTURE)
     report(engine, 9, Conclusion.NONE)
     with engine.begin() as c:
-        c.execute(update(traits).where(traits.c.result_id == 8).values(phase=Phase.VALIDATE))
+        in_evaluation = phases_to_json({Site.WRIST: Phase.VALIDATE})
+        c.execute(update(results).where(results.c.id == 8).values(phases=in_evaluation))
         # 9 and 10 are one study: the second of its radiographs is a hand
-        c.execute(update(results).where(results.c.id == 10).values(study_instance_uid="1.3.9"))
-        c.execute(update(traits).where(traits.c.result_id == 10).values(found_site=Site.HAND))
+        hand = result(source("one"), finding(0.1, site=Site.HAND)).to_json()
+        live = phases_to_json({Site.HAND: Phase.LIVE})
+        c.execute(
+            update(results).where(results.c.id == 10).values(study_instance_uid="1.3.9", record=hand, phases=live)
+        )
         (found,) = agreement(c, MONDAY, most=99)
         assert [one.compared for one in agreement(c, MONDAY, most=4)] == [1], (
             "of the newest four, one is of a live site"
@@ -68,6 +81,17 @@ def test_agreement_counts_studies_of_live_sites_by_who_says_fracture(engine: Eng
     expected = Agreement(site=Site.WRIST, only_appliance=2, only_radiologist=1, neither=1, not_answered=1, open=1)
     assert found == expected
     assert (found.agreeing, found.compared) == (1, 4)
+
+
+def test_agreement_compares_what_was_told(engine: Engine) -> None:
+    """A hand in shadow makes a negative wrist incomplete, and a positive hand is not told at all."""
+    record_stream(engine, 2, MONDAY)
+    answer(engine, 1, Answer.NEGATIVE, finding(0.1, site=Site.HAND))
+    answer(engine, 2, Answer.NEGATIVE, finding(0.9, site=Site.HAND))
+    report(engine, 1, Conclusion.NONE)
+    report(engine, 2, Conclusion.FRACTURE)
+    with engine.connect() as c:
+        assert agreement(c, MONDAY, most=99) == [Agreement(site=Site.WRIST, not_answered=2)]
 
 
 def test_agreement_of_a_site_is_a_fact_while_the_site_is_live(engine: Engine, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from appliance.storage.database import open_database
 from appliance.storage.mix import site_mix
 from appliance.storage.reads import import_reads
 from appliance.storage.spool import FileSpool
-from appliance.storage.tables import draws, results, traits
+from appliance.storage.tables import draws, results, traits, validations
 from provisioning.cli.main import main
 from provisioning.operation import validation_plan
 from tests.support.outbox import radiograph
@@ -100,6 +100,24 @@ def test_score_of_a_site_that_the_pack_lets_clear_says_so(file: Path, hospital: 
     sites = record(file, "validate", "score")["gate"]["sites"]
     clears = {site: criteria[-1]["passed"] for site, criteria in sites.items()}
     assert clears == {"wrist": True, "hand": False}  # the pack has no engine for the hand
+
+
+def test_score_of_an_open_sample_is_its_progress_alone(file: Path, hospital: Hospital, tmp_path: Path) -> None:
+    validation = begin(hospital.engine, size=2)
+    hospital.analyse(1)
+    read_all(hospital.engine, ReadAnswer.FRACTURE)
+    printed = osteon(file, "validate", "score")
+    assert "1 of 2 drawn, 1 read blinded" in printed and "accuracy" not in printed
+    assert set(record(file, "validate", "score")) == {"validation", "progress", "gate"}
+    done = CliRunner().invoke(
+        main, ["validate", "report", "--out", str(tmp_path / "r.html"), "--config", str(file)], env={"COLUMNS": "300"}
+    )
+    assert done.exit_code == 1 and "1 of the 2 radiographs of the sample are drawn" in done.output
+    hospital.analyse(2)
+    assert "accuracy" not in osteon(file, "validate", "score"), "it is full, but not read"
+    with hospital.engine.begin() as c:
+        c.execute(update(validations).where(validations.c.id == validation.validation_id).values(ended_at=now()))
+    assert "accuracy" in osteon(file, "validate", "score")
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -20,7 +20,7 @@ from appliance.storage.database import open_database
 from appliance.storage.reads import import_reads
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import deliveries, draws
-from appliance.storage.validations import start_validation
+from appliance.storage.validations import end_validation, start_validation
 from engines.pack import read_pack
 from provisioning.cli.main import main
 from provisioning.operation import validation_refit
@@ -65,6 +65,7 @@ def validated(file: Path, fingerprint: str) -> None:
         row = {"destination": "pacs", "kind": "sc", "identifier": "1", "digest": "d", "created_at": now()}
         c.execute(insert(deliveries).values(**row, **made))
     assert set(import_reads(engine, SampleKind.RANDOM, given, anna(""), "a table")) == {""}
+    end_validation(engine, SampleKind.RANDOM, anna("all are read"))
 
 
 def wrist(file: Path) -> str:

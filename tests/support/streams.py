@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -13,8 +14,9 @@ from appliance.domain.identifiers import Site
 from appliance.domain.job import State
 from appliance.domain.phase import Phase
 from appliance.domain.reason import ReasonCode
+from appliance.rollout.told import phases_to_json
 from appliance.storage.tables import analyses, draws, instances, phases, results, traits, validations
-from tests.support.results import result
+from tests.support.results import finding, result
 from tests.support.sources import source
 
 FINGERPRINT = "ab" * 32
@@ -35,14 +37,14 @@ def record_stream(
     `shift` moves the mean grey value, in standard deviations.
     """
     rng = np.random.default_rng(seed)
-    record = result(source("one")).to_json()
+    record = replace(result(source("one"), finding(0.1, site=site)), not_read=()).to_json()
     with engine.begin() as c:
         first = (c.execute(select(func.max(instances.c.id))).scalar() or 0) + 1
         numbers = range(first, first + size)
         at = {n: since + timedelta(minutes=n - first) for n in numbers}
         c.execute(insert(instances), [_instance(n, at[n]) for n in numbers])
         c.execute(insert(analyses), [_analysis(n, at[n]) for n in numbers])
-        of_all = {"answer": Answer.NEGATIVE, "record": record}
+        of_all = {"answer": Answer.NEGATIVE, "record": record, "phases": phases_to_json({site: Phase.LIVE})}
         ids = {"sop_instance_uid": "1.2.{}", "study_instance_uid": "1.3.{}"}
         rows = [
             {"id": n, "analysis_id": n, "created_at": at[n]} | of_all | {k: v.format(n) for k, v in ids.items()}

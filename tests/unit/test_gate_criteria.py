@@ -30,7 +30,7 @@ def cases(site: Site, *, found: int = 30, missed: int = 0, alarms: int = 0, clea
 GOOD = [*cases(Site.WRIST), *cases(Site.ANKLE)]
 
 
-def gate_of(
+def gate_of(  # noqa: PLR0913  the fields of a validation and its progress
     sample: list[Case],
     *,
     size: int = 200,
@@ -39,6 +39,9 @@ def gate_of(
     changed: tuple[Site, ...] = (),
     clears: Mapping[Site, bool] = CLEARS,
     ended_at: datetime | None = None,
+    blinded: int | None = None,
+    unblinded: int = 0,
+    tries: int = 1,
 ) -> Gate:
     validation = Validation(
         validation_id=1,
@@ -53,7 +56,14 @@ def gate_of(
         started_at=datetime(2026, 1, 1, tzinfo=UTC),
         ended_at=ended_at,
     )
-    progress = Progress(drawn=drawn, read=drawn, blinded=drawn, unblinded=0, changed_sites=changed)
+    progress = Progress(
+        drawn=drawn,
+        read=drawn,
+        blinded=drawn if blinded is None else blinded,
+        unblinded=unblinded,
+        changed_sites=changed,
+        tries=tries,
+    )
     return gate(score(sample), validation, progress, clears)
 
 
@@ -120,12 +130,47 @@ def test_low_coverage_fails() -> None:
 
 def test_sample_that_is_not_full_fails_and_an_ended_one_says_that_it_stays_so() -> None:
     found = gate_of(GOOD, drawn=299, size=300)
-    assert failed(found.overall) == {Need.SIZE}
+    assert failed(found.overall) == {Need.SIZE, Need.READ}
     ended = gate_of(GOOD, drawn=299, size=300, ended_at=datetime(2026, 2, 1, tzinfo=UTC))
     assert failed(ended.overall) == {Need.SIZE}
     assert "start another one" in sentence(ended, Need.SIZE)
     assert "start another one" not in sentence(found, Need.SIZE)
     assert failed(gate_of(GOOD, drawn=300, size=300).overall) == set()
+
+
+def test_open_sample_shows_its_progress_alone() -> None:
+    for progress in ({"drawn": 200, "blinded": 199}, {"drawn": 199, "size": 200}):
+        found = gate_of(GOOD, **progress)  # type: ignore[arg-type]
+        assert [each.need for each in found.overall] == [Need.RANDOM, Need.SIZE, Need.READ]
+        assert {each.need for each in found.sites[Site.WRIST]} == {Need.ENGINE, Need.NOT_SET_BACK, Need.CLEARS}
+        assert not found.passes(Site.WRIST)
+    ended = gate_of(GOOD, blinded=199, ended_at=datetime(2026, 2, 1, tzinfo=UTC))
+    assert ended.passes(Site.WRIST)
+
+
+def test_unsure_reads_above_a_tenth_fail_also_of_one_site() -> None:
+    hidden = [replace(each, read=ReadAnswer.UNSURE) for each in cases(Site.WRIST, found=23, cleared=0)]
+    found = gate_of([*GOOD, *hidden])
+    assert failed(found.overall) == failed(found.sites[Site.WRIST]) == {Need.DECIDED}
+    assert failed(gate_of([*GOOD, *hidden[:22]]).overall) == set()
+    of_site = gate_of([*GOOD, *hidden[:12]])
+    assert (failed(of_site.overall), failed(of_site.sites[Site.WRIST])) == (set(), {Need.DECIDED})
+    assert of_site.passes(Site.ANKLE)
+    unanswered = [replace(each, answer=Answer.INCOMPLETE) for each in hidden]
+    assert failed(gate_of([*GOOD, *unanswered]).overall) == set(), "coverage counts those"
+
+
+def test_draws_whose_answers_left_above_a_twentieth_fail() -> None:
+    assert failed(gate_of(GOOD, unblinded=10).overall) == set()
+    assert failed(gate_of(GOOD, unblinded=11).overall) == {Need.LEFT}
+
+
+def test_repeated_sample_needs_wider_intervals_and_says_so() -> None:
+    sample = [*cases(Site.WRIST, cleared=67, alarms=3), *cases(Site.ANKLE)]
+    assert failed(gate_of(sample).overall) == set()
+    again = gate_of(sample, tries=3)
+    assert failed(again.overall) == {Need.ACCURACY}
+    assert "sample 3 of this engine, so that the interval is one of 98.3%" in sentence(again, Need.ACCURACY)
 
 
 def test_site_with_another_engine_than_the_sample_fails() -> None:
