@@ -59,6 +59,8 @@ class SitePhase:
     validate_after
         Time of the last step back: by the appliance, or from live by a person. A validation that started before it
         does not make the site live. None without one.
+    engine_after
+        Id of the newest result that an earlier engine of the site may have made.
     """
 
     site: Site
@@ -69,3 +71,4 @@ class SitePhase:
     reason: str
     is_revoked: bool = False
     validate_after: datetime | None = None
+    engine_after: int = 0

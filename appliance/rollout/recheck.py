@@ -51,6 +51,8 @@ class Comparison:
         Largest difference of a probability of those with the same verdicts.
     was_completed
         Whether the comparison came to its end.
+    has_predecessor
+        Whether other software or hardware has computed here before.
     """
 
     compared: int = 0
@@ -58,11 +60,12 @@ class Comparison:
     differing: int = 0
     largest_difference: float = 0.0
     was_completed: bool = True
+    has_predecessor: bool = False
 
     @property
     def is_within(self) -> bool:
-        """Whether the answers are the same within the tolerance, as far as there are kept radiographs to tell."""
-        shows_nothing = self.unreadable > 0 and self.compared == 0
+        """Whether the answers are the same within the tolerance; at a first start none need be kept."""
+        shows_nothing = self.compared == 0 and (self.unreadable > 0 or self.has_predecessor)
         is_same = self.differing == 0 and self.largest_difference <= TOLERANCE
         return is_same and self.was_completed and not shows_nothing
 

@@ -7,6 +7,8 @@ the precision or the version of Osteon is another than before, the newest kept r
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,7 +24,7 @@ from appliance.storage.phases import APPLIANCE, set_back
 from appliance.storage.rechecks import (
     KeptRadiograph,
     begin_recheck,
-    has_computed_before,
+    have_others_computed,
     is_checked,
     kept_radiographs,
     record_recheck,
@@ -43,13 +45,18 @@ MOST_STARTS = 3
 log = logging.getLogger(__name__)
 
 
-def recheck(engine: Engine, reader: SpoolReader, provenance: Provenance, notify: Notify) -> None:
+def recheck(
+    engine: Engine, reader: SpoolReader, provenance: Provenance, fingerprints: Mapping[Site, str], notify: Notify
+) -> None:
     """Compare kept radiographs with their recorded results, if these surroundings have not been found equal yet.
 
-    Where the answers are not the same, sites beyond `familiarise` go back to it.
+    Where the answers are not the same, sites beyond `familiarise` go back to it; so they do where nothing can be
+    compared, and other surroundings have computed here before.
 
     Parameters
     ----------
+    fingerprints
+        Of the present engines.
     notify
         Is called with each step that may take long.
 
@@ -62,16 +69,17 @@ def recheck(engine: Engine, reader: SpoolReader, provenance: Provenance, notify:
     with engine.connect() as c:
         if is_checked(c, surroundings):
             return
-        kept = kept_radiographs(c, surroundings.pack_digest, KEPT)
-        is_first = not kept and not has_computed_before(c, surroundings.pack_digest)
+        kept = kept_radiographs(c, fingerprints, KEPT)
+        have_others = have_others_computed(c, surroundings)
     starts = begin_recheck(engine, surroundings)
     found = _compare(reader, kept, notify) if starts <= MOST_STARTS else Comparison(was_completed=False)
+    found = replace(found, has_predecessor=have_others)
     sentence = f"Osteon {surroundings.software_version} on {surroundings.compute}: {found.sentence}"
     if not found.is_within:  # first: a role that ends between the two checks again
         set_back(engine, list(Site), Phase.FAMILIARISE, WHY)
     with engine.begin() as c:
         record_recheck(c, surroundings, found)
-        if is_first:
+        if not kept and not have_others:
             return
         by = Intervention(person=APPLIANCE, door=Door.APPLIANCE, reason=WHY)
         audit.record(c, by, AuditAction.RECHECK, f"pack {provenance.pack_name}", sentence)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, Row, func, insert, select, update
 
 from appliance.clock import now
 from appliance.domain.audit import AuditAction, Door, Intervention
@@ -25,7 +25,7 @@ from .audit import record
 from .database import readers
 from .device_ranges import device_ranges
 from .shadow import drop_outdated
-from .tables import phases
+from .tables import phases, results
 
 APPLIANCE: Final = "osteon"
 """The person of the phases that the appliance itself sets."""
@@ -103,13 +103,16 @@ def enter_sites(engine: Engine, fingerprints: Mapping[Site, str], first_phase: P
     with engine.begin() as c:
         known = {each.site: each for each in _locked(c)}
         changed = [site for site, found in fingerprints.items() if site in known and known[site].fingerprint != found]
+        newest = c.execute(select(func.max(results.c.id))).scalar() or 0
         by = Intervention(person=APPLIANCE, door=Door.APPLIANCE, reason="first phase")
         for site in sorted(fingerprints.keys() - known.keys()):
             row = {"site": site, "phase": first_phase, "fingerprint": fingerprints[site], "since": now()}
-            c.execute(insert(phases).values(**row, person=by.person, reason=by.reason, is_revoked=False))
+            why = {"person": by.person, "reason": by.reason, "is_revoked": False, "engine_after": newest}
+            c.execute(insert(phases).values(**row, **why))
             record(c, by, AuditAction.SET_PHASE, f"site {site}", f"to {first_phase}")
         for site in changed:
-            c.execute(update(phases).where(phases.c.site == site).values(fingerprint=fingerprints[site]))
+            engine_now = {"fingerprint": fingerprints[site], "engine_after": newest}
+            c.execute(update(phases).where(phases.c.site == site).values(engine_now))
         _set_back(
             c, [known[site] for site in changed], Phase.SHADOW, "network, threshold or preprocessing have changed"
         )

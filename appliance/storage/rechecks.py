@@ -5,7 +5,7 @@ A recheck leaves a row when it begins, without an outcome, so that one that ends
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 
@@ -13,10 +13,11 @@ from sqlalchemy import Connection, Engine, Select, delete, func, insert, select
 
 from appliance.clock import now
 from appliance.domain.finding import Answer
+from appliance.domain.identifiers import Site
 from appliance.domain.result import Result
 from appliance.rollout.recheck import Comparison, Surroundings
 
-from .tables import analyses, instances, rechecks, results
+from .tables import analyses, instances, phases, rechecks, results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +34,22 @@ def is_checked(c: Connection, surroundings: Surroundings) -> bool:
     return c.execute(_rows_of(surroundings).where(rechecks.c.is_within.is_(True)).limit(1)).first() is not None
 
 
-def has_computed_before(c: Connection, pack_digest: str) -> bool:
-    """Return whether the pack has computed here before, in any surroundings."""
-    query = select(rechecks.c.id).where(rechecks.c.pack_digest == pack_digest, rechecks.c.is_within.is_not(None))
+def have_others_computed(c: Connection, surroundings: Surroundings) -> bool:
+    """Return whether other surroundings have computed here before."""
+    own = _rows_of(surroundings).scalar_subquery()
+    query = select(rechecks.c.id).where(rechecks.c.is_within.is_not(None), rechecks.c.id.not_in(own))
     return c.execute(query.limit(1)).first() is not None
 
 
-def kept_radiographs(c: Connection, pack_digest: str, most: int) -> list[KeptRadiograph]:
-    """Return up to `most` analysed radiographs that the pack answered and that are kept, newest first."""
-    return list(islice(_kept_radiographs(c, pack_digest), most))
+def kept_radiographs(c: Connection, fingerprints: Mapping[Site, str], most: int) -> list[KeptRadiograph]:
+    """Return up to `most` analysed radiographs that are kept and the present engines answered, newest first.
+
+    Parameters
+    ----------
+    fingerprints
+        Of the present engines. A radiograph of a site whose engine is another one since is not compared.
+    """
+    return list(islice(_kept_radiographs(c, fingerprints), most))
 
 
 def begin_recheck(engine: Engine, surroundings: Surroundings) -> int:
@@ -76,11 +84,14 @@ def _rows_of(surroundings: Surroundings) -> Select[tuple[int]]:
     return select(rechecks.c.id).where(*(rechecks.c[name] == value for name, value in asdict(surroundings).items()))
 
 
-def _kept_radiographs(c: Connection, pack_digest: str) -> Iterator[KeptRadiograph]:
-    """Yield the newest result of each kept radiograph, if the pack made it."""
+def _kept_radiographs(c: Connection, fingerprints: Mapping[Site, str]) -> Iterator[KeptRadiograph]:
+    """Yield the newest result of each kept radiograph, if the present engines made it."""
+    engines = {
+        row.site: row.engine_after for row in c.execute(select(phases)) if fingerprints.get(row.site) == row.fingerprint
+    }
     newest = select(func.max(results.c.id)).group_by(results.c.sop_instance_uid)
     query = (
-        select(results.c.record, instances.c.digest, instances.c.calling_ae_title)
+        select(results.c.id, results.c.record, instances.c.digest, instances.c.calling_ae_title)
         .join(analyses, results.c.analysis_id == analyses.c.id)
         .join(instances, analyses.c.instance_id == instances.c.id)
         .where(results.c.id.in_(newest), results.c.answer != Answer.NOT_ANALYSED, instances.c.pruned_at.is_(None))
@@ -88,5 +99,7 @@ def _kept_radiographs(c: Connection, pack_digest: str) -> Iterator[KeptRadiograp
     )
     for row in c.execution_options(yield_per=100).execute(query):
         recorded = Result.from_json(row.record)
-        if recorded.provenance.pack_digest == pack_digest:
+        read = {finding.site for finding in recorded.findings}
+        seen = read.union(region.site for region in (*recorded.not_read, *recorded.not_assessed))
+        if read <= engines.keys() and all(engines[site] < row.id for site in seen & engines.keys()):
             yield KeptRadiograph(recorded=recorded, digest=row.digest, calling_ae_title=row.calling_ae_title)

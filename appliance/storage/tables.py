@@ -466,10 +466,12 @@ phases = Table(
     Column("reason", Text, nullable=False),
     Column("is_revoked", Boolean, nullable=False, default=False),
     Column("validate_after", Instant),
+    Column("engine_after", Integer, nullable=False, default=0),
 )
 """The phase of each site that an engine has served; see `appliance.storage.phases`. The audit log has its history.
 
 `validate_after` is the time of its last step back, before which no validation counts; null without one.
+`engine_after` is the id of the newest result that an earlier engine of the site may have made.
 """
 
 traits = Table(

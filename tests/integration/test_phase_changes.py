@@ -17,7 +17,7 @@ from appliance.domain.identifiers import Site
 from appliance.domain.phase import Phase
 from appliance.domain.reason import ReasonCode
 from appliance.errors import Rejected
-from appliance.service.pipeline_assembly import pack_of
+from appliance.service.pipeline_assembly import fingerprints_of, pack_of
 from appliance.status.app import create_app
 from appliance.status.facts import observe
 from appliance.status.health import conditions
@@ -25,10 +25,11 @@ from appliance.status.remedies import remedy_of
 from appliance.storage.audit import newest_entries
 from appliance.storage.database import readers
 from appliance.storage.going_live import change_phase
-from appliance.storage.phases import enter_sites, set_back, set_phase, site_phases
+from appliance.storage.phases import PhaseBook, enter_sites, set_back, set_phase, site_phases
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import phases
 from provisioning.cli.main import main
+from provisioning.demonstration.run import _go_live
 from tests.support.people import anna
 from tests.support.phases import set_phases
 from tests.support.validated import clear_cases, fill_validation
@@ -165,3 +166,12 @@ def test_validated_site_that_is_not_live_yet_needs_another_one_after_a_failed_re
     with pytest.raises(Rejected, match="set back after the validation started"):
         change_phase(engine, [Site.WRIST], LIVE, anna("validated"), CLEARS)
     change_phase(engine, [Site.ANKLE], LIVE, anna("validated"), CLEARS)
+
+
+def test_demonstration_starts_with_every_site_live(config: Configuration, engine: Engine) -> None:
+    _go_live(engine, config)
+    book = PhaseBook(engine=engine, fingerprints=fingerprints_of(config))
+    assert set(book.now().values()) == {LIVE}
+    assert enter_sites(engine, fingerprints_of(config), FAMILIARISE) == [], "its analyse role sets none back"
+    with engine.connect() as c:
+        assert "demonstration" in newest_entries(c, 1)[0].detail

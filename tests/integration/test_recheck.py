@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import pytest
@@ -21,7 +21,7 @@ from appliance.service.pipeline_assembly import pipeline_of
 from appliance.service.recheck import MOST_STARTS, recheck
 from appliance.service.spool_reader import SpooledInstance, SpoolReader
 from appliance.storage.audit import all_entries
-from appliance.storage.phases import site_phases
+from appliance.storage.phases import enter_sites, site_phases
 from appliance.storage.results import record_result
 from appliance.storage.spool import FileSpool
 from appliance.storage.tables import analyses, rechecks
@@ -32,6 +32,7 @@ from tests.support.kept import keep
 from tests.support.phases import set_phases
 
 LIVE = (Site.KNEE, Site.WRIST)
+ENGINES = dict.fromkeys(Site, "f")
 
 
 @pytest.fixture
@@ -44,8 +45,8 @@ def reader(spool: FileSpool) -> Iterator[SpoolReader]:
 @pytest.fixture
 def recorded(engine: Engine, spool: FileSpool, reader: SpoolReader) -> list[Result]:
     """Two radiographs with their results, as another software has analysed and recorded them; two live sites."""
-    set_phases(engine, Phase.SHADOW)
-    set_phases(engine, Phase.LIVE, LIVE)
+    set_phases(engine, Phase.SHADOW, fingerprints=ENGINES)
+    set_phases(engine, Phase.LIVE, LIVE, ENGINES)
     made = []
     for number, fracture in enumerate((True, False), start=1):
         ds = instance_from_phantom(phantom("knee", 60 + number, fracture, plain=True))
@@ -64,9 +65,17 @@ def of_software(result: Result, version: str) -> Result:
     return replace(result, provenance=replace(result.provenance, software_version=version))
 
 
-def run(engine: Engine, reader: SpoolReader, compute: str = "gpu (new, driver 600)") -> None:
-    provenance = replace(reader._pipeline.provenance, compute=compute)
-    recheck(engine, reader, provenance, lambda _: None)
+def run(
+    engine: Engine,
+    reader: SpoolReader,
+    compute: str = "gpu (new, driver 600)",
+    engines: Mapping[Site, str] | None = None,
+    pack_digest: str = "",
+) -> None:
+    provenance = reader._pipeline.provenance
+    provenance = replace(provenance, compute=compute, pack_digest=pack_digest or provenance.pack_digest)
+    enter_sites(engine, engines or ENGINES, Phase.FAMILIARISE)
+    recheck(engine, reader, provenance, engines or ENGINES, lambda _: None)
 
 
 def phases(engine: Engine) -> dict[Site, Phase]:
@@ -139,7 +148,7 @@ def test_changed_device_with_other_answers_sets_live_sites_back_at_each_start(
     with engine.connect() as c:
         revoked = {each.site for each in site_phases(c) if each.is_revoked}
     assert revoked == set(LIVE)
-    set_phases(engine, Phase.LIVE, LIVE)
+    set_phases(engine, Phase.LIVE, LIVE, ENGINES)
     run(engine, reader)
     assert phases(engine)[Site.KNEE] is Phase.FAMILIARISE
     assert [is_within for _, is_within in outcomes(engine)] == [False, False]
@@ -191,13 +200,32 @@ def test_recheck_that_ends_the_role_each_time_is_given_up_and_sets_sites_back(
 
 
 @pytest.mark.usefixtures("recorded")
-def test_only_the_newest_radiographs_of_the_same_pack_are_compared(
+def test_only_the_newest_radiographs_are_compared(
     engine: Engine, reader: SpoolReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "KEPT", 1)
     run(engine, reader)
     assert outcomes(engine) == [(1, True)]
-    other = replace(reader._pipeline.provenance, pack_digest="f" * 64)
-    recheck(engine, reader, other, lambda _: None)
-    assert outcomes(engine)[-1] == (0, True)
-    assert len(entries(engine)) == 1
+
+
+@pytest.mark.usefixtures("recorded")
+def test_pack_and_machine_that_change_together_are_compared_by_sites_of_the_same_engine(
+    engine: Engine, reader: SpoolReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_networks(monkeypatch, 1.0)
+    run(engine, reader, engines=ENGINES | {Site.HAND: "other"}, pack_digest="f" * 64)
+    assert outcomes(engine) == [(2, False)]
+    assert phases(engine)[Site.KNEE] is Phase.FAMILIARISE
+
+
+@pytest.mark.usefixtures("recorded")
+def test_radiographs_of_another_engine_are_not_compared_and_the_rest_proves_nothing_on_another_machine(
+    engine: Engine, reader: SpoolReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(engine, reader, compute="one")
+    calls = change_networks(monkeypatch, 1.0)
+    run(engine, reader, compute="two", engines=ENGINES | {Site.KNEE: "other"})
+    assert calls == []
+    assert outcomes(engine)[-1] == (0, False)
+    assert phases(engine) == {Site.KNEE: Phase.SHADOW, Site.WRIST: Phase.FAMILIARISE, Site.ANKLE: Phase.SHADOW}
+    assert "no radiograph was kept" in entries(engine)[-1]

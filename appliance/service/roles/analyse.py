@@ -64,7 +64,7 @@ class AnalyseRole:
             log.warning("in shadow until a person sets the phase, since their engines have changed: %s", names)
         settling = Settling(settle_s=config.study.settle_s, longest_s=config.study.longest_s)
         self._reader = SpoolReader(self._workbench.pipeline, spool, config.analyse.decoders or default_count())
-        recheck(engine, self._reader, self._workbench.pipeline.provenance, start_notifier())
+        recheck(engine, self._reader, self._workbench.pipeline.provenance, known, start_notifier())
         self._headers = HeaderReader(config.analyse)
         renderer = Renderer(destinations=config.destinations, put=spool.put, draw=self._workbench.draw)
         count = process_count()

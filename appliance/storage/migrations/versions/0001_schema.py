@@ -434,6 +434,7 @@ def upgrade() -> None:  # noqa: PLR0915  one statement a table
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("is_revoked", sa.Boolean(), nullable=False),
         sa.Column("validate_after", sa.Float(53), nullable=True),
+        sa.Column("engine_after", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("site", name=op.f("pk_phases")),
     )
     op.create_table(
