@@ -7,6 +7,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 from sqlalchemy import func, select
 
 from appliance.domain.finding import Answer
@@ -29,6 +30,7 @@ DESTINATIONS = [
 ]
 
 
+@pytest.mark.proves("SAF-24")
 def test_shadow_lets_no_packet_out_until_a_person_sets_another_phase(tmp_path: Path, peer: Peer) -> None:
     """All roles run in a network namespace of their own, whose one interface counts packets."""
     with ExitStack() as stack:

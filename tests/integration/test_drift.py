@@ -34,6 +34,7 @@ def drift_condition(engine: Engine, folder: Path) -> tuple[bool, str]:
     return found.ok, found.sentence
 
 
+@pytest.mark.proves("SAF-29")
 def test_shift_after_the_validation_is_caught_and_its_end_is_seen(engine: Engine, tmp_path: Path) -> None:
     set_phase(engine, Site.WRIST, Phase.LIVE, LIVE_SINCE)
     record_sample(engine, record_stream(engine, 150, BEFORE))

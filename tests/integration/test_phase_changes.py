@@ -78,6 +78,7 @@ def test_command_refuses_live_without_a_validation(config: Configuration, engine
     assert phase_of(engine) is FAMILIARISE
 
 
+@pytest.mark.proves("SAF-25")
 def test_gate_that_is_not_passed_keeps_a_site_from_going_live(engine: Engine) -> None:
     from tests.support.validations import begin
 
@@ -89,6 +90,7 @@ def test_gate_that_is_not_passed_keeps_a_site_from_going_live(engine: Engine) ->
     assert phase_of(engine) is VALIDATE
 
 
+@pytest.mark.proves("SAF-25")
 def test_engine_that_changed_since_its_gate_was_looked_at_does_not_go_live(engine: Engine) -> None:
     set_phases(engine, VALIDATE, [Site.WRIST], {Site.WRIST: "a"})
     with pytest.raises(Rejected) as caught:
@@ -148,6 +150,7 @@ def test_gate_that_is_passed_makes_a_site_live(engine: Engine, spool: FileSpool)
         ),
     ],
 )
+@pytest.mark.proves("SAF-25")
 def test_site_that_was_set_back_needs_another_validation(
     engine: Engine, spool: FileSpool, step_back: Callable[[Engine], object]
 ) -> None:

@@ -90,6 +90,7 @@ def test_new_sites_begin_in_the_first_phase_and_stay_at_the_next_start(tmp_path:
         assert (phase_of(box.engine), phase_of(box.engine, Site.KNEE)) == (LIVE, SHADOW)
 
 
+@pytest.mark.proves("SAF-27")
 def test_changed_engine_sets_its_site_back_to_shadow_until_a_person_looks(tmp_path: Path) -> None:
     with Outbox(tmp_path) as box:
         set_phases(box.engine, fingerprints={Site.WRIST: "a", Site.KNEE: "b"}, sites=[Site.WRIST, Site.KNEE])
@@ -111,6 +112,7 @@ def test_rule_of_the_appliance_sets_sites_back_and_never_forward(engine: Engine)
     assert (phase_of(engine), phase_of(engine, Site.KNEE)) == (FAMILIARISE, SHADOW)
 
 
+@pytest.mark.proves("SAF-25")
 def test_site_goes_live_with_a_proof_only(engine: Engine) -> None:
     with pytest.raises(Rejected, match="gate"):
         set_phase(engine, [Site.WRIST], LIVE, anna("trust me"))
@@ -160,6 +162,7 @@ def test_shadow_drops_the_unsent_answers_of_its_site_alone(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("phase", [FAMILIARISE, VALIDATE])
+@pytest.mark.proves("SAF-28")
 def test_step_back_from_live_drops_unsent_flags_and_answers_again_by_the_new_phase(
     tmp_path: Path, phase: Phase
 ) -> None:
@@ -251,6 +254,7 @@ def test_study_in_shadow_has_no_report(tmp_path: Path) -> None:
             assert c.execute(select(studies.c.state)).scalar_one() == "done"
 
 
+@pytest.mark.proves("SAF-28")
 def test_study_in_evaluation_raises_no_order(tmp_path: Path) -> None:
     with Outbox(tmp_path) as box:
         set_phases(box.engine, FAMILIARISE)
@@ -344,6 +348,7 @@ def test_fingerprint_follows_what_a_site_computes_with_and_nothing_else(tmp_path
         {"ages": {"youngest_years": 18}},
     ],
 )
+@pytest.mark.proves("SAF-27")
 def test_options_that_change_pixels_or_population_change_every_fingerprint(
     tmp_path: Path, option: dict[str, object]
 ) -> None:

@@ -139,6 +139,7 @@ def test_changed_device_with_the_same_answers_is_recorded_once_and_changes_no_ph
 
 @pytest.mark.usefixtures("recorded")
 @pytest.mark.parametrize("by", [TOLERANCE * 1.5, 1.0], ids=["probability", "verdict"])
+@pytest.mark.proves("SAF-27")
 def test_changed_device_with_other_answers_sets_live_sites_back_at_each_start(
     engine: Engine, reader: SpoolReader, monkeypatch: pytest.MonkeyPatch, by: float
 ) -> None:

@@ -53,6 +53,7 @@ def leaving(engine: Engine) -> list[str]:
     return [f"{row.kind} {row.study_instance_uid.rpartition('.')[2]}" for row in rows]
 
 
+@pytest.mark.proves("SAF-26")
 def test_nothing_about_a_drawn_study_leaves_the_box(engine: Engine, hospital: Hospital) -> None:
     hospital.analyse(1)
     begin(engine)
@@ -128,6 +129,7 @@ def test_deliveries_that_wait_are_dropped_when_their_study_is_drawn(engine: Engi
 
 
 @pytest.mark.parametrize("state", [State.LEASED, State.DONE])
+@pytest.mark.proves("SAF-26")
 def test_study_about_which_an_answer_has_left_is_not_drawn(engine: Engine, hospital: Hospital, state: State) -> None:
     begin(engine)
     hospital.analyse(1, study=1, header_site=None)
@@ -173,6 +175,7 @@ def test_header_that_names_a_live_site_lets_everything_about_its_study_leave(
 
 
 @pytest.mark.parametrize("found_site", [Site.WRIST, Site.ANKLE])
+@pytest.mark.proves("SAF-26")
 def test_random_draw_does_not_depend_on_the_findings(engine: Engine, hospital: Hospital, found_site: Site) -> None:
     begin(engine)
     set_phases(engine, Phase.LIVE, Site.ANKLE)

@@ -124,6 +124,7 @@ def _flip(content: bytes, place: int) -> bytes:
 
 
 @pytest.mark.parametrize("part", [b"accuracy", b"base64,", b"--ink", b'id="seal">', b"</html>"])
+@pytest.mark.proves("SEC-14")
 def test_verify_fails_for_one_altered_byte(file: Path, written: Path, part: bytes) -> None:
     content = written.read_bytes()
     written.write_bytes(_flip(content, content.index(part) + len(part) - 1))
@@ -152,6 +153,7 @@ def _tamper(folder: Path, *statements: str) -> None:
         ("UPDATE results SET answer = answer", ""),
     ],
 )
+@pytest.mark.proves("SEC-14")
 def test_verify_fails_for_an_altered_audit_log(file: Path, written: Path, statement: str, defect: str) -> None:
     _tamper(file.parent, statement)
     done = osteon(file, "verify", str(written))

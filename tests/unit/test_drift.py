@@ -75,6 +75,7 @@ def test_p_values_of_a_stable_site_are_not_too_small() -> None:
 
 
 @pytest.mark.release
+@pytest.mark.proves("SAF-29")
 def test_stable_sites_of_any_size_raise_at_most_one_alarm_in_twenty_years() -> None:
     assert alarms(np.random.default_rng(3), 200) <= 20  # 10 allowed on average
     assert alarms(np.random.default_rng(4), 20, windows_a_week=10) <= 5  # 1 allowed

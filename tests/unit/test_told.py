@@ -32,11 +32,13 @@ def test_live_record_is_told_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("phases", [{}, {WRIST: SHADOW}, {ELBOW: LIVE}])
+@pytest.mark.proves("SAF-24")
 def test_record_of_a_site_in_shadow_is_not_told(phases: dict[Site, Phase]) -> None:
     assert told(result(source(), finding(0.1)), phases) is None
     assert phase_told(result(source(), finding(0.1)), phases) is SHADOW
 
 
+@pytest.mark.proves("SAF-24")
 def test_region_in_shadow_becomes_an_unread_subject_and_no_negative() -> None:
     full = replace(result(source(), finding(0.1), elbow(0.1)), not_read=())
     assert full.answer is Answer.NEGATIVE
@@ -47,6 +49,7 @@ def test_region_in_shadow_becomes_an_unread_subject_and_no_negative() -> None:
     assert not part.is_evaluation and part.caveats == full.caveats
 
 
+@pytest.mark.proves("SAF-24")
 def test_suspicion_in_shadow_leaves_no_trace_beside_a_negative() -> None:
     hot = elbow(0.93, focus=0.1)
     full = result(source(), finding(0.1), hot, caveats=(Sentence.of("cast"), DIFFUSE))
@@ -82,6 +85,7 @@ def test_uncertain_region_in_shadow_is_not_named() -> None:
 
 
 @pytest.mark.parametrize("phase", [FAMILIARISE, VALIDATE])
+@pytest.mark.proves("SAF-28")
 def test_record_in_evaluation_says_so_and_flags_nothing(phase: Phase) -> None:
     part = told(result(source(), finding(), elbow()), {WRIST: LIVE, ELBOW: phase})
     assert part is not None and part.is_evaluation
