@@ -101,8 +101,8 @@ def _print_sizes(found: Plan) -> None:
             )
     for site, accuracy in found.out_of_reach.items():
         out.print(
-            f"[yellow]{site.label}: not attainable with this pack: in its own data the engine was right in {accuracy:.0%} "
-            f"of the regions, and the gate needs more than {ACCURACY:.0%}[/]"
+            f"[yellow]{site.label}: not attainable with this pack: in its own data the engine was right in "
+            f"{accuracy:.0%} of the regions, and the gate needs more than {ACCURACY:.0%}[/]"
         )
     out.print(f"each site needs {LEAST_FRACTURES_OF_SITE} fractures and {LEAST_OTHERS_OF_SITE} others of its own")
 
