@@ -39,9 +39,10 @@ CLEARS = dict.fromkeys(Site, True)
 
 
 @pytest.fixture
-def config(tmp_path: Path, engine: Engine) -> Configuration:
+def config(tmp_path: Path, database_url: str, engine: Engine) -> Configuration:
     set_phases(engine, FAMILIARISE, [Site.WRIST, Site.LOWER_LEG])
-    (tmp_path / "osteon.toml").write_text(f"state_dir = {json.dumps(str(tmp_path))}\nanalyse.pack = 'phantom'\n")
+    lines = (f"state_dir = {json.dumps(str(tmp_path))}", f"database_url = {json.dumps(database_url)}")
+    (tmp_path / "osteon.toml").write_text("\n".join((*lines, "analyse.pack = 'phantom'\n")))
     return Configuration.model_validate({"state_dir": tmp_path, "analyse": {"pack": "phantom"}})
 
 

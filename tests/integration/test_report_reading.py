@@ -185,10 +185,12 @@ def test_text_is_read_in_the_character_set_of_the_message() -> None:
     assert read_report_text(b"x" * 300_000, CODE).text == ""
 
 
-def test_command_lists_shows_and_concludes(tmp_path: Path, answered: Engine, receive: Callable[..., None]) -> None:
+def test_command_lists_shows_and_concludes(
+    tmp_path: Path, database_url: str, answered: Engine, receive: Callable[..., None]
+) -> None:
     receive("1", "OBX|2|TX|F^Findings^L||Old fracture.\x1b[2J")
     config = tmp_path / "osteon.toml"
-    config.write_text(f'state_dir = "{tmp_path}"\n')
+    config.write_text(f'state_dir = "{tmp_path}"\ndatabase_url = "{database_url}"\n')
 
     def osteon(*arguments: str) -> str:
         done = CliRunner().invoke(main, ["validate", "conclude", *arguments, "--config", str(config)])
