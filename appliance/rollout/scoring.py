@@ -22,6 +22,7 @@ DEFINITIONS = (
     "The truth is the radiologist's read. Only blinded reads count: no answer about the study had left before.",
     "Rates leave out radiographs that are incomplete, not analysed, or read as unsure or unusable.",
     "The table of coverage counts them.",
+    "So sensitivity leaves out fractures that are not answered; fractures found of all counts them as not found.",
     "Coverage is the share of sampled radiographs that the appliance answers with positive or negative.",
     "PPV and NPV hold at the share of fractures in this sample.",
     "Intervals are two-sided and hold with 95% confidence: Clopper-Pearson for rates, Newcombe's method 5 for AUROC.",
@@ -118,6 +119,8 @@ class Coverage:
         Radiographs with an answer and a read of fracture or none.
     decided
         Of all sampled radiographs, those that are scored or that the appliance does not answer.
+    fractures_found
+        Positive answers of all radiographs read as fracture, answered or not.
     """
 
     answered: Rate
@@ -128,6 +131,7 @@ class Coverage:
     unusable: int
     scored: int
     decided: Rate
+    fractures_found: Rate
 
     @property
     def sampled(self) -> int:
@@ -246,6 +250,7 @@ def _score_group(cases: Sequence[Case]) -> GroupScore:
             unusable=reads[ReadAnswer.UNUSABLE],
             scored=len(scored),
             decided=rate(sum(case.call is None or case.is_scored for case in cases), len(cases)),
+            fractures_found=rate(sum(bool(case.call) for case in cases if case.truth), reads[ReadAnswer.FRACTURE]),
         ),
         auroc=auroc(*_probabilities(cases)),
     )

@@ -165,7 +165,11 @@ def _rates(measures: Measures) -> dict[str, tuple[Rate, Needed]]:
 
 
 def _overall(group: GroupScore) -> dict[str, tuple[Rate, Needed]]:
-    return {**_rates(group.measures), f"Coverage (at least {COVERAGE:.0%})": (group.coverage.answered, None)}
+    return {
+        **_rates(group.measures),
+        "Fractures found of all": (group.coverage.fractures_found, None),
+        f"Coverage (at least {COVERAGE:.0%})": (group.coverage.answered, None),
+    }
 
 
 def _by_site(score: Score) -> Iterable[RateTable]:

@@ -112,10 +112,11 @@ def _rates(of: Score) -> Table:
 
 def _coverage(of: Score) -> Table:
     table = Table("", "sampled", "answered", "incomplete", "not analysed", "read", "unsure", "unusable", "scored")
+    table.add_column("fractures found of all")
     for name, group in _groups(of):
         cover = group.coverage
         counts = (cover.incomplete, cover.not_analysed, cover.read.k, cover.unsure, cover.unusable, cover.scored)
-        table.add_row(name, str(cover.sampled), _rate(cover.answered), *map(str, counts))
+        table.add_row(name, str(cover.sampled), _rate(cover.answered), *map(str, counts), _rate(cover.fractures_found))
     return table
 
 

@@ -81,6 +81,14 @@ def test_radiographs_without_answer_or_truth_count_in_coverage_alone() -> None:
     assert coverage.scored == 50
 
 
+def test_fractures_that_are_not_answered_count_as_not_found_of_all() -> None:
+    answers = [Answer.POSITIVE, Answer.DOUBT, Answer.NEGATIVE, Answer.INCOMPLETE, Answer.NOT_ANALYSED]
+    cases = [case(answer, ReadAnswer.FRACTURE) for answer in answers]
+    found = score([*cases, case(Answer.POSITIVE, ReadAnswer.NONE), case(Answer.POSITIVE, ReadAnswer.UNSURE)]).overall
+    assert (found.measures.sensitivity.k, found.measures.sensitivity.n) == (2, 3)
+    assert (found.coverage.fractures_found.k, found.coverage.fractures_found.n) == (2, 5)
+
+
 def test_unblinded_reads_are_scored_apart() -> None:
     unblinded = [case(Answer.POSITIVE, FRACTURE, is_blinded=False), case(Answer.NEGATIVE, UNSURE, is_blinded=False)]
     found = score([*SAMPLE, *unblinded])
